@@ -1,0 +1,236 @@
+"""What a fusion module gets, gives and declares: the only file of the harness that a module imports.
+
+Shapes: ``B`` samples, ``T`` words, ``D`` language channels, ``C`` visual channels, ``H`` x ``W`` positions.
+"""
+
+from __future__ import annotations
+
+import copy
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+
+@dataclass(frozen=True, eq=False)
+class Language:
+    """One batch of encoded sentences.
+
+    Attributes:
+        words: ``[B, T, D]``, one vector per word; rows of padding hold finite numbers without meaning.
+        mask: ``[B, T]`` bool, True where a real word stands. Every row has at least one True (the
+            tokenizer sees to it), so a masked softmax over words is always defined.
+        sentence: ``[B, D]``, one vector per sentence.
+    """
+
+    words: Tensor
+    mask: Tensor
+    sentence: Tensor
+
+    def to(self, *args: Any, **kwargs: Any) -> Language:
+        """Move as ``Tensor.to`` does; the mask follows the device but stays boolean."""
+        words, sentence = self.words.to(*args, **kwargs), self.sentence.to(*args, **kwargs)
+        return Language(words, self.mask.to(words.device), sentence)
+
+
+# Also makes it a pytree node, so that compile, vmap and export see the three tensors.
+torch.export.register_dataclass(Language, serialized_type_name="fusion_bench.contract.Language")
+
+
+@dataclass(frozen=True, eq=False)
+class Pyramid:
+    """Visual maps from fine to coarse: ``maps[i]`` is ``[B, C_i, H_i, W_i]`` at ``strides[i]`` pixels a cell."""
+
+    maps: tuple[Tensor, ...]
+    strides: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Explanation:
+    """What a module listened to: word attention ``[B, T, H, W]``, kernels ``[B, G, k*k, H, W]`` if it builds any."""
+
+    words: Tensor
+    kernels: Tensor | None = None
+
+
+@runtime_checkable
+class Explains(Protocol):
+    """Optional: a module that can show which words each position listened to."""
+
+    def explain(self, visual: Tensor, language: Language) -> Explanation:
+        """Explain one forward pass over ``visual`` ``[B, C, H, W]``."""
+        ...
+
+
+@dataclass(frozen=True)
+class Citation:
+    """Where a module was published. ``authors`` is short ("Perez et al."); ``url`` leads to the paper."""
+
+    title: str
+    authors: str
+    venue: str
+    year: int
+    url: str
+
+    def __str__(self) -> str:
+        return f"{self.authors}, {self.venue} {self.year}"
+
+
+@dataclass(frozen=True)
+class Width:
+    """The constructor argument that scales a module's cost: its ``step`` and its ``minimum``."""
+
+    argument: str
+    step: int = 1
+    minimum: int = 1
+
+
+@dataclass(frozen=True)
+class Float:
+    """A search range of real numbers, drawn on a logarithmic scale if ``log``."""
+
+    low: float
+    high: float
+    log: bool = False
+
+
+@dataclass(frozen=True)
+class Int:
+    """A search range of whole numbers, both ends included."""
+
+    low: int
+    high: int
+    step: int = 1
+    log: bool = False
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A search over named values."""
+
+    values: tuple[str | int | float | bool | None, ...]
+
+
+Space: TypeAlias = Float | Int | Choice
+Listens: TypeAlias = Literal["words", "sentence", "nothing"]
+PositionCode: TypeAlias = Literal["none", "sine", "coordinates", "learned"]
+
+_DECLARATIONS = ("citation", "width", "listens", "position_code", "search_space")
+
+
+class FusionModule(nn.Module, ABC):
+    """An image map and a sentence in, a map of the same height and width out.
+
+    A concrete subclass declares ``citation``, ``width``, ``listens``, ``position_code`` and
+    ``search_space``; a missing one is an error when the class is defined. A base class that is not to
+    be used itself says ``class Base(FusionModule, abstract=True)``.
+
+    Class attributes:
+        citation: the paper.
+        width: the argument that scales cost, or None if the module cannot be matched to a budget.
+        listens: whether it reads the words, the sentence vector or nothing of the language.
+        position_code: which position code it brings along itself.
+        reads: the inputs that its output depends on; controls read less.
+        trainable: False for a control whose parameters stay as drawn.
+        sentence_at_head: True for the one control that lets the head see the sentence instead.
+    """
+
+    citation: ClassVar[Citation]
+    width: ClassVar[Width | None]
+    listens: ClassVar[Listens]
+    position_code: ClassVar[PositionCode]
+    reads: ClassVar[frozenset[str]] = frozenset({"image", "language"})
+    trainable: ClassVar[bool] = True
+    sentence_at_head: ClassVar[bool] = False
+
+    out_dim: int
+
+    def __init_subclass__(cls, *, abstract: bool = False, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        if abstract:
+            return
+        declared = {name for base in cls.__mro__ if base is not FusionModule for name in vars(base)}
+        missing = [name for name in _DECLARATIONS if name not in declared]
+        if missing:
+            raise TypeError(f"{cls.__module__}.{cls.__qualname__} does not declare {', '.join(missing)}")
+        unknown = cls.reads - {"image", "language"}
+        if unknown:
+            raise TypeError(f"{cls.__qualname__}.reads names {sorted(unknown)}; known: 'image', 'language'")
+
+    @classmethod
+    @abstractmethod
+    def search_space(cls, visual_dim: int, language_dim: int) -> Mapping[str, Space]:
+        """The hyperparameters worth searching, by constructor argument."""
+
+    @abstractmethod
+    def forward(self, visual: Tensor, language: Language) -> Tensor:
+        """Fuse ``visual`` ``[B, visual_dim, H, W]`` with ``language`` into ``[B, out_dim, H, W]``."""
+
+    def declared_cost(self, height: int, width: int, words: int) -> int | None:
+        """The paper's own multiply-add formula for one sample, where it gives one; else None."""
+        del height, width, words
+        return None
+
+    def multiply_adds(self, visual_dim: int, language_dim: int, height: int, width: int, words: int) -> int:
+        """Multiply-adds of one forward pass of one sample, counted on the meta device.
+
+        Counted are matmul, convolution, attention, FFT and operators with a registered formula;
+        elementwise work, norms and softmax are not.
+        """
+        twin = copy.deepcopy(self).to("meta").eval()
+        language = Language(
+            torch.empty(1, words, language_dim, device="meta"),
+            torch.ones(1, words, dtype=torch.bool, device="meta"),
+            torch.empty(1, language_dim, device="meta"),
+        )
+        with torch.no_grad(), FlopCounterMode(display=False) as counter:
+            twin(torch.empty(1, visual_dim, height, width, device="meta"), language)
+        return int(counter.get_total_flops()) // 2
+
+
+class VisionLanguageNetwork(nn.Module, ABC):
+    """An end-to-end network that language enters on the way up: an image and a sentence in, a pyramid out."""
+
+    citation: ClassVar[Citation]
+    out_dims: tuple[int, ...]
+
+    @abstractmethod
+    def forward(self, image: Tensor, language: Language) -> Pyramid:
+        """Encode ``image`` ``[B, 3, H, W]`` under ``language``."""
+
+
+class TextEncoder(nn.Module, ABC):
+    """Word ids in, `Language` out. Constructed as ``Encoder(vocabulary_size, **settings)``."""
+
+    language_dim: int
+
+    @abstractmethod
+    def forward(self, tokens: Tensor, mask: Tensor) -> Language:
+        """Encode ``tokens`` ``[B, T]`` (int64) whose real words are True in ``mask`` ``[B, T]``."""
+
+
+class Head(nn.Module, ABC):
+    """The fused map in, the task's raw output out; the same for every arm of a study.
+
+    Constructed as ``Head(in_dim, outputs, sentence_dim=0, **settings)``; ``sentence_dim`` is not zero
+    for the control `FusionModule.sentence_at_head` alone.
+    """
+
+    @abstractmethod
+    def forward(self, fused: Tensor, sentence: Tensor | None) -> Tensor:
+        """Map ``fused`` ``[B, in_dim, H, W]`` (and, for one control, ``sentence``) to the task's output."""
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Size of a part of a model: parameters and multiply-adds of one forward pass of one sample."""
+
+    parameters: int = 0
+    multiply_adds: int = 0
+
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.parameters + other.parameters, self.multiply_adds + other.multiply_adds)

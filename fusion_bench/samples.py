@@ -1,0 +1,184 @@
+"""What data, encoders and tasks share: samples, batches, words, metrics."""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from torch import Tensor
+
+PAD, UNKNOWN = 0, 1
+_WORD = re.compile(r"[\w']+|[;,]")
+
+
+def tokenize(text: str) -> list[str]:
+    """Lower-case runs of letters, digits and apostrophes, in any script; ``;`` and ``,`` are words too."""
+    return _WORD.findall(text.lower())
+
+
+@dataclass(frozen=True)
+class Vocabulary:
+    """Words by id; 0 is padding and 1 every word not in the list."""
+
+    words: tuple[str, ...]
+
+    @classmethod
+    def of(cls, texts: Iterable[str]) -> Vocabulary:
+        """Every word of ``texts``, the most frequent first, ties in alphabetical order."""
+        counts = Counter(word for text in texts for word in tokenize(text))
+        return cls(tuple(sorted(counts, key=lambda word: (-counts[word], word))))
+
+    def __len__(self) -> int:
+        return len(self.words) + 2
+
+    def encode(self, texts: Sequence[str], longest: int | None = None) -> npt.NDArray[np.int64]:
+        """Word ids ``[N, T]``; ``T`` is the longest text, at most ``longest`` words.
+
+        A text without a word becomes one unknown word, so that every row has a real one.
+        """
+        ids = {word: number for number, word in enumerate(self.words, start=2)}
+        rows = [[ids.get(word, UNKNOWN) for word in tokenize(text)][:longest] or [UNKNOWN] for text in texts]
+        encoded = np.full((len(rows), max(map(len, rows), default=1)), PAD, dtype=np.int64)
+        for row, numbers in zip(encoded, rows, strict=True):
+            row[: len(numbers)] = numbers
+        return encoded
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One question about one image, for showing to people."""
+
+    id: str
+    image: Path
+    text: str
+    truth: str
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """One split of a data set, by column.
+
+    Attributes:
+        name: its name in the data set.
+        table: one row per sample with ``sample`` (unique id), ``cluster`` (what is drawn together: the
+            image, the sentence group), ``image`` (row in ``images``), ``text``, ``truth``, and one string
+            column per entry of ``slices``.
+        images: files, each once.
+        slices: columns of ``table`` by which results are broken down.
+    """
+
+    name: str
+    table: pd.DataFrame
+    images: tuple[Path, ...]
+    slices: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.table)
+
+    def sample(self, row: int) -> Sample:
+        """The sample in ``row``."""
+        record = self.table.iloc[row]
+        return Sample(record["sample"], self.images[record["image"]], record["text"], record["truth"])
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Samples on their way through a model.
+
+    Attributes:
+        visual: images ``[B, 3, H, W]``, normalised, or cached backbone maps ``[B, C, h, w]``.
+        tokens: ``[B, T]`` word ids; ``mask``: ``[B, T]``, True at real words.
+        target: what the task wants, by its own definition (answering: class index ``[B]``, -1 for an
+            answer outside the list).
+    """
+
+    visual: Tensor
+    tokens: Tensor
+    mask: Tensor
+    target: Tensor
+
+
+@dataclass(frozen=True)
+class Metric:
+    """A number computed from a cell's ``samples.parquet`` alone.
+
+    Attributes:
+        name: short, lower case; reports put the split before it.
+        compute: from the rows of one split (``sample``, ``cluster``, ``prediction``, ``truth``,
+            ``score``, slices) to a number within ``range``.
+        paired: True if it is the mean of the ``score`` column, so that differences are paired by sample.
+    """
+
+    name: str
+    compute: Callable[[pd.DataFrame], float]
+    higher_is_better: bool = True
+    range: tuple[float, float] = (0.0, 1.0)
+    paired: bool = True
+
+
+@dataclass(frozen=True)
+class Splits:
+    """Which splits train, choose and judge: weights are chosen on ``select``, judged once on ``evaluate``."""
+
+    train: str
+    select: str
+    evaluate: tuple[str, ...]
+
+
+class DataSet(ABC):
+    """An adapter that reads one data set in its published layout.
+
+    Constructed as ``Adapter(root, **settings)``. ``root`` is the folder with the published files; a
+    ``built_in`` data set makes its files there itself (`prepare`).
+    """
+
+    name: ClassVar[str]
+    version: ClassVar[str]
+    task: ClassVar[str]
+    built_in: ClassVar[bool] = False
+    metrics: ClassVar[tuple[str, ...]]
+    cluster: ClassVar[str]
+    homepage: ClassVar[str]
+
+    splits: Splits
+
+    @abstractmethod
+    def prepare(self) -> None:
+        """Make the files (built-in) or check that they are there.
+
+        Raises:
+            DataError: files are missing or damaged; says which and where they are published.
+        """
+
+    @abstractmethod
+    def split(self, name: str) -> Split:
+        """Read one split.
+
+        Raises:
+            DataError: there is no such split, or its files are damaged.
+        """
+
+    @abstractmethod
+    def manifest(self) -> str:
+        """SHA-256 over what results depend on: annotation files by content, image files by name and size."""
+
+    def floor(self, train: Split, select: Split) -> WordingFloor | None:
+        """What the wording of a question alone gives away, where the data set defines it."""
+        del train, select
+        return None
+
+
+@dataclass(frozen=True)
+class WordingFloor:
+    """Accuracy of the best constant answer per group of questions: fitted on train, measured on select."""
+
+    accuracy: float
+    description: str

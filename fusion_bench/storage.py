@@ -1,0 +1,125 @@
+"""Files that survive a crash: written under a temporary name, renamed when whole, checked when read."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import filelock
+import numpy as np
+import numpy.typing as npt
+
+from fusion_bench.errors import FusionBenchError
+
+
+def canonical(value: Any) -> str:
+    """JSON text that is equal for equal values: sorted keys, no blanks, shortest floats, no NaN."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+
+
+def digest(value: Any, length: int = 16) -> str:
+    """The first ``length`` hexadecimal digits of the SHA-256 of `canonical` JSON."""
+    return hashlib.sha256(canonical(value).encode()).hexdigest()[:length]
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file's bytes."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Yield a temporary path beside ``path``; rename it into place if the block succeeds, else remove it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+    os.close(handle)
+    part = Path(name)
+    try:
+        yield part
+        with part.open("rb") as file:
+            os.fsync(file.fileno())
+        part.chmod(0o644)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a whole text file or nothing."""
+    with replacing(path) as part:
+        part.write_text(text, encoding="utf-8")
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a whole JSON file or nothing: two-space indent, sorted keys, so equal values give equal bytes."""
+    write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        FusionBenchError: it is not there or is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise FusionBenchError(f"{path} does not exist") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise FusionBenchError(f"{path} is not JSON: {error}") from error
+
+
+def lock(path: Path, *, wait: bool) -> filelock.BaseFileLock:
+    """A lock that the operating system releases when its holder dies, however it dies.
+
+    Use as a context manager; with ``wait=False`` entering raises `filelock.Timeout` if somebody holds it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return filelock.FileLock(path, timeout=-1 if wait else 0)
+
+
+Fill = Callable[[npt.NDArray[Any]], None]
+
+
+def cached_array(
+    folder: Path, key: Any, shape: tuple[int, ...], dtype: npt.DTypeLike, fill: Fill
+) -> npt.NDArray[Any]:
+    """A read-only memory-mapped array stored under the hash of ``key``; made once, shared by all processes.
+
+    The first process fills it under a lock while the others wait. Beside the array stands its SHA-256,
+    which every opening checks: a damaged file is made again rather than believed.
+
+    Args:
+        folder: the cache folder.
+        key: JSON value that names everything the content depends on.
+        shape: shape of the array.
+        dtype: its type.
+        fill: writes the content into the writable array it is given.
+    """
+    stem = folder / digest(key, 24)
+    array_path, seal_path = stem.with_suffix(".npy"), stem.with_suffix(".json")
+    with lock(stem.with_suffix(".lock"), wait=True):
+        if not _intact(array_path, seal_path):
+            with replacing(array_path) as part:
+                content = np.lib.format.open_memmap(part, mode="w+", dtype=np.dtype(dtype), shape=shape)
+                fill(content)
+                content.flush()
+                del content
+            write_json(seal_path, {"sha256": file_digest(array_path), "key": key})
+    return np.load(array_path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
+
+
+def _intact(array_path: Path, seal_path: Path) -> bool:
+    if not (array_path.exists() and seal_path.exists()):
+        return False
+    try:
+        return bool(read_json(seal_path)["sha256"] == file_digest(array_path))
+    except (FusionBenchError, KeyError):
+        return False

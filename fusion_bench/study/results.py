@@ -1,0 +1,96 @@
+"""Everything a report is made from: the plan's arms and the outcomes, as tidy tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import pandas as pd
+
+Role = Literal["reference", "arm", "control"]
+
+
+@dataclass(frozen=True)
+class ArmSummary:
+    """One arm as the report names it.
+
+    Attributes:
+        label: the name in the study.
+        role: ``reference`` (what the others are compared with), ``arm`` or ``control``.
+        component: what it is (``laconv``, ``my_module.py``).
+        factors: its settings that differ from the study's base, flat (``kernel_size`` -> 3).
+        citation: the paper, short; empty for a module without one.
+        listens, position_code: what the module declares.
+        fusion: parameters and multiply-adds of its modules and adapters (the budget).
+        around: the same of backbone, text encoder and head.
+        latency_ms: median milliseconds of one forward pass of one batch of ``latency_batch``, measured
+            with nothing else running; None if not measured.
+        searched: what a search chose for it (setting -> value), with ``trials``; empty without a search.
+    """
+
+    label: str
+    role: Role
+    component: str
+    factors: Mapping[str, Any]
+    citation: str
+    listens: str
+    position_code: str
+    fusion_parameters: int
+    fusion_multiply_adds: int
+    around_parameters: int
+    around_multiply_adds: int
+    latency_ms: float | None = None
+    searched: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class StudyResults:
+    """A study's outcomes.
+
+    Attributes:
+        name, title: the study's name and one line about it.
+        setup: what was compared on what and how: ordered pairs of heading and sentence.
+        primary: the primary metric's name; ``primary_split``: the split that the verdicts judge.
+        select_split, evaluate_splits: names of splits.
+        cluster: what a cluster is ("image", "sentence group").
+        margin: the difference that counts as nothing (equivalence), if the study states one.
+        reference: label of the reference arm.
+        arms: in the study's order.
+        cells: one row per planned cell: arm, role, seed, cell, state (done | failed | stale | missing),
+            reason, epochs, best_epoch, seconds.
+        values: one row per done cell, split and metric: arm, role, seed, cell, split, metric, value.
+        samples: one row per done cell, split and sample: arm, seed, split, sample, cluster, prediction,
+            truth, score, and the slice columns.
+        slices: names of the slice columns.
+        curves: one row per done cell, epoch and quantity: arm, seed, epoch, samples_seen, quantity
+            (``train/loss``, ``select/<metric>``), value.
+        pictures: per shown sample: sample, split, image path, text, truth.
+        floors: named constant baselines on a split (name -> (split, accuracy, description)), such as
+            the wording floor or always-true.
+        expected: published or earlier values to compare with (arm, metric, split, value, source).
+        environment: machine and versions, by name.
+        cautions: sentences that belong under every verdict ("conditional on one pretext backbone").
+    """
+
+    name: str
+    title: str
+    setup: tuple[tuple[str, str], ...]
+    primary: str
+    primary_split: str
+    select_split: str
+    evaluate_splits: tuple[str, ...]
+    cluster: str
+    margin: float | None
+    reference: str
+    arms: tuple[ArmSummary, ...]
+    cells: pd.DataFrame
+    values: pd.DataFrame
+    samples: pd.DataFrame
+    slices: tuple[str, ...]
+    curves: pd.DataFrame
+    pictures: pd.DataFrame
+    floors: pd.DataFrame
+    expected: pd.DataFrame
+    environment: Mapping[str, str]
+    cautions: tuple[str, ...] = ()
