@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -83,6 +83,13 @@ class Split:
     def __len__(self) -> int:
         return len(self.table)
 
+    def first(self, samples: int) -> Split:
+        """The first samples, and the images that they are about."""
+        table = self.table.head(samples).copy()
+        used = sorted(set(table["image"]))
+        table["image"] = table["image"].map({old: new for new, old in enumerate(used)})
+        return Split(self.name, table, tuple(self.images[number] for number in used), self.slices)
+
     def sample(self, row: int) -> Sample:
         """The sample in ``row``."""
         record = self.table.iloc[row]
@@ -138,6 +145,14 @@ class DataSet(ABC):
 
     Constructed as ``Adapter(root, **settings)``. ``root`` is the folder with the published files; a
     ``built_in`` data set makes its files there itself (`prepare`).
+
+    Class attributes:
+        version: the declared version; a change of it makes new cells.
+        metrics: names of the task's metrics, the primary one first.
+        cluster: what samples are drawn in ("image", "sentence group").
+        homepage: where the files are published.
+        cautions: sentences that belong under every verdict on it.
+        toy_settings: settings that make it small, for ``run --smoke``.
     """
 
     name: ClassVar[str]
@@ -147,12 +162,17 @@ class DataSet(ABC):
     metrics: ClassVar[tuple[str, ...]]
     cluster: ClassVar[str]
     homepage: ClassVar[str]
+    cautions: ClassVar[tuple[str, ...]] = ()
+    toy_settings: ClassVar[Mapping[str, Any]] = {}
 
     splits: Splits
 
     @abstractmethod
-    def prepare(self) -> None:
+    def prepare(self, workers: int = 1) -> None:
         """Make the files (built-in) or check that they are there.
+
+        Args:
+            workers: how many processes may work on it; never changes what is made.
 
         Raises:
             DataError: files are missing or damaged; says which and where they are published.
@@ -178,7 +198,11 @@ class DataSet(ABC):
 
 @dataclass(frozen=True)
 class WordingFloor:
-    """Accuracy of the best constant answer per group of questions: fitted on train, measured on select."""
+    """Accuracy of the best constant answer per group of questions: fitted on train, measured on another split.
 
+    ``name`` is what a figure writes at its line ("wording", "always true").
+    """
+
+    name: str
     accuracy: float
     description: str

@@ -23,10 +23,11 @@ class ArmSummary:
         citation: the paper, short; empty for a module without one.
         listens, position_code: what the module declares.
         fusion: parameters and multiply-adds of its modules and adapters (the budget).
-        around: the same of backbone, text encoder and head.
+        around: the same of backbone (if it is trained), text encoder and head. All four are None for an
+            arm that cannot even be built.
         latency_ms: median milliseconds of one forward pass of one batch of ``latency_batch``, measured
             with nothing else running; None if not measured.
-        searched: what a search chose for it (setting -> value), with ``trials``; empty without a search.
+        searched: what a search chose for it (setting -> value), with ``search_trials``; empty without a search.
     """
 
     label: str
@@ -36,12 +37,13 @@ class ArmSummary:
     citation: str
     listens: str
     position_code: str
-    fusion_parameters: int
-    fusion_multiply_adds: int
-    around_parameters: int
-    around_multiply_adds: int
+    fusion_parameters: int | None
+    fusion_multiply_adds: int | None
+    around_parameters: int | None
+    around_multiply_adds: int | None
     latency_ms: float | None = None
     searched: Mapping[str, Any] = field(default_factory=dict)
+    search_trials: int = 0
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,12 +67,16 @@ class StudyResults:
         slices: names of the slice columns.
         curves: one row per done cell, epoch and quantity: arm, seed, epoch, samples_seen, quantity
             (``train/loss``, ``select/<metric>``), value.
-        pictures: per shown sample: sample, split, image path, text, truth.
-        floors: named constant baselines on a split (name -> (split, accuracy, description)), such as
-            the wording floor or always-true.
+        pictures: candidates for showing: sample, split, image (a path), text, truth. The report shows
+            those on which the arms disagree most, so give it some hundreds to choose from.
+        floors: named constant baselines, such as the wording floor or always-true: name, split, accuracy,
+            description.
         expected: published or earlier values to compare with (arm, metric, split, value, source).
         environment: machine and versions, by name.
         cautions: sentences that belong under every verdict ("conditional on one pretext backbone").
+        latency_batch: how many samples the measured forward pass had.
+        command: the command that runs the study again.
+        lower_is_better: names of the metrics that should fall.
     """
 
     name: str
@@ -94,3 +100,6 @@ class StudyResults:
     expected: pd.DataFrame
     environment: Mapping[str, str]
     cautions: tuple[str, ...] = ()
+    latency_batch: int | None = None
+    command: str = ""
+    lower_is_better: tuple[str, ...] = ()

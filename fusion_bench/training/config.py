@@ -11,7 +11,7 @@ from fusion_bench.errors import FusionBenchError
 from fusion_bench.registry import Target
 from fusion_bench.storage import digest
 
-Json: TypeAlias = str | int | float | bool | None | list["Json"] | dict[str, "Json"]
+Json: TypeAlias = str | int | float | bool | list["Json"] | dict[str, "Json"] | None
 Settings: TypeAlias = Mapping[str, Json]
 
 
@@ -25,13 +25,17 @@ class Component:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """A data set: its adapter, declared version, and the height and width that images are resized to."""
+    """A data set: its adapter, declared version, and the height and width that images are resized to.
+
+    ``longest_text`` cuts texts to that many words; ``limit`` keeps the first samples of each split (toy runs).
+    """
 
     name: str
     adapter: Component
     version: str
     image_size: tuple[int, int]
     longest_text: int | None = None
+    limit: int | None = None
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,6 @@ class TrainConfig:
     clip: float = 1.0
     patience: int | None = None
     precision: Literal["float32", "bfloat16", "auto"] = "auto"
-    ema: float = 0.0
 
 
 @dataclass(frozen=True)

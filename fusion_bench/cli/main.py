@@ -1,0 +1,200 @@
+"""``fusion-bench``: parses, calls, prints. Heavy libraries are imported by the command that needs them."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fusion_bench.errors import FusionBenchError
+
+app = typer.Typer(
+    name="fusion-bench",
+    help="Compare vision-language fusion modules, fairly. Start with: fusion-bench run studies/quickstart.yaml",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+cells_app = typer.Typer(
+    help="The cells of a runs folder: one arm, one data set, one seed.", no_args_is_help=True
+)
+app.add_typer(cells_app, name="cells")
+
+StudyFile = Annotated[Path, typer.Argument(help="The study file.", metavar="STUDY.yaml")]
+Runs = Annotated[Path, typer.Option("--runs", help="Where cells, caches and reports are kept.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key: --set train.epochs=3")
+]
+DataRoots = Annotated[
+    list[str] | None, typer.Option("--data", metavar="NAME=FOLDER", help="Where a data set's files are.")
+]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1; a GPU is used when there is one.")]
+
+
+@app.command()
+def run(
+    study: StudyFile,
+    runs: Runs = Path("runs"),
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Cells at once; cores / threads on a CPU.")
+    ] = None,
+    overrides: Overrides = None,
+    data: DataRoots = None,
+    device: Device = None,
+    retry_failed: Annotated[bool, typer.Option(help="Try failed cells again.")] = False,
+    retry_stale: Annotated[
+        bool, typer.Option(help="Train stale cells anew; old outcomes are put aside.")
+    ] = False,
+    keep_weights: Annotated[bool, typer.Option(help="Write model.safetensors beside each outcome.")] = False,
+    smoke: Annotated[
+        bool, typer.Option(help="Toy sizes, in seconds, one planted failure: does all of it work?")
+    ] = False,
+) -> None:
+    """Train what a study still lacks, then write its report."""
+    from fusion_bench.cli.running import RunRequest, run_and_report  # noqa: PLC0415 - imports torch
+
+    run_and_report(
+        RunRequest(
+            study=study,
+            runs=runs,
+            workers=workers,
+            overrides=tuple(overrides or ()),
+            data=tuple(data or ()),
+            device=device,
+            retry_failed=retry_failed,
+            retry_stale=retry_stale,
+            keep_weights=keep_weights,
+            smoke=smoke,
+        )
+    )
+
+
+@app.command()
+def plan(
+    study: StudyFile,
+    runs: Runs = Path("runs"),
+    overrides: Overrides = None,
+    data: DataRoots = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+    export: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Write the cells that are not done, to train elsewhere."),
+    ] = None,
+) -> None:
+    """Show the cells of a study and where each stands; nothing is trained."""
+    from fusion_bench.cli.planning import show_plan  # noqa: PLC0415 - imports torch
+
+    show_plan(study, runs, tuple(overrides or ()), tuple(data or ()), as_json=as_json, export=export)
+
+
+@app.command()
+def report(
+    source: Annotated[Path, typer.Argument(help="A study file, or a published folder such as reports/nlvr.")],
+    runs: Runs = Path("runs"),
+    overrides: Overrides = None,
+    data: DataRoots = None,
+    publish: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Write it under FOLDER/<name> (say, reports).")
+    ] = None,
+    mlflow: Annotated[bool, typer.Option("--mlflow", help="Bring MLflow in line with it as well.")] = False,
+) -> None:
+    """Write the report of what is done, or rebuild a published one from its own tables."""
+    from fusion_bench.cli.running import report_only  # noqa: PLC0415 - imports torch
+
+    report_only(source, runs, tuple(overrides or ()), tuple(data or ()), publish=publish, to_mlflow=mlflow)
+
+
+@app.command(name="list")
+def list_(
+    what: Annotated[str, typer.Argument(help="modules, networks, datasets or text-encoders")] = "modules",
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """List what a study can name."""
+    from fusion_bench.cli.listing import list_kind  # noqa: PLC0415 - imports torch
+
+    list_kind(what, as_json=as_json)
+
+
+@app.command()
+def ui(
+    runs: Runs = Path("runs"),
+    host: Annotated[str, typer.Option(help="Address to listen on; there is no password.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(min=1, max=65535)] = 5000,
+) -> None:
+    """Start MLflow's UI on this machine and print links to the right pages."""
+    from fusion_bench.cli.ui import serve  # noqa: PLC0415 - imports mlflow
+
+    serve(runs, host, port)
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON schema of study files, for editors."""
+    import json  # noqa: PLC0415 - beside the import it serves
+
+    from fusion_bench.study.schema import study_schema  # noqa: PLC0415 - imports pydantic
+
+    typer.echo(json.dumps(study_schema(), indent=2))
+
+
+@cells_app.command(name="ls")
+def cells_ls(
+    study: StudyFile, runs: Runs = Path("runs"), overrides: Overrides = None, data: DataRoots = None
+) -> None:
+    """List a study's cells and where each stands."""
+    from fusion_bench.cli.planning import list_cells  # noqa: PLC0415 - imports torch
+
+    list_cells(study, runs, tuple(overrides or ()), tuple(data or ()))
+
+
+@cells_app.command(name="import")
+def cells_import(
+    exported: Annotated[Path, typer.Argument(help="A folder written by plan --export.")],
+    runs: Runs = Path("runs"),
+) -> None:
+    """Take finished cells from an exported folder."""
+    from fusion_bench.study.transfer import import_cells  # noqa: PLC0415 - imports torch
+
+    found = import_cells(exported, runs)
+    typer.echo(
+        f"{len(found.taken)} cells taken, {len(found.already_here)} already here, "
+        f"{len(found.unfinished)} not finished"
+    )
+
+
+def add_offered_commands() -> None:
+    """Commands that module packages offer through the entry-point group ``fusion_bench.commands``.
+
+    Each entry point is a ``typer.Typer`` application or a function.
+    """
+    for point in sorted(entry_points(group="fusion_bench.commands"), key=lambda point: point.name):
+        offered = point.load()
+        if isinstance(offered, typer.Typer):
+            app.add_typer(offered, name=point.name)
+        else:
+            app.command(name=point.name)(offered)
+
+
+def set_environment() -> None:
+    """Settings that libraries read when they are imported."""
+    # Spinning OpenMP threads slow training many times over whenever anything else runs.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+
+
+def main() -> None:
+    """Run the command line; a mistake that the user can put right is one message and exit code 2."""
+    set_environment()
+    add_offered_commands()
+    try:
+        app()
+    except FusionBenchError as error:
+        typer.echo(str(error), err=True)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        typer.echo("stopped; finished cells are kept, run again to go on", err=True)
+        sys.exit(130)

@@ -1,0 +1,88 @@
+"""Behind ``fusion-bench plan`` and ``cells ls``: what a study would train, and where each cell stands."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from fusion_bench.cli.opening import open_study, places_of
+from fusion_bench.errors import FusionBenchError
+from fusion_bench.study.plan import Standing, confirm_cells, plan_row, standing
+from fusion_bench.study.run import replayed_arms
+from fusion_bench.study.spec import Study
+from fusion_bench.study.transfer import export_cells
+from fusion_bench.training.materials import Places
+
+
+def show_plan(
+    file: Path,
+    runs: Path,
+    overrides: Sequence[str],
+    data: Sequence[str],
+    *,
+    as_json: bool,
+    export: Path | None,
+) -> None:
+    """Print the plan, and export the cells that are not done if asked to.
+
+    Raises:
+        StudyFileError: the study file is wrong.
+        FusionBenchError: cells of a study whose search is not finished cannot be exported.
+    """
+    study = open_study(file, overrides)
+    places = places_of(study, runs, data, device="cpu", making=1)
+    standings = _standings(study, places)
+    if as_json:
+        rows = [{**plan_row(item.cell), "state": item.state, "reason": item.reason} for item in standings]
+        typer.echo(json.dumps({"study": study.name, "reference": study.reference, "cells": rows}, indent=2))
+    else:
+        _print_arms(study, standings)
+    if export is not None:
+        if study.search is not None:
+            replayed_arms(study, places)  # raises unless the winners are known
+        left = [item.cell for item in standings if item.state != "done"]
+        typer.echo(
+            f"{export_cells(left, export.resolve())} cells written to {export}; see HOW_TO_RUN.txt there"
+        )
+
+
+def list_cells(file: Path, runs: Path, overrides: Sequence[str], data: Sequence[str]) -> None:
+    """Print every cell of a study."""
+    study = open_study(file, overrides)
+    places = places_of(study, runs, data, device="cpu", making=1)
+    table = Table("arm", "seed", "state", "cell", "reason", box=None)
+    for item in _standings(study, places):
+        table.add_row(item.cell.arm, str(item.cell.seed), item.state, item.cell.id, item.reason)
+    Console().print(table)
+
+
+def _standings(study: Study, places: Places) -> list[Standing]:
+    try:
+        arms = replayed_arms(study, places)
+    except FusionBenchError:
+        arms = study.arms
+    return [standing(cell, places) for cell in confirm_cells(arms, study.seeds)]
+
+
+def _print_arms(study: Study, standings: Sequence[Standing]) -> None:
+    console = Console()
+    console.print(f"{study.name}: {study.title}", highlight=False)
+    table = Table("arm", "role", "component", "settings", "seeds", "states", box=None)
+    for arm in study.arms:
+        own = [item for item in standings if item.cell.arm == arm.label]
+        states = Counter(item.state for item in own)
+        settings = ", ".join(f"{key}={value}" for key, value in arm.factors.items())
+        seeds = ", ".join(str(item.cell.seed) for item in own)
+        shown = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+        table.add_row(arm.label, arm.role, arm.component, settings, seeds, shown)
+    console.print(table)
+    if study.search is not None:
+        cells = study.search.trials * len(study.search.seeds) * len(study.arms)
+        console.print(f"before them {cells} search cells ({study.search.trials} trials an arm)")
+    console.print(f"{len(standings)} cells in all")

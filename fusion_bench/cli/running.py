@@ -1,0 +1,121 @@
+"""Behind ``fusion-bench run`` and ``report``: connect study, screen, report and MLflow."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import typer
+
+from fusion_bench.cli.opening import open_study, places_of
+from fusion_bench.reporting.links import links_of
+from fusion_bench.reporting.live import observer_for_terminal
+from fusion_bench.reporting.publish import publish as publish_report
+from fusion_bench.reporting.report import rebuild, write_report
+from fusion_bench.reporting.tracking import project
+from fusion_bench.reporting.tracking_store import TrackingStore
+from fusion_bench.study.collect import collect
+from fusion_bench.study.executor import Executor, InlineExecutor, LocalExecutor, WorkerSettings
+from fusion_bench.study.results import StudyResults
+from fusion_bench.study.run import RunOptions, StudyRun, study_folder
+from fusion_bench.study.smoke import smoked
+
+
+@dataclass(frozen=True)
+class RunRequest:
+    """What the user asked of ``run``; see the command's help."""
+
+    study: Path
+    runs: Path
+    workers: int | None
+    overrides: tuple[str, ...]
+    data: tuple[str, ...]
+    device: str | None
+    retry_failed: bool
+    retry_stale: bool
+    keep_weights: bool
+    smoke: bool
+
+
+def run_and_report(request: RunRequest) -> None:
+    """Run a study and write its report.
+
+    Raises:
+        FusionBenchError: see `study.run.StudyRun.run`.
+    """
+    study = open_study(request.study, request.overrides)
+    if request.smoke:
+        study = smoked(study)
+    device = request.device or ("cuda" if torch.cuda.is_available() and not request.smoke else "cpu")
+    cores, threads = os.cpu_count() or 1, study.threads
+    workers = request.workers or (1 if device.startswith("cuda") else max(1, cores // threads))
+    places = places_of(study, request.runs, request.data, device=device, making=1 if request.smoke else cores)
+    settings = WorkerSettings(places, workers, threads, request.keep_weights)
+
+    def executor() -> Executor:
+        if request.smoke:
+            return InlineExecutor(settings)
+        return LocalExecutor(settings, study_folder(places.runs, study.name) / "logs")
+
+    options = RunOptions(request.retry_failed, request.retry_stale)
+    StudyRun(study, places, executor, observer_for_terminal(study.title), options).run()
+    results = collect(study, places)
+    report = write_report(results, study_folder(places.runs, study.name) / "report")
+    _say_where(results, report, _track(results, report, places.runs), request.study)
+
+
+def report_only(
+    source: Path,
+    runs: Path,
+    overrides: Sequence[str],
+    data: Sequence[str],
+    *,
+    publish: Path | None,
+    to_mlflow: bool,
+) -> None:
+    """Write a report from finished cells, or rebuild a published folder.
+
+    Raises:
+        FusionBenchError: nothing is finished, or ``source`` is neither a study nor a published report.
+    """
+    if source.is_dir():
+        typer.echo(f"Report: {rebuild(source)}")
+        return
+    study = open_study(source, overrides)
+    places = places_of(study, runs, data, device="cpu", making=os.cpu_count() or 1)
+    results = collect(study, places)
+    folder = study_folder(places.runs, study.name) / "report"
+    report = write_report(results, folder)
+    if publish is not None:
+        report = publish_report(folder, publish / study.name)
+    links = _track(results, report, places.runs) if to_mlflow else ()
+    _say_where(results, report, links, source)
+
+
+def _track(results: StudyResults, report: Path, runs: Path) -> tuple[str, ...]:
+    store = TrackingStore.of(runs)
+    projection = project(results, report, store)
+    return links_of(projection, store)
+
+
+def _say_where(results: StudyResults, report: Path, links: Sequence[str], study: Path) -> None:
+    states = results.cells["state"].value_counts()
+    failed = results.cells[results.cells["state"] == "failed"]
+    stale = int(states.get("stale", 0))
+    for row in failed.itertuples():
+        typer.echo(f"failed: {row.arm}, seed {row.seed}: {row.reason}")
+    if len(failed):
+        typer.echo(f"To try failed cells again: fusion-bench run {study} --retry-failed")
+    if stale:
+        typer.echo(
+            f"{stale} cells are stale (their source or circumstances changed) and left out of the comparison; "
+            f"to train them anew: fusion-bench run {study} --retry-stale"
+        )
+    typer.echo(f"\nReport: {report}")
+    if links:
+        typer.echo("MLflow (start it with: fusion-bench ui):")
+        for link in links:
+            typer.echo(f"  {link}")

@@ -1,0 +1,182 @@
+"""CLEVR v1.0 in its released layout: real, rendered elsewhere, or made by `miniclevr`."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from fusion_bench.data.clevr_questions import ASKS, Question, read_questions
+from fusion_bench.data.files import image_sizes, manifest, require
+from fusion_bench.errors import DataError
+from fusion_bench.registry import did_you_mean
+from fusion_bench.samples import DataSet, Split, Splits, WordingFloor
+
+KIND_STARTS: Mapping[str, int] = {
+    "compare_integer": 0,
+    "comparison": 9,
+    "three_hop": 25,
+    "single_and": 31,
+    "same_relate": 36,
+    "single_or": 64,
+    "one_hop": 72,
+    "two_hop": 78,
+    "zero_hop": 84,
+}
+"""The nine template kinds and the first ``question_family_index`` of each, in the order of the release."""
+HELD_OUT = 20
+"""One train image in ``HELD_OUT`` belongs to ``select`` where the test answers are not published."""
+
+
+class Clevr(DataSet):
+    """CLEVR v1.0 (Johnson et al., CVPR 2017): ``images/``, ``questions/`` and ``scenes/`` under ``root``.
+
+    The answers of the test split are not published, so ``val`` is what arms are judged on, and one train
+    image in twenty, chosen by a hash of its index, is held out as ``select``.
+
+    Columns beyond those of `Split`: the slices ``kind`` (the nine template kinds), ``hops`` (number of
+    ``relate`` steps) and ``asks`` (the paper's five groups, by the last program function), and
+    ``floor_group`` (kind, last function, number of filters), which `floor` reads and no model sees.
+
+    Args:
+        root: the folder ``CLEVR_v1.0``.
+        kinds: keep only questions of these kinds; None keeps all.
+
+    Raises:
+        DataError: ``kinds`` names no kind of CLEVR.
+    """
+
+    name: ClassVar[str] = "clevr"
+    version: ClassVar[str] = "1.0"
+    task: ClassVar[str] = "answering"
+    metrics: ClassVar[tuple[str, ...]] = ("accuracy",)
+    cluster: ClassVar[str] = "image"
+    homepage: ClassVar[str] = "https://cs.stanford.edu/people/jcjohns/clevr/"
+
+    splits = Splits(train="train", select="select", evaluate=("val",))
+    holds_out: ClassVar[bool] = True
+    """True if ``select`` has no files of its own and is held out of the train files."""
+
+    def __init__(self, root: Path, *, kinds: Sequence[str] | None = None) -> None:
+        self.root = Path(root)
+        self.kinds = tuple(KIND_STARTS) if kinds is None else tuple(kinds)
+        for kind in self.kinds:
+            if kind not in KIND_STARTS:
+                raise DataError(f"CLEVR has no question kind {kind!r}{did_you_mean(kind, KIND_STARTS)}")
+        if not self.kinds:
+            raise DataError(f"kinds is empty; name at least one of {', '.join(KIND_STARTS)}")
+
+    @property
+    def folder(self) -> Path:
+        """Where ``images/``, ``questions/`` and ``scenes/`` stand."""
+        return self.root
+
+    def prepare(self, workers: int = 1) -> None:
+        """Check that questions and images of every split are there."""
+        del workers
+        for stem in self._stems():
+            require(self._questions(stem), self.homepage)
+            image_sizes(self._images(stem))
+
+    def split(self, name: str) -> Split:
+        """Read one split; see `DataSet.split`."""
+        if name not in (self.splits.train, self.splits.select, *self.splits.evaluate):
+            known = (self.splits.train, self.splits.select, *self.splits.evaluate)
+            raise DataError(f"{self.name} has no split {name!r}{did_you_mean(name, known)}")
+        path = self._questions(self._stem(name))
+        questions = read_questions(path, self.homepage)
+        index = np.array([question.image_index for question in questions], dtype=np.int64)
+        family = np.array([question.family for question in questions], dtype=np.int64)
+        starts = list(KIND_STARTS.values())
+        kind = np.searchsorted(starts, family, side="right") - 1
+        wanted = np.isin(kind, [list(KIND_STARTS).index(name) for name in self.kinds])
+        keep = np.flatnonzero(wanted & self._belongs(name, index))
+        if not len(keep):
+            raise DataError(
+                f"the split {name!r} of {path} holds no question of the kinds {', '.join(self.kinds)}"
+            )
+        return self._assemble(name, [questions[row] for row in keep], kind[keep])
+
+    def manifest(self) -> str:
+        """SHA-256 over the question files and the names and sizes of the images."""
+        stems = self._stems()
+        return manifest(self.folder, map(self._questions, stems), map(self._images, stems))
+
+    def floor(self, train: Split, select: Split) -> WordingFloor:
+        """The best constant answer per ``floor_group`` of ``train``, measured on ``select``.
+
+        A group that ``train`` lacks gets the most frequent answer of all; ties go to the first in
+        alphabetical order.
+        """
+        counts = train.table.groupby(["floor_group", "truth"], sort=True).size().rename("count").reset_index()
+        ranked = counts.sort_values("count", ascending=False, kind="stable")
+        best = ranked.drop_duplicates("floor_group").set_index("floor_group")["truth"]
+        totals = counts.groupby("truth", sort=True)["count"].sum()
+        said = select.table["floor_group"].map(best).fillna(str(totals.idxmax()))
+        return WordingFloor(
+            "wording",
+            float((said == select.table["truth"]).mean()),
+            "best constant answer per (kind, last program function, number of filter words), fitted on train",
+        )
+
+    def _stem(self, split: str) -> str:
+        """The name that the published files give a split."""
+        return self.splits.train if self.holds_out and split == self.splits.select else split
+
+    def _stems(self) -> tuple[str, ...]:
+        names = (self.splits.train, self.splits.select, *self.splits.evaluate)
+        return tuple(dict.fromkeys(map(self._stem, names)))
+
+    def _belongs(self, split: str, image_index: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """Which questions of the file that `_stem` names belong to ``split``."""
+        if not self.holds_out or self._stem(split) != self.splits.train:
+            return np.ones(len(image_index), dtype=bool)
+        images, rows = np.unique(image_index, return_inverse=True)
+        held_out: npt.NDArray[np.bool_] = np.array([_held_out(int(image)) for image in images])[rows]
+        return held_out if split == self.splits.select else ~held_out
+
+    def _questions(self, stem: str) -> Path:
+        return self.folder / "questions" / f"CLEVR_{stem}_questions.json"
+
+    def _images(self, stem: str) -> Path:
+        return self.folder / "images" / stem
+
+    def _assemble(self, name: str, questions: Sequence[Question], kind: npt.NDArray[np.int64]) -> Split:
+        stem = self._stem(name)
+        files, rows = np.unique([question.image_filename for question in questions], return_inverse=True)
+        folder = self._images(stem)
+        present = image_sizes(folder)
+        missing = [file for file in files.tolist() if file not in present]
+        if missing:
+            raise DataError(
+                f"{len(missing)} of the {len(files)} images that {self._questions(stem)} asks about are not "
+                f"in {folder}, the first is {missing[0]}; get them from {self.homepage}"
+            )
+        kinds = np.array(list(KIND_STARTS), dtype=object)[kind]
+        groups = [
+            f"{kind} {question.last} {question.filters}"
+            for kind, question in zip(kinds, questions, strict=True)
+        ]
+        table = pd.DataFrame(
+            {
+                "sample": [f"CLEVR_{stem}_{question.number}" for question in questions],
+                "cluster": np.array([Path(file).stem for file in files], dtype=object)[rows],
+                "image": rows.astype(np.int64),
+                "text": [question.text for question in questions],
+                "truth": [question.answer for question in questions],
+                "kind": kinds,
+                "hops": [str(question.hops) for question in questions],
+                "asks": [ASKS[question.last] for question in questions],
+                "floor_group": groups,
+            }
+        )
+        return Split(name, table, tuple(folder / file for file in files), ("kind", "hops", "asks"))
+
+
+def _held_out(image_index: int) -> bool:
+    return int.from_bytes(hashlib.sha256(f"select {image_index}".encode()).digest()[:8]) % HELD_OUT == 0

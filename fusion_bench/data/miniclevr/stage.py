@@ -1,0 +1,196 @@
+"""A batch of scenes as tensors, and which pixels each of its objects can touch.
+
+Every arithmetic operation that pictures depend on is an elementwise one that IEEE 754 rounds exactly (sums,
+products, quotients, square roots), so that a picture has the same bytes in whatever batch it is made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from fusion_bench.data.miniclevr.camera import Array, focal_length
+from fusion_bench.data.miniclevr.scenes import COLORS, SHAPES, Scene, Thing
+
+Size = tuple[int, int]
+
+RGB = np.array(
+    [
+        [87, 87, 87],
+        [173, 35, 35],
+        [42, 75, 215],
+        [29, 105, 20],
+        [129, 74, 25],
+        [129, 38, 192],
+        [41, 208, 208],
+        [255, 238, 51],
+    ]
+)
+"""CLEVR's published colours, in the order of ``COLORS``."""
+
+_NEAR = 0.5  # depth before which a projected bound is not trusted
+_CORNERS = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], dtype=np.float64)
+
+
+@dataclass(frozen=True, eq=False)
+class Stage:
+    """``S`` scenes with ``O`` objects in all, objects sorted by shape.
+
+    Attributes:
+        eye: ``[S, 3]`` camera locations.
+        axes: ``[S, 3, 3]`` right, up and forward of each camera.
+        lights: ``[S, 3, 3]`` places of key, fill and back light.
+        scene: ``[O]`` scene of each object.
+        slot: ``[O]`` number of each object within its scene.
+        shape: ``[O]`` index into ``SHAPES``, ascending.
+        centre: ``[O, 3]``.
+        radius: ``[O]``.
+        turn: ``[O, 2]`` cosine and sine of the rotation; spheres and cylinders face their camera.
+        albedo: ``[O, 3]`` linear reflectance.
+        metal: ``[O]`` bool.
+    """
+
+    eye: Array
+    axes: Array
+    lights: Array
+    scene: npt.NDArray[np.int64]
+    slot: npt.NDArray[np.int64]
+    shape: npt.NDArray[np.int64]
+    centre: Array
+    radius: Array
+    turn: Array
+    albedo: Array
+    metal: npt.NDArray[np.bool_]
+
+    def __len__(self) -> int:
+        return len(self.eye)
+
+    @property
+    def slices(self) -> dict[str, slice]:
+        """Which objects are of each shape."""
+        edges = np.searchsorted(self.shape, range(len(SHAPES) + 1)).tolist()
+        return {name: slice(edges[i], edges[i + 1]) for i, name in enumerate(SHAPES)}
+
+    def corners(self) -> Array:
+        """``[O, 8, 3]``: corners of an upright box around each object."""
+        cos, sin = self.turn[:, None, 0], self.turn[:, None, 1]
+        x, y, z = np.moveaxis(_CORNERS, 1, 0)
+        local = np.stack([cos * x - sin * y, sin * x + cos * y, np.broadcast_to(z, (len(cos), 8))], axis=2)
+        return self.centre[:, None] + self.radius[:, None, None] * local
+
+    def bounds(self, points: Array, size: Size, margin: float = 0.0) -> npt.NDArray[np.int64]:
+        """Pixel rectangles around the projections of points that belong to objects.
+
+        Args:
+            points: ``[O, N, 3]``.
+            size: height and width of the picture.
+            margin: pixels added on every side.
+
+        Returns:
+            ``[O, 4]``: first row, last row + 1, first column, last column + 1, within the picture. An
+            object with a point beside or behind the camera gets the whole picture.
+        """
+        offset = points - self.eye[self.scene][:, None]
+        across, upward, depth = np.moveaxis(np.einsum("oij,onj->oni", self.axes[self.scene], offset), 2, 0)
+        behind = depth.min(axis=1) < _NEAR
+        scale = focal_length(size) / np.maximum(depth, _NEAR)
+        x, y = size[1] / 2 + across * scale, size[0] / 2 - upward * scale
+        box = np.stack(
+            [
+                np.floor(y.min(axis=1) - margin),
+                np.ceil(y.max(axis=1) + margin),
+                np.floor(x.min(axis=1) - margin),
+                np.ceil(x.max(axis=1) + margin),
+            ],
+            axis=1,
+        )
+        box[behind] = (0, size[0], 0, size[1])
+        limits = np.array([size[0], size[0], size[1], size[1]])
+        return np.clip(box, 0, limits).astype(np.int64)
+
+
+def set_stage(scenes: Sequence[Scene]) -> Stage:
+    """Put scenes into tensors."""
+    rows = [(number, slot, thing) for number, scene in enumerate(scenes) for slot, thing in enumerate(scene.things)]
+    rows.sort(key=lambda row: SHAPES.index(row[2].shape))
+    owner = np.array([number for number, _, _ in rows], dtype=np.int64)
+    axes = np.stack([scene.camera.axes for scene in scenes])
+    things = [thing for _, _, thing in rows]
+    return Stage(
+        eye=np.array([scene.camera.location for scene in scenes]),
+        axes=axes,
+        lights=np.array([scene.lights for scene in scenes]),
+        scene=owner,
+        slot=np.array([slot for _, slot, _ in rows], dtype=np.int64),
+        shape=np.array([SHAPES.index(thing.shape) for thing in things], dtype=np.int64),
+        centre=np.array([thing.coords for thing in things]).reshape(-1, 3),
+        radius=np.array([thing.radius for thing in things]),
+        turn=np.array([_turn(thing, axes[number]) for number, _, thing in rows]).reshape(-1, 2),
+        albedo=RGB[[COLORS.index(thing.color) for thing in things]].reshape(-1, 3) / 255.0,
+        metal=np.array([thing.material == "metal" for thing in things], dtype=np.bool_),
+    )
+
+
+def _turn(thing: Thing, axes: Array) -> tuple[float, float]:
+    """Bodies of revolution are turned to the camera, where their bounds are tightest."""
+    if thing.shape == "cube":
+        return float(np.cos(thing.rotation)), float(np.sin(thing.rotation))
+    return float(axes[0, 0]), float(axes[0, 1])
+
+
+@dataclass(frozen=True, eq=False)
+class Pairs:
+    """Every (object, pixel) worth a test, ordered by object, then row, then column.
+
+    Attributes:
+        object: ``[N]`` object of each pair.
+        pixel: ``[N]`` pixel of each pair, numbered through all scenes: ``(scene * H + y) * W + x``.
+        row: ``[N]`` entry of ``rows_object`` and ``rows_y`` that the pair belongs to.
+        x: ``[N]`` column of each pair.
+        rows_object: ``[R]`` object of each touched row of pixels.
+        rows_y: ``[R]`` the row's number within the picture.
+        starts: ``[O + 1]`` where each object's pairs begin.
+    """
+
+    object: Tensor
+    pixel: Tensor
+    row: Tensor
+    x: Tensor
+    rows_object: Tensor
+    rows_y: Tensor
+    starts: npt.NDArray[np.int64]
+
+
+def pair_up(scene: npt.NDArray[np.int64], bounds: npt.NDArray[np.int64], size: Size) -> Pairs:
+    """Spread objects' rectangles (`Stage.bounds`) over their pixels.
+
+    Args:
+        scene: ``[O]`` scene of each object.
+        bounds: ``[O, 4]``.
+        size: height and width of the pictures.
+    """
+    height, width = size
+    tall = np.maximum(bounds[:, 1] - bounds[:, 0], 0)
+    wide = np.maximum(bounds[:, 3] - bounds[:, 2], 0)
+    rows_object = np.repeat(np.arange(len(bounds)), tall)
+    first_row = np.cumsum(tall) - tall
+    rows_y = np.arange(len(rows_object)) - (first_row - bounds[:, 0])[rows_object]
+    row_wide = wide[rows_object]
+    first_pair = np.cumsum(row_wide) - row_wide
+    row_pixel = (scene[rows_object] * height + rows_y) * width
+    row = torch.repeat_interleave(torch.from_numpy(row_wide))
+    x = torch.arange(len(row)) - torch.from_numpy(first_pair - bounds[rows_object, 2])[row]
+    return Pairs(
+        object=torch.from_numpy(rows_object)[row],
+        pixel=torch.from_numpy(row_pixel)[row] + x,
+        row=row,
+        x=x,
+        rows_object=torch.from_numpy(rows_object),
+        rows_y=torch.from_numpy(rows_y),
+        starts=np.concatenate([[0], np.cumsum(tall * wide)]),
+    )

@@ -1,0 +1,16 @@
+"""Every data set by name: the built-in adapters and those that packages offer."""
+
+from __future__ import annotations
+
+from fusion_bench.registry import Registry
+from fusion_bench.samples import DataSet
+
+DATASETS: Registry[DataSet] = Registry(
+    "data set",
+    group="fusion_bench.datasets",
+    builtin={
+        "miniclevr": "fusion_bench.data.miniclevr.dataset:MiniClevr",
+        "clevr": "fusion_bench.data.clevr:Clevr",
+        "nlvr": "fusion_bench.data.nlvr:Nlvr",
+    },
+)

@@ -1,0 +1,308 @@
+"""What a run shows while it runs: a live table on a terminal, one plain line per event anywhere else."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from fusion_bench.study.observer import CellState, CellStatus, Observer
+
+_LOOKS: Final[Mapping[CellState, tuple[str, str]]] = {
+    "running": ("▶", "bold cyan"),
+    "failed": ("✗", "bold red"),
+    "stale": ("~", "yellow"),
+    "done": ("✓", "green"),
+    "waiting": ("·", "dim"),
+}
+_FRAME_ROWS = 6  # title, head, rules and the two lines below the table
+
+
+@dataclass(frozen=True)
+class _Row:
+    """A cell as the screen shows it; times are seconds on the observer's clock."""
+
+    status: CellStatus
+    state: CellState
+    epoch: int = 0
+    epochs: int = 0
+    metric: str = ""
+    value: float | None = None
+    reason: str = ""
+    began: float | None = None
+    ended: float | None = None
+    leaves: float | None = None  # when the worker expects to be done
+    here: bool = False  # trained in this run, so that its duration predicts the others'
+
+
+class _Board:
+    """The state of all cells and the estimate of the time left: what both displays share."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self.rows: dict[str, _Row] = {}
+
+    def planned(self, cells: Sequence[CellStatus]) -> None:
+        known = self.rows
+        self.rows = {cell.cell: known.get(cell.cell, _Row(cell, cell.state)) for cell in cells}
+
+    def started(self, cell: str) -> _Row:
+        return self._change(
+            cell, state="running", began=self._clock(), ended=None, leaves=None, here=True, epoch=0, reason=""
+        )
+
+    def progressed(
+        self, cell: str, epoch: int, epochs: int, quantity: str, value: float, *, seconds_left: float | None
+    ) -> _Row:
+        leaves = None if seconds_left is None else self._clock() + seconds_left
+        return self._change(cell, epoch=epoch, epochs=epochs, metric=quantity, value=value, leaves=leaves)
+
+    def finished(self, cell: str, metrics: Mapping[str, float]) -> _Row:
+        row = self.rows[cell]
+        value = metrics.get(row.metric, row.value)
+        return self._change(cell, state="done", ended=self._clock(), value=value)
+
+    def failed(self, cell: str, reason: str) -> _Row:
+        return self._change(cell, state="failed", ended=self._clock(), reason=" ".join(reason.split()))
+
+    def count(self, state: CellState) -> int:
+        return sum(row.state == state for row in self.rows.values())
+
+    def seconds(self, row: _Row) -> float | None:
+        """How long the cell took, or has been running."""
+        if row.began is None:
+            return None
+        return (row.ended if row.ended is not None else self._clock()) - row.began
+
+    def seconds_left(self, row: _Row) -> float | None:
+        """The worker's own estimate, run down by the clock; else the arm's usual duration; else None."""
+        if row.state not in {"running", "waiting"}:
+            return 0.0
+        if row.leaves is not None:
+            return max(0.0, row.leaves - self._clock())
+        usual = self._usual_seconds(row.status.arm)
+        return None if usual is None else max(0.0, usual - (self.seconds(row) or 0.0))
+
+    def total_seconds_left(self) -> float | None:
+        """Work left over workers seen at once, and never less than the longest running cell."""
+        running = [row for row in self.rows.values() if row.state == "running"]
+        waiting = [row for row in self.rows.values() if row.state == "waiting"]
+        left = [self.seconds_left(replace(row, state="waiting")) for row in waiting]
+        now = [self.seconds_left(row) for row in running]
+        known = [seconds for seconds in (*now, *left) if seconds is not None]
+        if not running or len(known) < len(now) + len(left):
+            return None
+        return max(sum(known) / len(running), *(seconds for seconds in now if seconds is not None))
+
+    def _usual_seconds(self, arm: str) -> float | None:
+        durations = [
+            (row.status.arm == arm, row.ended - row.began)
+            for row in self.rows.values()
+            if row.here and row.state == "done" and row.began is not None and row.ended is not None
+        ]
+        own = [seconds for same, seconds in durations if same]
+        pool = own or [seconds for _, seconds in durations]
+        if pool:
+            return sum(pool) / len(pool)
+        # Nothing has finished yet: what the running cells expect in all is the best guess for the others.
+        whole = [
+            row.leaves - row.began
+            for row in self.rows.values()
+            if row.state == "running" and row.leaves is not None and row.began is not None
+        ]
+        return sum(whole) / len(whole) if whole else None
+
+    def _change(self, cell: str, **changes: object) -> _Row:
+        self.rows[cell] = replace(self.rows[cell], **changes)  # type: ignore[arg-type]
+        return self.rows[cell]
+
+
+class PlainLines:
+    """An `Observer` that prints one line per event without control codes: for logs and pipes."""
+
+    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+        self._console, self._board = console, _Board(clock)
+
+    def planned(self, cells: Sequence[CellStatus]) -> None:
+        """Say how many cells there are and how many stand already."""
+        self._board.planned(cells)
+        states: tuple[CellState, ...] = ("done", "failed", "stale", "waiting")
+        counts = ", ".join(
+            f"{self._board.count(state)} {state}" for state in states if self._board.count(state)
+        )
+        self._say(f"{len(cells)} cells: {counts or 'none'}")
+
+    def preparing(self, what: str) -> None:
+        """Say what is being prepared."""
+        self._say(what)
+
+    def started(self, cell: str) -> None:
+        """Say which cell began."""
+        self._say(f"{self._name(self._board.started(cell))} started")
+
+    def progressed(
+        self, cell: str, epoch: int, epochs: int, quantity: str, value: float, *, seconds_left: float | None
+    ) -> None:
+        """Say where a cell stands."""
+        row = self._board.progressed(cell, epoch, epochs, quantity, value, seconds_left=seconds_left)
+        left = "" if seconds_left is None else f", {duration(seconds_left)} left"
+        self._say(f"{self._name(row)} epoch {epoch}/{epochs}: {quantity} {value:.4g}{left}")
+
+    def finished(self, cell: str, metrics: Mapping[str, float]) -> None:
+        """Say what a cell reached and how much of the study is left."""
+        row = self._board.finished(cell, metrics)
+        values = ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+        self._say(f"{self._name(row)} done in {duration(self._board.seconds(row))}: {values}{self._rest()}")
+
+    def failed(self, cell: str, reason: str) -> None:
+        """Say why a cell failed."""
+        row = self._board.failed(cell, reason)
+        self._say(f"{self._name(row)} FAILED: {row.reason}{self._rest()}")
+
+    def closed(self) -> None:
+        """Say how the study ended."""
+        if self._board.rows:
+            self._say(_summary(self._board))
+
+    def _name(self, row: _Row) -> str:
+        purpose = "" if row.status.purpose == "confirm" else f" ({row.status.purpose})"
+        return f"{row.status.arm} seed {row.status.seed}{purpose}"
+
+    def _rest(self) -> str:
+        over = self._board.count("done") + self._board.count("failed")
+        left = self._board.total_seconds_left()
+        return f" [{over}/{len(self._board.rows)}" + (
+            "]" if left is None else f", about {duration(left)} left]"
+        )
+
+    def _say(self, line: str) -> None:
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+class LiveTable:
+    """An `Observer` that keeps one table of all cells on the terminal up to date.
+
+    Of more cells than fit the screen it shows the running ones, then failed, waiting and done ones.
+    """
+
+    def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
+        self._console, self._board = console, _Board(clock)
+        self._preparing = ""
+        self._live = Live(
+            console=console, get_renderable=self.render, refresh_per_second=4, vertical_overflow="crop"
+        )
+
+    def planned(self, cells: Sequence[CellStatus]) -> None:
+        """Show the cells."""
+        self._board.planned(cells)
+        self._live.start()
+
+    def preparing(self, what: str) -> None:
+        """Show what is being prepared."""
+        self._preparing = what
+        self._live.start()
+
+    def started(self, cell: str) -> None:
+        """Mark the cell as running."""
+        self._preparing = ""
+        self._board.started(cell)
+
+    def progressed(
+        self, cell: str, epoch: int, epochs: int, quantity: str, value: float, *, seconds_left: float | None
+    ) -> None:
+        """Update the cell's row."""
+        self._board.progressed(cell, epoch, epochs, quantity, value, seconds_left=seconds_left)
+
+    def finished(self, cell: str, metrics: Mapping[str, float]) -> None:
+        """Mark the cell as done."""
+        self._board.finished(cell, metrics)
+
+    def failed(self, cell: str, reason: str) -> None:
+        """Mark the cell as failed and leave the reason above the table, where it stays readable."""
+        row = self._board.failed(cell, reason)
+        line = Text(f"✗ {row.status.arm}, seed {row.status.seed}: {row.reason}", style="red")
+        self._live.console.print(line)
+
+    def closed(self) -> None:
+        """Draw the last state and give the terminal back."""
+        self._preparing = ""
+        if self._live.is_started:
+            self._live.stop()
+
+    def render(self) -> RenderableType:
+        """The table as it stands, no taller than the terminal."""
+        rows = list(self._board.rows.values())
+        parts: list[RenderableType] = []
+        if rows:
+            parts += [self._table(rows), Text(_summary(self._board))]
+        if self._preparing:
+            parts.append(Text(f"… {self._preparing}", style="cyan"))
+        return Group(*parts)
+
+    def _table(self, rows: list[_Row]) -> Table:
+        room = max(4, self._console.height - _FRAME_ROWS)
+        shown, hidden = self._choose(rows, room)
+        metric = next((row.metric for row in rows if row.metric), "metric")
+        table = Table(caption=f"and {hidden} more cells" if hidden else None, caption_justify="left")
+        table.add_column("arm", overflow="fold")
+        table.add_column("seed", justify="right")
+        table.add_column("state", no_wrap=True)
+        table.add_column(metric, justify="right")
+        table.add_column("epoch", justify="right", no_wrap=True)
+        table.add_column("time", justify="right", no_wrap=True)
+        table.add_column("left", justify="right", no_wrap=True)
+        for row in shown:
+            sign, style = _LOOKS[row.state]
+            purpose = "" if row.status.purpose == "confirm" else f" {row.status.purpose}"
+            left = self._board.seconds_left(row) if row.state == "running" else None
+            table.add_row(
+                Text(row.status.arm),
+                str(row.status.seed),
+                Text(f"{sign} {row.state}{purpose}", style=style),
+                "" if row.value is None else f"{row.value:.4f}",
+                f"{row.epoch}/{row.epochs}" if row.epochs else "",
+                duration(self._board.seconds(row)),
+                duration(left),
+            )
+        return table
+
+    @staticmethod
+    def _choose(rows: list[_Row], room: int) -> tuple[list[_Row], int]:
+        """The rows that matter most, kept in the plan's order, and how many are left out."""
+        if len(rows) <= room:
+            return rows, 0
+        urgency: tuple[CellState, ...] = ("running", "failed", "stale", "waiting", "done")
+        ranked = sorted(range(len(rows)), key=lambda index: (urgency.index(rows[index].state), index))
+        return [rows[index] for index in sorted(ranked[:room])], len(rows) - room
+
+
+def observer_for(console: Console) -> Observer:
+    """The live table if ``console`` is a terminal that can redraw, plain lines otherwise."""
+    redraws = console.is_terminal and not console.is_dumb_terminal
+    return LiveTable(console) if redraws else PlainLines(console)
+
+
+def duration(seconds: float | None) -> str:
+    """``75`` -> ``1:15``, ``3675`` -> ``1:01:15``; nothing for None."""
+    if seconds is None:
+        return ""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _summary(board: _Board) -> str:
+    over = board.count("done")
+    parts = [f"{over} of {len(board.rows)} cells done"]
+    if board.count("failed"):
+        parts.append(f"{board.count('failed')} failed")
+    left = board.total_seconds_left()
+    if left is not None:
+        parts.append(f"about {duration(left)} left")
+    return ", ".join(parts)

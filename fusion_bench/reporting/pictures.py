@@ -1,0 +1,61 @@
+"""Which samples are worth showing, and what each arm answered."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from fusion_bench.study.results import StudyResults
+
+SHOWN = 6
+
+
+def majority_answers(results: StudyResults, pictures: pd.DataFrame) -> pd.DataFrame:
+    """Each arm's answer to each picture's question: the most frequent over its seeds.
+
+    Args:
+        results: the study.
+        pictures: rows of `StudyResults.pictures`.
+
+    Returns:
+        ``split, sample, arm, answer, votes, seeds, right``, a tie going to the answer of the lowest seed.
+    """
+    wanted = pd.MultiIndex.from_frame(pictures[["split", "sample"]])
+    asked = pd.MultiIndex.from_frame(results.samples[["split", "sample"]]).isin(wanted)
+    answers = results.samples.loc[asked, ["split", "sample", "arm", "seed", "prediction", "truth"]]
+    key = ["split", "sample", "arm"]
+    votes = (
+        answers.groupby([*key, "prediction"], observed=True)
+        .agg(votes=("seed", "size"), lowest=("seed", "min"), truth=("truth", "first"))
+        .reset_index()
+        .sort_values([*key, "votes", "lowest"], ascending=[True, True, True, False, True])
+    )
+    votes["seeds"] = votes.groupby(key, observed=True)["votes"].transform("sum")
+    winner = votes.drop_duplicates(key).rename(columns={"prediction": "answer"})
+    winner["right"] = winner["answer"] == winner["truth"]
+    return winner[[*key, "answer", "votes", "seeds", "right"]].reset_index(drop=True)
+
+
+def choose_pictures(results: StudyResults) -> pd.DataFrame:
+    """The pictures on which the arms (not the controls) disagree most, at most six.
+
+    One question a picture; first those that split the arms most evenly into right and wrong, then those with
+    the most different answers, then in the given order. A question that all arms answer alike is not shown,
+    and neither is a picture whose file is no longer there. Choosing again among the chosen changes nothing,
+    so a published report shows the same ones.
+    """
+    there = results.pictures["image"].map(lambda image: Path(image).is_file()).astype(bool)
+    pictures = results.pictures[there]
+    arms = [arm.label for arm in results.arms if arm.role != "control"]
+    answers = majority_answers(results, pictures)
+    answers = answers[answers["arm"].isin(arms)]
+    split = answers.groupby(["split", "sample"], observed=True).agg(
+        right=("right", "sum"), arms=("right", "size"), different=("answer", "nunique")
+    )
+    split["balance"] = split[["right"]].assign(wrong=split["arms"] - split["right"]).min(axis=1)
+    judged = pictures.merge(split.reset_index(), on=["split", "sample"], how="inner", sort=False)
+    judged = judged[judged["different"] > 1]
+    judged = judged.sort_values(["balance", "different"], ascending=False, kind="stable")
+    judged = judged.drop_duplicates("image")
+    return judged[list(results.pictures.columns)].head(SHOWN).reset_index(drop=True)

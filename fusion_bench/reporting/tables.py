@@ -1,0 +1,228 @@
+"""Every number of a report, as tidy tables in the units of the data (shares, not per cent)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import pandas as pd
+
+from fusion_bench.errors import FusionBenchError
+from fusion_bench.reporting.pictures import majority_answers
+from fusion_bench.statistics.comparison import Question, against_controls, compare, means
+from fusion_bench.statistics.convergence import convergence
+from fusion_bench.statistics.scores import Scores, Unit
+from fusion_bench.study.results import StudyResults
+
+Row: TypeAlias = dict[str, Any]
+"""One row of a tidy table by column name."""
+
+_AGREES = 1e-6  # a metric stored in single precision still counts as recomputed
+
+
+@dataclass(frozen=True, eq=False)
+class Tables:
+    """What the sentences, figures and Markdown tables read; nothing else computes a number.
+
+    Attributes:
+        means: ``split, metric, arm, role, estimate, low, high, seeds, clusters, samples, ...``. A metric
+            that is no mean over samples or clusters has a mean over seeds and no interval; the intervals
+            of shares end at 0 and 1.
+        per_seed: ``split, metric, arm, role, seed, value``.
+        comparisons: the judged family and the controls against the reference, on the primary metric and
+            split (`fusion_bench.statistics.comparison.compare`), with ``role``.
+        differences: the same differences on every other evaluated split and metric, not judged.
+        controls: each arm's lead over each control (``against_controls``).
+        floors: ``name, split, floor, arm, role, estimate, low, high, seeds``: accuracy less the floor.
+        slices: ``slice, value, arm, role, estimate, low, high, samples, clusters``, on the primary split.
+        learning: ``arm, role, rise, converged, epochs, best_epoch``.
+        answers: the majority answer of each arm to each shown picture's question.
+        unfinished: the cells without a result.
+    """
+
+    means: pd.DataFrame
+    per_seed: pd.DataFrame
+    comparisons: pd.DataFrame
+    differences: pd.DataFrame
+    controls: pd.DataFrame
+    floors: pd.DataFrame
+    slices: pd.DataFrame
+    learning: pd.DataFrame
+    answers: pd.DataFrame
+    unfinished: pd.DataFrame
+
+
+def records(table: pd.DataFrame) -> list[Row]:
+    """The rows of a table as dictionaries."""
+    return [{str(key): value for key, value in row.items()} for row in table.to_dict("records")]
+
+
+def build_tables(results: StudyResults) -> Tables:
+    """Compute every table.
+
+    Raises:
+        FusionBenchError: answers cannot be paired, or the primary metric does not follow from the answers.
+    """
+    labels = [arm.label for arm in results.arms]
+    scores = {
+        str(split): Scores.of(rows, labels)
+        for split, rows in results.samples.groupby("split", sort=False, observed=True)
+    }
+    units = {str(metric): _unit(results, scores, str(metric)) for metric in results.values["metric"].unique()}
+    unit = units.get(results.primary, "samples")
+    if unit is None:
+        raise FusionBenchError(
+            f"the primary metric {results.primary!r} is neither the mean score of the samples nor the share "
+            f"of {results.cluster}s that are right throughout, so it has no interval; choose another"
+        )
+    question = _question(results, unit)
+    empty = Scores.of(results.samples.iloc[:0], labels)
+    primary = scores.get(results.primary_split, empty)
+    arms = [arm.label for arm in results.arms if arm.role != "control"]
+    return Tables(
+        means=_with_role(results, _means(results, scores, units)),
+        per_seed=results.values[["split", "metric", "arm", "role", "seed", "value"]].reset_index(drop=True),
+        comparisons=_with_role(results, compare(primary, question)),
+        differences=_with_role(results, _differences(results, scores, units, question)),
+        controls=against_controls(primary, arms, question.controls, question),
+        floors=_with_role(results, _floors(results, scores)),
+        slices=_with_role(results, _slices(results, primary, unit)),
+        learning=_with_role(results, _learning(results)),
+        answers=majority_answers(results, results.pictures),
+        unfinished=results.cells[results.cells["state"] != "done"].reset_index(drop=True),
+    )
+
+
+def _question(results: StudyResults, unit: Unit) -> Question:
+    return Question(
+        reference=results.reference,
+        family=tuple(arm.label for arm in results.arms if arm.role == "arm"),
+        controls=tuple(arm.label for arm in results.arms if arm.role == "control"),
+        margin=results.margin,
+        unit=unit,
+        higher_is_better=results.primary not in results.lower_is_better,
+    )
+
+
+def _unit(results: StudyResults, scores: Mapping[str, Scores], metric: str) -> Unit | None:
+    """What the metric is a mean over, found by computing it again from the answers; None if neither."""
+    rows = results.values[(results.values["metric"] == metric) & results.values["split"].isin(list(scores))]
+    stored = rows.set_index(["split", "arm", "seed"])["value"].sort_index()
+    units: tuple[Unit, ...] = ("samples", "clusters")
+    for unit in units:
+        again = {
+            (split, arm, seed): value
+            for split, laid_out in scores.items()
+            for arm in laid_out.arms
+            for seed, value in _per_seed(laid_out, arm, unit).items()
+        }
+        recomputed = stored.index.map(again).to_numpy(dtype=np.float64)
+        if len(stored) and np.allclose(recomputed, stored.to_numpy(dtype=np.float64), rtol=0, atol=_AGREES):
+            return unit
+    return None
+
+
+def _per_seed(scores: Scores, arm: str, unit: Unit) -> dict[int, float]:
+    seeds = np.array(scores.seeds)[scores.seeds_of(arm)]
+    return dict(zip(seeds.tolist(), scores.per_seed(arm, unit).tolist(), strict=True))
+
+
+def _means(
+    results: StudyResults, scores: Mapping[str, Scores], units: Mapping[str, Unit | None]
+) -> pd.DataFrame:
+    parts = []
+    keys = results.values[["split", "metric"]].drop_duplicates()
+    for split, metric in keys.itertuples(index=False, name=None):
+        unit = units[metric]
+        if unit is not None and split in scores:
+            parts.append(means(scores[split], unit).assign(split=split, metric=metric))
+            continue
+        chosen = (results.values["split"] == split) & (results.values["metric"] == metric)
+        plain = results.values[chosen].groupby("arm", sort=False, observed=True)["value"]
+        plain_means = plain.agg(estimate="mean", seeds="size").reset_index()
+        parts.append(plain_means.assign(split=split, metric=metric, low=np.nan, high=np.nan))
+    if not parts:
+        return means(Scores.of(results.samples.iloc[:0], [])).assign(split="", metric="")
+    table = pd.concat(parts, ignore_index=True)
+    return table.assign(low=table["low"].clip(lower=0.0), high=table["high"].clip(upper=1.0))
+
+
+def _differences(
+    results: StudyResults,
+    scores: Mapping[str, Scores],
+    units: Mapping[str, Unit | None],
+    question: Question,
+) -> pd.DataFrame:
+    """Intervals on what is not primary; their verdicts are dropped, for one family was announced."""
+    parts = []
+    for split in (*results.evaluate_splits, results.select_split):
+        for metric, unit in units.items():
+            if unit is None or split not in scores or (split, metric) == _primary(results):
+                continue
+            own = Question(question.reference, question.family, question.controls, unit=unit)
+            parts.append(compare(scores[split], own).assign(split=split, metric=metric))
+    columns = ["split", "metric", "arm", "estimate", "low", "high", "seeds", "clusters", "samples"]
+    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
+
+
+def _primary(results: StudyResults) -> tuple[str, str]:
+    return results.primary_split, results.primary
+
+
+def _floors(results: StudyResults, scores: Mapping[str, Scores]) -> pd.DataFrame:
+    rows = []
+    for name, split, floor in results.floors[["name", "split", "accuracy"]].itertuples(
+        index=False, name=None
+    ):
+        if split not in scores:
+            continue
+        above = means(scores[split])
+        above[["estimate", "low", "high"]] -= floor
+        rows.append(above.assign(name=name, split=split, floor=floor))
+    columns = ["name", "split", "floor", "arm", "estimate", "low", "high", "seeds"]
+    return pd.concat(rows, ignore_index=True)[columns] if rows else pd.DataFrame(columns=columns)
+
+
+def _slices(results: StudyResults, scores: Scores, unit: Unit) -> pd.DataFrame:
+    """The primary metric on each slice of the primary split; an empty slice value means "does not apply"."""
+    rows = results.samples[results.samples["split"] == results.primary_split].drop_duplicates("sample")
+    parts = []
+    for name in results.slices:
+        for value in sorted(rows[name].dropna().unique(), key=_natural):
+            if value == "":
+                continue
+            part = means(scores.where((rows[name] == value).to_numpy(dtype=bool)), unit)
+            part = part.assign(low=part["low"].clip(lower=0.0), high=part["high"].clip(upper=1.0))
+            parts.append(part.assign(slice=name, value=str(value)))
+    columns = ["slice", "value", "arm", "estimate", "low", "high", "seeds", "samples", "clusters"]
+    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
+
+
+def _natural(value: object) -> tuple[float, str]:
+    """Numbers by size and before words, so that ten hops follow nine."""
+    text = str(value)
+    return (float(text), "") if text.replace(".", "", 1).isdigit() else (float("inf"), text)
+
+
+def _learning(results: StudyResults) -> pd.DataFrame:
+    """Convergence on the primary metric's selection curve, or on the only one there is."""
+    chosen = results.curves[results.curves["quantity"] == selection_quantity(results)]
+    falling = selection_quantity(results).removeprefix("select/") in results.lower_is_better
+    table = convergence(chosen, higher_is_better=not falling)
+    done = results.cells[results.cells["state"] == "done"]
+    epochs = done.groupby("arm", observed=True)[["epochs", "best_epoch"]].mean().reset_index()
+    return table.merge(epochs, on="arm", how="left")
+
+
+def selection_quantity(results: StudyResults) -> str:
+    """The curve that chose the weights: ``select/<primary>`` if recorded, else the first ``select/``."""
+    recorded = sorted({str(name) for name in results.curves["quantity"] if str(name).startswith("select/")})
+    primary = f"select/{results.primary}"
+    return primary if primary in recorded or not recorded else recorded[0]
+
+
+def _with_role(results: StudyResults, table: pd.DataFrame) -> pd.DataFrame:
+    """Add each arm's role; rows keep their order, arms with the same key stand in the study's order."""
+    return table.assign(role=table["arm"].map({arm.label: arm.role for arm in results.arms}))

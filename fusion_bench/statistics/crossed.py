@@ -1,0 +1,172 @@
+r"""The one estimand's interval: seeds and clusters are crossed, and both are drawn anew next time.
+
+Every seed of an arm answers every sample, so a score belongs to one seed *and* one cluster (the image, the
+sentence group). With ``T[s, c]`` the summed scores of cluster ``c`` under seed ``s``, ``n[c]`` its size,
+``S`` seeds and ``N`` clusters, the estimate is the mean over samples and seeds,
+
+    theta = mean_s m[s],    m[s] = sum_c T[s, c] / sum_c n[c].
+
+**Linearisation.** Clusters have unequal sizes, so ``m[s]`` is a ratio of two sums over drawn clusters. Its
+first-order expansion around the expected cluster gives cluster ``c`` the influence ``(T - n m[s]) / mean(n)``
+(Cochran, *Sampling Techniques*, 1977, section 6.4). The crossed table therefore holds
+
+    v[s, c] = m[s] + (T[s, c] - n[c] m[s]) / mean(n),
+
+whose mean over clusters is exactly ``m[s]`` and whose grand mean is exactly ``theta``. Expanding around each
+seed's own ``m[s]`` rather than around ``theta`` keeps a seed's luck out of the residual; with equal sizes
+``v`` is the table of cluster means itself.
+
+**Variance.** In the crossed random-effects model ``v = theta + a[s] + b[c] + e[s, c]`` (Searle, Casella and
+McCulloch, *Variance Components*, 1992, chapter 4) the mean squares of the two-way table have expectations
+``N var(a) + var(e)``, ``S var(b) + var(e)`` and ``var(e)``, and ``var(theta) = var(a)/S + var(b)/N +
+var(e)/(S N)``. Hence
+
+    V = max(MS_seed + MS_cluster - MS_residual, MS_seed, MS_cluster) / (S N),
+
+the floor keeping a variance component that was estimated below zero from narrowing the interval.
+
+**Degrees of freedom** are Satterthwaite's (1946), ``nu = V'^2 / (MS_seed'^2/(S-1) + MS_cluster^2/(N-1) +
+MS_residual^2/((S-1)(N-1)))`` with ``V'`` the combination above, and with one small-sample correction: in
+``nu``, and there alone, ``MS_seed' = MS_seed (S+1)/(S-1)``. Plain Satterthwaite believes a mean square of
+two degrees of freedom: where it happens to be small, both the variance and its uncertainty come out small,
+and the 95 % interval covers 92 % at 3 seeds. The factor is ``E[MS^2] / E[MS]^2`` of a scaled chi-square
+with ``S-1`` degrees of freedom. Simulated coverage over all ratios of the three components and 50 to 3000
+clusters: 94 to 99 % at 3, 5 and 10 seeds, for intervals 7, 2 and 0 % wider; 91 to 98 % at 2 seeds (the
+tests hold 93 % from 3 seeds on).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+from scipy import stats
+
+FloatArray: TypeAlias = npt.NDArray[np.float64]
+
+_ROUNDING = 1e-12  # standard errors below this share of the largest value are rounding, not spread
+
+
+@dataclass(frozen=True, eq=False)
+class MeanSquares:
+    """The two-way table's mean squares; every array has the leading shape of the input, ``[...]``."""
+
+    mean: FloatArray
+    seed: FloatArray
+    cluster: FloatArray
+    residual: FloatArray
+
+
+@dataclass(frozen=True, eq=False)
+class Estimate:
+    """A mean (or mean paired difference) with its standard error; arrays of one shape ``[...]``.
+
+    Attributes:
+        mean: the estimate.
+        standard_error: NaN with a single seed or cluster, zero where all values are equal.
+        degrees: Satterthwaite degrees of freedom; NaN where the standard error is NaN or zero.
+    """
+
+    mean: FloatArray
+    standard_error: FloatArray
+    degrees: FloatArray
+
+    def interval(self, level: float = 0.95) -> tuple[FloatArray, FloatArray]:
+        """The two ends of the t interval; both NaN where there is no standard error."""
+        reach = self._times(stats.t.ppf((1 + level) / 2, self.degrees))
+        return self.mean - reach, self.mean + reach
+
+    def p_value(self) -> FloatArray:
+        """Two-sided p-value of "the mean is zero" from the same t; with no spread at all it is 0 or 1."""
+        return 2 * self._tail_beyond(np.abs(self.mean))
+
+    def p_outside(self, margin: float) -> FloatArray:
+        """p-value of "the mean lies outside ``+-margin``": the larger of two one-sided tests.
+
+        Below 0.05 exactly where the 90 % interval lies inside the margin (Schuirmann, 1987).
+        """
+        return self._tail_beyond(margin - np.abs(self.mean))
+
+    def detectable(self, alpha: float, power: float = 0.8) -> FloatArray:
+        """The true difference that a two-sided test at ``alpha`` would find with probability ``power``.
+
+        ``(t[1 - alpha/2] + t[power]) * standard_error``, the usual approximation to the noncentral t.
+        """
+        return self._times(stats.t.ppf(1 - alpha / 2, self.degrees) + stats.t.ppf(power, self.degrees))
+
+    def _times(self, quantile: float | FloatArray) -> FloatArray:
+        return np.where(self.standard_error == 0, 0.0, quantile * self.standard_error)
+
+    def _tail_beyond(self, distance: FloatArray) -> FloatArray:
+        """P(t > distance / standard error); a point mass decides alone when there is no spread."""
+        spread = self.standard_error > 0
+        scaled = distance / np.where(spread, self.standard_error, 1.0)
+        tail = stats.t.sf(scaled, self.degrees)
+        certain = np.where(distance > 0, 0.0, np.where(distance == 0, 0.5, 1.0))
+        result: FloatArray = np.where(self.standard_error == 0, certain, tail)
+        return result
+
+
+def mean_squares(totals: npt.ArrayLike, sizes: npt.ArrayLike) -> MeanSquares:
+    """Mean squares of the linearised two-way table.
+
+    Args:
+        totals: ``[..., S, N]``, summed scores (or summed paired differences) of each seed and cluster.
+        sizes: ``[..., N]`` or ``[N]``, how many samples each cluster has, all above zero.
+
+    Returns:
+        Arrays of shape ``[...]``; a mean square without degrees of freedom (S = 1 or N = 1) is NaN.
+    """
+    summed = np.asarray(totals, dtype=np.float64)
+    weight = np.asarray(sizes, dtype=np.float64)[..., None, :]
+    seeds, clusters = summed.shape[-2:]
+    per_seed = summed.sum(-1) / weight.sum(-1)
+    table = per_seed[..., None] + (summed - weight * per_seed[..., None]) / weight.mean(-1, keepdims=True)
+    grand = per_seed.mean(-1)
+    by_seed = per_seed - grand[..., None]
+    by_cluster = table.mean(-2) - grand[..., None]
+    rest = table - grand[..., None, None] - by_seed[..., :, None] - by_cluster[..., None, :]
+    return MeanSquares(
+        grand,
+        _divide(clusters * (by_seed**2).sum(-1), seeds - 1),
+        _divide(seeds * (by_cluster**2).sum(-1), clusters - 1),
+        _divide((rest**2).sum((-1, -2)), (seeds - 1) * (clusters - 1)),
+    )
+
+
+def crossed(totals: npt.ArrayLike, sizes: npt.ArrayLike) -> Estimate:
+    """The crossed random-effects estimate of the mean over new seeds and new clusters.
+
+    Args:
+        totals: ``[..., S, N]``, summed scores (or summed paired differences) of each seed and cluster.
+        sizes: ``[..., N]`` or ``[N]``, how many samples each cluster has, all above zero.
+    """
+    summed = np.asarray(totals, dtype=np.float64)
+    seeds, clusters = summed.shape[-2:]
+    squares = mean_squares(summed, sizes)
+    variance = _combined(squares.seed, squares) / (seeds * clusters)
+    error = np.sqrt(variance)
+    scale = np.abs(summed / np.asarray(sizes, dtype=np.float64)[..., None, :]).max((-1, -2))
+    error = np.where(error <= _ROUNDING * scale, 0.0, error)
+    cautious = _divide(squares.seed * (seeds + 1), seeds - 1)
+    spread = (
+        _divide(cautious**2, seeds - 1)
+        + _divide(squares.cluster**2, clusters - 1)
+        + _divide(squares.residual**2, (seeds - 1) * (clusters - 1))
+    )
+    degrees = np.divide(
+        _combined(cautious, squares) ** 2, spread, out=np.full_like(spread, np.nan), where=error > 0
+    )
+    return Estimate(squares.mean, error, degrees)
+
+
+def _combined(seed: FloatArray, squares: MeanSquares) -> FloatArray:
+    """MS_seed + MS_cluster - MS_residual with the given ``seed``, not below the larger of the two."""
+    both = seed + squares.cluster - squares.residual
+    return np.maximum(both, np.maximum(seed, squares.cluster))
+
+
+def _divide(total: FloatArray, degrees: int) -> FloatArray:
+    return total / degrees if degrees > 0 else np.full_like(total, np.nan)

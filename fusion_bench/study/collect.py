@@ -1,0 +1,202 @@
+"""From the folders of a study's cells to the tidy tables of a report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+import pandas as pd
+
+from fusion_bench.contract import FusionModule, VisionLanguageNetwork
+from fusion_bench.errors import FusionBenchError
+from fusion_bench.samples import DataSet, Split
+from fusion_bench.storage import read_json
+from fusion_bench.study.arms import Arm
+from fusion_bench.study.folder import Outcome, cell_folder
+from fusion_bench.study.measure import LATENCY_BATCH, Measured, measure_arms
+from fusion_bench.study.plan import Standing, comparable, confirm_cells, standing
+from fusion_bench.study.results import ArmSummary, StudyResults
+from fusion_bench.study.run import replayed_arms, study_folder
+from fusion_bench.study.setup import cautions_of, describe
+from fusion_bench.study.spec import Study
+from fusion_bench.training.materials import Places, open_data, read_split
+
+_CELL = ["arm", "role", "seed", "cell"]
+
+
+def collect(study: Study, places: Places) -> StudyResults:
+    """Gather everything that a report says.
+
+    Raises:
+        FusionBenchError: no cell is finished, or a finished one is damaged.
+    """
+    arms = replayed_arms(study, places)
+    cells = confirm_cells(arms, study.seeds)
+    standings = comparable([standing(cell, places) for cell in cells], places)
+    outcomes = {
+        item.cell.id: cell_folder(places.runs, item.cell.id).outcome()
+        for item in standings
+        if item.state == "done"
+    }
+    if not outcomes:
+        reasons = sorted({item.reason for item in standings if item.reason})
+        because = f": {reasons[0]}" if reasons else ""
+        raise FusionBenchError(f"no cell of the study {study.name!r} is finished{because}")
+    folder = study_folder(places.runs, study.name)
+    measured = measure_arms(arms, study.seeds[0], places, folder / "measured.json")
+    searched = read_json(folder / "search.json") if study.search is not None else {}
+    data = open_data(arms[0].config.data, places)
+    splits = {name: read_split(data, name, arms[0].config.data) for name in _names(data)}
+    samples = _gathered(standings, outcomes, "samples")
+    evaluate = data.splits.evaluate
+    return StudyResults(
+        name=study.name,
+        title=study.title,
+        setup=describe(study, arms, data, splits, next(iter(outcomes.values()))),
+        primary=study.primary,
+        primary_split=study.primary_split,
+        select_split=data.splits.select,
+        evaluate_splits=evaluate,
+        cluster=data.cluster,
+        margin=study.margin,
+        reference=study.reference,
+        arms=tuple(_summary(arm, measured.get(arm.label), searched.get(arm.label, {})) for arm in arms),
+        cells=_cell_table(standings, outcomes),
+        values=_values(standings, outcomes),
+        samples=samples,
+        slices=splits[evaluate[0]].slices,
+        curves=_gathered(standings, outcomes, "curves"),
+        pictures=_pictures(samples, splits[study.primary_split], arms, study.pictures),
+        floors=_floors(data, splits),
+        expected=pd.DataFrame(
+            [vars(item) for item in study.expected], columns=["arm", "metric", "split", "value", "source"]
+        ),
+        environment=_environment(outcomes, study),
+        cautions=cautions_of(arms, data),
+    )
+
+
+def _names(data: DataSet) -> list[str]:
+    return [data.splits.train, data.splits.select, *data.splits.evaluate]
+
+
+def _summary(arm: Arm, measured: Measured | None, searched: Mapping[str, Any]) -> ArmSummary:
+    kind: type[FusionModule] | type[VisionLanguageNetwork] = arm.config.arm.target.load()
+    module = kind if issubclass(kind, FusionModule) else None
+    return ArmSummary(
+        label=arm.label,
+        role=arm.role,
+        component=arm.component,
+        factors=arm.factors,
+        citation=str(kind.citation),
+        listens=module.listens if module else "words",
+        position_code=module.position_code if module else "none",
+        fusion_parameters=measured.fusion_parameters if measured else None,
+        fusion_multiply_adds=measured.fusion_multiply_adds if measured else None,
+        around_parameters=measured.around_parameters if measured else None,
+        around_multiply_adds=measured.around_multiply_adds if measured else None,
+        latency_ms=measured.latency_ms if measured else None,
+        searched=dict(searched.get("settings", {})),
+        search_trials=int(searched.get("trials", 0)),
+    )
+
+
+def _row(item: Standing) -> dict[str, Any]:
+    cell = item.cell
+    return {"arm": cell.arm, "role": cell.role, "seed": cell.seed, "cell": cell.id}
+
+
+def _cell_table(standings: Sequence[Standing], outcomes: Mapping[str, Outcome]) -> pd.DataFrame:
+    rows = []
+    for item in standings:
+        outcome = outcomes.get(item.cell.id)
+        rows.append(
+            {
+                **_row(item),
+                "state": item.state,
+                "reason": item.reason,
+                "epochs": outcome.result["epochs"] if outcome else None,
+                "best_epoch": outcome.result["best_epoch"] if outcome else None,
+                "seconds": sum(outcome.timing.values()) if outcome else None,
+            }
+        )
+    return pd.DataFrame(rows, columns=[*_CELL, "state", "reason", "epochs", "best_epoch", "seconds"])
+
+
+def _values(standings: Sequence[Standing], outcomes: Mapping[str, Outcome]) -> pd.DataFrame:
+    rows = []
+    for item in standings:
+        if item.cell.id in outcomes:
+            for name, value in sorted(outcomes[item.cell.id].result["metrics"].items()):
+                split, _, metric = name.partition("/")
+                rows.append({**_row(item), "split": split, "metric": metric, "value": value})
+    return pd.DataFrame(rows, columns=[*_CELL, "split", "metric", "value"])
+
+
+def _gathered(standings: Sequence[Standing], outcomes: Mapping[str, Outcome], table: str) -> pd.DataFrame:
+    """One table of all cells, arm and seed in front."""
+    parts = []
+    for item in standings:
+        if item.cell.id in outcomes:
+            part: pd.DataFrame = getattr(outcomes[item.cell.id], table).copy()
+            part.insert(0, "arm", item.cell.arm)
+            part.insert(1, "seed", item.cell.seed)
+            parts.append(part)
+    return pd.concat(parts, ignore_index=True)
+
+
+def _pictures(samples: pd.DataFrame, split: Split, arms: Sequence[Arm], wanted: int) -> pd.DataFrame:
+    """Samples on which the arms disagree most: where about half of the trained models are right.
+
+    One picture per image, ties in the table's order, so that the choice is the same every time.
+    """
+    ranked = {arm.label for arm in arms if arm.role != "control"}
+    judged = samples[(samples["split"] == split.name) & samples["arm"].isin(ranked)]
+    right = judged.groupby("sample", sort=False)["score"].mean()
+    rows = split.table.assign(undecided=(split.table["sample"].map(right) - 0.5).abs())
+    rows = rows.sort_values("undecided", kind="stable").drop_duplicates("image").head(wanted)
+    return pd.DataFrame(
+        {
+            "sample": rows["sample"],
+            "split": split.name,
+            "image": [str(split.images[number]) for number in rows["image"]],
+            "text": rows["text"],
+            "truth": rows["truth"],
+        }
+    ).reset_index(drop=True)
+
+
+def _floors(data: DataSet, splits: Mapping[str, Split]) -> pd.DataFrame:
+    rows = []
+    train = splits[data.splits.train]
+    for name in (data.splits.select, *data.splits.evaluate):
+        floor = data.floor(train, splits[name])
+        if floor is not None:
+            rows.append(
+                {"name": floor.name, "split": name, "value": floor.accuracy, "description": floor.description}
+            )
+    return pd.DataFrame(rows, columns=["name", "split", "value", "description"])
+
+
+def _environment(outcomes: Mapping[str, Outcome], study: Study) -> dict[str, str]:
+    recorded = next(iter(outcomes.values())).provenance
+    try:
+        own = version("laconv-fusion-bench")
+    except PackageNotFoundError:
+        own = "not installed"
+    seconds = sum(sum(outcome.timing.values()) for outcome in outcomes.values())
+    return {
+        "fusion-bench": own,
+        "device": str(recorded["device"]),
+        "threads per cell": str(study.threads),
+        "python": str(recorded["python"]),
+        "torch": str(recorded["torch"]),
+        "timm": str(recorded["timm"]),
+        "numpy": str(recorded["numpy"]),
+        "platform": str(recorded["platform"]),
+        "data manifest": str(recorded["data"])[:16],
+        "numerics source": str(recorded["numerics"]),
+        "latency": f"median of one forward pass of {LATENCY_BATCH} samples, nothing else running",
+        "training time of all cells": f"{seconds / 60:.1f} minutes of one worker",
+    }

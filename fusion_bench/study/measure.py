@@ -1,0 +1,82 @@
+"""What each arm costs: parameters, multiply-adds, and latency measured while nothing else runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+import torch
+
+from fusion_bench.efficiency.latency import latency
+from fusion_bench.errors import FusionBenchError
+from fusion_bench.storage import digest, read_json, write_json
+from fusion_bench.study.arms import Arm
+from fusion_bench.study.cell import Shelf
+from fusion_bench.study.provenance import expected_provenance, processor
+from fusion_bench.training.feeding import Feeder
+from fusion_bench.training.loop import build_model
+from fusion_bench.training.materials import Places
+
+LATENCY_BATCH = 32
+_WARMUP, _REPEATS = 3, 15
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Sizes of an arm, and the median milliseconds of a forward pass of `LATENCY_BATCH` samples."""
+
+    fusion_parameters: int
+    fusion_multiply_adds: int
+    around_parameters: int
+    around_multiply_adds: int
+    latency_ms: float
+    device: str
+
+
+def measure_arms(arms: Sequence[Arm], seed: int, places: Places, file: Path) -> Mapping[str, Measured]:
+    """Measure each arm once; what ``file`` already holds for the same arm, source and device is kept.
+
+    An arm that cannot even be built has no entry; its cells say why.
+    """
+    try:
+        kept = read_json(file) if file.exists() else {}
+    except FusionBenchError:
+        kept = {}
+    shelf, device = Shelf(places), torch.device(places.device)
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
+    measured: dict[str, Measured] = {}
+    for arm in arms:
+        key = digest([arm.config.id, expected_provenance(arm.config), name, torch.__version__])
+        if key not in kept:
+            found = _measure(arm, seed, shelf, device, name)
+            if found is None:
+                continue
+            kept[key] = asdict(found)
+            write_json(file, kept)
+        measured[arm.label] = Measured(**kept[key])
+    return measured
+
+
+def _measure(arm: Arm, seed: int, shelf: Shelf, device: torch.device, name: str) -> Measured | None:
+    config = replace(arm.config, seed=seed)
+    torch.set_num_threads(config.threads)
+    try:
+        materials = shelf.materials(config)
+        model = build_model(config, materials).to(device).eval()
+        costs = model.costs(config.data.image_size, materials.map_shape, materials.longest())
+        examples = materials.examples[materials.splits.select]
+        feeder = Feeder(examples, materials, device)
+        batch = feeder.batch(torch.arange(min(LATENCY_BATCH, len(feeder))))
+        with torch.no_grad():
+            found = latency(lambda: model(batch), device, warmup=_WARMUP, repeats=_REPEATS)
+    except Exception:
+        return None
+    return Measured(
+        costs.fusion.parameters,
+        costs.fusion.multiply_adds,
+        costs.around.parameters,
+        costs.around.multiply_adds,
+        round(found.milliseconds, 3),
+        name,
+    )

@@ -1,0 +1,132 @@
+"""Where a number comes from: hashes of the source, the data and the weights, versions and device.
+
+A cell whose provenance differs from today's is *stale*: it is shown, and never mixed silently with others.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+import importlib.util
+import platform
+from collections.abc import Iterable, Mapping
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import timm
+import torch
+
+import fusion_bench
+from fusion_bench.registry import Target
+from fusion_bench.training.config import CellConfig
+
+_NUMERIC_ROOMS = ("contract.py", "samples.py", "data", "encoders", "tasks", "training")
+_SHARED = ("numerics", "data", "torch", "timm", "device_kind")
+
+
+def source_digest(texts: Iterable[str]) -> str:
+    """SHA-256 over parsed source: comments, docstrings and layout do not count."""
+    hashed = hashlib.sha256()
+    for text in texts:
+        tree = ast.parse(text)
+        for node in ast.walk(tree):
+            documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+            if documented and ast.get_docstring(node, clean=False) is not None:
+                node.body = node.body[1:] or [ast.Pass()]
+        hashed.update(ast.unparse(tree).encode() + b"\0")
+    return hashed.hexdigest()[:16]
+
+
+@cache
+def numerics_digest() -> str:
+    """Digest of the harness's own source that decides a cell's numbers."""
+    root = Path(next(iter(fusion_bench.__path__)))
+    files: list[Path] = []
+    for room in _NUMERIC_ROOMS:
+        files += sorted((root / room).rglob("*.py")) if (root / room).is_dir() else [root / room]
+    return source_digest(file.read_text(encoding="utf-8") for file in files)
+
+
+def module_digest(target: Target) -> str:
+    """Digest of a fusion module's source and of every file of its own package that it imports, in turn."""
+    if target.source is not None:
+        return source_digest([target.source])
+    start = target.reference.partition(":")[0]
+    package, seen, waiting = start.partition(".")[0], dict[str, str](), [start]
+    while waiting:
+        name = waiting.pop()
+        text = "" if name in seen else _source(name)
+        if text:
+            seen[name] = text
+            waiting += [found for found in _imports(text, name) if found.partition(".")[0] == package]
+    return source_digest(seen[name] for name in sorted(seen))
+
+
+def _source(name: str) -> str:
+    """The text of an importable module; empty for a class or a name that is no module."""
+    try:
+        spec = importlib.util.find_spec(name)
+    except ModuleNotFoundError:
+        return ""
+    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
+        return ""
+    return Path(spec.origin).read_text(encoding="utf-8")
+
+
+def _imports(text: str, name: str) -> list[str]:
+    found: list[str] = []
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            found += [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            parts = name.split(".")
+            base = ".".join(parts[: len(parts) - node.level]) if node.level else ""
+            module = ".".join(filter(None, [base, node.module or ""]))
+            found += [module, *(f"{module}.{alias.name}" for alias in node.names)]
+    return found
+
+
+def expected_provenance(config: CellConfig) -> dict[str, Any]:
+    """What today's source says of a cell; whatever else is recorded must only be equal among cells."""
+    return {"module": module_digest(config.arm.target), "numerics": numerics_digest()}
+
+
+def full_provenance(config: CellConfig, device: str, *, manifest: str, weights: str) -> dict[str, Any]:
+    """Everything that is recorded beside an outcome."""
+    kind = torch.device(device)
+    name = torch.cuda.get_device_name(kind) if kind.type == "cuda" else processor()
+    return {
+        **expected_provenance(config),
+        "torch": torch.__version__,
+        "timm": timm.__version__,
+        "device_kind": kind.type,
+        "data": manifest,
+        "weights": weights,
+        "device": name,
+        "threads": torch.get_num_threads(),
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "platform": platform.platform(terse=True),
+    }
+
+
+def processor() -> str:
+    """The name of this machine's processor."""
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def differences(recorded: Mapping[str, Any], today: Mapping[str, Any]) -> tuple[str, ...]:
+    """Names of what differs between a recorded provenance and today's."""
+    return tuple(name for name, value in today.items() if recorded.get(name) != value)
+
+
+def fingerprint(recorded: Mapping[str, Any]) -> str:
+    """What must be equal for cells to be compared, in words."""
+    return ", ".join(f"{name} {recorded.get(name)}" for name in _SHARED)

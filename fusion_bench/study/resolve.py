@@ -1,0 +1,283 @@
+"""From an arm as written to a cell's settings: classes found, settings held to constructors, defaults dropped."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal, TypeVar, cast
+
+from fusion_bench.registry import Target
+from fusion_bench.storage import file_digest
+from fusion_bench.study.candidates import Candidate
+from fusion_bench.study.components import Catalogue, Chosen, Named, chosen, known_backbone, named_class, tried
+from fusion_bench.study.problems import Problems
+from fusion_bench.study.schema import (
+    OVERRIDABLE,
+    SECTIONS,
+    WEIGHTS,
+    BackboneSection,
+    DataSection,
+    FusionSection,
+    TextSection,
+)
+from fusion_bench.study.tree import Node, merged
+from fusion_bench.training.config import (
+    BackboneConfig,
+    CellConfig,
+    Component,
+    DataConfig,
+    FusionConfig,
+    HeadConfig,
+    Json,
+    TrainConfig,
+)
+
+C = TypeVar("C")
+NOTHING_LEARNT = 2  # vocabulary size with which a text encoder is tried out
+
+
+@dataclass(frozen=True, eq=False)
+class Resolved:
+    """An arm with everything decided.
+
+    Attributes:
+        candidate: the arm as written.
+        config: what its cells are asked, with seed 0.
+        arm, text: its class and the text encoder's, with their settings as written.
+        language_dim: channels of the encoded words.
+    """
+
+    candidate: Candidate
+    config: CellConfig
+    arm: Chosen
+    text: Chosen
+    language_dim: int
+
+    def value(self, key: str) -> Json:
+        """The value of a setting (``kernel_size``) or study key (``fusion.depth``), defaults included."""
+        section, dot, name = key.partition(".")
+        if not dot:
+            return self.arm.value(key)
+        if section == "text" and name != "encoder":
+            return self.text.value(name)
+        if section == "text":
+            return self.text.named.target.reference
+        return cast("Json", getattr(getattr(self.config, section), name))
+
+
+@dataclass(frozen=True, eq=False)
+class Data:
+    """The data set of a study.
+
+    Where the file does not say it right, a stand-in lets the checks of everything else go on.
+
+    Attributes:
+        config: what cells are asked.
+        adapter: its class.
+        instance: made only to hold its settings to the constructor; None if that refuses them.
+    """
+
+    config: DataConfig
+    adapter: type[Any]
+    instance: Any
+
+    @property
+    def judging(self) -> tuple[str, ...]:
+        """The splits that a report may judge; none if they are not known."""
+        splits = getattr(self.instance, "splits", None)
+        return (splits.select, *splits.evaluate) if splits else ()
+
+
+class _Unknown:
+    """Stands in for a data set that the file does not name right."""
+
+    name, version, task, metrics, built_in = "unknown", "", "", (), False
+
+
+_NO_DATA = DataConfig("unknown", Component(Target("unknown:Unknown")), "", (0, 0))
+
+
+class Resolver:
+    """Resolves the arms of one study; notes every mistake in ``problems``.
+
+    Attributes:
+        weight_files: backbone weight files met so far, by SHA-256.
+    """
+
+    def __init__(self, tree: Node, catalogue: Catalogue, problems: Problems) -> None:
+        self._tree, self._catalogue, self._problems = tree, catalogue, problems
+        self._classes: dict[tuple[str, Path, str], Named | None] = {}
+        self.weight_files: dict[str, Path] = {}
+
+    def data(self) -> Data:
+        """The data set, the same for every arm."""
+        from fusion_bench.samples import DataSet  # noqa: PLC0415 - imports torch
+
+        node = self._tree.children.get("data", self._tree.having({}))
+        section = self._problems.section(DataSection, node) if node.children else None
+        name = node.children.get("name")
+        if name is None or not isinstance(name.value, str):
+            return Data(_NO_DATA, _Unknown, None)
+        named = named_class(self._catalogue.datasets, DataSet, name, self._problems)
+        if named is None:
+            return Data(_NO_DATA, _Unknown, None)
+        beside = tuple(DataSection.model_fields)
+        picked = chosen(named, node.without(*beside), beside, self._problems)
+        instance = tried(picked, node, self._problems, Path()) if picked else None
+        if section is None or picked is None:
+            return Data(replace(_NO_DATA, name=named.cls.name), named.cls, instance)
+        config = DataConfig(
+            name=named.cls.name,
+            adapter=picked.component,
+            version=named.cls.version,
+            image_size=section.image_size,
+            longest_text=section.longest_text,
+        )
+        return Data(config, named.cls, instance)
+
+    def named(self, candidate: Candidate) -> Named | None:
+        """The class of an arm."""
+        from fusion_bench.contract import FusionModule, VisionLanguageNetwork  # noqa: PLC0415 - imports torch
+
+        key = (candidate.kind, candidate.name.place.folder, str(candidate.name.value))
+        if key not in self._classes:
+            module = candidate.kind == "module"
+            self._classes[key] = (
+                named_class(self._catalogue.modules, FusionModule, candidate.name, self._problems)
+                if module
+                else named_class(
+                    self._catalogue.networks, VisionLanguageNetwork, candidate.name, self._problems
+                )
+            )
+        return self._classes[key]
+
+    def resolve(self, candidate: Candidate, data: Data, *, trial: bool = True) -> Resolved | None:
+        """Decide everything about an arm.
+
+        Args:
+            candidate: the arm as written.
+            data: the study's data set.
+            trial: whether to construct the classes once.
+        """
+        fusion = self._config(FusionConfig, candidate)
+        head = self._config(HeadConfig, candidate)
+        train = self._config(TrainConfig, candidate)
+        backbone = self._backbone(candidate, data)
+        text = self._text(candidate)
+        named = self.named(candidate)
+        arm = chosen(named, candidate.settings, OVERRIDABLE, self._problems) if named else None
+        if text is None or arm is None or fusion is None or head is None or train is None:
+            return None
+        if candidate.kind == "network":
+            fusion = FusionConfig(coordinates=fusion.coordinates)
+        language_dim = self._language_dim(text, candidate)
+        if trial and language_dim and not self._tried(candidate, arm, fusion, language_dim):
+            return None
+        config = CellConfig(
+            data=data.config,
+            backbone=backbone,
+            text=text.component,
+            fusion=fusion,
+            arm=arm.component,
+            kind=candidate.kind,
+            head=head,
+            train=train,
+            seed=0,
+            threads=self._threads(),
+        )
+        return Resolved(candidate, config, arm, text, language_dim)
+
+    def _threads(self) -> int:
+        node = self._tree.children.get("threads")
+        return node.value if node is not None and isinstance(node.value, int) else 1
+
+    def _section(self, name: str, candidate: Candidate) -> Node:
+        written = self._tree.children.get(name)
+        if written is None or written.value is None:
+            written = Node({}, (written or self._tree).place, name)
+        return merged(written, candidate.sections.get(name)) or written
+
+    def _config(self, kind: type[C], candidate: Candidate) -> C | None:
+        """A section that is nothing but the fields of a dataclass of the same name."""
+        name = kind.__name__.removesuffix("Config").lower()
+        node = self._section(name, candidate)
+        section = self._problems.section(SECTIONS[name], node)
+        if isinstance(section, FusionSection) and section.slot != "published":
+            self._problems.add(node.children["slot"], "this version knows only 'published'")
+        if section is None:
+            # Noted; with the defaults instead, what else is wrong with the arm is found as well.
+            return None if name in candidate.sections else kind()
+        return kind(**{field.name: getattr(section, field.name) for field in fields(cast("Any", kind))})
+
+    def _backbone(self, candidate: Candidate, data: Data) -> BackboneConfig | None:
+        node = self._section("backbone", candidate)
+        if candidate.kind == "network":
+            self._no_slot(candidate)
+            return None
+        if not node.children:
+            what = "controls are modules too; add one or write controls: false"
+            self._problems.add(
+                node, f"is missing: {what if candidate.control else 'every module arm stands on one'}"
+            )
+            return None
+        name = node.children.get("name")
+        if name is not None and isinstance(name.value, str):
+            known_backbone(name, self._catalogue, self._problems)
+        section = self._problems.section(BackboneSection, node)
+        if section is None:
+            return None
+        source, sha256 = section.weights, None
+        if source not in WEIGHTS:
+            source, sha256 = "file", self._weight_file(node.children["weights"])
+        elif source == "pretext" and not data.adapter.built_in and data.config.name != _Unknown.name:
+            self._problems.add(
+                node.children["weights"],
+                f"pretext weights are learnt from the scenes of a built-in data set, which {data.config.name} "
+                "is not; write imagenet, random or file:PATH",
+            )
+        weights = cast("Literal['imagenet', 'random', 'file', 'pretext']", source)
+        return BackboneConfig(section.name, section.layer, weights, sha256, section.frozen)
+
+    def _no_slot(self, candidate: Candidate) -> None:
+        for key, node in candidate.sections.get("fusion", Node({}, self._tree.place)).children.items():
+            if key in {"width", "depth"}:
+                self._problems.add(node, f"a network has no slot whose {key} could be set")
+
+    def _weight_file(self, node: Node) -> str | None:
+        path = node.place.folder / Path(str(node.value).removeprefix("file:")).expanduser()
+        try:
+            sha256 = file_digest(path)
+        except OSError as error:
+            self._problems.add(node, f"cannot read the weights {path}: {error.strerror}")
+            return None
+        self.weight_files[sha256] = path.resolve()
+        return sha256
+
+    def _text(self, candidate: Candidate) -> Chosen | None:
+        from fusion_bench.contract import TextEncoder  # noqa: PLC0415 - imports torch
+
+        node = self._section("text", candidate)
+        section = self._problems.section(TextSection, node)
+        if section is None:
+            return None
+        encoder = node.children.get("encoder", Node(section.encoder, node.place, "text.encoder"))
+        named = named_class(self._catalogue.text_encoders, TextEncoder, encoder, self._problems)
+        if named is None:
+            return None
+        picked = chosen(named, node.without("encoder"), ("encoder",), self._problems)
+        # As in `_config`: with the defaults the other checks go on.
+        return picked or (
+            None if "text" in candidate.sections else Chosen(named, {}, Component(named.target))
+        )
+
+    def _language_dim(self, text: Chosen, candidate: Candidate) -> int:
+        encoder = tried(text, self._section("text", candidate), self._problems, NOTHING_LEARNT)
+        return 0 if encoder is None else int(encoder.language_dim)
+
+    def _tried(self, candidate: Candidate, arm: Chosen, fusion: FusionConfig, language_dim: int) -> bool:
+        if candidate.kind == "network":
+            return tried(arm, candidate.where, self._problems, language_dim) is not None
+        first = tried(arm, candidate.where, self._problems, fusion.width, language_dim)
+        if first is None or fusion.depth == 1 or first.out_dim == fusion.width:
+            return first is not None
+        return tried(arm, candidate.where, self._problems, first.out_dim, language_dim) is not None

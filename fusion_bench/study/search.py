@@ -1,0 +1,120 @@
+"""Hyperparameter search per arm: equal trials, the selection split only, the same for any number of workers.
+
+Trials are asked in batches and told in their own order, and trial ``i`` draws from a stream of its own
+(never of the arm, never of the past of a process). So a search depends on its settings alone: replaying it
+over finished cells gives the same trials, which is how it resumes after any interruption.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from statistics import fmean
+from typing import Any
+
+import optuna
+
+from fusion_bench.contract import Choice, Float, Int, Space
+from fusion_bench.study.arms import Arm, with_settings
+from fusion_bench.study.plan import PlannedCell
+from fusion_bench.training.config import Json
+from fusion_bench.training.seeds import seed_of
+
+_STARTUP = 8
+"""Trials drawn at random before the sampler learns from any; the same draws for every arm of equal space."""
+
+
+class ArmSearch:
+    """The search of one arm.
+
+    Args:
+        arm: what to search around.
+        space: settings to vary (``kernel_size``, ``train.learning_rate``) and their ranges.
+        trials: how many in all; ``batch``: how many are asked before any is told.
+        seeds: search seeds; a trial's value is the mean over them.
+        maximise: whether a larger selection metric is better.
+    """
+
+    def __init__(
+        self,
+        arm: Arm,
+        space: Mapping[str, Space],
+        *,
+        trials: int,
+        batch: int,
+        seeds: Sequence[int],
+        maximise: bool,
+    ) -> None:
+        self.arm, self._space, self._trials, self._batch = arm, space, trials, batch
+        self._seeds, self._maximise = tuple(seeds), maximise
+        self._study = optuna.create_study(direction="maximize" if maximise else "minimize")
+        self._asked: list[tuple[optuna.Trial, dict[str, Json], tuple[PlannedCell, ...]]] = []
+        self._finished: list[tuple[dict[str, Json], tuple[PlannedCell, ...], float | None]] = []
+
+    @property
+    def over(self) -> bool:
+        """True when every trial has been told."""
+        return len(self._finished) >= self._trials
+
+    def ask(self) -> tuple[PlannedCell, ...]:
+        """The cells of the next batch of trials."""
+        for number in range(len(self._finished), min(len(self._finished) + self._batch, self._trials)):
+            trial = self._ask_one(number)
+            drawn = {name: _suggest(trial, name, space) for name, space in self._space.items()}
+            config = with_settings(replace(self.arm.config, evaluate=False), drawn)
+            cells = tuple(
+                PlannedCell(self.arm.label, self.arm.role, seed, "search", replace(config, seed=seed), drawn)
+                for seed in self._seeds
+            )
+            self._asked.append((trial, drawn, cells))
+        return tuple(cell for _, _, cells in self._asked for cell in cells)
+
+    def tell(self, values: Mapping[str, float | None]) -> None:
+        """Give the selection metric of every asked cell (None: it failed), in the trials' own order."""
+        for trial, drawn, cells in self._asked:
+            found = [values[cell.id] for cell in cells]
+            known = [value for value in found if value is not None]
+            mean = fmean(known) if len(known) == len(found) else None
+            if mean is None:
+                self._study.tell(trial, state=optuna.trial.TrialState.FAIL)
+            else:
+                self._study.tell(trial, mean)
+            self._finished.append((drawn, cells, mean))
+        self._asked.clear()
+
+    def winner(self) -> tuple[Mapping[str, Json], float] | None:
+        """The best trial's settings and its value, the earlier of equals; None if every trial failed."""
+        done = [(drawn, value) for drawn, _, value in self._finished if value is not None]
+        if not done:
+            return None
+        pick = max if self._maximise else min
+        return pick(done, key=lambda item: item[1])
+
+    def confirmed(self) -> Arm:
+        """The arm with the winner's settings, to be trained on the study's own seeds."""
+        best = self.winner()
+        if best is None:
+            return self.arm
+        return replace(self.arm, config=with_settings(self.arm.config, best[0]))
+
+    def _ask_one(self, number: int) -> optuna.Trial:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            self._study.sampler = optuna.samplers.TPESampler(
+                seed=seed_of(f"search/{number}", 0) % 2**32,
+                n_startup_trials=_STARTUP,
+                multivariate=True,
+                constant_liar=True,
+            )
+            return self._study.ask()
+
+
+def _suggest(trial: optuna.Trial, name: str, space: Space) -> Any:
+    if isinstance(space, Float):
+        return trial.suggest_float(name, space.low, space.high, log=space.log)
+    if isinstance(space, Int):
+        step = 1 if space.log else space.step
+        return trial.suggest_int(name, space.low, space.high, step=step, log=space.log)
+    assert isinstance(space, Choice)  # noqa: S101 - the three kinds of space
+    return trial.suggest_categorical(name, list(space.values))

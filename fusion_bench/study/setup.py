@@ -1,0 +1,142 @@
+"""What was compared on what and how, in sentences for the head of a report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from fusion_bench.contract import FusionModule
+from fusion_bench.samples import DataSet, Split
+from fusion_bench.study.arms import Arm
+from fusion_bench.study.folder import Outcome
+from fusion_bench.study.spec import Study
+from fusion_bench.training.config import CellConfig
+
+_WEIGHTS = {
+    "imagenet": "ImageNet weights from timm",
+    "random": "random initial weights",
+    "pretext": "weights from dense attribute recognition on built-in scenes of their own",
+    "file": "weights from a file",
+}
+
+
+def describe(
+    study: Study, arms: Sequence[Arm], data: DataSet, splits: Mapping[str, Split], outcome: Outcome
+) -> tuple[tuple[str, str], ...]:
+    """Heading and sentence pairs."""
+    config = arms[0].config
+    return (
+        ("Data", _data(data, splits, config, outcome)),
+        ("Backbone", _backbone(config)),
+        ("Words", _words(config, outcome)),
+        ("Slot", _slot(config)),
+        ("Head", _head(config)),
+        ("Training", _training(arms)),
+        ("Pairing", _pairing(study)),
+        ("Selection", _selection(study, data)),
+    )
+
+
+def cautions_of(arms: Sequence[Arm], data: DataSet) -> tuple[str, ...]:
+    """Sentences that belong under every verdict."""
+    config = arms[0].config
+    cautions = []
+    if config.backbone is not None and config.backbone.weights == "pretext":
+        cautions.append("All results are conditional on one attribute-supervised backbone.")
+    elif config.backbone is not None and config.backbone.frozen:
+        cautions.append("All results are conditional on one frozen backbone.")
+    carrying = sorted({arm.label for arm in arms if _brings_coordinates(arm)})
+    if config.fusion.coordinates == "shared" and carrying:
+        cautions.append(
+            "Every arm gets the same two coordinate maps; "
+            f"{', '.join(carrying)} bring{'s' if len(carrying) == 1 else ''} a position code besides, "
+            "as published."
+        )
+    cautions.append("Dropout masks are not paired between arms.")
+    cautions += data.cautions
+    return tuple(cautions)
+
+
+def _brings_coordinates(arm: Arm) -> bool:
+    kind = arm.config.arm.target.load()
+    return issubclass(kind, FusionModule) and kind.position_code != "none"
+
+
+def _data(data: DataSet, splits: Mapping[str, Split], config: CellConfig, outcome: Outcome) -> str:
+    sizes = []
+    roles = [("train", data.splits.train), ("select", data.splits.select)]
+    roles += [("evaluate", name) for name in data.splits.evaluate]
+    for role, name in roles:
+        split = splits[name]
+        sizes.append(f"{name} ({role}) {len(split):,} samples on {len(split.images):,} images")
+    height, width = config.data.image_size
+    return (
+        f"{config.data.name} {config.data.version}, images at {height}x{width}: {'; '.join(sizes)}. "
+        f"{outcome.result['outputs']} answers, all from train."
+    )
+
+
+def _backbone(config: CellConfig) -> str:
+    asked = config.backbone
+    if asked is None:
+        return "None: end-to-end networks only."
+    state = "frozen, its maps computed once" if asked.frozen else "trained with every arm"
+    return f"{asked.name} (timm), map {asked.layer}, {_WEIGHTS[asked.weights]}, {state}."
+
+
+def _words(config: CellConfig, outcome: Outcome) -> str:
+    name = config.text.target.reference.partition(":")[2]
+    settings = ", ".join(f"{key} {value}" for key, value in config.text.settings.items())
+    return (
+        f"{name}{f' ({settings})' if settings else ''}, {outcome.result['vocabulary']:,} words from train; "
+        "equal architecture and initial weights in every arm, trained with it."
+    )
+
+
+def _slot(config: CellConfig) -> str:
+    places = {
+        "shared": "the same two coordinate maps before the slot and before the head",
+        "module": "no shared coordinate maps",
+        "none": "no coordinate maps",
+    }[config.fusion.coordinates]
+    return (
+        f"1x1 projection to {config.fusion.width} channels, {config.fusion.depth} copies of the module as "
+        f"published, 1x1 adapter to {config.head.width}; {places}."
+    )
+
+
+def _head(config: CellConfig) -> str:
+    pool = config.head.pool.replace("_", " and ")
+    return f"1x1 convolution, batch norm, ReLU, {pool} pooling, perceptron of {config.head.hidden}."
+
+
+def _training(arms: Sequence[Arm]) -> str:
+    train = arms[0].config.train
+    rates = sorted({arm.config.train.learning_rate for arm in arms})
+    rate = (
+        f"learning rate {rates[0]:g}"
+        if len(rates) == 1
+        else f"learning rates {', '.join(f'{r:g}' for r in rates)}"
+    )
+    return (
+        f"{train.epochs} epochs of batches of {train.batch_size}, AdamW, {rate}, weight decay "
+        f"{train.weight_decay:g}, warm-up over {train.warmup:.0%} of the steps, cosine to zero, "
+        f"gradient norm clipped at {train.clip:g}."
+    )
+
+
+def _pairing(study: Study) -> str:
+    return (
+        f"Seeds {', '.join(map(str, study.seeds))}: within a seed every arm sees the same batches in the same "
+        "order and starts from the same backbone, text encoder, projection and head."
+    )
+
+
+def _selection(study: Study, data: DataSet) -> str:
+    how = f"Weights are those of the best epoch on {data.splits.select}; {', '.join(data.splits.evaluate)} "
+    how += "judged once, afterwards."
+    if study.search is not None:
+        how += (
+            f" Settings were chosen per arm by {study.search.trials} trials on {data.splits.select} with seeds "
+            f"{', '.join(map(str, study.search.seeds))}, which are not among the study's."
+        )
+    return how

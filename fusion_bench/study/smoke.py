@@ -1,0 +1,90 @@
+"""``run --smoke``: any study at toy size, to see that every part of it works. The one toy mode.
+
+A few samples, two short epochs, two seeds, random backbone weights, everything in this process; and one
+more arm whose loss is not a number, to see how a failed cell is shown. Its results mean nothing, and its
+name says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import ClassVar
+
+from torch import Tensor
+
+from fusion_bench.contract import Citation, FusionModule, Language, Listens, PositionCode, Space, Width
+from fusion_bench.registry import Target
+from fusion_bench.samples import DataSet
+from fusion_bench.study.spec import Study
+from fusion_bench.training.config import CellConfig, Component
+
+PLANTED = "planted_nan"
+_SAMPLES = 24
+
+
+class NotFinite(FusionModule):
+    """Turns every map into not-a-number: the planted failure."""
+
+    citation: ClassVar[Citation] = Citation("A planted failure", "fusion-bench", "smoke", 2026, "")
+    width: ClassVar[Width | None] = None
+    listens: ClassVar[Listens] = "nothing"
+    position_code: ClassVar[PositionCode] = "none"
+
+    @classmethod
+    def search_space(cls, visual_dim: int, language_dim: int) -> Mapping[str, Space]:
+        """Nothing to search."""
+        return {}
+
+    def __init__(self, visual_dim: int, language_dim: int) -> None:
+        super().__init__()
+        self.out_dim = visual_dim
+
+    def forward(self, visual: Tensor, language: Language) -> Tensor:
+        """``[B, C, H, W]`` of not-a-number."""
+        return visual * float("nan")
+
+
+def smoked(study: Study) -> Study:
+    """The same study at toy size, under the name ``<name>-smoke``."""
+    toys = tuple(replace(arm, config=_toy(arm.config)) for arm in study.arms)
+    first = toys[0].config
+    planted = replace(
+        toys[0],
+        label=PLANTED,
+        role="arm",
+        component=PLANTED,
+        factors={},
+        config=replace(
+            first,
+            arm=Component(Target("fusion_bench.study.smoke:NotFinite")),
+            kind="module",
+            fusion=first.fusion,
+        ),
+    )
+    search = study.search
+    return replace(
+        study,
+        data=first.data,
+        name=f"{study.name}-smoke",
+        title=f"A smoke run of {study.name}: toy sizes, numbers without meaning",
+        arms=(*toys, planted),
+        seeds=study.seeds[:2] if len(study.seeds) > 1 else (study.seeds[0], study.seeds[0] + 1),
+        search=replace(
+            search, trials=2, batch=2, seeds=search.seeds[:1], spaces={**search.spaces, PLANTED: {}}
+        )
+        if search
+        else None,
+        expected=(),
+    )
+
+
+def _toy(config: CellConfig) -> CellConfig:
+    adapter: type[DataSet] = config.data.adapter.target.load()
+    settings = {**config.data.adapter.settings, **adapter.toy_settings}
+    data = replace(config.data, adapter=replace(config.data.adapter, settings=settings), limit=_SAMPLES)
+    backbone = config.backbone
+    if backbone is not None and backbone.weights != "random":
+        backbone = replace(backbone, weights="random", weights_sha256=None)
+    train = replace(config.train, epochs=2, batch_size=min(8, config.train.batch_size))
+    return replace(config, data=data, backbone=backbone, train=train)

@@ -1,0 +1,221 @@
+"""The study file, read: everything that a plan needs, decided and checked before anything trains."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fusion_bench.registry import did_you_mean
+from fusion_bench.study.arms import Arm
+from fusion_bench.study.components import Catalogue, installed
+from fusion_bench.study.lineup import LineUp
+from fusion_bench.study.problems import Problems
+from fusion_bench.study.resolve import Data, Resolver
+from fusion_bench.study.schema import SEARCH_SEEDS, ExpectedSection, SearchSection, StudyFile
+from fusion_bench.study.spaces import search_spaces
+from fusion_bench.study.tree import Node
+from fusion_bench.study.yaml import read_study_tree
+from fusion_bench.training.config import DataConfig, Json
+
+if TYPE_CHECKING:
+    from fusion_bench.contract import Space
+
+
+@dataclass(frozen=True)
+class Search:
+    """A search for every arm, before its seeds are trained.
+
+    Attributes:
+        trials: how many per arm; ``batch`` of them are drawn together.
+        seeds: seeds of the search's cells, none of them the study's.
+        spaces: what may change, by arm label and key; see `fusion_bench.study.arms.with_settings`.
+    """
+
+    trials: int
+    batch: int
+    seeds: tuple[int, ...]
+    spaces: Mapping[str, Mapping[str, Space]]
+
+    def space_of(self, arm: Arm) -> Mapping[str, Space]:
+        """What the search may change in an arm; empty if nothing."""
+        return self.spaces.get(arm.label, {})
+
+
+@dataclass(frozen=True)
+class Expected:
+    """A published or earlier value to compare with."""
+
+    arm: str
+    metric: str
+    split: str
+    value: float
+    source: str
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study, read and checked.
+
+    Attributes:
+        path: its file.
+        name: names its folder; ``title`` is one line for people.
+        data: the data set, the same for every arm; ``task`` is what is asked of it.
+        arms: in the file's order, the controls last.
+        seeds: seeds of every arm's cells; ``threads`` of torch in each.
+        reference: label of the arm that the others are compared with.
+        selection_metric: what early stopping and search look at.
+        primary, primary_split: the metric and the split of every verdict.
+        margin: a difference that counts as nothing, None if the study states none.
+        pictures: how many sample images the report shows.
+        search: None without one.
+        expected: values to compare with.
+        roots: folder of the data set by name, if the file says it.
+        weight_files: backbone weight files by SHA-256.
+    """
+
+    path: Path
+    name: str
+    title: str
+    data: DataConfig
+    task: str
+    arms: tuple[Arm, ...]
+    seeds: tuple[int, ...]
+    threads: int
+    reference: str
+    selection_metric: str
+    primary: str
+    primary_split: str
+    margin: float | None
+    pictures: int
+    search: Search | None
+    expected: tuple[Expected, ...]
+    roots: Mapping[str, Path]
+    weight_files: Mapping[str, Path]
+
+    def factors_of(self, label: str) -> Mapping[str, Json]:
+        """The factors of the arm with a label.
+
+        Raises:
+            KeyError: no arm is called so.
+        """
+        return {arm.label: arm.factors for arm in self.arms}[label]
+
+
+def load_study(path: Path, overrides: Sequence[str] = (), *, catalogue: Catalogue | None = None) -> Study:
+    """Read a study file.
+
+    Args:
+        path: the file.
+        overrides: ``a.b=c``, each through the same checks as the file; the value is YAML.
+        catalogue: what the study may name; everything installed if left out.
+
+    Raises:
+        StudyFileError: with every mistake, one a line: place, key, what is wrong, what to write.
+    """
+    problems = Problems()
+    tree = read_study_tree(path, overrides, problems)
+    if tree is None:
+        raise problems.error()
+    file = problems.section(StudyFile, tree)
+    resolver = Resolver(tree, catalogue or installed(), problems)
+    data = resolver.data()
+    lineup = LineUp(tree, resolver, data, problems)
+    reference = lineup.reference()
+    seeds = _seeds(tree)
+    search = _search(tree, lineup, data, seeds, resolver, problems)
+    expected = _expected(tree, lineup, data, problems)
+    root = _root(tree, data, problems)
+    _check_report(tree, data, problems)
+    _refuse_budget(tree, problems)
+    if problems or file is None:
+        raise problems.error()
+    return Study(
+        path=path,
+        name=file.name,
+        title=file.title,
+        data=data.config,
+        task=data.adapter.task,
+        arms=lineup.arms(reference),
+        seeds=seeds,
+        threads=file.threads,
+        reference=reference,
+        selection_metric=data.adapter.metrics[0],
+        primary=file.report.primary or data.adapter.metrics[0],
+        primary_split=file.report.split or data.instance.splits.evaluate[0],
+        margin=file.report.margin,
+        pictures=file.report.pictures,
+        search=search,
+        expected=expected,
+        roots={} if root is None else {data.config.name: root},
+        weight_files=resolver.weight_files,
+    )
+
+
+def _seeds(node: Node, default: tuple[int, ...] = ()) -> tuple[int, ...]:
+    """The entry ``seeds`` as far as it can be read; what is wrong with it the schema says."""
+    value = node.children["seeds"].plain() if "seeds" in node.children else list(default)
+    if isinstance(value, int):
+        return tuple(range(min(value, 1000)))
+    return tuple(seed for seed in value if isinstance(seed, int)) if isinstance(value, list) else ()
+
+
+def _search(
+    tree: Node, lineup: LineUp, data: Data, seeds: Sequence[int], resolver: Resolver, problems: Problems
+) -> Search | None:
+    node = tree.children.get("search")
+    if node is None or node.value is None:
+        return None
+    if both := sorted({*_seeds(node, SEARCH_SEEDS)} & {*seeds}):
+        where = node.children.get("seeds", node)
+        named = ", ".join(map(str, both))
+        problems.add(
+            where, f"{named} would be both searched and confirmed; write seeds that the study has not"
+        )
+    spaces = search_spaces(lineup, tree, data, resolver, problems)
+    section = problems.section(SearchSection, node)
+    return None if section is None else Search(section.trials, section.batch, tuple(section.seeds), spaces)
+
+
+def _expected(tree: Node, lineup: LineUp, data: Data, problems: Problems) -> tuple[Expected, ...]:
+    node = tree.children.get("expected")
+    labels = (*lineup.labels, *(arm.candidate.label for arm in lineup.resolved if arm.candidate.control))
+    found = []
+    for item in node.value if node is not None and isinstance(node.value, list) else []:
+        _known(item, "arm", labels, problems)
+        _known(item, "metric", data.adapter.metrics, problems)
+        _known(item, "split", data.judging, problems)
+        section = problems.section(ExpectedSection, item)
+        if section is not None:
+            found.append(Expected(**section.model_dump()))
+    return tuple(found)
+
+
+def _check_report(tree: Node, data: Data, problems: Problems) -> None:
+    node = tree.children.get("report", tree.having({}))
+    _known(node, "primary", data.adapter.metrics, problems, "metric")
+    _known(node, "split", data.judging, problems)
+
+
+def _known(node: Node, key: str, names: Sequence[str], problems: Problems, kind: str | None = None) -> None:
+    """The value at ``key``, if there is one, must be one of ``names`` (if those are known at all)."""
+    found = node.children.get(key)
+    if found is not None and isinstance(found.value, str) and names and found.value not in names:
+        problems.add(found, f"there is no {kind or key} {found.value!r}{did_you_mean(found.value, names)}")
+
+
+def _root(tree: Node, data: Data, problems: Problems) -> Path | None:
+    """Where the study says the data set's files are; a path starts at the file that it stands in."""
+    node = tree.children.get("data", tree).children.get("root")
+    if node is None or not isinstance(node.value, str):
+        return None
+    if data.adapter.built_in:
+        problems.add(node, f"{data.config.name} makes its own files; leave root out")
+    return (node.place.folder / Path(node.value).expanduser()).resolve()
+
+
+def _refuse_budget(tree: Node, problems: Problems) -> None:
+    match = tree.children.get("budget", tree.having({})).children.get("match")
+    if match is not None and match.value in {"params", "flops"}:
+        problems.add(match, "this version cannot match budgets; write none or leave budget out")

@@ -1,0 +1,117 @@
+"""Visual question answering as classification over the answers of the training split."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar, Literal
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fusion_bench.contract import Head
+from fusion_bench.samples import Metric, Split
+from fusion_bench.tasks.task import Task
+
+OUTSIDE = -1
+"""Target of an answer that the training split does not hold: it can only be answered wrongly."""
+
+
+class AnsweringHead(Head):
+    """1x1 convolution, batch norm, ReLU; pooling over positions; a two-layer perceptron.
+
+    The pooled map is ``[max; mean]`` by default (FiLM's classifier pools by max alone; both keep what a
+    count and an existence question need). For the control that meets the sentence at the head, the
+    sentence vector joins the pooled map.
+    """
+
+    def __init__(
+        self,
+        in_dim: int,
+        outputs: int,
+        sentence_dim: int = 0,
+        *,
+        hidden: int = 256,
+        dropout: float = 0.0,
+        pool: Literal["max_mean", "max", "mean"] = "max_mean",
+    ) -> None:
+        super().__init__()
+        self.pool = pool
+        self.stem = nn.Sequential(nn.Conv2d(in_dim, in_dim, 1, bias=False), nn.BatchNorm2d(in_dim), nn.ReLU())
+        pooled = in_dim * (2 if pool == "max_mean" else 1)
+        self.classify = nn.Sequential(
+            nn.Linear(pooled + sentence_dim, hidden),
+            nn.ReLU(),
+            nn.Dropout(dropout),
+            nn.Linear(hidden, outputs),
+        )
+
+    def forward(self, fused: Tensor, sentence: Tensor | None) -> Tensor:
+        """Fused map ``[B, in_dim, H, W]`` to logits ``[B, outputs]``."""
+        positions = self.stem(fused).flatten(2)  # [B, C, H*W]
+        pooled = {"max": (True, False), "mean": (False, True), "max_mean": (True, True)}[self.pool]
+        parts = [positions.amax(2)] if pooled[0] else []
+        parts += [positions.mean(2)] if pooled[1] else []
+        parts += [sentence] if sentence is not None else []
+        logits: Tensor = self.classify(torch.cat(parts, 1))  # [B, outputs]
+        return logits
+
+
+def accuracy(rows: pd.DataFrame) -> float:
+    """Mean score over samples."""
+    return float(rows["score"].mean())
+
+
+def consistency(rows: pd.DataFrame) -> float:
+    """Share of clusters in which every sample is right (NLVR: of sentence groups, all positions and orders)."""
+    return float(rows.groupby("cluster")["score"].min().mean())
+
+
+class Answering(Task):
+    """Cross-entropy over the answers seen in training; accuracy by exact match."""
+
+    name: ClassVar[str] = "answering"
+    metrics: ClassVar[Mapping[str, Metric]] = {
+        "accuracy": Metric("accuracy", accuracy),
+        "consistency": Metric("consistency", consistency, paired=False),
+    }
+
+    def __init__(self, train: Split) -> None:
+        self.answers: tuple[str, ...] = tuple(sorted(set(train.table["truth"])))
+        self.outputs = len(self.answers)
+
+    def head(self, in_dim: int, sentence_dim: int, *, hidden: int, dropout: float, pool: str) -> Head:
+        """An `AnsweringHead` over the answers."""
+        return AnsweringHead(
+            in_dim,
+            self.outputs,
+            sentence_dim,
+            hidden=hidden,
+            dropout=dropout,
+            pool=pool,  # type: ignore[arg-type]
+        )
+
+    def targets(self, split: Split) -> Tensor:
+        """Class index ``[N]``; `OUTSIDE` for an answer that training does not hold."""
+        index = pd.Index(self.answers).get_indexer(pd.Index(split.table["truth"]))
+        return torch.from_numpy(index.astype(np.int64))
+
+    def loss(self, output: Tensor, target: Tensor) -> Tensor:
+        """Mean cross-entropy; samples whose answer is outside the list carry no loss."""
+        return F.cross_entropy(output.float(), target, ignore_index=OUTSIDE)
+
+    def decide(self, output: Tensor) -> npt.NDArray[np.int64]:
+        """Index of the most probable answer ``[B]``."""
+        decided: npt.NDArray[np.int64] = output.argmax(1).cpu().numpy()
+        return decided
+
+    def judge(self, split: Split, decisions: npt.NDArray[np.int64]) -> pd.DataFrame:
+        """One row per sample: id, cluster, slices, prediction, truth, score (1 if they are equal)."""
+        rows = split.table[["sample", "cluster", *split.slices, "truth"]].copy()
+        rows["prediction"] = np.asarray(self.answers, dtype=object)[decisions]
+        rows["score"] = (rows["prediction"] == rows["truth"]).astype(np.float64)
+        rows.insert(0, "split", split.name)
+        return rows

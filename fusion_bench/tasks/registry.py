@@ -1,0 +1,10 @@
+"""Tasks by name."""
+
+from fusion_bench.registry import Registry
+from fusion_bench.tasks.task import Task
+
+TASKS: Registry[Task] = Registry(
+    "task",
+    group="fusion_bench.tasks",
+    builtin={"answering": "fusion_bench.tasks.answering:Answering"},
+)

@@ -1,0 +1,193 @@
+"""From a cell's settings to a model: what surrounds the fusion modules is the same for every arm."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from fusion_bench.contract import Cost, FusionModule, Head, Language, TextEncoder, VisionLanguageNetwork
+from fusion_bench.efficiency.cost import cost_of
+from fusion_bench.samples import Batch
+from fusion_bench.tasks.task import Task
+from fusion_bench.training.config import CellConfig
+from fusion_bench.training.seeds import drawing
+
+
+def with_coordinates(visual: Tensor) -> Tensor:
+    """Append two maps, column then row, each linear in [-1, 1]: ``[B, C, H, W]`` to ``[B, C + 2, H, W]``.
+
+    On a map one cell wide or high that coordinate is 0.
+    """
+    batch, _, height, width = visual.shape
+    columns = _axis(width, visual).expand(height, width)
+    rows = _axis(height, visual)[:, None].expand(height, width)
+    grid = torch.stack([columns, rows]).expand(batch, 2, height, width)
+    return torch.cat([visual, grid], 1)
+
+
+def _axis(length: int, like: Tensor) -> Tensor:
+    if length == 1:
+        return like.new_zeros(1)
+    return torch.linspace(-1, 1, length, device=like.device, dtype=like.dtype)
+
+
+class Slot(nn.Module):
+    """Projection to the slot's width, the fusion modules, adapter to the head's width: what an arm pays for.
+
+    With ``coordinates``, both 1x1 convolutions see the same two coordinate maps, whatever the arm.
+    """
+
+    def __init__(
+        self, projection: nn.Module, modules: list[FusionModule], adapter: nn.Module, *, coordinates: bool
+    ) -> None:
+        super().__init__()
+        self.projection, self.adapter = projection, adapter
+        self.fusion = nn.ModuleList(modules)
+        self._coordinates = coordinates
+        self.sentence_at_head = any(module.sentence_at_head for module in modules)
+
+    def forward(self, visual: Tensor, language: Language) -> Tensor:
+        """``[B, C, h, w]`` to ``[B, head.width, h, w]``."""
+        fused = self.projection(self._placed(visual))
+        for module in self.fusion:
+            fused = module(fused, language)
+        adapted: Tensor = self.adapter(self._placed(fused))
+        return adapted
+
+    def _placed(self, visual: Tensor) -> Tensor:
+        return with_coordinates(visual) if self._coordinates else visual
+
+
+class NetworkSlot(nn.Module):
+    """An end-to-end network and the adapter from its coarsest map to the head's width."""
+
+    sentence_at_head = False
+
+    def __init__(self, network: VisionLanguageNetwork, adapter: nn.Module, *, coordinates: bool) -> None:
+        super().__init__()
+        self.network, self.adapter, self._coordinates = network, adapter, coordinates
+
+    def forward(self, visual: Tensor, language: Language) -> Tensor:
+        """``[B, 3, H, W]`` to ``[B, head.width, h, w]``."""
+        coarsest = self.network(visual, language).maps[-1]
+        adapted: Tensor = self.adapter(with_coordinates(coarsest) if self._coordinates else coarsest)
+        return adapted
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What an arm costs: its ``fusion`` budget (modules and adapters) and what stands ``around`` it."""
+
+    fusion: Cost
+    around: Cost
+
+
+class FusionModel(nn.Module):
+    """A backbone (None when batches carry cached maps), a text encoder, an arm's slot and a head."""
+
+    def __init__(
+        self, backbone: nn.Module | None, text: TextEncoder, slot: Slot | NetworkSlot, head: Head
+    ) -> None:
+        super().__init__()
+        self.backbone, self.text, self.slot, self.head = backbone, text, slot, head
+
+    def forward(self, batch: Batch) -> Tensor:
+        """The head's output for a batch."""
+        visual = batch.visual if self.backbone is None else self.backbone(batch.visual)
+        language: Language = self.text(batch.tokens, batch.mask)
+        fused = self.slot(visual, language)
+        output: Tensor = self.head(fused, language.sentence if self.slot.sentence_at_head else None)
+        return output
+
+    def costs(self, image_size: tuple[int, int], map_shape: tuple[int, int, int], words: int) -> Costs:
+        """Cost of one sample of ``words`` words whose slot reads a map of ``map_shape`` (C, h, w).
+
+        The backbone is counted where it is part of the model; its maps are free where they are cached.
+        """
+        tokens = torch.ones(1, words, dtype=torch.int64, device="meta")
+        mask = torch.ones(1, words, dtype=torch.bool, device="meta")
+        sentence = torch.empty(1, self.text.language_dim, device="meta")
+        language = Language(torch.empty(1, words, self.text.language_dim, device="meta"), mask, sentence)
+        visual = torch.empty(1, *map_shape, device="meta")
+        fusion = cost_of(self.slot, visual, language)
+        fused = torch.empty(1, self.slot.adapter.out_channels, *map_shape[1:], device="meta")
+        around = cost_of(self.text, tokens, mask)
+        around += cost_of(self.head, fused, sentence if self.slot.sentence_at_head else None)
+        if self.backbone is not None:
+            around += cost_of(self.backbone, torch.empty(1, 3, *image_size, device="meta"))
+        return Costs(fusion, around)
+
+
+def assemble(
+    config: CellConfig,
+    task: Task,
+    *,
+    vocabulary_size: int,
+    map_channels: int,
+    backbone: nn.Module | None,
+) -> FusionModel:
+    """Build the model of a cell, each part from its own stream of initial weights.
+
+    Args:
+        config: what the cell is asked.
+        task: gives the head.
+        vocabulary_size: words of the text encoder's embedding.
+        map_channels: channels of the map that the slot reads.
+        backbone: a trained backbone, already built from its own stream; None for cached maps and networks.
+    """
+    seed, width = config.seed, config.fusion.width
+    coordinates = config.fusion.coordinates == "shared"
+    extra = 2 if coordinates else 0
+    with drawing("init/text", seed):
+        text: TextEncoder = config.text.target.load()(vocabulary_size, **config.text.settings)
+    slot: Slot | NetworkSlot
+    if config.kind == "network":
+        with drawing("init/module", seed):
+            network: VisionLanguageNetwork = config.arm.target.load()(
+                text.language_dim, **config.arm.settings
+            )
+        with drawing("init/adapter", seed):
+            adapter = nn.Conv2d(network.out_dims[-1] + extra, config.head.width, 1)
+        slot = NetworkSlot(network, adapter, coordinates=coordinates)
+    else:
+        with drawing("init/projection", seed):
+            projection = nn.Conv2d(map_channels + extra, width, 1)
+        with drawing("init/module", seed):
+            modules = _modules(config, width, text.language_dim)
+        with drawing("init/adapter", seed):
+            adapter = nn.Conv2d(modules[-1].out_dim + extra, config.head.width, 1)
+        slot = Slot(projection, modules, adapter, coordinates=coordinates)
+    with drawing("init/head", seed):
+        head = task.head(
+            config.head.width,
+            text.language_dim if slot.sentence_at_head else 0,
+            hidden=config.head.hidden,
+            dropout=config.head.dropout,
+            pool=config.head.pool,
+        )
+    return FusionModel(backbone, text, slot, head)
+
+
+def _modules(config: CellConfig, width: int, language_dim: int) -> list[FusionModule]:
+    kind: type[FusionModule] = config.arm.target.load()
+    modules: list[FusionModule] = []
+    for _ in range(config.fusion.depth):
+        visual_dim = modules[-1].out_dim if modules else width
+        module = kind(visual_dim, language_dim, **config.arm.settings)
+        if not kind.trainable:
+            module.requires_grad_(False)
+        modules.append(module)
+    return modules
+
+
+Precision = Literal["float32", "bfloat16"]
+
+
+def chosen_precision(config: CellConfig, device: torch.device) -> Precision:
+    """``auto`` is bfloat16 autocast on a GPU and float32 elsewhere (bfloat16 is slower on common CPUs)."""
+    if config.train.precision == "auto":
+        return "bfloat16" if device.type == "cuda" else "float32"
+    return config.train.precision

@@ -1,0 +1,75 @@
+"""Batches by row number, gathered where they are fastest: on the device when everything fits there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from fusion_bench.encoders.vision import normalise
+from fusion_bench.samples import Batch
+from fusion_bench.training.materials import Examples, Materials
+from fusion_bench.training.seeds import stream
+
+
+class Feeder:
+    """Gathers batches of one split.
+
+    Maps or images stay memory-mapped on the host; on a GPU they move there whole if they take at most
+    half of its free memory, since a gather there costs nothing beside a copy per batch.
+    """
+
+    def __init__(self, examples: Examples, materials: Materials, device: torch.device) -> None:
+        self._examples, self._device = examples, device
+        self._mean, self._std = materials.mean, materials.std
+        self._on_device = _moved(examples, device)
+
+    def __len__(self) -> int:
+        return len(self._examples.split)
+
+    def batch(self, rows: Tensor) -> Batch:
+        """The samples in ``rows`` (int64, on the CPU); words are cut to the longest sentence among them."""
+        longest = int(self._examples.lengths[rows].max())
+        tokens = self._examples.tokens[rows, :longest]
+        pictures = self._examples.image[rows.numpy()]
+        if self._on_device is not None:
+            visual = self._on_device[torch.from_numpy(pictures).to(self._device)]
+        else:
+            visual = torch.from_numpy(self._examples.visual[pictures]).to(self._device)
+        if visual.dtype == torch.uint8:
+            visual = normalise(visual, self._mean, self._std)
+        return Batch(
+            visual=visual.float(),
+            tokens=tokens.to(self._device),
+            mask=(tokens != 0).to(self._device),
+            target=self._examples.targets[rows].to(self._device),
+        )
+
+    def epoch(self, epoch: int, seed: int, size: int) -> Iterator[Batch]:
+        """One epoch in the order of its own stream; a last incomplete batch is left out.
+
+        (Every epoch leaves out other samples; equal batches keep the budget equal and batch norm sound.)
+        """
+        order = torch.randperm(len(self), generator=stream(f"order/{epoch}", seed))
+        for step in range(steps_per_epoch(len(self), size)):
+            yield self.batch(order[step * size : (step + 1) * size])
+
+    def in_order(self, size: int) -> Iterator[Batch]:
+        """Every sample once, in the table's order."""
+        for rows in torch.arange(len(self)).split(size):
+            yield self.batch(rows)
+
+
+def steps_per_epoch(samples: int, batch_size: int) -> int:
+    """Whole batches of an epoch; a split smaller than one batch is one batch."""
+    return max(1, samples // batch_size)
+
+
+def _moved(examples: Examples, device: torch.device) -> Tensor | None:
+    if device.type != "cuda":
+        return None
+    free, _ = torch.cuda.mem_get_info(device)
+    if examples.visual.nbytes > free // 2:
+        return None
+    return torch.from_numpy(examples.visual.copy()).to(device)

@@ -1,0 +1,227 @@
+"""The training loop: AdamW, warm-up and cosine, clipping, the best weights by the selection split."""
+
+from __future__ import annotations
+
+import copy
+import math
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+import torch
+from torch import Tensor, nn
+
+from fusion_bench.errors import CellFailure
+from fusion_bench.training.assembly import FusionModel, assemble, chosen_precision
+from fusion_bench.training.config import CellConfig, TrainConfig
+from fusion_bench.training.feeding import Feeder, steps_per_epoch
+from fusion_bench.training.materials import Materials
+from fusion_bench.training.seeds import drawing
+
+EVALUATION_BATCH = 256
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One finished epoch: its number (from 1), of how many, the selection metric, and seconds left."""
+
+    epoch: int
+    epochs: int
+    quantity: str
+    value: float
+    seconds_left: float
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """What training leaves.
+
+    Attributes:
+        samples: one row per judged sample of the selection and (unless searching) evaluation splits.
+        curves: one row per epoch and quantity: epoch, samples_seen, quantity, value.
+        metrics: ``<split>/<metric>`` to value, from ``samples``.
+        epochs: epochs run; ``best_epoch``: the one whose weights were kept.
+        seconds: wall clock of training; ``evaluation_seconds``: of judging.
+    """
+
+    samples: pd.DataFrame
+    curves: pd.DataFrame
+    metrics: dict[str, float]
+    epochs: int
+    best_epoch: int
+    seconds: float
+    evaluation_seconds: float
+    model: FusionModel
+
+
+def schedule(step: int, steps: int, warmup: float) -> float:
+    """Factor on the learning rate at ``step`` of ``steps``: linear warm-up, then cosine to zero."""
+    rising = max(1, round(warmup * steps))
+    if step < rising:
+        return (step + 1) / rising
+    return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
+
+
+def make_optimizer(model: nn.Module, settings: TrainConfig) -> torch.optim.AdamW:
+    """AdamW; weights decay, while biases, norms and gates (everything of at most one axis) do not."""
+    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [p for p in trained if p.ndim > 1], "weight_decay": settings.weight_decay},
+        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=settings.learning_rate)
+
+
+def build_model(config: CellConfig, materials: Materials) -> FusionModel:
+    """The cell's model with its initial weights; every cell gets its own copy of the backbone."""
+    return assemble(
+        config,
+        materials.task,
+        vocabulary_size=len(materials.vocabulary),
+        map_channels=materials.map_shape[0],
+        backbone=copy.deepcopy(materials.backbone),
+    )
+
+
+class Trainer:
+    """Trains one cell.
+
+    Args:
+        config: what is asked.
+        materials: data, vocabulary and backbone.
+        device: where to compute.
+        tell: called after each epoch.
+    """
+
+    def __init__(
+        self,
+        config: CellConfig,
+        materials: Materials,
+        device: torch.device,
+        tell: Callable[[Progress], None],
+    ) -> None:
+        self.config, self.materials, self.device, self._tell = config, materials, device, tell
+        self.model = build_model(config, materials).to(device)
+        self._optimizer = make_optimizer(self.model, config.train)
+        self._feeders = {
+            name: Feeder(examples, materials, device) for name, examples in materials.examples.items()
+        }
+        self._metric = materials.data.metrics[0]
+        per_epoch = steps_per_epoch(len(self._feeders[materials.splits.train]), config.train.batch_size)
+        self._steps = per_epoch * config.train.epochs
+        self._step = 0
+        self._curves: list[tuple[int, int, str, float]] = []
+
+    def train(self) -> Trained:
+        """Train, restore the best weights, judge.
+
+        Raises:
+            CellFailure: the loss stopped being finite.
+        """
+        began = time.monotonic()
+        best_value, best_epoch, best_state, epoch = -math.inf, 0, {}, 0
+        with drawing("dropout", self.config.seed):
+            for epoch in range(1, self.config.train.epochs + 1):
+                self._run_epoch(epoch)
+                value = self._select(epoch)
+                if value > best_value:
+                    best_value, best_epoch = value, epoch
+                    best_state = copy.deepcopy(self.model.state_dict())
+                left = (time.monotonic() - began) / epoch * (self.config.train.epochs - epoch)
+                self._tell(Progress(epoch, self.config.train.epochs, self._quantity, value, left))
+                patience = self.config.train.patience
+                if patience is not None and epoch - best_epoch >= patience:
+                    break
+        self.model.load_state_dict(best_state)
+        trained = time.monotonic()
+        samples = self._judged()
+        return Trained(
+            samples=samples,
+            curves=pd.DataFrame(self._curves, columns=["epoch", "samples_seen", "quantity", "value"]),
+            metrics=self._metrics(samples),
+            epochs=epoch,
+            best_epoch=best_epoch,
+            seconds=trained - began,
+            evaluation_seconds=time.monotonic() - trained,
+            model=self.model,
+        )
+
+    @property
+    def _quantity(self) -> str:
+        return f"select/{self._metric}"
+
+    def _autocast(self) -> AbstractContextManager[object]:
+        if chosen_precision(self.config, self.device) == "bfloat16":
+            return torch.autocast(self.device.type, dtype=torch.bfloat16)
+        return nullcontext()
+
+    def _run_epoch(self, epoch: int) -> None:
+        self.model.train()
+        settings, task = self.config.train, self.materials.task
+        losses: list[Tensor] = []
+        feeder = self._feeders[self.materials.splits.train]
+        for batch in feeder.epoch(epoch, self.config.seed, settings.batch_size):
+            factor = schedule(self._step, self._steps, settings.warmup)
+            for group in self._optimizer.param_groups:
+                group["lr"] = settings.learning_rate * factor
+            with self._autocast():
+                loss = task.loss(self.model(batch), batch.target)
+            self._optimizer.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip)
+            self._optimizer.step()
+            losses.append(loss.detach())
+            self._step += 1
+            # Reading the loss waits for the GPU, so it is looked at now and then only.
+            if self._step % 50 == 0 or self._step <= 2:
+                self._check(losses, epoch)
+        self._check(losses, epoch)
+        seen = self._step * settings.batch_size
+        self._curves.append((epoch, seen, "train/loss", float(torch.stack(losses).mean())))
+        self._curves.append((epoch, seen, "learning_rate", settings.learning_rate * factor))
+
+    def _check(self, losses: list[Tensor], epoch: int) -> None:
+        if not bool(torch.isfinite(losses[-1])):
+            raise CellFailure(
+                f"the loss was not finite by step {self._step} (epoch {epoch}); a lower learning rate or a "
+                "check of the module for divisions and square roots at zero may help"
+            )
+
+    def _select(self, epoch: int) -> float:
+        split = self.materials.examples[self.materials.splits.select].split
+        rows = self.materials.task.judge(split, self._decisions(self.materials.splits.select))
+        value = self.materials.task.metrics[self._metric].compute(rows)
+        self._curves.append((epoch, self._step * self.config.train.batch_size, self._quantity, value))
+        return value
+
+    @torch.no_grad()
+    def _decisions(self, split: str) -> npt.NDArray[np.int64]:
+        self.model.eval()
+        decided = []
+        for batch in self._feeders[split].in_order(EVALUATION_BATCH):
+            with self._autocast():
+                output = self.model(batch)
+            decided.append(self.materials.task.decide(output))
+        return np.concatenate(decided)
+
+    def _judged(self) -> pd.DataFrame:
+        names = [self.materials.splits.select]
+        if self.config.evaluate:
+            names += self.materials.splits.evaluate
+        rows = [
+            self.materials.task.judge(self.materials.examples[name].split, self._decisions(name))
+            for name in names
+        ]
+        return pd.concat(rows, ignore_index=True)
+
+    def _metrics(self, samples: pd.DataFrame) -> dict[str, float]:
+        metrics = [self.materials.task.metrics[name] for name in self.materials.data.metrics]
+        return {
+            f"{split}/{metric.name}": metric.compute(rows)
+            for split, rows in samples.groupby("split", sort=True)
+            for metric in metrics
+        }

@@ -1,0 +1,231 @@
+"""What a cell trains on, ready to be gathered by row: words, targets, and images or cached maps."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from fusion_bench.data.images import decoded_images
+from fusion_bench.encoders.features import frozen_features
+from fusion_bench.encoders.vision import Backbone, build_backbone, weights_digest
+from fusion_bench.errors import FusionBenchError
+from fusion_bench.samples import DataSet, Split, Splits, Vocabulary
+from fusion_bench.storage import digest
+from fusion_bench.tasks.registry import TASKS
+from fusion_bench.tasks.task import Task
+from fusion_bench.training.config import CellConfig, DataConfig
+from fusion_bench.training.weights import pretext_weights
+from fusion_bench.training.seeds import drawing
+
+
+@dataclass(frozen=True)
+class Places:
+    """Where things lie on this machine; never part of a cell's identity.
+
+    Attributes:
+        runs: the folder with cells, studies and caches.
+        roots: folder of each data set that is not built in, by name.
+        weight_files: backbone weight files by SHA-256.
+        device: ``cpu``, ``cuda`` or ``cuda:1``.
+        workers: processes that may make and decode data.
+    """
+
+    runs: Path
+    roots: Mapping[str, Path]
+    weight_files: Mapping[str, Path]
+    device: str = "cpu"
+    workers: int = 1
+
+    @property
+    def cache(self) -> Path:
+        """Everything that can be made again."""
+        return self.runs / "cache"
+
+    def root(self, config: DataConfig) -> Path:
+        """The folder of a data set.
+
+        Raises:
+            FusionBenchError: nobody said where it is.
+        """
+        adapter: type[DataSet] = config.adapter.target.load()
+        if adapter.built_in:
+            return (
+                self.cache
+                / "data"
+                / f"{config.name}-{digest([config.version, dict(config.adapter.settings)])}"
+            )
+        variable = f"FUSION_BENCH_DATA_{config.name.upper()}"
+        root = self.roots.get(config.name) or os.environ.get(variable)
+        if root is None:
+            raise FusionBenchError(
+                f"where is the data set {config.name!r}? Write data.root in the study, pass "
+                f"--data {config.name}=FOLDER, or set {variable} (published at {adapter.homepage})"
+            )
+        return Path(root)
+
+
+def open_data(config: DataConfig, places: Places) -> DataSet:
+    """Construct the adapter and make or check its files."""
+    adapter: type[DataSet] = config.adapter.target.load()
+    settings = {key: _frozen(value) for key, value in config.adapter.settings.items()}
+    data: DataSet = adapter(places.root(config), **settings)  # type: ignore[call-arg]
+    data.prepare(places.workers)
+    return data
+
+
+def read_split(data: DataSet, name: str, config: DataConfig) -> Split:
+    """One split of a data set, cut to the configured limit."""
+    split = data.split(name)
+    return split if config.limit is None else split.first(config.limit)
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+@dataclass(frozen=True, eq=False)
+class Examples:
+    """One split, gathered by row.
+
+    Attributes:
+        split: its table.
+        tokens: ``[N, T]`` word ids; ``lengths``: ``[N]`` words of each.
+        targets: ``[N, ...]`` as the task defines.
+        visual: ``[I, H, W, 3]`` uint8 images or ``[I, C, h, w]`` cached maps, one per image.
+        image: ``[N]`` row in ``visual``.
+    """
+
+    split: Split
+    tokens: Tensor
+    lengths: Tensor
+    targets: Tensor
+    visual: npt.NDArray[Any]
+    image: npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Materials:
+    """Everything that cells of one data set, backbone and seed share.
+
+    Attributes:
+        backbone: the trained backbone's twin to start from; None when maps are cached or the arm is a network.
+        map_shape: (C, h, w) of the map that a slot reads.
+        weights_sha256: digest of the backbone's initial weights.
+    """
+
+    data: DataSet
+    splits: Splits
+    task: Task
+    vocabulary: Vocabulary
+    examples: Mapping[str, Examples]
+    backbone: Backbone | None
+    map_shape: tuple[int, int, int]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    weights_sha256: str
+    manifest: str
+
+    def longest(self) -> int:
+        """Words of the longest training sentence."""
+        return int(self.examples[self.splits.train].tokens.shape[1])
+
+
+def starting_backbone(config: CellConfig, places: Places) -> Backbone | None:
+    """The backbone with its initial weights, drawn from the seed's own stream where they are random."""
+    asked = config.backbone
+    if asked is None:
+        return None
+    weights_file = None
+    if asked.weights == "file":
+        weights_file = places.weight_files.get(asked.weights_sha256 or "")
+        if weights_file is None:
+            raise FusionBenchError(f"no file with SHA-256 {asked.weights_sha256} was named for {asked.name}")
+    if asked.weights == "pretext":
+        weights_file = pretext_weights(asked.name, asked.layer, config.data.image_size, places.cache)
+    with drawing("init/backbone", config.seed):
+        return build_backbone(
+            asked.name,
+            layer=asked.layer,
+            weights=asked.weights,
+            weights_file=weights_file,
+            image_size=config.data.image_size,
+            frozen=asked.frozen,
+        )
+
+
+def materials_key(config: CellConfig, *, shared: bool = False) -> str:
+    """Equal for cells that need the same materials; with ``shared``, the same files in the cache.
+
+    Random weights differ by seed; they change a cached file only where their maps are cached.
+    """
+    asked = config.backbone
+    by_seed = asked is not None and asked.weights == "random" and (asked.frozen or not shared)
+    written = config.to_json()
+    parts = [written["data"], written["backbone"], config.kind]
+    return digest([*parts, config.evaluate, config.seed if by_seed else None])
+
+
+def load_materials(config: CellConfig, places: Places) -> Materials:
+    """Open, decode, encode and cache whatever a cell needs; what is already cached is only opened."""
+    data = open_data(config.data, places)
+    names = [data.splits.train, data.splits.select, *(data.splits.evaluate if config.evaluate else ())]
+    splits = {name: read_split(data, name, config.data) for name in names}
+    train = splits[data.splits.train]
+    task: Task = TASKS.load(data.task)(train)
+    vocabulary = Vocabulary.of(train.table["text"])
+    manifest = data.manifest()
+    backbone = starting_backbone(config, places)
+    weights = weights_digest(backbone) if backbone is not None else ""
+    frozen = backbone is not None and config.backbone is not None and config.backbone.frozen
+    visuals: dict[str, npt.NDArray[Any]] = {}
+    for name, split in splits.items():
+        images = decoded_images(
+            split.images, config.data.image_size, places.cache / "data", workers=places.workers
+        )
+        if frozen:
+            assert backbone is not None  # noqa: S101 - only a backbone can be frozen
+            key = {"images": hashlib.sha256(images).hexdigest()}
+            visuals[name] = frozen_features(backbone, images, key, places.cache / "features")
+        else:
+            visuals[name] = images
+    if config.kind == "network":
+        shape = (3, *config.data.image_size)
+    else:
+        assert backbone is not None  # noqa: S101 - the study file demands one for modules
+        shape = (backbone.channels, *backbone.map_size)
+    return Materials(
+        data=data,
+        splits=data.splits,
+        task=task,
+        vocabulary=vocabulary,
+        examples={name: _examples(splits[name], task, vocabulary, visuals[name], config) for name in names},
+        backbone=None if frozen else backbone,
+        map_shape=shape,
+        mean=backbone.mean if backbone is not None else (0.0, 0.0, 0.0),
+        std=backbone.std if backbone is not None else (1.0, 1.0, 1.0),
+        weights_sha256=weights,
+        manifest=manifest,
+    )
+
+
+def _examples(
+    split: Split, task: Task, vocabulary: Vocabulary, visual: npt.NDArray[Any], config: CellConfig
+) -> Examples:
+    tokens = torch.from_numpy(vocabulary.encode(list(split.table["text"]), config.data.longest_text))
+    return Examples(
+        split=split,
+        tokens=tokens,
+        lengths=(tokens != 0).sum(1),
+        targets=task.targets(split),
+        visual=visual,
+        image=split.table["image"].to_numpy(np.int64),
+    )

@@ -1,0 +1,84 @@
+"""Decoding images into the shared array."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fusion_bench.data import images
+from fusion_bench.data.images import decoded_images
+from fusion_bench.errors import DataError
+
+
+@pytest.fixture
+def pictures(tmp_path: Path) -> list[Path]:
+    """70 random pictures of 6 x 4 pixels (height 4), every second one with an alpha channel."""
+    random = np.random.default_rng(0)
+    paths = []
+    for number in range(70):
+        channels = 4 if number % 2 else 3
+        path = tmp_path / f"{number:03d}.png"
+        Image.fromarray(random.integers(0, 256, (4, 6, channels), dtype=np.uint8)).save(path)
+        paths.append(path)
+    return paths
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_pictures_of_the_right_size_are_kept_bit_for_bit(
+    pictures: list[Path], tmp_path: Path, workers: int
+) -> None:
+    array = decoded_images(pictures, (4, 6), tmp_path / "cache", workers)
+    assert array.shape == (70, 4, 6, 3)
+    assert array.dtype == np.uint8
+    assert not array.flags.writeable
+    for path, row in zip(pictures, array, strict=True):
+        with Image.open(path) as image:
+            np.testing.assert_array_equal(row, np.asarray(image)[..., :3])
+
+
+def test_reduction_is_antialiased(tmp_path: Path) -> None:
+    """A one-pixel checkerboard becomes grey; plain sampling would leave black or white."""
+    board = np.indices((32, 32)).sum(0) % 2 * 255
+    path = tmp_path / "board.png"
+    Image.fromarray(np.repeat(board[..., None], 3, axis=2).astype(np.uint8)).save(path)
+    array = decoded_images([path], (8, 8), tmp_path / "cache", 1)
+    assert abs(array.astype(float) - 127.5).max() < 3
+
+
+def test_pictures_are_decoded_once(
+    pictures: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = decoded_images(pictures, (2, 3), tmp_path / "cache", 1)
+
+    def decoded_again(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(images, "_decode", decoded_again)
+    moved = [path.rename(path.with_name(f"moved-{path.name}")) for path in pictures]
+    np.testing.assert_array_equal(decoded_images(moved, (2, 3), tmp_path / "cache", 1), first)
+
+
+def test_a_changed_picture_of_equal_name_and_size_is_seen(tmp_path: Path) -> None:
+    path = tmp_path / "x.bmp"
+    Image.new("RGB", (2, 2), "red").save(path)
+    decoded_images([path], (2, 2), tmp_path / "cache", 1)
+    size = path.stat().st_size
+    Image.new("RGB", (2, 2), "blue").save(path)
+    assert path.stat().st_size == size
+    assert decoded_images([path], (2, 2), tmp_path / "cache", 1)[0, 0, 0].tolist() == [0, 0, 255]
+
+
+@pytest.mark.parametrize("kept", [0, 20, 60, -20])
+def test_a_damaged_picture_is_named(pictures: list[Path], tmp_path: Path, kept: int) -> None:
+    pictures[66].write_bytes(pictures[66].read_bytes()[:kept])
+    with pytest.raises(DataError, match=r"066\.png is damaged or no image"):
+        decoded_images(pictures, (4, 6), tmp_path / "cache", 2)
+
+
+def test_a_missing_picture_is_named(pictures: list[Path], tmp_path: Path) -> None:
+    pictures[3].unlink()
+    with pytest.raises(DataError, match=r"cannot read the image .*003\.png: No such file"):
+        decoded_images(pictures, (4, 6), tmp_path / "cache", 1)

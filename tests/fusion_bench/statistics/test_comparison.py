@@ -1,0 +1,121 @@
+"""Verdicts: what may be said, and when nothing may be."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from statsmodels.stats.multitest import multipletests
+
+from fusion_bench.statistics.comparison import Question, against_controls, compare, holm, means
+from fusion_bench.statistics.scores import Scores
+
+SKILL = {"ref": 0.70, "strong": 0.85, "weak": 0.50, "twin": 0.70, "noisy": 0.72, "blind": 0.45}
+ARMS = ("strong", "weak", "twin", "noisy")
+
+
+def scores(seeds: int = 5, clusters: int = 200) -> Scores:
+    """Arms of known skill; ``twin`` answers as the reference does but for one sample in a hundred."""
+    generator = np.random.default_rng(11)
+    size = 5
+    parts = []
+    for seed in range(seeds):
+        luck = generator.random(clusters * size)
+        for arm, skill in SKILL.items():
+            own = luck if arm in {"ref", "twin"} else generator.random(clusters * size)
+            right = own < skill
+            if arm == "twin":
+                right ^= generator.random(clusters * size) < 0.01
+            parts.append(
+                pd.DataFrame(
+                    {
+                        "arm": arm,
+                        "seed": seed,
+                        "sample": np.arange(clusters * size),
+                        "cluster": np.arange(clusters * size) // size,
+                        "score": right.astype(float),
+                    }
+                )
+            )
+    return Scores.of(pd.concat(parts), list(SKILL))
+
+
+QUESTION = Question("ref", ARMS, ("blind",), margin=0.02)
+
+
+def test_each_verdict() -> None:
+    table = compare(scores(), QUESTION).set_index("arm")
+    assert table["verdict"].to_dict() == {
+        "strong": "better",
+        "weak": "worse",
+        "twin": "equivalent",
+        "noisy": "underpowered",
+        "blind": "",
+    }
+    assert table.loc["strong", "low"] < SKILL["strong"] - SKILL["ref"] < table.loc["strong", "high"]
+
+
+def test_without_a_margin_nothing_is_equivalent() -> None:
+    table = compare(scores(), Question("ref", ARMS)).set_index("arm")
+    assert table.loc["twin", "verdict"] == "worse", "surely different, and surely by less than two points"
+    assert table["p_margin"].isna().all()
+
+
+def test_the_direction_of_the_metric_turns_the_verdicts() -> None:
+    table = compare(scores(), Question("ref", ARMS, higher_is_better=False)).set_index("arm")
+    assert table.loc["strong", "verdict"] == "worse" and table.loc["weak", "verdict"] == "better"
+
+
+@pytest.mark.parametrize("seeds", [1, 2])
+def test_fewer_than_three_seeds_give_no_verdict(seeds: int) -> None:
+    table = compare(scores(seeds), QUESTION)
+    assert set(table["verdict"]) == {"no verdict", ""}
+    assert table["p_holm"].isna().all()
+    assert table["low"].isna().all() == (seeds == 1)
+
+
+def test_one_cluster_gives_no_verdict() -> None:
+    assert set(compare(scores(3, 1), QUESTION)["verdict"]) == {"no verdict", ""}
+
+
+def test_the_family_is_the_arms_and_not_the_controls() -> None:
+    table = compare(scores(), QUESTION).set_index("arm")
+    expected = multipletests(table.loc[list(ARMS), "p"], method="holm")[1]
+    assert np.allclose(table.loc[list(ARMS), "p_holm"], expected)
+    assert np.isnan(table.loc["blind", "p_holm"])
+
+
+def test_holm_agrees_with_statsmodels() -> None:
+    generator = np.random.default_rng(5)
+    for count in (1, 2, 7, 20):
+        p_values = generator.random(count) ** 3
+        assert np.allclose(holm(p_values), multipletests(p_values, method="holm")[1])
+    assert holm([]).shape == (0,)
+
+
+def test_the_family_errs_in_at_most_one_study_in_twenty() -> None:
+    """Four arms that differ from the reference by luck alone: how often is any of them called different?"""
+    generator = np.random.default_rng(6)
+    wrong = 0
+    for _ in range(200):
+        values = generator.normal(size=(5, 4, 40)) + 0.1 * generator.normal(size=(5, 4, 1))
+        drawn = Scores(("ref", *ARMS), (0, 1, 2, 3), values, np.arange(40))
+        wrong += compare(drawn, Question("ref", ARMS))["verdict"].isin(["better", "worse"]).any()
+    assert wrong / 200 <= 0.08
+
+
+def test_an_arm_beats_a_control_only_with_the_whole_interval() -> None:
+    table = against_controls(scores(), ["ref", "weak"], ["blind"], QUESTION).set_index("arm")
+    assert table.loc["ref", "beats"]
+    assert table.loc["weak", "beats"] == (table.loc["weak", "low"] > 0)
+    assert not against_controls(scores(2), ["ref"], ["blind"], QUESTION)["beats"].any()
+
+
+def test_means_leave_out_arms_without_a_finished_seed() -> None:
+    drawn = scores(3)
+    drawn.values[drawn.arms.index("weak")] = np.nan
+    table = means(drawn)
+    assert "weak" not in set(table["arm"])
+    assert (
+        (table["seeds"] == 3).all() and (table["samples"] == 1000).all() and (table["clusters"] == 200).all()
+    )

@@ -1,0 +1,73 @@
+"""Laying scores out for pairing, and refusing what cannot be paired."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fusion_bench.errors import FusionBenchError
+from fusion_bench.statistics.scores import Scores
+
+
+def rows(arms: str = "ab", seeds: int = 3, clusters: int = 4, size: int = 5) -> pd.DataFrame:
+    index = pd.MultiIndex.from_product(
+        [list(arms), range(seeds), range(clusters * size)], names=["arm", "seed", "sample"]
+    )
+    table = index.to_frame(index=False)
+    table["cluster"] = table["sample"] // size
+    table["score"] = np.random.default_rng(0).integers(0, 2, len(table)).astype(float)
+    return table
+
+
+def test_means_and_differences_are_those_of_the_table_in_any_order() -> None:
+    table = rows()
+    scores = Scores.of(table.sample(frac=1, random_state=1), ["a", "b"])
+    means = table.groupby("arm")["score"].mean()
+    assert scores.mean("a").mean == pytest.approx(means["a"])
+    assert scores.difference("a", "b").mean == pytest.approx(means["a"] - means["b"])
+    assert np.allclose(scores.per_seed("b"), table[table["arm"] == "b"].groupby("seed")["score"].mean())
+
+
+def test_consistency_is_the_share_of_clusters_wholly_right() -> None:
+    table = rows(size=2)
+    by_hand = table.groupby(["arm", "seed", "cluster"])["score"].min().groupby("arm").mean()
+    scores = Scores.of(table, ["a", "b"])
+    assert scores.mean("a", "clusters").mean == pytest.approx(by_hand["a"])
+    assert scores.difference("a", "b", "clusters").mean == pytest.approx(by_hand["a"] - by_hand["b"])
+
+
+def test_a_difference_pairs_only_the_seeds_that_both_arms_have() -> None:
+    table = rows()
+    scores = Scores.of(table[(table["arm"] == "a") | (table["seed"] > 0)], ["a", "b"])
+    assert scores.seeds_of("a", "b").tolist() == [False, True, True]
+    paired = table[table["seed"] > 0].groupby("arm")["score"].mean()
+    assert scores.difference("a", "b").mean == pytest.approx(paired["a"] - paired["b"])
+
+
+def test_a_slice_keeps_its_own_clusters() -> None:
+    table = rows()
+    scores = Scores.of(table, ["a", "b"])
+    part = scores.where(scores.cluster >= 2)
+    expected = table[(table["cluster"] >= 2) & (table["arm"] == "a")]["score"].mean()
+    assert part.clusters() == 2
+    assert part.mean("a").mean == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (lambda table: pd.concat([table, table.iloc[[5]]]), "arm a, seed 0 scores sample 5 twice"),
+        (lambda table: table.drop(index=25), "arm a, seed 1 scores sample 5 not at all"),
+        (lambda table: table.assign(cluster=table.index % 7), "two clusters"),
+        (lambda table: table.assign(score=np.nan), "not a finite number"),
+    ],
+)
+def test_scores_that_cannot_be_paired_are_refused(damage, message: str) -> None:  # type: ignore[no-untyped-def]
+    with pytest.raises(FusionBenchError, match=message):
+        Scores.of(damage(rows()), ["a", "b"])
+
+
+def test_no_rows_are_no_finished_seeds() -> None:
+    scores = Scores.of(rows().iloc[:0], ["a", "b"])
+    assert not scores.seeds_of("a").any()

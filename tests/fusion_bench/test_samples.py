@@ -1,0 +1,66 @@
+"""Words, ids and the columns of a split."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fusion_bench.samples import PAD, UNKNOWN, Sample, Split, Vocabulary, tokenize
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("Is there a RED cube?", ["is", "there", "a", "red", "cube"]),
+        ("There's one; left, not right.", ["there's", "one", ";", "left", ",", "not", "right"]),
+        ("2 boxes", ["2", "boxes"]),
+        ("红色的立方体 在哪里？", ["红色的立方体", "在哪里"]),  # noqa: RUF001 - full-width, as it is written
+        ("Où est l'Étoile", ["où", "est", "l'étoile"]),
+        ("", []),
+        (" ?! ", []),
+    ],
+)
+def test_words_are_runs_of_letters_in_any_script(text: str, words: list[str]) -> None:
+    assert tokenize(text) == words
+
+
+def test_a_vocabulary_is_ordered_by_frequency_then_alphabet() -> None:
+    vocabulary = Vocabulary.of(["b a c", "c b", "c"])
+    assert vocabulary.words == ("c", "b", "a")
+    assert len(vocabulary) == 5, "padding and the unknown word count"
+
+
+def test_texts_become_padded_rows_of_ids() -> None:
+    vocabulary = Vocabulary(("red", "cube"))
+    encoded = vocabulary.encode(["red cube", "cube", "blue cube red"])
+    assert encoded.dtype == np.int64
+    assert encoded.tolist() == [[2, 3, PAD], [3, PAD, PAD], [UNKNOWN, 3, 2]]
+
+
+def test_a_text_without_a_word_still_has_a_real_one() -> None:
+    encoded = Vocabulary(("red",)).encode(["", "?!", "red"])
+    assert encoded.tolist() == [[UNKNOWN], [UNKNOWN], [2]]
+
+
+def test_long_texts_are_cut_and_no_texts_are_no_rows() -> None:
+    vocabulary = Vocabulary(("a", "b"))
+    assert vocabulary.encode(["a b a b"], longest=2).tolist() == [[2, 3]]
+    assert vocabulary.encode([]).shape == (0, 1)
+
+
+def test_a_row_of_a_split_is_a_sample() -> None:
+    table = pd.DataFrame(
+        {
+            "sample": ["q0", "q1"],
+            "cluster": ["i1", "i0"],
+            "image": [1, 0],
+            "text": ["is it?", "what?"],
+            "truth": ["yes", "red"],
+        }
+    )
+    split = Split("val", table, (Path("a.png"), Path("b.png")))
+    assert len(split) == 2
+    assert split.sample(0) == Sample("q0", Path("b.png"), "is it?", "yes")

@@ -1,0 +1,163 @@
+"""Files are whole or absent, caches are checked, locks die with their holder."""
+
+from __future__ import annotations
+
+import errno
+import json
+import multiprocessing
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import filelock
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from fusion_bench.errors import FusionBenchError
+from fusion_bench.storage import (
+    cached_array,
+    canonical,
+    digest,
+    file_digest,
+    lock,
+    read_json,
+    replacing,
+    write_json,
+    write_text,
+)
+
+
+def test_equal_values_have_equal_text_and_equal_digests() -> None:
+    assert canonical({"b": 1.0, "a": [1, "é"]}) == '{"a":[1,"é"],"b":1.0}'
+    assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1})
+    assert digest({"a": 1}) != digest({"a": 1.5})
+    assert len(digest(0, 24)) == 24
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        canonical(float("nan"))
+
+
+def test_a_file_is_replaced_only_when_the_block_succeeds(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "result.txt"
+    write_text(path, "first")
+    with pytest.raises(OSError, match="No space left"), replacing(path) as part:
+        part.write_text("second, half wri")
+        raise OSError(errno.ENOSPC, "No space left on device")
+    assert path.read_text() == "first"
+    assert [file.name for file in path.parent.iterdir()] == ["result.txt"], "nothing is left behind"
+
+
+def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
+    path = tmp_path / "x"
+    with replacing(path) as part:
+        part.write_text("half")
+        assert not path.exists()
+    assert path.read_text() == "half"
+
+
+def test_json_is_written_the_same_way_every_time(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"b": [1, 2], "a": "é"})
+    write_json(tmp_path / "b.json", {"a": "é", "b": [1, 2]})
+    assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
+    assert file_digest(tmp_path / "a.json") == file_digest(tmp_path / "b.json")
+    assert read_json(tmp_path / "a.json") == {"a": "é", "b": [1, 2]}
+
+
+@pytest.mark.parametrize("content", [b"{", b"", b"\xff\xfe\x00"])
+def test_what_is_not_json_is_one_clear_error(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "x.json").write_bytes(content)
+    with pytest.raises(FusionBenchError, match=r"x\.json is not JSON"):
+        read_json(tmp_path / "x.json")
+    with pytest.raises(FusionBenchError, match=r"gone\.json does not exist"):
+        read_json(tmp_path / "gone.json")
+
+
+class Counting:
+    """Fills an array and counts how often it had to."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def __call__(self, array: npt.NDArray[Any]) -> None:
+        self.calls += 1
+        array[...] = np.arange(array.size).reshape(array.shape)
+
+
+def test_a_cached_array_is_made_once(tmp_path: Path) -> None:
+    fill = Counting()
+    first = cached_array(tmp_path, {"of": "test"}, (2, 3), np.float32, fill)
+    again = cached_array(tmp_path, {"of": "test"}, (2, 3), np.float32, fill)
+    assert fill.calls == 1
+    assert again.tolist() == first.tolist() == [[0, 1, 2], [3, 4, 5]]
+    with pytest.raises(ValueError, match="read-only"):
+        again[0, 0] = 9
+    cached_array(tmp_path, {"of": "another"}, (2, 3), np.float32, fill)
+    assert fill.calls == 2
+
+
+@pytest.mark.parametrize("damage", ["flip a byte", "cut it short", "lose the seal", "break the seal"])
+def test_a_damaged_array_is_made_again(tmp_path: Path, damage: str) -> None:
+    fill = Counting()
+    cached_array(tmp_path, "key", (4, 4), np.int64, fill)
+    (array,), (seal,) = list(tmp_path.glob("*.npy")), list(tmp_path.glob("*.json"))
+    content = bytearray(array.read_bytes())
+    if damage == "flip a byte":
+        content[-3] ^= 1
+        array.write_bytes(content)
+    elif damage == "cut it short":
+        array.write_bytes(content[:-8])
+    elif damage == "lose the seal":
+        seal.unlink()
+    else:
+        seal.write_text(json.dumps({"key": "key"}))
+    made_again = cached_array(tmp_path, "key", (4, 4), np.int64, fill)
+    assert fill.calls == 2
+    assert made_again[3, 3] == 15
+
+
+def test_a_fill_that_fails_leaves_no_array(tmp_path: Path) -> None:
+    def fail(array: npt.NDArray[Any]) -> None:
+        array[0] = 1
+        raise RuntimeError("cannot read the image")
+
+    with pytest.raises(RuntimeError, match="cannot read the image"):
+        cached_array(tmp_path, "key", (2,), np.float32, fail)
+    assert not [file for file in tmp_path.iterdir() if file.suffix != ".lock"]
+
+
+def _fill_slowly(array: npt.NDArray[Any]) -> None:
+    time.sleep(0.2)
+    array[...] = 7
+    with (Path(array.filename).parent / "calls").open("a") as file:  # type: ignore[attr-defined]
+        file.write("x")
+
+
+def _make(folder: Path) -> None:
+    cached_array(folder, "key", (3,), np.float32, _fill_slowly)
+
+
+def test_two_processes_make_an_array_once(tmp_path: Path) -> None:
+    context = multiprocessing.get_context("spawn")
+    makers = [context.Process(target=_make, args=(tmp_path,)) for _ in range(2)]
+    for maker in makers:
+        maker.start()
+    for maker in makers:
+        maker.join()
+    assert [maker.exitcode for maker in makers] == [0, 0]
+    assert (tmp_path / "calls").read_text() == "x"
+
+
+def test_a_held_lock_is_refused_at_once_and_free_again_when_its_holder_is_killed(tmp_path: Path) -> None:
+    path = tmp_path / "cell" / "lock"
+    holding = "from pathlib import Path; from fusion_bench.storage import lock; import sys, time\n"
+    holding += "with lock(Path(sys.argv[1]), wait=False):\n print('held', flush=True); time.sleep(600)"
+    with subprocess.Popen([sys.executable, "-c", holding, path], stdout=subprocess.PIPE, text=True) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(filelock.Timeout), lock(path, wait=False):
+            pass
+        holder.kill()
+    with lock(path, wait=False):
+        pass

@@ -1,0 +1,84 @@
+"""What surrounds a module is the same for every arm: shapes, initial weights, and who sees the sentence."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import torch
+from toys import here, toy_config, toy_materials
+
+from fusion_bench.training.assembly import FusionModel, with_coordinates
+from fusion_bench.training.config import FusionConfig
+from fusion_bench.training.feeding import Feeder
+from fusion_bench.training.loop import build_model
+
+CPU = torch.device("cpu")
+
+
+def model_of(arm: str = "Product", **fusion: object) -> FusionModel:
+    config = toy_config(arm)
+    return build_model(replace(config, fusion=replace(config.fusion, **fusion)), toy_materials())
+
+
+def test_coordinates_run_from_minus_one_to_one_column_first() -> None:
+    maps = with_coordinates(torch.zeros(2, 5, 3, 4))
+    assert maps.shape == (2, 7, 3, 4)
+    assert torch.allclose(maps[1, 5, 2], torch.linspace(-1, 1, 4))
+    assert torch.allclose(maps[1, 6, :, 0], torch.linspace(-1, 1, 3))
+    assert torch.equal(with_coordinates(torch.zeros(1, 1, 1, 1))[0, 1:].flatten(), torch.zeros(2))
+
+
+def test_two_arms_start_from_equal_shared_weights() -> None:
+    one, other = model_of("Product"), model_of("Explodes")
+    for part in ("text", "slot.projection", "slot.adapter", "head"):
+        ours, theirs = one.get_submodule(part).state_dict(), other.get_submodule(part).state_dict()
+        assert ours.keys() == theirs.keys()
+        assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+
+
+def test_another_seed_starts_from_other_weights() -> None:
+    one = build_model(toy_config(seed=0), toy_materials())
+    other = build_model(toy_config(seed=1), toy_materials())
+    assert not torch.equal(one.slot.projection.weight, other.slot.projection.weight)
+
+
+def test_depth_makes_copies_with_weights_of_their_own() -> None:
+    first, second = model_of(depth=2).slot.fusion
+    assert not torch.equal(first.project.weight, second.project.weight)
+
+
+def test_only_shared_coordinates_widen_the_projection() -> None:
+    assert model_of(coordinates="shared").slot.projection.in_channels == 5
+    assert model_of(coordinates="module").slot.projection.in_channels == 3
+
+
+def test_costs_match_a_count_by_hand() -> None:
+    costs = model_of().costs((4, 4), (3, 4, 4), words=3)
+    projection, adapter, module = (3 + 2) * 8, (8 + 2) * 8, 8 * 8
+    assert costs.fusion.multiply_adds == 16 * (projection + adapter) + module
+    assert costs.fusion.parameters == projection + 8 + adapter + 8 + module + 8
+    head = 16 * 8 * 8 + 16 * 16 + 16 * 2
+    assert costs.around.multiply_adds == head  # embeddings are looked up, not multiplied
+
+
+def test_a_network_takes_the_images_themselves() -> None:
+    config = replace(toy_config("TinyNetwork"), kind="network", fusion=FusionConfig(width=8, depth=1))
+    model = build_model(config, replace(toy_materials(), map_shape=(3, 4, 4)))
+    batch = Feeder(toy_materials().examples["val"], toy_materials(), CPU).batch(torch.arange(5))
+    assert model.eval()(batch).shape == (5, 2)
+
+
+def test_padding_never_changes_an_output() -> None:
+    materials = toy_materials()
+    batch = Feeder(materials.examples["val"], materials, CPU).batch(torch.arange(4))
+    longer = replace(
+        batch,
+        tokens=torch.nn.functional.pad(batch.tokens, (0, 3)),
+        mask=torch.nn.functional.pad(batch.mask, (0, 3)),
+    )
+    model = model_of().eval()
+    assert torch.allclose(model(batch), model(longer), atol=1e-6)
+
+
+def test_targets_are_importable_by_name() -> None:
+    assert here("Product").load().__name__ == "Product"

@@ -1,0 +1,122 @@
+"""The loop learns, keeps the best weights, is deterministic, pairs its batches and notices a bad loss."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from toys import toy_config, toy_materials
+
+from fusion_bench.errors import CellFailure
+from fusion_bench.training.config import CellConfig
+from fusion_bench.training.feeding import Feeder, steps_per_epoch
+from fusion_bench.training.loop import Progress, Trained, Trainer, build_model, make_optimizer, schedule
+
+CPU = torch.device("cpu")
+
+
+def trained(config: CellConfig, heard: list[Progress] | None = None) -> Trained:
+    return Trainer(config, toy_materials(), CPU, (heard if heard is not None else []).append).train()
+
+
+def test_it_learns_what_needs_both_inputs() -> None:
+    outcome = trained(toy_config(epochs=25))
+    assert outcome.metrics["test/accuracy"] > 0.95
+
+
+def test_equal_cells_give_equal_numbers() -> None:
+    one, other = trained(toy_config()), trained(toy_config())
+    pd.testing.assert_frame_equal(one.samples, other.samples)
+    pd.testing.assert_frame_equal(one.curves, other.curves)
+
+
+def test_what_ran_before_does_not_matter() -> None:
+    expected = trained(toy_config()).curves
+    torch.manual_seed(99)
+    torch.rand(7)
+    pd.testing.assert_frame_equal(trained(toy_config()).curves, expected)
+
+
+def test_two_arms_see_the_same_batches_in_the_same_order() -> None:
+    materials = toy_materials()
+    feeder = Feeder(materials.examples["train"], materials, CPU)
+    first = [batch.tokens for batch in feeder.epoch(2, seed=7, size=16)]
+    again = [batch.tokens for batch in feeder.epoch(2, seed=7, size=16)]
+    other = [batch.tokens for batch in feeder.epoch(3, seed=7, size=16)]
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not all(torch.equal(a, b) for a, b in zip(first, other, strict=True))
+
+
+def test_an_epoch_is_whole_batches_of_distinct_samples() -> None:
+    materials = toy_materials()
+    batches = list(Feeder(materials.examples["train"], materials, CPU).epoch(1, 0, 40))
+    assert [len(batch.target) for batch in batches] == [40, 40]
+    assert steps_per_epoch(96, 40) == 2
+    assert steps_per_epoch(5, 40) == 1
+
+
+def test_the_best_epoch_is_restored(monkeypatch: pytest.MonkeyPatch) -> None:
+    values = iter([0.5, 0.9, 0.1])
+    states: list[torch.Tensor] = []
+    trainer = Trainer(toy_config(), toy_materials(), CPU, lambda _: None)
+
+    def selected(epoch: int) -> float:
+        states.append(trainer.model.slot.projection.weight.detach().clone())
+        return next(values)
+
+    monkeypatch.setattr(trainer, "_select", selected)
+    outcome = trainer.train()
+    assert outcome.best_epoch == 2
+    assert torch.equal(outcome.model.slot.projection.weight, states[1])
+
+
+def test_early_stopping_waits_for_its_patience(monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = Trainer(toy_config(epochs=9, patience=2), toy_materials(), CPU, lambda _: None)
+    values = iter([0.5, 0.6, 0.6, 0.55, 0.9])
+    monkeypatch.setattr(trainer, "_select", lambda epoch: next(values))
+    outcome = trainer.train()
+    assert (outcome.epochs, outcome.best_epoch) == (4, 2)
+
+
+def test_a_search_cell_never_sees_an_evaluation_split() -> None:
+    outcome = trained(replace(toy_config(), evaluate=False))
+    assert set(outcome.samples["split"]) == {"val"}
+    assert set(outcome.metrics) == {"val/accuracy"}
+
+
+def test_metrics_are_computed_from_the_samples_alone() -> None:
+    outcome = trained(toy_config())
+    rows = outcome.samples[outcome.samples["split"] == "test"]
+    assert outcome.metrics["test/accuracy"] == np.mean(rows["prediction"] == rows["truth"])
+
+
+def test_a_loss_that_is_not_finite_fails_the_cell() -> None:
+    with pytest.raises(CellFailure, match=r"not finite by step 1 \(epoch 1\)"):
+        trained(toy_config("Explodes"))
+
+
+def test_every_epoch_is_told() -> None:
+    heard: list[Progress] = []
+    trained(toy_config(), heard)
+    assert [step.epoch for step in heard] == [1, 2, 3]
+    assert heard[-1].seconds_left == 0
+
+
+def test_the_schedule_warms_up_and_ends_near_zero() -> None:
+    factors = [schedule(step, 100, 0.1) for step in range(100)]
+    assert factors[0] == pytest.approx(0.1)
+    assert max(factors) == factors[9] == factors[10] == 1
+    assert all(a >= b for a, b in itertools.pairwise(factors[10:]))
+    assert factors[-1] < 0.001
+
+
+def test_norms_biases_and_gates_do_not_decay() -> None:
+    model = build_model(toy_config(), toy_materials())
+    decayed, spared = make_optimizer(model, toy_config(weight_decay=0.5).train).param_groups
+    assert (decayed["weight_decay"], spared["weight_decay"]) == (0.5, 0.0)
+    assert all(parameter.ndim > 1 for parameter in decayed["params"])
+    assert all(parameter.ndim <= 1 for parameter in spared["params"])

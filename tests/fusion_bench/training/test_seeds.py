@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+import torch
+
+from fusion_bench.training.seeds import drawing, seed_of, stream
+
+
+def test_a_stream_depends_on_axis_and_seed_alone() -> None:
+    assert torch.equal(
+        torch.rand(4, generator=stream("order/1", 3)), torch.rand(4, generator=stream("order/1", 3))
+    )
+    assert seed_of("order/1", 3) != seed_of("order/2", 3)
+    assert seed_of("order/1", 3) != seed_of("order/1", 4)
+
+
+def test_neighbouring_names_do_not_run_together() -> None:
+    assert seed_of("init/1", 11) != seed_of("init/11", 1)
+
+
+def test_drawing_leaves_the_global_generator_as_it_was() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(3)
+    torch.manual_seed(5)
+    with drawing("init/head", 0):
+        inside = torch.rand(3)
+    assert torch.equal(torch.rand(3), expected)
+    with drawing("init/head", 0):
+        assert torch.equal(torch.rand(3), inside)
