@@ -181,7 +181,7 @@ class FusionModule(nn.Module, ABC):
         Counted are matmul, convolution, attention, FFT and operators with a registered formula;
         elementwise work, norms and softmax are not.
         """
-        twin = copy.deepcopy(self).to("meta").eval()
+        twin = copy.deepcopy(self).to("meta").eval().requires_grad_(False)
         language = Language(
             torch.empty(1, words, language_dim, device="meta"),
             torch.ones(1, words, dtype=torch.bool, device="meta"),

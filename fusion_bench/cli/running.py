@@ -9,11 +9,11 @@ from pathlib import Path
 
 import torch
 import typer
+from rich.console import Console
 
 from fusion_bench.cli.opening import open_study, places_of
-from fusion_bench.reporting.links import links_of
-from fusion_bench.reporting.live import observer_for_terminal
-from fusion_bench.reporting.publish import publish as publish_report
+from fusion_bench.reporting.links import LOCAL_SERVER, Link, deep_links, server_of
+from fusion_bench.reporting.live import observer_for
 from fusion_bench.reporting.report import rebuild, write_report
 from fusion_bench.reporting.tracking import project
 from fusion_bench.reporting.tracking_store import TrackingStore
@@ -61,7 +61,7 @@ def run_and_report(request: RunRequest) -> None:
         return LocalExecutor(settings, study_folder(places.runs, study.name) / "logs")
 
     options = RunOptions(request.retry_failed, request.retry_stale)
-    StudyRun(study, places, executor, observer_for_terminal(study.title), options).run()
+    StudyRun(study, places, executor, observer_for(Console()), options).run()
     results = collect(study, places)
     report = write_report(results, study_folder(places.runs, study.name) / "report")
     _say_where(results, report, _track(results, report, places.runs), request.study)
@@ -87,21 +87,20 @@ def report_only(
     study = open_study(source, overrides)
     places = places_of(study, runs, data, device="cpu", making=os.cpu_count() or 1)
     results = collect(study, places)
-    folder = study_folder(places.runs, study.name) / "report"
-    report = write_report(results, folder)
+    report = write_report(results, study_folder(places.runs, study.name) / "report")
     if publish is not None:
-        report = publish_report(folder, publish / study.name)
+        report = write_report(results, publish / study.name)
     links = _track(results, report, places.runs) if to_mlflow else ()
     _say_where(results, report, links, source)
 
 
-def _track(results: StudyResults, report: Path, runs: Path) -> tuple[str, ...]:
+def _track(results: StudyResults, report: Path, runs: Path) -> tuple[Link, ...]:
     store = TrackingStore.of(runs)
     projection = project(results, report, store)
-    return links_of(projection, store)
+    return deep_links(projection.destination, server_of(store.uri) or LOCAL_SERVER)
 
 
-def _say_where(results: StudyResults, report: Path, links: Sequence[str], study: Path) -> None:
+def _say_where(results: StudyResults, report: Path, links: Sequence[Link], study: Path) -> None:
     states = results.cells["state"].value_counts()
     failed = results.cells[results.cells["state"] == "failed"]
     stale = int(states.get("stale", 0))
@@ -118,4 +117,4 @@ def _say_where(results: StudyResults, report: Path, links: Sequence[str], study:
     if links:
         typer.echo("MLflow (start it with: fusion-bench ui):")
         for link in links:
-            typer.echo(f"  {link}")
+            typer.echo(f"  {link.title}: {link.url}")

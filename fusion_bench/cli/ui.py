@@ -50,7 +50,17 @@ def serve(runs: Path, host: str = "127.0.0.1", port: int = 5000, console: Consol
         _print_links(console, store, remote)
         return
     _check_free(host, port)
-    # Before the server starts: it also brings the database up if it is new.
+    try:
+        status = _serve(store, host, port, console)
+    except KeyboardInterrupt:  # the way to end it, at any moment
+        return
+    raise FusionBenchError(
+        f"the MLflow server stopped by itself with status {status}; its messages are above"
+    )
+
+
+def _serve(store: TrackingStore, host: str, port: int, console: Console) -> int:
+    """Serve until interrupted; the exit status of a server that ends before."""
     address = f"http://{'127.0.0.1' if host in {'0.0.0.0', '::'} else host}:{port}"  # noqa: S104 - compared only
     with _server(store, host, port) as process:
         _wait_until_up(process, address)
@@ -60,13 +70,7 @@ def serve(runs: Path, host: str = "127.0.0.1", port: int = 5000, console: Consol
                 console, f"Anybody who reaches {host}:{port} can change what is shown: there is no password."
             )
         _say(console, "Ctrl-C stops the server.")
-        try:
-            status = process.wait()
-        except KeyboardInterrupt:
-            return
-    raise FusionBenchError(
-        f"the MLflow server stopped by itself with status {status}; its messages are above"
-    )
+        return process.wait()
 
 
 def _print_links(console: Console, store: TrackingStore, server: str) -> None:
@@ -113,7 +117,12 @@ def _server(store: TrackingStore, host: str, port: int) -> Iterator[subprocess.P
         "--uvicorn-opts",
         "--log-level warning",
     ]
-    lean = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    lean = {
+        "MLFLOW_DISABLE_TELEMETRY": "true",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # seven processes less
+        "MLFLOW_LOGGING_LEVEL": "WARNING",
+        "PYTHONWARNINGS": "ignore",  # of the server's own libraries
+    }
     # A session of its own: Ctrl-C reaches this process alone, which then ends the group in order.
     process = subprocess.Popen(command, env={**os.environ, **lean}, start_new_session=True)  # noqa: S603 - no shell
     earlier = signal.signal(signal.SIGTERM, _as_interrupt)

@@ -71,11 +71,6 @@ class Clevr(DataSet):
         if not self.kinds:
             raise DataError(f"kinds is empty; name at least one of {', '.join(KIND_STARTS)}")
 
-    @property
-    def folder(self) -> Path:
-        """Where ``images/``, ``questions/`` and ``scenes/`` stand."""
-        return self.root
-
     def prepare(self, workers: int = 1) -> None:
         """Check that questions and images of every split are there."""
         del workers
@@ -105,7 +100,7 @@ class Clevr(DataSet):
     def manifest(self) -> str:
         """SHA-256 over the question files and the names and sizes of the images."""
         stems = self._stems()
-        return manifest(self.folder, map(self._questions, stems), map(self._images, stems))
+        return manifest(self.root, map(self._questions, stems), map(self._images, stems))
 
     def floor(self, train: Split, select: Split) -> WordingFloor:
         """The best constant answer per ``floor_group`` of ``train``, measured on ``select``.
@@ -141,10 +136,10 @@ class Clevr(DataSet):
         return held_out if split == self.splits.select else ~held_out
 
     def _questions(self, stem: str) -> Path:
-        return self.folder / "questions" / f"CLEVR_{stem}_questions.json"
+        return self.root / "questions" / f"CLEVR_{stem}_questions.json"
 
     def _images(self, stem: str) -> Path:
-        return self.folder / "images" / stem
+        return self.root / "images" / stem
 
     def _assemble(self, name: str, questions: Sequence[Question], kind: npt.NDArray[np.int64]) -> Split:
         stem = self._stem(name)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import pickle  # for its error alone: nothing is unpickled here
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +21,18 @@ from fusion_bench.registry import UnknownNameError, did_you_mean
 from fusion_bench.storage import replacing
 
 Weights = Literal["imagenet", "random", "file", "pretext"]
+
+# What timm lets through when a download fails, or a file is cut off or is no checkpoint of this model.
+_UNREADABLE = (
+    OSError,
+    RuntimeError,
+    ValueError,
+    KeyError,
+    AttributeError,
+    EOFError,
+    pickle.UnpicklingError,
+    safetensors.SafetensorError,
+)
 
 
 class Backbone(nn.Module):
@@ -159,7 +172,7 @@ def _create(
         raise FusionBenchError(
             f"timm cannot build {name!r} for images of {image_size[0]}x{image_size[1]}: {_said(error)}"
         ) from error
-    except (OSError, RuntimeError, ValueError) as error:
+    except _UNREADABLE as error:
         if source is None:
             raise FusionBenchError(f"timm cannot cut {name!r} into feature maps: {_said(error)}") from error
         raise WeightsError(f"cannot load the weights of {name!r}: {_said(error)}") from error

@@ -19,11 +19,12 @@ from fusion_bench.study.results import StudyResults
 
 @dataclass(frozen=True)
 class _Drawing:
-    """How big a figure is (None: nothing to draw), how it is drawn, and what it shows, in words."""
+    """How big a figure is (None: nothing to draw), how it is drawn, what it shows, and if with photographs."""
 
     size: Callable[[Subject], tuple[float, float] | None]
     draw: Callable[[Subject, Figure], None]
     caption: str
+    photographs: bool = False
 
 
 _DRAWINGS = {
@@ -38,7 +39,9 @@ _DRAWINGS = {
     ),
     "costs": _Drawing(costs_size, draw_costs, "The primary metric against multiply-adds and against latency"),
     "slices": _Drawing(slices_size, draw_slices, "The primary metric of every arm on every slice"),
-    "samples": _Drawing(gallery_size, draw_gallery, "Samples on which the arms disagree, with every answer"),
+    "samples": _Drawing(
+        gallery_size, draw_gallery, "Samples on which the arms disagree, with every answer", photographs=True
+    ),
 }
 
 
@@ -58,6 +61,6 @@ def draw_figures(results: StudyResults, tables: Tables, folder: Path) -> dict[st
             continue
         with canvas(*size) as figure:
             drawing.draw(subject, figure)
-            write_png(figure, path)
+            write_png(figure, path, photographs=drawing.photographs)
         drawn[name] = drawing.caption
     return drawn

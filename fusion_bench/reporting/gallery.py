@@ -5,8 +5,9 @@ from __future__ import annotations
 import textwrap
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, SubFigure
 from PIL import Image
 
 from fusion_bench.reporting.style import RIGHT, SOFT, WIDTH, WRONG, Subject
@@ -14,37 +15,54 @@ from fusion_bench.reporting.tables import Row, records
 
 _COLUMNS = 2
 _LINE = 0.19
-_LETTERS = 60
-_RIGHT_SIGN, _WRONG_SIGN = "\N{CHECK MARK}", "\N{BALLOT X}"
+_LETTERS, _NAME_LETTERS = 60, 17
+_WIDE = 2.2
+"""Pictures at least so many times wider than high stand above the answers, others beside them."""
+_RIGHT_SIGN, _WRONG_SIGN, _ELLIPSIS = "\N{CHECK MARK}", "\N{BALLOT X}", "\N{HORIZONTAL ELLIPSIS}"
 
 
 def gallery_size(subject: Subject) -> tuple[float, float] | None:
     """Inches; None without a picture on which arms disagree."""
-    shown = len(subject.results.pictures)
-    return (WIDTH, -(-shown // _COLUMNS) * _height(subject)) if shown else None
+    pictures = _pictures(subject)
+    if not pictures:
+        return None
+    longest = max(len(_asked(row).splitlines()) for row in records(subject.results.pictures))
+    answers = _LINE * (subject.tables.answers["arm"].nunique() + 1)
+    picture = 0.5 * WIDTH / _aspect(pictures) if _aspect(pictures) > _WIDE else 0.0
+    return WIDTH, -(-len(pictures) // _COLUMNS) * (0.3 + 0.18 * longest + picture + max(1.2, answers))
 
 
 def draw_gallery(subject: Subject, figure: Figure) -> None:
-    """Two samples a row: the question on top, below it the picture and beside that the answers."""
-    pictures = records(subject.results.pictures)
+    """Two samples a row: the question on top, then the picture and the answers."""
+    pictures = _pictures(subject)
     cards = figure.subfigures(-(-len(pictures) // _COLUMNS), _COLUMNS, squeeze=False, wspace=0.04)
+    wide = _aspect(pictures) > _WIDE
     answers = subject.tables.answers
-    for card, picture in zip(cards.reshape(-1), pictures, strict=False):
-        asked = textwrap.fill(" ".join(picture["text"].split()), _LETTERS)
-        card.suptitle(asked, x=0.01, ha="left", fontsize=9.5)
-        left, right = card.subplots(1, 2, width_ratios=[1.1, 1])
-        for axes in (left, right):
-            axes.set_axis_off()
-        with Image.open(picture["image"]) as image:
-            left.imshow(np.asarray(image.convert("RGB")), interpolation="antialiased")
-        left.set_anchor("NW")
-        own = (answers["split"] == picture["split"]) & (answers["sample"] == picture["sample"])
-        by_arm = {row["arm"]: row for row in records(answers[own])}
+    for card, row, picture in zip(
+        cards.reshape(-1), records(subject.results.pictures), pictures, strict=False
+    ):
+        card.suptitle(_asked(row), x=0.01, ha="left", fontsize=9.5)
+        shown, listed = _panels(card, wide, _aspect(pictures), answers["arm"].nunique())
+        shown.imshow(picture, interpolation="antialiased")
+        shown.set_anchor("NW")
+        own = (answers["split"] == row["split"]) & (answers["sample"] == row["sample"])
+        by_arm = {answer["arm"]: answer for answer in records(answers[own])}
         order = [arm.label for arm in subject.results.arms if arm.label in by_arm]
-        _draw_answers(right, picture["truth"], [by_arm[label] for label in order])
+        _draw_answers(listed, row["truth"], [by_arm[label] for label in order], wide)
 
 
-def _draw_answers(axes: Axes, truth: str, answers: list[Row]) -> None:
+def _panels(card: SubFigure, wide: bool, aspect: float, arms: int) -> tuple[Axes, Axes]:
+    if wide:
+        heights = [0.5 * WIDTH / aspect, _LINE * (arms + 1)]
+        shown, listed = card.subplots(2, 1, height_ratios=heights)
+    else:
+        shown, listed = card.subplots(1, 2, width_ratios=[1.1, 1])
+    for axes in (shown, listed):
+        axes.set_axis_off()
+    return shown, listed
+
+
+def _draw_answers(axes: Axes, truth: str, answers: list[Row], wide: bool) -> None:
     """Lines of text, spaced by the arms there are: sign, arm, answer, and how many seeds gave it."""
     step = 1 / (len(answers) + 1)
     lines = [("", "truth", truth, "", SOFT, "bold")]
@@ -52,17 +70,19 @@ def _draw_answers(axes: Axes, truth: str, answers: list[Row]) -> None:
         color, sign = (RIGHT, _RIGHT_SIGN) if row["right"] else (WRONG, _WRONG_SIGN)
         votes = f"{row['votes']} of {row['seeds']}" if row["seeds"] > 1 else ""
         lines.append((sign, row["arm"], row["answer"], votes, color, "normal"))
-    for place, (sign, name, answer, votes, color, weight) in enumerate(lines):
+    places = (0.0, 0.05, 0.8, 0.95) if wide else (0.0, 0.1, 0.8, 1.0)
+    for line, (sign, name, answer, votes, color, weight) in enumerate(lines):
+        short = name if wide or len(name) <= _NAME_LETTERS else name[: _NAME_LETTERS - 1] + _ELLIPSIS
         columns = (
-            (0.0, sign, color, "left"),
-            (0.1, name, SOFT, "left"),
-            (0.8, answer, color, "right"),
-            (1.0, votes, SOFT, "right"),
+            (sign, color, "left"),
+            (short, SOFT, "left"),
+            (answer, color, "right"),
+            (votes, SOFT, "right"),
         )
-        for x, text, ink, side in columns:
+        for place, (text, ink, side) in zip(places, columns, strict=True):
             axes.text(
-                x,
-                1 - place * step,
+                place,
+                1 - line * step,
                 text,
                 transform=axes.transAxes,
                 va="top",
@@ -73,5 +93,19 @@ def _draw_answers(axes: Axes, truth: str, answers: list[Row]) -> None:
             )
 
 
-def _height(subject: Subject) -> float:
-    return max(1.7, 0.55 + _LINE * (subject.tables.answers["arm"].nunique() + 1))
+def _pictures(subject: Subject) -> list[npt.NDArray[np.uint8]]:
+    """The shown pictures, each ``[H, W, 3]``."""
+    found = []
+    for path in subject.results.pictures["image"]:
+        with Image.open(path) as image:
+            found.append(np.asarray(image.convert("RGB")))
+    return found
+
+
+def _aspect(pictures: list[npt.NDArray[np.uint8]]) -> float:
+    """Width over height of the squarest picture."""
+    return min(float(picture.shape[1] / picture.shape[0]) for picture in pictures)
+
+
+def _asked(row: Row) -> str:
+    return textwrap.fill(" ".join(row["text"].split()), _LETTERS)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote, urlencode, urlsplit, urlunsplit
@@ -18,9 +19,9 @@ class Destination:
         study: its name.
         experiment: MLflow's id of its experiment.
         primary: the metric that tables are sorted by, best first.
-        cells: ids of the runs of its cells.
+        cells: ids of the runs of its finished cells.
         report: id of the run that holds the report, if there is one.
-        view: key of the saved view, if there is one.
+        table, charts: keys of the saved views of `views`, where they could be saved.
     """
 
     study: str
@@ -28,7 +29,8 @@ class Destination:
     primary: str
     cells: tuple[str, ...]
     report: str | None = None
-    view: str | None = None
+    table: str | None = None
+    charts: str | None = None
 
 
 @dataclass(frozen=True)
@@ -47,27 +49,25 @@ def deep_links(destination: Destination, server: str = LOCAL_SERVER) -> tuple[Li
         server: where MLflow is served (``http://127.0.0.1:5000``).
     """
     base = server.rstrip("/")
-    runs = f"{base}/#/experiments/{destination.experiment}/runs"
+    experiment = f"{base}/#/experiments/{destination.experiment}"
     # Cells only: arms and the report stand in the same experiment and would be counted along.
     flat = {
-        "workflowType": "machine_learning",
         "searchFilter": "tags.kind = 'cell'",
         "orderByKey": f"metrics.`{destination.primary}`",
         "orderByAsc": "false",
     }
+    table = {"viewStateShareKey": destination.table} if destination.table else flat
+    charts = {"viewStateShareKey": destination.charts} if destination.charts else flat
     links = [
-        Link("table of all cells, best first", f"{runs}?{_query(flat)}"),
-        Link("charts of all cells", f"{runs}?{_query({**flat, 'compareRunsMode': 'CHART'})}"),
+        Link("table of all cells, best first", f"{experiment}/runs?{_query(table)}"),
+        Link("charts of the arms", f"{experiment}/runs?{_query({**charts, 'compareRunsMode': 'CHART'})}"),
     ]
-    if destination.view is not None:
-        shared = {"workflowType": "machine_learning", "viewStateShareKey": destination.view}
-        links.append(Link("cells grouped by arm", f"{runs}?{_query(shared)}"))
     if len(destination.cells) > 1:
-        compared = {"runs": json.dumps(destination.cells), "experiments": json.dumps([destination.experiment])}
+        compared = {"runs": _json(destination.cells), "experiments": _json([destination.experiment])}
         links.append(Link("comparison of all cells", f"{base}/#/compare-runs?{_query(compared)}"))
     if destination.report is not None:
-        page = f"{base}/#/experiments/{destination.experiment}/runs/{destination.report}"
-        links.append(Link("report", f"{page}?{_query({'workflowType': 'machine_learning'})}"))
+        page = f"{experiment}/runs/{destination.report}/artifacts/report/report.md"
+        links.append(Link("report", f"{page}?{_query({})}"))
     return tuple(links)
 
 
@@ -79,5 +79,10 @@ def server_of(uri: str) -> str | None:
     return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path.rstrip("/"), "", ""))
 
 
-def _query(values: dict[str, str]) -> str:
-    return urlencode(values, quote_via=quote)
+def _query(values: Mapping[str, str]) -> str:
+    # Without the last, the page opens on its views for chat traces. Last: the comparison wants its runs first.
+    return urlencode({**values, "workflowType": "machine_learning"}, quote_via=quote)
+
+
+def _json(ids: Sequence[str]) -> str:
+    return json.dumps(ids, separators=(",", ":"))

@@ -84,7 +84,7 @@ def means_tables(results: StudyResults, tables: Tables) -> list[tuple[str, str]]
     arms = {arm.label: arm for arm in results.arms}
     planned = results.cells.groupby("arm", observed=True).size()
     columns: dict[str, _Column] = {
-        "": lambda row: code(row["arm"]),
+        "arm": lambda row: code(row["arm"]),
         f"{results.primary_split} {results.primary}, %": lambda row: percent(row["estimate"]),
         "95 % interval": lambda row: percent_range(row["low"], row["high"]),
         "seeds": lambda row: f"{row['seeds']} of {planned.get(row['arm'], row['seeds'])}",
@@ -108,12 +108,18 @@ def floors_table(tables: Tables) -> str:
     """Each arm's accuracy less each floor."""
     if tables.floors.empty:
         return ""
-    names = tables.floors.drop_duplicates("name")
+    floors = tables.floors.assign(key=tables.floors["name"] + " on " + tables.floors["split"])
     heads = {
-        row["name"]: f"{escape(row['name'])}: {percent(row['floor'])} % on {escape(row['split'])}"
-        for row in records(names)
+        row["key"]: f"{escape(row['key'])}: {percent(row['floor'])} %"
+        for row in records(floors.drop_duplicates("key"))
     }
-    return _wide(tables.floors, heads, "name", _difference)
+    return _wide(floors, heads, "key", _difference)
+
+
+def floors_legend(results: StudyResults) -> list[str]:
+    """What each floor is."""
+    described = results.floors.drop_duplicates(["name", "description"])
+    return [f"*{escape(row['name'])}*: {escape(row['description'])}." for row in records(described)]
 
 
 def other_means_table(results: StudyResults, tables: Tables) -> str:
@@ -126,7 +132,7 @@ def other_means_table(results: StudyResults, tables: Tables) -> str:
 def comparisons_table(tables: Tables) -> str:
     """The judged differences."""
     columns: dict[str, _Column] = {
-        "": lambda row: code(row["arm"]),
+        "arm": lambda row: code(row["arm"]),
         "difference, points": lambda row: points(row["estimate"]),
         "95 % interval": lambda row: points_range(row["low"], row["high"]),
         "Holm p": lambda row: p_value(row["p_holm"]),
@@ -160,7 +166,7 @@ def differences_table(tables: Tables) -> str:
 def learning_table(tables: Tables) -> str:
     """Convergence, arm by arm."""
     columns: dict[str, _Column] = {
-        "": lambda row: code(row["arm"]),
+        "arm": lambda row: code(row["arm"]),
         "rise in the last fifth, points": lambda row: points(row["rise"]),
         "epochs": lambda row: _number(row["epochs"]),
         "best epoch": lambda row: _number(row["best_epoch"]),
@@ -203,7 +209,7 @@ def unfinished_table(tables: Tables) -> str:
         "arm": lambda row: code(row["arm"]),
         "seed": lambda row: str(row["seed"]),
         "state": lambda row: f"**{row['state']}**",
-        "reason": lambda row: escape(str(row["reason"])) or DASH,
+        "reason": lambda row: escape(str(row["reason"] or "")) or DASH,
         "cell": lambda row: code(row["cell"]),
     }
     return _table(records(tables.unfinished), columns, len(columns))
@@ -220,7 +226,7 @@ def _wide(table: pd.DataFrame, heads: Mapping[str, str], by: str, write: _Column
     rows: dict[str, dict[str, Any]] = {}
     for row in records(table):
         rows.setdefault(row["arm"], {})[row[by]] = write(row)
-    columns: dict[str, _Column] = {"": lambda row: code(row["arm"])}
+    columns: dict[str, _Column] = {"arm": lambda row: code(row["arm"])}
     columns |= {head: partial(_cell, value) for value, head in heads.items()}
     return _table([{"arm": arm, "cells": cells} for arm, cells in rows.items()], columns)
 

@@ -8,8 +8,6 @@ import pandas as pd
 
 from fusion_bench.study.results import StudyResults
 
-SHOWN = 6
-
 
 def majority_answers(results: StudyResults, pictures: pd.DataFrame) -> pd.DataFrame:
     """Each arm's answer to each picture's question: the most frequent over its seeds.
@@ -38,7 +36,7 @@ def majority_answers(results: StudyResults, pictures: pd.DataFrame) -> pd.DataFr
 
 
 def choose_pictures(results: StudyResults) -> pd.DataFrame:
-    """The pictures on which the arms (not the controls) disagree most, at most six.
+    """The pictures on which the arms (not the controls) disagree.
 
     One question a picture; first those that split the arms most evenly into right and wrong, then those with
     the most different answers, then in the given order. A question that all arms answer alike is not shown,
@@ -58,4 +56,4 @@ def choose_pictures(results: StudyResults) -> pd.DataFrame:
     judged = judged[judged["different"] > 1]
     judged = judged.sort_values(["balance", "different"], ascending=False, kind="stable")
     judged = judged.drop_duplicates("image")
-    return judged[list(results.pictures.columns)].head(SHOWN).reset_index(drop=True)
+    return judged[list(results.pictures.columns)].reset_index(drop=True)

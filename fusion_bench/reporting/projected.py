@@ -27,6 +27,17 @@ _LONGEST_PARAM: Final = 6000
 _LONGEST_TAG: Final = 8000  # MLflow would cut without a word
 _LONGEST_EXPERIMENT_TAG: Final = 5000
 _PICTURES: Final = frozenset({".png", ".svg", ".jpg", ".jpeg", ".pdf"})
+_ARM_PARAMS: Final = (
+    "arm",
+    "component",
+    "role",
+    "seed",
+    "fusion_parameters",
+    "fusion_multiply_adds",
+    "around_parameters",
+    "around_multiply_adds",
+    "latency_ms",
+)
 # A failed cell says so; a stale one was made by other code or weights and is not counted.
 _STATUS: Final[Mapping[str, Status]] = {"done": "FINISHED", "failed": "FAILED", "stale": "KILLED"}
 
@@ -125,6 +136,12 @@ def primary_metric(results: StudyResults) -> str:
     return metric_name(results.primary_split, results.primary)
 
 
+def factor_names(results: StudyResults) -> tuple[str, ...]:
+    """The factors of all arms, as they are logged."""
+    logged = dict.fromkeys(name for arm in results.arms for name in arm_params(arm))
+    return tuple(name for name in logged if name not in _ARM_PARAMS)
+
+
 def description(text: str, limit: int, pointer: str) -> str:
     """A report as a description: without its pictures, whole paragraphs up to ``limit`` characters."""
     plain = re.sub(r"!\[[^\]]*\]\([^)]*\)", "", text)
@@ -146,10 +163,13 @@ def _cell(
     state, seed = str(row["state"]), int(row["seed"])
     points: list[Point] = []
     if state == "done":
-        points += [Point(name, float(row[name])) for name in ("epochs", "best_epoch", "seconds")]
         if values is not None:
-            columns = zip(values["split"], values["metric"], values["value"], strict=True)
-            points += [Point(metric_name(split, metric), float(value)) for split, metric, value in columns]
+            # The comparison opens on the metric that was logged first.
+            judged = (values["split"] == results.primary_split) & (values["metric"] == results.primary)
+            first = values.loc[judged.sort_values(ascending=False, kind="stable").index]
+            rows = zip(first["split"], first["metric"], first["value"], strict=True)
+            points += [Point(metric_name(split, metric), float(value)) for split, metric, value in rows]
+        points += [Point(name, float(row[name])) for name in ("epochs", "best_epoch", "seconds")]
         if curves is not None:
             points += _curves(curves)
     tags = {"kind": "cell", "study": results.name, "arm": arm.label, "cell": str(row["cell"]), "state": state}
@@ -162,7 +182,7 @@ def _cell(
         name=f"{arm.label} · seed {seed}",
         parent=f"arm/{arm.label}",
         status=_STATUS[state],
-        params={**_params(arm), "seed": str(seed)},
+        params={**arm_params(arm), "seed": str(seed)},
         points=_finite(points),
         tags=tags,
         seconds=_finite_or_none(row["seconds"]),
@@ -170,34 +190,35 @@ def _cell(
 
 
 def _curves(curves: pd.DataFrame) -> list[Point]:
-    """One metric per quantity in the chart group ``curve``, and ``samples_seen`` to plot them against."""
+    """One metric per quantity, in the chart group ``curve``, with the epoch as its step."""
     columns = zip(curves["quantity"], curves["epoch"], curves["value"], strict=True)
-    points = [Point(f"curve/{metric_name(name)}", float(value), int(epoch)) for name, epoch, value in columns]
-    seen = curves.drop_duplicates("epoch")
-    steps = zip(seen["epoch"], seen["samples_seen"], strict=True)
-    return points + [Point("curve/samples_seen", float(samples), int(epoch)) for epoch, samples in steps]
+    return [Point(f"curve/{metric_name(name)}", float(value), int(epoch)) for name, epoch, value in columns]
 
 
 def _arm(results: StudyResults, arm: ArmSummary) -> ProjectedRun:
     """The parent of an arm's cells: its cost and the means over its finished seeds, under the same names."""
     cells = results.cells[results.cells["arm"] == arm.label]
     done, failed = int((cells["state"] == "done").sum()), int((cells["state"] == "failed").sum())
-    means = results.values[results.values["arm"] == arm.label].groupby(["split", "metric"], sort=False)["value"]
-    points = [Point(metric_name(*map(str, at)), float(mean)) for at, mean in means.mean().items()]  # type: ignore[misc]
+    values = results.values[results.values["arm"] == arm.label]
+    means = values.groupby(["split", "metric"], sort=False, as_index=False)["value"].mean()
+    rows = zip(means["split"], means["metric"], means["value"], strict=True)
+    points = [Point(metric_name(split, metric), float(mean)) for split, metric, mean in rows]
     state = "done" if done == len(cells) else "failed" if failed == len(cells) else "incomplete"
     note = [
         f"`{arm.component}`" + (f" ({arm.citation})" if arm.citation else ""),
         f"{arm.role}; {done} of {len(cells)} seeds done; metrics are means over the finished seeds",
         f"listens to: {arm.listens}; position code: {arm.position_code}",
-        f"fusion: {arm.fusion_parameters:,} parameters, {arm.fusion_multiply_adds:,} multiply-adds a sample",
     ]
+    if arm.fusion_parameters is not None and arm.fusion_multiply_adds is not None:
+        cost = f"{arm.fusion_parameters:,} parameters, {arm.fusion_multiply_adds:,} multiply-adds a sample"
+        note.append(f"fusion modules and adapters: {cost}")
     return ProjectedRun(
         key=f"arm/{arm.label}",
         kind="arm",
         name=arm.label,
         parent=None,
         status="FAILED" if state == "failed" else "FINISHED",
-        params=_params(arm),
+        params=arm_params(arm),
         points=_finite([*points, Point("seeds_done", done)]),
         tags={
             "kind": "arm",
@@ -237,13 +258,11 @@ def _experiment_tags(results: StudyResults, text: str | None) -> dict[str, str]:
     return {
         "fusion_bench.study": results.name,
         "fusion_bench.primary": primary_metric(results),
-        # Else the page opens on the views for chat traces.
-        "mlflow.experimentKind": "custom_model_development",
         "mlflow.note.content": note[:_LONGEST_EXPERIMENT_TAG],
     }
 
 
-def _params(arm: ArmSummary) -> dict[str, str]:
+def arm_params(arm: ArmSummary) -> dict[str, str]:
     """What the table groups by and the parallel coordinates show: the arm, its factors and its cost."""
     own: dict[str, Any] = {
         "arm": arm.label,
@@ -255,10 +274,13 @@ def _params(arm: ArmSummary) -> dict[str, str]:
         "around_multiply_adds": arm.around_multiply_adds,
         "latency_ms": None if arm.latency_ms is None else round(arm.latency_ms, 4),
     }
-    reserved = {*own, "seed"}
     factors = {metric_name(name): value for name, value in {**arm.factors, **arm.searched}.items()}
-    named = {f"setting.{name}" if name in reserved else name: value for name, value in factors.items()}
-    return {name: _written(value)[:_LONGEST_PARAM] for name, value in {**own, **named}.items() if value is not None}
+    named = {f"setting.{name}" if name in _ARM_PARAMS else name: value for name, value in factors.items()}
+    return {
+        name: _written(value)[:_LONGEST_PARAM]
+        for name, value in {**own, **named}.items()
+        if value is not None
+    }
 
 
 def _written(value: Any) -> str:

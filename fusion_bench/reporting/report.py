@@ -76,6 +76,7 @@ def _numbers(results: StudyResults, tables: Tables) -> dict[str, Any]:
         "searched": markdown.searched_table(results.arms),
         "means": markdown.means_tables(results, tables),
         "floors": markdown.floors_table(tables),
+        "floors_legend": markdown.floors_legend(results),
         "others": markdown.other_means_table(results, tables),
         "comparisons": markdown.comparisons_table(tables),
         "controls": markdown.controls_table(tables),
@@ -116,7 +117,7 @@ def _words(results: StudyResults, tables: Tables) -> dict[str, Any]:
         "cost_note": latency,
         "means_note": (
             "Parameters and multiply-adds (of one sample): of the fusion modules and their adapters, plus what "
-            f"stands around them, the same for all: backbone if trained, text encoder, head. {latency}"
+            f"stands around them: backbone if trained, text encoder, head. {latency}"
         ),
         "comparisons_note": (
             "The interval is not widened for the family, the p-value is corrected (Holm); the verdict follows the "

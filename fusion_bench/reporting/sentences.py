@@ -36,7 +36,7 @@ def answers(results: StudyResults, tables: Tables) -> list[str]:
         *_unjudged(results, tables),
         *_incomparable(results, tables),
         *_against_controls(tables),
-        *_against_floors(tables),
+        *_against_floors(results, tables),
         *_still_learning(tables),
         *_cells(results),
     ]
@@ -97,11 +97,11 @@ def _verdict(row: Row, results: StudyResults, tables: Tables, still: set[str]) -
             f"{size(results.margin or 0.0)} points: {_interval(row)}, Holm p = {p_value(row['p_margin_holm'])} for "
             f"a larger difference, {plural(row['seeds'], 'seed')}.".replace("= <", "< ")
         )
+    alone = " The interval by itself excludes zero; among so many comparisons that is not enough."
     return (
-        f"{scope}{'no' if limits else 'No'} difference is shown between {arm} and {reference}**: {measured}. "
-        f"That is no proof of "
-        f"equality: only a true difference of {size(row['detectable'])} points or more would have been found "
-        "four times in five."
+        f"{scope}{'no' if limits else 'No'} difference is shown between {arm} and {reference}**: {measured}."
+        f"{alone if row['low'] > 0 or row['high'] < 0 else ''} That is no proof of equality: only a true "
+        f"difference of {size(row['detectable'])} points or more would have been found four times in five."
     )
 
 
@@ -167,8 +167,8 @@ def _against_controls(tables: Tables) -> list[str]:
     verb = "beats" if judged else "leads"
     caveat = "" if judged else f" (some pairs share fewer than {FEWEST_SEEDS} seeds, so no verdict on those)"
     return [
-        f"Every arm {verb} every control{caveat}; the smallest lead is that of {code(nearest['arm'])} over "
-        f"{code(nearest['control'])}: {_interval(nearest)}."
+        f"Each arm with a result {verb} every control{caveat}; the smallest lead is that of "
+        f"{code(nearest['arm'])} over {code(nearest['control'])}: {_interval(nearest)}."
     ]
 
 
@@ -181,12 +181,14 @@ def _lead(row: Row) -> str:
     return f"{_interval(row)} on {plural(row['seeds'], 'seed')}"
 
 
-def _against_floors(tables: Tables) -> list[str]:
+def _against_floors(results: StudyResults, tables: Tables) -> list[str]:
+    """On the split that is judged, or, where no floor stands on it, wherever one does."""
     said = []
     arms = tables.floors[tables.floors["role"] != "control"]
-    for name in arms["name"].unique():
-        rows = records(arms[arms["name"] == name])
-        floor = f"the floor *{escape(name)}* ({percent(rows[0]['floor'])} % on {rows[0]['split']})"
+    judged = arms["split"] == results.primary_split
+    for _, floored in (arms[judged] if judged.any() else arms).groupby(["name", "split"], sort=False):
+        rows = records(floored)
+        floor = f"the floor *{escape(rows[0]['name'])}* ({percent(rows[0]['floor'])} % on {rows[0]['split']})"
         below = [
             f"{code(row['arm'])} {_interval(row)}"
             for row in rows

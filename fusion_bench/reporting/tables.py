@@ -212,7 +212,8 @@ def _learning(results: StudyResults) -> pd.DataFrame:
     falling = selection_quantity(results).removeprefix("select/") in results.lower_is_better
     table = convergence(chosen, higher_is_better=not falling)
     done = results.cells[results.cells["state"] == "done"]
-    epochs = done.groupby("arm", observed=True)[["epochs", "best_epoch"]].mean().reset_index()
+    counts = done[["arm", "epochs", "best_epoch"]].astype({"epochs": float, "best_epoch": float})
+    epochs = counts.groupby("arm", observed=True).mean().reset_index()
     return table.merge(epochs, on="arm", how="left")
 
 

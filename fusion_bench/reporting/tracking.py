@@ -7,6 +7,7 @@ deleted and, if it is still wanted, made anew: what a run has logged can be adde
 
 from __future__ import annotations
 
+import logging
 import shutil
 import time
 from collections.abc import Iterable, Mapping
@@ -18,12 +19,14 @@ from fusion_bench.errors import FusionBenchError
 from fusion_bench.reporting.links import Destination
 from fusion_bench.reporting.projected import ProjectedRun, ProjectedStudy, projected
 from fusion_bench.reporting.tracking_store import TrackingStore
+from fusion_bench.reporting.views import CHARTS, TABLE, saved_views, view_tag
 from fusion_bench.study.results import StudyResults
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Experiment, Run
 
+_log = logging.getLogger(__name__)
 _ENTITIES_PER_BATCH: Final = 1000
 _PARAMS_PER_BATCH: Final = 100
 _PARENT: Final = "mlflow.parentRunId"
@@ -62,6 +65,7 @@ def project(results: StudyResults, report: Path | None, store: TrackingStore) ->
     study = projected(results, report)
     with store.open() as client:
         experiment = _experiment(client, study, store)
+        _save_views(client, experiment, saved_views(results))
         standing, outdated = _sorted_out(study, _own_runs(client, experiment, study.name))
         for run in outdated:
             _delete(client, run, store)
@@ -72,9 +76,7 @@ def project(results: StudyResults, report: Path | None, store: TrackingStore) ->
                 runs[wanted.key] = _create(client, experiment, wanted, parent)
             elif parent and standing[wanted.key].data.tags.get(_PARENT) != parent:
                 client.set_tag(runs[wanted.key], _PARENT, parent)
-    cells = tuple(runs[wanted.key] for wanted in study.runs if wanted.kind == "cell")
-    primary = study.tags["fusion_bench.primary"]
-    destination = Destination(study.name, experiment, primary, cells, runs.get("report"))
+        destination = _destination(client, client.get_experiment(experiment))
     created = len(study.runs) - len(standing)
     return Projection(store, destination, created, kept=len(standing), removed=len(outdated))
 
@@ -93,13 +95,30 @@ def destinations(store: TrackingStore) -> tuple[Destination, ...]:
 def _destination(client: MlflowClient, experiment: Experiment) -> Destination:
     study = str(_study_of(experiment))
     runs = _own_runs(client, experiment.experiment_id, study)
-    by_kind = {kind: [run for run in runs if run.data.tags["kind"] == kind] for kind in ("cell", "report")}
-    cells = sorted(by_kind["cell"], key=lambda run: str(run.info.run_name))
-    report = by_kind["report"][0].info.run_id if by_kind["report"] else None
-    primary = experiment.tags["fusion_bench.primary"]
+    cells = [run for run in runs if run.data.tags["kind"] == "cell" and run.data.tags["state"] == "done"]
+    cells.sort(key=lambda run: str(run.info.run_name))
     return Destination(
-        study, experiment.experiment_id, primary, tuple(run.info.run_id for run in cells), report
+        study=study,
+        experiment=experiment.experiment_id,
+        primary=experiment.tags["fusion_bench.primary"],
+        cells=tuple(run.info.run_id for run in cells),
+        report=next((run.info.run_id for run in runs if run.data.tags["kind"] == "report"), None),
+        table=TABLE if view_tag(TABLE) in experiment.tags else None,
+        charts=CHARTS if view_tag(CHARTS) in experiment.tags else None,
     )
+
+
+def _save_views(client: MlflowClient, experiment: str, views: Mapping[str, str]) -> None:
+    """Save the views if this MLflow takes them: they are a convenience of an undocumented format."""
+    from mlflow.exceptions import MlflowException  # noqa: PLC0415 - takes seconds
+
+    known = client.get_experiment(experiment).tags
+    for tag, state in views.items():
+        try:
+            if known.get(tag) != state:
+                client.set_experiment_tag(experiment, tag, state)
+        except MlflowException as error:
+            _log.warning("MLflow does not take the saved view %s: %s", tag, error)
 
 
 def _experiment(client: MlflowClient, study: ProjectedStudy, store: TrackingStore) -> str:
@@ -127,7 +146,8 @@ def _experiment(client: MlflowClient, study: ProjectedStudy, store: TrackingStor
 
 
 def _study_of(experiment: Experiment) -> str | None:
-    return experiment.tags.get("fusion_bench.study")
+    study: str | None = experiment.tags.get("fusion_bench.study")
+    return study
 
 
 def _experiments(client: MlflowClient) -> Iterable[Experiment]:
@@ -175,7 +195,7 @@ def _create(client: MlflowClient, experiment: str, wanted: ProjectedRun, parent:
     tags = {**wanted.tags, **origin, "fusion_bench.key": wanted.key} | ({_PARENT: parent} if parent else {})
     run = str(client.create_run(experiment, start_time=start, tags=tags, run_name=wanted.name).info.run_id)
     try:
-        _log(client, run, wanted, now)
+        _fill(client, run, wanted, now)
         client.set_tag(run, "fusion_bench.digest", wanted.digest)
         client.set_terminated(run, wanted.status, end_time=now)
     except BaseException:
@@ -184,7 +204,7 @@ def _create(client: MlflowClient, experiment: str, wanted: ProjectedRun, parent:
     return run
 
 
-def _log(client: MlflowClient, run: str, wanted: ProjectedRun, now: int) -> None:
+def _fill(client: MlflowClient, run: str, wanted: ProjectedRun, now: int) -> None:
     from mlflow.entities import Metric, Param  # noqa: PLC0415 - takes seconds
 
     params = [Param(name, value) for name, value in wanted.params.items()]

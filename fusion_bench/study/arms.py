@@ -7,11 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from pydantic import ValidationError
-
 from fusion_bench.errors import StudyFileError
 from fusion_bench.study.results import Role
-from fusion_bench.study.signatures import signature_of
 from fusion_bench.training.config import CellConfig, Component, Json
 
 
@@ -45,6 +42,8 @@ def with_settings(config: CellConfig, settings: Mapping[str, Json]) -> CellConfi
     Raises:
         StudyFileError: a value does not fit its setting.
     """
+    from fusion_bench.study.signatures import signature_of  # noqa: PLC0415 - bare machines have no pydantic
+
     own = dict(config.arm.settings)
     for key, value in settings.items():
         section, dot, name = key.partition(".")
@@ -56,6 +55,6 @@ def with_settings(config: CellConfig, settings: Mapping[str, Json]) -> CellConfi
     signature = signature_of(config.arm.target.load())
     try:
         validated = signature.adapter.validate_json(json.dumps(own), strict=True)
-    except ValidationError as error:
+    except ValueError as error:
         raise StudyFileError(f"{config.arm.target.reference} cannot take {own}: {error}") from error
     return replace(config, arm=Component(config.arm.target, signature.kept(validated)))

@@ -174,9 +174,14 @@ def _floors(data: DataSet, splits: Mapping[str, Split]) -> pd.DataFrame:
         floor = data.floor(train, splits[name])
         if floor is not None:
             rows.append(
-                {"name": floor.name, "split": name, "value": floor.accuracy, "description": floor.description}
+                {
+                    "name": floor.name,
+                    "split": name,
+                    "accuracy": floor.accuracy,
+                    "description": floor.description,
+                }
             )
-    return pd.DataFrame(rows, columns=["name", "split", "value", "description"])
+    return pd.DataFrame(rows, columns=["name", "split", "accuracy", "description"])
 
 
 def _environment(outcomes: Mapping[str, Outcome], study: Study) -> dict[str, str]:

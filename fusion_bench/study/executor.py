@@ -61,6 +61,9 @@ class WorkerSettings:
         """Threads must be fixed before torch is imported; passive waiting keeps OpenMP from burning cores."""
         threads = str(self.threads)
         return {
+            # glibc would hand every large block back to the system and fault it in again at the next step.
+            "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+            "MALLOC_TRIM_THRESHOLD_": str(4 << 30),
             **os.environ,
             "OMP_NUM_THREADS": threads,
             "MKL_NUM_THREADS": threads,

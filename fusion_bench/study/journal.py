@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import optuna
 from optuna.distributions import CategoricalDistribution
@@ -41,7 +41,7 @@ class Journal:
 
     def __init__(self, file: Path, name: str, *, maximise: bool) -> None:
         self._file, self._name = file, name
-        self._direction = "maximize" if maximise else "minimize"
+        self._direction: Literal["maximize", "minimize"] = "maximize" if maximise else "minimize"
 
     def bring_in_line(self, records: Sequence[Record]) -> None:
         """Add what the folders hold and the journal lacks; start anew if the journal does not fit."""

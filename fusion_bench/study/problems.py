@@ -117,6 +117,10 @@ def _message(detail: ErrorDetails, node: Node, keys: _KeysAt) -> str:
         return f"unknown key{did_you_mean(str(detail['loc'][-1]), keys(detail['loc'][:-1]))}"
     if kind == "missing":
         return "is missing" if isinstance(node.value, Mapping) else f"is too short: {written}"
+    if kind in {"too_short", "too_long"}:
+        bound = "at least" if kind == "too_short" else "at most"
+        number = context.get("min_length", context.get("max_length"))
+        return f"must have {bound} {number} {'entry' if number == 1 else 'entries'}, not {written}"
     if kind in _BOUNDS:
         words, bound = _BOUNDS[kind]
         return f"must be {words} {context[bound]:g}, not {written}"

@@ -32,8 +32,9 @@ def source_digest(texts: Iterable[str]) -> str:
     for text in texts:
         tree = ast.parse(text)
         for node in ast.walk(tree):
-            documented = isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-            if documented and ast.get_docstring(node, clean=False) is not None:
+            if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+                continue
+            if ast.get_docstring(node, clean=False) is not None:
                 node.body = node.body[1:] or [ast.Pass()]
         hashed.update(ast.unparse(tree).encode() + b"\0")
     return hashed.hexdigest()[:16]

@@ -67,10 +67,10 @@ class StudyResults:
         slices: names of the slice columns.
         curves: one row per done cell, epoch and quantity: arm, seed, epoch, samples_seen, quantity
             (``train/loss``, ``select/<metric>``), value.
-        pictures: candidates for showing: sample, split, image (a path), text, truth. The report shows
-            those on which the arms disagree most, so give it some hundreds to choose from.
-        floors: named constant baselines, such as the wording floor or always-true: name, split, accuracy,
-            description.
+        pictures: samples to show: sample, split, image (a path), text, truth. Those that all arms answer
+            alike are left out.
+        floors: named constant baselines, such as the wording floor or always-true, each on one split:
+            name, split, accuracy, description.
         expected: published or earlier values to compare with (arm, metric, split, value, source).
         environment: machine and versions, by name.
         cautions: sentences that belong under every verdict ("conditional on one pretext backbone").

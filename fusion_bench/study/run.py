@@ -114,7 +114,7 @@ class StudyRun:
                 if search.arm.label in batches:
                     search.tell({cell.id: self._value(cell) for cell in batches[search.arm.label]})
         for search in searches:
-            if search.winner() is None:
+            if search.hopeless:
                 raise FusionBenchError(f"every search trial of the arm {search.arm.label!r} failed")
             self._write_search_journal(search, [cell for cell in asked if cell.arm == search.arm.label])
         found = {

@@ -53,9 +53,14 @@ class ArmSearch:
         self._finished: list[tuple[dict[str, Json], tuple[PlannedCell, ...], float | None]] = []
 
     @property
+    def hopeless(self) -> bool:
+        """True if trials were told and every one of them failed."""
+        return bool(self._finished) and self.winner() is None
+
+    @property
     def over(self) -> bool:
-        """True when every trial has been told."""
-        return len(self._finished) >= self._trials
+        """True when every trial has been told, or nothing can be searched (all trials would be one cell)."""
+        return not self._space or len(self._finished) >= self._trials
 
     def ask(self) -> tuple[PlannedCell, ...]:
         """The cells of the next batch of trials."""

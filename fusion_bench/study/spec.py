@@ -217,5 +217,5 @@ def _root(tree: Node, data: Data, problems: Problems) -> Path | None:
 
 def _refuse_budget(tree: Node, problems: Problems) -> None:
     match = tree.children.get("budget", tree.having({})).children.get("match")
-    if match is not None and match.value in {"params", "flops"}:
+    if match is not None and match.value in ("params", "flops"):
         problems.add(match, "this version cannot match budgets; write none or leave budget out")

@@ -41,10 +41,10 @@ class Slot(nn.Module):
     """
 
     def __init__(
-        self, projection: nn.Module, modules: list[FusionModule], adapter: nn.Module, *, coordinates: bool
+        self, projection: nn.Conv2d, modules: list[FusionModule], adapter: nn.Conv2d, *, coordinates: bool
     ) -> None:
         super().__init__()
-        self.projection, self.adapter = projection, adapter
+        self.projection, self.adapter, self.out_dim = projection, adapter, adapter.out_channels
         self.fusion = nn.ModuleList(modules)
         self._coordinates = coordinates
         self.sentence_at_head = any(module.sentence_at_head for module in modules)
@@ -66,9 +66,10 @@ class NetworkSlot(nn.Module):
 
     sentence_at_head = False
 
-    def __init__(self, network: VisionLanguageNetwork, adapter: nn.Module, *, coordinates: bool) -> None:
+    def __init__(self, network: VisionLanguageNetwork, adapter: nn.Conv2d, *, coordinates: bool) -> None:
         super().__init__()
         self.network, self.adapter, self._coordinates = network, adapter, coordinates
+        self.out_dim = adapter.out_channels
 
     def forward(self, visual: Tensor, language: Language) -> Tensor:
         """``[B, 3, H, W]`` to ``[B, head.width, h, w]``."""
@@ -113,7 +114,7 @@ class FusionModel(nn.Module):
         language = Language(torch.empty(1, words, self.text.language_dim, device="meta"), mask, sentence)
         visual = torch.empty(1, *map_shape, device="meta")
         fusion = cost_of(self.slot, visual, language)
-        fused = torch.empty(1, self.slot.adapter.out_channels, *map_shape[1:], device="meta")
+        fused = torch.empty(1, self.slot.out_dim, *map_shape[1:], device="meta")
         around = cost_of(self.text, tokens, mask)
         around += cost_of(self.head, fused, sentence if self.slot.sentence_at_head else None)
         if self.backbone is not None:

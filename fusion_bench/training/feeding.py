@@ -40,7 +40,8 @@ class Feeder:
         if visual.dtype == torch.uint8:
             visual = normalise(visual, self._mean, self._std)
         return Batch(
-            visual=visual.float(),
+            # Channels last: 1x1 convolutions and norms, most of a slot, run several times faster on a CPU.
+            visual=visual.to(dtype=torch.float32, memory_format=torch.channels_last),
             tokens=tokens.to(self._device),
             mask=(tokens != 0).to(self._device),
             target=self._examples.targets[rows].to(self._device),

@@ -171,7 +171,7 @@ class Trainer:
             with self._autocast():
                 loss = task.loss(self.model(batch), batch.target)
             self._optimizer.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip)
             self._optimizer.step()
             losses.append(loss.detach())

@@ -23,8 +23,8 @@ from fusion_bench.storage import digest
 from fusion_bench.tasks.registry import TASKS
 from fusion_bench.tasks.task import Task
 from fusion_bench.training.config import CellConfig, DataConfig
-from fusion_bench.training.weights import pretext_weights
 from fusion_bench.training.seeds import drawing
+from fusion_bench.training.weights import pretext_weights
 
 
 @dataclass(frozen=True)
@@ -193,7 +193,7 @@ def load_materials(config: CellConfig, places: Places) -> Materials:
         )
         if frozen:
             assert backbone is not None  # noqa: S101 - only a backbone can be frozen
-            key = {"images": hashlib.sha256(images).hexdigest()}
+            key = {"images": hashlib.sha256(images.data).hexdigest()}
             visuals[name] = frozen_features(backbone, images, key, places.cache / "features")
         else:
             visuals[name] = images

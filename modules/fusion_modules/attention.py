@@ -27,11 +27,13 @@ def attend_to_words(
     """
     batch, dim, height, width = queries.shape
     words = keys.shape[1]
-    q = queries.reshape(batch, heads, dim // heads, height * width)  # [B, h, d, HW]
-    k = keys.view(batch, words, heads, -1).transpose(1, 2)  # [B, h, T, d]
-    v = values.view(batch, words, heads, -1).permute(0, 2, 3, 1)  # [B, h, d, T]
-    logits = (k * (dim // heads) ** -0.5) @ q  # [B, h, T, HW]
-    logits = logits.masked_fill(~mask[:, None, :, None], -torch.inf)
-    attention = logits.softmax(dim=2)
-    answer = v @ F.dropout(attention, dropout)  # [B, h, d, HW]
+    size = dim // heads
+    q = queries.reshape(batch * heads, size, height * width)  # [B h, d, HW]
+    k = keys.view(batch, words, heads, size).transpose(1, 2).reshape(batch * heads, words, size)
+    v = values.view(batch, words, heads, size).permute(0, 2, 3, 1).reshape(batch * heads, size, words)
+    padding = torch.zeros_like(mask, dtype=q.dtype).masked_fill(~mask, -torch.inf)  # [B, T]
+    padding = padding[:, None, :, None].expand(-1, heads, -1, -1).reshape(batch * heads, words, 1)
+    logits = torch.baddbmm(padding, k, q, alpha=size**-0.5)  # [B h, T, HW]
+    attention = logits.softmax(dim=1)
+    answer = v @ F.dropout(attention, dropout)  # [B h, d, HW]
     return answer.reshape(batch, dim, height, width), attention.view(batch, heads, words, height, width)

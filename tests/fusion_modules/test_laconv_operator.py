@@ -55,8 +55,10 @@ def test_both_gradients_are_those_of_finite_differences(size: int) -> None:
 
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")  # opcheck's own, in torch 2.15
-def test_the_operator_is_registered_soundly() -> None:
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
+def test_the_operator_is_registered_soundly(layout: torch.memory_format) -> None:
     x, kernels = drawn(3, 4, 5, dtype=torch.float32)
+    x = x.contiguous(memory_format=layout)
     operator = torch.ops.fusion_modules.dynamic_conv2d
     torch.library.opcheck(operator, (x.requires_grad_(), kernels.requires_grad_()))
     torch.library.opcheck(
@@ -85,6 +87,7 @@ def test_memory_layout_changes_nothing(layout: torch.memory_format) -> None:
     given = x.contiguous(memory_format=layout).requires_grad_()
     expected = x.clone().requires_grad_()
     out = dynamic_conv2d(given, kernels)
+    assert out.stride() == given.stride()
     torch.testing.assert_close(out, dynamic_conv2d(expected, kernels), rtol=0, atol=0)
     (gradient,) = torch.autograd.grad(out.sum(), given)
     torch.testing.assert_close(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fusion_bench.data.miniclevr.questions.asking import Question
-from fusion_bench.data.miniclevr.scenes import Scene
+from fusion_bench.data.miniclevr.scenes import Scene, relationships
 from fusion_bench.storage import write_text
 
 _INFO = {"version": "1.0", "date": "11/23/2026", "license": "Creative Commons Attribution (CC BY 4.0)"}
@@ -32,7 +32,7 @@ def scene_record(scene: Scene, split: str) -> dict[str, Any]:
         "image_filename": image_file(split, scene.index),
         "split": split,
         "directions": {name: list(vector) for name, vector in scene.directions.items()},
-        "relationships": scene.relationships,
+        "relationships": relationships(scene),
         "objects": [
             {
                 "shape": thing.shape,

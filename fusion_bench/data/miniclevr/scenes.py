@@ -75,7 +75,9 @@ def relationships(scene: Scene) -> dict[str, list[list[int]]]:
     return adjacency([thing.coords for thing in scene.things], scene.directions)
 
 
-def adjacency(coords: Sequence[Sequence[float]], directions: Mapping[str, Sequence[float]]) -> dict[str, list[list[int]]]:
+def adjacency(
+    coords: Sequence[Sequence[float]], directions: Mapping[str, Sequence[float]]
+) -> dict[str, list[list[int]]]:
     """`relationships` of centres ``[N, 3]`` under the named unit vectors.
 
     Thing ``j`` is left of ``i`` if its offset from ``i`` reaches more than 0.2 along the direction "left"

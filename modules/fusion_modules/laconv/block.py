@@ -74,10 +74,8 @@ class WordCondition(nn.Module):
         """``Z`` ``[B, E, H, W]`` and the attention ``[B, heads, T, ceil(H/t), ceil(W/t)]``."""
         height, width = visual.shape[2:]
         located = visual + sine_position_code(visual)  # [B, C, H, W]
-        located = F.pad(located, (0, -width % self.packing, 0, -height % self.packing))
-        packed = F.pixel_unshuffle(located, self.packing)  # [B, C t^2, H/t, W/t]
         answer, attention = attend_to_words(
-            self.query(packed),  # [B, E, H/t, W/t]
+            self.query(self._pack(located)),  # [B, E, H/t, W/t]
             self.key(language.words),  # [B, T, E]
             self.value(language.words),
             language.mask,
@@ -85,8 +83,17 @@ class WordCondition(nn.Module):
             self.dropout if self.training else 0.0,
         )
         merged = F.relu(self.merge(answer))  # [B, E t^2, H/t, W/t]
-        unpacked = F.pixel_shuffle(merged, self.packing)[..., :height, :width]  # [B, E, H, W]
-        return F.relu(self.norm(unpacked)), attention
+        if self.packing > 1:
+            merged = F.pixel_shuffle(merged, self.packing)[..., :height, :width]  # [B, E, H, W]
+        return F.relu(self.norm(merged)), attention
+
+    def _pack(self, located: Tensor) -> Tensor:
+        """Space to depth: ``[B, C, H, W]`` -> ``[B, C t^2, ceil(H/t), ceil(W/t)]``."""
+        if self.packing == 1:
+            return located
+        height, width = located.shape[2:]
+        bordered = F.pad(located, (0, -width % self.packing, 0, -height % self.packing))
+        return F.pixel_unshuffle(bordered, self.packing)
 
 
 class LaConv(FusionModule):

@@ -65,7 +65,7 @@ def _forward(x: Tensor, kernels: Tensor) -> Tensor:
     out = torch.zeros_like(planes)
     for tap, here, there in _taps(kernels):
         out[..., here].addcmul_(weights[:, tap, :, here], planes[..., there])
-    return out.view(x.shape).to(x.dtype)
+    return _laid_out(out, x)
 
 
 @torch.library.custom_op("fusion_modules::dynamic_conv2d_backward", mutates_args=())
@@ -82,18 +82,23 @@ def _backward(grad: Tensor, x: Tensor, kernels: Tensor) -> tuple[Tensor, Tensor]
         grad_planes[..., there].addcmul_(weights[:, tap, :, here], grads[..., here])
         torch.mul(grads[..., here], planes[..., there], out=product[..., here])
         torch.sum(product[..., here], dim=1, out=grad_taps[:, tap, here])
-    inside = _inside(kernels, planes.dtype)  # [k*k, 1, H*W]
-    grad_kernels = grad_taps.view(batch, taps, groups, -1).mul_(inside).transpose(1, 2)
-    return (
-        grad_planes.view(x.shape).to(x.dtype),
-        grad_kernels.reshape(kernels.shape).to(kernels.dtype),
-    )
+    by_group = grad_taps.view(batch, taps, groups, -1).transpose(1, 2)  # [B, G, k*k, H*W]
+    grad_kernels = torch.empty_like(by_group, memory_format=torch.contiguous_format)
+    torch.mul(by_group, _inside(kernels, planes.dtype)[:, 0], out=grad_kernels)
+    return _laid_out(grad_planes, x), grad_kernels.view(kernels.shape).to(kernels.dtype)
 
 
 def _accumulator(value: Tensor) -> Tensor:
     """``value`` contiguous, the half-precision types as float32."""
     half = value.dtype in {torch.bfloat16, torch.float16}
     return (value.float() if half else value).contiguous()
+
+
+def _laid_out(value: Tensor, like: Tensor) -> Tensor:
+    """``value`` in the shape, type and memory layout of ``like``, so that channels-last maps stay so."""
+    if like.is_contiguous() and like.dtype == value.dtype:
+        return value.view(like.shape)
+    return torch.empty_like(like).copy_(value.view(like.shape))
 
 
 def _taps(kernels: Tensor) -> Iterator[tuple[int, slice, slice]]:
@@ -129,16 +134,14 @@ def _masked_taps(kernels: Tensor) -> Tensor:
 
 @_forward.register_fake
 def _(x: Tensor, kernels: Tensor) -> Tensor:
-    return torch.empty_like(x, memory_format=torch.contiguous_format)
+    del kernels
+    return torch.empty_like(x)
 
 
 @_backward.register_fake
 def _(grad: Tensor, x: Tensor, kernels: Tensor) -> tuple[Tensor, Tensor]:
-    contiguous = torch.contiguous_format
-    return (
-        torch.empty_like(x, memory_format=contiguous),
-        torch.empty_like(kernels, memory_format=contiguous),
-    )
+    del grad
+    return torch.empty_like(x), torch.empty_like(kernels, memory_format=torch.contiguous_format)
 
 
 def _save(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:

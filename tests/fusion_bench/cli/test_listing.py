@@ -6,11 +6,11 @@ import json
 from typing import Any
 
 import pytest
-from study_fakes import fake_catalogue
 
 from fusion_bench.cli import listing
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.registry import Registry
+from study_fakes import fake_catalogue
 
 
 @pytest.fixture(autouse=True)

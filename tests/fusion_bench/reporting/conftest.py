@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+import functools
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +14,7 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageDraw
 
+from fusion_bench.reporting.report import write_report
 from fusion_bench.study.results import ArmSummary, Role, StudyResults
 
 KINDS = {"exist": ("yes", "no"), "count": ("0", "1", "2", "3"), "color": ("red", "blue", "green", "cyan")}
@@ -47,14 +51,35 @@ ARMS = (
 Make = Callable[..., StudyResults]
 
 
-@pytest.fixture
-def make_results(tmp_path: Path) -> Make:
-    """``make_results(seeds=3, clusters=60, ...)`` invents a study; changes to fields go by keyword."""
+@pytest.fixture(scope="session")
+def make_results(tmp_path_factory: pytest.TempPathFactory) -> Make:
+    """``make_results(seeds=3, clusters=60, bad_ends=True)`` invents a study, each one once a session.
+
+    Its tables are copies: a test may change them.
+    """
+    images = tmp_path_factory.mktemp("images")
+
+    @functools.cache
+    def once(seeds: int, clusters: int, bad_ends: bool) -> StudyResults:
+        return invent(images, seeds, clusters, bad_ends)
 
     def make(seeds: int = 3, clusters: int = 60, bad_ends: bool = True) -> StudyResults:
-        return invent(tmp_path / "images", seeds, clusters, bad_ends)
+        results = once(seeds, clusters, bad_ends)
+        values = {item.name: getattr(results, item.name) for item in dataclasses.fields(results)}
+        tables = {name: value.copy() for name, value in values.items() if isinstance(value, pd.DataFrame)}
+        return dataclasses.replace(results, **tables)
 
     return make
+
+
+@pytest.fixture(scope="session")
+def invented_report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The report of the invented study, written once; not to be changed. Its pictures' sources are gone."""
+    folder = tmp_path_factory.mktemp("invented")
+    results = invent(folder / "images")
+    path = write_report(results, folder / "out")
+    shutil.rmtree(folder / "images")
+    return path
 
 
 def invent(images: Path, seeds: int = 3, clusters: int = 60, bad_ends: bool = True) -> StudyResults:
@@ -107,30 +132,15 @@ def invent(images: Path, seeds: int = 3, clusters: int = 60, bad_ends: bool = Tr
         pictures=_pictures(images, splits["test"]),
         floors=pd.DataFrame(
             [
-                {
-                    "name": "most frequent answer",
-                    "split": "test",
-                    "accuracy": 0.36,
-                    "description": "of each kind",
-                },
-                {
-                    "name": "wording",
-                    "split": "val",
-                    "accuracy": 0.45,
-                    "description": "best answer per wording",
-                },
-            ]
+                ("most frequent answer", "test", 0.36, "of each kind, counted on train"),
+                ("most frequent answer", "hidden", 0.35, "of each kind, counted on train"),
+                ("wording", "val", 0.45, "best constant answer per kind and last word, fitted on train"),
+            ],
+            columns=["name", "split", "accuracy", "description"],
         ),
         expected=pd.DataFrame(
-            [
-                {
-                    "arm": "film",
-                    "metric": "accuracy",
-                    "split": "test",
-                    "value": 0.77,
-                    "source": "an earlier run",
-                }
-            ]
+            [("film", "accuracy", "test", 0.77, "an earlier run of this study")],
+            columns=["arm", "metric", "split", "value", "source"],
         ),
         environment={"machine": "2 CPU cores, x86_64", "python": "3.11.7", "torch": "2.15.0"},
         cautions=("All verdicts are conditional on one backbone trained from scratch.",),
@@ -158,10 +168,12 @@ def _questions(split: str, clusters: int, generator: np.random.Generator) -> pd.
 def _answers(questions: pd.DataFrame, skill: float, generator: np.random.Generator) -> pd.DataFrame:
     chance = skill + questions["hardness"] + questions["kind"].map(HARDNESS)
     right = generator.random(len(questions)) < chance
-    wrong = [
-        str(generator.choice([answer for answer in KINDS[kind] if answer != truth]))
-        for kind, truth in zip(questions["kind"], questions["truth"], strict=True)
-    ]
+    wrong = questions["truth"].to_numpy(dtype=object)
+    for kind, choices in KINDS.items():
+        own = np.flatnonzero(questions["kind"] == kind)
+        places = pd.Index(choices).get_indexer(wrong[own])
+        other = (places + generator.integers(1, len(choices), len(own))) % len(choices)
+        wrong[own] = np.array(choices, dtype=object)[other]
     answers = questions.drop(columns="hardness")
     answers["prediction"] = np.where(right, questions["truth"], wrong)
     answers["score"] = right.astype(float)
@@ -200,7 +212,7 @@ def _summary(arm: Invented) -> ArmSummary:
 def _pictures(folder: Path, questions: pd.DataFrame) -> pd.DataFrame:
     """A drawn picture for each of the first questions."""
     folder.mkdir(parents=True, exist_ok=True)
-    shown = questions.head(120)
+    shown = questions.head(60)
     for number, name in enumerate(shown["cluster"].unique()):
         generator = np.random.default_rng([number, 9])
         image = Image.new("RGB", (96, 64), (128, 128, 130))

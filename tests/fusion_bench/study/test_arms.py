@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from study_fakes import fake_catalogue
 
 from fusion_bench.contract import Choice, Float, Int
 from fusion_bench.errors import StudyFileError
 from fusion_bench.study.arms import with_settings
 from fusion_bench.study.spec import Study, load_study
+from study_fakes import fake_catalogue
 
 HEAD = """\
 version: 1

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import optuna
 import pytest
+
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.storage import lock
 from fusion_bench.study.collect import collect
@@ -60,7 +61,11 @@ def toy(tmp_path: Path, *overrides: str, text: str = STUDY) -> Study:
 def contents(places: Places) -> dict[str, bytes]:
     """Every deterministic byte of every cell, by path."""
     cells = places.runs / "cells"
-    return {str(file.relative_to(cells)): file.read_bytes() for name in CELL_FILES for file in cells.glob(f"*/{name}")}
+    return {
+        str(file.relative_to(cells)): file.read_bytes()
+        for name in CELL_FILES
+        for file in cells.glob(f"*/{name}")
+    }
 
 
 def test_every_cell_is_trained_once_and_judged(tmp_path: Path, places: Places) -> None:
@@ -111,7 +116,17 @@ def test_killed_at_a_random_moment_it_goes_on_to_the_same_bytes(tmp_path: Path, 
     undisturbed = contents(places)
     shutil.rmtree(places.runs / "cells")
     shutil.rmtree(places.runs / "studies")
-    command = [sys.executable, "-m", "fusion_bench", "run", str(study.path), "--runs", str(places.runs), "--workers", "2"]
+    command = [
+        sys.executable,
+        "-m",
+        "fusion_bench",
+        "run",
+        str(study.path),
+        "--runs",
+        str(places.runs),
+        "--workers",
+        "2",
+    ]
     with (tmp_path / "log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log, env=environment(), start_new_session=True)
         deadline = time.monotonic() + 120
@@ -174,7 +189,9 @@ def test_two_runs_of_one_study_at_once_are_refused(tmp_path: Path, places: Place
         run(study, places)
 
 
-def test_a_changed_module_makes_its_cells_stale_and_is_trained_anew_when_asked(tmp_path: Path, places: Places) -> None:
+def test_a_changed_module_makes_its_cells_stale_and_is_trained_anew_when_asked(
+    tmp_path: Path, places: Places
+) -> None:
     study = toy(tmp_path)
     run(study, places)
     cell = confirm_cells(study.arms, study.seeds)[0]
@@ -250,7 +267,10 @@ def test_a_search_is_replayed_and_never_looks_at_the_evaluation_split(tmp_path: 
     searched = [cell_folder(places.runs, cell.id).outcome() for cell in ran.search_cells]
     assert {split for outcome in searched for split in outcome.samples["split"]} == {"val"}
     assert {cell.seed for cell in ran.search_cells}.isdisjoint(study.seeds)
-    by_arm = {arm.label: [cell.drawn["gain"] for cell in ran.search_cells if cell.arm == arm.label] for arm in study.arms}
+    by_arm = {
+        arm.label: [cell.drawn["gain"] for cell in ran.search_cells if cell.arm == arm.label]
+        for arm in study.arms
+    }
     assert by_arm["product"] == by_arm["weaker"] or by_arm["weaker"] == []
     again = run(study, places)
     assert again.trained == 0

@@ -7,18 +7,26 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Callable
-from dataclasses import fields
+from collections.abc import Callable, Iterator
+from dataclasses import fields, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
-from study_fakes import fake_catalogue
 
+import fusion_modules
+from fusion_bench.contract import FusionModule
 from fusion_bench.errors import StudyFileError
+from fusion_bench.registry import Registry
 from fusion_bench.study import schema
+from fusion_bench.study.components import installed
+from fusion_bench.study.problems import Problems
 from fusion_bench.study.schema import study_schema
 from fusion_bench.study.spec import Expected, Study, load_study
+from fusion_bench.study.tree import Node, Place
+from fusion_bench.study.yaml import read_text
 from fusion_bench.training.config import BackboneConfig, CellConfig, FusionConfig, HeadConfig, TrainConfig
+from study_fakes import fake_catalogue
 
 GOOD = """\
 version: 1
@@ -217,10 +225,10 @@ def test_a_mistake_in_an_extended_file_cites_that_file(load: Load, tmp_path: Pat
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("seeds: [3, 5]", "seeds: []", "line 17: seeds: list should have at least 1 item"),
+        ("seeds: [3, 5]", "seeds: []", "line 17: seeds: must have at least 1 entry, not []"),
         ("seeds: [3, 5]", "seeds: many", "line 17: seeds: must be a whole number, not 'many'"),
         ("seeds: [3, 5]\n", "", "line 1: seeds: is missing"),
-        ("[64, 96]", "[64, 96, 3]", "line 6: data.image_size: "),
+        ("[64, 96]", "[64, 96, 3]", "line 6: data.image_size: must have at most 2 entries, not [64, 96, 3]"),
         (
             "zero_hop, one_hop",
             "two_hop",
@@ -330,6 +338,57 @@ def test_the_schema_for_editors_knows_every_key() -> None:
     assert written["required"] == ["version", "name", "data", "seeds"]
     assert written["additionalProperties"] is False
     json.dumps(written)
+
+
+WHOLE = f"""{GOOD}
+head: {{pool: max}}
+budget: {{match: none}}
+search: {{trials: 2, seeds: [9], space: {{kernel_size: [3, 5], scale: {{low: 0, high: 1}}}}}}
+"""
+VARIED = """\
+version: 1
+name: varied
+data: {name: mini, image_size: [64, 96]}
+backbone: {name: test_resnet}
+vary:
+  base: {module: film}
+  one_at_a_time: {kernel_size: [5]}
+  grid: {fusion.depth: [1, 2], head.pool: [max]}
+controls: [image_only]
+seeds: 1
+"""
+ODD: tuple[Any, ...] = (None, -1, "a/b", [[None]], {"a": [1]})
+
+
+def every_path(node: Node) -> Iterator[str]:
+    for child in node.children.values():
+        yield child.path
+        yield from every_path(child)
+
+
+@pytest.mark.parametrize("text", [WHOLE, VARIED], ids=["arms", "vary"])
+def test_whatever_stands_anywhere_is_understood_or_refused_in_sentences(load: Load, text: str) -> None:
+    load(text)
+    tree = read_text(text, Place(Path("s.yaml")), Problems())
+    assert tree is not None
+    for path in every_path(tree):
+        for value in ODD:
+            try:
+                load(text, f"{path}={json.dumps(value)}")
+            except StudyFileError as error:
+                assert str(error), "a refusal says why"
+
+
+STUDIES = sorted((Path(__file__).parents[3] / "studies").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
+def test_the_studies_of_this_repository_are_without_mistakes(path: Path) -> None:
+    shipped: Registry[FusionModule] = Registry("module", builtin=fusion_modules.CATALOGUE)
+    study = load_study(path, catalogue=replace(installed(), modules=shipped))
+    assert study.name == path.stem
+    assert len([arm for arm in study.arms if arm.role != "control"]) >= 2
+    assert len(study.seeds) >= 2
 
 
 def test_reading_the_specification_does_not_import_torch() -> None:

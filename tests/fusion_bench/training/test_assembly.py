@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
-from toys import here, toy_config, toy_materials
 
 from fusion_bench.training.assembly import FusionModel, with_coordinates
 from fusion_bench.training.config import FusionConfig
 from fusion_bench.training.feeding import Feeder
 from fusion_bench.training.loop import build_model
+from toys import here, toy_config, toy_materials
 
 CPU = torch.device("cpu")
 

@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from toys import toy_config, toy_materials
 
 from fusion_bench.errors import CellFailure
 from fusion_bench.training.config import CellConfig
 from fusion_bench.training.feeding import Feeder, steps_per_epoch
 from fusion_bench.training.loop import Progress, Trained, Trainer, build_model, make_optimizer, schedule
+from toys import toy_config, toy_materials
 
 CPU = torch.device("cpu")
 

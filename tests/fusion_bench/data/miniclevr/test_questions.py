@@ -193,9 +193,13 @@ def test_english(asked: Asked) -> None:
         (0, "equal_integer", "compare_integer"),
         (24, "equal_shape", "comparison"),
         (28, "query_shape", "three_hop"),
-    ]
-    + [(31, "count", "single_and"), (49, "count", "same_relate"), (71, "count", "single_or")]
-    + [(72, "count", "one_hop"), (83, "query_shape", "two_hop"), (86, "query_shape", "zero_hop")],
+        (31, "count", "single_and"),
+        (49, "count", "same_relate"),
+        (71, "count", "single_or"),
+        (72, "count", "one_hop"),
+        (83, "query_shape", "two_hop"),
+        (86, "query_shape", "zero_hop"),
+    ],
 )
 def test_family_numbers(family: int, asks: str, kind: str) -> None:
     assert FAMILIES[family].index == family

@@ -1,0 +1,67 @@
+"""Pictures of scenes, and which object each of their pixels shows."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from fusion_bench.data.miniclevr.casting import cast, ground_points, object_slots, surfaces
+from fusion_bench.data.miniclevr.scenes import Scene
+from fusion_bench.data.miniclevr.shading import paint_bodies, paint_ground, to_bytes
+from fusion_bench.data.miniclevr.shadows import shade
+from fusion_bench.data.miniclevr.stage import Size, gathered, set_stage
+
+_RAYS_AT_ONCE = 1 << 20  # a few hundred megabytes at most; larger batches are no faster
+_FINER = 2  # rays along each side of a pixel
+
+
+def render(scenes: Sequence[Scene], size: Size) -> npt.NDArray[np.uint8]:
+    """Ray-cast pictures, antialiased by four rays a pixel.
+
+    A scene's picture has the same bytes whatever other scenes are rendered with it.
+
+    Args:
+        scenes: ``B`` of them.
+        size: height and width in pixels.
+
+    Returns:
+        ``[B, H, W, 3]`` uint8.
+    """
+    images = np.empty((len(scenes), *size, 3), dtype=np.uint8)
+    at_once = max(1, _RAYS_AT_ONCE // (_FINER * size[0] * _FINER * size[1]))
+    for start in range(0, len(scenes), at_once):
+        part = scenes[start : start + at_once]
+        images[start : start + at_once] = _picture(part, size).numpy()
+    return images
+
+
+def _picture(scenes: Sequence[Scene], size: Size) -> Tensor:
+    """``[S, H, W, 3]`` uint8. The ground and all shadows are smooth: one ray a pixel suffices for them."""
+    stage, fine = set_stage(scenes), (_FINER * size[0], _FINER * size[1])
+    ground = ground_points(stage, size)
+    shades = shade(stage, ground, surfaces(stage, cast(stage, size), size), size)
+    layout = (len(stage), size[0], 1, size[1], 1)
+    finer = (len(stage), size[0], _FINER, size[1], _FINER)
+    colour = paint_ground(stage, ground, shades).clamp(0, 1).view(3, *layout).expand(3, *finer).reshape(3, -1)
+    pixel = torch.arange(ground.shape[1]).view(layout).expand(finer).reshape(-1)
+    surface = surfaces(stage, cast(stage, fine), fine)
+    bodies = paint_bodies(stage, surface, gathered(shades.body, gathered(pixel, surface.pixel)))
+    # Clamped before averaging, so that the edge of a highlight is smooth too.
+    rays = colour.index_copy_(1, surface.pixel, bodies.clamp(0, 1)).view(3, *finer)
+    rows = rays[:, :, :, 0] + rays[:, :, :, 1]
+    return to_bytes((rows[..., 0] + rows[..., 1]) * 0.25).permute(1, 2, 3, 0)
+
+
+def object_ids(scenes: Sequence[Scene], size: Size) -> npt.NDArray[np.int8]:
+    """``[B, H, W]``: which thing the ray through each pixel's centre meets, by its number; -1 for the ground."""
+    ids = np.empty((len(scenes), *size), dtype=np.int8)
+    at_once = max(1, _RAYS_AT_ONCE // (size[0] * size[1]))
+    for start in range(0, len(scenes), at_once):
+        part = scenes[start : start + at_once]
+        stage = set_stage(part)
+        ids[start : start + at_once] = object_slots(stage, cast(stage, size)).reshape(len(part), *size)
+    return ids

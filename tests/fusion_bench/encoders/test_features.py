@@ -1,0 +1,116 @@
+"""The cache of frozen features: exact, keyed by everything they depend on, shared between processes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+import torch
+
+from fusion_bench.encoders.features import frozen_features
+from fusion_bench.encoders.vision import Backbone, build_backbone, normalise
+from fusion_bench.errors import WeightsError
+
+SIZE = (32, 32)
+
+
+def backbone(*, seed: int = 0, **settings: Any) -> Backbone:
+    torch.manual_seed(seed)
+    return build_backbone("test_resnet", **{"layer": 1, "image_size": SIZE, "frozen": True, **settings})
+
+
+@pytest.fixture(scope="module")
+def images() -> npt.NDArray[np.uint8]:
+    return np.random.default_rng(0).integers(0, 256, (7, *SIZE, 3), dtype=np.uint8)
+
+
+def test_features_are_the_backbones_own_up_to_half_precision(
+    tmp_path: Path, images: npt.NDArray[np.uint8]
+) -> None:
+    model = backbone()
+    features = frozen_features(model, images, {"split": "train"}, tmp_path, batch=3)
+    with torch.no_grad():
+        expected = model(normalise(torch.from_numpy(images), model.mean, model.std)).numpy()
+    assert features.shape == expected.shape
+    np.testing.assert_allclose(features, expected, rtol=2**-10, atol=1e-6)
+    assert not features.flags.writeable
+
+
+def test_features_are_computed_once(tmp_path: Path, images: npt.NDArray[np.uint8]) -> None:
+    first = frozen_features(backbone(), images, {"split": "train"}, tmp_path)
+    nothing = np.zeros_like(images)
+    assert np.array_equal(frozen_features(backbone(), nothing, {"split": "train"}, tmp_path), first)
+
+
+@pytest.mark.parametrize(
+    ("key", "settings"),
+    [
+        ({"split": "test"}, {}),
+        ({"split": "train"}, {"seed": 1}),
+        ({"split": "train"}, {"layer": 2}),
+    ],
+)
+def test_other_images_weights_or_layers_are_other_features(
+    tmp_path: Path, images: npt.NDArray[np.uint8], key: dict[str, str], settings: dict[str, Any]
+) -> None:
+    first = frozen_features(backbone(), images, {"split": "train"}, tmp_path)
+    other = frozen_features(backbone(**settings), images[::-1], key, tmp_path)
+    assert first.shape != other.shape or not np.array_equal(first, other)
+
+
+def test_other_preprocessing_is_other_features(tmp_path: Path, images: npt.NDArray[np.uint8]) -> None:
+    brighter = backbone()
+    brighter.mean = (0.0, 0.0, 0.0)
+    first = frozen_features(backbone(), images, {"split": "train"}, tmp_path)
+    assert not np.array_equal(first, frozen_features(brighter, images, {"split": "train"}, tmp_path))
+
+
+def test_a_damaged_file_is_made_anew(tmp_path: Path, images: npt.NDArray[np.uint8]) -> None:
+    first = np.array(frozen_features(backbone(), images, {"split": "train"}, tmp_path))
+    (stored,) = tmp_path.glob("*.npy")
+    content = bytearray(stored.read_bytes())
+    content[-1] ^= 0xFF
+    stored.write_bytes(content)
+    assert np.array_equal(frozen_features(backbone(), images, {"split": "train"}, tmp_path), first)
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+import numpy as np, torch
+from fusion_bench.encoders.features import frozen_features
+from fusion_bench.encoders.vision import build_backbone
+torch.manual_seed(0)
+model = build_backbone("test_resnet", layer=1, image_size=(32, 32), frozen=True)
+images = np.load(sys.argv[1])
+print(frozen_features(model, images, {"split": "train"}, Path(sys.argv[2])).sum(dtype=np.float64))
+"""
+
+
+def test_two_processes_at_once_make_one_file(tmp_path: Path, images: npt.NDArray[np.uint8]) -> None:
+    np.save(tmp_path / "images.npy", images)
+    command = [sys.executable, "-c", PROGRAM, tmp_path / "images.npy", tmp_path / "cache"]
+    processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    printed = {process.communicate(timeout=120)[0] for process in processes}
+    assert [process.returncode for process in processes] == [0, 0]
+    assert len(printed) == 1
+    assert len(list((tmp_path / "cache").glob("*.npy"))) == 1
+    assert not list((tmp_path / "cache").glob(".*")), "no half-written file is left"
+
+
+def test_a_backbone_that_still_learns_is_refused(tmp_path: Path, images: npt.NDArray[np.uint8]) -> None:
+    with pytest.raises(WeightsError, match="only while it is frozen"):
+        frozen_features(backbone(frozen=False), images, {}, tmp_path)
+
+
+def test_values_that_float16_cannot_hold_are_refused(tmp_path: Path, images: npt.NDArray[np.uint8]) -> None:
+    model = backbone()
+    model.std = (1e-9, 1e-9, 1e-9)
+    with pytest.raises(WeightsError, match="beyond float16 at layer 1"):
+        frozen_features(model, images, {}, tmp_path)
+    assert not list(tmp_path.glob("*.npy")), "nothing half made stays"

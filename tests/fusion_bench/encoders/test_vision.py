@@ -1,0 +1,224 @@
+"""Backbones of every layout as one map, and weights that are what they say or an error."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import timm
+import torch
+from torch import nn
+
+from fusion_bench.encoders import download
+from fusion_bench.encoders.vision import (
+    Backbone,
+    build_backbone,
+    normalise,
+    save_backbone,
+    weights_digest,
+)
+from fusion_bench.errors import FusionBenchError, WeightsError
+from fusion_bench.registry import UnknownNameError
+
+SIZE = (32, 64)
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "stride"),
+    [
+        ("test_resnet", 1, 4),
+        ("test_resnet", -1, 32),
+        ("test_efficientnet", 2, 8),  # a feature network of its own
+        ("test_vit", -2, 16),  # patches, fixed image size
+        ("test_mambaout", 1, 8),  # channels last
+        ("test_maxvit", 2, 8),  # windows that depend on the image size
+    ],
+)
+def test_any_family_gives_a_map(name: str, layer: int, stride: int) -> None:
+    backbone = build_backbone(name, layer=layer, image_size=SIZE)
+    expected = timm.create_model(name).feature_info[layer]
+    assert backbone.channels == expected["num_chs"]
+    assert backbone.stride == expected["reduction"] == stride
+    assert backbone.map_size == (SIZE[0] // stride, SIZE[1] // stride)
+    assert backbone(torch.randn(2, 3, *SIZE)).shape == (2, backbone.channels, *backbone.map_size)
+
+
+def test_the_map_is_that_layer_of_the_whole_model() -> None:
+    torch.manual_seed(0)
+    backbone = build_backbone("test_vit", layer=2, image_size=SIZE).eval()
+    torch.manual_seed(0)
+    whole = timm.create_model("test_vit", img_size=SIZE).eval()
+    images = torch.randn(2, 3, *SIZE)
+    expected = whole.forward_intermediates(images, indices=[2], intermediates_only=True)[0]
+    torch.testing.assert_close(backbone(images), expected)
+
+
+def test_a_frozen_backbone_stays_in_evaluation_mode_without_gradients() -> None:
+    frozen = build_backbone("test_resnet", image_size=SIZE, frozen=True)
+    nn.Sequential(frozen).train()
+    assert not any(module.training for module in frozen.modules())
+    assert not any(parameter.requires_grad for parameter in frozen.parameters())
+    before = weights_digest(frozen)
+    frozen(torch.randn(2, 3, *SIZE))
+    assert weights_digest(frozen) == before, "batch norm statistics stand still"
+
+
+def test_a_trained_backbone_trains() -> None:
+    backbone = build_backbone("test_resnet", image_size=SIZE)
+    assert backbone.training
+    backbone(torch.randn(2, 3, *SIZE)).sum().backward()
+    assert all(parameter.grad is not None for parameter in backbone.parameters())
+
+
+def test_normalise_centres_by_the_models_own_statistics() -> None:
+    backbone = build_backbone("test_vit", image_size=SIZE)
+    assert (backbone.mean, backbone.std) == ((0.5, 0.5, 0.5), (0.5, 0.5, 0.5))
+    images = torch.randint(0, 256, (2, 4, 5, 3), dtype=torch.uint8)
+    mean, std = (0.1, 0.2, 0.3), (0.5, 0.6, 0.7)
+    out = normalise(images, mean, std)
+    assert out.shape == (2, 3, 4, 5)
+    for channel in range(3):
+        expected = (images[..., channel].double() / 255 - mean[channel]) / std[channel]
+        torch.testing.assert_close(out[:, channel].double(), expected, rtol=0, atol=1e-6)
+
+
+def test_random_weights_follow_torchs_generator() -> None:
+    digests = []
+    for seed in (0, 0, 1):
+        torch.manual_seed(seed)
+        digests.append(weights_digest(build_backbone("test_resnet", image_size=SIZE)))
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_a_digest_sees_one_changed_number() -> None:
+    module = nn.Linear(3, 2)
+    before = weights_digest(module)
+    with torch.no_grad():
+        module.bias[1] += 1e-6
+    assert weights_digest(module) != before
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_a_timm_checkpoint_is_loaded(tmp_path: Path, suffix: str) -> None:
+    torch.manual_seed(3)
+    source = timm.create_model("test_resnet").eval()
+    path = tmp_path / f"weights{suffix}"
+    if suffix == ".pth":
+        torch.save({"state_dict": source.state_dict()}, path)
+    else:
+        safetensors.torch.save_file(source.state_dict(), path)
+    backbone = build_backbone(
+        "test_resnet", layer=2, image_size=SIZE, weights="file", weights_file=path
+    ).eval()
+    images = torch.randn(2, 3, *SIZE)
+    expected = source.forward_intermediates(images, indices=[2], intermediates_only=True)[0]
+    torch.testing.assert_close(backbone(images), expected)
+
+
+def test_a_checkpoint_of_another_model_is_refused_not_half_loaded(tmp_path: Path) -> None:
+    """timm itself would keep random numbers wherever such a file has nothing to give."""
+    path = tmp_path / "other.safetensors"
+    state = timm.create_model("test_resnet").state_dict()
+    safetensors.torch.save_file({key: value for key, value in state.items() if "layer3" not in key}, path)
+    with pytest.raises(WeightsError, match=r"not a checkpoint of 'test_resnet': it lacks .* such as layer3"):
+        build_backbone("test_resnet", image_size=SIZE, weights="file", weights_file=path)
+    safetensors.torch.save_file(timm.create_model("test_vit").state_dict(), path)
+    with pytest.raises(WeightsError):
+        build_backbone("test_resnet", image_size=SIZE, weights="file", weights_file=path)
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
+def test_a_file_cut_off_is_refused(tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / f"weights{suffix}"
+    state = timm.create_model("test_resnet").state_dict()
+    if suffix == ".pth":
+        torch.save(state, path)
+    else:
+        safetensors.torch.save_file(state, path)
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(WeightsError, match="cannot load the weights of 'test_resnet'"):
+        build_backbone("test_resnet", image_size=SIZE, weights="file", weights_file=path)
+
+
+def test_a_file_that_would_run_code_is_not_opened(tmp_path: Path) -> None:
+    class Surprise:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return pytest.fail, ("the file was unpickled",)
+
+    path = tmp_path / "weights.pth"
+    torch.save({"state_dict": Surprise()}, path)
+    with pytest.raises(WeightsError, match="cannot load the weights of 'test_resnet'"):
+        build_backbone("test_resnet", image_size=SIZE, weights="file", weights_file=path)
+
+
+def test_pretext_weights_come_back(tmp_path: Path) -> None:
+    torch.manual_seed(4)
+    learned = build_backbone("test_convnext", layer=1, image_size=SIZE)
+    path = tmp_path / "pretext.safetensors"
+    save_backbone(learned, path)
+    torch.manual_seed(5)
+    loaded = build_backbone(
+        "test_convnext", layer=1, image_size=SIZE, weights="pretext", weights_file=path, frozen=True
+    )
+    assert weights_digest(loaded) == weights_digest(learned)
+    with pytest.raises(WeightsError, match="does not hold the weights of 'test_convnext' cut at layer 2"):
+        build_backbone("test_convnext", layer=2, image_size=SIZE, weights="pretext", weights_file=path)
+
+
+@pytest.mark.parametrize("weights", ["file", "pretext"])
+def test_a_missing_file_is_named(tmp_path: Path, weights: str) -> None:
+    with pytest.raises(WeightsError, match=r"gone\.pth do not exist"):
+        build_backbone(
+            "test_resnet",
+            image_size=SIZE,
+            weights=weights,  # type: ignore[arg-type]
+            weights_file=tmp_path / "gone.pth",
+        )
+    with pytest.raises(WeightsError, match="need a file, and none was given"):
+        build_backbone("test_resnet", image_size=SIZE, weights=weights)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "size", "said"),
+    [
+        ("resnet81", -1, SIZE, "unknown timm backbone 'resnet81' .did you mean 'resnet18'"),
+        ("resnet18.a1_in2k", -1, SIZE, "no weights 'a1_in2k' of 'resnet18' .did you mean 'resnet18.a"),
+        ("test_resnet", 5, SIZE, "has no layer 5; it has 5, counted from 0, at strides 2, 4, 8, 16, 32"),
+        ("test_vit", -9, SIZE, "has no layer -9; it has 6"),
+        ("test_vit", -1, (30, 50), "images of 30x50 do not suit the backbone 'test_vit'"),
+    ],
+)
+def test_what_timm_cannot_give_is_said(name: str, layer: int, size: tuple[int, int], said: str) -> None:
+    with pytest.raises(FusionBenchError, match=said) as raised:
+        build_backbone(name, layer=layer, image_size=size)
+    assert ("unknown" in said or "no weights" in said) == isinstance(raised.value, UnknownNameError)
+
+
+def test_imagenet_without_a_network_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(download.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(download, "_answers", lambda url: False)
+    with pytest.raises(WeightsError, match="cannot be reached; write weights: file:PATH, pretext or random"):
+        build_backbone("test_vit", image_size=SIZE, weights="imagenet")
+
+
+def test_imagenet_weights_that_nobody_made_are_one_sentence() -> None:
+    with pytest.raises(WeightsError, match=r"timm has no pretrained weights for 'test_maxvit'"):
+        build_backbone("test_maxvit", image_size=SIZE, weights="imagenet")
+
+
+def test_imagenet_weights_of_an_earlier_download_need_no_network(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    path = tmp_path / "model.safetensors"
+    source = timm.create_model("test_vit")
+    safetensors.torch.save_file(source.state_dict(), path)
+    monkeypatch.setattr(download.huggingface_hub, "try_to_load_from_cache", lambda *_, **__: str(path))
+    monkeypatch.setattr(download, "_answers", lambda url: pytest.fail("no network is needed"))
+    backbone = build_backbone("test_vit", image_size=(160, 160), weights="imagenet")
+    assert torch.equal(backbone.state_dict()["net.model.cls_token"], source.cls_token)
+
+
+def test_a_backbone_counts_on_the_meta_device() -> None:
+    backbone: Backbone = build_backbone("test_mambaout", layer=1, image_size=SIZE).to("meta")
+    assert backbone(torch.empty(1, 3, *SIZE, device="meta")).shape == (1, backbone.channels, 4, 8)
