@@ -49,8 +49,8 @@ class _Board:
         self.rows: dict[str, _Row] = {}
 
     def planned(self, cells: Sequence[CellStatus]) -> None:
-        known = self.rows
-        self.rows = {cell.cell: known.get(cell.cell, _Row(cell, cell.state)) for cell in cells}
+        seen = {name: row for name, row in self.rows.items() if row.here}
+        self.rows = {cell.cell: seen.get(cell.cell, _Row(cell, cell.state)) for cell in cells}
 
     def started(self, cell: str) -> _Row:
         return self._change(

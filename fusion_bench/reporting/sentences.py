@@ -97,6 +97,8 @@ def _verdict(row: Row, results: StudyResults, tables: Tables, still: set[str]) -
             f"{size(results.margin or 0.0)} points: {_interval(row)}, Holm p = {p_value(row['p_margin_holm'])} for "
             f"a larger difference, {plural(row['seeds'], 'seed')}.".replace("= <", "< ")
         )
+    if row["standard_error"] == 0:
+        return f"{scope}{arm} and {reference} score the same** on every {results.cluster} with every seed."
     alone = " The interval by itself excludes zero; among so many comparisons that is not enough."
     return (
         f"{scope}{'no' if limits else 'No'} difference is shown between {arm} and {reference}**: {measured}."

@@ -70,7 +70,7 @@ def _overview(charts: list[dict[str, Any]]) -> dict[str, Any]:
 def _per_arm(results: StudyResults) -> list[dict[str, Any]]:
     """The primary metric as bars, against cost, and how it was learnt."""
     primary = primary_metric(results)
-    quantities = (f"{results.select_split}/{results.primary}", "train/loss")
+    quantities = (f"select/{results.primary}", "train/loss")
     logged = set(results.curves["quantity"])
     return [
         _chart("bars", "BAR", metricKey=primary),

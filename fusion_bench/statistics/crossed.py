@@ -92,9 +92,12 @@ class Estimate:
     def detectable(self, alpha: float, power: float = 0.8) -> FloatArray:
         """The true difference that a two-sided test at ``alpha`` would find with probability ``power``.
 
-        ``(t[1 - alpha/2] + t[power]) * standard_error``, the usual approximation to the noncentral t.
+        ``(t[1 - alpha/2] + t[power]) * standard_error``, the usual approximation to the noncentral t; NaN
+        where there is no spread to judge it by.
         """
-        return self._times(stats.t.ppf(1 - alpha / 2, self.degrees) + stats.t.ppf(power, self.degrees))
+        return self.standard_error * (
+            stats.t.ppf(1 - alpha / 2, self.degrees) + stats.t.ppf(power, self.degrees)
+        )
 
     def _times(self, quantile: float | FloatArray) -> FloatArray:
         return np.where(self.standard_error == 0, 0.0, quantile * self.standard_error)

@@ -9,8 +9,7 @@ import ast
 import hashlib
 import importlib.util
 import platform
-from collections.abc import Iterable, Mapping
-from functools import cache
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +17,15 @@ import numpy as np
 import timm
 import torch
 
-import fusion_bench
 from fusion_bench.registry import Target
+from fusion_bench.samples import DataSet
+from fusion_bench.tasks.registry import TASKS
 from fusion_bench.training.config import CellConfig
 
-_NUMERIC_ROOMS = ("contract.py", "samples.py", "data", "encoders", "tasks", "training")
+_NUMERIC_ROOMS = tuple(
+    f"fusion_bench.{room}" for room in ("contract", "samples", "data", "encoders", "tasks", "training")
+)
+_HASHED_APART = frozenset({"fusion_bench.training.weights"})  # what it makes is recorded by its own hash
 _SHARED = ("numerics", "data", "torch", "timm", "device_kind")
 
 
@@ -40,28 +43,40 @@ def source_digest(texts: Iterable[str]) -> str:
     return hashed.hexdigest()[:16]
 
 
-@cache
-def numerics_digest() -> str:
-    """Digest of the harness's own source that decides a cell's numbers."""
-    root = Path(next(iter(fusion_bench.__path__)))
-    files: list[Path] = []
-    for room in _NUMERIC_ROOMS:
-        files += sorted((root / room).rglob("*.py")) if (root / room).is_dir() else [root / room]
-    return source_digest(file.read_text(encoding="utf-8") for file in files)
+def numerics_digest(config: CellConfig) -> str:
+    """Digest of the harness's own source that decides a cell's numbers: what its data, text and loop import."""
+    adapter: type[DataSet] = config.data.adapter.target.load()
+    starts = [
+        "fusion_bench.training.loop",
+        _module(config.data.adapter.target),
+        _module(config.text.target),
+        _module(TASKS.resolve(adapter.task)),
+    ]
+    return _reachable_digest(starts, _NUMERIC_ROOMS)
 
 
 def module_digest(target: Target) -> str:
     """Digest of a fusion module's source and of every file of its own package that it imports, in turn."""
     if target.source is not None:
         return source_digest([target.source])
-    start = target.reference.partition(":")[0]
-    package, seen, waiting = start.partition(".")[0], dict[str, str](), [start]
+    start = _module(target)
+    return _reachable_digest([start], (start.partition(".")[0],))
+
+
+def _module(target: Target) -> str:
+    return target.reference.partition(":")[0]
+
+
+def _reachable_digest(starts: Iterable[str], rooms: Sequence[str]) -> str:
+    """Digest over ``starts`` and everything that they import, in turn, from ``rooms``."""
+    seen, waiting = dict[str, str](), list(starts)
     while waiting:
         name = waiting.pop()
         text = "" if name in seen else _source(name)
         if text:
             seen[name] = text
-            waiting += [found for found in _imports(text, name) if found.partition(".")[0] == package]
+            found = _imports(text, name)
+            waiting += [other for other in found if other.startswith(tuple(rooms)) and other not in _HASHED_APART]
     return source_digest(seen[name] for name in sorted(seen))
 
 
@@ -91,7 +106,7 @@ def _imports(text: str, name: str) -> list[str]:
 
 def expected_provenance(config: CellConfig) -> dict[str, Any]:
     """What today's source says of a cell; whatever else is recorded must only be equal among cells."""
-    return {"module": module_digest(config.arm.target), "numerics": numerics_digest()}
+    return {"module": module_digest(config.arm.target), "numerics": numerics_digest(config)}
 
 
 def full_provenance(config: CellConfig, device: str, *, manifest: str, weights: str) -> dict[str, Any]:

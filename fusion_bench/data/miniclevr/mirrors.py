@@ -6,10 +6,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fusion_bench.data.miniclevr.bodies import NEVER, intersect
+from fusion_bench.data.miniclevr.bodies import NEVER, frame_of, intersect, into_frame
 from fusion_bench.data.miniclevr.casting import nearest
 from fusion_bench.data.miniclevr.lamps import AMBIENT, dot, light_at
-from fusion_bench.data.miniclevr.shadows import frame_of, into_frame
 from fusion_bench.data.miniclevr.stage import Stage, as_tensor, gathered
 
 _SKY, _HORIZON = 0.045, 0.17

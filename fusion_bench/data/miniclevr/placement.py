@@ -132,7 +132,7 @@ class _Draft:
                 material=MATERIALS[int(u[3] * len(MATERIALS))],
                 coords=place,
                 rotation=360 * u[4],
-                pixel=(int(pixel[0]), int(pixel[1]), float(pixel[2])),
+                pixel=(round(float(pixel[0])), round(float(pixel[1])), float(pixel[2])),
             )
             for size, u, place, pixel in zip(sizes, looks, coords, pixels, strict=True)
         )

@@ -65,3 +65,25 @@ def object_ids(scenes: Sequence[Scene], size: Size) -> npt.NDArray[np.int8]:
         stage = set_stage(part)
         ids[start : start + at_once] = object_slots(stage, cast(stage, size)).reshape(len(part), *size)
     return ids
+
+
+def masks(ids: npt.NDArray[np.int8], things: int) -> npt.NDArray[np.bool_]:
+    """``[B, things, H, W]``: the visible pixels of each thing, from `object_ids`."""
+    numbers = np.arange(things, dtype=np.int8)
+    found: npt.NDArray[np.bool_] = ids[:, None] == numbers[:, None, None]
+    return found
+
+
+def boxes(ids: npt.NDArray[np.int8], things: int) -> npt.NDArray[np.int64]:
+    """``[B, things, 4]``: x, y, width and height around `masks`, in pixels; zeros where nothing is visible."""
+    visible = masks(ids, things)
+    x, width = _extent(np.logical_or.reduce(visible, axis=2))
+    y, height = _extent(np.logical_or.reduce(visible, axis=3))
+    return np.stack([x, y, width, height], axis=2)
+
+
+def _extent(occupied: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """First True along the last axis and the distance to behind the last one."""
+    first = occupied.argmax(axis=-1)
+    last = occupied.shape[-1] - occupied[..., ::-1].argmax(axis=-1)
+    return first, np.where(occupied.any(axis=-1), last - first, 0)

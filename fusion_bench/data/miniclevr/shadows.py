@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from fusion_bench.data.miniclevr.bodies import frame_of, into_frame, to_local
 from fusion_bench.data.miniclevr.camera import Array
 from fusion_bench.data.miniclevr.casting import Surface
 from fusion_bench.data.miniclevr.stage import Size, Stage, gathered, pair_up
@@ -121,28 +122,6 @@ def _open_sky(stage: Stage, ground: Tensor, size: Size) -> Tensor:
     squared = across + 1
     seen = torch.maximum(1 - 1 / (squared * squared.sqrt()), across / _CONTACT_REACH**2)
     return torch.ones(ground.shape[1]).scatter_reduce_(0, pairs.pixel, seen, "amin")
-
-
-def frame_of(stage: Stage) -> Array:
-    """``[5, O]``: what `into_frame` needs: scaled cosine and sine, offset, scale."""
-    cos, sin, scale = stage.turn[:, 0] / stage.radius, stage.turn[:, 1] / stage.radius, 1 / stage.radius
-    x, y = stage.centre[:, 0], stage.centre[:, 1]
-    return np.stack([cos, sin, -cos * x - sin * y, sin * x - cos * y, scale])
-
-
-def into_frame(frame: Tensor, points: Tensor) -> Tensor:
-    """World points ``[3, N]`` in the unit frames of objects that stand on the ground."""
-    cos, sin, shift_x, shift_y, scale = frame[:5]
-    x, y, z = points
-    return torch.stack([cos * x + sin * y + shift_x, cos * y - sin * x + shift_y, z * scale - 1])
-
-
-def to_local(stage: Stage, points: Array) -> Array:
-    """World points ``[O, N, 3]`` in the objects' unit frames."""
-    offset = (points - stage.centre[:, None]) / stage.radius[:, None, None]
-    cos, sin = stage.turn[:, None, 0], stage.turn[:, None, 1]
-    x, y = cos * offset[..., 0] + sin * offset[..., 1], cos * offset[..., 1] - sin * offset[..., 0]
-    return np.stack([x, y, offset[..., 2]], axis=2)
 
 
 def _spread_corners(stage: Stage, factor: float) -> Array:

@@ -50,6 +50,14 @@ def test_an_undecided_difference_claims_nothing_and_says_what_could_have_been_fo
     assert "would have been found four times in five" in line
 
 
+def test_arms_that_answer_alike_are_said_to(make_results: Make) -> None:
+    results = dataclasses.replace(make_results(bad_ends=False), margin=None)
+    for table, columns in ((results.samples, ["prediction", "score"]), (results.values, ["value"])):
+        same = table.loc[table["arm"] == "laconv", columns].to_numpy()
+        table.loc[table["arm"] == "concat", columns] = same
+    assert "**`concat` and `laconv` score the same** on every image with every seed." in said(results)
+
+
 @pytest.mark.parametrize(("seeds", "why"), [(1, "one training"), (2, "two trainings")])
 def test_too_few_seeds_give_no_verdict_and_the_reason(make_results: Make, seeds: int, why: str) -> None:
     text = said(make_results(seeds=seeds, bad_ends=False))

@@ -77,6 +77,7 @@ def test_equal_values_give_a_point() -> None:
     assert [*none.interval(), *all_of_it.interval()] == pytest.approx([0, 0, 0.3, 0.3])
     assert none.p_value() == 1 and all_of_it.p_value() == 0
     assert none.p_outside(0.01) == 0 and all_of_it.p_outside(0.01) == 1
+    assert np.isnan(none.detectable(0.05)), "nothing to judge by what could have been found"
 
 
 def test_inside_the_margin_is_a_90_percent_interval_inside_it() -> None:
