@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated
@@ -55,22 +56,26 @@ def run(
     ] = False,
 ) -> None:
     """Train what a study still lacks, then write its report."""
-    from fusion_bench.cli.running import RunRequest, run_and_report  # noqa: PLC0415 - imports torch
+    try:
+        from fusion_bench.cli.running import RunRequest, run_and_report  # noqa: PLC0415 - imports torch
 
-    run_and_report(
-        RunRequest(
-            study=study,
-            runs=runs,
-            workers=workers,
-            overrides=tuple(overrides or ()),
-            data=tuple(data or ()),
-            device=device,
-            retry_failed=retry_failed,
-            retry_stale=retry_stale,
-            keep_weights=keep_weights,
-            smoke=smoke,
+        run_and_report(
+            RunRequest(
+                study=study,
+                runs=runs,
+                workers=workers,
+                overrides=tuple(overrides or ()),
+                data=tuple(data or ()),
+                device=device,
+                retry_failed=retry_failed,
+                retry_stale=retry_stale,
+                keep_weights=keep_weights,
+                smoke=smoke,
+            )
         )
-    )
+    except KeyboardInterrupt:  # caught here: typer would end without a word
+        typer.echo("stopped; finished cells are kept, run again to go on", err=True)
+        raise typer.Exit(130) from None
 
 
 @app.command()
@@ -170,9 +175,19 @@ def add_offered_commands() -> None:
     """Commands that module packages offer through the entry-point group ``fusion_bench.commands``.
 
     Each entry point is a ``typer.Typer`` application or a function.
+
+    Raises:
+        FusionBenchError: one of them cannot be imported.
     """
     for point in sorted(entry_points(group="fusion_bench.commands"), key=lambda point: point.name):
-        offered = point.load()
+        try:
+            offered = point.load()
+        except Exception as error:  # importing runs code that is not ours
+            package = point.dist.name if point.dist else point.value
+            raise FusionBenchError(
+                f"the command {point.name!r} of {package} cannot be imported ({error}); put that package right "
+                "or uninstall it"
+            ) from error
         if isinstance(offered, typer.Typer):
             app.add_typer(offered, name=point.name)
         else:
@@ -186,15 +201,16 @@ def set_environment() -> None:
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 
-def main() -> None:
-    """Run the command line; a mistake that the user can put right is one message and exit code 2."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line; what the user can put right, a full disk too, is one message and exit code 2."""
     set_environment()
-    add_offered_commands()
     try:
-        app()
+        add_offered_commands()
+        app(arguments)
     except FusionBenchError as error:
         typer.echo(str(error), err=True)
         sys.exit(2)
-    except KeyboardInterrupt:
-        typer.echo("stopped; finished cells are kept, run again to go on", err=True)
-        sys.exit(130)
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        typer.echo(f"{where}{error.strerror or error}; finished cells are kept", err=True)
+        sys.exit(2)

@@ -46,10 +46,19 @@ def show_plan(
     if export is not None:
         if study.search is not None:
             replayed_arms(study, places)  # raises unless the winners are known
-        left = [item.cell for item in standings if item.state != "done"]
-        typer.echo(
-            f"{export_cells(left, export.resolve())} cells written to {export}; see HOW_TO_RUN.txt there"
-        )
+        _export(standings, export, say_on_stderr=as_json)
+
+
+def _export(standings: Sequence[Standing], folder: Path, *, say_on_stderr: bool) -> None:
+    """Write what could be trained elsewhere; a stale cell could not come home, since its outcome stands here."""
+    left = [
+        item.cell for item in standings if item.state in {"missing", "failed"} and not item.cell.abandoned
+    ]
+    stale = sum(item.state == "stale" for item in standings)
+    said = f"{export_cells(left, folder.resolve())} cells written to {folder}; see HOW_TO_RUN.txt there"
+    if stale:
+        said += f" ({stale} stale cells left out: run the study with --retry-stale for those)"
+    typer.echo(said, err=say_on_stderr)
 
 
 def list_cells(file: Path, runs: Path, overrides: Sequence[str], data: Sequence[str]) -> None:

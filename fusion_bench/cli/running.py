@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 
 from fusion_bench.cli.opening import open_study, places_of
+from fusion_bench.errors import FusionBenchError
 from fusion_bench.reporting.links import LOCAL_SERVER, Link, deep_links, server_of
 from fusion_bench.reporting.live import observer_for
 from fusion_bench.reporting.report import rebuild, write_report
@@ -49,7 +50,7 @@ def run_and_report(request: RunRequest) -> None:
     study = open_study(request.study, request.overrides)
     if request.smoke:
         study = smoked(study)
-    device = request.device or ("cuda" if torch.cuda.is_available() and not request.smoke else "cpu")
+    device = _device(request.device, on_gpu=not request.smoke)
     cores, threads = os.cpu_count() or 1, study.threads
     workers = request.workers or (1 if device.startswith("cuda") else max(1, cores // threads))
     places = places_of(study, request.runs, request.data, device=device, making=1 if request.smoke else cores)
@@ -64,7 +65,23 @@ def run_and_report(request: RunRequest) -> None:
     StudyRun(study, places, executor, observer_for(Console()), options).run()
     results = collect(study, places)
     report = write_report(results, study_folder(places.runs, study.name) / "report")
-    _say_where(results, report, _track(results, report, places.runs), request.study)
+    _say_where(results, report, _track(results, report, places.runs))
+
+
+def _device(asked: str | None, *, on_gpu: bool) -> str:
+    """The device asked for; else a GPU if there is one and ``on_gpu``.
+
+    Raises:
+        FusionBenchError: there is no such device.
+    """
+    if asked is None:
+        return "cuda" if torch.cuda.is_available() and on_gpu else "cpu"
+    kind, _, number = asked.partition(":")
+    if asked != "cpu" and (kind != "cuda" or not (number or "0").isdecimal()):
+        raise FusionBenchError(f"--device {asked}: write cpu, cuda or cuda:1")
+    if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
+        raise FusionBenchError(f"--device {asked}: torch finds {torch.cuda.device_count()} GPUs here")
+    return asked
 
 
 def report_only(
@@ -82,16 +99,22 @@ def report_only(
         FusionBenchError: nothing is finished, or ``source`` is neither a study nor a published report.
     """
     if source.is_dir():
+        if not (source / "study.json").exists():
+            raise FusionBenchError(
+                f"{source} is no published report (it has no study.json); name one, such as reports/nlvr, or a "
+                "study file"
+            )
         typer.echo(f"Report: {rebuild(source)}")
         return
     study = open_study(source, overrides)
-    places = places_of(study, runs, data, device="cpu", making=os.cpu_count() or 1)
+    # What is not measured yet is measured where a run would have done it.
+    places = places_of(study, runs, data, device=_device(None, on_gpu=True), making=os.cpu_count() or 1)
     results = collect(study, places)
     report = write_report(results, study_folder(places.runs, study.name) / "report")
     if publish is not None:
         report = write_report(results, publish / study.name)
     links = _track(results, report, places.runs) if to_mlflow else ()
-    _say_where(results, report, links, source)
+    _say_where(results, report, links)
 
 
 def _track(results: StudyResults, report: Path, runs: Path) -> tuple[Link, ...]:
@@ -100,19 +123,21 @@ def _track(results: StudyResults, report: Path, runs: Path) -> tuple[Link, ...]:
     return deep_links(projection.destination, server_of(store.uri) or LOCAL_SERVER)
 
 
-def _say_where(results: StudyResults, report: Path, links: Sequence[Link], study: Path) -> None:
+def _say_where(results: StudyResults, report: Path, links: Sequence[Link]) -> None:
     states = results.cells["state"].value_counts()
     failed = results.cells[results.cells["state"] == "failed"]
-    stale = int(states.get("stale", 0))
+    stale, missing = int(states.get("stale", 0)), int(states.get("missing", 0))
     for row in failed.itertuples():
         typer.echo(f"failed: {row.arm}, seed {row.seed}: {row.reason}")
     if len(failed):
-        typer.echo(f"To try failed cells again: fusion-bench run {study} --retry-failed")
+        typer.echo("To try failed cells again, run the study with --retry-failed.")
     if stale:
         typer.echo(
             f"{stale} cells are stale (their source or circumstances changed) and left out of the comparison; "
-            f"to train them anew: fusion-bench run {study} --retry-stale"
+            "to train them anew, run the study with --retry-stale."
         )
+    if missing:
+        typer.echo(f"{missing} cells have no result yet; running the study again trains them.")
     typer.echo(f"\nReport: {report}")
     if links:
         typer.echo("MLflow (start it with: fusion-bench ui):")

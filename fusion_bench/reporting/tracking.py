@@ -125,6 +125,11 @@ def _experiment(client: MlflowClient, study: ProjectedStudy, store: TrackingStor
     """The id of the study's experiment, made or brought back if need be, with its tags in line."""
     artifacts = store.artifacts_of(study.name)
     found = client.get_experiment_by_name(study.name)
+    if found is not None and _study_of(found) != study.name:
+        raise FusionBenchError(
+            f"MLflow already has an experiment {study.name!r} that fusion-bench did not make: "
+            "rename the study or that experiment"
+        )
     if found is not None and artifacts is not None and found.artifact_location != artifacts:
         # The runs folder was moved; an experiment's place cannot be changed, and all of it can be rebuilt.
         client.rename_experiment(found.experiment_id, f"{study.name} (moved, {found.experiment_id})")
@@ -132,11 +137,6 @@ def _experiment(client: MlflowClient, study: ProjectedStudy, store: TrackingStor
         found = None
     if found is None:
         return str(client.create_experiment(study.name, artifact_location=artifacts, tags=dict(study.tags)))
-    if _study_of(found) != study.name:
-        raise FusionBenchError(
-            f"MLflow already has an experiment {study.name!r} that fusion-bench did not make: "
-            "rename the study or that experiment"
-        )
     if found.lifecycle_stage == "deleted":
         client.restore_experiment(found.experiment_id)
     for key, value in study.tags.items():
@@ -188,15 +188,15 @@ def _sorted_out(study: ProjectedStudy, runs: list[Run]) -> tuple[_Standing, list
 
 
 def _create(client: MlflowClient, experiment: str, wanted: ProjectedRun, parent: str | None) -> str:
-    """Make a run; its digest is written last, so that one cut short is never taken for whole."""
+    """Make a run; it is ended last, so that one cut short is running for ever and never taken for whole."""
     now = int(time.time() * 1000)
     start = now - int(1000 * (wanted.seconds or 0.0))
     origin = {"mlflow.source.name": "fusion-bench", "mlflow.source.type": "LOCAL"}
-    tags = {**wanted.tags, **origin, "fusion_bench.key": wanted.key} | ({_PARENT: parent} if parent else {})
+    own = {"fusion_bench.key": wanted.key, "fusion_bench.digest": wanted.digest}
+    tags = {**wanted.tags, **origin, **own} | ({_PARENT: parent} if parent else {})
     run = str(client.create_run(experiment, start_time=start, tags=tags, run_name=wanted.name).info.run_id)
     try:
         _fill(client, run, wanted, now)
-        client.set_tag(run, "fusion_bench.digest", wanted.digest)
         client.set_terminated(run, wanted.status, end_time=now)
     except BaseException:
         client.delete_run(run)

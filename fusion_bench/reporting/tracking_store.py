@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import os
 import socket
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -42,7 +43,7 @@ class TrackingStore:
             return cls(uri)
         # Absolute: MLflow keeps these addresses for good and reads them from any working directory.
         database = runs.resolve() / "mlflow.db"
-        return cls(f"sqlite:///{database}", runs.resolve() / "artifacts", database)
+        return cls(f"sqlite:///{quote(str(database))}", runs.resolve() / "artifacts", database)
 
     def artifacts_of(self, study: str) -> str | None:
         """The URI under which a study's artifacts are kept; None leaves it to the store."""
@@ -53,13 +54,15 @@ class TrackingStore:
         """Yield a client; on the project's own database, one process at a time.
 
         Raises:
-            FusionBenchError: the store cannot be reached, or MLflow refuses something.
+            FusionBenchError: the store cannot be reached or is damaged, or MLflow refuses something.
         """
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when mlflow is imported
-        self._check_reachable()
+        self._check_server()
+        self._check_database()
         # Imported here: it takes seconds, and the environment must be set before.
         from mlflow import MlflowClient  # noqa: PLC0415
         from mlflow.exceptions import MlflowException  # noqa: PLC0415
+        from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
 
         for chatty in ("alembic", "mlflow.store.db.utils"):
             logging.getLogger(chatty).setLevel(logging.WARNING)
@@ -69,10 +72,23 @@ class TrackingStore:
             else:
                 with lock(self.database.with_suffix(".lock"), wait=True):
                     yield MlflowClient(tracking_uri=self.uri)
-        except MlflowException as error:
+        except (MlflowException, SQLAlchemyError, OSError) as error:
             raise FusionBenchError(f"MLflow at {_without_password(self.uri)}: {error}") from error
 
-    def _check_reachable(self) -> None:
+    def _check_database(self) -> None:
+        """Fail at once where MLflow would try a damaged file again and again for minutes."""
+        if self.database is None or not self.database.exists():
+            return
+        try:
+            with closing(sqlite3.connect(self.database)) as connection:
+                connection.execute("PRAGMA schema_version")
+        except sqlite3.Error as error:
+            raise FusionBenchError(
+                f"{self.database} is not a database that can be read ({error}): delete it, "
+                "everything in it is made again from the cells"
+            ) from error
+
+    def _check_server(self) -> None:
         """Fail in seconds where MLflow's client would try again for minutes."""
         parts = urlsplit(self.uri)
         if parts.scheme not in {"http", "https"}:

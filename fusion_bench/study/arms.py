@@ -23,6 +23,7 @@ class Arm:
         config: what its cells are asked, with seed 0; ``dataclasses.replace(config, seed=s)`` for a cell.
         factors: what sets it apart, flat (``kernel_size``, ``train.learning_rate``): what it writes, or for
             ``vary`` the value of every key that any arm varies.
+        abandoned: why it is not trained (a search found no settings for it); empty if it is.
     """
 
     label: str
@@ -30,6 +31,7 @@ class Arm:
     component: str
     config: CellConfig
     factors: Mapping[str, Json] = field(default_factory=dict)
+    abandoned: str = ""
 
 
 def with_settings(config: CellConfig, settings: Mapping[str, Json]) -> CellConfig:

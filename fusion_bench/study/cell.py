@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import argparse
-import errno
 import sys
 import traceback
 from collections.abc import Callable
@@ -17,7 +16,7 @@ import filelock
 import torch
 
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.study.folder import CellFolder, Outcome
+from fusion_bench.study.folder import CellFolder, Outcome, no_room
 from fusion_bench.study.provenance import full_provenance
 from fusion_bench.training.config import CellConfig
 from fusion_bench.training.loop import Progress, Trained, Trainer
@@ -88,7 +87,7 @@ def _attempt(
         outcome = _outcome(config, materials, trained, shelf.places.device)
         folder.finish(outcome, trained.model.state_dict() if keep_weights else None)
     except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}:
+        if no_room(error):
             # Nothing can be recorded on a full disk; the cell simply stays not done.
             return Finished(folder.id, f"the disk is full: {error}; make room and run again")
         return _failed(folder, f"{type(error).__name__}: {error}")

@@ -44,7 +44,7 @@ def collect(study: Study, places: Places) -> StudyResults:
         because = f": {reasons[0]}" if reasons else ""
         raise FusionBenchError(f"no cell of the study {study.name!r} is finished{because}")
     folder = study_folder(places.runs, study.name)
-    measured = measure_arms(arms, study.seeds[0], places, folder / "measured.json")
+    measured = measure_arms(arms, study.seeds, places, folder / "measured.json")
     searched = read_json(folder / "search.json") if study.search is not None else {}
     data = open_data(arms[0].config.data, places)
     splits = {name: read_split(data, name, arms[0].config.data) for name in _names(data)}
@@ -74,6 +74,8 @@ def collect(study: Study, places: Places) -> StudyResults:
         ),
         environment=_environment(outcomes, study),
         cautions=cautions_of(arms, data),
+        latency_batch=LATENCY_BATCH,
+        command=f"fusion-bench run {study.path.name if study.path.is_absolute() else study.path}",
     )
 
 
@@ -202,6 +204,5 @@ def _environment(outcomes: Mapping[str, Outcome], study: Study) -> dict[str, str
         "platform": str(recorded["platform"]),
         "data manifest": str(recorded["data"])[:16],
         "numerics source": str(recorded["numerics"]),
-        "latency": f"median of one forward pass of {LATENCY_BATCH} samples, nothing else running",
         "training time of all cells": f"{seconds / 60:.1f} minutes of one worker",
     }

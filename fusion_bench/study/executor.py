@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import queue
+import signal
 import subprocess
 import sys
 import threading
@@ -19,6 +21,7 @@ from fusion_bench.training.materials import Places
 
 _ATTEMPTS = 2
 _BUSY_PAUSE = 2.0
+_USUAL_CAUSE = {"SIGKILL": " (often: out of memory)", "SIGBUS": " (often: the disk is full)"}
 
 
 class Executor(Protocol):
@@ -136,6 +139,7 @@ class LocalExecutor:
         self._settings, self._logs = settings, logs
         self._said: queue.SimpleQueue[tuple[_Process, str | None]] = queue.SimpleQueue()
         self._processes: list[_Process] = []
+        self._numbers = itertools.count()
 
     def __enter__(self) -> LocalExecutor:
         return self
@@ -194,17 +198,18 @@ class LocalExecutor:
         for process in self._processes:
             if process.job is None and process.popen.poll() is None:
                 return process
-        log = self._logs / f"worker-{os.getpid()}-{len(self._processes)}.log"
+        log = self._logs / f"worker-{os.getpid()}-{next(self._numbers)}.log"
         process = _Process(self._settings, log, self._said)
         self._processes.append(process)
         return process
 
 
 def _death(process: _Process) -> str:
-    code = process.popen.returncode
-    how = f"signal {-code}" if code is not None and code < 0 else f"exit code {code}"
-    memory = " (often: out of memory)" if code == -9 else ""
-    return f"its worker died twice with {how}{memory}; last words: {process.last_words()}"
+    code = process.popen.wait()
+    how = f"exit code {code}" if code >= 0 else signal.Signals(-code).name
+    words = process.last_words()
+    said = f"; last words: {words}" if words else ""
+    return f"its worker died twice with {how}{_USUAL_CAUSE.get(how, '')}{said}"
 
 
 class InlineExecutor:

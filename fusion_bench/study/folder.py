@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any
 
 import filelock
 import pandas as pd
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from fusion_bench.errors import FusionBenchError
@@ -89,7 +90,8 @@ class CellFolder:
         """Write an outcome; DONE last, so that an interrupted writing leaves a cell that is not done."""
         if weights is not None:
             with replacing(self.path / "model.safetensors") as part:
-                save_file({name: tensor.contiguous() for name, tensor in weights.items()}, part)
+                # Not save_file, whose own error for a full disk has no errno.
+                part.write_bytes(save({name: tensor.contiguous() for name, tensor in weights.items()}))
         for name, table in (("samples", outcome.samples), ("curves", outcome.curves)):
             with replacing(self.path / f"{name}.parquet") as part:
                 table.to_parquet(part, index=False, compression="zstd")
@@ -148,6 +150,11 @@ class CellFolder:
         """Where a finished cell's numbers come from."""
         written: Mapping[str, Any] = read_json(self.path / "provenance.json")
         return written
+
+
+def no_room(error: OSError) -> bool:
+    """True for a full disk, a spent quota and the largest size that a file may have."""
+    return error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def cell_folder(runs: Path, cell: str) -> CellFolder:

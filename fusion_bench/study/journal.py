@@ -66,6 +66,8 @@ class Journal:
                 study.set_user_attr("plan", plan)
                 return study
             _LOG.info("the plan of %s changed; its Optuna journal is rebuilt from the cells", self._name)
+        except OSError:
+            raise  # the disk, not the journal, is at fault
         except Exception as error:
             _LOG.warning("the Optuna journal %s is damaged (%s); rebuilt from the cells", self._file, error)
         self._file.unlink(missing_ok=True)

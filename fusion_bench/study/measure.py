@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -13,11 +14,14 @@ from fusion_bench.errors import FusionBenchError
 from fusion_bench.storage import digest, read_json, write_json
 from fusion_bench.study.arms import Arm
 from fusion_bench.study.cell import Shelf
+from fusion_bench.study.folder import cell_folder
+from fusion_bench.study.plan import confirm_cells
 from fusion_bench.study.provenance import expected_provenance, processor
 from fusion_bench.training.feeding import Feeder
 from fusion_bench.training.loop import build_model
 from fusion_bench.training.materials import Places
 
+_LOG = logging.getLogger(__name__)
 LATENCY_BATCH = 32
 _WARMUP, _REPEATS = 3, 15
 
@@ -34,10 +38,12 @@ class Measured:
     device: str
 
 
-def measure_arms(arms: Sequence[Arm], seed: int, places: Places, file: Path) -> Mapping[str, Measured]:
+def measure_arms(
+    arms: Sequence[Arm], seeds: Sequence[int], places: Places, file: Path
+) -> Mapping[str, Measured]:
     """Measure each arm once; what ``file`` already holds for the same arm, source and device is kept.
 
-    An arm that cannot even be built has no entry; its cells say why.
+    An arm without a finished cell has no entry: it may be one that takes its process down.
     """
     try:
         kept = read_json(file) if file.exists() else {}
@@ -48,8 +54,10 @@ def measure_arms(arms: Sequence[Arm], seed: int, places: Places, file: Path) -> 
     measured: dict[str, Measured] = {}
     for arm in arms:
         key = digest([arm.config.id, expected_provenance(arm.config), name, torch.__version__])
+        if not any(cell_folder(places.runs, cell.id).done for cell in confirm_cells([arm], seeds)):
+            continue
         if key not in kept:
-            found = _measure(arm, seed, shelf, device, name)
+            found = _measure(arm, seeds[0], shelf, device, name)
             if found is None:
                 continue
             kept[key] = asdict(found)
@@ -70,7 +78,8 @@ def _measure(arm: Arm, seed: int, shelf: Shelf, device: torch.device, name: str)
         batch = feeder.batch(torch.arange(min(LATENCY_BATCH, len(feeder))))
         with torch.no_grad():
             found = latency(lambda: model(batch), device, warmup=_WARMUP, repeats=_REPEATS)
-    except Exception:
+    except Exception as error:  # the cells are trained; their report must not fail for want of a latency
+        _LOG.warning("the cost of %s cannot be measured: %s: %s", arm.label, type(error).__name__, error)
         return None
     return Measured(
         costs.fusion.parameters,

@@ -22,7 +22,7 @@ State = Literal["missing", "done", "failed", "stale"]
 
 @dataclass(frozen=True)
 class PlannedCell:
-    """One arm with one seed; ``drawn`` holds what a search drew for it."""
+    """One arm with one seed; ``drawn`` holds what a search drew for it, ``abandoned`` why it is not trained."""
 
     arm: str
     role: Role
@@ -30,6 +30,7 @@ class PlannedCell:
     purpose: Purpose
     config: CellConfig
     drawn: Mapping[str, Json] = field(default_factory=dict)
+    abandoned: str = ""
 
     @property
     def id(self) -> str:
@@ -49,7 +50,9 @@ class Standing:
 def confirm_cells(arms: Sequence[Arm], seeds: Sequence[int]) -> tuple[PlannedCell, ...]:
     """Every arm with every seed, seed by seed: whatever is interrupted leaves paired results behind."""
     return tuple(
-        PlannedCell(arm.label, arm.role, seed, "confirm", replace(arm.config, seed=seed))
+        PlannedCell(
+            arm.label, arm.role, seed, "confirm", replace(arm.config, seed=seed), abandoned=arm.abandoned
+        )
         for seed in seeds
         for arm in arms
     )
@@ -57,6 +60,8 @@ def confirm_cells(arms: Sequence[Arm], seeds: Sequence[int]) -> tuple[PlannedCel
 
 def standing(cell: PlannedCell, places: Places) -> Standing:
     """Where a cell stands, judged by its folder and today's source."""
+    if cell.abandoned:
+        return Standing(cell, "failed", cell.abandoned)
     folder = cell_folder(places.runs, cell.id)
     if folder.done:
         changed = differences(folder.provenance(), expected_provenance(cell.config))

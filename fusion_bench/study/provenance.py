@@ -6,6 +6,7 @@ A cell whose provenance differs from today's is *stale*: it is shown, and never 
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 import importlib.util
 import platform
@@ -33,14 +34,20 @@ def source_digest(texts: Iterable[str]) -> str:
     """SHA-256 over parsed source: comments, docstrings and layout do not count."""
     hashed = hashlib.sha256()
     for text in texts:
-        tree = ast.parse(text)
-        for node in ast.walk(tree):
-            if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-                continue
-            if ast.get_docstring(node, clean=False) is not None:
-                node.body = node.body[1:] or [ast.Pass()]
-        hashed.update(ast.unparse(tree).encode() + b"\0")
+        hashed.update(_code(text).encode() + b"\0")
     return hashed.hexdigest()[:16]
+
+
+@functools.lru_cache(maxsize=1024)  # by content: every cell asks for the same forty files again
+def _code(text: str) -> str:
+    """Source without comments, docstrings and layout."""
+    tree = ast.parse(text)
+    for node in ast.walk(tree):
+        if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
+            continue
+        if ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+    return ast.unparse(tree)
 
 
 def numerics_digest(config: CellConfig) -> str:
@@ -76,7 +83,9 @@ def _reachable_digest(starts: Iterable[str], rooms: Sequence[str]) -> str:
         if text:
             seen[name] = text
             found = _imports(text, name)
-            waiting += [other for other in found if other.startswith(tuple(rooms)) and other not in _HASHED_APART]
+            waiting += [
+                other for other in found if other.startswith(tuple(rooms)) and other not in _HASHED_APART
+            ]
     return source_digest(seen[name] for name in sorted(seen))
 
 
@@ -91,7 +100,9 @@ def _source(name: str) -> str:
     return Path(spec.origin).read_text(encoding="utf-8")
 
 
-def _imports(text: str, name: str) -> list[str]:
+@functools.lru_cache(maxsize=1024)
+def _imports(text: str, name: str) -> tuple[str, ...]:
+    """Every dotted name that the source of a module may import from."""
     found: list[str] = []
     for node in ast.walk(ast.parse(text)):
         if isinstance(node, ast.Import):
@@ -101,7 +112,7 @@ def _imports(text: str, name: str) -> list[str]:
             base = ".".join(parts[: len(parts) - node.level]) if node.level else ""
             module = ".".join(filter(None, [base, node.module or ""]))
             found += [module, *(f"{module}.{alias.name}" for alias in node.names)]
-    return found
+    return tuple(found)
 
 
 def expected_provenance(config: CellConfig) -> dict[str, Any]:

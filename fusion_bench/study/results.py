@@ -24,7 +24,7 @@ class ArmSummary:
         listens, position_code: what the module declares.
         fusion: parameters and multiply-adds of its modules and adapters (the budget).
         around: the same of backbone (if it is trained), text encoder and head. All four are None for an
-            arm that cannot even be built.
+            arm without a finished cell.
         latency_ms: median milliseconds of one forward pass of one batch of ``latency_batch``, measured
             with nothing else running; None if not measured.
         searched: what a search chose for it (setting -> value), with ``search_trials``; empty without a search.

@@ -93,7 +93,7 @@ class StudyRun:
                 cells = confirm_cells(arms, self._study.seeds)
                 self._bring_to_done(cells, executor)
             self._observer.preparing("measuring latency with nothing else running")
-            measure_arms(arms, self._study.seeds[0], self._places, self._folder / "measured.json")
+            measure_arms(arms, self._study.seeds, self._places, self._folder / "measured.json")
         finally:
             self._observer.closed()
         write_plan(self._folder / "plan.json", self._study.name, [*searching, *cells])
@@ -109,13 +109,12 @@ class StudyRun:
             batches = {search.arm.label: search.ask() for search in searches if not search.over}
             batch = [cell for cells in batches.values() for cell in cells]
             self._bring_to_done(batch, executor)
+            self._check_answered(batch)
             asked += batch
             for search in searches:
                 if search.arm.label in batches:
                     search.tell({cell.id: self._value(cell) for cell in batches[search.arm.label]})
         for search in searches:
-            if search.hopeless:
-                raise FusionBenchError(f"every search trial of the arm {search.arm.label!r} failed")
             self._write_search_journal(search, [cell for cell in asked if cell.arm == search.arm.label])
         found = {
             search.arm.label: {"settings": dict(best[0]), "value": best[1], "trials": wanted.trials}
@@ -124,6 +123,15 @@ class StudyRun:
         }
         write_json(self._folder / "search.json", found)
         return tuple(search.confirmed() for search in searches), tuple(asked)
+
+    def _check_answered(self, cells: Sequence[PlannedCell]) -> None:
+        """A trial without result or failure (the disk is full) must not count: later ones would differ."""
+        left = [cell for cell in cells if standing(cell, self._places).state == "missing"]
+        if left:
+            raise FusionBenchError(
+                f"the search cannot go on: {len(left)} of its cells have no result "
+                f"({left[0].arm}, cell {left[0].id}); put right what is said about them and run again"
+            )
 
     def _write_search_journal(self, search: ArmSearch, cells: Sequence[PlannedCell]) -> None:
         journal = Journal(
@@ -150,6 +158,8 @@ class StudyRun:
 
     def _reopened(self, item: Standing) -> Standing:
         folder = cell_folder(self._places.runs, item.cell.id)
+        if item.cell.abandoned:
+            return item
         if item.state == "failed" and self._options.retry_failed:
             folder.forget_failure()
             return replace(item, state="missing", reason="")
@@ -196,6 +206,8 @@ class StudyRun:
         ]
 
     def _record(self, cell: PlannedCell, factors: Mapping[str, Any]) -> Record:
+        if cell.abandoned:
+            return Record(cell.id, cell.seed, factors, None, cell.abandoned)
         failure = cell_folder(self._places.runs, cell.id).failure
         return Record(cell.id, cell.seed, factors, self._value(cell), failure)
 

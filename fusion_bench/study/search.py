@@ -53,11 +53,6 @@ class ArmSearch:
         self._finished: list[tuple[dict[str, Json], tuple[PlannedCell, ...], float | None]] = []
 
     @property
-    def hopeless(self) -> bool:
-        """True if trials were told and every one of them failed."""
-        return bool(self._finished) and self.winner() is None
-
-    @property
     def over(self) -> bool:
         """True when every trial has been told, or nothing can be searched (all trials would be one cell)."""
         return not self._space or len(self._finished) >= self._trials
@@ -97,11 +92,17 @@ class ArmSearch:
         return pick(done, key=lambda item: item[1])
 
     def confirmed(self) -> Arm:
-        """The arm with the winner's settings, to be trained on the study's own seeds."""
+        """The arm with the winner's settings, to be trained on the study's own seeds.
+
+        An arm of which every trial failed is abandoned: with settings that nobody chose it would not be
+        comparable with arms that were searched. An arm with nothing to search stays as it is.
+        """
         best = self.winner()
-        if best is None:
+        if best is not None:
+            return replace(self.arm, config=with_settings(self.arm.config, best[0]))
+        if not self._finished:
             return self.arm
-        return replace(self.arm, config=with_settings(self.arm.config, best[0]))
+        return replace(self.arm, abandoned=f"each of the {len(self._finished)} trials of its search failed")
 
     def _ask_one(self, number: int) -> optuna.Trial:
         with warnings.catch_warnings():

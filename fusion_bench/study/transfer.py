@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import filelock
+
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.storage import write_text
 from fusion_bench.study.folder import CellFolder, cell_folder
@@ -44,7 +46,8 @@ def import_cells(source: Path, runs: Path) -> Imported:
     """Copy finished cells from ``source/cells`` into ``runs/cells``; what is already here stays.
 
     Raises:
-        FusionBenchError: ``source`` holds no cells, or one of them is damaged or in the wrong folder.
+        FusionBenchError: ``source`` holds no cells, or one of them is damaged, in the wrong folder, or being
+            trained here right now; those before it are taken.
     """
     if not (source / "cells").is_dir():
         raise FusionBenchError(f"{source} has no folder 'cells'; name the folder that was exported")
@@ -58,7 +61,12 @@ def import_cells(source: Path, runs: Path) -> Imported:
         else:
             given.config()
             given.outcome()
-            _copy(given, own)
+            try:
+                _copy(given, own)
+            except filelock.Timeout as error:
+                raise FusionBenchError(
+                    f"the cell {own.id} is being trained here right now; wait for that run, then import again"
+                ) from error
             taken.append(given.id)
     return Imported(tuple(taken), tuple(here), tuple(unfinished))
 

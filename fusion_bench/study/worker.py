@@ -64,8 +64,11 @@ class Worker:
             config = folder.config()
             torch.set_num_threads(config.threads)
             self._shelf.materials(config)
-        except (FusionBenchError, OSError) as error:
+        except FusionBenchError as error:
             self._say("failed", folder.id, reason=str(error))
+            return
+        except Exception as error:  # a data set or an encoder of somebody else may raise anything
+            self._say("failed", folder.id, reason=f"{type(error).__name__}: {error}")
             return
         self._say("prepared", folder.id)
 

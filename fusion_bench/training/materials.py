@@ -24,7 +24,7 @@ from fusion_bench.tasks.registry import TASKS
 from fusion_bench.tasks.task import Task
 from fusion_bench.training.config import CellConfig, DataConfig
 from fusion_bench.training.seeds import drawing
-from fusion_bench.training.weights import pretext_weights
+from fusion_bench.training.weights import PretextWeights, pretext_weights
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ def starting_backbone(config: CellConfig, places: Places) -> Backbone | None:
         if weights_file is None:
             raise FusionBenchError(f"no file with SHA-256 {asked.weights_sha256} was named for {asked.name}")
     if asked.weights == "pretext":
-        weights_file = pretext_weights(asked.name, asked.layer, config.data.image_size, places.cache)
+        weights_file = _pretext(config, places).file
     with drawing("init/backbone", config.seed):
         return build_backbone(
             asked.name,
@@ -160,6 +160,11 @@ def starting_backbone(config: CellConfig, places: Places) -> Backbone | None:
             image_size=config.data.image_size,
             frozen=asked.frozen,
         )
+
+
+def _pretext(config: CellConfig, places: Places) -> PretextWeights:
+    assert config.backbone is not None  # noqa: S101 - asked only of cells with one
+    return pretext_weights(config.backbone.name, config.backbone.layer, config.data.image_size, places.cache)
 
 
 def materials_key(config: CellConfig, *, shared: bool = False) -> str:
@@ -191,6 +196,8 @@ def load_materials(config: CellConfig, places: Places) -> Materials:
         images = decoded_images(
             split.images, config.data.image_size, places.cache / "data", workers=places.workers
         )
+        if config.backbone is not None and config.backbone.weights == "pretext":
+            _pretext(config, places).refuse_seen(images, name)
         if frozen:
             assert backbone is not None  # noqa: S101 - only a backbone can be frozen
             key = {"images": hashlib.sha256(images.data).hexdigest()}

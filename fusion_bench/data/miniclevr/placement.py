@@ -115,13 +115,17 @@ class _Draft:
 
     def attempt(self) -> Scene:
         """Objects under CLEVR's margins; starts anew as often as one of them finds no place."""
-        while True:
+        for _ in range(_ATTEMPTS):
             looks = self._uniform(self._count * 5).reshape(self._count, 5).tolist()
             sizes = [SIZES[int(u[0] * len(SIZES))] for u in looks]
             radii = [RADII[size] for size in sizes]
             places = self._places(radii)
             if places is not None:
                 break
+        else:
+            raise FusionBenchError(
+                f"{self._count} objects find no place beside each other in a scene; ask for fewer"
+            )
         coords = [(x, y, radius) for (x, y), radius in zip(places, radii, strict=True)]
         pixels = self._camera.project(coords, self._size)
         things = tuple(

@@ -68,4 +68,10 @@ def test_pixel_coordinates_are_where_the_thing_is_seen(scenes: list[Scene]) -> N
 def test_too_small_a_picture_is_refused_with_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(placement, "_ATTEMPTS", 20)
     with pytest.raises(FusionBenchError, match="ask for larger pictures or fewer objects"):
-        draw_scenes(Recipe(0, "train", (4, 4), (10, 10)), range(1))
+        draw_scenes(Recipe(0, "train", (2, 2), (5, 5)), range(1))
+
+
+def test_more_things_than_find_a_place_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(placement, "_ATTEMPTS", 5)
+    with pytest.raises(FusionBenchError, match="60 objects find no place"):
+        draw_scene(replace(RECIPE, things=(60, 60)), 0)

@@ -1,0 +1,40 @@
+"""The command line, and runs folders that share what is made once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from command_line import CommandLine, command_line, environment
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> CommandLine:
+    """Run a command in this process; its workers find the toys."""
+    monkeypatch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
+    monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr("fusion_bench.cli.main.set_environment", lambda: None)  # it would outlive the test
+    return command_line(capsys)
+
+
+@pytest.fixture(scope="session")
+def fresh_runs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
+    """Makes runs folders whose data and cached maps are shared."""
+    cache = tmp_path_factory.mktemp("cache")
+
+    def make() -> Path:
+        runs = tmp_path_factory.mktemp("runs")
+        (runs / "cache").symlink_to(cache)
+        return runs
+
+    return make
+
+
+@pytest.fixture
+def runs(fresh_runs: Callable[[], Path]) -> Path:
+    """A runs folder without cells."""
+    return fresh_runs()

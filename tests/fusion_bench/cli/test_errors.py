@@ -1,0 +1,402 @@
+"""Whatever goes wrong is told in one clear message, and nothing that was computed is lost."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from command_line import CommandLine, environment, finished, train
+from fusion_bench.data.miniclevr.dataset import MiniClevr
+from fusion_bench.storage import lock
+from fusion_bench.study.plan import confirm_cells
+from fusion_bench.study.spec import load_study
+from fusion_bench.study.transfer import export_cells
+from toys import STUDY, study_file
+
+ONE_CELL = ("seeds=[0]", "arms.weaker=null")
+
+MODULE = """
+import os, signal, sys, time
+from typing import ClassVar
+import torch
+from fusion_bench.contract import Citation, FusionModule
+
+class Rogue(FusionModule):
+    citation: ClassVar = Citation("Rogue", "Nobody", "tests", 2026, "")
+    width: ClassVar = None
+    listens: ClassVar = "sentence"
+    position_code: ClassVar = "none"
+
+    @classmethod
+    def search_space(cls, visual_dim, language_dim):
+        return {}
+
+    def __init__(self, visual_dim, language_dim):
+        super().__init__()
+        self.out_dim = visual_dim
+        self.project = torch.nn.Linear(language_dim, visual_dim)
+        EXTRA
+
+    def forward(self, visual, language):
+        ACT
+        return visual * self.project(language.sentence)[:, :, None, None]
+"""
+"""A module in one file, with something of its own to do."""
+
+
+def with_rogue(folder: Path, *, act: str = "pass", extra: str = "pass", arms: str = "product") -> Path:
+    """A toy study of ``product`` and of a module that does ``act`` when it is called."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "rogue.py").write_text(MODULE.replace("ACT", act).replace("EXTRA", extra))
+    text = STUDY.replace('weaker: {module: "toys:Product", gain: 0.5}', "rogue: {module: rogue.py}")
+    return study_file(folder, text.replace("seeds: [0, 1]", "seeds: [0]"))
+
+
+# The study file
+
+
+@pytest.mark.parametrize(
+    ("text", "override", "message"),
+    [
+        (
+            STUDY.replace("epochs:", "epoch:"),
+            None,
+            r"line 10.*train\.epoch: unknown key.*did you mean 'epochs'",
+        ),
+        (STUDY + "seeds: [2]\n", None, r"line 16.*seeds: duplicate key, already given in line 15"),
+        (STUDY.replace("0.01", '"1e-4"'), None, r"line 10.*learning_rate: must be a number.*without quotes"),
+        (
+            STUDY.replace("epochs: 2", "epochs: -2"),
+            None,
+            r"line 10.*train\.epochs: must be at least 1, not -2",
+        ),
+        (STUDY, "train.epochs=-1", r"--set train\.epochs: must be at least 1, not -1"),
+        (STUDY, "train.learning_rate='1e-4'", r"--set train\.learning_rate: must be a number"),
+        (STUDY, "train.epochs", r"--set train\.epochs: write KEY=VALUE"),
+        (STUDY + "\tx", None, "this is not YAML"),
+    ],
+    ids=[
+        "misspelt",
+        "duplicate",
+        "quoted number",
+        "negative",
+        "--set negative",
+        "--set quoted",
+        "no =",
+        "no YAML",
+    ],
+)
+def test_a_wrong_study_file_is_refused_before_anything_happens(
+    tmp_path: Path, cli: CommandLine, text: str, override: str | None, message: str
+) -> None:
+    file = study_file(tmp_path, text)
+    said = cli("run", file, "--runs", tmp_path / "runs", *(["--set", override] if override else []))
+    assert re.search(message, said.refusal()), said.err
+    assert len(said.err.splitlines()) == 1
+    assert not (tmp_path / "runs").exists()
+
+
+def test_all_mistakes_are_told_at_once(tmp_path: Path, cli: CommandLine) -> None:
+    text = STUDY.replace("epochs: 2", "epochs: -2").replace("width: 8, depth", "wdth: 8, depth")
+    said = cli("plan", study_file(tmp_path, text))
+    assert len(said.refusal().splitlines()) == 2
+
+
+@pytest.mark.parametrize("command", ["run", "plan", "report"])
+def test_a_study_that_is_not_there_is_named(tmp_path: Path, cli: CommandLine, command: str) -> None:
+    assert "cannot read" in cli(command, tmp_path / "nothing.yaml").refusal()
+
+
+def test_a_folder_is_no_study(tmp_path: Path, cli: CommandLine) -> None:
+    assert "Is a directory" in cli("run", tmp_path).refusal()
+    assert "is no published report" in cli("report", tmp_path).refusal()
+
+
+# The command line
+
+
+def test_data_is_given_as_name_and_folder(tmp_path: Path, cli: CommandLine) -> None:
+    file = study_file(tmp_path)
+    assert cli("plan", file, "--data", "squares").refusal() == "'squares' should read NAME=PATH"
+    assert "reads 'squares'" in cli("plan", file, "--data", "circles=/data").refusal()
+
+
+def test_a_device_that_is_not_there_is_refused(tmp_path: Path, cli: CommandLine) -> None:
+    file = study_file(tmp_path)
+    for device in ("gpu", "cuda:99"):
+        assert f"--device {device}" in cli("run", file, "--runs", tmp_path, "--device", device).refusal()
+
+
+def test_a_runs_folder_that_cannot_be_made_is_named(tmp_path: Path, cli: CommandLine) -> None:
+    (tmp_path / "file").touch()
+    said = cli("run", study_file(tmp_path), "--runs", tmp_path / "file")
+    assert str(tmp_path / "file") in said.refusal()
+
+
+def test_nothing_is_reported_before_a_cell_is_done(tmp_path: Path, cli: CommandLine) -> None:
+    file = study_file(tmp_path)
+    said = cli("report", file, "--runs", tmp_path / "runs")
+    assert said.refusal() == "no cell of the study 'toy' is finished"
+    search = study_file(tmp_path, STUDY + "search: {trials: 2, space: {gain: [1.0, 2.0]}}\n", "search.yaml")
+    said = cli("report", search, "--runs", tmp_path / "runs")
+    assert said.refusal() == "the search of 'product' is not finished; run the study first"
+
+
+def test_only_exported_folders_are_imported(tmp_path: Path, cli: CommandLine) -> None:
+    said = cli("cells", "import", tmp_path / "nothing", "--runs", tmp_path / "runs")
+    assert "has no folder 'cells'" in said.refusal()
+
+
+def test_a_cell_that_is_being_trained_is_not_overwritten_by_an_import(
+    tmp_path: Path, cli: CommandLine, runs: Path
+) -> None:
+    file = study_file(tmp_path)
+    (cell,) = train(file, runs, *ONE_CELL).cells
+    home = tmp_path / "home"
+    export_cells([cell], home)
+    with lock(home / "cells" / cell.id / "lock", wait=False):
+        said = cli("cells", "import", runs, "--runs", home)
+    assert "is being trained here right now" in said.refusal()
+    assert cli("cells", "import", runs, "--runs", home).code == 0
+    assert finished(home) == {cell.id}
+
+
+def test_two_runs_of_one_study_at_once(tmp_path: Path, cli: CommandLine) -> None:
+    file = study_file(tmp_path)
+    with lock(tmp_path / "runs" / "studies" / "toy" / "lock", wait=False):
+        said = cli("run", file, "--runs", tmp_path / "runs")
+    assert "another run of the study 'toy' is going on" in said.refusal()
+
+
+# The data
+
+CLEVR = """
+version: 1
+name: small
+title: CLEVR's own files
+data: {name: clevr, image_size: [24, 36]}
+backbone: {name: test_resnet, layer: 1, weights: random, frozen: true}
+text: {encoder: "toys:MeanText"}
+fusion: {width: 8, depth: 1}
+head: {width: 8, hidden: 8}
+train: {epochs: 1, batch_size: 16}
+controls: false
+arms: {product: {module: "toys:Product"}}
+seeds: [0]
+"""
+
+
+@pytest.fixture(scope="module")
+def clevr(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder in CLEVR's layout."""
+    root = tmp_path_factory.mktemp("clevr") / "CLEVR_v1.0"
+    images = {"train": 30, "select": 4, "evaluate": 4}  # of the first 30 train images number 28 is held out
+    MiniClevr(root, images=images, questions_per_image=4, size=(24, 36), kinds=["zero_hop"]).prepare()
+    return root
+
+
+@pytest.fixture(scope="module")
+def one_done(clevr: Path, fresh_runs: Callable[[], Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A runs folder in which seed 0 of the study is done."""
+    runs = fresh_runs()
+    train(study_file(tmp_path_factory.mktemp("study"), CLEVR), runs, data=(f"clevr={clevr}",))
+    return runs
+
+
+def test_a_data_set_whose_files_nobody_named(tmp_path: Path, cli: CommandLine) -> None:
+    message = cli(
+        "run", study_file(tmp_path, CLEVR), "--runs", tmp_path / "runs", "--device", "cpu"
+    ).refusal()
+    for way in ("data.root", "--data clevr=FOLDER", "FUSION_BENCH_DATA_CLEVR"):
+        assert way in message
+    assert len(message.splitlines()) == 1
+    assert not list((tmp_path / "runs" / "cells").glob("*/failed.json"))
+
+
+def _cut_short(root: Path) -> str:
+    file = root / "images" / "train" / "CLEVR_train_000003.png"
+    file.write_bytes(file.read_bytes()[:-20])
+    return f"{file} is damaged"
+
+
+def _take_away(root: Path) -> str:
+    (root / "images" / "val" / "CLEVR_val_000000.png").unlink()
+    return "the first is CLEVR_val_000000.png"
+
+
+def _spoil(root: Path) -> str:
+    file = root / "questions" / "CLEVR_train_questions.json"
+    file.write_text("{'questions': []}")
+    return f"{file} is not JSON"
+
+
+@pytest.mark.parametrize("damage", [_cut_short, _take_away, _spoil])
+def test_damaged_data_stop_a_run_and_take_nothing_with_them(
+    tmp_path: Path, cli: CommandLine, clevr: Path, one_done: Path, damage: Callable[[Path], str]
+) -> None:
+    root = shutil.copytree(clevr, tmp_path / "CLEVR_v1.0")
+    runs = shutil.copytree(one_done, tmp_path / "runs", symlinks=True)
+    done = finished(runs)
+    message = damage(root)
+    file = study_file(tmp_path, CLEVR)
+    options = (
+        "--runs",
+        runs,
+        "--data",
+        f"clevr={root}",
+        "--set",
+        "seeds=2",
+        "--workers",
+        1,
+        "--device",
+        "cpu",
+    )
+    assert message in cli("run", file, *options).refusal()
+    assert finished(runs) == done
+    assert not list((runs / "cells").glob("*/failed.json"))
+    # Repaired, the run goes on where it was.
+    assert train(file, runs, "seeds=2", data=(f"clevr={clevr}",)).trained == 1
+
+
+def test_imagenet_weights_without_a_network(
+    tmp_path: Path, cli: CommandLine, runs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    text = STUDY.replace("weights: random", "weights: imagenet")
+    message = cli("run", study_file(tmp_path, text), "--runs", runs, "--device", "cpu").refusal()
+    assert message.startswith("the ImageNet weights of 'test_vit' are not in the local cache")
+    assert "write weights: file:PATH, pretext or random instead" in message
+    assert not list((runs / "cells").glob("*/failed.json"))
+
+
+# Cells and their workers
+
+
+@pytest.mark.parametrize(
+    ("act", "how"),
+    [
+        ("os.kill(os.getpid(), signal.SIGKILL)", "SIGKILL (often: out of memory)"),
+        ("print('tired', file=sys.stderr, flush=True); os._exit(3)", "exit code 3; last words: tired"),
+    ],
+    ids=["killed", "exits"],
+)
+@pytest.mark.slow
+def test_a_worker_that_dies_costs_its_cell_and_no_other(
+    tmp_path: Path, cli: CommandLine, runs: Path, act: str, how: str
+) -> None:
+    file = with_rogue(tmp_path, act=act)
+    said = cli("run", file, "--runs", runs, "--workers", 1, "--device", "cpu")
+    assert said.code == 0, said.err
+    assert f"failed: rogue, seed 0: its worker died twice with {how}" in said.out
+    assert len(finished(runs)) == 1
+    (failed,) = (runs / "cells").glob("*/failed.json")
+    assert "died twice" in failed.read_text()
+    assert not (failed.parent / "DONE").exists()
+    assert "its worker died twice" in (runs / "studies" / "toy" / "report" / "report.md").read_text()
+
+
+def test_what_a_module_prints_does_not_disturb_its_worker(
+    tmp_path: Path, cli: CommandLine, runs: Path
+) -> None:
+    act = "print('hello'); os.write(1, b'{\"event\": \"finished\"}\\n')"
+    said = cli("run", with_rogue(tmp_path, act=act), "--runs", runs, "--workers", 1, "--device", "cpu")
+    assert said.code == 0, said.err
+    assert len(finished(runs)) == 2
+    (log,) = (runs / "studies" / "toy" / "logs").glob("*.log")
+    assert "hello" in log.read_text()
+
+
+FULL = """
+import resource, signal, sys
+from fusion_bench.cli.main import main
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+largest = int(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
+main(sys.argv[2:])
+"""
+"""The command line on a machine where no file may grow beyond a size; writing fails as on a full disk."""
+
+
+def on_a_full_disk(largest: int, *arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", FULL, str(largest), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment())
+
+
+@pytest.mark.slow
+def test_a_full_disk_while_a_cell_is_written(tmp_path: Path, cli: CommandLine, runs: Path) -> None:
+    # The weights of the rogue alone are larger than what the disk takes.
+    file = with_rogue(tmp_path, extra="self.ballast = torch.nn.Parameter(torch.zeros(4_000_000))")
+    options = ("--runs", runs, "--workers", 1, "--device", "cpu", "--keep-weights")
+    ran = on_a_full_disk(8_000_000, "run", file, *options)
+    assert ran.returncode == 0, ran.stderr
+    assert "rogue seed 0 FAILED: the disk is full" in ran.stdout
+    assert "1 cells have no result yet" in ran.stdout
+    assert "Traceback" not in ran.stdout + ran.stderr
+    done = finished(runs)
+    assert len(done) == 1
+    (left,) = {folder.name for folder in (runs / "cells").iterdir()} - done
+    # Neither a result nor a failure nor half a file is left; the next run trains it.
+    assert {file.name for file in (runs / "cells" / left).iterdir()} <= {"config.json", "lock"}
+    assert train(file, runs).trained == 1
+
+
+@pytest.mark.slow
+def test_a_disk_too_full_for_the_plan_itself(tmp_path: Path, runs: Path) -> None:
+    file = study_file(tmp_path)
+    done = {cell.id for cell in train(file, runs, "seeds=[0]").cells}
+    ran = on_a_full_disk(500, "run", file, "--runs", runs, "--workers", 1, "--device", "cpu")
+    assert ran.returncode == 2
+    assert "File too large; finished cells are kept" in ran.stderr
+    assert len(ran.stderr.splitlines()) == 1
+    assert finished(runs) == done
+    assert train(file, runs).trained == 2
+
+
+@pytest.mark.slow
+def test_ctrl_c_stops_everything_and_keeps_what_is_done(tmp_path: Path, runs: Path) -> None:
+    file = with_rogue(tmp_path, act="time.sleep(0.5)")
+    command = [sys.executable, "-m", "fusion_bench", "run", str(file), "--runs", str(runs), "--workers", "2"]
+    with (tmp_path / "out").open("wb") as out, (tmp_path / "err").open("wb") as err:
+        process = subprocess.Popen(
+            [*command, "--device", "cpu"], stdout=out, stderr=err, env=environment(), start_new_session=True
+        )
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and not (
+            finished(runs) and "rogue seed 0 started" in (tmp_path / "out").read_text()
+        ):
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers as well
+        assert process.wait(60) == 130
+    assert (tmp_path / "err").read_text().splitlines() == [
+        "stopped; finished cells are kept, run again to go on"
+    ]
+    assert "Traceback" not in (tmp_path / "out").read_text()
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)  # nobody is left
+    (product, rogue) = confirm_cells(load_study(file).arms, (0,))
+    assert finished(runs) == {product.id}
+    assert not (runs / "cells" / rogue.id / "failed.json").exists()
+
+
+def test_a_lost_journal_and_a_lost_done_are_made_again(tmp_path: Path, cli: CommandLine, runs: Path) -> None:
+    file = study_file(tmp_path)
+    cells = train(file, runs).cells
+    (runs / "cells" / cells[0].id / "DONE").unlink()
+    (runs / "studies" / "toy" / "journal.log").unlink()
+    said = cli("run", file, "--runs", runs, "--workers", 1, "--device", "cpu")
+    assert said.code == 0, said.err
+    assert said.out.splitlines()[0] == "4 cells: 3 done, 1 waiting"
+    assert said.out.count(" started") == 1
+    assert finished(runs) == {cell.id for cell in cells}
+    assert (runs / "studies" / "toy" / "journal.log").exists()
