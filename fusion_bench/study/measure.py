@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -15,7 +15,7 @@ from fusion_bench.storage import digest, read_json, write_json
 from fusion_bench.study.arms import Arm
 from fusion_bench.study.cell import Shelf
 from fusion_bench.study.folder import cell_folder
-from fusion_bench.study.plan import confirm_cells
+from fusion_bench.study.plan import PlannedCell, confirm_cells, standing
 from fusion_bench.study.provenance import expected_provenance, processor
 from fusion_bench.training.feeding import Feeder
 from fusion_bench.training.loop import build_model
@@ -53,11 +53,12 @@ def measure_arms(
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
     measured: dict[str, Measured] = {}
     for arm in arms:
-        key = digest([arm.config.id, expected_provenance(arm.config), name, torch.__version__])
-        if not any(cell_folder(places.runs, cell.id).done for cell in confirm_cells([arm], seeds)):
+        done = [cell for cell in confirm_cells([arm], seeds) if standing(cell, places).state == "done"]
+        if not done:
             continue
+        key = digest([arm.config.id, expected_provenance(arm.config), name, torch.__version__])
         if key not in kept:
-            found = _measure(arm, seeds[0], shelf, device, name)
+            found = _measure(done[0], shelf, device, name)
             if found is None:
                 continue
             kept[key] = asdict(found)
@@ -66,26 +67,19 @@ def measure_arms(
     return measured
 
 
-def _measure(arm: Arm, seed: int, shelf: Shelf, device: torch.device, name: str) -> Measured | None:
-    config = replace(arm.config, seed=seed)
+def _measure(cell: PlannedCell, shelf: Shelf, device: torch.device, name: str) -> Measured | None:
+    config = cell.config
     torch.set_num_threads(config.threads)
     try:
         materials = shelf.materials(config)
         model = build_model(config, materials).to(device).eval()
-        costs = model.costs(config.data.image_size, materials.map_shape, materials.longest())
         examples = materials.examples[materials.splits.select]
         feeder = Feeder(examples, materials, device)
         batch = feeder.batch(torch.arange(min(LATENCY_BATCH, len(feeder))))
         with torch.no_grad():
             found = latency(lambda: model(batch), device, warmup=_WARMUP, repeats=_REPEATS)
     except Exception as error:  # the cells are trained; their report must not fail for want of a latency
-        _LOG.warning("the cost of %s cannot be measured: %s: %s", arm.label, type(error).__name__, error)
+        _LOG.warning("the latency of %s cannot be measured: %s: %s", cell.arm, type(error).__name__, error)
         return None
-    return Measured(
-        costs.fusion.parameters,
-        costs.fusion.multiply_adds,
-        costs.around.parameters,
-        costs.around.multiply_adds,
-        round(found.milliseconds, 3),
-        name,
-    )
+    costs = cell_folder(shelf.places.runs, cell.id).result()["costs"]
+    return Measured(**costs, latency_ms=round(found.milliseconds, 3), device=name)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from command_line import CommandLine, command_line, environment
+from fusion_bench.reporting.tracking_store import TrackingStore
 
 
 @pytest.fixture
@@ -23,12 +25,17 @@ def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.fixture(scope="session")
 def fresh_runs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[], Path]:
-    """Makes runs folders whose data and cached maps are shared."""
-    cache = tmp_path_factory.mktemp("cache")
+    """Makes runs folders whose data and cached maps are shared, with an empty MLflow database."""
+    first = tmp_path_factory.mktemp("first")
+    (first / "cache").mkdir()
 
     def make() -> Path:
         runs = tmp_path_factory.mktemp("runs")
-        (runs / "cache").symlink_to(cache)
+        (runs / "cache").symlink_to(first / "cache")
+        if not (first / "mlflow.db").exists():
+            with TrackingStore.of(first).open():  # making the tables takes seconds
+                pass
+        shutil.copy(first / "mlflow.db", runs)
         return runs
 
     return make

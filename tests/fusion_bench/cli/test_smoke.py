@@ -1,0 +1,93 @@
+"""``run --smoke`` takes every study of the project through every part of it, at toy size, in this process."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from command_line import CommandLine
+from conftest import Packs
+from fusion_bench.reporting.tracking_store import TrackingStore
+from fusion_bench.study.smoke import PLANTED
+
+STUDIES = Path(__file__).parents[3] / "studies"
+SECTIONS = (
+    "Answer",
+    "What was compared",
+    "Results",
+    "Above the floors",
+    "Other splits and metrics",
+    "Differences from `",
+    "Against the controls",
+    "Learning curves and convergence",
+    "Cost",
+    "Slices",
+    "Where the arms disagree",
+    "Cells without a result",
+    "How the numbers are made",
+    "Environment and reproduction",
+)
+FIGURES = {"arms", "differences", "curves", "costs", "slices", "samples"}
+
+# MLflow calls what SQLAlchemy gives up.
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
+
+
+@pytest.fixture(scope="module")
+def shared_runs(fresh_runs: Callable[[], Path]) -> Path:
+    """One runs folder: studies share data, cached maps and many a cell."""
+    return fresh_runs()
+
+
+def _needing(file: Path) -> object:
+    marks = [pytest.mark.pack] if file.stem == "nlvr" else []
+    return pytest.param(file, id=file.stem, marks=marks)
+
+
+@pytest.mark.parametrize("file", [_needing(file) for file in sorted(STUDIES.glob("*.yaml"))])
+def test_a_study_works_from_end_to_end(
+    file: Path, shared_runs: Path, cli: CommandLine, request: pytest.FixtureRequest
+) -> None:
+    data = []
+    if file.stem == "nlvr":
+        packs: Packs = request.getfixturevalue("packs")
+        data = ["--data", f"nlvr={packs / 'nlvr'}"]
+    said = cli("run", file, "--smoke", "--runs", shared_runs, "--device", "cpu", *data)
+    assert said.code == 0, said.err
+    study = shared_runs / "studies" / f"{file.stem}-smoke"
+
+    cells = json.loads((study / "plan.json").read_text())["cells"]
+    compared = [cell for cell in cells if cell["purpose"] == "confirm"]
+    arms = {cell["arm"] for cell in compared if cell["role"] != "control"} - {PLANTED}
+    seeds = {cell["seed"] for cell in compared}
+    assert len(arms) >= 2
+    assert len(seeds) == 2
+    assert any(cell["purpose"] == "search" for cell in cells) == (file.stem == "search")
+
+    report = (study / "report" / "report.md").read_text()
+    sections = dict(re.findall(r"^##+ (.+)\n([\s\S]*?)(?=^##|\Z)", report, re.MULTILINE))
+    for heading in SECTIONS:
+        (body,) = [body for name, body in sections.items() if name.startswith(heading)]
+        assert body.strip(), heading
+    assert set(re.findall(r"\(figures/(\w+)\.png\)", report)) == FIGURES
+    for figure in FIGURES:
+        assert (study / "report" / "figures" / f"{figure}.png").stat().st_size > 2000
+    # The planted failure, and nothing else, is told as one: in the report and on the screen.
+    failed = re.findall(
+        r"^\| `(.+?)` +\| +\d+ +\| \*\*failed\*\*", sections["Cells without a result"], re.MULTILINE
+    )
+    assert failed == [PLANTED] * 2
+    assert said.out.count(f"failed: {PLANTED}") == 2
+    assert "The loss was not finite" in report or "the loss was not finite" in report
+
+    with TrackingStore.of(shared_runs).open() as client:
+        experiment = client.get_experiment_by_name(f"{file.stem}-smoke")
+        runs = client.search_runs([experiment.experiment_id], max_results=1000)
+        report_run = next(run for run in runs if run.data.tags["kind"] == "report")
+        assert [item.path for item in client.list_artifacts(report_run.info.run_id, "report")]
+    shown = {(run.data.tags["arm"], run.data.params["seed"]) for run in runs if run.data.tags["kind"] == "cell"}
+    assert shown >= {(cell["arm"], str(cell["seed"])) for cell in compared if cell["arm"] != PLANTED}
