@@ -20,7 +20,8 @@ from fusion_bench.study.spec import Study
 from fusion_bench.training.config import CellConfig, Component
 
 PLANTED = "planted_nan"
-_SAMPLES = 24
+_SAMPLES = 48
+_HASTE = 10  # times the learning rate: after so few steps arms would all give the commonest answer
 
 
 class NotFinite(FusionModule):
@@ -86,5 +87,10 @@ def _toy(config: CellConfig) -> CellConfig:
     backbone = config.backbone
     if backbone is not None and backbone.weights != "random":
         backbone = replace(backbone, weights="random", weights_sha256=None)
-    train = replace(config.train, epochs=2, batch_size=min(8, config.train.batch_size))
+    train = replace(
+        config.train,
+        epochs=2,
+        batch_size=min(8, config.train.batch_size),
+        learning_rate=_HASTE * config.train.learning_rate,
+    )
     return replace(config, data=data, backbone=backbone, train=train)
