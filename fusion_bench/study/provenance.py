@@ -38,7 +38,7 @@ def source_digest(texts: Iterable[str]) -> str:
     return hashed.hexdigest()[:16]
 
 
-@functools.lru_cache(maxsize=1024)  # by content: every cell asks for the same forty files again
+@functools.lru_cache(maxsize=1024)  # every cell asks for the same forty files again
 def _code(text: str) -> str:
     """Source without comments, docstrings and layout."""
     tree = ast.parse(text)
@@ -89,8 +89,12 @@ def _reachable_digest(starts: Iterable[str], rooms: Sequence[str]) -> str:
     return source_digest(seen[name] for name in sorted(seen))
 
 
+@functools.cache
 def _source(name: str) -> str:
-    """The text of an importable module; empty for a class or a name that is no module."""
+    """The text of an importable module; empty for a class or a name that is no module.
+
+    Read once a process: a file that is edited later is not what this process imported and runs.
+    """
     try:
         spec = importlib.util.find_spec(name)
     except ModuleNotFoundError:

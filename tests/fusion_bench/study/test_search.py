@@ -1,0 +1,280 @@
+"""A search depends on its settings alone: not on workers, interruptions or the order in which cells end."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import optuna
+import pytest
+
+from fusion_bench.contract import Choice, Float, Space
+from fusion_bench.errors import FusionBenchError
+from fusion_bench.storage import read_json
+from fusion_bench.study.arms import Arm
+from fusion_bench.study.collect import collect
+from fusion_bench.study.executor import Executor, InlineExecutor, LocalExecutor, WorkerSettings
+from fusion_bench.study.folder import CellFolder, cell_folder
+from fusion_bench.study.observer import Silent
+from fusion_bench.study.plan import PlannedCell, standing
+from fusion_bench.study.run import Ran, RunOptions, StudyRun, study_folder
+from fusion_bench.study.search import ArmSearch
+from fusion_bench.study.spec import Study, load_study
+from fusion_bench.study.worker import Event
+from fusion_bench.training.materials import Places
+from toys import STUDY, study_file, toy_config
+
+GAIN: Mapping[str, Space] = {"gain": Float(0.01, 10.0, log=True)}
+
+
+def search(space: Mapping[str, Space] = GAIN, *, trials: int = 20, batch: int = 4) -> ArmSearch:
+    arm = Arm("product", "reference", "product", toy_config())
+    return ArmSearch(arm, space, trials=trials, batch=batch, seeds=(100, 101), maximise=True)
+
+
+def value(cell: PlannedCell) -> float:
+    """A metric whose best gain is 1, a little different for every seed."""
+    return -abs(math.log(float(str(cell.drawn["gain"])))) + 0.001 * (cell.seed % 2)
+
+
+def searched(found: ArmSearch) -> list[tuple[PlannedCell, ...]]:
+    """Every batch of a search, told as it goes."""
+    batches = []
+    while not found.over:
+        batches.append(found.ask())
+        found.tell({cell.id: value(cell) for cell in batches[-1]})
+    return batches
+
+
+# One arm's search
+
+
+def test_every_trial_has_all_search_seeds_and_never_sees_the_evaluation_splits() -> None:
+    batches = searched(search(trials=6, batch=4))
+    assert [len(batch) for batch in batches] == [8, 4]
+    cells = [cell for batch in batches for cell in batch]
+    assert all(cell.purpose == "search" and not cell.config.evaluate for cell in cells)
+    assert [cell.seed for cell in cells] == [100, 101] * 6
+    assert all(cell.config.arm.settings["gain"] == cell.drawn["gain"] for cell in cells)
+
+
+def test_a_search_can_be_replayed() -> None:
+    assert searched(search()) == searched(search())
+
+
+def test_trials_are_told_in_their_own_order_however_their_cells_end() -> None:
+    one, other = search(), search()
+    while not one.over:
+        values = {cell.id: value(cell) for cell in one.ask()}
+        assert [cell.id for cell in other.ask()] == list(values)
+        one.tell(values)
+        other.tell(dict(reversed(values.items())))
+    assert one.winner() == other.winner()
+
+
+def test_the_sampler_learns() -> None:
+    found = search(trials=32)
+    cells = [cell for batch in searched(found) for cell in batch]
+    distances = [-value(cell) for cell in cells[::2]]
+    assert sum(distances[-12:]) / 12 < sum(distances[:8]) / 8
+    best = found.winner()
+    assert best is not None
+    assert best[0]["gain"] == min(cells[::2], key=lambda cell: -value(cell)).drawn["gain"]
+
+
+def test_an_arm_without_a_space_is_not_searched() -> None:
+    found = search({})
+    assert found.over
+    assert found.confirmed() is found.arm
+
+
+def test_a_trial_fails_if_one_of_its_seeds_does() -> None:
+    found = search(trials=4)
+    cells = found.ask()
+    values: dict[str, float | None] = {cell.id: value(cell) for cell in cells}
+    best = max(cells, key=value)
+    values[best.id] = None
+    found.tell(values)
+    chosen = found.winner()
+    assert chosen is not None
+    assert chosen[0] != best.drawn
+
+
+def test_equal_trials_are_won_by_the_earlier() -> None:
+    found = search({"gain": Choice((0.5, 1.0, 2.0))}, trials=4)
+    cells = found.ask()
+    found.tell({cell.id: 0.5 for cell in cells})
+    best = found.winner()
+    assert best is not None
+    assert best[0] == cells[0].drawn
+
+
+def test_an_arm_of_which_every_trial_failed_is_abandoned() -> None:
+    found = search(trials=4)
+    found.tell({cell.id: None for cell in found.ask()})
+    assert found.over
+    assert found.winner() is None
+    assert found.confirmed().abandoned == "each of the 4 trials of its search failed"
+
+
+# A study's search
+
+SEARCH = """
+arms:
+  product: {module: "toys:Product"}
+  fixed: {module: "toys:Product", gain: 0.5}
+  fussy: {module: fussy.py}
+seeds: [0]
+search:
+  trials: 3
+  batch: 2
+"""
+
+FUSSY = """
+from typing import ClassVar
+from fusion_bench.contract import Choice
+from toys import Product
+
+class Fussy(Product):
+    @classmethod
+    def search_space(cls, visual_dim, language_dim):
+        return {"limit": Choice((LIMITS))}
+
+    def __init__(self, visual_dim, language_dim, *, limit: int = 1):
+        super().__init__(visual_dim, language_dim)
+        self.limit = limit
+
+    def forward(self, visual, language):
+        if self.limit > 1:
+            raise ValueError(f"not with {self.limit}")
+        return super().forward(visual, language)
+"""
+"""A module that some of its own settings break."""
+
+
+def searching(folder: Path, limits: str = "1, 2, 3, 4") -> Study:
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "fussy.py").write_text(FUSSY.replace("LIMITS", limits))
+    return load_study(study_file(folder, STUDY.partition("arms:")[0] + SEARCH))
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+def places_in(folder: Path, cache: Path) -> Places:
+    folder.mkdir(parents=True)
+    (folder / "cache").symlink_to(cache)
+    return Places(folder, {}, {})
+
+
+class Interrupted(InlineExecutor):
+    """Ctrl-C comes after so many cells."""
+
+    def __init__(self, settings: WorkerSettings, after: int) -> None:
+        super().__init__(settings)
+        self._left = after
+
+    def run(self, cells: Sequence[str]) -> Iterator[Event]:
+        for event in super().run(cells):
+            yield event
+            self._left -= event.kind in {"finished", "failed"}
+            if not self._left:
+                raise KeyboardInterrupt
+
+
+def run(study: Study, places: Places, *, after: int = 0, workers: int = 0, **options: bool) -> Ran:
+    settings = WorkerSettings(places, workers, threads=1)
+
+    def executor() -> Executor:
+        if workers:
+            return LocalExecutor(settings, places.runs / "logs")
+        return Interrupted(settings, after) if after else InlineExecutor(settings)
+
+    return StudyRun(study, places, executor, Silent(), RunOptions(**options)).run()
+
+
+def outcome(places: Places) -> dict[str, bytes]:
+    """What a search decided, and every deterministic byte of its cells."""
+    files = [study_folder(places.runs, "toy") / name for name in ("search.json", "plan.json")]
+    files += sorted((places.runs / "cells").glob("*/result.json"))
+    return {str(file.relative_to(places.runs)): file.read_bytes() for file in files}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> dict[str, bytes]:
+    folder = tmp_path_factory.mktemp("undisturbed")
+    places = places_in(folder / "runs", cache)
+    run(searching(folder), places)
+    return outcome(places)
+
+
+@pytest.mark.parametrize("after", [1, 4])
+def test_an_interrupted_search_goes_on_to_the_same_end(
+    tmp_path: Path, cache: Path, undisturbed: dict[str, bytes], after: int
+) -> None:
+    study, places = searching(tmp_path), places_in(tmp_path / "runs", cache)
+    with pytest.raises(KeyboardInterrupt):
+        run(study, places, after=after)
+    run(study, places)
+    assert outcome(places) == undisturbed
+
+
+@pytest.mark.slow
+def test_two_workers_search_what_one_does(
+    tmp_path: Path, cache: Path, undisturbed: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    places = places_in(tmp_path / "runs", cache)
+    run(searching(tmp_path), places, workers=2)
+    assert outcome(places) == undisturbed
+
+
+def test_a_full_disk_stops_a_search_rather_than_change_it(
+    tmp_path: Path, cache: Path, undisturbed: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, places = searching(tmp_path), places_in(tmp_path / "runs", cache)
+
+    def full(folder: CellFolder, *_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched, pytest.raises(FusionBenchError, match="the search cannot go on"):
+        patched.setattr(CellFolder, "finish", full)
+        run(study, places)
+    run(study, places)
+    assert outcome(places) == undisturbed
+
+
+def test_a_failed_trial_counts_as_failed(tmp_path: Path, cache: Path) -> None:
+    study, places = searching(tmp_path), places_in(tmp_path / "runs", cache)
+    ran = run(study, places)
+    trials = [cell for cell in ran.search_cells if cell.arm == "fussy"]
+    states = {standing(cell, places).state for cell in trials}
+    assert states == {"done", "failed"}
+    chosen = next(arm for arm in ran.arms if arm.label == "fussy")
+    assert chosen.config.arm.settings.get("limit", 1) == 1
+    journal = study_folder(places.runs, "toy") / "search" / "fussy.log"
+    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(journal)))
+    told = optuna.load_study(study_name="toy/fussy", storage=storage).trials
+    assert {trial.user_attrs["cell"]: trial.state.name for trial in told} == {
+        cell.id: "COMPLETE" if standing(cell, places).state == "done" else "FAIL" for cell in trials
+    }
+
+
+def test_a_hopeless_arm_is_told_as_failed_and_stops_nobody(tmp_path: Path, cache: Path) -> None:
+    study, places = searching(tmp_path, limits="2, 3"), places_in(tmp_path / "runs", cache)
+    ran = run(study, places)
+    for results in (collect(study, places), collect(study, places)):
+        states = results.cells.set_index("arm")["state"]
+        assert dict(states) == {"product": "done", "fixed": "done", "fussy": "failed"}
+        assert results.cells.set_index("arm").loc["fussy", "reason"] == (
+            "each of the 3 trials of its search failed"
+        )
+    (confirm,) = (cell for cell in ran.cells if cell.arm == "fussy")
+    assert not cell_folder(places.runs, confirm.id).done  # settings that nobody chose are not trained
+    assert "fussy" not in read_json(study_folder(places.runs, "toy") / "search.json")
+    # Nothing is tried again until that is asked for.
+    assert run(study, places).trained == 0
+    assert run(study, places, retry_failed=True).trained == 0
