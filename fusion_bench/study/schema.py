@@ -262,4 +262,6 @@ class StudyFile(Section):
 def study_schema() -> dict[str, Any]:
     """JSON schema of the study file, for editors."""
     schema = StudyFile.model_json_schema(mode="validation")
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema}
+    # What a file leaves out, the one that it extends may have.
+    ways = [{"required": ["extends"]}, {"required": schema.pop("required")}]
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "anyOf": ways}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -30,14 +31,21 @@ def test_a_cell_that_another_study_trains_is_waited_for(tmp_path: Path, settings
     (cell,) = confirm_cells(study.arms, study.seeds)
     ask_all([cell], settings.places.runs)
     folder = cell_folder(settings.places.runs, cell.id)
-    claim = folder.claim()
-    claim.acquire()
+    held, asked_for = threading.Event(), threading.Event()
+
+    def another_study() -> None:
+        with folder.claim():  # which belongs to the thread that takes it
+            held.set()
+            asked_for.wait(60)
+            time.sleep(1)
+
+    threading.Thread(target=another_study).start()
+    held.wait(60)
     seen: list[str] = []
     with LocalExecutor(settings, tmp_path / "logs") as executor:
         for event in executor.run([cell.id]):
             seen.append(event.kind)
-            if event.kind == "started" and not folder.done:
-                threading.Timer(1.0, claim.release).start()
+            asked_for.set()
         processes = [process.popen for process in executor._processes]
     assert seen[0] == "started"
     assert seen[-1] == "finished"

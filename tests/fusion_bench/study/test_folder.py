@@ -79,7 +79,7 @@ def test_an_interrupted_writing_leaves_a_cell_that_is_not_done(
 def test_a_damaged_table_is_named(folder: CellFolder) -> None:
     folder.finish(OUTCOME)
     (folder.path / "samples.parquet").write_bytes(b"PAR1")
-    with pytest.raises(FusionBenchError, match="is damaged.*delete it to train again"):
+    with pytest.raises(FusionBenchError, match=r"is damaged.*delete it to train again"):
         folder.outcome()
 
 

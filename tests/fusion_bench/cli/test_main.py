@@ -1,0 +1,214 @@
+"""What each command answers."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from command_line import CommandLine, environment, finished, train
+from fusion_bench.study.plan import confirm_cells
+from fusion_bench.study.spec import load_study
+from toys import STUDY, study_file
+
+STUDIES = Path(__file__).parents[3] / "studies"
+
+# MLflow calls what SQLAlchemy gives up.
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
+
+
+@pytest.fixture(scope="module")
+def trained(fresh_runs: Callable[[], Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A study file and a runs folder in which all of its cells are done."""
+    file, runs = study_file(tmp_path_factory.mktemp("study")), fresh_runs()
+    train(file, runs)
+    return file, runs
+
+
+@pytest.fixture
+def study(trained: tuple[Path, Path], tmp_path: Path) -> tuple[Path, Path]:
+    """The same, in a folder that a test may change."""
+    file, runs = trained
+    return file, shutil.copytree(runs, tmp_path / "runs", symlinks=True)
+
+
+def python(code: str) -> str:
+    command = [sys.executable, "-c", code]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True, env=environment())
+    return ran.stdout
+
+
+def test_help_imports_nothing_heavy() -> None:
+    said = python(
+        "import sys\n"
+        "from fusion_bench.cli.main import main\n"
+        "try:\n    main(['run', '--help'])\nexcept SystemExit:\n    pass\n"
+        "print(sorted({'torch', 'mlflow', 'optuna', 'pandas', 'numpy', 'timm', 'pydantic'} & set(sys.modules)))"
+    )
+    assert "--smoke" in said
+    assert said.splitlines()[-1] == "[]"
+
+
+def test_the_package_runs_as_a_program() -> None:
+    command = [sys.executable, "-m", "fusion_bench", "--help"]
+    ran = subprocess.run(command, capture_output=True, text=True, check=True, env=environment())
+    for name in ("run", "plan", "report", "list", "ui", "schema", "cells"):
+        assert f" {name} " in ran.stdout
+    assert ran.stderr == ""
+
+
+def test_a_plan_names_every_cell_and_trains_nothing(cli: CommandLine, tmp_path: Path) -> None:
+    file, runs = study_file(tmp_path), tmp_path / "runs"
+    plan = json.loads(cli("plan", file, "--json", "--runs", runs, "--set", "seeds=[0, 7]").out)
+    assert (plan["study"], plan["reference"]) == ("toy", "product")
+    assert [(cell["arm"], cell["seed"], cell["state"]) for cell in plan["cells"]] == [
+        ("product", 0, "missing"),
+        ("weaker", 0, "missing"),
+        ("product", 7, "missing"),
+        ("weaker", 7, "missing"),
+    ]
+    assert not runs.exists()
+    shown = cli("plan", file, "--runs", runs).out
+    assert "2 missing" in shown
+    assert "gain=0.5" in shown
+
+
+def test_where_each_cell_stands(cli: CommandLine, study: tuple[Path, Path]) -> None:
+    file, runs = study
+    (first, second, *_) = confirm_cells(load_study(file).arms, (0, 1))
+    (runs / "cells" / first.id / "DONE").unlink()
+    (runs / "cells" / first.id / "failed.json").write_text('{"reason": "the power went"}')
+    provenance = runs / "cells" / second.id / "provenance.json"
+    provenance.write_text(provenance.read_text().replace('"module": "', '"module": "not'))
+    plan = json.loads(cli("plan", file, "--json", "--runs", runs).out)
+    states = [(cell["state"], cell["reason"]) for cell in plan["cells"]]
+    assert states[0] == ("failed", "the power went")
+    assert states[1] == ("stale", "the module's source changed since it was trained")
+    assert states[2:] == [("done", "")] * 2
+    listed = cli("cells", "ls", file, "--runs", runs).out
+    for cell in plan["cells"]:
+        assert cell["cell"] in listed
+    assert "the module's source changed since it was trained" in listed
+
+
+def test_cells_travel_through_a_folder(cli: CommandLine, trained: tuple[Path, Path], tmp_path: Path) -> None:
+    file, elsewhere = trained
+    here, exported = tmp_path / "runs", tmp_path / "exported"
+    said = cli("plan", file, "--json", "--runs", here, "--export", exported)
+    json.loads(said.out)  # what is said beside it goes elsewhere
+    assert "4 cells written" in said.err
+    assert "fusion_bench.study.cell" in (exported / "HOW_TO_RUN.txt").read_text()
+    assert (
+        "0 cells taken, 0 already here, 4 not finished"
+        in cli("cells", "import", exported, "--runs", here).out
+    )
+    for cell in finished(elsewhere):  # somebody trains them
+        shutil.rmtree(exported / "cells" / cell)
+        shutil.copytree(elsewhere / "cells" / cell, exported / "cells" / cell)
+    assert (
+        "4 cells taken, 0 already here, 0 not finished"
+        in cli("cells", "import", exported, "--runs", here).out
+    )
+    assert finished(here) == finished(elsewhere)
+    assert "0 cells written" in cli("plan", file, "--runs", here, "--export", tmp_path / "nothing").out
+
+
+def test_stale_cells_stay_at_home(cli: CommandLine, study: tuple[Path, Path], tmp_path: Path) -> None:
+    file, runs = study
+    cell = confirm_cells(load_study(file).arms, (0,))[0]
+    provenance = runs / "cells" / cell.id / "provenance.json"
+    provenance.write_text(provenance.read_text().replace('"numerics": "', '"numerics": "not'))
+    said = cli("plan", file, "--runs", runs, "--export", tmp_path / "exported")
+    assert "0 cells written" in said.out
+    assert "1 stale cells left out" in said.out
+
+
+def test_the_winners_of_a_search_are_exported_once_it_is_over(cli: CommandLine, tmp_path: Path) -> None:
+    text = STUDY + "search: {trials: 2, space: {gain: [1.0, 2.0]}}\n"
+    said = cli("plan", study_file(tmp_path, text), "--runs", tmp_path, "--export", tmp_path / "exported")
+    assert said.refusal() == "the search of 'product' is not finished; run the study first"
+    assert "before them 4 search cells" in said.out
+
+
+@pytest.mark.slow
+def test_one_more_seed_trains_that_seed_alone(cli: CommandLine, study: tuple[Path, Path]) -> None:
+    file, runs = study
+    before = finished(runs)
+    options = ("--runs", runs, "--workers", 1, "--device", "cpu")
+    said = cli("run", file, "--set", "seeds=[0, 1, 2]", *options)
+    assert said.code == 0, said.err
+    assert said.out.startswith("6 cells: 4 done, 2 waiting\n")
+    assert said.out.count(" started") == 2
+    assert said.out.count("seed 2 started") == 2
+    assert before < finished(runs)
+    assert f"Report: {runs / 'studies' / 'toy' / 'report' / 'report.md'}" in said.out
+    assert "/#/experiments/" in said.out
+    # What a run shows in MLflow, `report --mlflow` shows as well, of the seeds that it is asked for.
+    again = cli("report", file, "--runs", runs, "--mlflow")
+    assert again.code == 0, again.err
+    assert "/#/experiments/" in again.out
+
+
+def test_a_published_report_is_rebuilt_from_its_own_files(
+    cli: CommandLine, study: tuple[Path, Path], tmp_path: Path
+) -> None:
+    file, runs = study
+    said = cli("report", file, "--runs", runs, "--publish", tmp_path / "reports")
+    published = tmp_path / "reports" / "toy"
+    assert f"Report: {published / 'report.md'}" in said.out
+    assert "MLflow" not in said.out
+
+    def content() -> dict[str, bytes]:
+        files = (path for path in published.rglob("*") if path.is_file())
+        return {str(path.relative_to(published)): path.read_bytes() for path in files}
+
+    before = content()
+    assert {"report.md", "results.csv", "results.parquet", "samples.parquet", "study.json"} < before.keys()
+    shutil.rmtree(runs)
+    shutil.rmtree(published / "figures")
+    (published / "report.md").unlink()
+    assert f"Report: {published / 'report.md'}" in cli("report", published).out
+    assert content() == before
+
+
+def test_a_report_of_some_cells_says_what_is_missing(cli: CommandLine, study: tuple[Path, Path]) -> None:
+    file, runs = study
+    said = cli("report", file, "--runs", runs, "--set", "seeds=3")
+    assert "2 cells have no result yet" in said.out
+    assert "2 of 6 cells gave no result (2 missing)" in (runs / "studies/toy/report/report.md").read_text()
+
+
+def test_the_schema_knows_every_key_of_a_study(cli: CommandLine) -> None:
+    schema = json.loads(cli("schema").out)
+    assert schema["$schema"] == "https://json-schema.org/draft/2020-12/schema"
+    assert schema["additionalProperties"] is False
+    for file in sorted(STUDIES.glob("*.yaml")):
+        written = YAML(typ="safe", pure=True).load(file.read_text())
+        assert written.keys() <= schema["properties"].keys()
+        # What a file that extends another leaves out, the other one has.
+        assert any(set(way["required"]) <= written.keys() for way in schema["anyOf"])
+
+
+def test_what_can_be_named_is_listed(cli: CommandLine) -> None:
+    rows = {row["name"]: row for row in json.loads(cli("list", "modules", "--json").out)}
+    assert rows["laconv"]["kind"] == "module"
+    assert rows["question_only"]["kind"] == "control"
+    assert "laconv" in cli("list").out
+    assert {row["name"] for row in json.loads(cli("list", "datasets", "--json").out)} >= {
+        "clevr",
+        "miniclevr",
+        "nlvr",
+    }
+    assert "did you mean 'datasets'" in cli("list", "dataset").refusal()
+
+
+def test_an_unknown_command_or_option_is_refused(cli: CommandLine) -> None:
+    assert "No such command 'trian'" in cli("trian").refusal()
+    assert "--worker" in cli("run", "study.yaml", "--worker", "2").refusal()
+    assert "workers" in cli("run", "study.yaml", "--workers", "0").refusal()
