@@ -46,13 +46,15 @@ def run(
     overrides: Overrides = None,
     data: DataRoots = None,
     device: Device = None,
-    retry_failed: Annotated[bool, typer.Option(help="Try failed cells again.")] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try failed cells again.")] = False,
     retry_stale: Annotated[
-        bool, typer.Option(help="Train stale cells anew; old outcomes are put aside.")
+        bool, typer.Option("--retry-stale", help="Train stale cells anew; old outcomes are put aside.")
     ] = False,
-    keep_weights: Annotated[bool, typer.Option(help="Write model.safetensors beside each outcome.")] = False,
+    keep_weights: Annotated[
+        bool, typer.Option("--keep-weights", help="Write model.safetensors beside each outcome.")
+    ] = False,
     smoke: Annotated[
-        bool, typer.Option(help="Toy sizes, in seconds, one planted failure: does all of it work?")
+        bool, typer.Option("--smoke", help="Toy sizes, in seconds, one planted failure: does all of it work?")
     ] = False,
 ) -> None:
     """Train what a study still lacks, then write its report."""

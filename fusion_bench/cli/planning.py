@@ -9,7 +9,8 @@ from pathlib import Path
 
 import typer
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
+from rich.text import Text
 
 from fusion_bench.cli.opening import open_study, places_of
 from fusion_bench.errors import FusionBenchError
@@ -65,10 +66,10 @@ def list_cells(file: Path, runs: Path, overrides: Sequence[str], data: Sequence[
     """Print every cell of a study."""
     study = open_study(file, overrides)
     places = places_of(study, runs, data, device="cpu", making=1)
-    table = Table("arm", "seed", "state", "cell", "reason", box=None)
+    table = Table("arm", "seed", "state", Column("cell", no_wrap=True), "reason", box=None)
     for item in _standings(study, places):
-        table.add_row(item.cell.arm, str(item.cell.seed), item.state, item.cell.id, item.reason)
-    Console().print(table)
+        table.add_row(item.cell.arm, str(item.cell.seed), item.state, item.cell.id, Text(item.reason))
+    _console().print(table)
 
 
 def _standings(study: Study, places: Places) -> list[Standing]:
@@ -79,8 +80,16 @@ def _standings(study: Study, places: Places) -> list[Standing]:
     return [standing(cell, places) for cell in confirm_cells(arms, study.seeds)]
 
 
-def _print_arms(study: Study, standings: Sequence[Standing]) -> None:
+def _console() -> Console:
+    """The screen; a pipe or a file gets every row on one line, so that it can be searched."""
     console = Console()
+    if not console.is_terminal:
+        console.width = 1000
+    return console
+
+
+def _print_arms(study: Study, standings: Sequence[Standing]) -> None:
+    console = _console()
     console.print(f"{study.name}: {study.title}", highlight=False)
     table = Table("arm", "role", "component", "settings", "seeds", "states", box=None)
     for arm in study.arms:

@@ -90,7 +90,7 @@ def _toy(config: CellConfig) -> CellConfig:
     train = replace(
         config.train,
         epochs=2,
-        batch_size=min(8, config.train.batch_size),
+        batch_size=min(4, config.train.batch_size),
         learning_rate=_HASTE * config.train.learning_rate,
     )
     return replace(config, data=data, backbone=backbone, train=train)

@@ -363,7 +363,12 @@ def test_a_disk_too_full_for_the_plan_itself(tmp_path: Path, runs: Path) -> None
 @pytest.mark.slow
 def test_ctrl_c_stops_everything_and_keeps_what_is_done(tmp_path: Path, runs: Path) -> None:
     file = with_rogues(tmp_path, rogue="time.sleep(0.5)")
-    command = [sys.executable, "-m", "fusion_bench", "run", str(file), "--runs", str(runs), "--workers", "2"]
+    # Where tests run in the background, Ctrl-C comes ignored; at a terminal it does not.
+    start = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from fusion_bench.cli.main import main; main()"
+    )
+    command = [sys.executable, "-c", start, "run", str(file), "--runs", str(runs), "--workers", "2"]
     with (tmp_path / "out").open("wb") as out, (tmp_path / "err").open("wb") as err:
         process = subprocess.Popen(
             [*command, "--device", "cpu"], stdout=out, stderr=err, env=environment(), start_new_session=True

@@ -335,7 +335,7 @@ def test_the_sections_hold_exactly_the_fields_of_a_cells_settings() -> None:
 def test_the_schema_for_editors_knows_every_key() -> None:
     written = study_schema()
     assert set(written["properties"]) >= {"version", "data", "backbone", "arms", "vary", "seeds", "search"}
-    assert written["required"] == ["version", "name", "data", "seeds"]
+    assert written["anyOf"] == [{"required": ["extends"]}, {"required": ["version", "name", "data", "seeds"]}]
     assert written["additionalProperties"] is False
     json.dumps(written)
 
