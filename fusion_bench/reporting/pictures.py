@@ -39,8 +39,8 @@ def choose_pictures(results: StudyResults) -> pd.DataFrame:
     """The pictures on which the arms (not the controls) disagree.
 
     One question a picture; first those that split the arms most evenly into right and wrong, then those with
-    the most different answers, then in the given order. A question that all arms answer alike is not shown,
-    and neither is a picture whose file is no longer there. Choosing again among the chosen changes nothing,
+    the most different answers, then in the given order. A question that all arms answer alike is shown only
+    where all questions are of that kind, and a picture whose file is no longer there never is. Choosing again among the chosen changes nothing,
     so a published report shows the same ones.
     """
     there = results.pictures["image"].map(lambda image: Path(image).is_file()).astype(bool)
@@ -53,7 +53,8 @@ def choose_pictures(results: StudyResults) -> pd.DataFrame:
     )
     split["balance"] = split[["right"]].assign(wrong=split["arms"] - split["right"]).min(axis=1)
     judged = pictures.merge(split.reset_index(), on=["split", "sample"], how="inner", sort=False)
-    judged = judged[judged["different"] > 1]
+    apart = judged[judged["different"] > 1]
+    judged = apart if len(apart) else judged
     judged = judged.sort_values(["balance", "different"], ascending=False, kind="stable")
     judged = judged.drop_duplicates("image")
     return judged[list(results.pictures.columns)].reset_index(drop=True)
