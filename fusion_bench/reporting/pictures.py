@@ -40,8 +40,8 @@ def choose_pictures(results: StudyResults) -> pd.DataFrame:
 
     One question a picture; first those that split the arms most evenly into right and wrong, then those with
     the most different answers, then in the given order. A question that all arms answer alike is shown only
-    where all questions are of that kind, and a picture whose file is no longer there never is. Choosing again among the chosen changes nothing,
-    so a published report shows the same ones.
+    where all questions are of that kind; a picture whose file is no longer there never is. Choosing again among
+    the chosen changes nothing, so a published report shows the same ones.
     """
     there = results.pictures["image"].map(lambda image: Path(image).is_file()).astype(bool)
     pictures = results.pictures[there]

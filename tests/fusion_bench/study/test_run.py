@@ -100,7 +100,10 @@ def test_other_arms_change_no_arms_result(tmp_path: Path, places: Places) -> Non
 
 
 @pytest.mark.slow
-def test_one_and_two_workers_give_equal_bytes(tmp_path: Path, places: Places) -> None:
+def test_one_and_two_workers_give_equal_bytes(
+    tmp_path: Path, places: Places, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
     study = toy(tmp_path)
     run(study, places, workers=1)
     before = contents(places)
