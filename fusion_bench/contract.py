@@ -176,20 +176,13 @@ class FusionModule(nn.Module, ABC):
         return None
 
     def multiply_adds(self, visual_dim: int, language_dim: int, height: int, width: int, words: int) -> int:
-        """Multiply-adds of one forward pass of one sample, counted on the meta device.
-
-        Counted are matmul, convolution, attention, FFT and operators with a registered formula;
-        elementwise work, norms and softmax are not.
-        """
-        twin = copy.deepcopy(self).to("meta").eval().requires_grad_(False)
+        """Multiply-adds of one forward pass of one sample, as `multiply_adds_of` counts them."""
         language = Language(
             torch.empty(1, words, language_dim, device="meta"),
             torch.ones(1, words, dtype=torch.bool, device="meta"),
             torch.empty(1, language_dim, device="meta"),
         )
-        with torch.no_grad(), FlopCounterMode(display=False) as counter:
-            twin(torch.empty(1, visual_dim, height, width, device="meta"), language)
-        return int(counter.get_total_flops()) // 2
+        return multiply_adds_of(self, torch.empty(1, visual_dim, height, width, device="meta"), language)
 
 
 class VisionLanguageNetwork(nn.Module, ABC):
@@ -223,6 +216,23 @@ class Head(nn.Module, ABC):
     @abstractmethod
     def forward(self, fused: Tensor, sentence: Tensor | None) -> Tensor:
         """Map ``fused`` ``[B, in_dim, H, W]`` (and, for one control, ``sentence``) to the task's output."""
+
+
+def multiply_adds_of(module: nn.Module, *inputs: Any) -> int:
+    """Multiply-adds of one forward pass over ``inputs``, counted on the meta device in evaluation mode.
+
+    Counted are matmul, convolution, attention, recurrent layers, FFT and operators with a registered
+    formula; elementwise work, norms and softmax are not.
+
+    Args:
+        module: left as it is; a copy is counted.
+        inputs: tensors or `Language`, on any device; only shapes and types are used.
+    """
+    twin = copy.deepcopy(module).to("meta").eval().requires_grad_(False)
+    on_meta = [value.to("meta") if hasattr(value, "to") else value for value in inputs]
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        twin(*on_meta)
+    return int(counter.get_total_flops()) // 2
 
 
 @dataclass(frozen=True)

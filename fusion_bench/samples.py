@@ -83,9 +83,10 @@ class Split:
     def __len__(self) -> int:
         return len(self.table)
 
-    def first(self, samples: int) -> Split:
-        """The first samples, and the images that they are about."""
-        table = self.table.head(samples).copy()
+    def spread(self, samples: int) -> Split:
+        """So many samples, spread evenly over the split, and the images that they are about."""
+        rows = np.linspace(0, len(self) - 1, min(samples, len(self))).round().astype(np.int64)
+        table = self.table.iloc[rows].reset_index(drop=True)
         used = sorted(set(table["image"]))
         table["image"] = table["image"].map({old: new for new, old in enumerate(used)})
         return Split(self.name, table, tuple(self.images[number] for number in used), self.slices)

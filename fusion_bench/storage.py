@@ -109,11 +109,19 @@ def cached_array(
         if not _intact(array_path, seal_path):
             with replacing(array_path) as part:
                 content = np.lib.format.open_memmap(part, mode="w+", dtype=np.dtype(dtype), shape=shape)
+                _reserve(part)
                 fill(content)
                 content.flush()
                 del content
             write_json(seal_path, {"sha256": file_digest(array_path), "key": key})
     return np.load(array_path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
+
+
+def _reserve(part: Path) -> None:
+    """Take the disk space of a mapped file now: a full disk is an error here, and a crash (SIGBUS) later."""
+    if hasattr(os, "posix_fallocate"):  # not on macOS
+        with part.open("rb+") as file:
+            os.posix_fallocate(file.fileno(), 0, part.stat().st_size)
 
 
 def _intact(array_path: Path, seal_path: Path) -> bool:

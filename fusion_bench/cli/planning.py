@@ -15,7 +15,7 @@ from rich.text import Text
 from fusion_bench.cli.opening import open_study, places_of
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.study.plan import Standing, confirm_cells, plan_row, standing
-from fusion_bench.study.run import replayed_arms
+from fusion_bench.study.replay import replay
 from fusion_bench.study.spec import Study
 from fusion_bench.study.transfer import export_cells
 from fusion_bench.training.materials import Places
@@ -46,7 +46,7 @@ def show_plan(
         _print_arms(study, standings)
     if export is not None:
         if study.search is not None:
-            replayed_arms(study, places)  # raises unless the winners are known
+            replay(study, places)  # raises unless the winners are known
         _export(standings, export, say_on_stderr=as_json)
 
 
@@ -74,7 +74,7 @@ def list_cells(file: Path, runs: Path, overrides: Sequence[str], data: Sequence[
 
 def _standings(study: Study, places: Places) -> list[Standing]:
     try:
-        arms = replayed_arms(study, places)
+        arms = replay(study, places).arms
     except FusionBenchError:
         arms = study.arms
     return [standing(cell, places) for cell in confirm_cells(arms, study.seeds)]

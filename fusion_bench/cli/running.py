@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import optuna
 import torch
 import typer
 from rich.console import Console
@@ -47,6 +48,7 @@ def run_and_report(request: RunRequest) -> None:
     Raises:
         FusionBenchError: see `study.run.StudyRun.run`.
     """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # the screen says what happens
     study = open_study(request.study, request.overrides)
     if request.smoke:
         study = smoked(study)
@@ -106,6 +108,7 @@ def report_only(
             )
         typer.echo(f"Report: {rebuild(source)}")
         return
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = open_study(source, overrides)
     # What is not measured yet is measured where a run would have done it.
     places = places_of(study, runs, data, device=_device(None, on_gpu=True), making=os.cpu_count() or 1)

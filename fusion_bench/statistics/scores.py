@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -15,6 +15,9 @@ from fusion_bench.statistics.crossed import Estimate, FloatArray, crossed
 
 Unit: TypeAlias = Literal["samples", "clusters"]
 """A metric is a mean over samples (accuracy), or the share of clusters wholly right (consistency)."""
+
+SCORE_RANGE = (0.0, 1.0)
+"""A sample's score: 0 is wholly wrong, 1 wholly right."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +41,7 @@ class Scores:
 
         Raises:
             FusionBenchError: a cell scores a sample twice or lacks one that another cell has, a sample
-                stands in two clusters, or a score is not finite. Pairing would be wrong in each case.
+                stands in two clusters, or a score does not lie in [0, 1]. Pairing would be wrong in each case.
         """
         known = table[table["arm"].isin(arms)]
         sample, names = pd.factorize(known["sample"])
@@ -51,8 +54,9 @@ class Scores:
         times = np.bincount(place, minlength=int(np.prod(shape))).reshape(shape)
         of_sample = np.zeros(len(names), dtype=np.intp)
         of_sample[sample] = cluster
-        if not np.isfinite(score).all():
-            raise FusionBenchError("a score is not a finite number; the cell that holds it must run again")
+        low, high = SCORE_RANGE
+        if not ((score >= low) & (score <= high)).all():  # NaN is neither
+            raise FusionBenchError("a score is not a number in [0, 1]; the cell that holds it must run again")
         if not np.array_equal(of_sample[sample], cluster):
             raise FusionBenchError("a sample stands in two clusters; its data adapter must give it one")
         _check_pairing(times, arms, seeds, names)
@@ -72,14 +76,16 @@ class Scores:
 
     def mean(self, arm: str, unit: Unit = "samples") -> Estimate:
         """The arm's expected metric over new seeds and clusters."""
-        return crossed(*self._clustered(arm, self.seeds_of(arm), unit))
+        low, high = SCORE_RANGE
+        return replace(crossed(*self._clustered(arm, self.seeds_of(arm), unit)), possible=(low, high))
 
     def difference(self, arm: str, other: str, unit: Unit = "samples") -> Estimate:
         """The expected paired difference ``arm - other`` over the seeds that both have finished."""
         seeds = self.seeds_of(arm, other)
         ours, sizes = self._clustered(arm, seeds, unit)
         theirs, _ = self._clustered(other, seeds, unit)
-        return crossed(ours - theirs, sizes)
+        low, high = SCORE_RANGE
+        return replace(crossed(ours - theirs, sizes), possible=(low - high, high - low))
 
     def per_seed(self, arm: str, unit: Unit = "samples") -> FloatArray:
         """``[S]``: the metric of each of the arm's finished seeds."""

@@ -17,7 +17,8 @@ from fusion_bench.study.folder import Outcome, cell_folder
 from fusion_bench.study.measure import LATENCY_BATCH, Measured, measure_arms
 from fusion_bench.study.plan import Standing, comparable, confirm_cells, standing
 from fusion_bench.study.results import ArmSummary, StudyResults
-from fusion_bench.study.run import replayed_arms, study_folder
+from fusion_bench.study.replay import Replayed, replay
+from fusion_bench.study.run import study_folder
 from fusion_bench.study.setup import cautions_of, describe
 from fusion_bench.study.spec import Study
 from fusion_bench.training.materials import Places, open_data, read_split
@@ -31,7 +32,8 @@ def collect(study: Study, places: Places) -> StudyResults:
     Raises:
         FusionBenchError: no cell is finished, or a finished one is damaged.
     """
-    arms = replayed_arms(study, places)
+    replayed = replay(study, places)
+    arms = replayed.arms
     cells = confirm_cells(arms, study.seeds)
     standings = comparable([standing(cell, places) for cell in cells], places)
     outcomes = {
@@ -73,9 +75,20 @@ def collect(study: Study, places: Places) -> StudyResults:
             [vars(item) for item in study.expected], columns=["arm", "metric", "split", "value", "source"]
         ),
         environment=_environment(outcomes, study),
-        cautions=cautions_of(arms, data),
+        cautions=(*cautions_of(arms, data), *_doubts_about(replayed, places)),
         latency_batch=LATENCY_BATCH,
         command=f"fusion-bench run {study.path.name if study.path.is_absolute() else study.path}",
+    )
+
+
+def _doubts_about(replayed: Replayed, places: Places) -> tuple[str, ...]:
+    """A search is as current as its trials."""
+    stale = sum(standing(cell, places).state == "stale" for cell in replayed.search_cells)
+    if not stale:
+        return ()
+    return (
+        f"{stale} of the search's {len(replayed.search_cells)} cells were trained before source, data or weights "
+        "changed; `run --retry-stale` trains them anew, and may choose other settings.",
     )
 
 

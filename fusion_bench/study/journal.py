@@ -22,7 +22,6 @@ from optuna.trial import TrialState
 from fusion_bench.storage import digest
 
 _LOG = logging.getLogger(__name__)
-optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
 @dataclass(frozen=True)
@@ -42,22 +41,29 @@ class Journal:
     def __init__(self, file: Path, name: str, *, maximise: bool) -> None:
         self._file, self._name = file, name
         self._direction: Literal["maximize", "minimize"] = "maximize" if maximise else "minimize"
+        self._study: optuna.Study | None = None
+        self._distributions: dict[str, CategoricalDistribution] = {}
 
     def bring_in_line(self, records: Sequence[Record]) -> None:
         """Add what the folders hold and the journal lacks; start anew if the journal does not fit."""
         choices = _choices(records)
-        plan = digest([self._direction, choices, [record.cell for record in records]])
-        study = self._opened(plan)
+        self._distributions = {name: CategoricalDistribution(values) for name, values in choices.items()}
+        self._study = self._opened(digest([self._direction, choices, [record.cell for record in records]]))
         known = {
             trial.user_attrs["cell"]: trial.state
-            for trial in study.get_trials(deepcopy=False)
+            for trial in self._study.get_trials(deepcopy=False)
             if trial.user_attrs
         }
-        distributions = {name: CategoricalDistribution(values) for name, values in choices.items()}
         for record in records:
-            state = _state(record)
-            if state is not None and known.get(record.cell) != state:
-                study.add_trial(_trial(record, state, distributions))
+            if known.get(record.cell) != _state(record):
+                self.add(record)
+
+    def add(self, record: Record) -> None:
+        """Add one cell that ended since the journal was brought in line; one that has not ended is no trial."""
+        assert self._study is not None, "bring the journal in line first"  # noqa: S101
+        state = _state(record)
+        if state is not None:
+            self._study.add_trial(_trial(record, state, self._distributions))
 
     def _opened(self, plan: str) -> optuna.Study:
         try:

@@ -10,7 +10,6 @@ from typing import Any
 import filelock
 
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.samples import Metric
 from fusion_bench.storage import lock, write_json
 from fusion_bench.study.arms import Arm
 from fusion_bench.study.executor import Executor
@@ -19,10 +18,10 @@ from fusion_bench.study.journal import Journal, Record
 from fusion_bench.study.measure import measure_arms
 from fusion_bench.study.observer import CellState, CellStatus, Observer
 from fusion_bench.study.plan import PlannedCell, Standing, ask_all, confirm_cells, standing, write_plan
+from fusion_bench.study.replay import make_searches, selection_metric, selection_value
 from fusion_bench.study.search import ArmSearch
 from fusion_bench.study.spec import Study
 from fusion_bench.study.worker import Event
-from fusion_bench.tasks.registry import TASKS
 from fusion_bench.training.materials import Places, materials_key
 
 
@@ -190,20 +189,25 @@ class StudyRun:
             )
         elif event.kind == "finished":
             self._trained += 1
-            self._journal.bring_in_line(self._records())
+            self._note(event.cell)
             self._observer.finished(event.cell, details["metrics"])
         elif event.kind == "failed":
             if details.get("died"):
                 cell_folder(self._places.runs, event.cell).fail(str(details["reason"]), "")
-            self._journal.bring_in_line(self._records())
+            self._note(event.cell)
             self._observer.failed(event.cell, str(details["reason"]))
 
+    def _note(self, ended: str) -> None:
+        """Add the trials of a cell that ended (two arms may be one cell) to the study's journal."""
+        for cell in self._cells:
+            if cell.id == ended and cell.purpose == "confirm":
+                self._journal.add(self._confirm_record(cell))
+
     def _records(self) -> list[Record]:
-        return [
-            self._record(cell, {"arm": cell.arm, **self._study.factors_of(cell.arm)})
-            for cell in self._cells
-            if cell.purpose == "confirm"
-        ]
+        return [self._confirm_record(cell) for cell in self._cells if cell.purpose == "confirm"]
+
+    def _confirm_record(self, cell: PlannedCell) -> Record:
+        return self._record(cell, {"arm": cell.arm, **self._study.factors_of(cell.arm)})
 
     def _record(self, cell: PlannedCell, factors: Mapping[str, Any]) -> Record:
         if cell.abandoned:
@@ -216,57 +220,6 @@ class StudyRun:
 
     def _statuses(self, cells: Sequence[PlannedCell]) -> list[CellStatus]:
         return [_status(standing(cell, self._places)) for cell in cells]
-
-
-def make_searches(study: Study, *, maximise: bool) -> tuple[ArmSearch, ...]:
-    """One search per arm, all with the same number of trials."""
-    assert study.search is not None  # noqa: S101 - asked only of studies with a search
-    return tuple(
-        ArmSearch(
-            arm,
-            study.search.space_of(arm),
-            trials=study.search.trials,
-            batch=study.search.batch,
-            seeds=study.search.seeds,
-            maximise=maximise,
-        )
-        for arm in study.arms
-    )
-
-
-def replayed_arms(study: Study, places: Places) -> tuple[Arm, ...]:
-    """The study's arms with their winners' settings, from finished search cells alone.
-
-    Raises:
-        FusionBenchError: the search is not finished.
-    """
-    if study.search is None:
-        return study.arms
-    metric = selection_metric(study)
-    searches = make_searches(study, maximise=metric.higher_is_better)
-    for search in searches:
-        while not search.over:
-            cells = search.ask()
-            if any(standing(cell, places).state == "missing" for cell in cells):
-                raise FusionBenchError(
-                    f"the search of {search.arm.label!r} is not finished; run the study first"
-                )
-            search.tell({cell.id: selection_value(cell, places.runs, metric.name) for cell in cells})
-    return tuple(search.confirmed() for search in searches)
-
-
-def selection_metric(study: Study) -> Metric:
-    """The metric that chooses weights and search trials: the data set's first, on its selection split."""
-    found: Metric = TASKS.load(study.task).metrics[study.selection_metric]
-    return found
-
-
-def selection_value(cell: PlannedCell, runs: Path, metric: str) -> float | None:
-    """A done cell's metric on its selection split; None if it is not done."""
-    folder = cell_folder(runs, cell.id)
-    if not folder.done:
-        return None
-    return float(folder.result()["selection"][metric])
 
 
 def study_folder(runs: Path, name: str) -> Path:

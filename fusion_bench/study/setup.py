@@ -98,8 +98,10 @@ def _slot(config: CellConfig) -> str:
         "module": "no shared coordinate maps",
         "none": "no coordinate maps",
     }[config.fusion.coordinates]
+    depth = config.fusion.depth
+    copies = "1 copy" if depth == 1 else f"{depth} copies"
     return (
-        f"1x1 projection to {config.fusion.width} channels, {config.fusion.depth} copies of the module as "
+        f"1x1 projection to {config.fusion.width} channels, {copies} of the module as "
         f"published, 1x1 adapter to {config.head.width}; {places}."
     )
 

@@ -27,7 +27,7 @@ class Component:
 class DataConfig:
     """A data set: its adapter, declared version, and the height and width that images are resized to.
 
-    ``longest_text`` cuts texts to that many words; ``limit`` keeps the first samples of each split (toy runs).
+    ``longest_text`` cuts texts to that many words; ``limit`` keeps that many samples of each split (toy runs).
     """
 
     name: str

@@ -85,7 +85,7 @@ def open_data(config: DataConfig, places: Places) -> DataSet:
 def read_split(data: DataSet, name: str, config: DataConfig) -> Split:
     """One split of a data set, cut to the configured limit."""
     split = data.split(name)
-    return split if config.limit is None else split.first(config.limit)
+    return split if config.limit is None else split.spread(config.limit)
 
 
 def _frozen(value: Any) -> Any:
@@ -139,7 +139,9 @@ class Materials:
         return int(self.examples[self.splits.train].tokens.shape[1])
 
 
-def starting_backbone(config: CellConfig, places: Places) -> Backbone | None:
+def starting_backbone(
+    config: CellConfig, places: Places, pretext: PretextWeights | None
+) -> Backbone | None:
     """The backbone with its initial weights, drawn from the seed's own stream where they are random."""
     asked = config.backbone
     if asked is None:
@@ -149,8 +151,8 @@ def starting_backbone(config: CellConfig, places: Places) -> Backbone | None:
         weights_file = places.weight_files.get(asked.weights_sha256 or "")
         if weights_file is None:
             raise FusionBenchError(f"no file with SHA-256 {asked.weights_sha256} was named for {asked.name}")
-    if asked.weights == "pretext":
-        weights_file = _pretext(config, places).file
+    if pretext is not None:
+        weights_file = pretext.file
     with drawing("init/backbone", config.seed):
         return build_backbone(
             asked.name,
@@ -162,9 +164,11 @@ def starting_backbone(config: CellConfig, places: Places) -> Backbone | None:
         )
 
 
-def _pretext(config: CellConfig, places: Places) -> PretextWeights:
-    assert config.backbone is not None  # noqa: S101 - asked only of cells with one
-    return pretext_weights(config.backbone.name, config.backbone.layer, config.data.image_size, places.cache)
+def _pretext(config: CellConfig, places: Places) -> PretextWeights | None:
+    asked = config.backbone
+    if asked is None or asked.weights != "pretext":
+        return None
+    return pretext_weights(asked.name, asked.layer, config.data.image_size, places.cache)
 
 
 def materials_key(config: CellConfig, *, shared: bool = False) -> str:
@@ -181,6 +185,10 @@ def materials_key(config: CellConfig, *, shared: bool = False) -> str:
 
 def load_materials(config: CellConfig, places: Places) -> Materials:
     """Open, decode, encode and cache whatever a cell needs; what is already cached is only opened."""
+    # Whatever cannot be had is told of before anything is made: the data's folder, then the weights.
+    places.root(config.data)
+    pretext = _pretext(config, places)
+    backbone = starting_backbone(config, places, pretext)
     data = open_data(config.data, places)
     names = [data.splits.train, data.splits.select, *(data.splits.evaluate if config.evaluate else ())]
     splits = {name: read_split(data, name, config.data) for name in names}
@@ -188,7 +196,6 @@ def load_materials(config: CellConfig, places: Places) -> Materials:
     task: Task = TASKS.load(data.task)(train)
     vocabulary = Vocabulary.of(train.table["text"])
     manifest = data.manifest()
-    backbone = starting_backbone(config, places)
     weights = weights_digest(backbone) if backbone is not None else ""
     frozen = backbone is not None and config.backbone is not None and config.backbone.frozen
     visuals: dict[str, npt.NDArray[Any]] = {}
@@ -196,8 +203,8 @@ def load_materials(config: CellConfig, places: Places) -> Materials:
         images = decoded_images(
             split.images, config.data.image_size, places.cache / "data", workers=places.workers
         )
-        if config.backbone is not None and config.backbone.weights == "pretext":
-            _pretext(config, places).refuse_seen(images, name)
+        if pretext is not None:
+            pretext.refuse_seen(images, name)
         if frozen:
             assert backbone is not None  # noqa: S101 - only a backbone can be frozen
             key = {"images": hashlib.sha256(images.data).hexdigest()}

@@ -51,6 +51,16 @@ def test_long_texts_are_cut_and_no_texts_are_no_rows() -> None:
     assert vocabulary.encode([]).shape == (0, 1)
 
 
+def test_a_part_of_a_split_is_spread_over_it_with_its_images_alone() -> None:
+    table = pd.DataFrame({"sample": list("abcdefg"), "image": [0, 0, 1, 1, 2, 2, 3], "truth": list("0000111")})
+    split = Split("val", table, tuple(Path(f"{name}.png") for name in "wxyz"))
+    part = split.spread(3)
+    assert part.table["sample"].tolist() == ["a", "d", "g"]
+    assert [part.images[row].stem for row in part.table["image"]] == ["w", "x", "z"]
+    assert len(part.images) == 3
+    assert split.spread(99).table.equals(table)
+
+
 def test_a_row_of_a_split_is_a_sample() -> None:
     table = pd.DataFrame(
         {

@@ -5,6 +5,9 @@ from __future__ import annotations
 import errno
 import json
 import multiprocessing
+import os
+import resource
+import signal
 import subprocess
 import sys
 import time
@@ -124,6 +127,22 @@ def test_a_fill_that_fails_leaves_no_array(tmp_path: Path) -> None:
 
     with pytest.raises(RuntimeError, match="cannot read the image"):
         cached_array(tmp_path, "key", (2,), np.float32, fail)
+    assert not [file for file in tmp_path.iterdir() if file.suffix != ".lock"]
+
+
+@pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="the system cannot reserve disk space")
+def test_a_full_disk_is_an_error_before_anything_is_filled(tmp_path: Path) -> None:
+    fill = Counting()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            cached_array(tmp_path, "key", (1024, 1024), np.int64, fill)
+    finally:
+        signal.signal(signal.SIGXFSZ, ignored)
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert fill.calls == 0
     assert not [file for file in tmp_path.iterdir() if file.suffix != ".lock"]
 
 

@@ -15,7 +15,6 @@ import numpy.typing as npt
 from fusion_bench.data.miniclevr.placement import Recipe, draw_scenes
 from fusion_bench.data.miniclevr.render import object_ids, render
 from fusion_bench.data.miniclevr.scenes import COLORS, MATERIALS, SHAPES, SIZES
-from fusion_bench.errors import DataError
 
 DOMAIN = "pretext"
 """The scenes' domain; a split of this name is not to be."""
@@ -103,22 +102,3 @@ def image_hashes(images: npt.NDArray[np.uint8]) -> list[str]:
     """SHA-256 of each picture's height, width and pixels ``[N, H, W, 3]``."""
     start = f"{images.shape[1]}x{images.shape[2]}\n".encode()
     return [hashlib.sha256(start + np.ascontiguousarray(image).tobytes()).hexdigest() for image in images]
-
-
-def refuse_shared_images(pretext: npt.NDArray[np.uint8], split: npt.NDArray[np.uint8], name: str) -> None:
-    """Make sure that no picture of a split was learnt from.
-
-    Args:
-        pretext: ``[N, H, W, 3]`` pictures of the pretext.
-        split: ``[M, H, W, 3]`` pictures of a split.
-        name: the split's, for the message.
-
-    Raises:
-        DataError: a picture is in both.
-    """
-    shared = set(image_hashes(pretext)) & set(image_hashes(split))
-    if shared:
-        raise DataError(
-            f"{len(shared)} picture(s) of the split {name!r} are also pictures of the pretext task, so its "
-            "backbone has seen them; draw the data set or the pretext with another seed"
-        )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -70,6 +72,18 @@ def test_one_seed_or_one_cluster_gives_no_interval() -> None:
         estimate = crossed(totals, np.ones(totals.shape[1]))
         assert estimate.mean == pytest.approx(totals.mean())
         assert np.isnan([*estimate.interval(), estimate.p_value(), estimate.detectable(0.05)]).all()
+
+
+def test_a_large_residual_with_few_degrees_of_freedom_does_not_burst_the_interval() -> None:
+    estimate = crossed(np.array([[1.0, 0.0], [0.0, 1.1]]), np.ones(2))  # seeds and clusters agree, cells do not
+    assert float(estimate.degrees) == 1
+    low, high = estimate.interval()
+    assert float(high - low) == pytest.approx(2 * stats.t.ppf(0.975, 1) * float(estimate.standard_error))
+
+
+def test_an_interval_ends_where_the_mean_cannot_be() -> None:
+    estimate = replace(crossed(np.array([[0.9, 0.2], [0.1, 0.8]]), np.ones(2)), possible=(0.0, 1.0))
+    assert estimate.interval() == (0.0, 1.0)
 
 
 def test_equal_values_give_a_point() -> None:

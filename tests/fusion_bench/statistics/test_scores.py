@@ -60,7 +60,8 @@ def test_a_slice_keeps_its_own_clusters() -> None:
         (lambda table: pd.concat([table, table.iloc[[5]]]), "arm a, seed 0 scores sample 5 twice"),
         (lambda table: table.drop(index=25), "arm a, seed 1 scores sample 5 not at all"),
         (lambda table: table.assign(cluster=table.index % 7), "two clusters"),
-        (lambda table: table.assign(score=np.nan), "not a finite number"),
+        (lambda table: table.assign(score=np.nan), r"not a number in \[0, 1\]"),
+        (lambda table: table.assign(score=1.5), r"not a number in \[0, 1\]"),
     ],
 )
 def test_scores_that_cannot_be_paired_are_refused(damage, message: str) -> None:  # type: ignore[no-untyped-def]

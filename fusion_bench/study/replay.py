@@ -1,0 +1,82 @@
+"""What a search chose, found again from its finished cells alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from fusion_bench.errors import FusionBenchError
+from fusion_bench.samples import Metric
+from fusion_bench.study.arms import Arm
+from fusion_bench.study.folder import cell_folder
+from fusion_bench.study.plan import PlannedCell, standing
+from fusion_bench.study.search import ArmSearch
+from fusion_bench.study.spec import Study
+from fusion_bench.tasks.registry import TASKS
+from fusion_bench.training.materials import Places
+
+
+@dataclass(frozen=True, eq=False)
+class Replayed:
+    """A study after its search.
+
+    Attributes:
+        arms: the study's arms, with the winners' settings.
+        search_cells: the trials' cells, in the order in which they were asked; empty without a search.
+    """
+
+    arms: tuple[Arm, ...]
+    search_cells: tuple[PlannedCell, ...] = ()
+
+
+def replay(study: Study, places: Places) -> Replayed:
+    """Ask and tell every search again, from finished search cells.
+
+    Raises:
+        FusionBenchError: the search is not finished.
+    """
+    if study.search is None:
+        return Replayed(study.arms)
+    metric = selection_metric(study)
+    searches = make_searches(study, maximise=metric.higher_is_better)
+    asked: list[PlannedCell] = []
+    for search in searches:
+        while not search.over:
+            cells = search.ask()
+            if any(standing(cell, places).state == "missing" for cell in cells):
+                raise FusionBenchError(
+                    f"the search of {search.arm.label!r} is not finished; run the study first"
+                )
+            search.tell({cell.id: selection_value(cell, places.runs, metric.name) for cell in cells})
+            asked += cells
+    return Replayed(tuple(search.confirmed() for search in searches), tuple(asked))
+
+
+def make_searches(study: Study, *, maximise: bool) -> tuple[ArmSearch, ...]:
+    """One search per arm, all with the same number of trials."""
+    assert study.search is not None  # noqa: S101 - asked only of studies with a search
+    return tuple(
+        ArmSearch(
+            arm,
+            study.search.space_of(arm),
+            trials=study.search.trials,
+            batch=study.search.batch,
+            seeds=study.search.seeds,
+            maximise=maximise,
+        )
+        for arm in study.arms
+    )
+
+
+def selection_metric(study: Study) -> Metric:
+    """The metric that chooses weights and search trials: the data set's first, on its selection split."""
+    found: Metric = TASKS.load(study.task).metrics[study.selection_metric]
+    return found
+
+
+def selection_value(cell: PlannedCell, runs: Path, metric: str) -> float | None:
+    """A done cell's metric on its selection split; None if it is not done."""
+    folder = cell_folder(runs, cell.id)
+    if not folder.done:
+        return None
+    return float(folder.result()["selection"][metric])
