@@ -5,16 +5,17 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from fusion_bench.cli.offered import OpenGroup
 from fusion_bench.errors import FusionBenchError
 
 app = typer.Typer(
     name="fusion-bench",
+    cls=OpenGroup,
     help="Compare vision-language fusion modules, fairly. Start with: fusion-bench run studies/quickstart.yaml",
     no_args_is_help=True,
     add_completion=False,
@@ -24,6 +25,11 @@ cells_app = typer.Typer(
     help="The cells of a runs folder: one arm, one data set, one seed.", no_args_is_help=True
 )
 app.add_typer(cells_app, name="cells")
+for name, purpose in (
+    ("bench", "How fast: benchmarks of operators and modules on this machine."),
+    ("convert", "Checkpoints of other projects, to and fro."),
+):
+    app.add_typer(typer.Typer(cls=OpenGroup, help=purpose, no_args_is_help=True), name=name)
 
 StudyFile = Annotated[Path, typer.Argument(help="The study file.", metavar="STUDY.yaml")]
 Runs = Annotated[Path, typer.Option("--runs", help="Where cells, caches and reports are kept.")]
@@ -173,29 +179,6 @@ def cells_import(
     )
 
 
-def add_offered_commands() -> None:
-    """Commands that module packages offer through the entry-point group ``fusion_bench.commands``.
-
-    Each entry point is a ``typer.Typer`` application or a function.
-
-    Raises:
-        FusionBenchError: one of them cannot be imported.
-    """
-    for point in sorted(entry_points(group="fusion_bench.commands"), key=lambda point: point.name):
-        try:
-            offered = point.load()
-        except Exception as error:  # importing runs code that is not ours
-            package = point.dist.name if point.dist else point.value
-            raise FusionBenchError(
-                f"the command {point.name!r} of {package} cannot be imported ({error}); put that package right "
-                "or uninstall it"
-            ) from error
-        if isinstance(offered, typer.Typer):
-            app.add_typer(offered, name=point.name)
-        else:
-            app.command(name=point.name)(offered)
-
-
 def set_environment() -> None:
     """Settings that libraries read when they are imported."""
     # Spinning OpenMP threads slow training many times over whenever anything else runs.
@@ -207,7 +190,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line; what the user can put right, a full disk too, is one message and exit code 2."""
     set_environment()
     try:
-        add_offered_commands()
         app(arguments)
     except FusionBenchError as error:
         typer.echo(str(error), err=True)

@@ -1,0 +1,175 @@
+"""Cells, workers and disks fail; what that costs is told, and nothing that was computed is lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from command_line import CommandLine, environment, finished, train
+from fusion_bench.study.plan import confirm_cells
+from fusion_bench.study.spec import load_study
+from toys import STUDY, study_file
+
+# MLflow calls what SQLAlchemy gives up.
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
+
+MODULE = """
+import os, signal, sys, time
+from typing import ClassVar
+import torch
+from fusion_bench.contract import Citation, FusionModule
+
+class Rogue(FusionModule):
+    citation: ClassVar = Citation("Rogue", "Nobody", "tests", 2026, "")
+    width: ClassVar = None
+    listens: ClassVar = "sentence"
+    position_code: ClassVar = "none"
+
+    @classmethod
+    def search_space(cls, visual_dim, language_dim):
+        return {}
+
+    def __init__(self, visual_dim, language_dim):
+        super().__init__()
+        self.out_dim = visual_dim
+        self.project = torch.nn.Linear(language_dim, visual_dim)
+        self.ballast = torch.nn.Parameter(torch.zeros(BALLAST))
+
+    def forward(self, visual, language):
+        ACT
+        return visual * self.project(language.sentence)[:, :, None, None]
+"""
+"""A module in one file, with something of its own to do."""
+
+
+def with_rogues(folder: Path, *, ballast: int = 1, **acts: str) -> Path:
+    """A toy study of ``product`` and of modules that each do something of their own when they are called."""
+    arms = []
+    for label, act in acts.items():
+        (folder / f"{label}.py").write_text(MODULE.replace("ACT", act).replace("BALLAST", str(ballast)))
+        arms.append(f"  {label}: {{module: {label}.py}}\n")
+    text = STUDY.replace('  weaker: {module: "toys:Product", gain: 0.5}\n', "".join(arms))
+    return study_file(folder, text.replace("seeds: [0, 1]", "seeds: [0]"))
+
+
+@pytest.mark.slow
+def test_a_worker_that_dies_costs_its_cell_and_no_other(tmp_path: Path, cli: CommandLine, runs: Path) -> None:
+    file = with_rogues(
+        tmp_path,
+        killed="os.kill(os.getpid(), signal.SIGKILL)",
+        leaving="print('tired', file=sys.stderr, flush=True); os._exit(3)",
+        # What a module prints, even straight into the pipe of the worker's own events, disturbs nothing.
+        talking="print('hello'); os.write(1, b'{}\\n')",
+    )
+    said = cli("run", file, "--runs", runs, "--workers", 1, "--device", "cpu")
+    assert said.code == 0, said.err
+    (_, killed, leaving, talking) = confirm_cells(load_study(file).arms, (0,))
+    for cell, how in (
+        (killed, "SIGKILL (often: out of memory)"),
+        (leaving, "exit code 3; last words: tired"),
+    ):
+        assert f"failed: {cell.arm}, seed 0: its worker died twice with {how}\n" in said.out
+        assert how in (runs / "cells" / cell.id / "failed.json").read_text()
+        assert cell.id not in finished(runs)
+    assert talking.id in finished(runs)
+    assert len(finished(runs)) == 2
+    report = (runs / "studies" / "toy" / "report" / "report.md").read_text()
+    assert report.count("its worker died twice") == 2
+    assert any("hello" in log.read_text() for log in (runs / "studies" / "toy" / "logs").glob("*.log"))
+
+
+FULL = """
+import resource, signal, sys
+from fusion_bench.cli.main import main
+
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+largest = int(sys.argv[1])
+resource.setrlimit(resource.RLIMIT_FSIZE, (largest, largest))
+main(sys.argv[2:])
+"""
+"""The command line on a machine where no file may grow beyond a size; writing fails as on a full disk."""
+
+
+def on_a_full_disk(largest: int, *arguments: object) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-c", FULL, str(largest), *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment())
+
+
+@pytest.mark.slow
+def test_a_full_disk_while_a_cell_is_written(tmp_path: Path, cli: CommandLine, runs: Path) -> None:
+    # The weights of the rogue alone are larger than what the disk takes.
+    file = with_rogues(tmp_path, ballast=4_000_000, rogue="pass")
+    options = ("--runs", runs, "--workers", 1, "--device", "cpu", "--keep-weights")
+    ran = on_a_full_disk(8_000_000, "run", file, *options)
+    assert ran.returncode == 0, ran.stderr
+    assert "rogue seed 0 FAILED: the disk is full" in ran.stdout
+    assert "1 cells have no result yet" in ran.stdout
+    assert "Traceback" not in ran.stdout + ran.stderr
+    done = finished(runs)
+    assert len(done) == 1
+    (left,) = {folder.name for folder in (runs / "cells").iterdir()} - done
+    # Neither a result nor a failure nor half a file is left; the next run trains it.
+    assert {file.name for file in (runs / "cells" / left).iterdir()} <= {"config.json", "lock"}
+    assert train(file, runs).trained == 1
+
+
+@pytest.mark.slow
+def test_a_disk_too_full_for_the_plan_itself(tmp_path: Path, runs: Path) -> None:
+    file = study_file(tmp_path)
+    done = {cell.id for cell in train(file, runs, "seeds=[0]").cells}
+    ran = on_a_full_disk(500, "run", file, "--runs", runs, "--workers", 1, "--device", "cpu")
+    assert ran.returncode == 2
+    assert "File too large; finished cells are kept" in ran.stderr
+    assert len(ran.stderr.splitlines()) == 1
+    assert finished(runs) == done
+    assert train(file, runs).trained == 2
+
+
+@pytest.mark.slow
+def test_ctrl_c_stops_everything_and_keeps_what_is_done(tmp_path: Path, runs: Path) -> None:
+    file = with_rogues(tmp_path, rogue="time.sleep(0.5)")
+    # Where tests run in the background, Ctrl-C comes ignored; at a terminal it does not.
+    start = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); "
+        "from fusion_bench.cli.main import main; main()"
+    )
+    command = [sys.executable, "-c", start, "run", str(file), "--runs", str(runs), "--workers", "2"]
+    with (tmp_path / "out").open("wb") as out, (tmp_path / "err").open("wb") as err:
+        process = subprocess.Popen(
+            [*command, "--device", "cpu"], stdout=out, stderr=err, env=environment(), start_new_session=True
+        )
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline and not (
+            finished(runs) and "rogue seed 0 started" in (tmp_path / "out").read_text()
+        ):
+            time.sleep(0.05)
+        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers as well
+        assert process.wait(60) == 130
+    assert (tmp_path / "err").read_text().splitlines() == [
+        "stopped; finished cells are kept, run again to go on"
+    ]
+    assert "Traceback" not in (tmp_path / "out").read_text()
+    with pytest.raises(ProcessLookupError):
+        os.killpg(process.pid, 0)  # nobody is left
+    (product, rogue) = confirm_cells(load_study(file).arms, (0,))
+    assert finished(runs) == {product.id}
+    assert not (runs / "cells" / rogue.id / "failed.json").exists()
+
+
+def test_a_lost_journal_and_a_lost_done_are_made_again(tmp_path: Path, cli: CommandLine, runs: Path) -> None:
+    file = study_file(tmp_path)
+    cells = train(file, runs).cells
+    (runs / "cells" / cells[0].id / "DONE").unlink()
+    (runs / "studies" / "toy" / "journal.log").unlink()
+    said = cli("run", file, "--runs", runs, "--workers", 1, "--device", "cpu")
+    assert said.code == 0, said.err
+    assert said.out.splitlines()[0] == "4 cells: 3 done, 1 waiting"
+    assert said.out.count(" started") == 1
+    assert finished(runs) == {cell.id for cell in cells}
+    assert (runs / "studies" / "toy" / "journal.log").exists()
