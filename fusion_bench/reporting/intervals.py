@@ -65,15 +65,14 @@ def _draw_floors(axes: Axes, floors: pd.DataFrame) -> None:
         axes.axvline(floor["accuracy"], color=SOFT, lw=1, ls=(0, (4, 3)), zorder=1)
         axes.annotate(
             f"{floor['name']} {percent(floor['accuracy'])} %",
-            (floor["accuracy"], 1),
+            (floor["accuracy"], 0),
             xycoords=("data", "axes fraction"),
-            xytext=(-3, -4),
+            xytext=(3, 3),
             textcoords="offset points",
-            rotation=90,
             fontsize=8,
             color=SOFT,
-            ha="right",
-            va="top",
+            ha="left",
+            va="bottom",
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -194,16 +195,16 @@ def _slices(results: StudyResults, scores: Scores, unit: Unit) -> pd.DataFrame:
             if value == "":
                 continue
             part = means(scores.where((rows[name] == value).to_numpy(dtype=bool)), unit)
-            part = part.assign(low=part["low"].clip(lower=0.0), high=part["high"].clip(upper=1.0))
             parts.append(part.assign(slice=name, value=str(value)))
     columns = ["slice", "value", "arm", "estimate", "low", "high", "seeds", "samples", "clusters"]
     return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
 
 
 def _natural(value: object) -> tuple[float, str]:
-    """Numbers by size and before words, so that ten hops follow nine."""
+    """By the first number in a name, those without one last: ten hops follow nine, "15 and more" "12-14"."""
     text = str(value)
-    return (float(text), "") if text.replace(".", "", 1).isdigit() else (float("inf"), text)
+    number = re.search(r"\d+(\.\d+)?", text)
+    return (float(number[0]) if number else float("inf"), text)
 
 
 def _learning(results: StudyResults) -> pd.DataFrame:

@@ -164,13 +164,14 @@ def _gathered(standings: Sequence[Standing], outcomes: Mapping[str, Outcome], ta
 def _pictures(samples: pd.DataFrame, split: Split, arms: Sequence[Arm], wanted: int) -> pd.DataFrame:
     """Samples on which the arms disagree most: where about half of the trained models are right.
 
-    One picture per image, ties in the table's order, so that the choice is the same every time.
+    One per cluster, so that no image and no sentence is shown twice; ties in the table's order, so that the
+    choice is the same every time.
     """
     ranked = {arm.label for arm in arms if arm.role != "control"}
     judged = samples[(samples["split"] == split.name) & samples["arm"].isin(ranked)]
     right = judged.groupby("sample", sort=False)["score"].mean()
     rows = split.table.assign(undecided=(split.table["sample"].map(right) - 0.5).abs())
-    rows = rows.sort_values("undecided", kind="stable").drop_duplicates("image").head(wanted)
+    rows = rows.sort_values("undecided", kind="stable").drop_duplicates("cluster").head(wanted)
     return pd.DataFrame(
         {
             "sample": rows["sample"],

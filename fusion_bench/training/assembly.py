@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import Literal
 
@@ -114,7 +115,8 @@ class FusionModel(nn.Module):
         language = Language(torch.empty(1, words, self.text.language_dim, device="meta"), mask, sentence)
         visual = torch.empty(1, *map_shape, device="meta")
         fusion = cost_of(self.slot, visual, language)
-        fused = torch.empty(1, self.slot.out_dim, *map_shape[1:], device="meta")
+        with torch.no_grad():  # a network's map is smaller than the image that it reads
+            fused = copy.deepcopy(self.slot).to("meta").eval()(visual, language)
         around = cost_of(self.text, tokens, mask)
         around += cost_of(self.head, fused, sentence if self.slot.sentence_at_head else None)
         if self.backbone is not None:

@@ -68,6 +68,14 @@ def test_a_network_takes_the_images_themselves() -> None:
     assert model.eval()(batch).shape == (5, 2)
 
 
+def test_the_head_of_a_network_costs_what_it_reads() -> None:
+    config = replace(toy_config("TinyNetwork"), kind="network", fusion=FusionConfig(width=8, depth=1))
+    model = build_model(config, replace(toy_materials(), map_shape=(3, 4, 4)))
+    around = model.costs((4, 4), (3, 4, 4), words=3).around.multiply_adds
+    positions = 1  # of the network's coarsest map, not of the image
+    assert around == positions * 8 * 8 + 16 * 16 + 16 * 2
+
+
 def test_padding_never_changes_an_output() -> None:
     materials = toy_materials()
     batch = Feeder(materials.examples["val"], materials, CPU).batch(torch.arange(4))
