@@ -48,11 +48,12 @@ def draw_means(subject: Subject, figure: Figure) -> None:
         means = subject.means(split)
         for row in records(means[means["arm"].isin(labels)]):
             draw_interval(axes, labels.index(row["arm"]), row, subject.looks[row["arm"]])
-        if results.primary == "accuracy":
-            _draw_floors(axes, results.floors[results.floors["split"] == split])
         in_percent(axes.xaxis)
         axes.set_title(f"{split} {results.primary}, %")
         as_rows(axes, labels)
+        if results.primary == "accuracy":
+            _draw_floors(axes, results.floors[results.floors["split"] == split])
+            axes.set_ylim(len(labels) - 0.1, -0.5)  # room for the floors' names
     figure.supxlabel(
         f"bar: 95 % interval over new seeds and new {results.cluster}s;  tick: one seed",
         fontsize=9,

@@ -16,8 +16,8 @@ from fusion_bench.study.arms import Arm
 from fusion_bench.study.folder import Outcome, cell_folder
 from fusion_bench.study.measure import LATENCY_BATCH, Measured, measure_arms
 from fusion_bench.study.plan import Standing, comparable, confirm_cells, standing
-from fusion_bench.study.results import ArmSummary, StudyResults
 from fusion_bench.study.replay import Replayed, replay
+from fusion_bench.study.results import ArmSummary, StudyResults
 from fusion_bench.study.run import study_folder
 from fusion_bench.study.setup import cautions_of, describe
 from fusion_bench.study.spec import Study
