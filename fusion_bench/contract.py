@@ -116,7 +116,7 @@ class Choice:
 
 
 Space: TypeAlias = Float | Int | Choice
-Listens: TypeAlias = Literal["words", "sentence", "nothing"]
+Listens: TypeAlias = Literal["words", "sentence", "both", "nothing"]
 PositionCode: TypeAlias = Literal["none", "sine", "coordinates", "learned"]
 
 _DECLARATIONS = ("citation", "width", "listens", "position_code", "search_space")
@@ -132,7 +132,7 @@ class FusionModule(nn.Module, ABC):
     Class attributes:
         citation: the paper.
         width: the argument that scales cost, or None if the module cannot be matched to a budget.
-        listens: whether it reads the words, the sentence vector or nothing of the language.
+        listens: whether it reads the words, the sentence vector, both or nothing of the language.
         position_code: which position code it brings along itself.
         reads: the inputs that its output depends on; controls read less.
         trainable: False for a control whose parameters stay as drawn.

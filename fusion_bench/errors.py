@@ -14,7 +14,7 @@ class DataError(FusionBenchError):
 
 
 class WeightsError(FusionBenchError):
-    """Backbone weights cannot be had or do not fit the backbone."""
+    """Weights cannot be had, or are not those of the network that they are meant for."""
 
 
 class CellFailure(FusionBenchError):  # noqa: N818 - the field's word for it; an error of one cell, never of the study

@@ -18,7 +18,12 @@ from fusion_bench.errors import FusionBenchError
 from fusion_bench.registry import Entry, Registry, did_you_mean
 from fusion_bench.samples import DataSet
 
-_LISTENS = {"words": "word-level", "sentence": "sentence-level", "nothing": "nothing"}
+_LISTENS = {
+    "words": "word-level",
+    "sentence": "sentence-level",
+    "both": "words and sentence",
+    "nothing": "nothing",
+}
 _SHORT = frozenset({"name", "kind", "listens", "position_code", "task", "version"})
 
 
@@ -26,7 +31,8 @@ _SHORT = frozenset({"name", "kind", "listens", "position_code", "task", "version
 class ModuleRow:
     """A module, network or control.
 
-    ``listens`` is ``word-level``, ``sentence-level`` or ``nothing``; ``position_code`` what it brings itself.
+    ``listens`` is ``word-level``, ``sentence-level``, ``words and sentence`` or ``nothing``; ``position_code``
+    what it brings itself.
     """
 
     name: str
@@ -111,7 +117,7 @@ def _rows(registry: Registry[Any], row: Callable[[Entry, type[Any]], Row]) -> li
 
 
 def _module_row(entry: Entry, cls: type[FusionModule]) -> ModuleRow:
-    control = cls.reads != {"image", "language"} or cls.sentence_at_head
+    control = cls.reads != {"image", "language"} or cls.sentence_at_head or not cls.trainable
     return ModuleRow(
         name=entry.name,
         kind="control" if control else "module",

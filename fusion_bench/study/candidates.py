@@ -10,7 +10,7 @@ from typing import Literal, TypeAlias
 
 from fusion_bench.registry import did_you_mean
 from fusion_bench.study.problems import Problems
-from fusion_bench.study.schema import CONTROLS, OPEN, OVERRIDABLE, SECTIONS, VARIABLE
+from fusion_bench.study.schema import CONTROLS, KNOWN_CONTROLS, OPEN, OVERRIDABLE, SECTIONS, VARIABLE
 from fusion_bench.study.tree import Node, merged
 from fusion_bench.training.config import Json
 
@@ -77,7 +77,9 @@ def base_arm(tree: Node, problems: Problems) -> Candidate | None:
 def controls(tree: Node) -> list[Candidate]:
     """The controls that ride along."""
     node = tree.children.get("controls", Node(True, tree.place, "controls"))
-    listed = [item for item in node.value if item.value in CONTROLS] if isinstance(node.value, list) else []
+    listed = (
+        [item for item in node.value if item.value in KNOWN_CONTROLS] if isinstance(node.value, list) else []
+    )
     if node.value is True:
         listed = [Node(name, node.place, node.path) for name in CONTROLS]
     return [

@@ -21,6 +21,7 @@ from fusion_bench.study.results import ArmSummary, StudyResults
 from fusion_bench.study.run import study_folder
 from fusion_bench.study.setup import cautions_of, describe
 from fusion_bench.study.spec import Study
+from fusion_bench.training.assembly import declaring
 from fusion_bench.training.materials import Places, open_data, read_split
 
 _CELL = ["arm", "role", "seed", "cell"]
@@ -98,7 +99,7 @@ def _names(data: DataSet) -> list[str]:
 
 def _summary(arm: Arm, measured: Measured | None, searched: Mapping[str, Any]) -> ArmSummary:
     kind: type[FusionModule] | type[VisionLanguageNetwork] = arm.config.arm.target.load()
-    module = kind if issubclass(kind, FusionModule) else None
+    module = declaring(arm.config)
     return ArmSummary(
         label=arm.label,
         role=arm.role,

@@ -16,6 +16,8 @@ from fusion_bench.training.config import BackboneConfig, FusionConfig, HeadConfi
 WEIGHTS = ("imagenet", "random", "pretext")
 SEARCH_SEEDS = (1000,)
 CONTROLS = ("question_only", "image_only", "prior", "late_concat")
+"""Those of ``controls: true``."""
+KNOWN_CONTROLS = (*CONTROLS, "frozen_random")
 
 
 def _is_list(value: Any) -> str:
@@ -244,9 +246,9 @@ class StudyFile(Section):
     arms: Mapping[str, ArmSection | None] | None = Field(None, description="label -> arm; null drops one")
     vary: VarySection | None = None
     controls: Annotated[
-        Annotated[bool, Tag("other")] | Annotated[list[Literal[CONTROLS]], Tag("list")],  # type: ignore[valid-type]
+        Annotated[bool, Tag("other")] | Annotated[list[Literal[KNOWN_CONTROLS]], Tag("list")],  # type: ignore[valid-type]
         Discriminator(_is_list),
-    ] = Field(True, description="true: all four; false: none; or a list")
+    ] = Field(True, description="true: the four that ride along; false: none; or a list")
     seeds: Annotated[
         Annotated[int, Field(ge=1, le=1000), Tag("other")] | Annotated[SeedList, Tag("list")],
         Discriminator(_is_list),

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from fusion_bench.contract import FusionModule
 from fusion_bench.samples import DataSet, Split
 from fusion_bench.study.arms import Arm
 from fusion_bench.study.folder import Outcome
 from fusion_bench.study.spec import Study
+from fusion_bench.training.assembly import declaring
 from fusion_bench.training.config import CellConfig
 
 _WEIGHTS = {
@@ -57,8 +57,8 @@ def cautions_of(arms: Sequence[Arm], data: DataSet) -> tuple[str, ...]:
 
 
 def _brings_coordinates(arm: Arm) -> bool:
-    kind = arm.config.arm.target.load()
-    return issubclass(kind, FusionModule) and kind.position_code != "none"
+    module = declaring(arm.config)
+    return module is not None and module.position_code != "none"
 
 
 def _data(data: DataSet, splits: Mapping[str, Split], config: CellConfig, outcome: Outcome) -> str:

@@ -174,6 +174,19 @@ def assemble(
     return FusionModel(backbone, text, slot, head)
 
 
+def declaring(config: CellConfig) -> FusionModule | None:
+    """The arm's first module with throwaway weights, for what an instance declares; None for a network.
+
+    Arguments may change what a module listens to or which position code it brings.
+    """
+    if config.kind == "network":
+        return None
+    with drawing("init/module", config.seed):
+        text: TextEncoder = config.text.target.load()(1, **config.text.settings)
+        kind: type[FusionModule] = config.arm.target.load()
+        return kind(config.fusion.width, text.language_dim, **config.arm.settings)
+
+
 def _modules(config: CellConfig, width: int, language_dim: int) -> list[FusionModule]:
     kind: type[FusionModule] = config.arm.target.load()
     modules: list[FusionModule] = []

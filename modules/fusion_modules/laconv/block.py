@@ -1,202 +1,260 @@
-"""LaConv: the words of a sentence write a convolution kernel for every position of the image.
+"""The LaConv block: the words of a sentence write a convolution kernel for every position of the image.
 
 Luo, Zhou, Sun, Wu, Gao, Ji, "Towards Language-guided Visual Recognition via Dynamic Convolutions",
 IJCV 132, 2024 (arXiv 2110.08797).
 
 Symbols: ``X`` the map ``[B, C, H, W]``, ``Y`` the words ``[B, T, D]``, ``P`` a 2-D sine position code,
-``t`` the packing, ``E`` the condition width, ``k`` the kernel size, ``G`` the groups.
+``t`` the packing, ``E`` the condition's width, ``h`` the heads, ``k`` the kernel size, ``G`` the groups.
 
-Condition, what each position hears (position code on the query only):
+Condition, what each position hears (``condition.py``):
 
-    A = softmax_words( Q(pack_t(X + P)) K(Y)^T / sqrt(E / heads) )
-    Z = ReLU(BN( unpack_t( ReLU( M(A V(Y)) ) ) ))
+    A = softmax_words( Q(pack_t(X + P)) K(Y)^T / sqrt(E / h) )
+    Z = ReLU(norm( unpack_t( ReLU( M(A V(Y)) ) ) ))
 
-Kernels, one per position and group, neither normalised nor scaled, and the convolution with them:
+Kernels, one per position and group, neither normalised nor scaled, and the convolution with them
+(``aggregation.py``):
 
     W = conv1x1(Z)                                                  [B, G, k^2, H, W]
     U[b, c, p] = sum_j W[b, c mod G, j, p] X[b, c, p + offset_j]
 
-Block, where channels mix only in the 1x1 convolutions:
+Block, where channels mix only in the last part's 1x1 convolutions; the shortcut is the identity, or with a
+stride a depthwise 3x3 convolution of that stride and a 1x1 convolution:
 
-    a   = SiLU( X + BN(U) )
-    out = SiLU( a + BN(conv1x1(SiLU(BN(conv1x1(a))))) )
+    a   = SiLU( shortcut(X) + norm(U) )
+    out = SiLU( a + norm(conv1x1(SiLU(norm(conv1x1(a))))) )
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import ClassVar
+from dataclasses import dataclass, fields
+from typing import Literal, get_args
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fusion_bench.contract import (
-    Choice,
-    Citation,
-    Explanation,
-    Float,
-    FusionModule,
-    Language,
-    Listens,
-    PositionCode,
-    Space,
-    Width,
+from fusion_bench.contract import Explanation, Language
+from fusion_modules.laconv.aggregation import (
+    AddedCondition,
+    Aggregation,
+    ImageKernels,
+    LanguageKernels,
+    StaticKernel,
+    Taps,
 )
-from fusion_modules.attention import attend_to_words
-from fusion_modules.laconv.operator import dynamic_conv2d
-from fusion_modules.position import sine_position_code
+from fusion_modules.laconv.condition import (
+    Condition,
+    Norm,
+    Position,
+    SentenceCondition,
+    WordCondition,
+    normalisation,
+)
+
+Source = Literal["words", "sentence"]
+Variant = Literal["full", "static_kernel", "z_add", "no_language_kernel", "no_mlp"]
 
 
-class WordCondition(nn.Module):
-    """The condition ``Z``: every position attends to the words, ``t x t`` positions asking as one.
+@dataclass(frozen=True)
+class LaConvConfig:
+    """Every choice of a LaConv block; the defaults are the paper's.
 
-    Args:
-        visual_dim: ``C``, a multiple of 4.
-        language_dim: ``D``.
-        dim: ``E``.
-        packing: ``t``. A map whose sides it does not divide is continued with zeros.
-        heads: divides ``E``.
-        dropout: on the attention weights.
-    """
-
-    def __init__(
-        self, visual_dim: int, language_dim: int, dim: int, packing: int, heads: int, dropout: float
-    ) -> None:
-        super().__init__()
-        self.packing, self.heads, self.dropout = packing, heads, dropout
-        self.query = nn.Conv2d(visual_dim * packing**2, dim, 1)
-        self.key = nn.Linear(language_dim, dim)
-        self.value = nn.Linear(language_dim, dim)
-        self.merge = nn.Conv2d(dim, dim * packing**2, 1)
-        self.norm = nn.BatchNorm2d(dim)
-
-    def forward(self, visual: Tensor, language: Language) -> tuple[Tensor, Tensor]:
-        """``Z`` ``[B, E, H, W]`` and the attention ``[B, heads, T, ceil(H/t), ceil(W/t)]``."""
-        height, width = visual.shape[2:]
-        located = visual + sine_position_code(visual)  # [B, C, H, W]
-        answer, attention = attend_to_words(
-            self.query(self._pack(located)),  # [B, E, H/t, W/t]
-            self.key(language.words),  # [B, T, E]
-            self.value(language.words),
-            language.mask,
-            self.heads,
-            self.dropout if self.training else 0.0,
-        )
-        merged = F.relu(self.merge(answer))  # [B, E t^2, H/t, W/t]
-        if self.packing > 1:
-            merged = F.pixel_shuffle(merged, self.packing)[..., :height, :width]  # [B, E, H, W]
-        return F.relu(self.norm(merged)), attention
-
-    def _pack(self, located: Tensor) -> Tensor:
-        """Space to depth: ``[B, C, H, W]`` -> ``[B, C t^2, ceil(H/t), ceil(W/t)]``."""
-        if self.packing == 1:
-            return located
-        height, width = located.shape[2:]
-        bordered = F.pad(located, (0, -width % self.packing, 0, -height % self.packing))
-        return F.pixel_unshuffle(bordered, self.packing)
-
-
-class LaConv(FusionModule):
-    """One LaConv block.
-
-    Args:
-        visual_dim: ``C``, a multiple of 4 and of ``groups``.
-        language_dim: ``D``.
-        kernel_size: ``k``, odd.
+    Attributes:
+        kernel_size: ``k``, odd, at most 11.
         groups: ``G``; channel ``c`` is filtered by kernel ``c mod G``.
-        heads: attention heads.
-        cond_dim: ``E``, a multiple of ``heads``; None is the paper's rule: ``C t / 2`` below 128
-            channels, else ``C``.
-        packing: ``t``; positions attend to the words in squares of ``t x t``.
+        heads: ``h``, heads of the attention.
+        cond_dim: ``E``, a multiple of ``heads``; None is the paper's rule: ``C t / 2`` below 128 channels,
+            else ``C``.
+        packing: ``t``; positions attend to the words in squares of ``t x t``. A map whose sides it does not
+            divide is continued with zeros inside.
         mlp_dim: hidden channels of the 1x1 convolutions; None is the paper's ``4 C``.
-        dropout: on attention weights and on kernel values, tap by tap.
+        position: the position code of the query.
+        kernel_softmax: normalise each kernel over its ``k^2`` taps.
+        dropout: on the attention weights.
+        kernel_dropout: on the kernel values, tap by tap.
+        dynamic_bias: add a bias map projected from ``Z`` to ``U``.
+        condition: what a position hears: the words it attends to, or the sentence vector.
+        norm: of the condition, of ``U`` and in the 1x1 convolutions: batch norm, group norm (8 groups, or
+            4, 2, 1 where they do not divide the channels), or none (the 1x1 convolutions then have biases).
+        variant: which part is replaced or left out; see `fusion_modules.laconv.aggregation`.
 
     Raises:
-        ValueError: the widths do not fit each other.
+        ValueError: a value is out of range, or a setting differs from its default though the chosen
+            variant or condition does not use it.
     """
 
-    citation: ClassVar[Citation] = Citation(
-        "Towards Language-guided Visual Recognition via Dynamic Convolutions",
-        "Luo et al.",
-        "IJCV",
-        2024,
-        "https://arxiv.org/abs/2110.08797",
-    )
-    width: ClassVar[Width | None] = Width("mlp_dim", step=8, minimum=8)
-    listens: ClassVar[Listens] = "words"
-    position_code: ClassVar[PositionCode] = "sine"
+    kernel_size: int = 7
+    groups: int = 8
+    heads: int = 8
+    cond_dim: int | None = None
+    packing: int = 1
+    mlp_dim: int | None = None
+    position: Position = "sine"
+    kernel_softmax: bool = False
+    dropout: float = 0.1
+    kernel_dropout: float = 0.1
+    dynamic_bias: bool = False
+    condition: Source = "words"
+    norm: Norm = "batch"
+    variant: Variant = "full"
 
-    @classmethod
-    def search_space(cls, visual_dim: int, language_dim: int) -> Mapping[str, Space]:
-        """Kernel size, groups and dropout; the condition's width follows the paper's rule."""
-        del language_dim
-        groups = tuple(count for count in (1, 2, 4, 8, 16) if visual_dim % count == 0)
-        return {"kernel_size": Choice((3, 5, 7)), "groups": Choice(groups), "dropout": Float(0.0, 0.3)}
+    def __post_init__(self) -> None:
+        choices = {"position": Position, "condition": Source, "norm": Norm, "variant": Variant}
+        for name, known in choices.items():
+            if getattr(self, name) not in get_args(known):
+                raise ValueError(
+                    f"LaConv: {name} must be one of {', '.join(get_args(known))}, not {getattr(self, name)!r}"
+                )
+        for name in ("kernel_size", "groups", "heads", "cond_dim", "packing", "mlp_dim"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"LaConv: {name} must be at least 1, not {value}")
+        if self.kernel_size % 2 == 0 or self.kernel_size > 11:
+            raise ValueError(f"LaConv: kernel_size must be odd and at most 11, not {self.kernel_size}")
+        for name in ("dropout", "kernel_dropout"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"LaConv: {name} must be in [0, 1), not {getattr(self, name)}")
+        for field in fields(self):
+            user = self._without_use_for(field.name)
+            if user and getattr(self, field.name) != field.default:
+                raise ValueError(f"LaConv: {user} has no use for {field.name}; leave it at {field.default}")
 
-    def __init__(
-        self,
-        visual_dim: int,
-        language_dim: int,
-        *,
-        kernel_size: int = 7,
-        groups: int = 8,
-        heads: int = 8,
-        cond_dim: int | None = None,
-        packing: int = 1,
-        mlp_dim: int | None = None,
-        dropout: float = 0.1,
-    ) -> None:
+    @property
+    def locates(self) -> bool:
+        """Whether the block adds the position code anywhere."""
+        return self.position == "sine" and not self._without_use_for("position")
+
+    def _without_use_for(self, setting: str) -> str:
+        """The choice that leaves ``setting`` without effect; empty if it has one."""
+        by_variant: dict[str, tuple[Variant, ...]] = {
+            "kernel_size": ("z_add",),
+            "groups": ("z_add",),
+            "kernel_softmax": ("z_add",),
+            "kernel_dropout": ("z_add",),
+            # Under FiLM it would be beta a second time, and without kernels it is all there is.
+            "dynamic_bias": ("z_add", "static_kernel", "no_language_kernel"),
+            "mlp_dim": ("no_mlp",),
+        }
+        if self.variant in by_variant.get(setting, ()):
+            return f"variant {self.variant}"
+        asked = setting in {"heads", "packing", "dropout"}
+        asked |= setting == "position" and self.variant != "no_language_kernel"
+        return "condition sentence" if asked and self.condition == "sentence" else ""
+
+
+class LaConvBlock(nn.Module):
+    """One LaConv block: ``[B, C, H, W]`` -> ``[B, C, H_out, W_out]``.
+
+    Args:
+        visual_dim: ``C``, a multiple of ``groups``, and of 4 for the sine position code.
+        language_dim: ``D``.
+        config: the block's choices.
+        stride: of the output: ``H_out = (H - 1) // stride + 1``.
+
+    Raises:
+        ValueError: the widths do not fit each other, or the stride is below 1.
+    """
+
+    def __init__(self, visual_dim: int, language_dim: int, config: LaConvConfig, stride: int = 1) -> None:
         super().__init__()
-        if cond_dim is None:
-            cond_dim = visual_dim * packing // 2 if visual_dim < 128 else visual_dim
-        if mlp_dim is None:
-            mlp_dim = 4 * visual_dim
-        _check_widths(visual_dim, kernel_size, groups, heads, cond_dim)
-        self.out_dim = visual_dim
-        self.groups, self.dropout = groups, dropout
-        self.condition = WordCondition(visual_dim, language_dim, cond_dim, packing, heads, dropout)
-        self.kernels = nn.Conv2d(cond_dim, groups * kernel_size**2, 1)
-        self.norm = nn.BatchNorm2d(visual_dim)
-        self.mlp = nn.Sequential(
-            nn.Conv2d(visual_dim, mlp_dim, 1, bias=False),
-            nn.BatchNorm2d(mlp_dim),
-            nn.SiLU(),
-            nn.Conv2d(mlp_dim, visual_dim, 1, bias=False),
-            nn.BatchNorm2d(visual_dim),
-        )
+        _check_widths(visual_dim, config, stride)
+        cond_dim = _condition_width(visual_dim, config)
+        self.condition = _condition(visual_dim, language_dim, cond_dim, config)
+        self.kernels = _aggregation(visual_dim, cond_dim, config, stride)
+        self.norm = normalisation(config.norm, visual_dim)
+        mixes = config.variant != "no_mlp"
+        self.mlp = ChannelMixing(visual_dim, config.mlp_dim, config.norm) if mixes else nn.Identity()
+        self.shortcut = nn.Identity() if stride == 1 else _strided_shortcut(visual_dim, stride)
 
     def forward(self, visual: Tensor, language: Language) -> Tensor:
-        """``[B, C, H, W]`` -> ``[B, C, H, W]``."""
-        kernels, _ = self._kernels(visual, language)
-        filtered = dynamic_conv2d(visual, kernels)  # [B, C, H, W]
-        mixed = F.silu(visual + self.norm(filtered))
-        return F.silu(mixed + self.mlp(mixed))
+        """``[B, C, H, W]`` -> ``[B, C, H_out, W_out]``."""
+        condition = self.condition(visual, language)  # [B, E, H, W]
+        filtered = self.kernels(visual, condition)  # [B, C, H_out, W_out]
+        return self.mlp(F.silu(self.shortcut(visual) + self.norm(filtered)))  # type: ignore[no-any-return]
 
     def explain(self, visual: Tensor, language: Language) -> Explanation:
-        """Word attention averaged over heads ``[B, T, H, W]`` and the kernels ``[B, G, k*k, H, W]``.
+        """Word attention averaged over heads ``[B, T, H, W]``, kernels ``[B, G, k*k, H_out, W_out]``.
 
-        Positions that were packed together share their attention.
+        The attention is that of every position before dropout; where positions hear the sentence, all real
+        words get equal shares. Kernels are None where no position has its own (``static_kernel``,
+        ``z_add``).
         """
-        height, width = visual.shape[-2:]
-        kernels, attention = self._kernels(visual, language)
-        words = attention.mean(dim=1)  # [B, T, H/t, W/t]
-        packing = self.condition.packing
-        words = words.repeat_interleave(packing, dim=2).repeat_interleave(packing, dim=3)
-        return Explanation(words[..., :height, :width], kernels)
-
-    def _kernels(self, visual: Tensor, language: Language) -> tuple[Tensor, Tensor]:
-        """Kernels ``[B, G, k*k, H, W]`` and the attention behind them ``[B, heads, T, H/t, W/t]``."""
-        condition, attention = self.condition(visual, language)  # [B, E, H, W]
-        kernels = F.dropout(self.kernels(condition), self.dropout, self.training)  # [B, G k^2, H, W]
-        return kernels.unflatten(1, (self.groups, -1)), attention
+        words = self.condition.attention(visual, language)
+        return Explanation(words, self.kernels.build(visual, self.condition(visual, language)))
 
 
-def _check_widths(visual_dim: int, kernel_size: int, groups: int, heads: int, cond_dim: int) -> None:
-    if kernel_size % 2 == 0:
-        raise ValueError(f"LaConv: kernel_size must be odd, not {kernel_size}")
-    if visual_dim % groups:
-        raise ValueError(f"LaConv: groups ({groups}) must divide the visual channels ({visual_dim})")
-    if visual_dim % 4:
+class ChannelMixing(nn.Sequential):
+    """The block's last part: ``SiLU( a + norm(conv1x1(SiLU(norm(conv1x1(a))))) )``.
+
+    Args:
+        visual_dim: ``C``.
+        hidden: channels in between; None is ``4 C``.
+        norm: after each convolution; the convolutions have a bias only where there is none.
+    """
+
+    def __init__(self, visual_dim: int, hidden: int | None, norm: Norm) -> None:
+        hidden = 4 * visual_dim if hidden is None else hidden
+        super().__init__(
+            nn.Conv2d(visual_dim, hidden, 1, bias=norm == "none"),
+            normalisation(norm, hidden),
+            nn.SiLU(),
+            nn.Conv2d(hidden, visual_dim, 1, bias=norm == "none"),
+            normalisation(norm, visual_dim),
+        )
+
+    def forward(self, mixed: Tensor) -> Tensor:
+        """``[B, C, H, W]`` -> ``[B, C, H, W]``."""
+        return F.silu(mixed + super().forward(mixed))  # type: ignore[no-untyped-call]
+
+
+def _condition(visual_dim: int, language_dim: int, cond_dim: int, config: LaConvConfig) -> Condition:
+    if config.condition == "sentence":
+        return SentenceCondition(language_dim, dim=cond_dim, norm=config.norm)
+    return WordCondition(
+        visual_dim,
+        language_dim,
+        dim=cond_dim,
+        packing=config.packing,
+        heads=config.heads,
+        dropout=config.dropout,
+        position=config.position,
+        norm=config.norm,
+    )
+
+
+def _aggregation(visual_dim: int, cond_dim: int, config: LaConvConfig, stride: int) -> Aggregation:
+    taps = Taps(config.kernel_size, config.groups, stride, config.kernel_softmax, config.kernel_dropout)
+    match config.variant:
+        case "static_kernel":
+            return StaticKernel(visual_dim, cond_dim, taps)
+        case "no_language_kernel":
+            return ImageKernels(visual_dim, cond_dim, taps, position=config.position, norm=config.norm)
+        case "z_add":
+            return AddedCondition(visual_dim, cond_dim, stride=stride)
+        case "full" | "no_mlp":
+            return LanguageKernels(visual_dim, cond_dim, taps, dynamic_bias=config.dynamic_bias)
+
+
+def _strided_shortcut(visual_dim: int, stride: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(visual_dim, visual_dim, 3, stride, padding=1, groups=visual_dim),
+        nn.Conv2d(visual_dim, visual_dim, 1),
+    )
+
+
+def _condition_width(visual_dim: int, config: LaConvConfig) -> int:
+    """``E``."""
+    if config.cond_dim is not None:
+        return config.cond_dim
+    return visual_dim * config.packing // 2 if visual_dim < 128 else visual_dim
+
+
+def _check_widths(visual_dim: int, config: LaConvConfig, stride: int) -> None:
+    if stride < 1:
+        raise ValueError(f"LaConv: stride must be at least 1, not {stride}")
+    if config.variant != "z_add" and visual_dim % config.groups:
+        raise ValueError(f"LaConv: groups ({config.groups}) must divide the visual channels ({visual_dim})")
+    if config.locates and visual_dim % 4:
         raise ValueError(f"LaConv: its sine position code needs a multiple of 4 channels, not {visual_dim}")
-    if cond_dim % heads:
-        raise ValueError(f"LaConv: heads ({heads}) must divide the condition width ({cond_dim})")
+    cond_dim = _condition_width(visual_dim, config)
+    if config.condition == "words" and cond_dim % config.heads:
+        raise ValueError(f"LaConv: heads ({config.heads}) must divide the condition width ({cond_dim})")

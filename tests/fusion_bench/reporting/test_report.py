@@ -107,6 +107,7 @@ def crossed_by_hand(values: np.ndarray, sizes: np.ndarray) -> tuple[float, float
     degrees = careful**2 / (
         raised**2 / (seeds - 1) + ms_cluster**2 / (clusters - 1) + ms_rest**2 / ((seeds - 1) * (clusters - 1))
     )
+    degrees = max(degrees, min(seeds, clusters) - 1)
     reach = stats.t.ppf(0.975, degrees) * np.sqrt(total / (seeds * clusters))
     return table.mean() - reach, table.mean() + reach
 

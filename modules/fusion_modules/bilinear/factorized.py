@@ -1,0 +1,36 @@
+"""The two stages of factorized pooling that MFB and MFH are made of: expand, then squeeze."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from fusion_bench.contract import Language
+from fusion_modules.bilinear.normalisation import power_normalise
+
+
+class Expand(nn.Module):
+    """``Dropout( (U V_p + b_v) * (W q + b_q) )``: ``factors`` products for each of ``hidden`` outputs.
+
+    Args:
+        visual_dim: ``C``.
+        language_dim: ``D``.
+        expanded: ``hidden * factors``.
+        dropout: on the products.
+    """
+
+    def __init__(self, visual_dim: int, language_dim: int, expanded: int, dropout: float) -> None:
+        super().__init__()
+        self.visual = nn.Conv2d(visual_dim, expanded, 1)
+        self.sentence = nn.Linear(language_dim, expanded)
+        self.dropout = nn.Dropout(dropout)
+
+    def forward(self, visual: Tensor, language: Language) -> Tensor:
+        """``[B, C, H, W]`` -> ``[B, expanded, H, W]``."""
+        sentence = self.sentence(language.sentence)[:, :, None, None]  # [B, expanded, 1, 1]
+        return self.dropout(self.visual(visual) * sentence)  # type: ignore[no-any-return]
+
+
+def squeeze(products: Tensor, factors: int) -> Tensor:
+    """Sums of ``factors`` neighbouring channels, signed square root, L2: ``[B, h k, H, W]`` -> ``[B, h, H, W]``."""
+    pooled = products.unflatten(1, (-1, factors)).sum(dim=2)  # [B, hidden, H, W]
+    return power_normalise(pooled)

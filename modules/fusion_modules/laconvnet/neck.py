@@ -1,0 +1,112 @@
+"""LaConvNet's neck: a path aggregation network over the three coarsest maps, as YOLOX builds it.
+
+Liu, Qi, Qin, Shi, Jia, "Path Aggregation Network for Instance Segmentation" (PANet), CVPR 2018; Ge, Liu,
+Wang, Li, Sun, "YOLOX: Exceeding YOLO Series in 2021" (arXiv 2107.08430), with its cross stage partial
+layers (Wang et al., "CSPNet", CVPR Workshops 2020). Here every bottleneck is without a shortcut and batch
+norm has torch's defaults, as in the authors' released networks.
+
+Symbols: ``F``, ``M``, ``L`` the fine, middle and coarse map, of channels ``f``, ``m``, ``l``; ``up`` nearest
+neighbours twice as large, ``;`` channels side by side, every ``conv`` followed by batch norm and SiLU.
+
+    L' = conv1x1(L)                                    l -> m
+    M' = conv1x1( CSP([up(L'); M]) )                   m -> f
+    F* = CSP([up(M'); F])                              f     top down
+    M* = CSP([conv3x3_stride2(F*); M'])                m     and bottom up again
+    L* = CSP([conv3x3_stride2(M*); L'])                l
+
+    CSP(x) = conv1x1([B_n(...B_1(conv1x1(x))...); conv1x1(x)]),    B_i(x) = conv3x3(conv1x1(x))
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fusion_modules.laconvnet.convolution import ConvNorm
+
+
+class CrossStagePartial(nn.Module):
+    """``CSP``: half the channels pass through the bottlenecks, half go around them.
+
+    Args:
+        in_dim: channels in.
+        out_dim: channels out, even; both halves have ``out_dim / 2``.
+        bottlenecks: ``n``.
+    """
+
+    def __init__(self, in_dim: int, out_dim: int, bottlenecks: int) -> None:
+        super().__init__()
+        half = out_dim // 2
+        self.through = ConvNorm(in_dim, half)
+        self.around = ConvNorm(in_dim, half)
+        self.bottlenecks = nn.Sequential(
+            *(nn.Sequential(ConvNorm(half, half), ConvNorm(half, half, 3)) for _ in range(bottlenecks))
+        )
+        self.join = ConvNorm(2 * half, out_dim)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``[B, in_dim, H, W]`` -> ``[B, out_dim, H, W]``."""
+        halves = (self.bottlenecks(self.through(x)), self.around(x))
+        joined: Tensor = self.join(torch.cat(halves, dim=1))
+        return joined
+
+
+class TopDown(nn.Module):
+    """The way down, ``L'``, ``M'`` and ``F*``; alone, it is the segmentation network's second neck.
+
+    Args:
+        dims: channels ``(f, m, l)``.
+        bottlenecks: of each CSP layer.
+    """
+
+    def __init__(self, dims: tuple[int, int, int], *, bottlenecks: int = 3) -> None:
+        super().__init__()
+        fine, middle, coarse = dims
+        self.lateral_coarse = ConvNorm(coarse, middle)
+        self.fuse_middle = CrossStagePartial(2 * middle, middle, bottlenecks)
+        self.lateral_middle = ConvNorm(middle, fine)
+        self.fuse_fine = CrossStagePartial(2 * fine, fine, bottlenecks)
+
+    def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """``F*`` ``[B, f, 4h, 4w]``, ``M'`` ``[B, f, 2h, 2w]`` and ``L'`` ``[B, m, h, w]`` from ``(F, M, L)``."""
+        fine, middle, coarse = maps
+        lateral_coarse = self.lateral_coarse(coarse)  # [B, m, h, w]
+        middle = self.fuse_middle(_above(lateral_coarse, middle))  # [B, m, 2h, 2w]
+        lateral_middle = self.lateral_middle(middle)  # [B, f, 2h, 2w]
+        fine = self.fuse_fine(_above(lateral_middle, fine))  # [B, f, 4h, 4w]
+        return fine, lateral_middle, lateral_coarse
+
+
+class PathAggregation(nn.Module):
+    """The whole neck: top down, then bottom up; it keeps channels and sizes.
+
+    Args:
+        dims: channels ``(f, m, l)``.
+        bottlenecks: of each CSP layer.
+    """
+
+    def __init__(self, dims: tuple[int, int, int], *, bottlenecks: int = 3) -> None:
+        super().__init__()
+        fine, middle, coarse = dims
+        self.top_down = TopDown(dims, bottlenecks=bottlenecks)
+        self.down_fine = ConvNorm(fine, fine, 3, stride=2)
+        self.fuse_middle = CrossStagePartial(2 * fine, middle, bottlenecks)
+        self.down_middle = ConvNorm(middle, middle, 3, stride=2)
+        self.fuse_coarse = CrossStagePartial(2 * middle, coarse, bottlenecks)
+
+    def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+        """``(F, M, L)`` -> ``(F*, M*, L*)``: ``[B, f, 4h, 4w]``, ``[B, m, 2h, 2w]``, ``[B, l, h, w]``."""
+        fine, lateral_middle, lateral_coarse = self.top_down(maps)
+        middle = self.fuse_middle(torch.cat((self.down_fine(fine), lateral_middle), dim=1))  # [B, m, 2h, 2w]
+        coarse = self.fuse_coarse(
+            torch.cat((self.down_middle(middle), lateral_coarse), dim=1)
+        )  # [B, l, h, w]
+        return fine, middle, coarse
+
+
+def _above(coarse: Tensor, fine: Tensor) -> Tensor:
+    """``[up(coarse); fine]``: ``[B, a, h, w]`` and ``[B, b, 2h, 2w]`` -> ``[B, a + b, 2h, 2w]``."""
+    return torch.cat((F.interpolate(coarse, scale_factor=2.0, mode="nearest"), fine), dim=1)

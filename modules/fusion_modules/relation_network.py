@@ -1,0 +1,113 @@
+"""Relation network: every pair of cells is compared in the light of the question.
+
+Santoro, Raposo, Barrett, Malinowski, Pascanu, Battaglia, Lillicrap, "A simple neural network module for
+relational reasoning", NeurIPS 2017 (arXiv 1706.01427).
+
+    a = f( sum_{i,j} g([o_i; o_j; q]) )
+
+Symbols: ``o_i`` a cell with its x and y appended, ``q`` the sentence ``[B, D]``; ``g`` four layers with ReLU,
+``f`` two layers with ReLU, dropout after the second, and a linear one. All ordered pairs are summed, a cell with
+itself included, and the sum is not divided by their number. The first layer of ``g`` is written as its three
+parts, ``W [o_i; o_j; q] = W_1 o_i + W_2 o_j + W_3 q``: the same numbers, computed once a cell and once a sample.
+
+Fixed here: a map of more than ``cells`` positions is pooled first, since the cost grows with the square of their
+number (the paper's own maps have 8 x 8). The paper ends in the vector ``a``; it returns to a map by standing
+beside every position, and the last, linear layer of ``f`` is ``W_a``:
+
+    out_p = ReLU(W_v V_p + W_a a)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import ClassVar
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fusion_bench.contract import (
+    Citation,
+    Float,
+    FusionModule,
+    Int,
+    Language,
+    Listens,
+    PositionCode,
+    Space,
+    Width,
+)
+from fusion_modules.attention import as_tokens
+from fusion_modules.cells import pool_to_cells
+from fusion_modules.position import with_coordinates
+
+
+class RelationNetwork(FusionModule):
+    """All pairs of at most ``cells`` cells, summed to one vector that is laid beside every position.
+
+    Args:
+        visual_dim: ``C``; also the output's channels.
+        language_dim: ``D``.
+        hidden: width of every layer of ``g`` and ``f``.
+        dropout: after the second layer of ``f``.
+        cells: the most cells that are paired.
+
+    Raises:
+        ValueError: ``cells`` is not positive.
+    """
+
+    citation: ClassVar[Citation] = Citation(
+        "A simple neural network module for relational reasoning",
+        "Santoro et al.",
+        "NeurIPS",
+        2017,
+        "https://arxiv.org/abs/1706.01427",
+    )
+    width: ClassVar[Width | None] = Width("hidden", step=4, minimum=4)
+    listens: ClassVar[Listens] = "sentence"
+    position_code: ClassVar[PositionCode] = "coordinates"
+
+    @classmethod
+    def search_space(cls, visual_dim: int, language_dim: int) -> Mapping[str, Space]:
+        """The width of the layers and dropout."""
+        del visual_dim, language_dim
+        return {"hidden": Int(64, 512, log=True), "dropout": Float(0.0, 0.5)}
+
+    def __init__(
+        self,
+        visual_dim: int,
+        language_dim: int,
+        *,
+        hidden: int = 256,
+        dropout: float = 0.5,
+        cells: int = 36,
+    ) -> None:
+        super().__init__()
+        if cells < 1:
+            raise ValueError(f"RelationNetwork: cells must be at least 1, not {cells}")
+        self.out_dim = visual_dim
+        self.dropout, self.cells = dropout, cells
+        self.first = nn.Linear(visual_dim + 2, hidden)
+        self.second = nn.Linear(visual_dim + 2, hidden, bias=False)
+        self.question = nn.Linear(language_dim, hidden, bias=False)
+        self.relation = nn.ModuleList(nn.Linear(hidden, hidden) for _ in range(3))
+        self.readout = nn.ModuleList(nn.Linear(hidden, hidden) for _ in range(2))
+        self.visual = nn.Conv2d(visual_dim, visual_dim, 1)
+        self.answer = nn.Linear(hidden, visual_dim, bias=False)
+
+    def forward(self, visual: Tensor, language: Language) -> Tensor:
+        """``[B, C, H, W]`` -> ``[B, C, H, W]``."""
+        answer = self.answer(self._relate(visual, language.sentence))[:, :, None, None]  # [B, C, 1, 1]
+        return F.relu(self.visual(visual) + answer)
+
+    def _relate(self, visual: Tensor, sentence: Tensor) -> Tensor:
+        """The pairs' vector before ``W_a``: ``[B, hidden]``."""
+        located = with_coordinates(pool_to_cells(visual, self.cells))  # [B, C + 2, h, w]
+        objects = as_tokens(located)  # [B, N, C + 2]
+        question = self.question(sentence)[:, None, None]  # [B, 1, 1, hidden]
+        pairs = F.relu(self.first(objects)[:, :, None] + self.second(objects)[:, None] + question)
+        for layer in self.relation:
+            pairs = F.relu(layer(pairs))  # [B, N, N, hidden]
+        total = pairs.sum(dim=(1, 2))  # [B, hidden]
+        for layer in self.readout:
+            total = F.relu(layer(total))
+        return F.dropout(total, self.dropout, self.training)
