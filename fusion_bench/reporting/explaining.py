@@ -200,7 +200,7 @@ def _draw_words(part: SubFigure, sheet: Sheet) -> None:
     for axes, word, known, attention in zip(
         panels, explained.words, explained.known, explained.attention, strict=False
     ):
-        heat = _draw_heat(axes, sheet, attention, _rising(_BLUE), most)
+        heat = _draw_heat(axes, sheet, attention, _rising(_BLUE), (0.0, most))
         name = _shortened(word, room) + ("" if known else "*")
         axes.set_title(
             f"{name}  {100 * attention.mean():.0f} %", fontsize=9.5, loc="center", parse_math=False
@@ -218,7 +218,8 @@ def _draw_kernels(part: SubFigure, sheet: Sheet, kernels: npt.NDArray[np.float32
     widths = [min(2.2, _KERNELS * sheet.aspect) / 1.4, *[1.0] * len(_LETTERS)]
     first, *panels = part.subplots(1, len(widths), width_ratios=widths)
     norms = kernel_norms(kernels)
-    heat = _draw_heat(first, sheet, norms, _rising(_ORANGE), float(norms.max()) or 1.0)
+    # From the smallest norm on: kernels have a common part, and what tells positions apart is the rest.
+    heat = _draw_heat(first, sheet, norms, _rising(_ORANGE), (float(norms.min()), float(norms.max())))
     _mark(first, sheet, norms.shape)
     first.set_title("norm of the kernels", fontsize=9.5, loc="center")
     group = kernels[strongest_group(kernels)].reshape(size, size, *norms.shape)
@@ -236,7 +237,7 @@ def _draw_kernels(part: SubFigure, sheet: Sheet, kernels: npt.NDArray[np.float32
 
 
 def _draw_heat(
-    axes: Axes, sheet: Sheet, values: npt.NDArray[np.floating], colors: Colormap, most: float
+    axes: Axes, sheet: Sheet, values: npt.NDArray[np.floating], colors: Colormap, ends: tuple[float, float]
 ) -> AxesImage:
     """Values ``[H, W]``, cell by cell, over the picture in pale grey."""
     height, width = sheet.picture.shape[:2]
@@ -248,8 +249,8 @@ def _draw_heat(
     return axes.imshow(
         values,
         cmap=colors,
-        vmin=0,
-        vmax=most,
+        vmin=ends[0],
+        vmax=ends[1],
         interpolation="nearest",
         extent=(-0.5, width - 0.5, height - 0.5, -0.5),
     )
@@ -304,6 +305,7 @@ def _caption(explained: Explained, shown: tuple[Position, ...]) -> tuple[str, ..
         size = math.isqrt(taps)
         which = f"group {strongest_group(explained.kernels) + 1} of {groups}, the one of largest norm"
         said.append(
+            "Orange: norm of all the kernels of a position, from the smallest. "
             f"Kernels {size} x {size}: {which if groups > 1 else 'the only group'}; above each, the word its "
             "position listens to most."
         )

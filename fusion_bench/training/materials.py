@@ -139,9 +139,7 @@ class Materials:
         return int(self.examples[self.splits.train].tokens.shape[1])
 
 
-def starting_backbone(
-    config: CellConfig, places: Places, pretext: PretextWeights | None
-) -> Backbone | None:
+def starting_backbone(config: CellConfig, places: Places, pretext: PretextWeights | None) -> Backbone | None:
     """The backbone with its initial weights, drawn from the seed's own stream where they are random."""
     asked = config.backbone
     if asked is None:

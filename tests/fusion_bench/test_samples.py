@@ -52,7 +52,9 @@ def test_long_texts_are_cut_and_no_texts_are_no_rows() -> None:
 
 
 def test_a_part_of_a_split_is_spread_over_it_with_its_images_alone() -> None:
-    table = pd.DataFrame({"sample": list("abcdefg"), "image": [0, 0, 1, 1, 2, 2, 3], "truth": list("0000111")})
+    table = pd.DataFrame(
+        {"sample": list("abcdefg"), "image": [0, 0, 1, 1, 2, 2, 3], "truth": list("0000111")}
+    )
     split = Split("val", table, tuple(Path(f"{name}.png") for name in "wxyz"))
     part = split.spread(3)
     assert part.table["sample"].tolist() == ["a", "d", "g"]

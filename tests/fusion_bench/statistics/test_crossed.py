@@ -75,7 +75,9 @@ def test_one_seed_or_one_cluster_gives_no_interval() -> None:
 
 
 def test_a_large_residual_with_few_degrees_of_freedom_does_not_burst_the_interval() -> None:
-    estimate = crossed(np.array([[1.0, 0.0], [0.0, 1.1]]), np.ones(2))  # seeds and clusters agree, cells do not
+    estimate = crossed(
+        np.array([[1.0, 0.0], [0.0, 1.1]]), np.ones(2)
+    )  # seeds and clusters agree, cells do not
     assert float(estimate.degrees) == 1
     low, high = estimate.interval()
     assert float(high - low) == pytest.approx(2 * stats.t.ppf(0.975, 1) * float(estimate.standard_error))
