@@ -121,6 +121,42 @@ def report(
     report_only(source, runs, tuple(overrides or ()), tuple(data or ()), publish=publish, to_mlflow=mlflow)
 
 
+@app.command()
+def explain(
+    study: StudyFile,
+    arm: Annotated[str, typer.Option(metavar="LABEL", help="The arm to ask; it must explain itself.")],
+    sample: Annotated[str | None, typer.Option(metavar="ID", help="A sample of the data set.")] = None,
+    image: Annotated[Path | None, typer.Option(metavar="FILE", help="Or a picture of your own, with")] = None,
+    sentence: Annotated[str | None, typer.Option(metavar="TEXT", help="a sentence about it.")] = None,
+    seed: Annotated[int | None, typer.Option(help="One of the study's; its first if left out.")] = None,
+    copy: Annotated[
+        int | None, typer.Option(help="Which of the arm's fusion modules, from 1; the last if left out.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE.png", help="The picture to write.")] = None,
+    runs: Runs = Path("runs"),
+    overrides: Overrides = None,
+    data: DataRoots = None,
+) -> None:
+    """Draw what a trained arm listens to in a sentence, and the kernels it builds of it."""
+    from fusion_bench.cli.explaining import ExplainRequest, explain_and_draw  # noqa: PLC0415 - imports torch
+
+    explain_and_draw(
+        ExplainRequest(
+            study=study,
+            arm=arm,
+            sample=sample,
+            image=image,
+            sentence=sentence,
+            seed=seed,
+            copy=copy,
+            out=out,
+            runs=runs,
+            overrides=tuple(overrides or ()),
+            data=tuple(data or ()),
+        )
+    )
+
+
 @app.command(name="list")
 def list_(
     what: Annotated[str, typer.Argument(help="modules, networks, datasets or text-encoders")] = "modules",
