@@ -122,6 +122,19 @@ def report(
 
 
 @app.command()
+def check(
+    module: Annotated[
+        str, typer.Argument(help="A registered name, package.module:Class or path/to/file.py.")
+    ],
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Put a fusion module through the contract kit: one line per check, exit code 1 if one fails."""
+    from fusion_bench.cli.checking import check_module  # noqa: PLC0415 - imports torch
+
+    check_module(module, as_json=as_json)
+
+
+@app.command()
 def explain(
     study: StudyFile,
     arm: Annotated[str, typer.Option(metavar="LABEL", help="The arm to ask; it must explain itself.")],

@@ -1,0 +1,137 @@
+"""The contract kit: every check in order, and one module's way through them.
+
+A check that builds on another is not asked where that one failed: one fault, one failed line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import torch
+
+from fusion_bench.checking import behaviour, cost, gradients, precision, reading, structure, toy, tracing
+from fusion_bench.checking.subject import CheckFailed, NotApplicable, Subject, told
+from fusion_bench.contract import FusionModule
+from fusion_bench.errors import FusionBenchError
+
+CRASHED = "make the forward run on these inputs"
+Status: TypeAlias = Literal["pass", "fail", "skip"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """A promise of the contract.
+
+    Attributes:
+        name: as printed.
+        examine: what a pass is worth telling; raises `CheckFailed` or `NotApplicable`.
+        needs: checks without which its answer would mean nothing.
+    """
+
+    name: str
+    examine: Callable[[Subject], str]
+    needs: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Result:
+    """What one check found.
+
+    Attributes:
+        check: its name.
+        status: ``pass``, ``fail`` or ``skip``.
+        detail: what was seen, or why it was skipped; may be empty.
+        remedy: what to do about a failure.
+        blocked: skipped because a check that it needs did not pass.
+    """
+
+    check: str
+    status: Status
+    detail: str = ""
+    remedy: str = ""
+    blocked: bool = False
+
+    def __str__(self) -> str:
+        line = f"{self.status}  {self.check}"
+        if self.detail:
+            line += f": {self.detail}"
+        return f"{line}; {self.remedy}" if self.remedy else line
+
+
+CHECKS: tuple[Check, ...] = (
+    Check("declarations", structure.declarations),
+    Check("shape", behaviour.shape, ("declarations",)),
+    Check("registered", structure.registered, ("shape",)),
+    Check("dtype", precision.dtype, ("registered",)),
+    Check("stateless", behaviour.stateless, ("registered",)),
+    Check("deterministic", behaviour.deterministic, ("stateless",)),
+    Check("independent", behaviour.independent, ("deterministic",)),
+    Check("padding", behaviour.padding, ("deterministic",)),
+    Check("reacts", reading.reacts, ("registered",)),
+    Check("ignores", reading.ignores, ("deterministic",)),
+    Check("places", reading.places, ("independent",)),
+    Check("trained", gradients.trained, ("registered",)),
+    Check("finite_at_zero", gradients.finite_at_zero, ("registered",)),
+    Check("gradcheck", gradients.gradcheck, ("dtype", "deterministic")),
+    Check("half", precision.half, ("dtype", "stateless", "finite_at_zero")),
+    Check("saved", structure.saved, ("deterministic",)),
+    Check("host_sync", tracing.host_sync, ("registered",)),
+    Check("moved", structure.moved, ("host_sync",)),
+    Check("compiles", tracing.compiles, ("host_sync", "stateless")),
+    Check("exports", tracing.exports, ("host_sync", "stateless")),
+    Check("counted", cost.counted, ("moved",)),
+    Check("declared_cost", cost.declared_cost, ("counted",)),
+    Check("width", structure.width_scales, ("counted",)),
+    Check("learns", toy.learns, ("independent", "padding", "reacts", "ignores", "trained")),
+)
+
+
+class Checkup:
+    """One module's results, each found when it is first asked for.
+
+    Args:
+        kind: the module's class.
+        name: what the user calls it.
+
+    Raises:
+        FusionBenchError: it is not a concrete `FusionModule`.
+    """
+
+    def __init__(self, kind: type[FusionModule], name: str | None = None) -> None:
+        if not (isinstance(kind, type) and issubclass(kind, FusionModule)):
+            raise FusionBenchError(
+                f"{name or kind} is not a fusion module: derive it from fusion_bench.contract.FusionModule"
+            )
+        self.subject = Subject(kind, name or kind.__name__)
+        self._checks = {check.name: check for check in CHECKS}
+        self._found: dict[str, Result] = {}
+
+    def results(self) -> Iterator[Result]:
+        """Every check's result, in order, as it is found."""
+        for name in self._checks:
+            yield self.result(name)
+
+    def result(self, name: str) -> Result:
+        """The result of one check; those that it needs are asked first."""
+        if name not in self._found:
+            self._found[name] = self._ask(self._checks[name])
+        return self._found[name]
+
+    def _ask(self, check: Check) -> Result:
+        for need in check.needs:
+            found = self.result(need)
+            if found.status == "fail" or found.blocked:
+                cause = need if found.status == "fail" else found.detail.rpartition(" ")[2]
+                return Result(check.name, "skip", f"means nothing without {cause}", blocked=True)
+        try:
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(0)
+                return Result(check.name, "pass", check.examine(self.subject))
+        except NotApplicable as reason:
+            return Result(check.name, "skip", str(reason))
+        except CheckFailed as failure:
+            return Result(check.name, "fail", failure.seen, failure.remedy)
+        except Exception as error:  # the module's code, which may do anything
+            return Result(check.name, "fail", told(error), CRASHED)

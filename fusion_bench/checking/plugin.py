@@ -1,0 +1,80 @@
+"""The contract kit in a third party's test suite, by choice: one pytest test per check.
+
+Switch it on with ``-p fusion_bench.checking.plugin`` (say, in ``addopts``), or in ``conftest.py`` at the root with
+``pytest_plugins = ["fusion_bench.checking.plugin"]``. Then three lines in any test file check a module:
+
+    @pytest.mark.fusion_module(MyFusion)       # or a registered name, "package.module:Class", "path/to/file.py"
+    def test_contract(contract_check):
+        contract_check()
+
+Several modules in one mark are checked in turn. A check that does not apply is a skipped test with its reason;
+``-k "not learns"`` leaves out the one that trains.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+import pytest
+
+from fusion_bench.checking.kit import CHECKS, Checkup
+from fusion_bench.contract import FusionModule
+from fusion_bench.encoders.registry import MODULES
+
+_MARK = "fusion_module"
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the mark known."""
+    config.addinivalue_line(
+        "markers", f"{_MARK}(*modules): classes or names that `contract_check` puts through the contract kit"
+    )
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """One test per module and check, for every function that asks for `contract_check`.
+
+    Raises:
+        pytest.UsageError: no mark says which module.
+    """
+    if "contract_check" not in metafunc.fixturenames:
+        return
+    mark = metafunc.definition.get_closest_marker(_MARK)
+    if mark is None or not mark.args:
+        raise pytest.UsageError(
+            f"{metafunc.definition.nodeid} asks for contract_check; say of which module: "
+            f"@pytest.mark.{_MARK}(MyFusion)"
+        )
+    cases = [
+        pytest.param((module, check.name), id=f"{_name(module)}-{check.name}")
+        for module in mark.args
+        for check in CHECKS
+    ]
+    metafunc.parametrize("contract_check", cases, indirect=True)
+
+
+@pytest.fixture
+def contract_check(request: pytest.FixtureRequest) -> Callable[[], None]:
+    """Call it to see one check pass, fail with what was seen and what to do, or skip with its reason."""
+    module, check = request.param
+
+    def run() -> None:
+        __tracebackhide__ = True
+        result = _checkup(module).result(check)
+        if result.status == "fail":
+            pytest.fail(str(result), pytrace=False)
+        if result.status == "skip":
+            pytest.skip(result.detail)
+
+    return run
+
+
+@cache
+def _checkup(module: type[FusionModule] | str) -> Checkup:
+    """Kept for the session, so that a check which others need runs once."""
+    return Checkup(MODULES.load(module) if isinstance(module, str) else module, _name(module))
+
+
+def _name(module: type[FusionModule] | str) -> str:
+    return module if isinstance(module, str) else module.__name__

@@ -1,0 +1,60 @@
+"""Every registered module keeps the contract and has a test of its own formula."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from fusion_bench.checking.kit import CHECKS, Checkup
+from fusion_bench.checking.toy import learns
+from fusion_bench.encoders.registry import MODULES
+
+ENTRIES = MODULES.entries()
+EVERY = pytest.mark.parametrize("name", ENTRIES)
+TESTS = Path(__file__).parents[2] / "fusion_modules"
+
+
+@cache
+def checkup(name: str) -> Checkup:
+    return Checkup(MODULES.load(name), name)
+
+
+@EVERY
+@pytest.mark.parametrize("check", [check.name for check in CHECKS if check.name != "learns"])
+def test_a_registered_module_passes(name: str, check: str) -> None:
+    result = checkup(name).result(check)
+    if result.status == "skip" and not result.blocked:
+        pytest.skip(result.detail)
+    assert result.status == "pass", result
+
+
+@EVERY
+def test_a_registered_module_learns_what_needs_both_inputs(name: str) -> None:
+    """From one seed; all three are slow together."""
+    assert checkup(name).result("trained").status != "fail"
+    if not MODULES.load(name).trainable:
+        pytest.skip("trainable is False")
+    learns(checkup(name).subject, seeds=(0,))
+
+
+@pytest.mark.slow
+@EVERY
+def test_a_registered_module_learns_it_from_every_seed(name: str) -> None:
+    result = checkup(name).result("learns")
+    assert result.status == ("pass" if MODULES.load(name).trainable else "skip"), result
+
+
+@EVERY
+def test_a_registered_module_has_a_test_of_its_own_formula(name: str) -> None:
+    """By convention the class of ``fusion_modules/.../x.py`` is named in ``test_x.py`` or ``test_x_*.py``."""
+    module, _, kind = ENTRIES[name].target.reference.partition(":")
+    stem = module.rpartition(".")[2]
+    files = [*TESTS.glob(f"test_{stem}.py"), *TESTS.glob(f"test_{stem}_*.py")]
+    assert files, f"{name}: write tests/fusion_modules/test_{stem}.py"
+    named = re.compile(rf"\b({kind}|{name})\b")
+    assert any(named.search(file.read_text(encoding="utf-8")) for file in files), (
+        f"{name}: none of {', '.join(file.name for file in files)} tests {kind}"
+    )
