@@ -6,8 +6,9 @@ Shapes: ``B`` samples, ``T`` words, ``D`` language channels, ``C`` visual channe
 from __future__ import annotations
 
 import copy
+import math
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
 
@@ -222,7 +223,9 @@ def multiply_adds_of(module: nn.Module, *inputs: Any) -> int:
     """Multiply-adds of one forward pass over ``inputs``, counted on the meta device in evaluation mode.
 
     Counted are matmul, convolution, attention, recurrent layers, FFT and operators with a registered
-    formula; elementwise work, norms and softmax are not.
+    formula; elementwise work, norms and softmax are not. A Fourier transform of ``n`` complex numbers is
+    taken as ``5/2 n log2 n`` multiply-adds (half of the ``5 n log2 n`` operations of the radix-2 transform,
+    also where ``n`` is no power of two), one from or to ``n`` real numbers as half of that.
 
     Args:
         module: left as it is; a copy is counted.
@@ -230,9 +233,32 @@ def multiply_adds_of(module: nn.Module, *inputs: Any) -> int:
     """
     twin = copy.deepcopy(module).to("meta").eval().requires_grad_(False)
     on_meta = [value.to("meta") if hasattr(value, "to") else value for value in inputs]
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+    with torch.no_grad(), FlopCounterMode(display=False, custom_mapping=_fourier_formulas()) as counter:
         twin(*on_meta)
     return int(counter.get_total_flops()) // 2
+
+
+def _fourier_formulas() -> dict[Any, Callable[..., int]]:
+    """Operations of the transforms, for which torch's counter has no formula; shapes in, a number out."""
+
+    def complex_to_complex(shape: Sequence[int], axes: Sequence[int], *_: Any, **__: Any) -> int:
+        length = math.prod(shape[axis] for axis in axes)
+        return round(5 * math.prod(shape) * math.log2(length))
+
+    def real_to_complex(shape: Sequence[int], axes: Sequence[int], *_: Any, **__: Any) -> int:
+        return complex_to_complex(shape, axes) // 2
+
+    def complex_to_real(
+        _: Sequence[int], axes: Sequence[int], *__: Any, out_shape: Sequence[int], **___: Any
+    ) -> int:
+        return complex_to_complex(out_shape, axes) // 2
+
+    aten = torch.ops.aten
+    return {
+        aten._fft_c2c: complex_to_complex,
+        aten._fft_r2c: real_to_complex,
+        aten._fft_c2r: complex_to_real,
+    }
 
 
 @dataclass(frozen=True)

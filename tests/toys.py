@@ -70,6 +70,34 @@ class Explodes(Product):
         return super().forward(visual, language) * float("nan")
 
 
+class Wider(Product):
+    """Its map has channels of its own, as many as its width says."""
+
+    width: ClassVar[Width | None] = Width("hidden", step=2, minimum=2)
+
+    def __init__(self, visual_dim: int, language_dim: int, *, hidden: int = 12) -> None:
+        super().__init__(visual_dim, language_dim)
+        self.out_dim = hidden
+        self.widen = nn.Conv2d(visual_dim, hidden, 1)
+
+    def forward(self, visual: Tensor, language: Language) -> Tensor:
+        return self.widen(super().forward(visual, language))  # type: ignore[no-any-return]
+
+
+class Coarse(Product):
+    """Its cost comes in great leaps; it computes with its own numbers when it is made."""
+
+    width: ClassVar[Width | None] = Width("hidden", step=64, minimum=64)
+
+    def __init__(self, visual_dim: int, language_dim: int, *, hidden: int = 128) -> None:
+        super().__init__(visual_dim, language_dim)
+        scale = float(torch.ones(3).sum())
+        self.more = nn.Parameter(torch.full((hidden, 40), scale))
+
+    def forward(self, visual: Tensor, language: Language) -> Tensor:
+        return super().forward(visual, language) + self.more.sum()
+
+
 class MeanText(TextEncoder):
     """The mean of the word embeddings."""
 

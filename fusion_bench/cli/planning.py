@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import typer
 from rich.console import Console
@@ -14,6 +15,7 @@ from rich.text import Text
 
 from fusion_bench.cli.opening import open_study, places_of
 from fusion_bench.errors import FusionBenchError
+from fusion_bench.study.arms import Fit
 from fusion_bench.study.plan import Standing, confirm_cells, plan_row, standing
 from fusion_bench.study.replay import replay
 from fusion_bench.study.spec import Study
@@ -41,7 +43,8 @@ def show_plan(
     standings = _standings(study, places)
     if as_json:
         rows = [{**plan_row(item.cell), "state": item.state, "reason": item.reason} for item in standings]
-        typer.echo(json.dumps({"study": study.name, "reference": study.reference, "cells": rows}, indent=2))
+        shown = {"study": study.name, "reference": study.reference, **_budget(study), "cells": rows}
+        typer.echo(json.dumps(shown, indent=2))
     else:
         _print_arms(study, standings)
     if export is not None:
@@ -92,15 +95,49 @@ def _print_arms(study: Study, standings: Sequence[Standing]) -> None:
     console = _console()
     console.print(f"{study.name}: {study.title}", highlight=False)
     table = Table("arm", "role", "component", "settings", "seeds", "states", box=None)
+    if study.budget is not None:
+        console.print(study.budget.sentence(), highlight=False)
+        table.add_column("from the budget")
     for arm in study.arms:
         own = [item for item in standings if item.cell.arm == arm.label]
         states = Counter(item.state for item in own)
         settings = ", ".join(f"{key}={value}" for key, value in arm.factors.items())
         seeds = ", ".join(str(item.cell.seed) for item in own)
         shown = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
-        table.add_row(arm.label, arm.role, arm.component, settings, seeds, shown)
+        distance = [_distance(arm.fit)] if arm.fit is not None else []
+        table.add_row(arm.label, arm.role, arm.component, settings, seeds, shown, *distance)
     console.print(table)
     if study.search is not None:
         cells = study.search.trials * len(study.search.seeds) * len(study.arms)
         console.print(f"before them {cells} search cells ({study.search.trials} trials an arm)")
     console.print(f"{len(standings)} cells in all")
+
+
+def _distance(fit: Fit) -> str:
+    distance = "unknown" if fit.distance is None else f"{fit.distance:+.1%}"
+    return f"{distance}, not ranked: {fit.unranked}" if fit.unranked else distance
+
+
+def _budget(study: Study) -> dict[str, Any]:
+    """The budget as JSON: what is matched, and each arm's width and distance; nothing without one."""
+    budget = study.budget
+    if budget is None:
+        return {}
+    arms = {
+        arm.label: {
+            "width": {knob.argument: arm.factors.get(knob.argument)} if knob is not None else {},
+            "distance": arm.fit.distance,
+            "unranked": arm.fit.unranked,
+        }
+        for arm in study.arms
+        if arm.fit is not None
+        for knob in [budget.knobs.get(arm.label)]
+    }
+    return {
+        "budget": {
+            "match": budget.match,
+            "target": budget.target,
+            "tolerance": budget.tolerance,
+            "arms": arms,
+        }
+    }

@@ -21,6 +21,7 @@ from fusion_bench.reporting.numerals import (
     percent_range,
     points,
     points_range,
+    relative,
     size,
 )
 from fusion_bench.reporting.tables import Row, Tables, records
@@ -96,6 +97,8 @@ def means_tables(results: StudyResults, tables: Tables) -> list[tuple[str, str]]
         ),
         "latency, ms": lambda row: milliseconds(arms[row["arm"]].latency_ms),
     }
+    if results.budget:
+        columns["from the budget"] = lambda row: _from_budget(arms[row["arm"]])
     rows = records(tables.means[own])
     parts = {
         "Arms": [row for row in rows if row["role"] != "control"],
@@ -139,7 +142,7 @@ def comparisons_table(tables: Tables) -> str:
         "p, outside the margin": lambda row: p_value(row["p_margin_holm"]),
         "detectable": lambda row: size(row["detectable"]),
         "seeds": lambda row: str(row["seeds"]),
-        "verdict": lambda row: f"**{row['verdict']}**" if row["verdict"] else "control",
+        "verdict": _verdict,
     }
     if tables.comparisons["p_margin_holm"].isna().all():
         del columns["p, outside the margin"]
@@ -248,6 +251,17 @@ def _difference(row: Row) -> str:
 
 def _parts(fusion: int | None, around: int | None) -> str:
     return DASH if fusion is None else f"{count(fusion)} + {count(around)}"
+
+
+def _from_budget(arm: ArmSummary) -> str:
+    distance = relative(arm.budget_distance)
+    return f"{distance}, not ranked" if arm.unranked else distance
+
+
+def _verdict(row: Row) -> str:
+    if row["verdict"]:
+        return f"**{row['verdict']}**"
+    return "control" if row["role"] == "control" else "not ranked"
 
 
 def _number(value: float) -> str:

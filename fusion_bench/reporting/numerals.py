@@ -39,6 +39,11 @@ def size(difference: float) -> str:
     return DASH if np.isnan(difference) else f"{100 * abs(difference):.1f}"
 
 
+def relative(distance: float | None) -> str:
+    """A share more or less: ``-0.0123`` -> ``−1.2 %``."""
+    return DASH if distance is None else f"{points(distance)} %"
+
+
 def p_value(p: float) -> str:
     """Three decimals; ``<0.001`` below that."""
     if np.isnan(p):

@@ -110,6 +110,7 @@ def _words(results: StudyResults, tables: Tables) -> dict[str, Any]:
         "answers": answers(results, tables),
         "cautions": [escape(caution) for caution in results.cautions],
         "reference": code(results.reference),
+        "budget": results.budget,
         "aim": aim,
         "cluster": results.cluster,
         "command": results.command,

@@ -18,6 +18,7 @@ from fusion_bench.reporting.numerals import (
     plural,
     points,
     points_range,
+    relative,
     size,
 )
 from fusion_bench.reporting.tables import Row, Tables, records
@@ -34,6 +35,7 @@ def answers(results: StudyResults, tables: Tables) -> list[str]:
         *_summary(results, tables),
         *_judged(results, tables),
         *_unjudged(results, tables),
+        *_outside_the_budget(results, tables),
         *_incomparable(results, tables),
         *_against_controls(tables),
         *_against_floors(results, tables),
@@ -49,7 +51,7 @@ def _interval(row: Row) -> str:
 
 
 def _summary(results: StudyResults, tables: Tables) -> list[str]:
-    family = tables.comparisons[tables.comparisons["role"] == "arm"]
+    family = tables.comparisons[tables.comparisons["verdict"] != ""]
     if family.empty:
         return []
     tally = family["verdict"].value_counts()
@@ -136,6 +138,24 @@ def _unjudged(results: StudyResults, tables: Tables) -> list[str]:
             f"nothing claimed: {'; '.join(measured)}."
         )
     return said
+
+
+def _outside_the_budget(results: StudyResults, tables: Tables) -> list[str]:
+    """Arms that cost too much or too little for a verdict."""
+    outside = [arm for arm in results.arms if arm.unranked]
+    if not outside:
+        return []
+    measured = {row["arm"]: _interval(row) for row in records(tables.comparisons)}
+    named = [
+        f"{code(arm.label)}, {relative(arm.budget_distance)} ({escape(arm.unranked)})"
+        + (f", {measured[arm.label]}" if arm.label in measured else "")
+        for arm in outside
+    ]
+    return [
+        f"**Not ranked**: the study matches {results.budget} to those of {code(results.reference)} within "
+        f"{size(results.tolerance or 0.0)} %, and where that is not reached size alone may explain a difference: "
+        f"{'; '.join(named)}."
+    ]
 
 
 def _incomparable(results: StudyResults, tables: Tables) -> list[str]:

@@ -15,7 +15,7 @@ from fusion_bench.reporting.pictures import majority_answers
 from fusion_bench.statistics.comparison import Question, against_controls, compare, means
 from fusion_bench.statistics.convergence import convergence
 from fusion_bench.statistics.scores import Scores, Unit
-from fusion_bench.study.results import StudyResults
+from fusion_bench.study.results import Role, StudyResults
 
 Row: TypeAlias = dict[str, Any]
 """One row of a tidy table by column name."""
@@ -32,8 +32,8 @@ class Tables:
             that is no mean over samples or clusters has a mean over seeds and no interval; the intervals
             of shares end at 0 and 1.
         per_seed: ``split, metric, arm, role, seed, value``.
-        comparisons: the judged family and the controls against the reference, on the primary metric and
-            split (`fusion_bench.statistics.comparison.compare`), with ``role``.
+        comparisons: the judged family, arms outside the budget and the controls against the reference, on the
+            primary metric and split (`fusion_bench.statistics.comparison.compare`), with ``role``.
         differences: the same differences on every other evaluated split and metric, not judged.
         controls: each arm's lead over each control (``against_controls``).
         floors: ``name, split, floor, arm, role, estimate, low, high, seeds``: accuracy less the floor.
@@ -87,7 +87,7 @@ def build_tables(results: StudyResults) -> Tables:
         per_seed=results.values[["split", "metric", "arm", "role", "seed", "value"]].reset_index(drop=True),
         comparisons=_with_role(results, compare(primary, question)),
         differences=_with_role(results, _differences(results, scores, units, question)),
-        controls=against_controls(primary, arms, question.controls, question),
+        controls=against_controls(primary, arms, _labels(results, "control"), question),
         floors=_with_role(results, _floors(results, scores)),
         slices=_with_role(results, _slices(results, primary, unit)),
         learning=_with_role(results, _learning(results)),
@@ -97,14 +97,21 @@ def build_tables(results: StudyResults) -> Tables:
 
 
 def _question(results: StudyResults, unit: Unit) -> Question:
+    """Arms outside a matched budget are not in the family: like controls they get an interval only."""
+    arms = _labels(results, "arm")
+    unranked = [arm.label for arm in results.arms if arm.label in arms and arm.unranked]
     return Question(
         reference=results.reference,
-        family=tuple(arm.label for arm in results.arms if arm.role == "arm"),
-        controls=tuple(arm.label for arm in results.arms if arm.role == "control"),
+        family=tuple(label for label in arms if label not in unranked),
+        controls=(*unranked, *_labels(results, "control")),
         margin=results.margin,
         unit=unit,
         higher_is_better=results.primary not in results.lower_is_better,
     )
+
+
+def _labels(results: StudyResults, role: Role) -> list[str]:
+    return [arm.label for arm in results.arms if arm.role == role]
 
 
 def _unit(results: StudyResults, scores: Mapping[str, Scores], metric: str) -> Unit | None:

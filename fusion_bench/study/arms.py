@@ -2,14 +2,32 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fusion_bench.errors import StudyFileError
+from fusion_bench.registry import Target
 from fusion_bench.study.results import Role
 from fusion_bench.training.config import CellConfig, Component, Json
+
+if TYPE_CHECKING:
+    from fusion_bench.study.signatures import Signature
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How an arm stands to the budget that its study matches.
+
+    Attributes:
+        distance: its fusion cost over the budget, less 1; None where it cannot be counted.
+        unranked: why it gets no verdict; empty if it may have one.
+    """
+
+    distance: float | None
+    unranked: str = ""
 
 
 @dataclass(frozen=True)
@@ -24,6 +42,7 @@ class Arm:
         factors: what sets it apart, flat (``kernel_size``, ``train.learning_rate``): what it writes, or for
             ``vary`` the value of every key that any arm varies.
         abandoned: why it is not trained (a search found no settings for it); empty if it is.
+        fit: how it stands to the budget; None where none is matched.
     """
 
     label: str
@@ -32,6 +51,7 @@ class Arm:
     config: CellConfig
     factors: Mapping[str, Json] = field(default_factory=dict)
     abandoned: str = ""
+    fit: Fit | None = None
 
 
 def with_settings(config: CellConfig, settings: Mapping[str, Json]) -> CellConfig:
@@ -44,8 +64,6 @@ def with_settings(config: CellConfig, settings: Mapping[str, Json]) -> CellConfi
     Raises:
         StudyFileError: a value does not fit its setting.
     """
-    from fusion_bench.study.signatures import signature_of  # noqa: PLC0415 - bare machines have no pydantic
-
     own = dict(config.arm.settings)
     for key, value in settings.items():
         section, dot, name = key.partition(".")
@@ -54,9 +72,16 @@ def with_settings(config: CellConfig, settings: Mapping[str, Json]) -> CellConfi
             config = replace(config, **changed)
         else:
             own[key] = value
-    signature = signature_of(config.arm.target.load())
+    signature = _signature(config.arm.target)
     try:
         validated = signature.adapter.validate_json(json.dumps(own), strict=True)
     except ValueError as error:
         raise StudyFileError(f"{config.arm.target.reference} cannot take {own}: {error}") from error
     return replace(config, arm=Component(config.arm.target, signature.kept(validated)))
+
+
+@functools.lru_cache(maxsize=256)  # matching a budget asks for the same few classes over and over
+def _signature(target: Target) -> Signature:
+    from fusion_bench.study.signatures import signature_of  # noqa: PLC0415 - bare machines have no pydantic
+
+    return signature_of(target.load())

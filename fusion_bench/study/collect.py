@@ -13,6 +13,7 @@ from fusion_bench.errors import FusionBenchError
 from fusion_bench.samples import DataSet, Split
 from fusion_bench.storage import read_json
 from fusion_bench.study.arms import Arm
+from fusion_bench.study.budget import UNITS
 from fusion_bench.study.folder import Outcome, cell_folder
 from fusion_bench.study.measure import LATENCY_BATCH, Measured, measure_arms
 from fusion_bench.study.plan import Standing, comparable, confirm_cells, standing
@@ -78,6 +79,8 @@ def collect(study: Study, places: Places) -> StudyResults:
         environment=_environment(outcomes, study),
         cautions=(*cautions_of(arms, data), *_doubts_about(replayed, places)),
         latency_batch=LATENCY_BATCH,
+        budget=UNITS[study.budget.match] if study.budget else "",
+        tolerance=study.budget.tolerance if study.budget else None,
         command=f"fusion-bench run {study.path.name if study.path.is_absolute() else study.path}",
     )
 
@@ -115,6 +118,8 @@ def _summary(arm: Arm, measured: Measured | None, searched: Mapping[str, Any]) -
         latency_ms=measured.latency_ms if measured else None,
         searched=dict(searched.get("settings", {})),
         search_trials=int(searched.get("trials", 0)),
+        budget_distance=arm.fit.distance if arm.fit else None,
+        unranked=arm.fit.unranked if arm.fit else "",
     )
 
 

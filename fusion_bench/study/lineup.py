@@ -131,6 +131,6 @@ def _arm(arm: Resolved, reference: str, arms: Sequence[Resolved]) -> Arm:
         factors = dict(arm.arm.written) | {
             key: arm.value(key)
             for section, node in candidate.sections.items()
-            for key in (f"{section}.{name}" for name in node.children if name != "slot")
+            for key in (f"{section}.{name}" for name in node.children)
         }
     return Arm(candidate.label, role, str(candidate.name.value), arm.config, factors)

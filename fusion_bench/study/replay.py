@@ -63,6 +63,7 @@ def make_searches(study: Study, *, maximise: bool) -> tuple[ArmSearch, ...]:
             batch=study.search.batch,
             seeds=study.search.seeds,
             maximise=maximise,
+            matched=study.matched,
         )
         for arm in study.arms
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from fusion_bench.registry import Target
 from fusion_bench.storage import file_digest
@@ -17,7 +17,6 @@ from fusion_bench.study.schema import (
     WEIGHTS,
     BackboneSection,
     DataSection,
-    FusionSection,
     TextSection,
 )
 from fusion_bench.study.tree import Node, merged
@@ -31,6 +30,9 @@ from fusion_bench.training.config import (
     Json,
     TrainConfig,
 )
+
+if TYPE_CHECKING:
+    from fusion_bench.contract import Width
 
 C = TypeVar("C")
 NOTHING_LEARNT = 2  # vocabulary size with which a text encoder is tried out
@@ -63,6 +65,17 @@ class Resolved:
         if section == "text":
             return self.text.named.target.reference
         return cast("Json", getattr(getattr(self.config, section), name))
+
+    @property
+    def knob(self) -> Width | None:
+        """The width that a matched budget may choose: none for controls, for networks, for modules without
+        one, and where the study writes it.
+        """
+        if self.candidate.control or self.candidate.kind == "network":
+            return None
+        knob: Width | None = self.arm.named.cls.width
+        settable = knob is not None and knob.argument in self.arm.named.signature.names
+        return knob if knob is not None and settable and knob.argument not in self.arm.written else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,8 +215,6 @@ class Resolver:
         name = kind.__name__.removesuffix("Config").lower()
         node = self._section(name, candidate)
         section = self._problems.section(SECTIONS[name], node)
-        if isinstance(section, FusionSection) and section.slot != "published":
-            self._problems.add(node.children["slot"], "this version knows only 'published'")
         if section is None:
             # Noted; with the defaults instead, what else is wrong with the arm is found as well.
             return None if name in candidate.sections else kind()
@@ -240,7 +251,9 @@ class Resolver:
 
     def _no_slot(self, candidate: Candidate) -> None:
         for key, node in candidate.sections.get("fusion", Node({}, self._tree.place)).children.items():
-            if key in {"width", "depth"}:
+            if key == "slot":
+                self._problems.add(node, "a network stands in no slot")
+            elif key in {"width", "depth"}:
                 self._problems.add(node, f"a network has no slot whose {key} could be set")
 
     def _weight_file(self, node: Node) -> str | None:
@@ -278,6 +291,6 @@ class Resolver:
         if candidate.kind == "network":
             return tried(arm, candidate.where, self._problems, language_dim) is not None
         first = tried(arm, candidate.where, self._problems, fusion.width, language_dim)
-        if first is None or fusion.depth == 1 or first.out_dim == fusion.width:
+        if first is None or fusion.depth == 1 or fusion.slot == "uniform" or first.out_dim == fusion.width:
             return first is not None
         return tried(arm, candidate.where, self._problems, first.out_dim, language_dim) is not None

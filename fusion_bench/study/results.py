@@ -27,6 +27,8 @@ class ArmSummary:
             arm without a finished cell.
         latency_ms: median milliseconds of one forward pass of one batch of ``latency_batch``, measured
             with nothing else running; None if not measured.
+        budget_distance: its fusion cost over the budget that the study matches, less 1; None without one.
+        unranked: why it gets no verdict ("it has no width to match"); empty if it may have one.
         searched: what a search chose for it (setting -> value), with ``search_trials``; empty without a search.
     """
 
@@ -44,6 +46,8 @@ class ArmSummary:
     latency_ms: float | None = None
     searched: Mapping[str, Any] = field(default_factory=dict)
     search_trials: int = 0
+    budget_distance: float | None = None
+    unranked: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,6 +81,8 @@ class StudyResults:
         latency_batch: how many samples the measured forward pass had.
         command: the command that runs the study again.
         lower_is_better: names of the metrics that should fall.
+        budget: what every arm should have as much of as the reference ("parameters", "multiply-adds"), up to
+            ``tolerance``, a share; empty where nothing is matched.
     """
 
     name: str
@@ -103,3 +109,5 @@ class StudyResults:
     latency_batch: int | None = None
     command: str = ""
     lower_is_better: tuple[str, ...] = ()
+    budget: str = ""
+    tolerance: float | None = None

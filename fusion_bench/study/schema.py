@@ -103,7 +103,10 @@ class FusionSection(Section):
 
     width: int = Field(FusionConfig.width, ge=1, description="channels that every module gets")
     depth: int = Field(FusionConfig.depth, ge=1, description="copies of the module, one after the other")
-    slot: Literal["published", "uniform"] = Field("published", description="each module as its paper's block")
+    slot: Literal["published", "uniform"] = Field(
+        FusionConfig.slot,
+        description="each module as its paper's block, or each followed by the same residual 3x3 mixer",
+    )
     coordinates: Literal["shared", "module", "none"] = Field(
         FusionConfig.coordinates, description="two coordinate maps for every arm, or only what modules bring"
     )
@@ -191,10 +194,14 @@ class SearchSection(Section):
 
 
 class BudgetSection(Section):
-    """Equal cost by the modules' width; only 'none' so far."""
+    """Equal cost: modules and adapters of every arm, brought to the reference's by the modules' widths."""
 
-    match: Literal["none", "params", "flops"] = "none"
-    tolerance: float = Field(0.05, ge=0, lt=1)
+    match: Literal["none", "params", "flops"] = Field(
+        "none", description="what is equal: parameters, or multiply-adds of one sample"
+    )
+    tolerance: float = Field(
+        0.05, gt=0, lt=1, description="an arm further off, as a share, is shown and not ranked"
+    )
 
 
 class ExpectedSection(Section):

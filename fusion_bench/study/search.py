@@ -8,7 +8,7 @@ over finished cells gives the same trials, which is how it resumes after any int
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from statistics import fmean
 from typing import Any
@@ -34,6 +34,7 @@ class ArmSearch:
         trials: how many in all; ``batch``: how many are asked before any is told.
         seeds: search seeds; a trial's value is the mean over them.
         maximise: whether a larger selection metric is better.
+        matched: brings an arm whose settings have changed back to the study's budget.
     """
 
     def __init__(
@@ -45,7 +46,9 @@ class ArmSearch:
         batch: int,
         seeds: Sequence[int],
         maximise: bool,
+        matched: Callable[[Arm], Arm] = lambda arm: arm,
     ) -> None:
+        self._matched = matched
         self.arm, self._space, self._trials, self._batch = arm, space, trials, batch
         self._seeds, self._maximise = tuple(seeds), maximise
         self._study = optuna.create_study(direction="maximize" if maximise else "minimize")
@@ -62,7 +65,7 @@ class ArmSearch:
         for number in range(len(self._finished), min(len(self._finished) + self._batch, self._trials)):
             trial = self._ask_one(number)
             drawn = {name: _suggest(trial, name, space) for name, space in self._space.items()}
-            config = with_settings(replace(self.arm.config, evaluate=False), drawn)
+            config = replace(self._having(drawn).config, evaluate=False)
             cells = tuple(
                 PlannedCell(self.arm.label, self.arm.role, seed, "search", replace(config, seed=seed), drawn)
                 for seed in self._seeds
@@ -99,10 +102,14 @@ class ArmSearch:
         """
         best = self.winner()
         if best is not None:
-            return replace(self.arm, config=with_settings(self.arm.config, best[0]))
+            return self._having(best[0])
         if not self._finished:
             return self.arm
         return replace(self.arm, abandoned=f"each of the {len(self._finished)} trials of its search failed")
+
+    def _having(self, drawn: Mapping[str, Json]) -> Arm:
+        """The arm with a trial's settings."""
+        return self._matched(replace(self.arm, config=with_settings(self.arm.config, drawn)))
 
     def _ask_one(self, number: int) -> optuna.Trial:
         with warnings.catch_warnings():

@@ -28,8 +28,9 @@ def describe(
         ("Data", _data(data, splits, config, outcome)),
         ("Backbone", _backbone(config)),
         ("Words", _words(config, outcome)),
-        ("Slot", _slot(config)),
+        ("Slot", _slot(arms)),
         ("Head", _head(config)),
+        *([("Budget", study.budget.sentence())] if study.budget else []),
         ("Training", _training(arms)),
         ("Pairing", _pairing(study)),
         ("Selection", _selection(study, data)),
@@ -50,6 +51,12 @@ def cautions_of(arms: Sequence[Arm], data: DataSet) -> tuple[str, ...]:
             "Every arm gets the same two coordinate maps; "
             f"{', '.join(carrying)} bring{'s' if len(carrying) == 1 else ''} a position code besides, "
             "as published."
+        )
+    if len(in_slots := _in_slots(arms)) > 1:
+        named = "; ".join(f"{slot}: {', '.join(labels)}" for slot, labels in in_slots.items())
+        cautions.append(
+            f"The slot differs between arms ({named}); a difference across slots is the mixer's as much as the "
+            "module's."
         )
     cautions.append("Dropout masks are not paired between arms.")
     cautions += data.cautions
@@ -92,7 +99,17 @@ def _words(config: CellConfig, outcome: Outcome) -> str:
     )
 
 
-def _slot(config: CellConfig) -> str:
+def _in_slots(arms: Sequence[Arm]) -> dict[str, list[str]]:
+    """Labels of the arms in each kind of slot; networks stand in none."""
+    found: dict[str, list[str]] = {}
+    for arm in arms:
+        if arm.config.kind == "module":
+            found.setdefault(arm.config.fusion.slot, []).append(arm.label)
+    return found
+
+
+def _slot(arms: Sequence[Arm]) -> str:
+    config = arms[0].config
     places = {
         "shared": "the same two coordinate maps before the slot and before the head",
         "module": "no shared coordinate maps",
@@ -100,9 +117,15 @@ def _slot(config: CellConfig) -> str:
     }[config.fusion.coordinates]
     depth = config.fusion.depth
     copies = "1 copy" if depth == 1 else f"{depth} copies"
+    followed = {
+        "published": "as published",
+        "uniform": "with one and the same residual 3x3 mixer after each",
+        "both": "as published, or with one and the same residual 3x3 mixer after each (a factor of this study)",
+    }
+    slots = list(_in_slots(arms)) or ["published"]
     return (
-        f"1x1 projection to {config.fusion.width} channels, {copies} of the module as "
-        f"published, 1x1 adapter to {config.head.width}; {places}."
+        f"1x1 projection to {config.fusion.width} channels, {copies} of the module "
+        f"{followed[slots[0] if len(slots) == 1 else 'both']}, 1x1 adapter to {config.head.width}; {places}."
     )
 
 

@@ -17,23 +17,34 @@ if TYPE_CHECKING:
 
 
 def search_spaces(
-    lineup: LineUp, tree: Node, data: Data, resolver: Resolver, problems: Problems
+    lineup: LineUp, tree: Node, data: Data, resolver: Resolver, problems: Problems, *, matched: bool
 ) -> Mapping[str, Mapping[str, Space]]:
     """The space of each arm by label; an arm with nothing to search has an empty one.
 
-    A setting that the arm writes is pinned and leaves the module's own space; a key under
-    ``search.space`` is searched in every arm that takes it, pinned or not.
+    A setting that the arm writes is pinned and leaves the module's own space, and so does the width that a
+    ``matched`` budget chooses; a key under ``search.space`` is searched in every arm that takes it, pinned or
+    not.
     """
     overrides = tree.children["search"].children.get("space", tree.having({})).children
     arms = lineup.resolved
     varied = {key for arm in arms for key in arm.candidate.varied}
+    knobs = {arm.candidate.label: arm.knob.argument for arm in arms if matched and arm.knob is not None}
     spaces = {arm.candidate.label: dict(_own(arm)) for arm in arms}
+    for label, knob in knobs.items():
+        spaces[label].pop(knob, None)
     for key, node in overrides.items():
         settings = (key,) if lineup.settings is None else lineup.settings
         if not known_key(key, node, settings, OVERRIDABLE, problems):
             continue
         if key in varied:
             problems.add(node, "is what vary varies, so it cannot be searched as well")
+            continue
+        if key in knobs.values():
+            wide = ", ".join(label for label, knob in knobs.items() if knob == key)
+            problems.add(node, f"is what budget.match chooses for {wide}, so it cannot be searched as well")
+            continue
+        if key == "fusion.slot":
+            problems.add(node, "cannot be searched: a table never mixes slots; let vary vary it")
             continue
         for arm in arms:
             if _takes(arm, key):

@@ -13,7 +13,7 @@ from fusion_bench.study.components import Catalogue, installed
 from fusion_bench.study.lineup import LineUp
 from fusion_bench.study.problems import Problems
 from fusion_bench.study.resolve import Data, Resolver
-from fusion_bench.study.schema import SEARCH_SEEDS, ExpectedSection, SearchSection, StudyFile
+from fusion_bench.study.schema import SEARCH_SEEDS, BudgetSection, ExpectedSection, SearchSection, StudyFile
 from fusion_bench.study.spaces import search_spaces
 from fusion_bench.study.tree import Node
 from fusion_bench.study.yaml import read_study_tree
@@ -21,6 +21,7 @@ from fusion_bench.training.config import DataConfig, Json
 
 if TYPE_CHECKING:
     from fusion_bench.contract import Space
+    from fusion_bench.study.budget import Budget
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,7 @@ class Study:
         margin: a difference that counts as nothing, None if the study states none.
         pictures: how many sample images the report shows.
         search: None without one.
+        budget: what every arm should cost; None where none is matched.
         expected: values to compare with.
         roots: folder of the data set by name, if the file says it.
         weight_files: backbone weight files by SHA-256.
@@ -90,6 +92,7 @@ class Study:
     margin: float | None
     pictures: int
     search: Search | None
+    budget: Budget | None
     expected: tuple[Expected, ...]
     roots: Mapping[str, Path]
     weight_files: Mapping[str, Path]
@@ -101,6 +104,10 @@ class Study:
             KeyError: no arm is called so.
         """
         return {arm.label: arm.factors for arm in self.arms}[label]
+
+    def matched(self, arm: Arm) -> Arm:
+        """An arm whose settings have changed, brought back to the study's budget if it matches one."""
+        return arm if self.budget is None else self.budget.matched(arm)
 
 
 def load_study(path: Path, overrides: Sequence[str] = (), *, catalogue: Catalogue | None = None) -> Study:
@@ -128,8 +135,14 @@ def load_study(path: Path, overrides: Sequence[str] = (), *, catalogue: Catalogu
     expected = _expected(tree, lineup, data, problems)
     root = _root(tree, data, problems)
     _check_report(tree, data, problems)
-    _refuse_budget(tree, problems)
     if problems or file is None:
+        raise problems.error()
+    arms = lineup.arms(reference)
+    budget = _budget(tree, file.budget, lineup, arms, problems)
+    if budget is not None:
+        arms = tuple(budget.matched(arm) for arm in arms)
+        _check_unlike(lineup, arms, problems)
+    if problems:
         raise problems.error()
     return Study(
         path=path,
@@ -137,7 +150,7 @@ def load_study(path: Path, overrides: Sequence[str] = (), *, catalogue: Catalogu
         title=file.title,
         data=data.config,
         task=data.adapter.task,
-        arms=lineup.arms(reference),
+        arms=arms,
         seeds=seeds,
         threads=file.threads,
         reference=reference,
@@ -147,6 +160,7 @@ def load_study(path: Path, overrides: Sequence[str] = (), *, catalogue: Catalogu
         margin=file.report.margin,
         pictures=file.report.pictures,
         search=search,
+        budget=budget,
         expected=expected,
         roots={} if root is None else {data.config.name: root},
         weight_files=resolver.weight_files,
@@ -173,7 +187,9 @@ def _search(
         problems.add(
             where, f"{named} would be both searched and confirmed; write seeds that the study has not"
         )
-    spaces = search_spaces(lineup, tree, data, resolver, problems)
+    match = tree.children.get("budget", tree.having({})).children.get("match")
+    matched = match is not None and match.value in ("params", "flops")
+    spaces = search_spaces(lineup, tree, data, resolver, problems, matched=matched)
     section = problems.section(SearchSection, node)
     return None if section is None else Search(section.trials, section.batch, tuple(section.seeds), spaces)
 
@@ -215,7 +231,33 @@ def _root(tree: Node, data: Data, problems: Problems) -> Path | None:
     return (node.place.folder / Path(node.value).expanduser()).resolve()
 
 
-def _refuse_budget(tree: Node, problems: Problems) -> None:
-    match = tree.children.get("budget", tree.having({})).children.get("match")
-    if match is not None and match.value in ("params", "flops"):
-        problems.add(match, "this version cannot match budgets; write none or leave budget out")
+def _budget(
+    tree: Node, section: BudgetSection, lineup: LineUp, arms: Sequence[Arm], problems: Problems
+) -> Budget | None:
+    """What the reference costs as it is written, and whose width may be chosen to cost the same."""
+    if section.match == "none":
+        return None
+    from fusion_bench.study.budget import WORDS, Budget, fusion_cost  # noqa: PLC0415 - imports torch
+
+    reference = next(arm for arm in arms if arm.role == "reference")
+    words = reference.config.data.longest_text or WORDS
+    try:
+        target = fusion_cost(reference.config, section.match, words)
+    except Exception as error:  # a module's code is not ours: whatever it raises, the user is told
+        node = tree.children["budget"].children["match"]
+        problems.add(node, f"what the reference {reference.label!r} costs cannot be counted: {error}")
+        return None
+    knobs = {arm.candidate.label: arm.knob for arm in lineup.resolved if arm.knob is not None}
+    return Budget(section.match, section.tolerance, reference.label, target, knobs, words)
+
+
+def _check_unlike(lineup: LineUp, arms: Sequence[Arm], problems: Problems) -> None:
+    """Arms that differed may come to the same width."""
+    places = {arm.candidate.label: arm.candidate.where for arm in lineup.resolved}
+    found: dict[str, str] = {}
+    for arm in arms:
+        twin = found.setdefault(arm.config.id, arm.label)
+        if twin != arm.label:
+            problems.add(
+                places[arm.label], f"{arm.label!r} at the matched budget is the same as {twin!r}; drop one"
+            )

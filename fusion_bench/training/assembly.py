@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import copy
+import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fusion_bench.contract import Cost, FusionModule, Head, Language, TextEncoder, VisionLanguageNetwork
@@ -35,26 +38,53 @@ def _axis(length: int, like: Tensor) -> Tensor:
     return torch.linspace(-1, 1, length, device=like.device, dtype=like.dtype)
 
 
+class Mixer(nn.Module):
+    """What ``fusion.slot: uniform`` puts after each module: ``x + SiLU(BN(conv3x3(x)))`` at the slot's width.
+
+    So that no arm is compared with one that alone mixes positions. Of equal size in every arm, whatever the
+    module's own width: a module that leaves the slot's width is brought back to it by a 1x1 convolution first.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(width)
+
+    def forward(self, fused: Tensor) -> Tensor:
+        """``[B, width, h, w]`` to the same."""
+        mixed: Tensor = fused + F.silu(self.norm(self.conv(fused)))
+        return mixed
+
+
 class Slot(nn.Module):
     """Projection to the slot's width, the fusion modules, adapter to the head's width: what an arm pays for.
 
-    With ``coordinates``, both 1x1 convolutions see the same two coordinate maps, whatever the arm.
+    With ``coordinates``, both 1x1 convolutions see the same two coordinate maps, whatever the arm. There is
+    one of ``mixing`` for each module, or none at all; each gets the module's map.
     """
 
     def __init__(
-        self, projection: nn.Conv2d, modules: list[FusionModule], adapter: nn.Conv2d, *, coordinates: bool
+        self,
+        projection: nn.Conv2d,
+        modules: Sequence[FusionModule],
+        adapter: nn.Conv2d,
+        *,
+        mixing: Sequence[nn.Module] = (),
+        coordinates: bool,
     ) -> None:
         super().__init__()
         self.projection, self.adapter, self.out_dim = projection, adapter, adapter.out_channels
-        self.fusion = nn.ModuleList(modules)
+        self.fusion, self.mixing = nn.ModuleList(modules), nn.ModuleList(mixing)
         self._coordinates = coordinates
         self.sentence_at_head = any(module.sentence_at_head for module in modules)
 
     def forward(self, visual: Tensor, language: Language) -> Tensor:
         """``[B, C, h, w]`` to ``[B, head.width, h, w]``."""
         fused = self.projection(self._placed(visual))
-        for module in self.fusion:
+        for module, mix in itertools.zip_longest(self.fusion, self.mixing):
             fused = module(fused, language)
+            if mix is not None:
+                fused = mix(fused)
         adapted: Tensor = self.adapter(self._placed(fused))
         return adapted
 
@@ -141,28 +171,10 @@ def assemble(
         map_channels: channels of the map that the slot reads.
         backbone: a trained backbone, already built from its own stream; None for cached maps and networks.
     """
-    seed, width = config.seed, config.fusion.width
-    coordinates = config.fusion.coordinates == "shared"
-    extra = 2 if coordinates else 0
+    seed = config.seed
     with drawing("init/text", seed):
         text: TextEncoder = config.text.target.load()(vocabulary_size, **config.text.settings)
-    slot: Slot | NetworkSlot
-    if config.kind == "network":
-        with drawing("init/module", seed):
-            network: VisionLanguageNetwork = config.arm.target.load()(
-                text.language_dim, **config.arm.settings
-            )
-        with drawing("init/adapter", seed):
-            adapter = nn.Conv2d(network.out_dims[-1] + extra, config.head.width, 1)
-        slot = NetworkSlot(network, adapter, coordinates=coordinates)
-    else:
-        with drawing("init/projection", seed):
-            projection = nn.Conv2d(map_channels + extra, width, 1)
-        with drawing("init/module", seed):
-            modules = _modules(config, width, text.language_dim)
-        with drawing("init/adapter", seed):
-            adapter = nn.Conv2d(modules[-1].out_dim + extra, config.head.width, 1)
-        slot = Slot(projection, modules, adapter, coordinates=coordinates)
+    slot = make_slot(config, map_channels=map_channels, language_dim=text.language_dim)
     with drawing("init/head", seed):
         head = task.head(
             config.head.width,
@@ -172,6 +184,34 @@ def assemble(
             pool=config.head.pool,
         )
     return FusionModel(backbone, text, slot, head)
+
+
+def make_slot(config: CellConfig, *, map_channels: int, language_dim: int) -> Slot | NetworkSlot:
+    """What stands between the backbone's map (or the image) and the head, in an arm of its own.
+
+    Args:
+        config: what the cell is asked.
+        map_channels: channels of the map that the slot reads; a network reads images.
+        language_dim: channels of the encoded words.
+    """
+    seed, width = config.seed, config.fusion.width
+    coordinates = config.fusion.coordinates == "shared"
+    extra = 2 if coordinates else 0
+    if config.kind == "network":
+        with drawing("init/module", seed):
+            network: VisionLanguageNetwork = config.arm.target.load()(language_dim, **config.arm.settings)
+        with drawing("init/adapter", seed):
+            adapter = nn.Conv2d(network.out_dims[-1] + extra, config.head.width, 1)
+        return NetworkSlot(network, adapter, coordinates=coordinates)
+    with drawing("init/projection", seed):
+        projection = nn.Conv2d(map_channels + extra, width, 1)
+    with drawing("init/module", seed):
+        modules = _modules(config, language_dim)
+    mixing = _mixing(config, modules) if config.fusion.slot == "uniform" else []
+    leaving = width if mixing else modules[-1].out_dim
+    with drawing("init/adapter", seed):
+        adapter = nn.Conv2d(leaving + extra, config.head.width, 1)
+    return Slot(projection, modules, adapter, mixing=mixing, coordinates=coordinates)
 
 
 def declaring(config: CellConfig) -> FusionModule | None:
@@ -187,16 +227,29 @@ def declaring(config: CellConfig) -> FusionModule | None:
         return kind(config.fusion.width, text.language_dim, **config.arm.settings)
 
 
-def _modules(config: CellConfig, width: int, language_dim: int) -> list[FusionModule]:
+def _modules(config: CellConfig, language_dim: int) -> list[FusionModule]:
     kind: type[FusionModule] = config.arm.target.load()
     modules: list[FusionModule] = []
     for _ in range(config.fusion.depth):
-        visual_dim = modules[-1].out_dim if modules else width
+        stacked = bool(modules) and config.fusion.slot == "published"
+        visual_dim = modules[-1].out_dim if stacked else config.fusion.width
         module = kind(visual_dim, language_dim, **config.arm.settings)
         if not kind.trainable:
             module.requires_grad_(False)
         modules.append(module)
     return modules
+
+
+def _mixing(config: CellConfig, modules: Sequence[FusionModule]) -> list[nn.Module]:
+    """A mixer after each module, all from a stream that every arm shares; see `Mixer`."""
+    width = config.fusion.width
+    with drawing("init/mixer", config.seed):
+        mixers = [Mixer(width) for _ in modules]
+    with drawing("init/restoring", config.seed):
+        return [
+            mixer if module.out_dim == width else nn.Sequential(nn.Conv2d(module.out_dim, width, 1), mixer)
+            for module, mixer in zip(modules, mixers, strict=True)
+        ]
 
 
 Precision = Literal["float32", "bfloat16"]

@@ -58,11 +58,15 @@ class BackboneConfig:
 
 @dataclass(frozen=True)
 class FusionConfig:
-    """The slot: see DESIGN, "what surrounds a module is the same for all"."""
+    """The slot: see DESIGN, "what surrounds a module is the same for all".
+
+    ``slot`` is ``published`` (each module as its paper's block) or ``uniform`` (a 3x3 mixer after each).
+    """
 
     width: int = 64
     depth: int = 2
     coordinates: Literal["shared", "module", "none"] = "shared"
+    slot: Literal["published", "uniform"] = "published"
 
 
 @dataclass(frozen=True)

@@ -81,7 +81,10 @@ class _Elementwise(FusionModule, abstract=True):
 
 
 class Sum(_Elementwise):
-    """Both sides projected and added; `_Elementwise` names the arguments."""
+    """Both sides projected and added.
+
+    Arguments as in `_Elementwise`.
+    """
 
     @staticmethod
     def _join(positions: Tensor, sentence: Tensor) -> Tensor:
@@ -89,7 +92,10 @@ class Sum(_Elementwise):
 
 
 class Hadamard(_Elementwise):
-    """Both sides projected and multiplied; `_Elementwise` names the arguments."""
+    """Both sides projected and multiplied.
+
+    Arguments as in `_Elementwise`.
+    """
 
     @staticmethod
     def _join(positions: Tensor, sentence: Tensor) -> Tensor:

@@ -76,7 +76,7 @@ class LCGN(FusionModule):
         2019,
         "https://arxiv.org/abs/1905.04405",
     )
-    width: ClassVar[Width | None] = Width("dim", step=4, minimum=4)
+    width: ClassVar[Width | None] = Width("dim", step=2, minimum=4)
     listens: ClassVar[Listens] = "both"
     position_code: ClassVar[PositionCode] = "sine"
 

@@ -78,7 +78,7 @@ class MAC(FusionModule):
         2018,
         "https://arxiv.org/abs/1803.03067",
     )
-    width: ClassVar[Width | None] = Width("dim", step=4, minimum=4)
+    width: ClassVar[Width | None] = Width("dim", step=2, minimum=4)
     listens: ClassVar[Listens] = "both"
     position_code: ClassVar[PositionCode] = "none"
 

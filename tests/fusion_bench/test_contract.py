@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from typing import ClassVar
 
 import pytest
@@ -21,6 +22,7 @@ from fusion_bench.contract import (
     PositionCode,
     Space,
     Width,
+    multiply_adds_of,
 )
 
 PAPER = Citation("A paper", "Somebody et al.", "Somewhere", 2020, "https://example.org")
@@ -127,6 +129,41 @@ def test_multiply_adds_are_those_of_matmul_and_convolution() -> None:
     expected = 4 * 5 + 5 * 5 * 3 * 3 * height * width
     assert module.multiply_adds(5, 4, height, width, words=3) == expected
     assert next(module.parameters()).device.type == "cpu", "counting leaves the module where it was"
+
+
+class Transform(nn.Module):
+    """One Fourier transform."""
+
+    def __init__(self, transform: Callable[[Tensor], Tensor]) -> None:
+        super().__init__()
+        self.transform = transform
+
+    def forward(self, values: Tensor) -> Tensor:
+        return self.transform(values)
+
+
+@pytest.mark.parametrize(
+    ("transform", "shape", "kind", "length"),
+    [
+        (torch.fft.fft, (3, 16), torch.complex64, 16),
+        (torch.fft.rfft, (3, 16), torch.float32, 16 / 2),
+        (torch.fft.irfft, (3, 9), torch.complex64, 16 / 2),
+        (torch.fft.fft2, (3, 4, 4), torch.complex64, 16),
+        (torch.fft.rfft2, (3, 4, 4), torch.float32, 16 / 2),
+    ],
+)
+def test_fourier_transforms_are_counted(
+    transform: Callable[[Tensor], Tensor], shape: tuple[int, ...], kind: torch.dtype, length: float
+) -> None:
+    """5/2 n log2 n for n = 16 complex numbers, three times over; half of it where one side is real."""
+    counted = multiply_adds_of(Transform(transform), torch.ones(*shape, dtype=kind))
+    assert counted == 3 * 5 / 2 * length * 4
+
+
+def test_a_transform_of_any_length_is_counted() -> None:
+    counted = multiply_adds_of(Transform(torch.fft.rfft), torch.ones(2, 7))
+    assert counted == pytest.approx(2 * 5 / 4 * 7 * math.log2(7), abs=1)
+    assert multiply_adds_of(Transform(torch.fft.rfft), torch.ones(2, 1)) == 0
 
 
 def test_costs_add_up() -> None:

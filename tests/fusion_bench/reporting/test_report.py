@@ -200,3 +200,25 @@ def test_a_study_with_nothing_optional(make_results: Make, tmp_path: Path) -> No
     ):
         assert heading not in text
     assert "None: all 4 cells are finished." in text
+
+
+def test_the_distance_from_a_matched_budget_is_shown(make_results: Make, tmp_path: Path) -> None:
+    results = make_results(bad_ends=False)
+    arms = tuple(
+        dataclasses.replace(arm, budget_distance=0.2, unranked="the study fixes its hidden")
+        if arm.label == "film"
+        else dataclasses.replace(arm, budget_distance=-0.004)
+        for arm in results.arms
+    )
+    matched = dataclasses.replace(results, arms=arms, budget="parameters", tolerance=0.05)
+    text = write_report(matched, tmp_path / "matched").read_text(encoding="utf-8")
+    shown = rows(section(text, "Results"))
+    assert shown["arm"][-1] == "from the budget"
+    assert shown["film"][-1] == "+20.0 %, not ranked"
+    assert shown["concat"][-1] == shown["prior"][-1] == "\N{MINUS SIGN}0.4 %"
+    assert rows(section(text, "Differences from `laconv`"))["film"][-1] == "not ranked"
+    assert "The family is every arm within the budget against the reference" in text
+
+    plain = write_report(results, tmp_path / "plain").read_text(encoding="utf-8")
+    assert "budget" not in section(plain, "Results")
+    assert "The family is every arm against the reference" in plain

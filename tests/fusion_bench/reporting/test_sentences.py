@@ -72,6 +72,46 @@ def test_equivalence_needs_a_margin(make_results: Make) -> None:
     assert "equivalent" not in said(dataclasses.replace(results, margin=None))
 
 
+def outside(results: StudyResults) -> StudyResults:
+    """The same study with parameters matched, and film far from the budget."""
+    arms = tuple(
+        dataclasses.replace(arm, budget_distance=0.124, unranked="no hidden comes nearer")
+        if arm.label == "film"
+        else dataclasses.replace(arm, budget_distance=-0.012)
+        for arm in results.arms
+    )
+    return dataclasses.replace(results, arms=arms, budget="parameters", tolerance=0.05)
+
+
+def test_an_arm_outside_the_budget_is_shown_and_not_ranked(make_results: Make) -> None:
+    results = make_results(clusters=150, bad_ends=False)
+    text = said(outside(results))
+    assert "2 arms against the reference" in text
+    assert "`film` is worse" in said(results) and "`film` is worse" not in text
+    (line,) = [line for line in text.splitlines() if "Not ranked" in line]
+    assert line.startswith(
+        "**Not ranked**: the study matches parameters to those of `laconv` within 5.0 %, and where that is not "
+        "reached size alone may explain a difference: `film`, +12.4 % (no hidden comes nearer), \N{MINUS SIGN}"
+    )
+    assert "Not ranked" not in said(results) and "Not compared" not in text
+
+
+def test_the_family_of_verdicts_leaves_unranked_arms_out(make_results: Make) -> None:
+    results = make_results(clusters=150, bad_ends=False)
+    tables, ranked = build_tables(outside(results)), build_tables(results)
+    film = tables.comparisons.set_index("arm").loc["film"]
+    assert (film["verdict"], film["role"]) == ("", "arm")
+    assert film["p_holm"] != film["p_holm"], "not a number"
+    assert film["estimate"] == ranked.comparisons.set_index("arm").loc["film", "estimate"]
+    assert "film" in set(tables.controls["arm"]), "it may still be compared with the controls"
+    assert "film" not in set(tables.controls["control"])
+    # Fewer tests, a milder correction.
+    assert (
+        tables.comparisons.set_index("arm").loc["concat", "p_holm"]
+        <= ranked.comparisons.set_index("arm").loc["concat", "p_holm"]
+    )
+
+
 def test_an_arm_that_does_not_beat_its_control_is_called_out(make_results: Make) -> None:
     results = make_results(bad_ends=False)
     blind = results.samples["arm"] == "image_only"

@@ -135,8 +135,8 @@ train:
   epochs: -2
   precision: float16
   epochs: 3
-fusion: {slot: uniform}
-budget: {match: params}
+fusion: {slot: unifrom}
+budget: {match: parameters, tolerance: 1.0}
 arms:
   film: {module: film, hiden: 32, sizes: 3, norm: bath}
   typo: {module: fillm}
@@ -176,8 +176,9 @@ def test_every_mistake_is_told_at_once_in_the_order_of_the_file(load: Load, tmp_
         "line 11: train.precision: must be 'float32', 'bfloat16' or 'auto', not 'float16' "
         "(did you mean 'bfloat16'?)",
         "line 12: train.epochs: duplicate key, already given in line 10",
-        "line 13: fusion.slot: this version knows only 'published'",
-        "line 14: budget.match: this version cannot match budgets; write none or leave budget out",
+        "line 13: fusion.slot: must be 'published' or 'uniform', not 'unifrom' (did you mean 'uniform'?)",
+        "line 14: budget.match: must be 'none', 'params' or 'flops', not 'parameters' (did you mean 'params'?)",
+        "line 14: budget.tolerance: must be less than 1, not 1.0",
         "line 16: arms.film.sizes: must be a list, not 3",
         "line 16: arms.film.norm: must be 'batch', 'layer' or 'none', not 'bath' (did you mean 'batch'?)",
         "line 16: arms.film.hiden: unknown key (did you mean 'hidden'?)",
@@ -192,8 +193,8 @@ def test_every_mistake_is_told_at_once_in_the_order_of_the_file(load: Load, tmp_
         "No such file or directory",
         "line 23: arms.json.module: JSONDecoder is not a FusionModule",
         "line 24: arms.swap.module: Net is not a FusionModule",
-        "line 25: controls[1]: must be 'question_only', 'image_only', 'prior' or 'late_concat', "
-        "not 'question_onl' (did you mean 'question_only'?)",
+        "line 25: controls[1]: must be 'question_only', 'image_only', 'prior', 'late_concat' or "
+        "'frozen_random', not 'question_onl' (did you mean 'question_only'?)",
         "line 26: seeds: names 1 more than once",
         "line 27: reference: no arm is called 'fil' (did you mean 'film'?)",
         "line 28: search.trials: must be at least 1, not 0",
@@ -325,7 +326,7 @@ def test_the_sections_hold_exactly_the_fields_of_a_cells_settings() -> None:
     for section, config, besides in [
         (schema.TrainSection, TrainConfig, set()),
         (schema.HeadSection, HeadConfig, set()),
-        (schema.FusionSection, FusionConfig, {"slot"}),
+        (schema.FusionSection, FusionConfig, set()),
     ]:
         assert set(section.model_fields) == {field.name for field in fields(config)} | besides
     backbone = {field.name for field in fields(BackboneConfig)} - {"weights_sha256"}

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import torch
+import torch.nn.functional as F
+from torch import nn
 
-from fusion_bench.training.assembly import FusionModel, with_coordinates
+from fusion_bench.training.assembly import FusionModel, Slot, with_coordinates
 from fusion_bench.training.config import FusionConfig
 from fusion_bench.training.feeding import Feeder
 from fusion_bench.training.loop import build_model
@@ -59,6 +61,39 @@ def test_costs_match_a_count_by_hand() -> None:
     assert costs.fusion.parameters == projection + 8 + adapter + 8 + module + 8
     head = 16 * 8 * 8 + 16 * 16 + 16 * 2
     assert costs.around.multiply_adds == head  # embeddings are looked up, not multiplied
+
+
+def test_the_uniform_slot_follows_every_module_with_an_equal_residual_mixer() -> None:
+    one, other = (model_of(arm, slot="uniform", depth=2).slot for arm in ("Product", "Wider"))
+    assert isinstance(one, Slot) and isinstance(other, Slot)
+    for own, its in zip(one.mixing, other.mixing, strict=True):
+        assert isinstance(its, nn.Sequential), "brought back to the slot's width first"
+        ours, theirs = own.state_dict(), its[1].state_dict()
+        assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert not torch.equal(one.mixing[0].conv.weight, one.mixing[1].conv.weight)
+    assert [module.project.in_features for module in other.fusion] == [8, 8]
+
+    fused, (mixer, _) = torch.randn(2, 8, 5, 3), one.mixing
+    convolved = F.conv2d(fused, mixer.conv.weight, padding=1)
+    mean, variance = convolved.mean((0, 2, 3), keepdim=True), convolved.var((0, 2, 3), False, keepdim=True)
+    normal = (convolved - mean) / (variance + mixer.norm.eps).sqrt()
+    assert torch.allclose(mixer(fused), fused + normal * normal.sigmoid(), atol=1e-5)
+
+
+def test_mixers_are_what_the_uniform_slot_adds() -> None:
+    plain, mixed = model_of(), model_of(slot="uniform")
+    added = {name for name in mixed.state_dict() if name not in plain.state_dict()}
+    assert added and all(name.startswith("slot.mixing.") for name in added)
+    assert all(torch.equal(value, mixed.state_dict()[name]) for name, value in plain.state_dict().items())
+
+
+def test_mixers_are_paid_for_by_the_arm() -> None:
+    plain, mixed = (
+        model_of(slot=slot).costs((4, 4), (3, 4, 4), words=3) for slot in ("published", "uniform")
+    )
+    assert mixed.around == plain.around
+    assert mixed.fusion.multiply_adds - plain.fusion.multiply_adds == 16 * 9 * 8 * 8
+    assert mixed.fusion.parameters - plain.fusion.parameters == 9 * 8 * 8 + 2 * 8
 
 
 def test_a_network_takes_the_images_themselves() -> None:

@@ -95,6 +95,7 @@ def test_a_default_written_out_does_not_change_the_identity() -> None:
         replace(PLAIN, data=replace(PLAIN.data, version="2")),
         replace(PLAIN, data=replace(PLAIN.data, image_size=(128, 32))),
         replace(PLAIN, backbone=None),
+        replace(PLAIN, fusion=replace(PLAIN.fusion, slot="uniform")),
     ],
 )
 def test_whatever_is_asked_for_changes_the_identity(other: CellConfig) -> None:

@@ -1,0 +1,39 @@
+"""What ``plan`` says of a matched budget."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from command_line import CommandLine
+
+STUDY = """\
+version: 1
+name: fitted
+data: {name: miniclevr, image_size: [32, 64], images: {train: 10, select: 5, evaluate: 5}}
+backbone: {name: test_resnet, layer: 2}
+text: {embedding: 8, hidden: 6}
+fusion: {width: 16}
+arms:
+  film: {module: film}
+  concat: {module: concat}
+  product: {module: "toys:Product"}
+seeds: 3
+controls: [question_only]
+budget: {match: params}
+"""
+
+
+def test_the_plan_shows_widths_and_distances(cli: CommandLine, tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").write_text(STUDY)
+    shown = cli("plan", tmp_path / "s.yaml", "--runs", tmp_path / "runs").out
+    assert "Parameters of the fusion modules and adapters, matched by each module's width to the" in shown
+    (concat,) = (line for line in shown.splitlines() if line.strip().startswith("concat"))
+    assert re.search(r"hidden=\d+ .* [+-]\d\.\d%", concat)
+    assert "not ranked: it has no width to match" in shown
+    budget = json.loads(cli("plan", tmp_path / "s.yaml", "--json", "--runs", tmp_path / "runs").out)["budget"]
+    assert budget["match"] == "params" and budget["tolerance"] == 0.05
+    assert f"hidden={budget['arms']['concat']['width']['hidden']}" in concat
+    assert budget["arms"]["product"]["width"] == {}
+    assert budget["arms"]["product"]["unranked"] == "it has no width to match"
