@@ -63,6 +63,28 @@ class Sample:
 
 
 @dataclass(frozen=True, eq=False)
+class Referents:
+    """Where the thing that each sentence speaks of stands, in pixels of the original images.
+
+    Attributes:
+        boxes: ``[N, 4]`` float64, one row per sample: x1, y1, x2, y2, continuous edges (a box from pixel 3 up to
+            and including pixel 5 is 3 to 6).
+        sizes: ``[I, 2]`` int64, height and width of each of the split's images.
+        masks: one per sample, COCO's compressed run lengths ``{"size": [h, w], "counts": bytes}``; None where
+            the data set has boxes only.
+    """
+
+    boxes: npt.NDArray[np.float64]
+    sizes: npt.NDArray[np.int64]
+    masks: tuple[Mapping[str, Any], ...] | None = None
+
+    def of(self, samples: npt.NDArray[np.int64], images: Sequence[int]) -> Referents:
+        """Those of some samples, on some of the images."""
+        masks = None if self.masks is None else tuple(self.masks[row] for row in samples)
+        return Referents(self.boxes[samples], self.sizes[list(images)], masks)
+
+
+@dataclass(frozen=True, eq=False)
 class Split:
     """One split of a data set, by column.
 
@@ -73,23 +95,30 @@ class Split:
             column per entry of ``slices``.
         images: files, each once.
         slices: columns of ``table`` by which results are broken down.
+        referents: boxes and masks, in the order of ``table``; None where nothing is to be found in the image.
     """
 
     name: str
     table: pd.DataFrame
     images: tuple[Path, ...]
     slices: tuple[str, ...] = ()
+    referents: Referents | None = None
 
     def __len__(self) -> int:
         return len(self.table)
 
     def spread(self, samples: int) -> Split:
         """So many samples, spread evenly over the split, and the images that they are about."""
-        rows = np.linspace(0, len(self) - 1, min(samples, len(self))).round().astype(np.int64)
-        table = self.table.iloc[rows].reset_index(drop=True)
+        return self.rows(np.linspace(0, len(self) - 1, min(samples, len(self))).round().astype(np.int64))
+
+    def rows(self, chosen: npt.NDArray[np.int64]) -> Split:
+        """The samples in these rows, in this order, and the images that they are about."""
+        table = self.table.iloc[chosen].reset_index(drop=True)
         used = sorted(set(table["image"]))
         table["image"] = table["image"].map({old: new for new, old in enumerate(used)})
-        return Split(self.name, table, tuple(self.images[number] for number in used), self.slices)
+        images = tuple(self.images[number] for number in used)
+        referents = None if self.referents is None else self.referents.of(chosen, used)
+        return Split(self.name, table, images, self.slices, referents)
 
     def sample(self, row: int) -> Sample:
         """The sample in ``row``."""

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fusion_bench.samples import PAD, UNKNOWN, Sample, Split, Vocabulary, tokenize
+from fusion_bench.samples import PAD, UNKNOWN, Referents, Sample, Split, Vocabulary, tokenize
 
 
 @pytest.mark.parametrize(
@@ -76,3 +76,18 @@ def test_a_row_of_a_split_is_a_sample() -> None:
     split = Split("val", table, (Path("a.png"), Path("b.png")))
     assert len(split) == 2
     assert split.sample(0) == Sample("q0", Path("b.png"), "is it?", "yes")
+
+
+def test_rows_of_a_split_keep_their_referents_and_the_images_in_use() -> None:
+    table = pd.DataFrame({"sample": list("abc"), "image": [2, 0, 2], "truth": list("xyz")})
+    boxes = np.arange(12, dtype=np.float64).reshape(3, 4)
+    masks = tuple({"size": [4, 6], "counts": bytes([number])} for number in range(3))
+    referents = Referents(boxes, np.array([[4, 6], [8, 9], [5, 7]]), masks)
+    split = Split("val", table, tuple(Path(f"{name}.png") for name in "pqr"), (), referents)
+    part = split.rows(np.array([2, 1]))
+    assert part.referents is not None
+    assert part.table["image"].tolist() == [1, 0]
+    assert [path.stem for path in part.images] == ["p", "r"]
+    assert part.referents.boxes.tolist() == [boxes[2].tolist(), boxes[1].tolist()]
+    assert part.referents.sizes.tolist() == [[4, 6], [5, 7]]
+    assert part.referents.masks == (masks[2], masks[1])
