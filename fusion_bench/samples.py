@@ -181,8 +181,11 @@ class DataSet(ABC):
         metrics: names of the task's metrics, the primary one first.
         cluster: what samples are drawn in ("image", "sentence group").
         homepage: where the files are published.
-        cautions: sentences that belong under every verdict on it.
         toy_settings: settings that make it small, for ``run --smoke``.
+
+    Attributes of a class or, where settings decide, of an instance:
+        splits: which train, choose and judge.
+        cautions: sentences that belong under every verdict on it.
     """
 
     name: ClassVar[str]
@@ -192,10 +195,10 @@ class DataSet(ABC):
     metrics: ClassVar[tuple[str, ...]]
     cluster: ClassVar[str]
     homepage: ClassVar[str]
-    cautions: ClassVar[tuple[str, ...]] = ()
     toy_settings: ClassVar[Mapping[str, Any]] = {}
 
     splits: Splits
+    cautions: tuple[str, ...] = ()
 
     @abstractmethod
     def prepare(self, workers: int = 1) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -13,6 +12,7 @@ import pandas as pd
 
 from fusion_bench.data.clevr_questions import ASKS, Question, read_questions
 from fusion_bench.data.files import image_sizes, manifest, require
+from fusion_bench.data.held_out import held_out
 from fusion_bench.errors import DataError
 from fusion_bench.registry import did_you_mean
 from fusion_bench.samples import DataSet, Split, Splits, WordingFloor
@@ -29,8 +29,6 @@ KIND_STARTS: Mapping[str, int] = {
     "zero_hop": 84,
 }
 """The nine template kinds and the first ``question_family_index`` of each, in the order of the release."""
-HELD_OUT = 20
-"""One train image in ``HELD_OUT`` belongs to ``select`` where the test answers are not published."""
 
 
 class Clevr(DataSet):
@@ -132,8 +130,8 @@ class Clevr(DataSet):
         if not self.holds_out or self._stem(split) != self.splits.train:
             return np.ones(len(image_index), dtype=bool)
         images, rows = np.unique(image_index, return_inverse=True)
-        held_out: npt.NDArray[np.bool_] = np.array([_held_out(int(image)) for image in images])[rows]
-        return held_out if split == self.splits.select else ~held_out
+        apart: npt.NDArray[np.bool_] = np.array([held_out(int(image)) for image in images])[rows]
+        return apart if split == self.splits.select else ~apart
 
     def _questions(self, stem: str) -> Path:
         return self.root / "questions" / f"CLEVR_{stem}_questions.json"
@@ -171,7 +169,3 @@ class Clevr(DataSet):
             }
         )
         return Split(name, table, tuple(folder / file for file in files), ("kind", "hops", "asks"))
-
-
-def _held_out(image_index: int) -> bool:
-    return int.from_bytes(hashlib.sha256(f"select {image_index}".encode()).digest()[:8]) % HELD_OUT == 0

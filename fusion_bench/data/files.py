@@ -30,6 +30,27 @@ def _walk(folder: str, prefix: str) -> Iterable[tuple[str, int]]:
                 yield prefix + entry.name, entry.stat().st_size
 
 
+def named_sizes(folder: Path, names: Iterable[str], published: str) -> dict[str, int]:
+    """Bytes of the named files of a folder, by name, sorted.
+
+    Raises:
+        DataError: some are missing; says how many and which is the first.
+    """
+    sizes: dict[str, int] = {}
+    missing: list[str] = []
+    for name in sorted(set(names)):
+        try:
+            sizes[name] = (folder / name).stat().st_size
+        except FileNotFoundError:
+            missing.append(name)
+    if missing:
+        raise DataError(
+            f"{len(missing)} of {len(sizes) + len(missing)} images are not in {folder}, the first is "
+            f"{missing[0]}; get them from {published}"
+        )
+    return sizes
+
+
 def manifest(root: Path, annotations: Iterable[Path], images: Iterable[Path]) -> str:
     """SHA-256 over annotation files by content and image folders by file name and size.
 

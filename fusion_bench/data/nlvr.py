@@ -47,7 +47,7 @@ class Nlvr(DataSet):
     metrics: ClassVar[tuple[str, ...]] = ("accuracy", "consistency")
     cluster: ClassVar[str] = "sentence group"
     homepage: ClassVar[str] = "https://github.com/lil-lab/nlvr"
-    cautions: ClassVar[tuple[str, ...]] = (
+    cautions = (
         "Where the official train.json is absent, models are trained on train_recovered.json (3,523 of its "
         "12,410 examples), and results are not comparable with published ones.",
     )

@@ -12,5 +12,8 @@ DATASETS: Registry[DataSet] = Registry(
         "miniclevr": "fusion_bench.data.miniclevr.dataset:MiniClevr",
         "clevr": "fusion_bench.data.clevr:Clevr",
         "nlvr": "fusion_bench.data.nlvr:Nlvr",
+        "refcoco": "fusion_bench.data.refer.dataset:RefCoco",
+        "refcoco+": "fusion_bench.data.refer.dataset:RefCocoPlus",
+        "refcocog": "fusion_bench.data.refer.dataset:RefCocoG",
     },
 )

@@ -63,7 +63,7 @@ class Places:
                 / "data"
                 / f"{config.name}-{digest([config.version, dict(config.adapter.settings)])}"
             )
-        variable = f"FUSION_BENCH_DATA_{config.name.upper()}"
+        variable = f"FUSION_BENCH_DATA_{config.name.upper().replace('+', '_PLUS')}"
         root = self.roots.get(config.name) or os.environ.get(variable)
         if root is None:
             raise FusionBenchError(

@@ -1,0 +1,223 @@
+"""RefCOCO, RefCOCO+ and RefCOCOg in REFER's published layout."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import ClassVar
+
+import numpy as np
+import pandas as pd
+
+from fusion_bench.data.files import named_sizes
+from fusion_bench.data.held_out import held_out
+from fusion_bench.data.refer.instances import Annotation, Instances, Picture, read_instances
+from fusion_bench.data.refer.outlines import run_lengths
+from fusion_bench.data.refer.sentences import Sentence, read_sentences
+from fusion_bench.errors import DataError
+from fusion_bench.registry import did_you_mean
+from fusion_bench.samples import DataSet, Referents, Split, Splits
+from fusion_bench.storage import digest, file_digest
+
+IMAGE_FOLDERS = ("images/mscoco/images/train2014", "images/train2014")
+"""Where images are looked for under the root: refer.py's place, then the shorter one."""
+
+_SELECT = "select"
+_SEEN_BY_COCO = (
+    "The evaluation images lie in COCO train2014, so a backbone that was trained on COCO has seen them."
+)
+_BY_OBJECT = (
+    "The google partition divides objects, not images, so images of the evaluation splits were trained on."
+)
+
+
+class Refer(DataSet):
+    """Referring expressions: ``<name>/refs(<split_by>).p``, ``<name>/instances.json``, images of COCO train2014.
+
+    One sample per sentence, named by its ``sent_id``; ``text`` is the cleaned ``sent``, ``truth`` the box as
+    x1 y1 x2 y2 in pixels. A sentence that the file holds twice counts once. The image is the cluster. Where
+    there is no split to evaluate on but ``val``, one train image in twenty, chosen by a hash of its number, is
+    held out as ``select``. As in the published reader, ``testA`` is every split whose name says test and A.
+
+    Slice: ``same_class`` is the number of objects of the referent's category in its image, itself included.
+
+    Subclasses name their ``partitions``.
+
+    Args:
+        root: the folder that holds ``<name>`` and ``images``.
+        split_by: which partition into splits; None takes the first.
+
+    Raises:
+        DataError: the data set is not partitioned so.
+    """
+
+    version: ClassVar[str] = "1.0"
+    task: ClassVar[str] = "grounding"
+    metrics: ClassVar[tuple[str, ...]] = ("accuracy", "mean_iou")
+    cluster: ClassVar[str] = "image"
+    homepage: ClassVar[str] = "https://github.com/lichengunc/refer"
+    partitions: ClassVar[Mapping[str, Splits]]
+    """What each ``split_by`` trains, selects and evaluates on."""
+
+    cautions: tuple[str, ...] = (_SEEN_BY_COCO,)
+
+    def __init__(self, root: Path, *, split_by: str | None = None) -> None:
+        self.root = Path(root)
+        self.split_by = next(iter(self.partitions)) if split_by is None else split_by
+        if self.split_by not in self.partitions:
+            raise DataError(
+                f"{self.name} is not split by {self.split_by!r}{did_you_mean(self.split_by, self.partitions)}"
+            )
+        self.splits = self.partitions[self.split_by]
+        if self.split_by == "google":
+            self.cautions = (*self.cautions, _BY_OBJECT)
+
+    def prepare(self, workers: int = 1) -> None:
+        """Check that sentences, annotations and every image are there."""
+        del workers
+        named_sizes(self._images(), self._files(), self.homepage)
+
+    def split(self, name: str) -> Split:
+        """Read one split; see `DataSet.split`."""
+        known = (self.splits.train, self.splits.select, *self.splits.evaluate)
+        if name not in known:
+            raise DataError(f"{self.name} has no split {name!r}{did_you_mean(name, known)}")
+        sentences = [sentence for sentence in self._sentences if self._belongs(sentence, name)]
+        if not sentences:
+            published = ", ".join(sorted({sentence.split for sentence in self._sentences}))
+            raise DataError(
+                f"{self._refs} holds no sentence of the split {name!r}; its splits are {published}"
+            )
+        return self._assemble(name, sentences)
+
+    def manifest(self) -> str:
+        """SHA-256 over sentences and annotations, and the names and sizes of the images."""
+        content = {
+            "refs": file_digest(self._refs),
+            "instances": file_digest(self._instances_file),
+            "images": named_sizes(self._images(), self._files(), self.homepage),
+        }
+        return digest(content, length=64)
+
+    @property
+    def _refs(self) -> Path:
+        return self.root / self.name / f"refs({self.split_by}).p"
+
+    @property
+    def _instances_file(self) -> Path:
+        return self.root / self.name / "instances.json"
+
+    @cached_property
+    def _sentences(self) -> list[Sentence]:
+        return read_sentences(self._refs, self.homepage)
+
+    @cached_property
+    def _instances(self) -> Instances:
+        wanted = frozenset(sentence.annotation for sentence in self._sentences)
+        return read_instances(self._instances_file, wanted, self.homepage)
+
+    def _files(self) -> list[str]:
+        """Names of the images that sentences speak of."""
+        return sorted({self._place(sentence)[1].file for sentence in self._sentences})
+
+    def _images(self) -> Path:
+        places = [self.root / folder for folder in IMAGE_FOLDERS]
+        for place in places:
+            if place.is_dir():
+                return place
+        raise DataError(
+            f"neither {places[0]} nor {places[1]} is a folder; one of them should hold the images of COCO "
+            f"train2014 (see {self.homepage})"
+        )
+
+    def _belongs(self, sentence: Sentence, split: str) -> bool:
+        if split.startswith("test"):
+            return sentence.split.startswith("test") and split[4:] in sentence.split[4:]
+        if self.splits.select != _SELECT or split == "val":
+            return sentence.split == split
+        return sentence.split == self.splits.train and held_out(sentence.image) == (split == _SELECT)
+
+    def _place(self, sentence: Sentence) -> tuple[Annotation, Picture]:
+        try:
+            annotation, picture = self._instances.place(sentence.annotation)
+        except DataError as error:
+            raise DataError(f"{self._refs}: ref {sentence.ref} cannot be used: {error}") from error
+        if annotation.image != sentence.image:
+            raise DataError(
+                f"{self._refs}: ref {sentence.ref} is of image {sentence.image}, its annotation "
+                f"{sentence.annotation} of image {annotation.image}"
+            )
+        return annotation, picture
+
+    def _assemble(self, name: str, sentences: list[Sentence]) -> Split:
+        placed = [self._place(sentence) for sentence in sentences]
+        images = {annotation.image: picture for annotation, picture in placed}
+        row = {number: place for place, number in enumerate(sorted(images))}
+        pictures = [images[number] for number in row]
+        folder = self._images()
+        named_sizes(folder, [picture.file for picture in pictures], self.homepage)
+        boxes = np.array([annotation.box for annotation, _ in placed], dtype=np.float64)
+        boxes[:, 2:] += boxes[:, :2]
+        table = pd.DataFrame(
+            {
+                "sample": [f"{self.name}_{sentence.number}" for sentence in sentences],
+                "cluster": [Path(picture.file).stem for _, picture in placed],
+                "image": np.array([row[annotation.image] for annotation, _ in placed], dtype=np.int64),
+                "text": [sentence.text for sentence in sentences],
+                "truth": [" ".join(f"{side:.1f}" for side in box) for box in boxes],
+                "same_class": [
+                    _bin(self._instances.alike[annotation.image, annotation.category])
+                    for annotation, _ in placed
+                ],
+            }
+        )
+        sizes = np.array([[picture.height, picture.width] for picture in pictures], dtype=np.int64)
+        masks = self._masks(sentences)
+        paths = tuple(folder / picture.file for picture in pictures)
+        return Split(name, table, paths, ("same_class",), Referents(boxes, sizes, masks))
+
+    def _masks(self, sentences: list[Sentence]) -> tuple[Mapping[str, object], ...]:
+        """The mask of each sentence's referent; sentences about one object share it."""
+        masks: dict[int, Mapping[str, object]] = {}
+        for number in dict.fromkeys(sentence.annotation for sentence in sentences):
+            annotation, picture = self._instances.place(number)
+            try:
+                masks[number] = run_lengths(annotation.segmentation, picture.height, picture.width)
+            except DataError as error:
+                raise DataError(
+                    f"{self._instances_file}: annotation {number} has no mask: {error}"
+                ) from error
+        return tuple(masks[sentence.annotation] for sentence in sentences)
+
+
+def _bin(objects: int) -> str:
+    return str(objects) if objects < 3 else "3-4" if objects < 5 else "5+"
+
+
+_SPLIT_UNC = Splits(train="train", select="val", evaluate=("testA", "testB"))
+_WITH_TEST = Splits(train="train", select="val", evaluate=("test",))
+
+
+class RefCoco(Refer):
+    """RefCOCO (Kazemzadeh et al., EMNLP 2014; Yu et al., ECCV 2016): testA asks for people, testB for the rest."""
+
+    name: ClassVar[str] = "refcoco"
+    partitions: ClassVar[Mapping[str, Splits]] = {"unc": _SPLIT_UNC, "google": _WITH_TEST}
+
+
+class RefCocoPlus(Refer):
+    """RefCOCO+ (Yu et al., ECCV 2016): as RefCOCO, by players who must not name places in the image."""
+
+    name: ClassVar[str] = "refcoco+"
+    partitions: ClassVar[Mapping[str, Splits]] = {"unc": _SPLIT_UNC}
+
+
+class RefCocoG(Refer):
+    """RefCOCOg (Mao et al., CVPR 2016; partition umd: Nagaraja et al., ECCV 2016): longer, written sentences."""
+
+    name: ClassVar[str] = "refcocog"
+    partitions: ClassVar[Mapping[str, Splits]] = {
+        "umd": _WITH_TEST,
+        "google": Splits(train="train", select=_SELECT, evaluate=("val",)),
+    }

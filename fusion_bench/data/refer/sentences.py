@@ -1,0 +1,62 @@
+"""REFER's ``refs(<split_by>).p``: who speaks of which annotated object, and in which words."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from fusion_bench.data.refer.pickles import read_plain_pickle, readable
+from fusion_bench.data.refer.records import text, whole
+from fusion_bench.errors import DataError
+
+
+class Sentence(NamedTuple):
+    """One referring expression: its number, the objects' numbers, the published split, the words."""
+
+    number: int
+    ref: int
+    annotation: int
+    image: int
+    split: str
+    text: str
+
+
+def read_sentences(path: Path, published: str) -> list[Sentence]:
+    """Every sentence of a refs file, in its order; one that stands there twice, word for word, comes once.
+
+    Args:
+        path: ``refs(<split_by>).p``.
+        published: where it can be had; for the error message.
+
+    Raises:
+        DataError: the file is missing, holds anything but data, or is not in REFER's schema; a sentence is
+            empty, or one ``sent_id`` stands for two sentences.
+    """
+    content = read_plain_pickle(path, published)
+    if not isinstance(content, list) or not content:
+        raise DataError(f"{path} does not hold a list of refs")
+    found: dict[int, Sentence] = {}
+    for place, record in enumerate(content):
+        try:
+            sentences = list(_sentences(record))
+        except KeyError as error:
+            raise DataError(f"{path}: ref number {place} lacks {error}") from error
+        except (TypeError, ValueError) as error:
+            raise DataError(f"{path}: ref number {place} is not one of REFER's: {error}") from error
+        for sentence in sentences:
+            if found.setdefault(sentence.number, sentence) != sentence:
+                raise DataError(f"{path}: the sent_id {sentence.number} stands for two different sentences")
+    return list(found.values())
+
+
+def _sentences(record: Any) -> Iterator[Sentence]:
+    if not isinstance(record, Mapping):
+        raise TypeError("it is not a dictionary")
+    ref, annotation, image = (whole(record, key) for key in ("ref_id", "ann_id", "image_id"))
+    split = text(record, "split")
+    for sentence in record["sentences"]:
+        number, words = whole(sentence, "sent_id"), readable(text(sentence, "sent"))
+        if not words.strip():
+            raise ValueError(f"its sentence {number} is empty")
+        yield Sentence(number, ref, annotation, image, split, words)

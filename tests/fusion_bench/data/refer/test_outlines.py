@@ -1,0 +1,94 @@
+"""Outlines of COCO's three forms become one and the same mask."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from pycocotools import mask as coco
+
+from fusion_bench.data.refer.outlines import run_lengths
+from fusion_bench.errors import DataError
+
+HEIGHT, WIDTH = 12, 17
+
+
+def decoded(segmentation: Any) -> np.ndarray[Any, Any]:
+    found = run_lengths(segmentation, HEIGHT, WIDTH)
+    assert found["size"] == [HEIGHT, WIDTH]
+    return np.asarray(coco.decode(found)).astype(bool)
+
+
+def runs_of(mask: np.ndarray[Any, Any]) -> list[int]:
+    """COCO's uncompressed form, worked out pixel by pixel: runs down the columns, the first of them zeros."""
+    runs, last = [0], False
+    for pixel in mask.T.ravel().tolist():
+        if pixel != last:
+            runs.append(0)
+            last = pixel
+        runs[-1] += 1
+    return runs
+
+
+def test_a_polygon_covers_the_pixels_inside_it() -> None:
+    expected = np.zeros((HEIGHT, WIDTH), dtype=bool)
+    expected[3:7, 2:10] = True
+    rectangle = [2, 3, 10, 3, 10, 7, 2, 7]
+    np.testing.assert_array_equal(decoded([rectangle]), expected)
+
+
+def test_several_polygons_are_their_union_even_where_they_overlap() -> None:
+    one, other = [2, 3, 10, 3, 10, 7, 2, 7], [8, 5, 14, 5, 14, 9, 8, 9]
+    expected = np.zeros((HEIGHT, WIDTH), dtype=bool)
+    expected[3:7, 2:10] = True
+    expected[5:9, 8:14] = True
+    np.testing.assert_array_equal(decoded([one, other]), expected)
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_run_lengths_keep_every_pixel(seed: int) -> None:
+    mask = np.random.default_rng(seed).random((HEIGHT, WIDTH)) < (0.05, 0.3, 0.6, 0.9, 0.99, 0.5)[seed]
+    mask[0, 0] = seed % 2 == 0
+    np.testing.assert_array_equal(decoded({"size": [HEIGHT, WIDTH], "counts": runs_of(mask)}), mask)
+    packed = coco.encode(np.asfortranarray(mask.astype(np.uint8)))
+    np.testing.assert_array_equal(decoded(packed), mask)
+    np.testing.assert_array_equal(decoded({**packed, "counts": packed["counts"].decode()}), mask)
+
+
+def test_long_runs_are_read_too() -> None:
+    mask = np.zeros((700, 900), dtype=bool)
+    mask[100:600, 200:800] = True
+    mask[0, 899] = True
+    packed = coco.encode(np.asfortranarray(mask.astype(np.uint8)))
+    found = run_lengths({"size": [700, 900], "counts": packed["counts"].decode()}, 700, 900)
+    assert found["counts"] == packed["counts"]
+
+
+@pytest.mark.parametrize(
+    ("segmentation", "message"),
+    [
+        ([[1, 1, 5, 5]], "a polygon of it has 4 numbers; three points or more"),
+        ([[2, 3, 10, 3, 10, 7, 2, 7], [1, 1, 5, 5]], "has 4 numbers"),
+        ([[1, 1, 5, 5, 6, 7, 8]], "has 7 numbers"),
+        ([[1, 1, 5, "5", 6, 7]], "not a list of numbers"),
+        ([1, 1, 5, 5, 6, 7], "not a list of numbers"),
+        ([], "holds no polygon"),
+        ([[50, 50, 60, 50, 60, 60]], "its mask is empty"),
+        (None, "neither polygons nor run lengths"),
+        ({"size": [HEIGHT, WIDTH]}, "neither polygons nor run lengths"),
+        (
+            {"size": [WIDTH, HEIGHT], "counts": [3, HEIGHT * WIDTH - 3]},
+            r"of \[17, 12\], its image of \[12, 17\]",
+        ),
+        ({"size": [HEIGHT, WIDTH], "counts": [3, 4]}, "do not add up"),
+        ({"size": [HEIGHT, WIDTH], "counts": [-3, HEIGHT * WIDTH + 3]}, "do not add up"),
+        ({"size": [HEIGHT, WIDTH], "counts": "0"}, "do not add up"),
+        ({"size": [HEIGHT, WIDTH], "counts": "zzz"}, "not in COCO's text form"),
+        ({"size": [HEIGHT, WIDTH], "counts": 7}, "neither numbers nor text"),
+        ({"size": [HEIGHT, WIDTH], "counts": [HEIGHT * WIDTH]}, "its mask is empty"),
+    ],
+)
+def test_what_is_no_mask_is_refused(segmentation: Any, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        run_lengths(segmentation, HEIGHT, WIDTH)
