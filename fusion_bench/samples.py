@@ -96,6 +96,7 @@ class Split:
         images: files, each once.
         slices: columns of ``table`` by which results are broken down.
         referents: boxes and masks, in the order of ``table``; None where nothing is to be found in the image.
+        answers: those that may be given, where the data set lists them; only the training split has them.
     """
 
     name: str
@@ -103,6 +104,7 @@ class Split:
     images: tuple[Path, ...]
     slices: tuple[str, ...] = ()
     referents: Referents | None = None
+    answers: tuple[str, ...] | None = None
 
     def __len__(self) -> int:
         return len(self.table)
@@ -118,7 +120,7 @@ class Split:
         table["image"] = table["image"].map({old: new for new, old in enumerate(used)})
         images = tuple(self.images[number] for number in used)
         referents = None if self.referents is None else self.referents.of(chosen, used)
-        return Split(self.name, table, images, self.slices, referents)
+        return Split(self.name, table, images, self.slices, referents, self.answers)
 
     def sample(self, row: int) -> Sample:
         """The sample in ``row``."""
@@ -163,11 +165,15 @@ class Metric:
 
 @dataclass(frozen=True)
 class Splits:
-    """Which splits train, choose and judge: weights are chosen on ``select``, judged once on ``evaluate``."""
+    """Which splits train, choose and judge: weights are chosen on ``select``, judged once on ``evaluate``.
+
+    On ``predict``, whose truth is not published (empty texts), a cell only records what it says.
+    """
 
     train: str
     select: str
     evaluate: tuple[str, ...]
+    predict: tuple[str, ...] = ()
 
 
 class DataSet(ABC):

@@ -11,7 +11,7 @@ from fusion_bench.storage import digest, file_digest
 
 
 def image_sizes(folder: Path) -> dict[str, int]:
-    """Bytes of every PNG under ``folder``, by path relative to it, sorted; one walk, no file is opened.
+    """Bytes of every PNG and JPEG under ``folder``, by path relative to it, sorted; one walk, no file is opened.
 
     Raises:
         DataError: there is no such folder.
@@ -26,7 +26,7 @@ def _walk(folder: str, prefix: str) -> Iterable[tuple[str, int]]:
         for entry in entries:
             if entry.is_dir():
                 yield from _walk(entry.path, f"{prefix}{entry.name}/")
-            elif entry.name.endswith(".png"):
+            elif entry.name.endswith((".png", ".jpg")):
                 yield prefix + entry.name, entry.stat().st_size
 
 
