@@ -84,6 +84,43 @@ class Referents:
         return Referents(self.boxes[samples], self.sizes[list(images)], masks)
 
 
+@dataclass(frozen=True)
+class Resizing:
+    """How pictures of any size come to the network's input: stretched to ``height`` and ``width`` in pixels."""
+
+    height: int
+    width: int
+
+    def windows(self, sizes: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+        """The part of the input that shows each picture: ``[N, 2]`` heights and widths to ``[N, 4]``.
+
+        Columns: left, top, width, height, in pixels of the input.
+        """
+        return np.tile(np.array([0.0, 0.0, self.width, self.height]), (len(sizes), 1))
+
+    def to_input(
+        self, boxes: npt.NDArray[np.float64], sizes: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.float64]:
+        """Boxes ``[N, 4]`` (x1, y1, x2, y2) of the originals, each of its size, in pixels of the input."""
+        shift, scale = self._affine(sizes)
+        return boxes * scale + shift
+
+    def to_original(
+        self, boxes: npt.NDArray[np.float64], sizes: npt.NDArray[np.int64]
+    ) -> npt.NDArray[np.float64]:
+        """`to_input` undone."""
+        shift, scale = self._affine(sizes)
+        return (boxes - shift) / scale
+
+    def _affine(
+        self, sizes: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+        """Shift and scale ``[N, 4]`` that bring x1, y1, x2, y2 into the windows."""
+        windows = self.windows(sizes)
+        scale = windows[:, 2:] / sizes[:, ::-1]
+        return np.tile(windows[:, :2], 2), np.tile(scale, 2)
+
+
 @dataclass(frozen=True, eq=False)
 class Split:
     """One split of a data set, by column.
@@ -152,7 +189,7 @@ class Metric:
     Attributes:
         name: short, lower case; reports put the split before it.
         compute: from the rows of one split (``sample``, ``cluster``, ``prediction``, ``truth``,
-            ``score``, slices) to a number within ``range``.
+            ``score``, slices, the task's measures) to a number within ``range``.
         paired: True if it is the mean of the ``score`` column, so that differences are paired by sample.
     """
 
@@ -184,7 +221,8 @@ class DataSet(ABC):
 
     Class attributes:
         version: the declared version; a change of it makes new cells.
-        metrics: names of the task's metrics, the primary one first.
+        tasks: what can be asked of it, the default first: a task's name, and which of its metrics, the
+            primary one first.
         cluster: what samples are drawn in ("image", "sentence group").
         homepage: where the files are published.
         toy_settings: settings that make it small, for ``run --smoke``.
@@ -196,15 +234,19 @@ class DataSet(ABC):
 
     name: ClassVar[str]
     version: ClassVar[str]
-    task: ClassVar[str]
+    tasks: ClassVar[Mapping[str, tuple[str, ...]]]
     built_in: ClassVar[bool] = False
-    metrics: ClassVar[tuple[str, ...]]
     cluster: ClassVar[str]
     homepage: ClassVar[str]
     toy_settings: ClassVar[Mapping[str, Any]] = {}
 
     splits: Splits
     cautions: tuple[str, ...] = ()
+
+    @classmethod
+    def task(cls, asked: str = "") -> str:
+        """The name of the task that is meant; none means the first."""
+        return asked or next(iter(cls.tasks))
 
     @abstractmethod
     def prepare(self, workers: int = 1) -> None:

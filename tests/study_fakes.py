@@ -136,9 +136,8 @@ class Mini(DataSet):
 
     name = "mini"
     version = "1"
-    task = "answering"
     built_in = True
-    metrics = ("accuracy", "balanced_accuracy")
+    tasks: ClassVar[Mapping[str, tuple[str, ...]]] = {"answering": ("accuracy", "balanced_accuracy")}
     cluster = "image"
     homepage = "https://example.org"
     splits = Splits("train", "select", ("val",))

@@ -25,7 +25,7 @@ from fusion_bench.contract import (
     Width,
 )
 from fusion_bench.registry import Target
-from fusion_bench.samples import DataSet, Split, Splits, Vocabulary
+from fusion_bench.samples import DataSet, Resizing, Split, Splits, Vocabulary
 from fusion_bench.storage import replacing
 from fusion_bench.tasks.answering import Answering
 from fusion_bench.training.config import (
@@ -131,8 +131,7 @@ class ColourData(DataSet):
 
     name: ClassVar[str] = "colours"
     version: ClassVar[str] = "1"
-    task: ClassVar[str] = "answering"
-    metrics: ClassVar[tuple[str, ...]] = ("accuracy",)
+    tasks: ClassVar[Mapping[str, tuple[str, ...]]] = {"answering": ("accuracy",)}
     cluster: ClassVar[str] = "image"
     homepage: ClassVar[str] = "tests/toys.py"
 
@@ -219,7 +218,10 @@ def toy_materials(images: int = 32) -> Materials:
     """Maps whose three channels are the colours, as if a backbone had made them."""
     data = ColourData(Path())
     splits = {name: ColourData(Path(), images=images).split(name) for name in ("train", "val", "test")}
-    task, vocabulary = Answering(splits["train"]), Vocabulary.of(splits["train"].table["text"])
+    task, vocabulary = (
+        Answering(splits["train"], Resizing(4, 4)),
+        Vocabulary.of(splits["train"].table["text"]),
+    )
     noise = np.random.default_rng(0)
 
     def examples(split: Split) -> Examples:
@@ -233,6 +235,7 @@ def toy_materials(images: int = 32) -> Materials:
         data=data,
         splits=data.splits,
         task=task,
+        metrics=ColourData.tasks["answering"],
         vocabulary=vocabulary,
         examples={name: examples(split) for name, split in splits.items()},
         backbone=None,

@@ -135,8 +135,13 @@ def _network_row(entry: Entry, cls: type[VisionLanguageNetwork]) -> ModuleRow:
 
 def _dataset_row(entry: Entry, cls: type[DataSet]) -> DataSetRow:
     files = "makes its own" if cls.built_in else cls.homepage
-    metrics = ", ".join(cls.metrics)
-    return DataSetRow(entry.name, cls.task, cls.version, _summary(cls), metrics, files, entry.origin)
+    several = len(cls.tasks) > 1
+    metrics = "; ".join(
+        f"{task}: {', '.join(names)}" if several else ", ".join(names) for task, names in cls.tasks.items()
+    )
+    return DataSetRow(
+        entry.name, ", ".join(cls.tasks), cls.version, _summary(cls), metrics, files, entry.origin
+    )
 
 
 def _text_encoder_row(entry: Entry, cls: type[Any]) -> TextEncoderRow:

@@ -51,8 +51,7 @@ class Clevr(DataSet):
 
     name: ClassVar[str] = "clevr"
     version: ClassVar[str] = "1.0"
-    task: ClassVar[str] = "answering"
-    metrics: ClassVar[tuple[str, ...]] = ("accuracy",)
+    tasks: ClassVar[Mapping[str, tuple[str, ...]]] = {"answering": ("accuracy",)}
     cluster: ClassVar[str] = "image"
     homepage: ClassVar[str] = "https://cs.stanford.edu/people/jcjohns/clevr/"
 

@@ -43,8 +43,7 @@ class Nlvr(DataSet):
 
     name: ClassVar[str] = "nlvr"
     version: ClassVar[str] = "1.0"
-    task: ClassVar[str] = "answering"
-    metrics: ClassVar[tuple[str, ...]] = ("accuracy", "consistency")
+    tasks: ClassVar[Mapping[str, tuple[str, ...]]] = {"answering": ("accuracy", "consistency")}
     cluster: ClassVar[str] = "sentence group"
     homepage: ClassVar[str] = "https://github.com/lil-lab/nlvr"
     cautions = (

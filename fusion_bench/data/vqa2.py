@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -50,8 +50,7 @@ class Vqa2(DataSet):
 
     name: ClassVar[str] = "vqa2"
     version: ClassVar[str] = "2.0"
-    task: ClassVar[str] = "vqa"
-    metrics: ClassVar[tuple[str, ...]] = ("accuracy",)
+    tasks: ClassVar[Mapping[str, tuple[str, ...]]] = {"vqa": ("accuracy",)}
     cluster: ClassVar[str] = "image"
     homepage: ClassVar[str] = "https://visualqa.org/download.html"
     unlabelled: ClassVar[tuple[str, ...]] = ("test-dev2015", "test2015")

@@ -46,7 +46,7 @@ def save(results: StudyResults, folder: Path) -> None:
     )
     _write_parquet(pa.Table.from_pandas(table, preserve_index=False), folder / "results.parquet", [])
     write_text(folder / "results.csv", table.to_csv(index=False))
-    wide = widen(results.samples, results.slices)
+    wide = widen(results.samples, results.slices, results.measures)
     _write_parquet(wide, folder / "samples.parquet", ["sample", "cluster"])
     curves = results.curves[_CURVE]
     _write_parquet(pa.Table.from_pandas(curves, preserve_index=False), folder / "curves.parquet", [])
@@ -74,6 +74,7 @@ def load(folder: Path) -> StudyResults:
         raise FusionBenchError(
             f"{folder} was published in another format; rebuild it with the version that wrote it"
         )
+    study.setdefault("measures", [])  # a report of before there were any
     table = _read_parquet(folder / "results.parquet").to_pandas()
     measured = table["metric"].notna()
     study |= {
@@ -81,12 +82,12 @@ def load(folder: Path) -> StudyResults:
         "setup": tuple((heading, sentence) for heading, sentence in study["setup"]),
         "cells": table[_CELL].drop_duplicates(["arm", "seed"], ignore_index=True),
         "values": table.loc[measured, ["arm", "role", "seed", "cell", *_VALUE]].reset_index(drop=True),
-        "samples": lengthen(_read_parquet(folder / "samples.parquet")),
+        "samples": lengthen(_read_parquet(folder / "samples.parquet"), study["measures"]),
         "curves": _read_parquet(folder / "curves.parquet").to_pandas(),
     }
     study |= {name: pd.DataFrame(study[name], columns=columns) for name, columns in _RECORDS.items()}
     study["pictures"]["image"] = [str(folder / image) for image in study["pictures"]["image"]]
-    lists = ("evaluate_splits", "slices", "cautions", "lower_is_better")
+    lists = ("evaluate_splits", "slices", "cautions", "lower_is_better", "measures")
     return StudyResults(**study | {name: tuple(study[name]) for name in lists})
 
 

@@ -15,15 +15,16 @@ import pyarrow as pa
 
 from fusion_bench.errors import FusionBenchError
 
-_PREDICTION, _SCORE = "prediction/", "score/"
+_PREDICTION, _SCORE, _MEASURE = "prediction/", "score/", "measure/"
 _ROW = ("split", "sample", "cluster", "truth")
 
 
-def widen(samples: pd.DataFrame, slices: Sequence[str]) -> pa.Table:
+def widen(samples: pd.DataFrame, slices: Sequence[str], measures: Sequence[str] = ()) -> pa.Table:
     """Turn the long table (`StudyResults.samples`) into one row per split and sample, sorted.
 
     Columns: ``split, sample, cluster, truth``, the slices, and per cell ``prediction/<arm>/<seed>``; also
-    ``score/<arm>/<seed>`` unless every score is 1.0 for an answer equal to the truth and 0.0 otherwise.
+    ``score/<arm>/<seed>`` unless every score is 1.0 for an answer equal to the truth and 0.0 otherwise, and
+    ``measure/<name>/<arm>/<seed>`` for each of the task's measures.
 
     Raises:
         FusionBenchError: two cells disagree on a sample's cluster, truth or slices, or an answer is absent.
@@ -42,6 +43,8 @@ def widen(samples: pd.DataFrame, slices: Sequence[str]) -> pa.Table:
     answer, answers = pd.factorize(samples["prediction"], sort=True)
     score = samples["score"].to_numpy(dtype=np.float64)
     by_equality = bool((score == (samples["prediction"] == samples["truth"])).all())
+    numbers = {} if by_equality else {_SCORE: score}
+    numbers |= {f"{_MEASURE}{name}/": samples[name].to_numpy(dtype=np.float64) for name in measures}
     cell, cells = pd.factorize(pd.MultiIndex.from_frame(samples[["arm", "seed"]]))
     for number, (arm, seed) in enumerate(cells):
         rows = np.flatnonzero(cell == number)
@@ -49,25 +52,26 @@ def widen(samples: pd.DataFrame, slices: Sequence[str]) -> pa.Table:
         codes[place[rows]] = answer[rows]
         given = pa.DictionaryArray.from_arrays(pa.array(codes, mask=codes < 0), pa.array(answers))
         table = table.append_column(f"{_PREDICTION}{arm}/{seed}", given)
-        if not by_equality:
+        for column, values in numbers.items():
             scored = np.full(len(keys), np.nan)
-            scored[place[rows]] = score[rows]
-            table = table.append_column(f"{_SCORE}{arm}/{seed}", pa.array(scored, mask=np.isnan(scored)))
+            scored[place[rows]] = values[rows]
+            table = table.append_column(f"{column}{arm}/{seed}", pa.array(scored, mask=np.isnan(scored)))
     return table
 
 
-def lengthen(table: pa.Table) -> pd.DataFrame:
+def lengthen(table: pa.Table, measures: Sequence[str] = ()) -> pd.DataFrame:
     """`widen` undone: cells in the order of their columns, samples in the order of the rows."""
-    own = [name for name in table.column_names if not name.startswith((_PREDICTION, _SCORE))]
+    own = [name for name in table.column_names if not name.startswith((_PREDICTION, _SCORE, _MEASURE))]
     shared: pd.DataFrame = table.select(own).to_pandas()
     cells = [name.removeprefix(_PREDICTION) for name in table.column_names if name.startswith(_PREDICTION)]
-    parts = [_cell(table, shared, cell) for cell in cells]
+    parts = [_cell(table, shared, cell, measures) for cell in cells]
     if not parts:
-        return shared.assign(arm="", seed=0, prediction="", score=0.0).iloc[:0]
+        numbers = dict.fromkeys(("score", *measures), 0.0)
+        return shared.assign(arm="", seed=0, prediction="", **numbers).iloc[:0]
     return pd.concat(parts, ignore_index=True)
 
 
-def _cell(table: pa.Table, shared: pd.DataFrame, cell: str) -> pd.DataFrame:
+def _cell(table: pa.Table, shared: pd.DataFrame, cell: str, measures: Sequence[str]) -> pd.DataFrame:
     answers = table.column(_PREDICTION + cell).combine_chunks()
     there: npt.NDArray[np.bool_] = answers.is_valid().to_numpy(zero_copy_only=False)
     arm, _, seed = cell.rpartition("/")
@@ -77,4 +81,6 @@ def _cell(table: pa.Table, shared: pd.DataFrame, cell: str) -> pd.DataFrame:
         rows["score"] = table.column(_SCORE + cell).to_numpy()[there]
     else:
         rows["score"] = (rows["prediction"] == rows["truth"]).astype(np.float64)
+    for name in measures:
+        rows[name] = table.column(f"{_MEASURE}{name}/{cell}").to_numpy()[there]
     return rows

@@ -109,7 +109,7 @@ def _outcome(config: CellConfig, materials: Materials, trained: Trained, device:
     result = {
         "metrics": trained.metrics,
         "selection": {
-            name: trained.metrics[f"{materials.splits.select}/{name}"] for name in materials.data.metrics
+            name: trained.metrics[f"{materials.splits.select}/{name}"] for name in materials.metrics
         },
         "epochs": trained.epochs,
         "best_epoch": trained.best_epoch,

@@ -22,8 +22,9 @@ from fusion_bench.study.results import ArmSummary, StudyResults
 from fusion_bench.study.run import study_folder
 from fusion_bench.study.setup import cautions_of, describe
 from fusion_bench.study.spec import Study
+from fusion_bench.tasks.task import Task
 from fusion_bench.training.assembly import declaring
-from fusion_bench.training.materials import Places, open_data, read_split
+from fusion_bench.training.materials import Places, open_data, read_split, task_class
 
 _CELL = ["arm", "role", "seed", "cell"]
 
@@ -53,6 +54,7 @@ def collect(study: Study, places: Places) -> StudyResults:
     data = open_data(arms[0].config.data, places)
     splits = {name: read_split(data, name, arms[0].config.data) for name in _names(data)}
     samples = _gathered(standings, outcomes, "samples")
+    task = task_class(arms[0].config.data)
     evaluate = data.splits.evaluate
     return StudyResults(
         name=study.name,
@@ -72,7 +74,7 @@ def collect(study: Study, places: Places) -> StudyResults:
         slices=splits[evaluate[0]].slices,
         curves=_gathered(standings, outcomes, "curves"),
         pictures=_pictures(samples, splits[study.primary_split], arms, study.pictures),
-        floors=_floors(data, splits),
+        floors=_floors(data, splits, task),
         expected=pd.DataFrame(
             [vars(item) for item in study.expected], columns=["arm", "metric", "split", "value", "source"]
         ),
@@ -81,6 +83,8 @@ def collect(study: Study, places: Places) -> StudyResults:
         latency_batch=LATENCY_BATCH,
         budget=UNITS[study.budget.match] if study.budget else "",
         tolerance=study.budget.tolerance if study.budget else None,
+        task=study.task,
+        measures=task.measures,
         command=f"fusion-bench run {study.path.name if study.path.is_absolute() else study.path}",
     )
 
@@ -189,11 +193,11 @@ def _pictures(samples: pd.DataFrame, split: Split, arms: Sequence[Arm], wanted: 
     ).reset_index(drop=True)
 
 
-def _floors(data: DataSet, splits: Mapping[str, Split]) -> pd.DataFrame:
+def _floors(data: DataSet, splits: Mapping[str, Split], task: type[Task]) -> pd.DataFrame:
     rows = []
     train = splits[data.splits.train]
     for name in (data.splits.select, *data.splits.evaluate):
-        floor = data.floor(train, splits[name])
+        floor = task.floor(train, splits[name]) or data.floor(train, splits[name])
         if floor is not None:
             rows.append(
                 {

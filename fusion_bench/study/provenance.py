@@ -57,7 +57,7 @@ def numerics_digest(config: CellConfig) -> str:
         "fusion_bench.training.loop",
         _module(config.data.adapter.target),
         _module(config.text.target),
-        _module(TASKS.resolve(adapter.task)),
+        _module(TASKS.resolve(adapter.task(config.data.task))),
     ]
     return _reachable_digest(starts, _NUMERIC_ROOMS)
 

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, cast
 
-from fusion_bench.registry import Target
+from fusion_bench.registry import Target, did_you_mean
 from fusion_bench.storage import file_digest
 from fusion_bench.study.candidates import Candidate
 from fusion_bench.study.components import Catalogue, Chosen, Named, chosen, known_backbone, named_class, tried
@@ -33,6 +34,8 @@ from fusion_bench.training.config import (
 
 if TYPE_CHECKING:
     from fusion_bench.contract import Width
+    from fusion_bench.samples import DataSet
+    from fusion_bench.tasks.task import Task
 
 C = TypeVar("C")
 NOTHING_LEARNT = 2  # vocabulary size with which a text encoder is tried out
@@ -47,6 +50,7 @@ class Resolved:
         config: what its cells are asked, with seed 0.
         arm, text: its class and the text encoder's, with their settings as written.
         language_dim: channels of the encoded words.
+        heads: kinds of head of the study's task, the default first.
     """
 
     candidate: Candidate
@@ -54,6 +58,7 @@ class Resolved:
     arm: Chosen
     text: Chosen
     language_dim: int
+    heads: tuple[str, ...]
 
     def value(self, key: str) -> Json:
         """The value of a setting (``kernel_size``) or study key (``fusion.depth``), defaults included."""
@@ -64,6 +69,8 @@ class Resolved:
             return self.text.value(name)
         if section == "text":
             return self.text.named.target.reference
+        if key == "head.kind" and self.heads:
+            return self.config.head.kind or self.heads[0]
         return cast("Json", getattr(getattr(self.config, section), name))
 
     @property
@@ -88,11 +95,19 @@ class Data:
         config: what cells are asked.
         adapter: its class.
         instance: made only to hold its settings to the constructor; None if that refuses them.
+        task: what is asked of it; empty if that is not known.
     """
 
     config: DataConfig
     adapter: type[Any]
     instance: Any
+    task: str = ""
+
+    @property
+    def metrics(self) -> tuple[str, ...]:
+        """The task's metrics that the data set wants, the primary one first; none if they are not known."""
+        wanted: tuple[str, ...] = self.adapter.tasks.get(self.task, ())
+        return wanted
 
     @property
     def judging(self) -> tuple[str, ...]:
@@ -104,7 +119,8 @@ class Data:
 class _Unknown:
     """Stands in for a data set that the file does not name right."""
 
-    name, version, task, metrics, built_in = "unknown", "", "", (), False
+    name, version, built_in = "unknown", "", False
+    tasks: ClassVar[Mapping[str, tuple[str, ...]]] = {}
 
 
 _NO_DATA = DataConfig("unknown", Component(Target("unknown:Unknown")), "", (0, 0))
@@ -137,16 +153,30 @@ class Resolver:
         beside = tuple(DataSection.model_fields)
         picked = chosen(named, node.without(*beside), beside, self._problems)
         instance = tried(picked, node, self._problems, Path()) if picked else None
+        task = self._task(node, named.cls)
         if section is None or picked is None:
-            return Data(replace(_NO_DATA, name=named.cls.name), named.cls, instance)
+            return Data(replace(_NO_DATA, name=named.cls.name), named.cls, instance, task)
         config = DataConfig(
             name=named.cls.name,
             adapter=picked.component,
             version=named.cls.version,
             image_size=section.image_size,
             longest_text=section.longest_text,
+            task="" if task == named.cls.task() else task,
         )
-        return Data(config, named.cls, instance)
+        return Data(config, named.cls, instance, task)
+
+    def _task(self, data: Node, adapter: type[DataSet]) -> str:
+        """What is asked of the data set; empty where it does not offer what is written."""
+        node = data.children.get("task")
+        asked = adapter.task(node.value if node is not None and isinstance(node.value, str) else "")
+        if asked in adapter.tasks:
+            return asked
+        assert node is not None  # noqa: S101 - the first task is one of them
+        self._problems.add(
+            node, f"{adapter.name} offers no task {asked!r}{did_you_mean(asked, adapter.tasks)}"
+        )
+        return ""
 
     def named(self, candidate: Candidate) -> Named | None:
         """The class of an arm."""
@@ -173,7 +203,8 @@ class Resolver:
             trial: whether to construct the classes once.
         """
         fusion = self._config(FusionConfig, candidate)
-        head = self._config(HeadConfig, candidate)
+        task = self._task_class(data)
+        head = self._head(candidate, task)
         train = self._config(TrainConfig, candidate)
         backbone = self._backbone(candidate, data)
         text = self._text(candidate)
@@ -198,7 +229,7 @@ class Resolver:
             seed=0,
             threads=self._threads(),
         )
-        return Resolved(candidate, config, arm, text, language_dim)
+        return Resolved(candidate, config, arm, text, language_dim, () if task is None else task.heads)
 
     def _threads(self) -> int:
         node = self._tree.children.get("threads")
@@ -219,6 +250,25 @@ class Resolver:
             # Noted; with the defaults instead, what else is wrong with the arm is found as well.
             return None if name in candidate.sections else kind()
         return kind(**{field.name: getattr(section, field.name) for field in fields(cast("Any", kind))})
+
+    def _task_class(self, data: Data) -> type[Task] | None:
+        from fusion_bench.tasks.registry import TASKS  # noqa: PLC0415 - imports torch
+
+        return TASKS.load(data.task) if data.task else None
+
+    def _head(self, candidate: Candidate, task: type[Task] | None) -> HeadConfig | None:
+        """The task's head; what it does not know is a mistake, and its first kind need not be named."""
+        head = self._config(HeadConfig, candidate)
+        if head is None or task is None:
+            return head
+        written = self._section("head", candidate).children
+        for key, node in written.items():
+            if key not in {"width", "kind", *task.head_settings}:
+                self._problems.add(node, f"means nothing to the head of {task.name}; leave it out")
+        if head.kind and head.kind not in task.heads:
+            hint = did_you_mean(head.kind, task.heads)
+            self._problems.add(written["kind"], f"{task.name} has no head {head.kind!r}{hint}")
+        return replace(head, kind="") if head.kind == task.heads[0] else head
 
     def _backbone(self, candidate: Candidate, data: Data) -> BackboneConfig | None:
         node = self._section("backbone", candidate)

@@ -67,7 +67,7 @@ class StudyResults:
             reason, epochs, best_epoch, seconds.
         values: one row per done cell, split and metric: arm, role, seed, cell, split, metric, value.
         samples: one row per done cell, split and sample: arm, seed, split, sample, cluster, prediction,
-            truth, score, and the slice columns.
+            truth, score, and the slice and measure columns.
         slices: names of the slice columns.
         curves: one row per done cell, epoch and quantity: arm, seed, epoch, samples_seen, quantity
             (``train/loss``, ``select/<metric>``), value.
@@ -83,6 +83,7 @@ class StudyResults:
         lower_is_better: names of the metrics that should fall.
         budget: what every arm should have as much of as the reference ("parameters", "multiply-adds"), up to
             ``tolerance``, a share; empty where nothing is matched.
+        task: the name of what was asked; ``measures`` names the columns of numbers that it adds to ``samples``.
     """
 
     name: str
@@ -111,3 +112,5 @@ class StudyResults:
     lower_is_better: tuple[str, ...] = ()
     budget: str = ""
     tolerance: float | None = None
+    task: str = "answering"
+    measures: tuple[str, ...] = ()

@@ -18,11 +18,10 @@ from fusion_bench.encoders.vision import Backbone, build_backbone, normalise, we
 from fusion_bench.errors import FusionBenchError, WeightsError
 from fusion_bench.samples import Batch, DataSet, Vocabulary
 from fusion_bench.study.folder import CellFolder
-from fusion_bench.tasks.registry import TASKS
 from fusion_bench.tasks.task import Task
 from fusion_bench.training.assembly import FusionModel, assemble
 from fusion_bench.training.config import CellConfig
-from fusion_bench.training.materials import Places, open_data, read_split, starting_backbone
+from fusion_bench.training.materials import Places, make_task, open_data, read_split, starting_backbone
 from fusion_bench.training.weights import pretext_weights
 
 
@@ -87,7 +86,7 @@ def revive(folder: CellFolder, places: Places) -> Revived:
     config = folder.config()
     data = open_data(config.data, places)
     train = read_split(data, data.splits.train, config.data)
-    task: Task = TASKS.load(data.task)(train)
+    task = make_task(config, train)
     vocabulary = Vocabulary.of(train.table["text"])
     backbone = _backbone(folder, config, places)
     frozen = config.backbone is not None and config.backbone.frozen

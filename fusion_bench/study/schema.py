@@ -77,6 +77,7 @@ class DataSection(BaseModel):
     )
     image_size: tuple[Pixels, Pixels] = Field(description="[height, width] that images are resized to")
     longest_text: int | None = Field(None, ge=1, description="words after this one are cut off")
+    task: str | None = Field(None, description="what is asked of it; the data set's first")
 
 
 class BackboneSection(Section):
@@ -119,6 +120,7 @@ class HeadSection(Section):
     hidden: int = Field(HeadConfig.hidden, ge=1, description="width of its hidden layer")
     dropout: float = Field(HeadConfig.dropout, ge=0, lt=1)
     pool: Literal["max_mean", "max", "mean"] = Field(HeadConfig.pool, description="how the map is pooled")
+    kind: str = Field(HeadConfig.kind, description="one of the task's heads; the task's first")
 
 
 class TrainSection(Section):

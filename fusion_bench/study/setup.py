@@ -8,8 +8,9 @@ from fusion_bench.samples import DataSet, Split
 from fusion_bench.study.arms import Arm
 from fusion_bench.study.folder import Outcome
 from fusion_bench.study.spec import Study
-from fusion_bench.training.assembly import declaring
+from fusion_bench.training.assembly import declaring, head_settings
 from fusion_bench.training.config import CellConfig
+from fusion_bench.training.materials import task_class
 
 _WEIGHTS = {
     "imagenet": "ImageNet weights from timm",
@@ -76,9 +77,10 @@ def _data(data: DataSet, splits: Mapping[str, Split], config: CellConfig, outcom
         split = splits[name]
         sizes.append(f"{name} ({role}) {len(split):,} samples on {len(split.images):,} images")
     height, width = config.data.image_size
+    task = task_class(config.data)
+    counted = f" {outcome.result['outputs']} {task.counted}." if task.counted else ""
     return (
-        f"{config.data.name} {config.data.version}, images at {height}x{width}: {'; '.join(sizes)}. "
-        f"{outcome.result['outputs']} answers, all from train."
+        f"{config.data.name} {config.data.version}, images at {height}x{width}: {'; '.join(sizes)}.{counted}"
     )
 
 
@@ -130,8 +132,7 @@ def _slot(arms: Sequence[Arm]) -> str:
 
 
 def _head(config: CellConfig) -> str:
-    pool = config.head.pool.replace("_", " and ")
-    return f"1x1 convolution, batch norm, ReLU, {pool} pooling, perceptron of {config.head.hidden}."
+    return task_class(config.data).described(config.head.kind, head_settings(config.head))
 
 
 def _training(arms: Sequence[Arm]) -> str:

@@ -149,13 +149,13 @@ def load_study(path: Path, overrides: Sequence[str] = (), *, catalogue: Catalogu
         name=file.name,
         title=file.title,
         data=data.config,
-        task=data.adapter.task,
+        task=data.task,
         arms=arms,
         seeds=seeds,
         threads=file.threads,
         reference=reference,
-        selection_metric=data.adapter.metrics[0],
-        primary=file.report.primary or data.adapter.metrics[0],
+        selection_metric=data.metrics[0],
+        primary=file.report.primary or data.metrics[0],
         primary_split=file.report.split or data.instance.splits.evaluate[0],
         margin=file.report.margin,
         pictures=file.report.pictures,
@@ -200,7 +200,7 @@ def _expected(tree: Node, lineup: LineUp, data: Data, problems: Problems) -> tup
     found = []
     for item in node.value if node is not None and isinstance(node.value, list) else []:
         _known(item, "arm", labels, problems)
-        _known(item, "metric", data.adapter.metrics, problems)
+        _known(item, "metric", data.metrics, problems)
         _known(item, "split", data.judging, problems)
         section = problems.section(ExpectedSection, item)
         if section is not None:
@@ -210,7 +210,7 @@ def _expected(tree: Node, lineup: LineUp, data: Data, problems: Problems) -> tup
 
 def _check_report(tree: Node, data: Data, problems: Problems) -> None:
     node = tree.children.get("report", tree.having({}))
-    _known(node, "primary", data.adapter.metrics, problems, "metric")
+    _known(node, "primary", data.metrics, problems, "metric")
     _known(node, "split", data.judging, problems)
 
 

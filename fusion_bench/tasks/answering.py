@@ -13,8 +13,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fusion_bench.contract import Head
-from fusion_bench.samples import Metric, Split
-from fusion_bench.tasks.task import Task
+from fusion_bench.samples import Metric, Resizing, Split
+from fusion_bench.tasks.task import HeadSettings, Stored, Targets, Task, judged
 
 OUTSIDE = -1
 """Target of an answer that the training split does not hold: it can only be answered wrongly."""
@@ -79,25 +79,37 @@ class Answering(Task):
         "consistency": Metric("consistency", consistency, paired=False),
     }
 
-    def __init__(self, train: Split) -> None:
+    heads: ClassVar[tuple[str, ...]] = ("pooled",)
+    head_settings: ClassVar[frozenset[str]] = frozenset({"hidden", "dropout", "pool"})
+    counted: ClassVar[str] = "answers, all from train"
+
+    def __init__(self, train: Split, resizing: Resizing, head: str = "") -> None:
+        del resizing, head
         self.answers: tuple[str, ...] = tuple(sorted(set(train.table["truth"])))
         self.outputs = len(self.answers)
 
-    def head(self, in_dim: int, sentence_dim: int, *, hidden: int, dropout: float, pool: str) -> Head:
+    @classmethod
+    def described(cls, head: str, settings: HeadSettings) -> str:
+        """One sentence."""
+        del head
+        pool = settings.pool.replace("_", " and ")
+        return f"1x1 convolution, batch norm, ReLU, {pool} pooling, perceptron of {settings.hidden}."
+
+    def head(self, in_dim: int, sentence_dim: int, settings: HeadSettings) -> Head:
         """An `AnsweringHead` over the answers."""
         return AnsweringHead(
             in_dim,
             self.outputs,
             sentence_dim,
-            hidden=hidden,
-            dropout=dropout,
-            pool=pool,  # type: ignore[arg-type]
+            hidden=settings.hidden,
+            dropout=settings.dropout,
+            pool=settings.pool,
         )
 
-    def targets(self, split: Split) -> Tensor:
+    def targets(self, split: Split) -> Targets:
         """Class index ``[N]``; `OUTSIDE` for an answer that training does not hold."""
         index = pd.Index(self.answers).get_indexer(pd.Index(split.table["truth"]))
-        return torch.from_numpy(index.astype(np.int64))
+        return Stored(torch.from_numpy(index.astype(np.int64)))
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
         """Mean cross-entropy; samples whose answer is outside the list carry no loss."""
@@ -108,10 +120,9 @@ class Answering(Task):
         decided: npt.NDArray[np.int64] = output.argmax(1).cpu().numpy()
         return decided
 
-    def judge(self, split: Split, decisions: npt.NDArray[np.int64]) -> pd.DataFrame:
-        """One row per sample: id, cluster, slices, prediction, truth, score (1 if they are equal)."""
-        rows = split.table[["sample", "cluster", *split.slices, "truth"]].copy()
-        rows["prediction"] = np.asarray(self.answers, dtype=object)[decisions]
+    def judge(self, part: Split, output: Tensor) -> pd.DataFrame:
+        """Score 1 where the most probable answer equals the truth."""
+        rows = judged(part)
+        rows["prediction"] = np.asarray(self.answers, dtype=object)[self.decide(output)]
         rows["score"] = (rows["prediction"] == rows["truth"]).astype(np.float64)
-        rows.insert(0, "split", split.name)
         return rows

@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from fusion_bench.contract import Cost, FusionModule, Head, Language, TextEncoder, VisionLanguageNetwork
 from fusion_bench.efficiency.cost import cost_of
 from fusion_bench.samples import Batch
-from fusion_bench.tasks.task import Task
-from fusion_bench.training.config import CellConfig
+from fusion_bench.tasks.task import HeadSettings, Task
+from fusion_bench.training.config import CellConfig, HeadConfig
 from fusion_bench.training.seeds import drawing
 
 
@@ -177,13 +177,14 @@ def assemble(
     slot = make_slot(config, map_channels=map_channels, language_dim=text.language_dim)
     with drawing("init/head", seed):
         head = task.head(
-            config.head.width,
-            text.language_dim if slot.sentence_at_head else 0,
-            hidden=config.head.hidden,
-            dropout=config.head.dropout,
-            pool=config.head.pool,
+            config.head.width, text.language_dim if slot.sentence_at_head else 0, head_settings(config.head)
         )
     return FusionModel(backbone, text, slot, head)
+
+
+def head_settings(config: HeadConfig) -> HeadSettings:
+    """What a task's head is told."""
+    return HeadSettings(config.hidden, config.dropout, config.pool)
 
 
 def make_slot(config: CellConfig, *, map_channels: int, language_dim: int) -> Slot | NetworkSlot:

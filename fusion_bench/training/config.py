@@ -27,7 +27,8 @@ class Component:
 class DataConfig:
     """A data set: its adapter, declared version, and the height and width that images are resized to.
 
-    ``longest_text`` cuts texts to that many words; ``limit`` keeps that many samples of each split (toy runs).
+    ``longest_text`` cuts texts to that many words; ``limit`` keeps that many samples of each split (toy runs);
+    ``task`` is what is asked of it, the data set's first if empty.
     """
 
     name: str
@@ -36,6 +37,7 @@ class DataConfig:
     image_size: tuple[int, int]
     longest_text: int | None = None
     limit: int | None = None
+    task: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,12 +73,13 @@ class FusionConfig:
 
 @dataclass(frozen=True)
 class HeadConfig:
-    """The adapter's output width and the task head's settings."""
+    """The adapter's output width and the task head's settings; ``kind`` is the task's first head if empty."""
 
     width: int = 64
     hidden: int = 256
     dropout: float = 0.0
     pool: Literal["max_mean", "max", "mean"] = "max_mean"
+    kind: str = ""
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fusion_bench.encoders.vision import normalise
-from fusion_bench.samples import Batch
+from fusion_bench.samples import Batch, Split
 from fusion_bench.training.materials import Examples, Materials
 from fusion_bench.training.seeds import stream
 
@@ -44,7 +44,7 @@ class Feeder:
             visual=visual.to(dtype=torch.float32, memory_format=torch.channels_last),
             tokens=tokens.to(self._device),
             mask=(tokens != 0).to(self._device),
-            target=self._examples.targets[rows].to(self._device),
+            target=self._examples.targets.rows(rows).to(self._device),
         )
 
     def epoch(self, epoch: int, seed: int, size: int) -> Iterator[Batch]:
@@ -56,10 +56,10 @@ class Feeder:
         for step in range(steps_per_epoch(len(self), size)):
             yield self.batch(order[step * size : (step + 1) * size])
 
-    def in_order(self, size: int) -> Iterator[Batch]:
-        """Every sample once, in the table's order."""
+    def in_order(self, size: int) -> Iterator[tuple[Split, Batch]]:
+        """Every sample once, in the table's order: a part of the split and its batch."""
         for rows in torch.arange(len(self)).split(size):
-            yield self.batch(rows)
+            yield self._examples.split.rows(rows.numpy()), self.batch(rows)
 
 
 def steps_per_epoch(samples: int, batch_size: int) -> int:

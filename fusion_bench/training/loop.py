@@ -9,8 +9,6 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
 import pandas as pd
 import torch
 from torch import Tensor, nn
@@ -110,7 +108,7 @@ class Trainer:
         self._feeders = {
             name: Feeder(examples, materials, device) for name, examples in materials.examples.items()
         }
-        self._metric = materials.data.metrics[0]
+        self._metric = materials.metrics[0]
         per_epoch = steps_per_epoch(len(self._feeders[materials.splits.train]), config.train.batch_size)
         self._steps = per_epoch * config.train.epochs
         self._step = 0
@@ -192,34 +190,30 @@ class Trainer:
             )
 
     def _select(self, epoch: int) -> float:
-        split = self.materials.examples[self.materials.splits.select].split
-        rows = self.materials.task.judge(split, self._decisions(self.materials.splits.select))
+        rows = self._judge(self.materials.splits.select)
         value = self.materials.task.metrics[self._metric].compute(rows)
         self._curves.append((epoch, self._step * self.config.train.batch_size, self._quantity, value))
         return value
 
     @torch.no_grad()
-    def _decisions(self, split: str) -> npt.NDArray[np.int64]:
+    def _judge(self, split: str) -> pd.DataFrame:
+        """The rows of a split, batch by batch: outputs may be large (masks)."""
         self.model.eval()
-        decided = []
-        for batch in self._feeders[split].in_order(EVALUATION_BATCH):
+        rows = []
+        for part, batch in self._feeders[split].in_order(EVALUATION_BATCH):
             with self._autocast():
                 output = self.model(batch)
-            decided.append(self.materials.task.decide(output))
-        return np.concatenate(decided)
+            rows.append(self.materials.task.judge(part, output))
+        return pd.concat(rows, ignore_index=True)
 
     def _judged(self) -> pd.DataFrame:
         names = [self.materials.splits.select]
         if self.config.evaluate:
             names += self.materials.splits.evaluate
-        rows = [
-            self.materials.task.judge(self.materials.examples[name].split, self._decisions(name))
-            for name in names
-        ]
-        return pd.concat(rows, ignore_index=True)
+        return pd.concat([self._judge(name) for name in names], ignore_index=True)
 
     def _metrics(self, samples: pd.DataFrame) -> dict[str, float]:
-        metrics = [self.materials.task.metrics[name] for name in self.materials.data.metrics]
+        metrics = [self.materials.task.metrics[name] for name in self.materials.metrics]
         return {
             f"{split}/{metric.name}": metric.compute(rows)
             for split, rows in samples.groupby("split", sort=True)

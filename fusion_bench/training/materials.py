@@ -18,10 +18,10 @@ from fusion_bench.data.images import decoded_images
 from fusion_bench.encoders.features import frozen_features
 from fusion_bench.encoders.vision import Backbone, build_backbone, weights_digest
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.samples import DataSet, Split, Splits, Vocabulary
+from fusion_bench.samples import DataSet, Resizing, Split, Splits, Vocabulary
 from fusion_bench.storage import digest
 from fusion_bench.tasks.registry import TASKS
-from fusion_bench.tasks.task import Task
+from fusion_bench.tasks.task import Targets, Task
 from fusion_bench.training.config import CellConfig, DataConfig
 from fusion_bench.training.seeds import drawing
 from fusion_bench.training.weights import PretextWeights, pretext_weights
@@ -83,9 +83,21 @@ def open_data(config: DataConfig, places: Places) -> DataSet:
 
 
 def read_split(data: DataSet, name: str, config: DataConfig) -> Split:
-    """One split of a data set, cut to the configured limit."""
+    """One split of a data set, cut to the configured limit, with the slices of its task."""
     split = data.split(name)
-    return split if config.limit is None else split.spread(config.limit)
+    kept = split if config.limit is None else split.spread(config.limit)
+    return task_class(config).sliced(kept)
+
+
+def task_class(config: DataConfig) -> type[Task]:
+    """What is asked of the data set."""
+    adapter: type[DataSet] = config.adapter.target.load()
+    return TASKS.load(adapter.task(config.task))
+
+
+def make_task(config: CellConfig, train: Split) -> Task:
+    """The task of a cell, from the training split."""
+    return task_class(config.data)(train, Resizing(*config.data.image_size), config.head.kind)
 
 
 def _frozen(value: Any) -> Any:
@@ -99,7 +111,7 @@ class Examples:
     Attributes:
         split: its table.
         tokens: ``[N, T]`` word ids; ``lengths``: ``[N]`` words of each.
-        targets: ``[N, ...]`` as the task defines.
+        targets: ``N`` of them, as the task defines.
         visual: ``[I, H, W, 3]`` uint8 images or ``[I, C, h, w]`` cached maps, one per image.
         image: ``[N]`` row in ``visual``.
     """
@@ -107,7 +119,7 @@ class Examples:
     split: Split
     tokens: Tensor
     lengths: Tensor
-    targets: Tensor
+    targets: Targets
     visual: npt.NDArray[Any]
     image: npt.NDArray[np.int64]
 
@@ -117,6 +129,7 @@ class Materials:
     """Everything that cells of one data set, backbone and seed share.
 
     Attributes:
+        metrics: names of the task's metrics that the data set wants, the primary one first.
         backbone: the trained backbone's twin to start from; None when maps are cached or the arm is a network.
         map_shape: (C, h, w) of the map that a slot reads.
         weights_sha256: digest of the backbone's initial weights.
@@ -125,6 +138,7 @@ class Materials:
     data: DataSet
     splits: Splits
     task: Task
+    metrics: tuple[str, ...]
     vocabulary: Vocabulary
     examples: Mapping[str, Examples]
     backbone: Backbone | None
@@ -177,7 +191,7 @@ def materials_key(config: CellConfig, *, shared: bool = False) -> str:
     asked = config.backbone
     by_seed = asked is not None and asked.weights == "random" and (asked.frozen or not shared)
     written = config.to_json()
-    parts = [written["data"], written["backbone"], config.kind]
+    parts = [written["data"], written["backbone"], config.kind, None if shared else config.head.kind]
     return digest([*parts, config.evaluate, config.seed if by_seed else None])
 
 
@@ -191,7 +205,7 @@ def load_materials(config: CellConfig, places: Places) -> Materials:
     names = [data.splits.train, data.splits.select, *(data.splits.evaluate if config.evaluate else ())]
     splits = {name: read_split(data, name, config.data) for name in names}
     train = splits[data.splits.train]
-    task: Task = TASKS.load(data.task)(train)
+    task = make_task(config, train)
     vocabulary = Vocabulary.of(train.table["text"])
     manifest = data.manifest()
     weights = weights_digest(backbone) if backbone is not None else ""
@@ -218,6 +232,7 @@ def load_materials(config: CellConfig, places: Places) -> Materials:
         data=data,
         splits=data.splits,
         task=task,
+        metrics=data.tasks[data.task(config.data.task)],
         vocabulary=vocabulary,
         examples={name: _examples(splits[name], task, vocabulary, visuals[name], config) for name in names},
         backbone=None if frozen else backbone,

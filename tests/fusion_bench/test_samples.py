@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fusion_bench.samples import PAD, UNKNOWN, Referents, Sample, Split, Vocabulary, tokenize
+from fusion_bench.samples import PAD, UNKNOWN, Referents, Resizing, Sample, Split, Vocabulary, tokenize
 
 
 @pytest.mark.parametrize(
@@ -91,3 +91,12 @@ def test_rows_of_a_split_keep_their_referents_and_the_images_in_use() -> None:
     assert part.referents.boxes.tolist() == [boxes[2].tolist(), boxes[1].tolist()]
     assert part.referents.sizes.tolist() == [[4, 6], [5, 7]]
     assert part.referents.masks == (masks[2], masks[1])
+
+
+def test_boxes_go_to_the_input_and_back() -> None:
+    resizing = Resizing(height=50, width=200)
+    sizes = np.array([[100, 100], [25, 400]])
+    boxes = np.array([[10.0, 20.0, 30.0, 40.0], [0.0, 0.0, 400.0, 25.0]])
+    there = resizing.to_input(boxes, sizes)
+    assert there.tolist() == [[20.0, 10.0, 60.0, 20.0], [0.0, 0.0, 200.0, 50.0]]
+    assert np.allclose(resizing.to_original(there, sizes), boxes, rtol=0, atol=1e-12)

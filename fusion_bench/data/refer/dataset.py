@@ -53,8 +53,7 @@ class Refer(DataSet):
     """
 
     version: ClassVar[str] = "1.0"
-    task: ClassVar[str] = "grounding"
-    metrics: ClassVar[tuple[str, ...]] = ("accuracy", "mean_iou")
+    tasks: ClassVar[Mapping[str, tuple[str, ...]]] = {"grounding": ("accuracy", "mean_iou")}
     cluster: ClassVar[str] = "image"
     homepage: ClassVar[str] = "https://github.com/lichengunc/refer"
     partitions: ClassVar[Mapping[str, Splits]]

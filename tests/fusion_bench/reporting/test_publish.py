@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
@@ -56,6 +57,13 @@ def test_partial_scores_are_kept_when_they_do_not_follow_from_the_answer(make_re
     assert not any(name.startswith("score/") for name in widen(samples, ["kind"]).column_names)
     samples["score"] = samples["score"] * 0.3
     same(lengthen(widen(samples, ["kind", "length"])), samples, KEY)
+
+
+def test_measures_of_the_task_are_kept_for_each_cell(make_results: Make, tmp_path: Path) -> None:
+    results = make_results()
+    measured = results.samples.assign(iou=np.random.default_rng(0).random(len(results.samples)))
+    save(dataclasses.replace(results, samples=measured, measures=("iou",)), tmp_path / "out")
+    same(load(tmp_path / "out").samples, measured, KEY)
 
 
 def test_a_cell_that_lacks_a_split_stays_without_it(make_results: Make) -> None:

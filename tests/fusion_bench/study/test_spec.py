@@ -395,3 +395,18 @@ def test_the_studies_of_this_repository_are_without_mistakes(path: Path) -> None
 def test_reading_the_specification_does_not_import_torch() -> None:
     code = "import fusion_bench.study.spec, sys; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_the_first_task_and_its_first_head_need_not_be_named(load: Load) -> None:
+    named = load(GOOD.replace("  name: mini", "  name: mini\n  task: answering") + "head: {kind: pooled}\n")
+    assert named.task == "answering"
+    assert [arm.config.id for arm in named.arms] == [arm.config.id for arm in load(GOOD).arms]
+
+
+def test_unknown_tasks_and_heads_are_told_with_the_nearest(load: Load) -> None:
+    assert mistakes(load, GOOD.replace("  name: mini", "  name: mini\n  task: answring")) == [
+        "line 6: data.task: mini offers no task 'answring' (did you mean 'answering'?)"
+    ]
+    assert mistakes(load, GOOD + "head: {kind: poled}\n") == [
+        "line 23: head.kind: answering has no head 'poled' (did you mean 'pooled'?)"
+    ]

@@ -1,12 +1,15 @@
 from __future__ import annotations
 
-import numpy as np
+from typing import Literal
+
 import pandas as pd
 import pytest
 import torch
 
-from fusion_bench.samples import Split
+from fusion_bench.samples import Resizing, Split
 from fusion_bench.tasks.answering import OUTSIDE, Answering, AnsweringHead, accuracy, consistency
+
+SIZE = Resizing(4, 4)
 
 
 def split_of(truths: list[str], clusters: list[str] | None = None) -> Split:
@@ -24,9 +27,9 @@ def split_of(truths: list[str], clusters: list[str] | None = None) -> Split:
 
 
 @pytest.mark.parametrize("pool", ["max_mean", "max", "mean"])
-def test_the_head_pools_as_it_says(pool: str) -> None:
+def test_the_head_pools_as_it_says(pool: Literal["max_mean", "max", "mean"]) -> None:
     torch.manual_seed(0)
-    head = AnsweringHead(4, 3, hidden=5, pool=pool).double().eval()  # type: ignore[arg-type]
+    head = AnsweringHead(4, 3, hidden=5, pool=pool).double().eval()
     fused = torch.randn(2, 4, 3, 5, dtype=torch.float64)
     norm, first, last = head.stem[1], head.classify[0], head.classify[3]
     maps = torch.einsum("oc,bchw->bohw", head.stem[0].weight[:, :, 0, 0], fused)
@@ -40,19 +43,19 @@ def test_the_head_pools_as_it_says(pool: str) -> None:
 
 
 def test_an_answer_outside_the_list_is_never_right_and_carries_no_loss() -> None:
-    task = Answering(split_of(["yes", "no"]))
-    seen, unseen = task.targets(split_of(["no", "maybe"])).tolist()
+    task = Answering(split_of(["yes", "no"]), SIZE)
+    seen, unseen = task.targets(split_of(["no", "maybe"])).rows(torch.arange(2)).tolist()
     assert (seen, unseen) == (0, OUTSIDE)
     logits = torch.tensor([[2.0, 0.0], [0.0, 2.0]])
     alone = task.loss(logits[:1], torch.tensor([0]))
     assert task.loss(logits, torch.tensor([0, OUTSIDE])) == alone
-    rows = task.judge(split_of(["no", "maybe"]), task.decide(logits))
+    rows = task.judge(split_of(["no", "maybe"]), logits)
     assert rows["score"].tolist() == [1.0, 0.0]
 
 
 def test_consistency_wants_every_sample_of_a_cluster() -> None:
-    rows = Answering(split_of(["a", "b"])).judge(
-        split_of(["a", "a", "b", "b"], ["x", "x", "y", "y"]), np.array([0, 0, 1, 0])
+    rows = Answering(split_of(["a", "b"]), SIZE).judge(
+        split_of(["a", "a", "b", "b"], ["x", "x", "y", "y"]), torch.eye(2)[[0, 0, 1, 0]]
     )
     assert accuracy(rows) == 0.75
     assert consistency(rows) == 0.5
