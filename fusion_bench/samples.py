@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -226,6 +226,8 @@ class DataSet(ABC):
         cluster: what samples are drawn in ("image", "sentence group").
         homepage: where the files are published.
         toy_settings: settings that make it small, for ``run --smoke``.
+        pretext_condition: CoGenT's condition of what is trained on: scenes that a pretext backbone learns from
+            keep to it, since it must see nothing that is new in the other; None: any scenes.
 
     Attributes of a class or, where settings decide, of an instance:
         splits: which train, choose and judge.
@@ -239,6 +241,7 @@ class DataSet(ABC):
     cluster: ClassVar[str]
     homepage: ClassVar[str]
     toy_settings: ClassVar[Mapping[str, Any]] = {}
+    pretext_condition: ClassVar[Literal["A", "B"] | None] = None
 
     splits: Splits
     cautions: tuple[str, ...] = ()

@@ -12,7 +12,7 @@ import pandas as pd
 
 from fusion_bench.data.clevr_questions import ASKS, Question, read_questions
 from fusion_bench.data.files import image_sizes, manifest, require
-from fusion_bench.data.held_out import held_out
+from fusion_bench.data.held_out import held_out_of
 from fusion_bench.errors import DataError
 from fusion_bench.registry import did_you_mean
 from fusion_bench.samples import DataSet, Split, Splits, WordingFloor
@@ -128,8 +128,7 @@ class Clevr(DataSet):
         """Which questions of the file that `_stem` names belong to ``split``."""
         if not self.holds_out or self._stem(split) != self.splits.train:
             return np.ones(len(image_index), dtype=bool)
-        images, rows = np.unique(image_index, return_inverse=True)
-        apart: npt.NDArray[np.bool_] = np.array([held_out(int(image)) for image in images])[rows]
+        apart = np.isin(image_index, list(held_out_of(image_index.tolist())))
         return apart if split == self.splits.select else ~apart
 
     def _questions(self, stem: str) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable
 
 SHARE = 20
 """One train image in so many is held out."""
@@ -10,4 +11,14 @@ SHARE = 20
 
 def held_out(image: int) -> bool:
     """Whether the image of this number is; the same on every machine, whatever images there are besides."""
-    return int.from_bytes(hashlib.sha256(f"select {image}".encode()).digest()[:8]) % SHARE == 0
+    return _hash(image) % SHARE == 0
+
+
+def held_out_of(images: Iterable[int]) -> frozenset[int]:
+    """Those of a train split's images that are, and never none: of few, the one whose hash is smallest."""
+    several = sorted(set(images))
+    return frozenset(filter(held_out, several)) or frozenset(sorted(several, key=_hash)[:1])
+
+
+def _hash(image: int) -> int:
+    return int.from_bytes(hashlib.sha256(f"select {image}".encode()).digest()[:8])

@@ -10,7 +10,9 @@ DATASETS: Registry[DataSet] = Registry(
     group="fusion_bench.datasets",
     builtin={
         "miniclevr": "fusion_bench.data.miniclevr.dataset:MiniClevr",
+        "miniclevr_cogent": "fusion_bench.data.miniclevr.cogent:MiniClevrCogent",
         "clevr": "fusion_bench.data.clevr:Clevr",
+        "clevr_cogent": "fusion_bench.data.cogent:ClevrCogent",
         "nlvr": "fusion_bench.data.nlvr:Nlvr",
         "refcoco": "fusion_bench.data.refer.dataset:RefCoco",
         "refcoco+": "fusion_bench.data.refer.dataset:RefCocoPlus",

@@ -21,8 +21,14 @@ from fusion_bench.study.folder import CellFolder
 from fusion_bench.tasks.task import Task
 from fusion_bench.training.assembly import FusionModel, assemble
 from fusion_bench.training.config import CellConfig
-from fusion_bench.training.materials import Places, make_task, open_data, read_split, starting_backbone
-from fusion_bench.training.weights import pretext_weights
+from fusion_bench.training.materials import (
+    Places,
+    make_task,
+    open_data,
+    read_split,
+    starting_backbone,
+    weights_of_pretext,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,10 +124,7 @@ def _backbone(folder: CellFolder, config: CellConfig, places: Places) -> Backbon
     if not asked.frozen:
         with torch.random.fork_rng(devices=[]):
             return build_backbone(asked.name, layer=asked.layer, image_size=size)
-    pretext = None
-    if asked.weights == "pretext":
-        pretext = pretext_weights(asked.name, asked.layer, size, places.cache)
-    backbone = starting_backbone(config, places, pretext)
+    backbone = starting_backbone(config, places, weights_of_pretext(config, places))
     assert backbone is not None  # noqa: S101 - the cell asks for one
     if weights_digest(backbone) != folder.provenance()["weights"]:
         raise WeightsError(

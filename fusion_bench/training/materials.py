@@ -176,11 +176,19 @@ def starting_backbone(config: CellConfig, places: Places, pretext: PretextWeight
         )
 
 
-def _pretext(config: CellConfig, places: Places) -> PretextWeights | None:
+def weights_of_pretext(config: CellConfig, places: Places) -> PretextWeights | None:
+    """What the pretext task made for a cell's backbone and data; None if the cell asks for other weights."""
     asked = config.backbone
     if asked is None or asked.weights != "pretext":
         return None
-    return pretext_weights(asked.name, asked.layer, config.data.image_size, places.cache)
+    adapter: type[DataSet] = config.data.adapter.target.load()
+    return pretext_weights(
+        asked.name,
+        asked.layer,
+        config.data.image_size,
+        places.cache,
+        condition=adapter.pretext_condition,
+    )
 
 
 def materials_key(config: CellConfig, *, shared: bool = False) -> str:
@@ -199,7 +207,7 @@ def load_materials(config: CellConfig, places: Places) -> Materials:
     """Open, decode, encode and cache whatever a cell needs; what is already cached is only opened."""
     # Whatever cannot be had is told of before anything is made: the data's folder, then the weights.
     places.root(config.data)
-    pretext = _pretext(config, places)
+    pretext = weights_of_pretext(config, places)
     backbone = starting_backbone(config, places, pretext)
     data = open_data(config.data, places)
     names = [data.splits.train, data.splits.select, *(data.splits.evaluate if config.evaluate else ())]

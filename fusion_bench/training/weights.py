@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from fusion_bench.data.miniclevr.conditions import Condition
 from fusion_bench.data.miniclevr.pretext import (
     cell_targets,
     image_hashes,
@@ -56,6 +57,7 @@ def pretext_weights(
     image_size: tuple[int, int],
     cache: Path,
     recipe: PretextRecipe = PretextRecipe(),  # noqa: B008 - frozen
+    condition: Condition | None = None,
 ) -> PretextWeights:
     """The weights of a backbone after the pretext task, from the cache or made now.
 
@@ -67,13 +69,16 @@ def pretext_weights(
         image_size: height and width.
         cache: the runs' cache.
         recipe: how to train.
+        condition: of CoGenT, which the scenes keep to; None: any scenes.
     """
     wanted = [name, layer, list(image_size), asdict(recipe), _SEED, torch.__version__, version("timm")]
+    if condition is not None:
+        wanted.append(condition)
     file = cache / "weights" / f"pretext-{digest(wanted)}.safetensors"
     record = file.with_suffix(".json")
     with lock(file.with_suffix(".lock"), wait=True):
         if not _whole(file, record):
-            _make(name, layer, image_size, recipe, file)
+            _make(name, layer, image_size, recipe, condition, file)
     return PretextWeights(file, frozenset(read_json(record)["pictures"]))
 
 
@@ -84,8 +89,15 @@ def _whole(file: Path, record: Path) -> bool:
     return recorded == file_digest(file)
 
 
-def _make(name: str, layer: int, image_size: tuple[int, int], recipe: PretextRecipe, file: Path) -> None:
-    seen = pretext_images(_SEED, recipe.images + recipe.held_out, image_size)
+def _make(
+    name: str,
+    layer: int,
+    image_size: tuple[int, int],
+    recipe: PretextRecipe,
+    condition: Condition | None,
+    file: Path,
+) -> None:
+    seen = pretext_images(_SEED, recipe.images + recipe.held_out, image_size, condition=condition)
     with drawing("init/pretext-backbone", _SEED):
         backbone = build_backbone(name, image_size=image_size, layer=layer)
     share, attributes = cell_targets(seen.ids, seen.attributes, backbone.map_size)
@@ -104,6 +116,7 @@ def _make(name: str, layer: int, image_size: tuple[int, int], recipe: PretextRec
             "backbone": name,
             "layer": layer,
             "recipe": asdict(recipe),
+            "condition": condition,
             "held_out_accuracy": {"foreground": scores.foreground, **scores.attributes},
             "pictures": image_hashes(seen.images),
         },

@@ -14,9 +14,11 @@ import numpy as np
 import numpy.typing as npt
 
 from fusion_bench.data.miniclevr.camera import JITTER, USUAL_LOCATION, Array, Camera, Point
+from fusion_bench.data.miniclevr.conditions import Condition
 from fusion_bench.data.miniclevr.lamps import LAMP_JITTER, USUAL_LAMPS
+from fusion_bench.data.miniclevr.looks import Look, look, unlike
 from fusion_bench.data.miniclevr.render import object_ids
-from fusion_bench.data.miniclevr.scenes import COLORS, MATERIALS, RADII, SHAPES, SIZES, Scene, Thing
+from fusion_bench.data.miniclevr.scenes import RADII, Scene, Thing
 from fusion_bench.errors import FusionBenchError
 
 _HALF_SIDE = 3.0
@@ -36,12 +38,17 @@ class Recipe:
         domain: which of its scenes: a split's name, or the pretext's; scenes of two domains share no stream.
         size: height and width of the picture that every object must be visible in.
         things: fewest and most objects.
+        condition: of CoGenT, which the colours of cubes and cylinders keep to; None: any colour.
+        alike: probability that an object is drawn as a distractor of one before it, whose looks it has but
+            for one attribute.
     """
 
     seed: int
     domain: str
     size: tuple[int, int]
     things: tuple[int, int] = (3, 10)
+    condition: Condition | None = None
+    alike: float = 0.0
 
 
 def draw_scene(recipe: Recipe, index: int) -> Scene:
@@ -101,6 +108,7 @@ class _Draft:
         # Bit generators keep their streams across versions of numpy, which its distributions do not promise.
         self._bits = np.random.PCG64(int.from_bytes(hashlib.sha256(name.encode()).digest()[:16], "big"))
         self._index, self._size = index, recipe.size
+        self._condition, self._alike = recipe.condition, recipe.alike
         fewest, most = recipe.things
         draws = self._uniform(13)
         self._count = fewest + int(draws[0] * (most - fewest + 1))
@@ -116,9 +124,9 @@ class _Draft:
     def attempt(self) -> Scene:
         """Objects under CLEVR's margins; starts anew as often as one of them finds no place."""
         for _ in range(_ATTEMPTS):
-            looks = self._uniform(self._count * 5).reshape(self._count, 5).tolist()
-            sizes = [SIZES[int(u[0] * len(SIZES))] for u in looks]
-            radii = [RADII[size] for size in sizes]
+            draws = self._uniform(self._count * 5).reshape(self._count, 5).tolist()
+            looks = self._looks(draws)
+            radii = [RADII[of_one.size] for of_one in looks]
             places = self._places(radii)
             if places is not None:
                 break
@@ -130,17 +138,24 @@ class _Draft:
         pixels = self._camera.project(coords, self._size)
         things = tuple(
             Thing(
-                shape=SHAPES[int(u[1] * len(SHAPES))],
-                size=size,
-                color=COLORS[int(u[2] * len(COLORS))],
-                material=MATERIALS[int(u[3] * len(MATERIALS))],
+                **of_one._asdict(),
                 coords=place,
-                rotation=360 * u[4],
+                rotation=360 * turn,
                 pixel=(round(float(pixel[0])), round(float(pixel[1])), float(pixel[2])),
             )
-            for size, u, place, pixel in zip(sizes, looks, coords, pixels, strict=True)
+            for of_one, (*_, turn), place, pixel in zip(looks, draws, coords, pixels, strict=True)
         )
         return Scene(self._index, things, self._camera, self._lamps)
+
+    def _looks(self, draws: Sequence[Sequence[float]]) -> list[Look]:
+        """The looks of all things; some become those of a thing before them with one attribute changed."""
+        looks = [look(u, self._condition) for u in draws]
+        if not self._alike:
+            return looks
+        for number, (chance, *u) in enumerate(self._uniform(len(looks) * 4).reshape(-1, 4).tolist()):
+            if number and chance < self._alike:
+                looks[number] = unlike(looks[int(u[0] * number)], u[1:], self._condition)
+        return looks
 
     def _places(self, radii: Sequence[float]) -> list[tuple[float, float]] | None:
         """Places one after the other, each the first of 50 that suits those before it."""

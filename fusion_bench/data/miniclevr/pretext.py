@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from fusion_bench.data.miniclevr.conditions import Condition
 from fusion_bench.data.miniclevr.placement import Recipe, draw_scenes
 from fusion_bench.data.miniclevr.render import object_ids, render
 from fusion_bench.data.miniclevr.scenes import COLORS, MATERIALS, SHAPES, SIZES
@@ -44,7 +45,11 @@ class PretextImages:
 
 
 def pretext_images(
-    seed: int, count: int, size: tuple[int, int], things: tuple[int, int] = (3, 10)
+    seed: int,
+    count: int,
+    size: tuple[int, int],
+    things: tuple[int, int] = (3, 10),
+    condition: Condition | None = None,
 ) -> PretextImages:
     """Draw and render pictures of the pretext's own scenes.
 
@@ -53,8 +58,9 @@ def pretext_images(
         count: how many.
         size: height and width in pixels.
         things: fewest and most objects.
+        condition: of CoGenT, which the scenes keep to.
     """
-    scenes = draw_scenes(Recipe(seed, DOMAIN, size, things), range(count))
+    scenes = draw_scenes(Recipe(seed, DOMAIN, size, things, condition), range(count))
     attributes = np.full((count, things[1], 4), IGNORED, dtype=np.int8)
     for row, scene in zip(attributes, scenes, strict=True):
         for values, thing in zip(row, scene.things, strict=False):

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from fusion_bench.data.files import named_sizes
-from fusion_bench.data.held_out import held_out
+from fusion_bench.data.held_out import held_out_of
 from fusion_bench.data.refer.instances import Annotation, Instances, Picture, read_instances
 from fusion_bench.data.refer.outlines import run_lengths
 from fusion_bench.data.refer.sentences import Sentence, read_sentences
@@ -116,6 +116,12 @@ class Refer(DataSet):
         wanted = frozenset(sentence.annotation for sentence in self._sentences)
         return read_instances(self._instances_file, wanted, self.homepage)
 
+    @cached_property
+    def _held_out(self) -> frozenset[int]:
+        return held_out_of(
+            sentence.image for sentence in self._sentences if sentence.split == self.splits.train
+        )
+
     def _files(self) -> list[str]:
         """Names of the images that sentences speak of."""
         return sorted({self._place(sentence)[1].file for sentence in self._sentences})
@@ -135,7 +141,9 @@ class Refer(DataSet):
             return sentence.split.startswith("test") and split[4:] in sentence.split[4:]
         if self.splits.select != _SELECT or split == "val":
             return sentence.split == split
-        return sentence.split == self.splits.train and held_out(sentence.image) == (split == _SELECT)
+        return sentence.split == self.splits.train and (sentence.image in self._held_out) == (
+            split == _SELECT
+        )
 
     def _place(self, sentence: Sentence) -> tuple[Annotation, Picture]:
         try:

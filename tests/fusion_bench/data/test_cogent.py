@@ -1,0 +1,138 @@
+"""CLEVR-CoGenT: what is read, what is made, and that nothing of condition B is seen before judging."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fusion_bench.data.cogent import ClevrCogent
+from fusion_bench.data.miniclevr.cogent import MiniClevrCogent
+from fusion_bench.data.miniclevr.pretext import ATTRIBUTE_NAMES, ATTRIBUTE_VALUES, pretext_images
+from fusion_bench.data.registry import DATASETS
+from fusion_bench.samples import DataSet
+from fusion_bench.training import weights
+from fusion_bench.training.pretext import PretextRecipe
+
+# The paper's sets, written out anew.
+ONE, OTHER = {"gray", "blue", "brown", "yellow"}, {"red", "green", "purple", "cyan"}
+ALLOWED = {
+    "A": {"cube": ONE, "cylinder": OTHER, "sphere": ONE | OTHER},
+    "B": {"cube": OTHER, "cylinder": ONE, "sphere": ONE | OTHER},
+}
+
+
+def seen(root: Path, stem: str) -> dict[str, set[str]]:
+    """Colours by shape in a scenes file."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for scene in json.loads((root / "scenes" / f"CLEVR_{stem}_scenes.json").read_text())["scenes"]:
+        for thing in scene["objects"]:
+            found[thing["shape"]].add(thing["color"])
+    return found
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> MiniClevrCogent:
+    data = MiniClevrCogent(
+        tmp_path_factory.mktemp("data") / "cogent",
+        images={"train": 30, "select": 12, "evaluate": 30},
+        questions_per_image=3,
+        size=[16, 24],
+    )
+    data.prepare()
+    return data
+
+
+def test_every_split_keeps_to_its_condition_and_uses_all_of_it(made: MiniClevrCogent) -> None:
+    for stem, condition in (("trainA", "A"), ("valA", "A"), ("valB", "B")):
+        assert seen(made.root, stem) == ALLOWED[condition]
+    for shape, colors in seen(made.root, "selectA").items():
+        assert colors <= ALLOWED["A"][shape]
+
+
+def test_it_is_written_in_the_released_layout_and_read_by_its_adapter(made: MiniClevrCogent) -> None:
+    assert (made.splits.train, made.splits.evaluate) == ("trainA", ("valA", "valB"))
+    assert {name: len(made.split(name).images) for name in ("trainA", "selectA", "valA", "valB")} == {
+        "trainA": 30,
+        "selectA": 12,
+        "valA": 30,
+        "valB": 30,
+    }
+    # The adapter of the release reads the same files, but holds its select split out of train.
+    released = ClevrCogent(made.root)
+    released.prepare()
+    train, select = released.split("trainA"), released.split("select")
+    assert len(train) + len(select) == len(made.split("trainA"))
+    assert not set(train.images) & set(select.images)
+    assert released.split("valB").table.equals(made.split("valB").table)
+    for cls in (ClevrCogent, MiniClevrCogent):
+        assert DATASETS.resolve(cls.name).load() is cls
+
+
+@pytest.mark.parametrize("condition", ["A", "B"])
+def test_pretext_scenes_keep_to_a_condition(condition: Any) -> None:
+    attributes = pretext_images(0, 60, (16, 24), condition=condition).attributes.reshape(-1, 4)
+    named = [
+        dict(
+            zip(
+                ATTRIBUTE_NAMES,
+                (known[value] for known, value in zip(ATTRIBUTE_VALUES, row, strict=True)),
+                strict=True,
+            )
+        )
+        for row in attributes[attributes[:, 0] >= 0]
+    ]
+    found: dict[str, set[str]] = defaultdict(set)
+    for thing in named:
+        found[thing["shape"]].add(thing["color"])
+    assert found == ALLOWED[condition]
+
+
+def test_without_a_condition_the_pretext_is_what_it_was() -> None:
+    np.testing.assert_array_equal(
+        pretext_images(0, 3, (16, 24)).images, pretext_images(0, 3, (16, 24), condition=None).images
+    )
+    assert DataSet.pretext_condition is None
+    assert MiniClevrCogent.pretext_condition == "A"
+
+
+def test_a_condition_has_weights_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def make(*given: Any) -> None:
+        *_, condition, file = given
+        asked.append(condition)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"weights")
+        file.with_suffix(".json").write_text(
+            json.dumps({"sha256": weights.file_digest(file), "pictures": []})
+        )
+
+    monkeypatch.setattr(weights, "_make", make)
+    recipe = PretextRecipe()
+    files = [
+        weights.pretext_weights("resnet18", 2, (64, 96), tmp_path, recipe, condition).file
+        for condition in (None, "A", "B", "A", None)
+    ]
+    assert asked == [None, "A", "B"]
+    assert files[0] == files[4] and files[1] == files[3]
+    assert len(set(files)) == 3
+
+
+@pytest.mark.pack
+def test_a_pack_rendered_in_blender_reads_whole(packs: Path) -> None:
+    root = packs / "clevr_cogent_mini"
+    data = ClevrCogent(root)
+    data.prepare()
+    train, select, val_a, val_b = (data.split(name) for name in ("trainA", "select", "valA", "valB"))
+    assert len(train) + len(select) == 240
+    assert len(train.images) + len(select.images) == 24
+    assert (len(val_a), len(val_b), len(val_a.images), len(val_b.images)) == (120, 120, 12, 12)
+    assert not set(train.images) & set(select.images)
+    for stem in ("trainA", "valA", "valB"):
+        for shape, colors in seen(root, stem).items():
+            assert colors <= ALLOWED[stem[-1]][shape]
