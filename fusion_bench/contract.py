@@ -10,8 +10,11 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
@@ -197,14 +200,73 @@ class VisionLanguageNetwork(nn.Module, ABC):
         """Encode ``image`` ``[B, 3, H, W]`` under ``language``."""
 
 
+class Tokenizer(Protocol):
+    """Texts in, ids out. Without one of the encoder's own, it is the vocabulary of the training split."""
+
+    def __len__(self) -> int:
+        """How many ids there are; padding's, which is 0, counts."""
+        ...
+
+    def encode(self, texts: Sequence[str], longest: int | None = None) -> npt.NDArray[np.int64]:
+        """Ids ``[N, T]``, padding last and 0; at most ``longest`` of a text, at least one."""
+        ...
+
+    def read(self, text: str, longest: int | None = None) -> tuple[tuple[str, bool], ...]:
+        """What `encode` made of a text: each piece, and whether it is known (one that is not is *unknown*)."""
+        ...
+
+
 class TextEncoder(nn.Module, ABC):
-    """Word ids in, `Language` out. Constructed as ``Encoder(vocabulary_size, **settings)``."""
+    """Token ids in, `Language` out.
+
+    Constructed as ``Encoder(vocabulary_size, **settings)``. A setting of type ``pathlib.Path`` is a file or a
+    folder: a study writes its path, a cell holds its SHA-256, the constructor gets its place on this machine.
+
+    Attributes:
+        language_dim: channels of the words and of the sentence.
+        vector_dim: channels of the vectors that `frozen_part` makes; None if `forward` starts from ids.
+        note: what a report says of its words, where there is more to say than their number.
+    """
 
     language_dim: int
+    vector_dim: int | None = None
+    note: str = ""
 
     @abstractmethod
     def forward(self, tokens: Tensor, mask: Tensor) -> Language:
-        """Encode ``tokens`` ``[B, T]`` (int64) whose real words are True in ``mask`` ``[B, T]``."""
+        """Encode a batch.
+
+        Args:
+            tokens: ``[B, T]`` int64; ``[B, T, vector_dim]`` where there is a `frozen_part`.
+            mask: ``[B, T]``, True at real words.
+        """
+
+    def tokenizer(self) -> Tokenizer | None:
+        """Its own tokenizer; None to read ids of the words of the training split."""
+        return None
+
+    def frozen_part(self) -> nn.Module | None:
+        """What makes vectors ``[B, T, vector_dim]`` of ids and mask, the same in every cell, or None.
+
+        It is no part of the model: its vectors are computed once per text, cached, and handed to `forward`.
+        """
+        return None
+
+    def meet(self, words: Sequence[str]) -> None:
+        """Look at the words of ids 2, 3, ... (0 is padding, 1 unknown); once, before training.
+
+        Not called where the encoder has a tokenizer of its own.
+        """
+        del words
+
+    @classmethod
+    def locate(cls, written: str) -> Path:
+        """Where that lies which a study writes for a setting of type ``Path``, if no file has this path.
+
+        Raises:
+            FileNotFoundError: nowhere; the message says what to do.
+        """
+        raise FileNotFoundError(f"{written} does not exist")
 
 
 class Head(nn.Module, ABC):

@@ -51,6 +51,11 @@ class Vocabulary:
             row[: len(numbers)] = numbers
         return encoded
 
+    def read(self, text: str, longest: int | None = None) -> tuple[tuple[str, bool], ...]:
+        """The words of one text as `encode` reads them, and whether each is in the list."""
+        known = {*self.words}
+        return tuple((word, word in known) for word in tokenize(text)[:longest] or [text.strip()])
+
 
 @dataclass(frozen=True)
 class Sample:
@@ -171,7 +176,8 @@ class Batch:
 
     Attributes:
         visual: images ``[B, 3, H, W]``, normalised, or cached backbone maps ``[B, C, h, w]``.
-        tokens: ``[B, T]`` word ids; ``mask``: ``[B, T]``, True at real words.
+        tokens: ``[B, T]`` word ids, or ``[B, T, E]`` cached vectors of a frozen text encoder; ``mask``:
+            ``[B, T]``, True at real words.
         target: what the task wants, by its own definition (answering: class index ``[B]``, -1 for an
             answer outside the list).
     """

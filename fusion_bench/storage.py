@@ -34,6 +34,17 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def folder_digest(path: Path) -> str:
+    """SHA-256 over names and bytes of the files in a folder and below; those that start with a dot do not count."""
+    files = sorted(
+        file.relative_to(path)
+        for file in path.rglob("*")
+        if file.is_file() and not any(part.startswith(".") for part in file.relative_to(path).parts)
+    )
+    listed = [[file.as_posix(), file_digest(path / file)] for file in files]
+    return hashlib.sha256(canonical(listed).encode()).hexdigest()
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; rename it into place if the block succeeds, else remove it."""

@@ -1,8 +1,10 @@
-"""Maps of a frozen backbone, computed once and shared by every cell that asks for the same."""
+"""Maps of a frozen backbone and vectors of a frozen text encoder, computed once, shared by every cell."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch import nn
 
 from fusion_bench.encoders.vision import Backbone, normalise, weights_digest
 from fusion_bench.errors import WeightsError
@@ -62,6 +65,64 @@ def frozen_features(
             features[start : start + batch] = maps.cpu().numpy()
 
     return cached_array(folder, {**key, **_recipe(backbone)}, shape, DTYPE, fill)
+
+
+@dataclass(frozen=True, eq=False)
+class TextVectors:
+    """What a frozen text encoder made of a split's texts.
+
+    Attributes:
+        different: ``[U, T, E]`` float16, one row per different text; rows of padding are 0.
+        text: ``[N]`` row in ``different`` of each sample.
+    """
+
+    different: npt.NDArray[np.float16]
+    text: npt.NDArray[np.int64]
+
+    def of(self, samples: npt.NDArray[np.int64], longest: int) -> npt.NDArray[np.float16]:
+        """Vectors ``[B, longest, E]`` of some samples."""
+        vectors: npt.NDArray[np.float16] = self.different[self.text[samples], :longest]
+        return vectors
+
+
+def frozen_vectors(
+    reader: nn.Module, channels: int, tokens: npt.NDArray[np.int64], folder: Path, batch: int = 64
+) -> TextVectors:
+    """The vectors of every different text, from the cache or made now, stored as float16 as maps are.
+
+    Args:
+        reader: a text encoder's frozen part, which is put into evaluation mode.
+        channels: of its vectors.
+        tokens: ids ``[N, T]``, 0 at padding.
+        folder: the cache folder.
+        batch: texts at a time.
+
+    Raises:
+        WeightsError: it gives values that are not finite in float16.
+    """
+    reader.eval()
+    texts, rows = np.unique(tokens, axis=0, return_inverse=True)
+
+    def fill(vectors: npt.NDArray[Any]) -> None:
+        for start in range(0, len(texts), batch):
+            ids = torch.from_numpy(texts[start : start + batch])
+            longest = int((ids != 0).sum(1).max())
+            mask = ids[:, :longest] != 0
+            with torch.inference_mode():
+                made = reader(ids[:, :longest], mask).masked_fill(~mask[..., None], 0).half()
+            if not made.isfinite().all():
+                raise WeightsError("the frozen text encoder gives values beyond float16; choose another one")
+            vectors[start : start + batch, :longest] = made.numpy()
+
+    key = {
+        "reader": repr(reader),
+        "weights": weights_digest(reader),
+        "texts": hashlib.sha256(texts.tobytes()).hexdigest(),
+        "dtype": DTYPE.name,
+        "torch": torch.__version__,
+    }
+    different = cached_array(folder, key, (*texts.shape, channels), DTYPE, fill)
+    return TextVectors(different, rows.reshape(-1))
 
 
 def _recipe(backbone: Backbone) -> dict[str, Any]:

@@ -10,5 +10,10 @@ NETWORKS: Registry[VisionLanguageNetwork] = Registry("network", group="fusion_be
 TEXT_ENCODERS: Registry[TextEncoder] = Registry(
     "text encoder",
     group="fusion_bench.text_encoders",
-    builtin={"gru": "fusion_bench.encoders.text:GruEncoder"},
+    builtin={
+        "gru": "fusion_bench.encoders.text:GruEncoder",
+        "glove": "fusion_bench.encoders.glove:GloveEncoder",
+        "transformer": "fusion_bench.encoders.transformer:TransformerEncoder",
+        "huggingface": "fusion_bench.encoders.huggingface:HuggingFaceEncoder",
+    },
 )

@@ -13,17 +13,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
+from pathlib import Path
+from types import MappingProxyType
 from typing import Literal, TypeVar
 
 import torch
 from torch.random import fork_rng
 
-from fusion_bench.contract import Language, TextEncoder, Width, multiply_adds_of
+from fusion_bench.contract import Language, Width, multiply_adds_of
 from fusion_bench.encoders.vision import Backbone, build_backbone
 from fusion_bench.errors import StudyFileError
 from fusion_bench.study.arms import Arm, Fit, with_settings
 from fusion_bench.training.assembly import make_slot
 from fusion_bench.training.config import CellConfig
+from fusion_bench.training.wording import NOTHING_READ, text_encoder
 
 Match = Literal["params", "flops"]
 T = TypeVar("T")
@@ -84,13 +87,20 @@ def solve(cost: Callable[[int], int | None], target: int, knob: Width) -> int | 
     return nearest() * knob.step
 
 
-def fusion_cost(config: CellConfig, match: Match, words: int = WORDS) -> int:
+def fusion_cost(
+    config: CellConfig,
+    match: Match,
+    words: int = WORDS,
+    files: Mapping[str, Path] = MappingProxyType({}),
+) -> int:
     """What an arm with these settings pays for its modules, mixers and adapters, for one sample of ``words``.
+
+    ``files`` are those that its text encoder reads, by SHA-256.
 
     Raises:
         Exception: whatever the module's constructor or forward pass raises.
     """
-    dim = _language_dim(config)
+    dim = _language_dim(config, files)
     channels, height, width = _map_shape(config)
     slot = _on_meta(lambda: make_slot(config, map_channels=channels, language_dim=dim))
     if match == "params":
@@ -112,6 +122,7 @@ class Budget:
         knobs: the widths that may be chosen, by arm label; the reference's moves only in a search, where its
             other settings change what it costs.
         words: length of the sentence that multiply-adds are counted on.
+        files: what text encoders read, by SHA-256.
     """
 
     match: Match
@@ -120,6 +131,7 @@ class Budget:
     target: int
     knobs: Mapping[str, Width]
     words: int
+    files: Mapping[str, Path]
 
     def matched(self, arm: Arm) -> Arm:
         """The arm at the width that comes nearest, and how near that is.
@@ -158,7 +170,7 @@ class Budget:
 
     def _cost(self, config: CellConfig) -> int | None:
         try:
-            return fusion_cost(config, self.match, self.words)
+            return fusion_cost(config, self.match, self.words, self.files)
         except Exception:  # a refusal, in whatever way the module's own code refuses
             return None
 
@@ -179,9 +191,8 @@ class Budget:
         return "it has no width to match" if knob is None else f"the study fixes its {knob.argument}"
 
 
-def _language_dim(config: CellConfig) -> int:
-    text: TextEncoder = _on_meta(lambda: config.text.target.load()(1, **config.text.settings))
-    return int(text.language_dim)
+def _language_dim(config: CellConfig, files: Mapping[str, Path]) -> int:
+    return int(_on_meta(lambda: text_encoder(config, NOTHING_READ, files)).language_dim)
 
 
 def _map_shape(config: CellConfig) -> tuple[int, int, int]:

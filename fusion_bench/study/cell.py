@@ -120,6 +120,7 @@ def _outcome(config: CellConfig, materials: Materials, trained: Trained, device:
             "around_multiply_adds": costs.around.multiply_adds,
         },
         "vocabulary": len(materials.vocabulary),
+        **({"words": note} if (note := trained.model.text.note) else {}),
         "outputs": materials.task.outputs,
         "train_samples": len(materials.examples[materials.splits.train].split),
     }

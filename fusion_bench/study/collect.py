@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
 from typing import Any
 
 import pandas as pd
@@ -67,7 +68,10 @@ def collect(study: Study, places: Places) -> StudyResults:
         cluster=data.cluster,
         margin=study.margin,
         reference=study.reference,
-        arms=tuple(_summary(arm, measured.get(arm.label), searched.get(arm.label, {})) for arm in arms),
+        arms=tuple(
+            _summary(arm, measured.get(arm.label), searched.get(arm.label, {}), study.weight_files)
+            for arm in arms
+        ),
         cells=_cell_table(standings, outcomes),
         values=_values(standings, outcomes),
         samples=samples,
@@ -79,7 +83,7 @@ def collect(study: Study, places: Places) -> StudyResults:
             [vars(item) for item in study.expected], columns=["arm", "metric", "split", "value", "source"]
         ),
         environment=_environment(outcomes, study),
-        cautions=(*cautions_of(arms, data), *_doubts_about(replayed, places)),
+        cautions=(*cautions_of(arms, data, study.weight_files), *_doubts_about(replayed, places)),
         latency_batch=LATENCY_BATCH,
         budget=UNITS[study.budget.match] if study.budget else "",
         tolerance=study.budget.tolerance if study.budget else None,
@@ -104,9 +108,11 @@ def _names(data: DataSet) -> list[str]:
     return [data.splits.train, data.splits.select, *data.splits.evaluate]
 
 
-def _summary(arm: Arm, measured: Measured | None, searched: Mapping[str, Any]) -> ArmSummary:
+def _summary(
+    arm: Arm, measured: Measured | None, searched: Mapping[str, Any], files: Mapping[str, Path]
+) -> ArmSummary:
     kind: type[FusionModule] | type[VisionLanguageNetwork] = arm.config.arm.target.load()
-    module = declaring(arm.config)
+    module = declaring(arm.config, files)
     return ArmSummary(
         label=arm.label,
         role=arm.role,

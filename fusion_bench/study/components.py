@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fusion_bench.errors import FusionBenchError
@@ -11,7 +12,7 @@ from fusion_bench.registry import Registry, Target, did_you_mean
 from fusion_bench.study.problems import Problems
 from fusion_bench.study.signatures import Signature, signature_of
 from fusion_bench.study.tree import Node
-from fusion_bench.training.config import Component, Json
+from fusion_bench.training.config import Component, Json, bound
 
 if TYPE_CHECKING:
     from fusion_bench.contract import FusionModule, TextEncoder, VisionLanguageNetwork
@@ -62,11 +63,15 @@ class Named:
 
 @dataclass(frozen=True, eq=False)
 class Chosen:
-    """A class with its settings: ``written`` as the study has them, ``component`` without the defaults."""
+    """A class with its settings: ``written`` as the study has them, ``component`` without the defaults.
+
+    ``files`` are those that the component names by SHA-256.
+    """
 
     named: Named
     written: Mapping[str, Json]
     component: Component
+    files: Mapping[str, Path] = field(default_factory=dict)
 
     def value(self, setting: str) -> Json:
         """A setting's value, the default where the study does not write it."""
@@ -74,7 +79,7 @@ class Chosen:
 
     def construct(self, *arguments: Any) -> Any:
         """An instance with these settings, before which ``arguments`` stand."""
-        return self.named.cls(*arguments, **self.component.settings)
+        return self.named.cls(*arguments, **bound(self.component.settings, self.files))
 
 
 def named_class(registry: Registry[T], base: type[Any], name: Node, problems: Problems) -> Named | None:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from fusion_bench.contract import Explains, Explanation
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.samples import UNKNOWN, Batch, DataSet, tokenize
+from fusion_bench.samples import Batch, DataSet, tokenize
 from fusion_bench.study.finished import askable_arm, finished_cell, silent
 from fusion_bench.study.folder import cell_folder
 from fusion_bench.study.revived import Revived, revive
@@ -118,7 +118,7 @@ def explain(study: Study, wanted: Wanted, places: Places) -> Explained:
             f"--copy {copy}: the arm {arm.label!r} has {there} of a module that explains itself"
         )
     output, explanation = _ask(revived, batch, parts[copy - 1])
-    words, known = _words(revived, batch, subject.text)
+    words, known = zip(*revived.vocabulary.read(subject.text, revived.config.data.longest_text), strict=True)
     attention, kernels = _checked(explanation, len(words), type(parts[copy - 1]).__name__)
     return Explained(
         study=study.name,
@@ -192,13 +192,6 @@ def _ask(revived: Revived, batch: Batch, part: nn.Module) -> tuple[Tensor, Expla
     assert isinstance(part, Explains)  # noqa: S101 - it was chosen for that
     args, kwargs = given[0]
     return output, part.explain(*args, **kwargs)
-
-
-def _words(revived: Revived, batch: Batch, text: str) -> tuple[tuple[str, ...], tuple[bool, ...]]:
-    """The words that were read, and whether each is in the vocabulary."""
-    ids = batch.tokens[0].tolist()
-    words = tokenize(text)[: revived.config.data.longest_text] or [text.strip()]
-    return tuple(words), tuple(number != UNKNOWN for number in ids)
 
 
 def _checked(

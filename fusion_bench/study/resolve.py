@@ -7,8 +7,9 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, cast
 
+from fusion_bench.errors import FusionBenchError
 from fusion_bench.registry import Target, did_you_mean
-from fusion_bench.storage import file_digest
+from fusion_bench.storage import file_digest, folder_digest
 from fusion_bench.study.candidates import Candidate
 from fusion_bench.study.components import Catalogue, Chosen, Named, chosen, known_backbone, named_class, tried
 from fusion_bench.study.problems import Problems
@@ -30,6 +31,7 @@ from fusion_bench.training.config import (
     HeadConfig,
     Json,
     TrainConfig,
+    hashed,
 )
 
 if TYPE_CHECKING:
@@ -130,7 +132,7 @@ class Resolver:
     """Resolves the arms of one study; notes every mistake in ``problems``.
 
     Attributes:
-        weight_files: backbone weight files met so far, by SHA-256.
+        weight_files: backbone weight files, and what text encoders read, met so far, by SHA-256.
     """
 
     def __init__(self, tree: Node, catalogue: Catalogue, problems: Problems) -> None:
@@ -328,10 +330,30 @@ class Resolver:
         if named is None:
             return None
         picked = chosen(named, node.without("encoder"), ("encoder",), self._problems)
-        # As in `_config`: with the defaults the other checks go on.
-        return picked or (
-            None if "text" in candidate.sections else Chosen(named, {}, Component(named.target))
-        )
+        picked = picked and self._with_files(picked, node)
+        # As in `_config`: with the defaults, where every setting has one, the other checks go on.
+        without = "text" in candidate.sections or set(named.signature.names) - set(named.signature.defaults)
+        return picked or (None if without else Chosen(named, {}, Component(named.target)))
+
+    def _with_files(self, picked: Chosen, node: Node) -> Chosen | None:
+        """The same with every file or folder that its settings name hashed; None if one is not there."""
+        files: dict[str, Path] = {}
+        hashes: dict[str, Json] = {}
+        for name in picked.named.signature.paths:
+            if name not in picked.component.settings:
+                continue
+            written = node.children[name]
+            try:
+                path = written.place.folder / Path(str(written.value)).expanduser()
+                path = path if path.exists() else picked.named.cls.locate(str(written.value))
+                sha256 = folder_digest(path) if path.is_dir() else file_digest(path)
+            except (FusionBenchError, OSError) as error:
+                self._problems.add(written, str(error))
+                return None
+            files[sha256], hashes[name] = path.resolve(), hashed(sha256)
+        self.weight_files.update(files)
+        component = replace(picked.component, settings={**picked.component.settings, **hashes})
+        return replace(picked, component=component, files=files)
 
     def _language_dim(self, text: Chosen, candidate: Candidate) -> int:
         encoder = tried(text, self._section("text", candidate), self._problems, NOTHING_LEARNT)

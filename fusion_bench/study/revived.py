@@ -12,11 +12,13 @@ import numpy.typing as npt
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
+from torch import nn
 
+from fusion_bench.contract import Tokenizer
 from fusion_bench.data.images import decoded_images
 from fusion_bench.encoders.vision import Backbone, build_backbone, normalise, weights_digest
 from fusion_bench.errors import FusionBenchError, WeightsError
-from fusion_bench.samples import Batch, DataSet, Vocabulary
+from fusion_bench.samples import Batch, DataSet
 from fusion_bench.study.folder import CellFolder
 from fusion_bench.tasks.task import Task
 from fusion_bench.training.assembly import FusionModel, assemble
@@ -29,6 +31,7 @@ from fusion_bench.training.materials import (
     starting_backbone,
     weights_of_pretext,
 )
+from fusion_bench.training.wording import NOTHING_READ, text_encoder, tokenizer_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,18 +42,20 @@ class Revived:
         config: what the cell was asked.
         data: its data set.
         task: what it answers, from the training split.
-        vocabulary: the words of the training split.
+        vocabulary: the words of the training split, or the text encoder's own tokenizer.
         model: in evaluation mode, on the CPU.
         eye: the frozen backbone that stands before the model; None where it is part of it or there is none.
+        ear: the frozen part of the text encoder, likewise.
         mean, std: what pictures in [0, 1] are centred and divided by, per channel.
     """
 
     config: CellConfig
     data: DataSet
     task: Task
-    vocabulary: Vocabulary
+    vocabulary: Tokenizer
     model: FusionModel
     eye: Backbone | None
+    ear: nn.Module | None
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
@@ -69,11 +74,11 @@ class Revived:
         visual = normalise(pixels, self.mean, self.std)  # [1, 3, H, W]
         if self.eye is not None:
             visual = self.eye(visual).half().float()  # [1, C, h, w], rounded as cached maps are
-        tokens = torch.from_numpy(self.vocabulary.encode([text], self.config.data.longest_text))
+        ids = torch.from_numpy(self.vocabulary.encode([text], self.config.data.longest_text))
         return Batch(
             visual=visual.contiguous(memory_format=torch.channels_last),
-            tokens=tokens,
-            mask=tokens != 0,
+            tokens=ids if self.ear is None else self.ear(ids, ids != 0).half().float(),
+            mask=ids != 0,
             target=torch.zeros(1, dtype=torch.int64),
         )
 
@@ -93,13 +98,14 @@ def revive(folder: CellFolder, places: Places) -> Revived:
     data = open_data(config.data, places)
     train = read_split(data, data.splits.train, config.data)
     task = make_task(config, train)
-    vocabulary = Vocabulary.of(train.table["text"])
+    probe = text_encoder(config, NOTHING_READ, places.weight_files)
+    vocabulary = tokenizer_of(probe, train)
     backbone = _backbone(folder, config, places)
     frozen = config.backbone is not None and config.backbone.frozen
     model = assemble(
         config,
         task,
-        vocabulary_size=len(vocabulary),
+        text=text_encoder(config, vocabulary, places.weight_files),
         map_channels=3 if backbone is None else backbone.channels,
         backbone=None if frozen else backbone,
     )
@@ -111,6 +117,7 @@ def revive(folder: CellFolder, places: Places) -> Revived:
         vocabulary=vocabulary,
         model=model.eval(),
         eye=backbone if frozen else None,
+        ear=probe.frozen_part(),
         mean=(0.0, 0.0, 0.0) if backbone is None else backbone.mean,
         std=(1.0, 1.0, 1.0) if backbone is None else backbone.std,
     )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from fusion_bench.samples import DataSet, Split
 from fusion_bench.study.arms import Arm
 from fusion_bench.study.folder import Outcome
 from fusion_bench.study.spec import Study
 from fusion_bench.training.assembly import declaring, head_settings
-from fusion_bench.training.config import CellConfig
+from fusion_bench.training.config import CellConfig, Json, hashed
 from fusion_bench.training.materials import task_class
 
 _WEIGHTS = {
@@ -38,7 +39,7 @@ def describe(
     )
 
 
-def cautions_of(arms: Sequence[Arm], data: DataSet) -> tuple[str, ...]:
+def cautions_of(arms: Sequence[Arm], data: DataSet, files: Mapping[str, Path]) -> tuple[str, ...]:
     """Sentences that belong under every verdict."""
     config = arms[0].config
     cautions = []
@@ -46,7 +47,7 @@ def cautions_of(arms: Sequence[Arm], data: DataSet) -> tuple[str, ...]:
         cautions.append("All results are conditional on one attribute-supervised backbone.")
     elif config.backbone is not None and config.backbone.frozen:
         cautions.append("All results are conditional on one frozen backbone.")
-    carrying = sorted({arm.label for arm in arms if _brings_coordinates(arm)})
+    carrying = sorted({arm.label for arm in arms if _brings_coordinates(arm, files)})
     if config.fusion.coordinates == "shared" and carrying:
         cautions.append(
             "Every arm gets the same two coordinate maps; "
@@ -64,8 +65,8 @@ def cautions_of(arms: Sequence[Arm], data: DataSet) -> tuple[str, ...]:
     return tuple(cautions)
 
 
-def _brings_coordinates(arm: Arm) -> bool:
-    module = declaring(arm.config)
+def _brings_coordinates(arm: Arm, files: Mapping[str, Path]) -> bool:
+    module = declaring(arm.config, files)
     return module is not None and module.position_code != "none"
 
 
@@ -94,11 +95,18 @@ def _backbone(config: CellConfig) -> str:
 
 def _words(config: CellConfig, outcome: Outcome) -> str:
     name = config.text.target.reference.partition(":")[2]
-    settings = ", ".join(f"{key} {value}" for key, value in config.text.settings.items())
+    settings = ", ".join(f"{key} {_short(value)}" for key, value in config.text.settings.items())
+    words = outcome.result.get("words") or f"{outcome.result['vocabulary']:,} words from train"
     return (
-        f"{name}{f' ({settings})' if settings else ''}, {outcome.result['vocabulary']:,} words from train; "
-        "equal architecture and initial weights in every arm, trained with it."
+        f"{name}{f' ({settings})' if settings else ''}, {words}; "
+        "equal architecture and initial weights in every arm, trained with it"
+        f"{', as far as it is not frozen' if 'words' in outcome.result else ''}."
     )
+
+
+def _short(value: Json) -> Json:
+    """A file's hash as people compare hashes; any other setting as it is."""
+    return value[: len(hashed("")) + 12] if isinstance(value, str) and value.startswith(hashed("")) else value
 
 
 def _in_slots(arms: Sequence[Arm]) -> dict[str, list[str]]:

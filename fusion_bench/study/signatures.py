@@ -9,6 +9,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, NotRequired, Required, cast, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, with_config
@@ -27,11 +28,13 @@ class Signature:
         adapter: validates a mapping of settings; nothing unknown is ignored.
         defaults: JSON form of the default of each setting that has one.
         names: every setting.
+        paths: those that name a file or a folder.
     """
 
     adapter: TypeAdapter[dict[str, Any]]
     defaults: Mapping[str, Json]
     names: tuple[str, ...]
+    paths: tuple[str, ...] = ()
 
     def written(self, validated: Mapping[str, Any]) -> dict[str, Json]:
         """Validated settings as JSON values."""
@@ -76,7 +79,8 @@ def signature_of(cls: type[Any]) -> Signature:
             fields[name] = NotRequired[hint]
             defaults[name] = adapter.dump_python(parameter.default, mode="json", warnings=False)
     shape = with_config(ConfigDict(extra="forbid"))(TypedDict("Settings", fields))  # type: ignore[operator]
-    return Signature(TypeAdapter(shape), defaults, tuple(fields))
+    paths = tuple(name for name in fields if hints.get(name) is Path)
+    return Signature(TypeAdapter(shape), defaults, tuple(fields), paths)
 
 
 def _adapter(hint: Any) -> TypeAdapter[Any] | None:

@@ -74,7 +74,7 @@ class Study:
         budget: what every arm should cost; None where none is matched.
         expected: values to compare with.
         roots: folder of the data set by name, if the file says it.
-        weight_files: backbone weight files by SHA-256.
+        weight_files: backbone weight files, and what text encoders read, by SHA-256.
     """
 
     path: Path
@@ -138,7 +138,7 @@ def load_study(path: Path, overrides: Sequence[str] = (), *, catalogue: Catalogu
     if problems or file is None:
         raise problems.error()
     arms = lineup.arms(reference)
-    budget = _budget(tree, file.budget, lineup, arms, problems)
+    budget = _budget(tree, file.budget, lineup, arms, resolver.weight_files, problems)
     if budget is not None:
         arms = tuple(budget.matched(arm) for arm in arms)
         _check_unlike(lineup, arms, problems)
@@ -232,7 +232,12 @@ def _root(tree: Node, data: Data, problems: Problems) -> Path | None:
 
 
 def _budget(
-    tree: Node, section: BudgetSection, lineup: LineUp, arms: Sequence[Arm], problems: Problems
+    tree: Node,
+    section: BudgetSection,
+    lineup: LineUp,
+    arms: Sequence[Arm],
+    files: Mapping[str, Path],
+    problems: Problems,
 ) -> Budget | None:
     """What the reference costs as it is written, and whose width may be chosen to cost the same."""
     if section.match == "none":
@@ -242,13 +247,13 @@ def _budget(
     reference = next(arm for arm in arms if arm.role == "reference")
     words = reference.config.data.longest_text or WORDS
     try:
-        target = fusion_cost(reference.config, section.match, words)
+        target = fusion_cost(reference.config, section.match, words, files)
     except Exception as error:  # a module's code is not ours: whatever it raises, the user is told
         node = tree.children["budget"].children["match"]
         problems.add(node, f"what the reference {reference.label!r} costs cannot be counted: {error}")
         return None
     knobs = {arm.candidate.label: arm.knob for arm in lineup.resolved if arm.knob is not None}
-    return Budget(section.match, section.tolerance, reference.label, target, knobs, words)
+    return Budget(section.match, section.tolerance, reference.label, target, knobs, words, files)
 
 
 def _check_unlike(lineup: LineUp, arms: Sequence[Arm], problems: Problems) -> None:

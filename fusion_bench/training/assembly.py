@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import torch
@@ -18,6 +19,7 @@ from fusion_bench.samples import Batch
 from fusion_bench.tasks.task import HeadSettings, Task
 from fusion_bench.training.config import CellConfig, HeadConfig
 from fusion_bench.training.seeds import drawing
+from fusion_bench.training.wording import NOTHING_READ, text_encoder
 
 
 def with_coordinates(visual: Tensor) -> Tensor:
@@ -137,9 +139,12 @@ class FusionModel(nn.Module):
     def costs(self, image_size: tuple[int, int], map_shape: tuple[int, int, int], words: int) -> Costs:
         """Cost of one sample of ``words`` words whose slot reads a map of ``map_shape`` (C, h, w).
 
-        The backbone is counted where it is part of the model; its maps are free where they are cached.
+        The backbone is counted where it is part of the model; its maps are free where they are cached, and so
+        are the vectors of a frozen text encoder.
         """
         tokens = torch.ones(1, words, dtype=torch.int64, device="meta")
+        if self.text.vector_dim is not None:
+            tokens = torch.empty(1, words, self.text.vector_dim, device="meta")
         mask = torch.ones(1, words, dtype=torch.bool, device="meta")
         sentence = torch.empty(1, self.text.language_dim, device="meta")
         language = Language(torch.empty(1, words, self.text.language_dim, device="meta"), mask, sentence)
@@ -158,7 +163,7 @@ def assemble(
     config: CellConfig,
     task: Task,
     *,
-    vocabulary_size: int,
+    text: TextEncoder,
     map_channels: int,
     backbone: nn.Module | None,
 ) -> FusionModel:
@@ -167,15 +172,12 @@ def assemble(
     Args:
         config: what the cell is asked.
         task: gives the head.
-        vocabulary_size: words of the text encoder's embedding.
+        text: the text encoder with its initial weights, already drawn from its own stream.
         map_channels: channels of the map that the slot reads.
         backbone: a trained backbone, already built from its own stream; None for cached maps and networks.
     """
-    seed = config.seed
-    with drawing("init/text", seed):
-        text: TextEncoder = config.text.target.load()(vocabulary_size, **config.text.settings)
     slot = make_slot(config, map_channels=map_channels, language_dim=text.language_dim)
-    with drawing("init/head", seed):
+    with drawing("init/head", config.seed):
         head = task.head(
             config.head.width, text.language_dim if slot.sentence_at_head else 0, head_settings(config.head)
         )
@@ -215,15 +217,16 @@ def make_slot(config: CellConfig, *, map_channels: int, language_dim: int) -> Sl
     return Slot(projection, modules, adapter, mixing=mixing, coordinates=coordinates)
 
 
-def declaring(config: CellConfig) -> FusionModule | None:
+def declaring(config: CellConfig, files: Mapping[str, Path]) -> FusionModule | None:
     """The arm's first module with throwaway weights, for what an instance declares; None for a network.
 
-    Arguments may change what a module listens to or which position code it brings.
+    Arguments may change what a module listens to or which position code it brings. ``files`` are those that
+    the text encoder reads, by SHA-256.
     """
     if config.kind == "network":
         return None
+    text = text_encoder(config, NOTHING_READ, files)
     with drawing("init/module", config.seed):
-        text: TextEncoder = config.text.target.load()(1, **config.text.settings)
         kind: type[FusionModule] = config.arm.target.load()
         return kind(config.fusion.width, text.language_dim, **config.arm.settings)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import types
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from pathlib import Path
 from typing import Any, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
 
 from fusion_bench.errors import FusionBenchError
@@ -13,6 +14,7 @@ from fusion_bench.storage import digest
 
 Json: TypeAlias = str | int | float | bool | list["Json"] | dict[str, "Json"] | None
 Settings: TypeAlias = Mapping[str, Json]
+_HASHED = "sha256:"
 
 
 @dataclass(frozen=True)
@@ -136,6 +138,32 @@ class CellConfig:
         built = _build(cls, value, "cell")
         assert isinstance(built, CellConfig)  # noqa: S101 - narrows the type
         return built
+
+
+def hashed(sha256: str) -> str:
+    """A file or folder as the settings of a cell hold it."""
+    return f"{_HASHED}{sha256}"
+
+
+def bound(settings: Settings, files: Mapping[str, Path]) -> dict[str, Any]:
+    """Settings with every hash replaced by the path of what it stands for on this machine.
+
+    Raises:
+        FusionBenchError: nobody said where that is.
+    """
+    return {name: _bound(name, value, files) for name, value in settings.items()}
+
+
+def _bound(name: str, value: Any, files: Mapping[str, Path]) -> Any:
+    if not isinstance(value, str) or not value.startswith(_HASHED):
+        return value
+    sha256 = value.removeprefix(_HASHED)
+    if sha256 not in files:
+        raise FusionBenchError(
+            f"the text encoder reads a {name} with SHA-256 {sha256}, and nobody said where it is; pass --weights "
+            f"{sha256}=PATH"
+        )
+    return files[sha256]
 
 
 def _plain(value: Any) -> Any:

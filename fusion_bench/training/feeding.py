@@ -42,10 +42,17 @@ class Feeder:
         return Batch(
             # Channels last: 1x1 convolutions and norms, most of a slot, run several times faster on a CPU.
             visual=visual.to(dtype=torch.float32, memory_format=torch.channels_last),
-            tokens=tokens.to(self._device),
+            tokens=self._words(rows, tokens),
             mask=(tokens != 0).to(self._device),
             target=self._examples.targets.rows(rows).to(self._device),
         )
+
+    def _words(self, rows: Tensor, tokens: Tensor) -> Tensor:
+        """``tokens`` ``[B, T]`` on the device, or the vectors that a frozen text encoder made of them."""
+        if self._examples.vectors is None:
+            return tokens.to(self._device)
+        vectors = self._examples.vectors.of(rows.numpy(), tokens.shape[1])
+        return torch.from_numpy(vectors).to(self._device).float()
 
     def epoch(self, epoch: int, seed: int, size: int) -> Iterator[Batch]:
         """One epoch in the order of its own stream; a last incomplete batch is left out.

@@ -19,6 +19,7 @@ from fusion_bench.training.config import CellConfig, TrainConfig
 from fusion_bench.training.feeding import Feeder, steps_per_epoch
 from fusion_bench.training.materials import Materials
 from fusion_bench.training.seeds import drawing
+from fusion_bench.training.wording import text_encoder
 
 EVALUATION_BATCH = 256
 
@@ -79,7 +80,7 @@ def build_model(config: CellConfig, materials: Materials) -> FusionModel:
     return assemble(
         config,
         materials.task,
-        vocabulary_size=len(materials.vocabulary),
+        text=text_encoder(config, materials.vocabulary, materials.files),
         map_channels=materials.map_shape[0],
         backbone=copy.deepcopy(materials.backbone),
     )

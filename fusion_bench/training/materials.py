@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -14,17 +14,19 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from fusion_bench.contract import Tokenizer
 from fusion_bench.data.images import decoded_images
-from fusion_bench.encoders.features import frozen_features
+from fusion_bench.encoders.features import TextVectors, frozen_features, frozen_vectors
 from fusion_bench.encoders.vision import Backbone, build_backbone, weights_digest
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.samples import DataSet, Resizing, Split, Splits, Vocabulary
+from fusion_bench.samples import DataSet, Resizing, Split, Splits
 from fusion_bench.storage import digest
 from fusion_bench.tasks.registry import TASKS
 from fusion_bench.tasks.task import Targets, Task
 from fusion_bench.training.config import CellConfig, DataConfig
 from fusion_bench.training.seeds import drawing
 from fusion_bench.training.weights import PretextWeights, pretext_weights
+from fusion_bench.training.wording import NOTHING_READ, text_encoder, tokenizer_of
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,7 @@ class Places:
     Attributes:
         runs: the folder with cells, studies and caches.
         roots: folder of each data set that is not built in, by name.
-        weight_files: backbone weight files by SHA-256.
+        weight_files: backbone weight files, and what text encoders read, by SHA-256.
         device: ``cpu``, ``cuda`` or ``cuda:1``.
         workers: processes that may make and decode data.
     """
@@ -114,6 +116,7 @@ class Examples:
         targets: ``N`` of them, as the task defines.
         visual: ``[I, H, W, 3]`` uint8 images or ``[I, C, h, w]`` cached maps, one per image.
         image: ``[N]`` row in ``visual``.
+        vectors: what a frozen text encoder made of each sample's tokens; None where it is part of the model.
     """
 
     split: Split
@@ -122,6 +125,7 @@ class Examples:
     targets: Targets
     visual: npt.NDArray[Any]
     image: npt.NDArray[np.int64]
+    vectors: TextVectors | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,13 +137,14 @@ class Materials:
         backbone: the trained backbone's twin to start from; None when maps are cached or the arm is a network.
         map_shape: (C, h, w) of the map that a slot reads.
         weights_sha256: digest of the backbone's initial weights.
+        files: what settings of the text encoder name by SHA-256.
     """
 
     data: DataSet
     splits: Splits
     task: Task
     metrics: tuple[str, ...]
-    vocabulary: Vocabulary
+    vocabulary: Tokenizer
     examples: Mapping[str, Examples]
     backbone: Backbone | None
     map_shape: tuple[int, int, int]
@@ -147,6 +152,7 @@ class Materials:
     std: tuple[float, ...]
     weights_sha256: str
     manifest: str
+    files: Mapping[str, Path] = field(default_factory=dict)
 
     def longest(self) -> int:
         """Words of the longest training sentence."""
@@ -199,7 +205,8 @@ def materials_key(config: CellConfig, *, shared: bool = False) -> str:
     asked = config.backbone
     by_seed = asked is not None and asked.weights == "random" and (asked.frozen or not shared)
     written = config.to_json()
-    parts = [written["data"], written["backbone"], config.kind, None if shared else config.head.kind]
+    parts = [written["data"], written["backbone"], written["text"], config.kind]
+    parts.append(None if shared else config.head.kind)
     return digest([*parts, config.evaluate, config.seed if by_seed else None])
 
 
@@ -209,12 +216,13 @@ def load_materials(config: CellConfig, places: Places) -> Materials:
     places.root(config.data)
     pretext = weights_of_pretext(config, places)
     backbone = starting_backbone(config, places, pretext)
+    text = text_encoder(config, NOTHING_READ, places.weight_files)
     data = open_data(config.data, places)
     names = [data.splits.train, data.splits.select, *(data.splits.evaluate if config.evaluate else ())]
     splits = {name: read_split(data, name, config.data) for name in names}
     train = splits[data.splits.train]
     task = make_task(config, train)
-    vocabulary = Vocabulary.of(train.table["text"])
+    vocabulary = tokenizer_of(text, train)
     manifest = data.manifest()
     weights = weights_digest(backbone) if backbone is not None else ""
     frozen = backbone is not None and config.backbone is not None and config.backbone.frozen
@@ -231,6 +239,14 @@ def load_materials(config: CellConfig, places: Places) -> Materials:
             visuals[name] = frozen_features(backbone, images, key, places.cache / "features")
         else:
             visuals[name] = images
+    reader = text.frozen_part()
+    examples = {}
+    for name, split in splits.items():
+        tokens = vocabulary.encode(list(split.table["text"]), config.data.longest_text)
+        vectors = None
+        if reader is not None and text.vector_dim is not None:
+            vectors = frozen_vectors(reader, text.vector_dim, tokens, places.cache / "features")
+        examples[name] = _examples(split, task, tokens, visuals[name], vectors)
     if config.kind == "network":
         shape = (3, *config.data.image_size)
     else:
@@ -242,25 +258,30 @@ def load_materials(config: CellConfig, places: Places) -> Materials:
         task=task,
         metrics=data.tasks[data.task(config.data.task)],
         vocabulary=vocabulary,
-        examples={name: _examples(splits[name], task, vocabulary, visuals[name], config) for name in names},
+        examples=examples,
         backbone=None if frozen else backbone,
         map_shape=shape,
         mean=backbone.mean if backbone is not None else (0.0, 0.0, 0.0),
         std=backbone.std if backbone is not None else (1.0, 1.0, 1.0),
         weights_sha256=weights,
         manifest=manifest,
+        files=places.weight_files,
     )
 
 
 def _examples(
-    split: Split, task: Task, vocabulary: Vocabulary, visual: npt.NDArray[Any], config: CellConfig
+    split: Split,
+    task: Task,
+    tokens: npt.NDArray[np.int64],
+    visual: npt.NDArray[Any],
+    vectors: TextVectors | None,
 ) -> Examples:
-    tokens = torch.from_numpy(vocabulary.encode(list(split.table["text"]), config.data.longest_text))
     return Examples(
         split=split,
-        tokens=tokens,
-        lengths=(tokens != 0).sum(1),
+        tokens=torch.from_numpy(tokens),
+        lengths=torch.from_numpy((tokens != 0).sum(1)),
         targets=task.targets(split),
         visual=visual,
         image=split.table["image"].to_numpy(np.int64),
+        vectors=vectors,
     )

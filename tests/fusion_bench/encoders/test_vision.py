@@ -197,7 +197,7 @@ def test_what_timm_cannot_give_is_said(name: str, layer: int, size: tuple[int, i
 
 def test_imagenet_without_a_network_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(download.constants, "HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr(download, "_answers", lambda url: False)
+    monkeypatch.setattr(download, "answers", lambda url: False)
     with pytest.raises(WeightsError, match="cannot be reached; write weights: file:PATH, pretext or random"):
         build_backbone("test_vit", image_size=SIZE, weights="imagenet")
 
@@ -214,7 +214,7 @@ def test_imagenet_weights_of_an_earlier_download_need_no_network(
     source = timm.create_model("test_vit")
     safetensors.torch.save_file(source.state_dict(), path)
     monkeypatch.setattr(download.huggingface_hub, "try_to_load_from_cache", lambda *_, **__: str(path))
-    monkeypatch.setattr(download, "_answers", lambda url: pytest.fail("no network is needed"))
+    monkeypatch.setattr(download, "answers", lambda url: pytest.fail("no network is needed"))
     backbone = build_backbone("test_vit", image_size=(160, 160), weights="imagenet")
     assert torch.equal(backbone.state_dict()["net.model.cls_token"], source.cls_token)
 

@@ -21,7 +21,7 @@ BARE = """
 import sys
 
 ABSENT = {"optuna", "mlflow", "pydantic", "ruamel", "typer", "rich", "scipy", "statsmodels", "seaborn", "matplotlib",
-          "sqlalchemy"}
+          "sqlalchemy", "transformers"}
 
 
 class Absent:

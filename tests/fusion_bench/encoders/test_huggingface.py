@@ -1,0 +1,156 @@
+"""A pretrained encoder of words gives what ``transformers`` itself gives, whether its words are cached or not."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from fusion_bench.contract import multiply_adds_of
+from fusion_bench.encoders import huggingface
+from fusion_bench.encoders.features import frozen_vectors
+from fusion_bench.encoders.huggingface import HuggingFaceEncoder, HuggingFaceTokenizer
+from fusion_bench.errors import WeightsError
+from pretrained_text import DIM, WORDS, save_tiny
+
+KINDS = ("bert", "clip_text_model", "clip")
+TEXTS = ["Is it red?", "is it", "a green green green one", ""]
+
+
+@pytest.fixture(scope="module", params=KINDS)
+def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny(request.param, tmp_path_factory.mktemp(request.param))
+
+
+@pytest.fixture(scope="module")
+def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save_tiny("bert", tmp_path_factory.mktemp("plain"))
+
+
+def test_tokens_are_the_models_own_moved_up_by_one(bert: Path) -> None:
+    tokenizer = HuggingFaceTokenizer(bert)
+    encoded = tokenizer.encode(TEXTS)
+    of = {word: number + 1 for number, word in enumerate(WORDS)}
+    assert encoded[0].tolist() == [of[w] for w in ("[CLS]", "is", "it", "red", "?", "[SEP]")] + [0]
+    assert encoded[3].tolist() == [of["[CLS]"], of["[SEP]"], 0, 0, 0, 0, 0]
+    assert encoded.max() < len(tokenizer)
+    assert tokenizer.encode(TEXTS, longest=3)[0].tolist() == [of["[CLS]"], of["is"], of["[SEP]"]]
+    assert tokenizer.read("is it blue", 4) == (
+        ("[CLS]", True), ("is", True), ("it", True), ("[SEP]", True)
+    )  # fmt: skip
+    assert tokenizer.read("blue")[1] == ("[UNK]", False)
+
+
+def test_words_are_those_of_transformers_on_each_text_alone(folder: Path, tmp_path: Path) -> None:
+    import transformers
+
+    net = transformers.AutoModel.from_pretrained(folder).eval()
+    net = getattr(net, "text_model", net)
+    own = transformers.AutoTokenizer.from_pretrained(folder)
+    frozen, trained = (HuggingFaceEncoder(2, model=folder, frozen=value).eval() for value in (True, False))
+    tokens = torch.from_numpy(frozen.tokenizer().encode(TEXTS))
+    mask = tokens != 0
+    reader = frozen.frozen_part()
+    assert reader is not None
+    assert trained.frozen_part() is None
+    cached = frozen_vectors(reader, DIM, tokens.numpy(), tmp_path, batch=3)
+    vectors = torch.from_numpy(cached.of(np.arange(4), tokens.shape[1])).float()
+    ours, theirs = trained(tokens, mask), frozen(vectors, mask)
+    assert not ours.words[~mask].any()
+    with torch.no_grad():
+        for row, text in enumerate(TEXTS):
+            expected = net(**own(text, return_tensors="pt")).last_hidden_state[0]
+            torch.testing.assert_close(ours.words[row, : len(expected)], expected, rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(ours.sentence[row], expected.mean(0), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(theirs.words, ours.words, rtol=2**-10, atol=1e-5)
+
+
+@pytest.mark.parametrize(("sentence", "position"), [("first", 0), ("last", -1)])
+def test_a_sentence_may_be_its_first_or_last_token(bert: Path, sentence: str, position: int) -> None:
+    made = HuggingFaceEncoder(2, model=bert, sentence=sentence)  # type: ignore[arg-type]
+    mask = torch.arange(5) < torch.tensor([5, 2])[:, None]
+    vectors = torch.randn(2, 5, DIM)
+    language = made(vectors, mask)
+    for row, length in enumerate((5, 2)):
+        assert torch.equal(language.sentence[row], vectors[row, :length][position])
+
+
+def test_vectors_are_made_once_per_different_text(bert: Path, tmp_path: Path) -> None:
+    made = HuggingFaceEncoder(2, model=bert)
+    tokens = made.tokenizer().encode(["is it", "is it red?", "is it"])
+    reader = made.frozen_part()
+    assert reader is not None
+    first = frozen_vectors(reader, DIM, tokens, tmp_path)
+    assert first.different.shape == (2, tokens.shape[1], DIM)
+    assert first.text[0] == first.text[2] != first.text[1]
+    with torch.no_grad():
+        next(reader.parameters()).normal_()
+    other = frozen_vectors(reader, DIM, tokens, tmp_path)
+    assert not np.array_equal(first.different, other.different), "other weights are another entry"
+    assert len([*tmp_path.glob("*.npy")]) == 2
+
+
+def test_a_frozen_model_is_no_part_of_what_is_trained_saved_or_counted(bert: Path) -> None:
+    made = HuggingFaceEncoder(2, model=bert)
+    assert (made.language_dim, made.vector_dim, len(made.state_dict())) == (DIM, DIM, 0)
+    trained = HuggingFaceEncoder(2, model=bert, frozen=False)
+    assert trained.vector_dim is None
+    tokens = torch.ones(1, 5, dtype=torch.int64)
+    by_hand = 2 * (5 * (4 * DIM**2 + 2 * DIM * 32) + 2 * 25 * DIM) + DIM**2  # two layers and the pooler
+    assert multiply_adds_of(trained, tokens, tokens != 0) == by_hand
+
+
+def test_shapes_alone_are_had_without_weights(bert: Path) -> None:
+    with torch.device("meta"):
+        made = HuggingFaceEncoder(2, model=bert, frozen=False)
+    assert all(parameter.is_meta for parameter in made.parameters())
+
+
+def test_a_checkpoint_that_lacks_weights_is_refused(bert: Path, tmp_path: Path) -> None:
+    import safetensors.torch
+
+    for file in bert.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    state = safetensors.torch.load_file(tmp_path / "model.safetensors")
+    gone = state.pop("encoder.layer.1.output.dense.weight")
+    assert gone.shape
+    safetensors.torch.save_file(state, tmp_path / "model.safetensors", {"format": "pt"})
+    with pytest.raises(WeightsError, match=r"lacks 1 weights of its own model, such as encoder\.layer\.1"):
+        HuggingFaceEncoder(2, model=tmp_path, frozen=False)
+
+
+def test_a_folder_without_a_model_is_one_sentence(tmp_path: Path) -> None:
+    pytest.importorskip("transformers", reason="the extra hf is not installed")
+    with pytest.raises(WeightsError) as refused:
+        HuggingFaceEncoder(2, model=tmp_path)
+    assert str(refused.value).startswith(f"{tmp_path} cannot be read as a Hugging Face model")
+    assert "\n" not in str(refused.value)
+
+
+def test_without_the_package_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    with pytest.raises(WeightsError, match=r"pip install 'laconv-fusion-bench\[hf\]'"):
+        HuggingFaceEncoder(2, model=tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("written", "message"),
+    [
+        ("nobody/none-of-it", "write hub:nobody/none-of-it to download it"),
+        ("no such name!", "neither a folder nor a model in the local cache"),
+        ("hub:nobody/none-of-it", "is not in the local cache and the Hugging Face Hub cannot be reached"),
+    ],
+)
+def test_a_model_that_is_not_here_is_told_of_at_once(
+    written: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(huggingface, "answers", lambda url: False)
+    began = time.monotonic()
+    with pytest.raises(FileNotFoundError, match=message) as refused:
+        HuggingFaceEncoder.locate(written)
+    assert time.monotonic() - began < 2
+    assert "\n" not in str(refused.value)
