@@ -6,5 +6,8 @@ from fusion_bench.tasks.task import Task
 TASKS: Registry[Task] = Registry(
     "task",
     group="fusion_bench.tasks",
-    builtin={"answering": "fusion_bench.tasks.answering:Answering"},
+    builtin={
+        "answering": "fusion_bench.tasks.answering:Answering",
+        "grounding": "fusion_bench.tasks.grounding:Grounding",
+    },
 )

@@ -1,0 +1,124 @@
+"""Heads that read one box an image off the fused map; both give ``[B, 5, h, w]``.
+
+Channel 0 is the logit of each position's score, channels 1 to 4 are its box ``x1, y1, x2, y2`` in pixels of the
+network's input. What is shown is the box of the highest score. Boxes are decoded in single precision, since
+half precision has no fractions of a pixel beyond 256.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fusion_bench.contract import Head
+from fusion_bench.samples import Resizing
+from fusion_bench.tasks.boxes import Grid
+from fusion_bench.tasks.referring import met
+
+_PRIOR = 0.05
+"""Score that every position begins with: few of them are positive."""
+
+
+class DenseBoxHead(Head):
+    """A score and the distances to a box's four sides at every position, without anchors.
+
+    After FCOS (Tian et al., ICCV 2019, arXiv 1904.01355), on one map. With ``c`` a position's centre, ``s`` its
+    stride and ``d`` the four numbers that it gives:
+
+        x1, y1 = c - s softplus(d_1, d_2)      x2, y2 = c + s softplus(d_3, d_4)
+
+    FCOS takes ``exp``; softplus grows linearly, so that a large box on a coarse map needs no small step.
+
+    Args:
+        in_dim: channels of the fused map.
+        input_size: of the network's input.
+        sentence_dim: channels of the sentence that joins every position; 0 without.
+        hidden: channels between its two layers.
+    """
+
+    def __init__(
+        self, in_dim: int, input_size: Resizing, sentence_dim: int = 0, *, hidden: int = 256
+    ) -> None:
+        super().__init__()
+        self._size = input_size
+        self.stem = nn.Sequential(
+            nn.Conv2d(in_dim + sentence_dim, hidden, 3, padding=1, bias=False),
+            nn.BatchNorm2d(hidden),
+            nn.ReLU(),
+        )
+        self.predict = nn.Conv2d(hidden, 5, 1)
+        assert self.predict.bias is not None  # noqa: S101 - narrows the type
+        with torch.no_grad():
+            self.predict.bias[0] = -math.log((1 - _PRIOR) / _PRIOR)
+
+    def forward(self, fused: Tensor, sentence: Tensor | None) -> Tensor:
+        """``[B, in_dim, h, w]`` to ``[B, 5, h, w]``."""
+        raw = self.predict(self.stem(met(fused, sentence))).float()
+        grid = Grid(raw.shape[2], raw.shape[3], self._size.height, self._size.width)
+        logits, distances = raw.flatten(2).split((1, 4), 1)  # [B, 1, P], [B, 4, P]
+        boxes = decode_distances(distances.transpose(1, 2), grid).transpose(1, 2)
+        return torch.cat((logits, boxes), 1).view_as(raw)
+
+
+def decode_distances(raw: Tensor, grid: Grid) -> Tensor:
+    """See `DenseBoxHead`: ``[B, P, 4]`` to boxes ``[B, P, 4]``."""
+    distances = F.softplus(raw) * grid.stride(raw).repeat(2)
+    centres = grid.centres(raw)
+    return torch.cat((centres - distances[..., :2], centres + distances[..., 2:]), -1)
+
+
+class LaConvNetBoxHead(Head):
+    """LaConvNet's own: YOLOX's head with one branch for box and objectness, and no class.
+
+        R = conv3x3(conv3x3(conv1x1(L)))        each with batch norm and SiLU
+        centre = s (p_x + i, p_y + j),  size = s (exp p_w, exp p_h)
+
+    for the cell of column ``i`` and row ``j`` and its stride ``s``: as released, from the corner of the cell.
+
+    Luo et al., IJCV 2024 (arXiv 2110.08797); Ge et al., arXiv 2107.08430.
+
+    Args:
+        in_dim: channels of the fused map ``L``.
+        input_size: of the network's input.
+        sentence_dim: channels of the sentence that joins every position; 0 without.
+        hidden: channels of the branch.
+    """
+
+    def __init__(
+        self, in_dim: int, input_size: Resizing, sentence_dim: int = 0, *, hidden: int = 256
+    ) -> None:
+        super().__init__()
+        self._size = input_size
+        self.branch = nn.Sequential(
+            *_convolution(in_dim + sentence_dim, hidden, 1),
+            *_convolution(hidden, hidden, 3),
+            *_convolution(hidden, hidden, 3),
+        )
+        self.box, self.objectness = nn.Conv2d(hidden, 4, 1), nn.Conv2d(hidden, 1, 1)
+
+    def forward(self, fused: Tensor, sentence: Tensor | None) -> Tensor:
+        """``[B, in_dim, h, w]`` to ``[B, 5, h, w]``."""
+        branch = self.branch(met(fused, sentence))
+        logits, raw = self.objectness(branch).float(), self.box(branch).float()
+        grid = Grid(raw.shape[2], raw.shape[3], self._size.height, self._size.width)
+        boxes = decode_cells(raw.flatten(2).transpose(1, 2), grid).transpose(1, 2)
+        return torch.cat((logits, boxes.reshape(raw.shape)), 1)
+
+
+def decode_cells(raw: Tensor, grid: Grid) -> Tensor:
+    """See `LaConvNetBoxHead`: ``[B, P, 4]`` to boxes ``[B, P, 4]``."""
+    stride = grid.stride(raw)
+    centres = (raw[..., :2] + grid.cells(raw)) * stride
+    half = raw[..., 2:].exp() * stride / 2
+    return torch.cat((centres - half, centres + half), -1)
+
+
+def _convolution(in_dim: int, out_dim: int, kernel_size: int) -> tuple[nn.Module, ...]:
+    return (
+        nn.Conv2d(in_dim, out_dim, kernel_size, padding=kernel_size // 2, bias=False),
+        nn.BatchNorm2d(out_dim),
+        nn.SiLU(),
+    )

@@ -1,0 +1,77 @@
+"""Studies of tasks that find something in the picture, from the file to the published report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fusion_bench.errors import StudyFileError
+from fusion_bench.reporting.publish import load, save
+from fusion_bench.reporting.tables import build_tables
+from fusion_bench.study.collect import collect
+from fusion_bench.study.executor import InlineExecutor, WorkerSettings
+from fusion_bench.study.observer import Silent
+from fusion_bench.study.run import RunOptions, StudyRun
+from fusion_bench.study.spec import load_study
+from fusion_bench.training.materials import Places
+from toys import study_file
+
+REFERRING = """
+version: 1
+name: finding
+title: Where is it?
+data: {name: "referring_toys:ColouredSquares", image_size: [32, 32], images: 8}
+backbone: {name: test_vit, weights: random, frozen: true}
+text: {encoder: "toys:MeanText"}
+fusion: {width: 8, depth: 1}
+head: {width: 8, hidden: 8}
+train: {epochs: 2, batch_size: 8, learning_rate: 0.01}
+arms:
+  product: {module: "toys:Product"}
+controls: [late_concat]
+seeds: [0, 1]
+"""
+
+
+def test_a_study_of_grounding_from_the_file_to_the_published_report(tmp_path: Path) -> None:
+    study = load_study(study_file(tmp_path, REFERRING))
+    places = Places(tmp_path / "runs", {}, {})
+    settings = WorkerSettings(places, 0, threads=1)
+    ran = StudyRun(study, places, lambda: InlineExecutor(settings), Silent(), RunOptions()).run()
+    assert ran.trained == 4
+    results = collect(study, places)
+    assert (results.task, results.measures) == ("grounding", ("iou",))
+    assert results.slices == ("words", "spatial", "box")
+    assert set(results.values["metric"]) == {"accuracy", "mean_iou", "accuracy_at_0_7"}
+    assert dict(results.setup)["Head"].startswith("3x3 convolution of 8")
+    assert results.floors["name"].unique().tolist() == ["constant box"]
+    save(results, tmp_path / "published")
+    again = load(tmp_path / "published")
+    assert np.array_equal(again.samples["iou"].sort_values(), results.samples["iou"].sort_values())
+    means = build_tables(again).means
+    assert means.loc[means["metric"] == "accuracy", "low"].notna().all()
+
+
+@pytest.mark.parametrize(
+    ("override", "mistake"),
+    [
+        ("head.pool=max", "head.pool: means nothing to the head of grounding; leave it out"),
+        ("head.dropout=0.1", "head.dropout: means nothing to the head of grounding; leave it out"),
+        ("head.kind=laconv", "head.kind: grounding has no head 'laconv' (did you mean 'laconvnet'?)"),
+    ],
+)
+def test_a_head_is_told_only_what_it_knows(tmp_path: Path, override: str, mistake: str) -> None:
+    with pytest.raises(StudyFileError) as caught:
+        load_study(study_file(tmp_path, REFERRING), [override])
+    assert mistake in str(caught.value)
+
+
+def test_a_named_head_makes_other_cells_than_the_default(tmp_path: Path) -> None:
+    file = study_file(tmp_path, REFERRING)
+    plain, default, other = (
+        load_study(file, given).arms[0].config.id
+        for given in ([], ["head.kind=dense"], ["head.kind=laconvnet"])
+    )
+    assert plain == default != other
