@@ -53,7 +53,16 @@ class Refer(DataSet):
     """
 
     version: ClassVar[str] = "1.0"
-    tasks: ClassVar[Mapping[str, tuple[str, ...]]] = {"grounding": ("accuracy", "mean_iou")}
+    tasks: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "grounding": (
+            "accuracy",
+            "mean_iou",
+            "accuracy_at_0_6",
+            "accuracy_at_0_7",
+            "accuracy_at_0_8",
+            "accuracy_at_0_9",
+        )
+    }
     cluster: ClassVar[str] = "image"
     homepage: ClassVar[str] = "https://github.com/lichengunc/refer"
     partitions: ClassVar[Mapping[str, Splits]]
