@@ -108,6 +108,28 @@ def execute(program: Sequence[Node], facts: Facts) -> str:
     Raises:
         ProgramError: the program is malformed, or asks for the one object of a set that has none or several.
     """
+    function, answer = _run(program, facts)
+    if function not in _ANSWERING:
+        raise ProgramError(f"the program ends in {function or 'nothing'!r}, which gives no answer")
+    if isinstance(answer, bool):
+        return "yes" if answer else "no"
+    return str(answer)
+
+
+def find(program: Sequence[Node], facts: Facts) -> int:
+    """The number of the object that a program in the released form, ending in ``unique``, finds.
+
+    Raises:
+        ProgramError: the program is malformed, or finds none or several.
+    """
+    function, thing = _run(program, facts)
+    if function != "unique":
+        raise ProgramError(f"the program ends in {function or 'nothing'!r}, which finds no single object")
+    return int(thing)
+
+
+def _run(program: Sequence[Node], facts: Facts) -> tuple[str, Any]:
+    """The last function of a program and its result."""
     results: list[Any] = []
     function = ""
     for number, node in enumerate(program):
@@ -122,12 +144,7 @@ def execute(program: Sequence[Node], facts: Facts) -> str:
                 f"node {number} ({node!r}) is not a node of CLEVR's released programs, which hold "
                 f"'function', 'inputs' and 'value_inputs' ({type(error).__name__}: {error})"
             ) from error
-    if function not in _ANSWERING:
-        raise ProgramError(f"the program ends in {function or 'nothing'!r}, which gives no answer")
-    answer = results[-1]
-    if isinstance(answer, bool):
-        return "yes" if answer else "no"
-    return str(answer)
+    return function, results[-1] if results else None
 
 
 def _filter(attribute: str) -> Callable[[Facts, int, str], int]:

@@ -10,6 +10,7 @@ DATASETS: Registry[DataSet] = Registry(
     group="fusion_bench.datasets",
     builtin={
         "miniclevr": "fusion_bench.data.miniclevr.dataset:MiniClevr",
+        "miniclevr_refer": "fusion_bench.data.miniclevr.refer:MiniClevrRefer",
         "miniclevr_cogent": "fusion_bench.data.miniclevr.cogent:MiniClevrCogent",
         "clevr": "fusion_bench.data.clevr:Clevr",
         "clevr_cogent": "fusion_bench.data.cogent:ClevrCogent",

@@ -59,14 +59,14 @@ def make(edition: Edition, root: Path, workers: int) -> None:
     scenes: dict[str, list[Scene]] = {split: [] for split, _ in edition.images}
     for split, some in drawn:
         scenes[split].extend(some)
-    annotate = [
+    annotating = [
         partial(_annotate, edition, root, split, tuple(of_split)) for split, of_split in scenes.items()
     ]
-    paint = [
-        partial(_paint, some, edition.size, [image_path(root, split, scene.index) for scene in some])
+    painting = [
+        partial(paint, some, edition.size, [image_path(root, split, scene.index) for scene in some])
         for split, some in drawn
     ]
-    spread([*annotate, *paint], workers)
+    spread([*annotating, *painting], workers)
 
 
 def draw(scenery: Scenery, workers: int) -> list[tuple[str, tuple[Scene, ...]]]:
@@ -88,6 +88,7 @@ def _annotate(edition: Edition, root: Path, split: str, scenes: Sequence[Scene])
     write_questions(root, split, ((scene.index, some) for scene, some in zip(scenes, asked, strict=True)))
 
 
-def _paint(scenes: Sequence[Scene], size: tuple[int, int], paths: Sequence[Path]) -> None:
+def paint(scenes: Sequence[Scene], size: tuple[int, int], paths: Sequence[Path]) -> None:
+    """Write the pictures of scenes as files."""
     for path, picture in zip(paths, render(scenes, size), strict=True):
         Image.fromarray(picture).save(path)

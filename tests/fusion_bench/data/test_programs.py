@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from fusion_bench.data.programs import ANSWERS, Facts, ProgramError, execute
+from fusion_bench.data.programs import ANSWERS, Facts, ProgramError, execute, find
 from fusion_bench.errors import DataError
 
 
@@ -106,6 +106,15 @@ def test_a_program_without_an_answer_is_refused(
 ) -> None:
     with pytest.raises(ProgramError, match=message):
         execute(program, facts)
+
+
+def test_a_program_that_ends_in_unique_finds_an_object(facts: Facts) -> None:
+    assert find(BALL, facts) == facts.values["shape"].index("sphere")
+    with pytest.raises(ProgramError, match="2 objects, not one"):
+        find([node("scene"), node("filter_color", 0, value="red"), node("unique", 1)], facts)
+    for program, ends in (([node("scene")], "'scene'"), ([], "'nothing'")):
+        with pytest.raises(ProgramError, match=f"ends in {ends}, which finds no single object"):
+            find(program, facts)
 
 
 def test_a_scene_outside_the_schema_is_refused() -> None:

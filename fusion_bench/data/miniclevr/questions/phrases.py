@@ -80,6 +80,13 @@ def program(family: Family, phrases: tuple[Phrase, ...]) -> list[dict[str, Any]]
     return nodes.nodes
 
 
+def referring(phrase: Phrase) -> list[dict[str, Any]]:
+    """The functional program, in the released form, that finds the one object of a phrase."""
+    nodes = _Nodes()
+    nodes.thing(phrase)
+    return nodes.nodes
+
+
 class _Nodes:
     def __init__(self) -> None:
         self.nodes: list[dict[str, Any]] = []

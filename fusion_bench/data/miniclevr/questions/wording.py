@@ -106,6 +106,11 @@ def word(family: Family, phrases: tuple[Phrase, ...], random: Random) -> str:
     return sentence.format_map(_Fields(family, phrases, _Speaker(random)))
 
 
+def refer_to(phrase: Phrase, random: Random) -> str:
+    """A phrase as a referring expression: "the small metal thing left of the blue sphere"."""
+    return f"the {_Speaker(random).noun(phrase)}"
+
+
 def _sentences(family: Family, phrase: Phrase) -> tuple[str, ...]:
     if family.form == "integers":
         return _INTEGERS[family.asks]

@@ -77,7 +77,7 @@ def test_prepared_data_is_left_alone(made: MiniClevr, monkeypatch: pytest.Monkey
     def paint(*_: object) -> None:
         raise AssertionError
 
-    monkeypatch.setattr(making, "_paint", paint)
+    monkeypatch.setattr(making, "paint", paint)
     made.prepare()
 
 
@@ -88,7 +88,7 @@ def test_an_interrupted_making_starts_again(tmp_path: Path, monkeypatch: pytest.
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(making, "_paint", killed)
+        patch.setattr(making, "paint", killed)
         with pytest.raises(KeyboardInterrupt):
             data.prepare()
     with pytest.raises(DataError, match="not made yet"):
