@@ -219,6 +219,14 @@ class Splits:
     predict: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Counts:
+    """How many samples and images a published split has; None for a number that is not published."""
+
+    samples: int | None
+    images: int | None
+
+
 class DataSet(ABC):
     """An adapter that reads one data set in its published layout.
 
@@ -234,10 +242,16 @@ class DataSet(ABC):
         toy_settings: settings that make it small, for ``run --smoke``.
         pretext_condition: CoGenT's condition of what is trained on: scenes that a pretext backbone learns from
             keep to it, since it must see nothing that is new in the other; None: any scenes.
+        unlabelled: splits that `split` reads as well, whose truth is not published (empty there).
 
     Attributes of a class or, where settings decide, of an instance:
         splits: which train, choose and judge.
         cautions: sentences that belong under every verdict on it.
+        published: what the published splits hold, by name as published (one that is held out of another has no
+            entry); empty for data of one's own. Images that splits share are a caution where splits are
+            published, and refused where they are not.
+        cache: folder for what the adapter may keep to be quicker next time; None keeps nothing. Whoever opens
+            the data set sets it.
     """
 
     name: ClassVar[str]
@@ -248,9 +262,12 @@ class DataSet(ABC):
     homepage: ClassVar[str]
     toy_settings: ClassVar[Mapping[str, Any]] = {}
     pretext_condition: ClassVar[Literal["A", "B"] | None] = None
+    unlabelled: ClassVar[tuple[str, ...]] = ()
 
     splits: Splits
     cautions: tuple[str, ...] = ()
+    published: Mapping[str, Counts] = {}
+    cache: Path | None = None
 
     @classmethod
     def task(cls, asked: str = "") -> str:

@@ -99,13 +99,32 @@ def lock(path: Path, *, wait: bool) -> filelock.BaseFileLock:
 Fill = Callable[[npt.NDArray[Any]], None]
 
 
+def cached_file(folder: Path, key: Any, suffix: str, make: Callable[[Path], None]) -> Path:
+    """A file stored under the hash of ``key``; made once, shared by all processes, not to be written to.
+
+    The first process makes it under a lock while the others wait. Beside it stands its SHA-256, which every
+    opening checks: a damaged file is made again rather than believed.
+
+    Args:
+        folder: the cache folder.
+        key: JSON value that names everything the content depends on.
+        suffix: of the file's name.
+        make: writes the content to the path that it is given.
+    """
+    stem = folder / digest(key, 24)
+    file, seal = stem.with_suffix(suffix), stem.with_suffix(".json")
+    with lock(stem.with_suffix(".lock"), wait=True):
+        if not _intact(file, seal):
+            with replacing(file) as part:
+                make(part)
+            write_json(seal, {"sha256": file_digest(file), "key": key})
+    return file
+
+
 def cached_array(
     folder: Path, key: Any, shape: tuple[int, ...], dtype: npt.DTypeLike, fill: Fill
 ) -> npt.NDArray[Any]:
-    """A read-only memory-mapped array stored under the hash of ``key``; made once, shared by all processes.
-
-    The first process fills it under a lock while the others wait. Beside the array stands its SHA-256,
-    which every opening checks: a damaged file is made again rather than believed.
+    """A read-only memory-mapped array, kept as `cached_file` keeps files.
 
     Args:
         folder: the cache folder.
@@ -114,18 +133,14 @@ def cached_array(
         dtype: its type.
         fill: writes the content into the writable array it is given.
     """
-    stem = folder / digest(key, 24)
-    array_path, seal_path = stem.with_suffix(".npy"), stem.with_suffix(".json")
-    with lock(stem.with_suffix(".lock"), wait=True):
-        if not _intact(array_path, seal_path):
-            with replacing(array_path) as part:
-                content = np.lib.format.open_memmap(part, mode="w+", dtype=np.dtype(dtype), shape=shape)
-                _reserve(part)
-                fill(content)
-                content.flush()
-                del content
-            write_json(seal_path, {"sha256": file_digest(array_path), "key": key})
-    return np.load(array_path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
+
+    def make(part: Path) -> None:
+        content = np.lib.format.open_memmap(part, mode="w+", dtype=np.dtype(dtype), shape=shape)
+        _reserve(part)
+        fill(content)
+        content.flush()
+
+    return np.load(cached_file(folder, key, ".npy", make), mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
 
 
 def _reserve(part: Path) -> None:
@@ -135,10 +150,10 @@ def _reserve(part: Path) -> None:
             os.posix_fallocate(file.fileno(), 0, part.stat().st_size)
 
 
-def _intact(array_path: Path, seal_path: Path) -> bool:
-    if not (array_path.exists() and seal_path.exists()):
+def _intact(file: Path, seal: Path) -> bool:
+    if not (file.exists() and seal.exists()):
         return False
     try:
-        return bool(read_json(seal_path)["sha256"] == file_digest(array_path))
+        return bool(read_json(seal)["sha256"] == file_digest(file))
     except (FusionBenchError, KeyError):
         return False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -25,7 +26,7 @@ from fusion_bench.contract import (
     Width,
 )
 from fusion_bench.registry import Target
-from fusion_bench.samples import DataSet, Resizing, Split, Splits, Vocabulary
+from fusion_bench.samples import Counts, DataSet, Resizing, Split, Splits, Vocabulary
 from fusion_bench.storage import replacing
 from fusion_bench.tasks.answering import Answering
 from fusion_bench.training.config import (
@@ -174,23 +175,40 @@ class Squares(ColourData):
         self._root = root
 
     def prepare(self, workers: int = 1) -> None:
-        self._root.mkdir(parents=True, exist_ok=True)
-        for image in range(self._images):
-            file = self._root / f"{image}.png"
-            if not file.exists():
-                picture = np.full((32, 32, 3), 60, dtype=np.uint8)
-                left, top = (5 * image) % 16, (3 * image) % 16
-                picture[top : top + 14, left : left + 14, image % 3] = 220
-                with replacing(file) as part:
-                    Image.fromarray(picture).save(part, format="png")
+        for shade, split in enumerate(("train", "val", "test")):
+            (self._root / split).mkdir(parents=True, exist_ok=True)
+            for image in range(self._images):
+                file = self._root / split / f"{image}.png"
+                if not file.exists():
+                    # No two splits share a picture: the grounds differ by a shade.
+                    picture = np.full((32, 32, 3), 60 + shade, dtype=np.uint8)
+                    left, top = (5 * image) % 16, (3 * image) % 16
+                    picture[top : top + 14, left : left + 14, image % 3] = 220
+                    with replacing(file) as part:
+                        Image.fromarray(picture).save(part, format="png")
 
     def split(self, name: str) -> Split:
         split = super().split(name)
-        files = tuple(self._root / path for path in split.images)
+        files = tuple(self._root / name / path for path in split.images)
         return Split(split.name, split.table, files, split.slices)
 
     def manifest(self) -> str:
         return f"squares-{self._images}"
+
+
+class Leaky(Squares):
+    """Its training pictures are its evaluation pictures."""
+
+    def split(self, name: str) -> Split:
+        split = super().split(name)
+        shown = tuple(path.parent.with_name("train") / path.name for path in split.images)
+        return replace(split, images=shown if name == "test" else split.images)
+
+
+class LeakyAsPublished(Leaky):
+    """The same, published so."""
+
+    published: Mapping[str, Counts] = {"train": Counts(None, None)}
 
 
 def here(name: str) -> Target:

@@ -25,11 +25,14 @@ cells_app = typer.Typer(
     help="The cells of a runs folder: one arm, one data set, one seed.", no_args_is_help=True
 )
 app.add_typer(cells_app, name="cells")
-for name, purpose in (
-    ("bench", "How fast: benchmarks of operators and modules on this machine."),
-    ("convert", "Checkpoints of other projects, to and fro."),
-):
-    app.add_typer(typer.Typer(cls=OpenGroup, help=purpose, no_args_is_help=True), name=name)
+bench_app = typer.Typer(
+    cls=OpenGroup, help="How fast: benchmarks of operators and modules on this machine.", no_args_is_help=True
+)
+app.add_typer(bench_app, name="bench")
+app.add_typer(
+    typer.Typer(cls=OpenGroup, help="Checkpoints of other projects, to and fro.", no_args_is_help=True),
+    name="convert",
+)
 
 StudyFile = Annotated[Path, typer.Argument(help="The study file.", metavar="STUDY.yaml")]
 Runs = Annotated[Path, typer.Option("--runs", help="Where cells, caches and reports are kept.")]
@@ -226,6 +229,24 @@ def cells_import(
         f"{len(found.taken)} cells taken, {len(found.already_here)} already here, "
         f"{len(found.unfinished)} not finished"
     )
+
+
+@bench_app.command(name="input")
+def bench_input_(
+    name: Annotated[str, typer.Argument(help="A data set.", metavar="NAME")],
+    root: Annotated[Path | None, typer.Option(metavar="DIR", help="Where its files are.")] = None,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the data set.")
+    ] = None,
+    size: Annotated[tuple[int, int], typer.Option(help="Height and width of resized images.")] = (224, 224),
+    images: Annotated[int, typer.Option(min=1, help="Images to decode.")] = 256,
+    samples: Annotated[int, typer.Option(min=64, help="Samples to gather.")] = 2048,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Time the way from a data set's files to a batch: opening, decoding, words, gathering."""
+    from fusion_bench.cli.benching import bench_input  # noqa: PLC0415 - imports torch
+
+    bench_input(name, root, tuple(settings or ()), size, images=images, samples=samples, as_json=as_json)
 
 
 def set_environment() -> None:

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
+from pydantic import ValidationError
+from ruamel.yaml import YAML, YAMLError
+
+from fusion_bench.data.registry import DATASETS
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.samples import DataSet
 from fusion_bench.study.cell import named_paths
+from fusion_bench.study.signatures import signature_of
 from fusion_bench.study.spec import Study, load_study
+from fusion_bench.training.config import Component, DataConfig
 from fusion_bench.training.materials import Places
 
 
@@ -36,3 +44,38 @@ def places_of(study: Study, runs: Path, data: Sequence[str], *, device: str, mak
     roots = {**study.roots, **named}
     resolved = {name: root.expanduser().resolve() for name, root in roots.items()}
     return Places(runs.resolve(), resolved, study.weight_files, device, making)
+
+
+def data_config(name: str, settings: Sequence[str], size: tuple[int, int] = (8, 8)) -> DataConfig:
+    """A data set by its name and ``KEY=VALUE`` settings, held to its constructor's types.
+
+    Args:
+        name: registered, ``package.module:Class`` or ``file.py[:Class]``.
+        settings: values are YAML.
+        size: height and width that images are resized to.
+
+    Raises:
+        FusionBenchError: there is no such data set, or it takes no such settings.
+    """
+    target = DATASETS.resolve(name)
+    adapter: type[DataSet] = target.load()
+    signature = signature_of(adapter)
+    try:
+        validated = signature.adapter.validate_json(json.dumps(_settings(settings)), strict=True)
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+        raise FusionBenchError(f"the data set {name!r} cannot take these settings ({wrong})") from error
+    return DataConfig(adapter.name, Component(target, signature.kept(validated)), adapter.version, size)
+
+
+def _settings(pairs: Sequence[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for pair in pairs:
+        key, sign, value = pair.partition("=")
+        if not sign or not key:
+            raise FusionBenchError(f"--set {pair}: write KEY=VALUE")
+        try:
+            found[key] = YAML(typ="safe", pure=True).load(value)
+        except YAMLError as error:
+            raise FusionBenchError(f"--set {pair}: the value is not YAML") from error
+    return found

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar
 
 from fusion_bench.data.clevr import Clevr
-from fusion_bench.samples import Splits
+from fusion_bench.samples import Counts, Splits
 
 
 class ClevrCogent(Clevr):
@@ -21,5 +22,14 @@ class ClevrCogent(Clevr):
     """
 
     name: ClassVar[str] = "clevr_cogent"
+
+    published: Mapping[str, Counts] = {
+        "trainA": Counts(None, 70_000),
+        "valA": Counts(None, 15_000),
+        "valB": Counts(None, 15_000),
+        "testA": Counts(None, 15_000),
+        "testB": Counts(None, 15_000),
+    }
+    unlabelled: ClassVar[tuple[str, ...]] = ("testA", "testB")
 
     splits = Splits(train="trainA", select="select", evaluate=("valA", "valB"))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from fusion_bench.errors import DataError
-from fusion_bench.storage import digest, file_digest
+from fusion_bench.errors import DataError, FusionBenchError
+from fusion_bench.storage import digest, file_digest, read_json, write_json
+
+_SETTLED = 2 * 10**9
 
 
 def image_sizes(folder: Path) -> dict[str, int]:
@@ -51,13 +54,45 @@ def named_sizes(folder: Path, names: Iterable[str], published: str) -> dict[str,
     return sizes
 
 
-def manifest(root: Path, annotations: Iterable[Path], images: Iterable[Path]) -> str:
+def known_digest(path: Path, cache: Path | None) -> str:
+    """SHA-256 of a file's bytes, remembered in ``cache``.
+
+    A file of the same place, size and time of change (``mtime_ns``) as when it was last read is taken to hold
+    the same; any other is read again. One that had changed less than two seconds before it was read is not
+    remembered: a file system's clock may be too coarse to show the next change.
+
+    Raises:
+        DataError: there is no such file.
+    """
+    if cache is None:
+        return file_digest(path)
+    require(path)
+    stat = path.stat()
+    state = {"path": str(path.resolve()), "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+    note = cache / "digests" / f"{digest(state['path'])}.json"
+    try:
+        noted = read_json(note)
+        if {key: noted[key] for key in state} == state:
+            return str(noted["sha256"])
+    except (FusionBenchError, KeyError, TypeError):
+        note.unlink(missing_ok=True)
+    read = time.time_ns()
+    sha256 = file_digest(path)
+    if read - stat.st_mtime_ns > _SETTLED:
+        write_json(note, {**state, "sha256": sha256})
+    return sha256
+
+
+def manifest(
+    root: Path, annotations: Iterable[Path], images: Iterable[Path], cache: Path | None = None
+) -> str:
     """SHA-256 over annotation files by content and image folders by file name and size.
 
     Args:
         root: paths are taken relative to it, so that moving a data set changes nothing.
         annotations: files.
         images: folders.
+        cache: where digests of files are remembered; None reads every annotation file.
 
     Raises:
         DataError: a file or folder is missing.
@@ -65,7 +100,7 @@ def manifest(root: Path, annotations: Iterable[Path], images: Iterable[Path]) ->
     content: dict[str, str | Mapping[str, int]] = {}
     for path in annotations:
         require(path)
-        content[path.relative_to(root).as_posix()] = file_digest(path)
+        content[path.relative_to(root).as_posix()] = known_digest(path, cache)
     for folder in images:
         content[folder.relative_to(root).as_posix()] = image_sizes(folder)
     return digest(content, length=64)

@@ -15,7 +15,7 @@ import pandas as pd
 from fusion_bench.data.files import image_sizes, manifest, require
 from fusion_bench.errors import DataError
 from fusion_bench.registry import did_you_mean
-from fusion_bench.samples import DataSet, Split, Splits, WordingFloor
+from fusion_bench.samples import Counts, DataSet, Split, Splits, WordingFloor
 
 PERMUTATIONS = 6
 """Every example is drawn six times, once per order of its three boxes."""
@@ -46,6 +46,12 @@ class Nlvr(DataSet):
     tasks: ClassVar[Mapping[str, tuple[str, ...]]] = {"answering": ("accuracy", "consistency")}
     cluster: ClassVar[str] = "sentence group"
     homepage: ClassVar[str] = "https://github.com/lil-lab/nlvr"
+    published: Mapping[str, Counts] = {
+        "train": Counts(PERMUTATIONS * 12_410, 74_460),
+        "dev": Counts(PERMUTATIONS * 989, 5_934),
+        "test": Counts(PERMUTATIONS * 990, 5_940),
+        "hidden": Counts(PERMUTATIONS * 985, 5_910),
+    }
     cautions = (
         "Where the official train.json is absent, models are trained on train_recovered.json (3,523 of its "
         "12,410 examples), and results are not comparable with published ones.",

@@ -123,6 +123,7 @@ def _outcome(config: CellConfig, materials: Materials, trained: Trained, device:
         **({"words": note} if (note := trained.model.text.note) else {}),
         "outputs": materials.task.outputs,
         "train_samples": len(materials.examples[materials.splits.train].split),
+        "doubts": {what: dict(counts) for what, counts in materials.doubts.items()},
     }
     timing = {"train_seconds": trained.seconds, "evaluation_seconds": trained.evaluation_seconds}
     provenance = full_provenance(

@@ -25,7 +25,8 @@ from fusion_bench.study.setup import cautions_of, describe
 from fusion_bench.study.spec import Study
 from fusion_bench.tasks.task import Task
 from fusion_bench.training.assembly import declaring
-from fusion_bench.training.materials import Places, open_data, read_split, task_class
+from fusion_bench.training.materials import Places, open_data
+from fusion_bench.training.splits import read_split, task_class
 
 _CELL = ["arm", "role", "seed", "cell"]
 
@@ -53,7 +54,9 @@ def collect(study: Study, places: Places) -> StudyResults:
     measured = measure_arms(arms, study.seeds, places, folder / "measured.json")
     searched = read_json(folder / "search.json") if study.search is not None else {}
     data = open_data(arms[0].config.data, places)
-    splits = {name: read_split(data, name, arms[0].config.data) for name in _names(data)}
+    splits = {
+        name: read_split(data, name, arms[0].config.data, places.workers).split for name in _names(data)
+    }
     samples = _gathered(standings, outcomes, "samples")
     task = task_class(arms[0].config.data)
     evaluate = data.splits.evaluate
@@ -83,7 +86,10 @@ def collect(study: Study, places: Places) -> StudyResults:
             [vars(item) for item in study.expected], columns=["arm", "metric", "split", "value", "source"]
         ),
         environment=_environment(outcomes, study),
-        cautions=(*cautions_of(arms, data, study.weight_files), *_doubts_about(replayed, places)),
+        cautions=(
+            *cautions_of(arms, data, study.weight_files, next(iter(outcomes.values())).result),
+            *_doubts_about(replayed, places),
+        ),
         latency_batch=LATENCY_BATCH,
         budget=UNITS[study.budget.match] if study.budget else "",
         tolerance=study.budget.tolerance if study.budget else None,

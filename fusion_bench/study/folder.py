@@ -28,7 +28,7 @@ class Outcome:
     Attributes:
         result: deterministic values: ``metrics`` (``<split>/<metric>`` to value), ``selection`` (those of
             the selection split by metric), ``epochs``, ``best_epoch``, ``costs``, ``vocabulary``,
-            ``outputs``, ``train_samples``.
+            ``outputs``, ``train_samples``, ``doubts`` (see `training.materials.Materials`).
         samples, curves: see `training.loop.Trained`.
         timing: seconds, which differ from run to run.
         provenance: hashes of sources, data and weights, versions, device.

@@ -165,6 +165,8 @@ class Resolver:
             image_size=section.image_size,
             longest_text=section.longest_text,
             task="" if task == named.cls.task() else task,
+            on_bad_image=section.on_bad_image,
+            vocabulary=section.vocabulary,
         )
         return Data(config, named.cls, instance, task)
 

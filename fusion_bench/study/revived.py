@@ -27,10 +27,10 @@ from fusion_bench.training.materials import (
     Places,
     make_task,
     open_data,
-    read_split,
     starting_backbone,
     weights_of_pretext,
 )
+from fusion_bench.training.splits import known_texts, read_split
 from fusion_bench.training.wording import NOTHING_READ, text_encoder, tokenizer_of
 
 
@@ -96,10 +96,10 @@ def revive(folder: CellFolder, places: Places) -> Revived:
     """
     config = folder.config()
     data = open_data(config.data, places)
-    train = read_split(data, data.splits.train, config.data)
+    train = read_split(data, data.splits.train, config.data).split
     task = make_task(config, train)
     probe = text_encoder(config, NOTHING_READ, places.weight_files)
-    vocabulary = tokenizer_of(probe, train)
+    vocabulary = tokenizer_of(probe, known_texts(data, train, config.data))
     backbone = _backbone(folder, config, places)
     frozen = config.backbone is not None and config.backbone.frozen
     model = assemble(

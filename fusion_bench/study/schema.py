@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
 from fusion_bench.registry import did_you_mean
-from fusion_bench.training.config import BackboneConfig, FusionConfig, HeadConfig, TrainConfig
+from fusion_bench.training.config import BackboneConfig, DataConfig, FusionConfig, HeadConfig, TrainConfig
 
 WEIGHTS = ("imagenet", "random", "pretext")
 SEARCH_SEEDS = (1000,)
@@ -78,6 +78,13 @@ class DataSection(BaseModel):
     image_size: tuple[Pixels, Pixels] = Field(description="[height, width] that images are resized to")
     longest_text: int | None = Field(None, ge=1, description="words after this one are cut off")
     task: str | None = Field(None, description="what is asked of it; the data set's first")
+    on_bad_image: Literal["fail", "skip"] = Field(
+        DataConfig.on_bad_image,
+        description="a file that is no whole image fails the cell, or its samples are left out and counted",
+    )
+    vocabulary: Literal["train", "published"] = Field(
+        DataConfig.vocabulary, description="words of the training split, or of all published splits"
+    )
 
 
 class BackboneSection(Section):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from fusion_bench.samples import DataSet, Split
 from fusion_bench.study.arms import Arm
@@ -11,7 +12,7 @@ from fusion_bench.study.folder import Outcome
 from fusion_bench.study.spec import Study
 from fusion_bench.training.assembly import declaring, head_settings
 from fusion_bench.training.config import CellConfig, Json, hashed
-from fusion_bench.training.materials import task_class
+from fusion_bench.training.splits import task_class
 
 _WEIGHTS = {
     "imagenet": "ImageNet weights from timm",
@@ -39,8 +40,17 @@ def describe(
     )
 
 
-def cautions_of(arms: Sequence[Arm], data: DataSet, files: Mapping[str, Path]) -> tuple[str, ...]:
-    """Sentences that belong under every verdict."""
+_DOUBTS = {
+    "damaged_image": "{count:,} samples of {split} are left out, since their images do not open.",
+    "repeated_id": "{count:,} samples of {split} are left out, since their ids stand there twice.",
+    "shared_image": "{count:,} images of {split} are training images too (the published splits share them).",
+}
+
+
+def cautions_of(
+    arms: Sequence[Arm], data: DataSet, files: Mapping[str, Path], result: Mapping[str, Any]
+) -> tuple[str, ...]:
+    """Sentences that belong under every verdict; ``result`` is that of any cell."""
     config = arms[0].config
     cautions = []
     if config.backbone is not None and config.backbone.weights == "pretext":
@@ -62,6 +72,13 @@ def cautions_of(arms: Sequence[Arm], data: DataSet, files: Mapping[str, Path]) -
         )
     cautions.append("Dropout masks are not paired between arms.")
     cautions += data.cautions
+    cautions += [
+        _DOUBTS[what].format(count=count, split=split)
+        for what, counts in result.get("doubts", {}).items()
+        for split, count in counts.items()
+    ]
+    if config.data.vocabulary == "published":
+        cautions.append("The vocabulary holds the words of every published split, those that judge included.")
     return tuple(cautions)
 
 
@@ -82,7 +99,18 @@ def _data(data: DataSet, splits: Mapping[str, Split], config: CellConfig, outcom
     counted = f" {outcome.result['outputs']} {task.counted}." if task.counted else ""
     return (
         f"{config.data.name} {config.data.version}, images at {height}x{width}: {'; '.join(sizes)}.{counted}"
+        f"{_outside(data, splits, config)}"
     )
+
+
+def _outside(data: DataSet, splits: Mapping[str, Split], config: CellConfig) -> str:
+    """How many true answers no model can give."""
+    if data.task(config.data.task) != "answering":
+        return ""
+    known = frozenset(splits[data.splits.train].table["truth"])
+    shares = {name: 1 - splits[name].table["truth"].isin(known).mean() for name in data.splits.evaluate}
+    outside = [f"{share:.1%} of {name}" for name, share in shares.items() if share]
+    return f" True answers outside them count as wrong: {', '.join(outside)}." if outside else ""
 
 
 def _backbone(config: CellConfig) -> str:

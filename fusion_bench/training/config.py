@@ -30,7 +30,9 @@ class DataConfig:
     """A data set: its adapter, declared version, and the height and width that images are resized to.
 
     ``longest_text`` cuts texts to that many words; ``limit`` keeps that many samples of each split (toy runs);
-    ``task`` is what is asked of it, the data set's first if empty.
+    ``task`` is what is asked of it, the data set's first if empty. ``on_bad_image`` says what a file that is no
+    whole image does: fail the cell, or leave out its samples. ``vocabulary`` is made of the words of the training
+    split, or of all published splits.
     """
 
     name: str
@@ -40,6 +42,8 @@ class DataConfig:
     longest_text: int | None = None
     limit: int | None = None
     task: str = ""
+    on_bad_image: Literal["fail", "skip"] = "fail"
+    vocabulary: Literal["train", "published"] = "train"
 
 
 @dataclass(frozen=True)

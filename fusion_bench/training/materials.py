@@ -15,16 +15,16 @@ import torch
 from torch import Tensor
 
 from fusion_bench.contract import Tokenizer
-from fusion_bench.data.images import decoded_images
+from fusion_bench.data.images import decoded_images, image_digests
 from fusion_bench.encoders.features import TextVectors, frozen_features, frozen_vectors
 from fusion_bench.encoders.vision import Backbone, build_backbone, weights_digest
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.samples import DataSet, Resizing, Split, Splits
 from fusion_bench.storage import digest
-from fusion_bench.tasks.registry import TASKS
 from fusion_bench.tasks.task import Targets, Task
 from fusion_bench.training.config import CellConfig, DataConfig
 from fusion_bench.training.seeds import drawing
+from fusion_bench.training.splits import ReadSplit, known_texts, read_split, shared_images, task_class
 from fusion_bench.training.weights import PretextWeights, pretext_weights
 from fusion_bench.training.wording import NOTHING_READ, text_encoder, tokenizer_of
 
@@ -80,21 +80,9 @@ def open_data(config: DataConfig, places: Places) -> DataSet:
     adapter: type[DataSet] = config.adapter.target.load()
     settings = {key: _frozen(value) for key, value in config.adapter.settings.items()}
     data: DataSet = adapter(places.root(config), **settings)  # type: ignore[call-arg]
+    data.cache = places.cache / "data"
     data.prepare(places.workers)
     return data
-
-
-def read_split(data: DataSet, name: str, config: DataConfig) -> Split:
-    """One split of a data set, cut to the configured limit, with the slices of its task."""
-    split = data.split(name)
-    kept = split if config.limit is None else split.spread(config.limit)
-    return task_class(config).sliced(kept)
-
-
-def task_class(config: DataConfig) -> type[Task]:
-    """What is asked of the data set."""
-    adapter: type[DataSet] = config.adapter.target.load()
-    return TASKS.load(adapter.task(config.task))
 
 
 def make_task(config: CellConfig, train: Split) -> Task:
@@ -138,6 +126,8 @@ class Materials:
         map_shape: (C, h, w) of the map that a slot reads.
         weights_sha256: digest of the backbone's initial weights.
         files: what settings of the text encoder name by SHA-256.
+        doubts: what a report must tell of the data, by split: samples left out for a ``damaged_image`` or a
+            ``repeated_id``, and images of a ``shared_image`` with the training split.
     """
 
     data: DataSet
@@ -153,6 +143,7 @@ class Materials:
     weights_sha256: str
     manifest: str
     files: Mapping[str, Path] = field(default_factory=dict)
+    doubts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     def longest(self) -> int:
         """Words of the longest training sentence."""
@@ -219,17 +210,20 @@ def load_materials(config: CellConfig, places: Places) -> Materials:
     text = text_encoder(config, NOTHING_READ, places.weight_files)
     data = open_data(config.data, places)
     names = [data.splits.train, data.splits.select, *(data.splits.evaluate if config.evaluate else ())]
-    splits = {name: read_split(data, name, config.data) for name in names}
+    read = {name: read_split(data, name, config.data, places.workers) for name in names}
+    splits = {name: found.split for name, found in read.items()}
+    digests = {name: image_digests(split.images, places.workers) for name, split in splits.items()}
+    shared = shared_images(data, digests)
     train = splits[data.splits.train]
     task = make_task(config, train)
-    vocabulary = tokenizer_of(text, train)
+    vocabulary = tokenizer_of(text, known_texts(data, train, config.data))
     manifest = data.manifest()
     weights = weights_digest(backbone) if backbone is not None else ""
     frozen = backbone is not None and config.backbone is not None and config.backbone.frozen
     visuals: dict[str, npt.NDArray[Any]] = {}
     for name, split in splits.items():
         images = decoded_images(
-            split.images, config.data.image_size, places.cache / "data", workers=places.workers
+            split.images, config.data.image_size, places.cache / "data", places.workers, digests[name]
         )
         if pretext is not None:
             pretext.refuse_seen(images, name)
@@ -266,7 +260,17 @@ def load_materials(config: CellConfig, places: Places) -> Materials:
         weights_sha256=weights,
         manifest=manifest,
         files=places.weight_files,
+        doubts=_doubts(read, shared),
     )
+
+
+def _doubts(read: Mapping[str, ReadSplit], shared: Mapping[str, int]) -> dict[str, dict[str, int]]:
+    counted = {
+        "damaged_image": {name: found.damaged for name, found in read.items() if found.damaged},
+        "repeated_id": {name: found.repeated for name, found in read.items() if found.repeated},
+        "shared_image": dict(shared),
+    }
+    return {what: counts for what, counts in counted.items() if counts}
 
 
 def _examples(

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from fusion_bench.contract import TextEncoder, Tokenizer
-from fusion_bench.samples import Split, Vocabulary
+from fusion_bench.samples import Vocabulary
 from fusion_bench.training.config import CellConfig, bound
 from fusion_bench.training.seeds import drawing
 
@@ -31,6 +31,6 @@ def text_encoder(config: CellConfig, vocabulary: Tokenizer, files: Mapping[str, 
     return encoder
 
 
-def tokenizer_of(encoder: TextEncoder, train: Split) -> Tokenizer:
-    """The encoder's own tokenizer, or the words of the training split."""
-    return encoder.tokenizer() or Vocabulary.of(train.table["text"])
+def tokenizer_of(encoder: TextEncoder, texts: Iterable[str]) -> Tokenizer:
+    """The encoder's own tokenizer, or the words of the texts that may be known."""
+    return encoder.tokenizer() or Vocabulary.of(texts)

@@ -11,7 +11,7 @@ from fusion_bench.data.miniclevr.built import BuiltIn
 from fusion_bench.data.miniclevr.making import Edition, make
 from fusion_bench.data.miniclevr.scenery import counts, size_of, things_of, whole
 from fusion_bench.errors import DataError
-from fusion_bench.samples import Splits
+from fusion_bench.samples import Counts, Splits
 
 
 class MiniClevr(BuiltIn, Clevr):
@@ -33,6 +33,8 @@ class MiniClevr(BuiltIn, Clevr):
     name: ClassVar[str] = "miniclevr"
     version: ClassVar[str] = "1"
     holds_out: ClassVar[bool] = False
+    published: Mapping[str, Counts] = {}
+    unlabelled: ClassVar[tuple[str, ...]] = ()
     toy_settings: ClassVar[Mapping[str, Any]] = {
         "images": {"train": 40, "select": 10, "evaluate": 10},
         "size": [32, 48],

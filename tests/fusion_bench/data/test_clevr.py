@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +15,14 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from fusion_bench.data import clevr_questions
 from fusion_bench.data.clevr import KIND_STARTS, Clevr
+from fusion_bench.data.json_stream import items_of
 from fusion_bench.data.registry import DATASETS
 from fusion_bench.errors import DataError
 from fusion_bench.samples import Split
 
+BARE = ("image_index", "image_filename", "question_index", "split", "question")
 COUNT = [
     {"function": "scene", "inputs": [], "value_inputs": []},
     {"function": "filter_color", "inputs": [0], "value_inputs": ["red"]},
@@ -148,8 +155,8 @@ def test_a_question_outside_the_schema_is_refused(
 
 
 def test_missing_and_damaged_files_are_named(root: Path) -> None:
-    with pytest.raises(DataError, match="no split 'test'"):
-        Clevr(root).split("test")
+    with pytest.raises(DataError, match=r"no split 'tests' .did you mean 'test'"):
+        Clevr(root).split("tests")
     (root / "images" / "val" / "CLEVR_val_000003.png").unlink()
     with pytest.raises(DataError, match=r"1 of the 1 images .* the first is CLEVR_val_000003.png"):
         Clevr(root).split("val")
@@ -158,7 +165,7 @@ def test_missing_and_damaged_files_are_named(root: Path) -> None:
     with pytest.raises(DataError, match=r"CLEVR_val_questions\.json is not JSON"):
         Clevr(root).split("val")
     path.write_text("[]")
-    with pytest.raises(DataError, match="does not hold a list of CLEVR"):
+    with pytest.raises(DataError, match="does not hold an object with the key 'questions'"):
         Clevr(root).split("val")
     path.unlink()
     with pytest.raises(DataError, match="does not exist; it is published at https://"):
@@ -166,6 +173,79 @@ def test_missing_and_damaged_files_are_named(root: Path) -> None:
     write(root, "val", [question(1, 0, "val"), question(1, 0, "val")])
     with pytest.raises(DataError, match="question_index twice"):
         Clevr(root).split("val")
+
+
+def _cached(root: Path, cache: Path) -> Clevr:
+    data = Clevr(root)
+    data.cache = cache
+    return data
+
+
+def test_questions_are_parsed_once_and_a_changed_file_is_parsed_again(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    plain, cache = Clevr(root).split("val"), tmp_path / "cache"
+    pd.testing.assert_frame_equal(_cached(root, cache).split("val").table, plain.table)
+
+    def parsed_again(*_: object) -> None:
+        raise AssertionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(clevr_questions, "items_of", parsed_again)
+        again = _cached(root, cache).split("val")
+        # The index goes by content: a moved folder finds it.
+        moved = root.rename(tmp_path.parent / f"{tmp_path.name}-moved")
+        cache = moved / "cache"
+        _cached(moved, cache).split("val")
+    pd.testing.assert_frame_equal(again.table, plain.table)
+    assert again.images == plain.images
+    path = moved / "questions" / "CLEVR_val_questions.json"
+    before = path.stat()
+    path.write_text(path.read_text().replace('"answer": "2"', '"answer": "3"'))
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns + 1))
+    assert path.stat().st_size == before.st_size
+    assert list(_cached(moved, cache).split("val").table["truth"]) == ["3", "yes"]
+
+
+def test_a_damaged_index_is_made_again(root: Path, tmp_path: Path) -> None:
+    plain, cache = Clevr(root).split("val"), tmp_path / "cache"
+    _cached(root, cache).split("val")
+    (index,) = cache.glob("*.arrow")
+    content = bytearray(index.read_bytes())
+    content[len(content) // 2] ^= 1
+    index.write_bytes(content)
+    pd.testing.assert_frame_equal(_cached(root, cache).split("val").table, plain.table)
+
+
+def test_two_openings_at_once_parse_once(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed = []
+
+    def slowly(path: Path, key: str) -> Iterator[Any]:
+        parsed.append(path)
+        time.sleep(0.3)
+        yield from items_of(path, key)
+
+    monkeypatch.setattr(clevr_questions, "items_of", slowly)
+    with ThreadPoolExecutor(2) as pool:
+        # Each opening locks through a file handle of its own, as two processes would.
+        sizes = [*pool.map(lambda _: len(_cached(root, tmp_path / "cache").split("val")), range(2))]
+    assert sizes == [2, 2]
+    assert len(parsed) == 1
+
+
+def test_the_test_split_has_no_truth_and_is_not_judged_on(root: Path) -> None:
+    bare = [
+        {key: value for key, value in question(number, 5, "test").items() if key in BARE}
+        for number in range(3)
+    ]
+    write(root, "test", bare)
+    data = Clevr(root)
+    split = data.split("test")
+    assert data.splits.evaluate == ("val",)
+    assert list(split.table["sample"]) == ["CLEVR_test_0", "CLEVR_test_1", "CLEVR_test_2"]
+    assert list(split.table["truth"]) == ["", "", ""]
+    assert split.slices == ()
+    assert [image.name for image in split.images] == ["CLEVR_test_000005.png"]
 
 
 def test_the_manifest_follows_questions_and_images_but_not_the_place(root: Path, tmp_path: Path) -> None:
@@ -232,3 +312,13 @@ def test_the_real_test_questions_have_no_answers(packs: Path, tmp_path: Path) ->
     (questions / "CLEVR_val_questions.json").write_bytes(published.read_bytes())
     with pytest.raises(DataError, match="test questions are published without"):
         Clevr(tmp_path).split("val")
+
+
+@pytest.mark.pack
+def test_the_real_test_questions_read_as_a_split_without_truth(packs: Path, tmp_path: Path) -> None:
+    published = packs / "clevr_real_sample" / "questions" / "CLEVR_test_questions.json"
+    records = json.loads(published.read_text())["questions"]
+    write(tmp_path, "test", records)
+    table = Clevr(tmp_path).split("test").table
+    assert list(table["text"]) == [record["question"] for record in records]
+    assert set(table["truth"]) == {""}

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from fusion_bench.data import images
-from fusion_bench.data.images import decoded_images
+from fusion_bench.data.images import damaged_images, decoded_images
 from fusion_bench.errors import DataError
 
 
@@ -82,3 +82,21 @@ def test_a_missing_picture_is_named(pictures: list[Path], tmp_path: Path) -> Non
     pictures[3].unlink()
     with pytest.raises(DataError, match=r"cannot read the image .*003\.png: No such file"):
         decoded_images(pictures, (4, 6), tmp_path / "cache", 1)
+
+
+def test_damaged_pictures_are_found_and_remembered(
+    pictures: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures[5].write_bytes(pictures[5].read_bytes()[:-20])
+    pictures[69].write_text("no picture")
+    found = frozenset({pictures[5], pictures[69]})
+    assert damaged_images(pictures, None, workers=2) == found
+    assert damaged_images(pictures, tmp_path / "cache") == found
+    Image.new("RGB", (6, 4)).save(pictures[5])
+    assert damaged_images(pictures, tmp_path / "cache") == {pictures[69]}
+
+    def opened_again(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(images, "damage_of", opened_again)
+    assert damaged_images(pictures, tmp_path / "cache") == {pictures[69]}

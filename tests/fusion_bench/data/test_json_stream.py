@@ -1,0 +1,77 @@
+"""A list read item by item from a file, through a window of a few characters."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fusion_bench.data import json_stream
+from fusion_bench.data.json_stream import items_of
+from fusion_bench.errors import DataError
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=8,
+)
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("json") / "x.json"
+
+
+@given(
+    items=st.lists(VALUES),
+    before=VALUES,
+    after=VALUES,
+    indent=st.sampled_from([None, 1]),
+    plain=st.booleans(),
+    part=st.integers(60, 200),
+)
+@settings(max_examples=60, deadline=None)
+def test_items_are_those_of_the_whole_file(
+    file: Path, items: list[object], before: object, after: object, indent: int | None, plain: bool, part: int
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(json_stream, "_PART", part)
+        written = {"info": before, "questions": items, "license": after}
+        text = json.dumps(written, indent=indent, ensure_ascii=plain)
+        if max(len(json.dumps(value)) for value in [before, after, *items]) > part:
+            return
+        file.write_text(text, encoding="utf-8")
+        assert [*items_of(file, "questions")] == json.loads(text)["questions"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "does not hold an object with the key 'questions'"),
+        ("[1]", "does not hold an object with the key 'questions'"),
+        ('{"info": 1}', "does not hold a list under the key 'questions'"),
+        ('{"questions": {"a": 1}}', "does not hold a list under the key 'questions'"),
+        ('{"questions": [1, 2', r"is not JSON: expecting ',' \(character 19\)"),
+        ('{"questions": [1 2]}', r"is not JSON: expecting ',' \(character 17\)"),
+        ('{"questions": [1,]}', r"is not JSON: illegal trailing comma \(character 17\)"),
+        ('{"questions": [1], }', r"is not JSON: illegal trailing comma \(character 19\)"),
+        ('{"questions": [1, {"a": ]}', r"is not JSON: Expecting value \(character 24\)"),
+        ('{"questions": [1]', r"is not JSON: expecting ',' \(character 17\)"),
+    ],
+)
+def test_what_is_no_json_is_named_with_its_place(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "x.json"
+    path.write_text(text)
+    with pytest.raises(DataError, match=message) as error:
+        [*items_of(path, "questions")]
+    assert str(path) in str(error.value)
+
+
+def test_other_encodings_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_bytes('{"questions": ["\u00e9"]}'.encode("latin-1"))
+    with pytest.raises(DataError, match="is not JSON"):
+        [*items_of(path, "questions")]

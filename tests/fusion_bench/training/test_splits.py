@@ -1,0 +1,105 @@
+"""What is left out of a split, which words are known, and images that splits share."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pytest
+
+from fusion_bench.errors import DataError
+from fusion_bench.samples import Split, Vocabulary
+from fusion_bench.study.arms import Arm
+from fusion_bench.study.setup import cautions_of
+from fusion_bench.training.config import Component, DataConfig
+from fusion_bench.training.materials import Materials, Places, load_materials
+from fusion_bench.training.splits import known_texts, read_split
+from toys import ColourData, Squares, here, toy_config
+
+CONFIG = DataConfig("squares", Component(here("Squares")), "1", (8, 8))
+
+
+def squares(root: Path) -> Squares:
+    data = Squares(root, images=6)
+    data.prepare()
+    return data
+
+
+def test_samples_of_damaged_images_are_left_out_and_counted_only_when_asked(tmp_path: Path) -> None:
+    data = squares(tmp_path)
+    (tmp_path / "val" / "2.png").write_bytes(b"no picture")
+    assert len(read_split(data, "val", CONFIG).split) == 18
+    read = read_split(data, "val", replace(CONFIG, on_bad_image="skip"))
+    assert (len(read.split), read.damaged, read.repeated) == (15, 3, 0)
+    assert [path.stem for path in read.split.images] == ["0", "1", "3", "4", "5"]
+    assert not read.split.table["sample"].str.startswith("val-2-").any()
+    # The limit is of what is left.
+    assert len(read_split(data, "val", replace(CONFIG, on_bad_image="skip", limit=15)).split) == 15
+
+
+class Twice(ColourData):
+    """Every sample of its first image stands there twice."""
+
+    def split(self, name: str) -> Split:
+        split = super().split(name)
+        table = pd.concat([split.table, split.table[split.table["image"] == 0]], ignore_index=True)
+        return Split(name, table, split.images, split.slices)
+
+
+def test_samples_with_a_known_id_are_left_out_and_counted(tmp_path: Path) -> None:
+    read = read_split(Twice(tmp_path, images=4), "val", CONFIG)
+    assert (len(read.split), read.damaged, read.repeated) == (12, 0, 3)
+    assert read.split.table["sample"].is_unique
+
+
+class Words(ColourData):
+    """The evaluation split speaks of what the training split does not."""
+
+    def split(self, name: str) -> Split:
+        split = super().split(name)
+        return replace(split, table=split.table.assign(text=f"is it {name}?"))
+
+
+@pytest.mark.parametrize(("which", "own"), [("train", {"train"}), ("published", {"train", "val", "test"})])
+def test_words_of_the_evaluation_split_are_known_only_when_asked(
+    tmp_path: Path, which: Any, own: set[str]
+) -> None:
+    data = Words(tmp_path)
+    texts = known_texts(data, data.split("train"), replace(CONFIG, vocabulary=which))
+    assert {*Vocabulary.of(texts).words} == {"is", "it", *own}
+
+
+def materials(tmp_path: Path, adapter: str) -> Materials:
+    config = toy_config()
+    data = replace(CONFIG, adapter=Component(here(adapter)))
+    return load_materials(replace(config, data=data, kind="network"), Places(tmp_path, {}, {}))
+
+
+def test_shared_images_are_refused_where_splits_are_the_users_own(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"images of squares are in train and judged on as well .24 of test."):
+        materials(tmp_path, "Leaky")
+    found = materials(tmp_path, "LeakyAsPublished")
+    assert found.doubts == {"shared_image": {"test": 24}}
+
+
+def test_a_report_tells_of_all_of_it() -> None:
+    arm = _arm()
+    result = {
+        "doubts": {
+            "damaged_image": {"val": 1200},
+            "repeated_id": {"test": 2},
+            "shared_image": {"test": 3},
+        }
+    }
+    said = " ".join(cautions_of([arm], ColourData(Path()), {}, result))
+    assert "1,200 samples of val are left out, since their images do not open." in said
+    assert "2 samples of test are left out, since their ids stand there twice." in said
+    assert "3 images of test are training images too" in said
+    assert "The vocabulary holds the words of every published split" in said
+
+
+def _arm() -> Arm:
+    config = toy_config()
+    return Arm("x", "arm", "x", replace(config, data=replace(config.data, vocabulary="published")))
