@@ -91,17 +91,29 @@ class Referents:
 
 @dataclass(frozen=True)
 class Resizing:
-    """How pictures of any size come to the network's input: stretched to ``height`` and ``width`` in pixels."""
+    """How pictures of any size come to the network's input of ``height`` and ``width`` in pixels.
+
+    They are stretched; or, with ``letterbox``, kept in shape, as large as they fit (sides rounded down) and in the
+    middle (the smaller half of the rest before them), as YOLO's readers and LaConvNet's do.
+    """
 
     height: int
     width: int
+    letterbox: bool = False
 
     def windows(self, sizes: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
         """The part of the input that shows each picture: ``[N, 2]`` heights and widths to ``[N, 4]``.
 
         Columns: left, top, width, height, in pixels of the input.
         """
-        return np.tile(np.array([0.0, 0.0, self.width, self.height]), (len(sizes), 1))
+        if not self.letterbox:
+            return np.tile(np.array([0.0, 0.0, self.width, self.height]), (len(sizes), 1))
+        high, wide = sizes[:, 0], sizes[:, 1]
+        broad = wide * self.height >= high * self.width  # the width is what limits it
+        fitted_width = np.where(broad, self.width, np.maximum(1, wide * self.height // high))
+        fitted_height = np.where(broad, np.maximum(1, high * self.width // wide), self.height)
+        left, top = (self.width - fitted_width) // 2, (self.height - fitted_height) // 2
+        return np.stack([left, top, fitted_width, fitted_height], axis=1).astype(np.float64)
 
     def to_input(
         self, boxes: npt.NDArray[np.float64], sizes: npt.NDArray[np.int64]

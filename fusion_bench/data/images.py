@@ -18,11 +18,14 @@ import PIL
 from PIL import Image
 
 from fusion_bench.errors import DataError
+from fusion_bench.samples import Resizing
 from fusion_bench.storage import cached_array, cached_file, digest, read_json, write_json
 
 S = TypeVar("S")
 T = TypeVar("T")
 
+GREY = 127
+"""What stands around a letterboxed picture."""
 _CHUNK = 64
 """Files a task: handing over single small files would cost more than hashing them."""
 _PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB\x60\x82"
@@ -72,8 +75,8 @@ def damage_of(path: Path) -> str:
     """What is wrong with an image file, in words; empty for nothing."""
     try:
         with Image.open(path) as image:
-            size = image.size
-        _decode(path, size)
+            width, height = image.size
+        _decode(path, Resizing(height, width))
     except DataError as error:
         return str(error)
     except _DAMAGE as error:
@@ -94,11 +97,17 @@ def decoded_images(
     cache: Path,
     workers: int,
     digests: Sequence[bytes] | None = None,
+    *,
+    letterbox: bool = False,
 ) -> npt.NDArray[np.uint8]:
     """Decode images to RGB and resize them, once; later calls map the stored array.
 
     Images of another size are resized with Pillow's bilinear filter, whose support grows with the
     reduction (antialiased); images of the right size are left as they are. An alpha channel is dropped.
+
+    With ``letterbox`` they keep their shape and stand in the middle of grey 127 (`Resizing`), resized bilinearly
+    between the four nearest pixels alone: not antialiased, as OpenCV's ``INTER_LINEAR`` is not, with which
+    LaConvNet's weights were made.
 
     The array is stored under a hash of the *content* of all files, in order. Names and times are left
     out: a moved or copied data set finds its array again, and a changed picture of equal name and size
@@ -108,6 +117,7 @@ def decoded_images(
         paths: image files.
         size: height and width in pixels.
         cache: folder of the stored arrays.
+        letterbox: keep their shape.
         workers: threads; reading, hashing and decoding release the interpreter lock.
         digests: what `image_digests` says of the files, if it was asked before.
 
@@ -118,15 +128,17 @@ def decoded_images(
         DataError: a file is missing, truncated or no image; names it.
     """
     height, width = size
+    resizing = Resizing(height, width, letterbox)
 
     def fill(content: npt.NDArray[Any]) -> None:
         def decode(row: int) -> None:
-            content[row] = _decode(paths[row], (width, height))
+            content[row] = _decode(paths[row], resizing)
 
         _in_threads(decode, range(len(paths)), workers)
 
     known = hashlib.sha256(b"".join(digests or image_digests(paths, workers))).hexdigest()
-    key = {"decoded": known, "size": list(size), "resize": "bilinear", "pillow": PIL.__version__}
+    how = "letterbox" if letterbox else "bilinear"
+    key = {"decoded": known, "size": list(size), "resize": how, "pillow": PIL.__version__}
     return cached_array(cache, key, (len(paths), height, width, 3), np.uint8, fill)
 
 
@@ -148,8 +160,8 @@ def _bytes(path: Path) -> bytes:
         raise DataError(f"cannot read the image {path}: {error.strerror}") from error
 
 
-def _decode(path: Path, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
-    """One image as ``[H, W, 3]``; ``size`` is Pillow's (width, height).
+def _decode(path: Path, resizing: Resizing) -> npt.NDArray[np.uint8]:
+    """One image as ``[H, W, 3]``.
 
     Pillow 13 decodes 595 CLEVR-like PNGs of 240x160, 98 PNGs of 480x320 with alpha and 172 JPEGs of 640x512 a
     second on one core, torchvision 0.29 629, 128 and 261, simplejpeg 268 of the JPEGs; all to the same pixels.
@@ -163,8 +175,21 @@ def _decode(path: Path, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
             raise OSError("its end is missing")
         with Image.open(BytesIO(data)) as image:
             rgb = image.convert("RGB")
+            size = (resizing.width, resizing.height)
             if rgb.size != size:
-                rgb = rgb.resize(size, Image.Resampling.BILINEAR)
+                fitted = _letterboxed(rgb, resizing) if resizing.letterbox else None
+                rgb = fitted or rgb.resize(size, Image.Resampling.BILINEAR)
             return np.asarray(rgb)
     except _DAMAGE as error:
         raise DataError(f"{path} is damaged or no image ({error}); fetch or make it again") from error
+
+
+def _letterboxed(rgb: Image.Image, resizing: Resizing) -> Image.Image:
+    wide, high = rgb.size
+    left, top, width, height = map(int, resizing.windows(np.array([[high, wide]]))[0])
+    # A point of the new picture, its centre half a pixel in, to its place in the old one.
+    onto = (wide / width, 0, 0, 0, high / height, 0)
+    fitted = rgb.transform((width, height), Image.Transform.AFFINE, onto, Image.Resampling.BILINEAR)
+    canvas = Image.new("RGB", (resizing.width, resizing.height), (GREY, GREY, GREY))
+    canvas.paste(fitted, (left, top))
+    return canvas

@@ -164,6 +164,8 @@ class Resolver:
             version=named.cls.version,
             image_size=section.image_size,
             longest_text=section.longest_text,
+            resize=section.resize,
+            normalise=section.normalise,
             task="" if task == named.cls.task() else task,
             on_bad_image=section.on_bad_image,
             vocabulary=section.vocabulary,

@@ -22,10 +22,12 @@ from fusion_bench.samples import Batch, DataSet
 from fusion_bench.study.folder import CellFolder
 from fusion_bench.tasks.task import Task
 from fusion_bench.training.assembly import FusionModel, assemble
-from fusion_bench.training.config import CellConfig
+from fusion_bench.training.config import CellConfig, DataConfig
 from fusion_bench.training.materials import (
+    NOT_NORMALISED,
     Places,
     make_task,
+    normalising,
     open_data,
     starting_backbone,
     weights_of_pretext,
@@ -70,7 +72,7 @@ class Revived:
         Raises:
             DataError: the file is missing or no whole image.
         """
-        pixels = torch.from_numpy(_decoded(image, self.config.data.image_size))
+        pixels = torch.from_numpy(_decoded(image, self.config.data))
         visual = normalise(pixels, self.mean, self.std)  # [1, 3, H, W]
         if self.eye is not None:
             visual = self.eye(visual).half().float()  # [1, C, h, w], rounded as cached maps are
@@ -118,8 +120,8 @@ def revive(folder: CellFolder, places: Places) -> Revived:
         model=model.eval(),
         eye=backbone if frozen else None,
         ear=probe.frozen_part(),
-        mean=(0.0, 0.0, 0.0) if backbone is None else backbone.mean,
-        std=(1.0, 1.0, 1.0) if backbone is None else backbone.std,
+        mean=NOT_NORMALISED[0] if backbone is None else backbone.mean,
+        std=NOT_NORMALISED[1] if backbone is None else backbone.std,
     )
 
 
@@ -130,7 +132,7 @@ def _backbone(folder: CellFolder, config: CellConfig, places: Places) -> Backbon
         return None
     if not asked.frozen:
         with torch.random.fork_rng(devices=[]):
-            return build_backbone(asked.name, layer=asked.layer, image_size=size)
+            return normalising(build_backbone(asked.name, layer=asked.layer, image_size=size), config.data)
     backbone = starting_backbone(config, places, weights_of_pretext(config, places))
     assert backbone is not None  # noqa: S101 - the cell asks for one
     if weights_digest(backbone) != folder.provenance()["weights"]:
@@ -153,7 +155,10 @@ def _load(model: FusionModel, file: Path) -> None:
         ) from error
 
 
-def _decoded(image: Path, size: tuple[int, int]) -> npt.NDArray[np.uint8]:
+def _decoded(image: Path, config: DataConfig) -> npt.NDArray[np.uint8]:
     """``[1, H, W, 3]``, decoded and resized as a data set's pictures are, without a trace in the cache."""
     with TemporaryDirectory() as folder:
-        return np.array(decoded_images([image], size, Path(folder), workers=1))
+        letterbox = config.resize == "letterbox"
+        return np.array(
+            decoded_images([image], config.image_size, Path(folder), workers=1, letterbox=letterbox)
+        )

@@ -55,6 +55,7 @@ OneLine: TypeAlias = Annotated[str, AfterValidator(_one_line)]
 Seed: TypeAlias = Annotated[int, Field(ge=0, lt=2**31)]
 SeedList: TypeAlias = Annotated[list[Seed], Field(min_length=1), AfterValidator(_unique)]
 Values: TypeAlias = Annotated[list[Any], Field(min_length=1)]
+Share: TypeAlias = Annotated[float, Field(ge=0, lt=1)]
 Pixels: TypeAlias = Annotated[int, Field(ge=8)]
 
 
@@ -84,6 +85,13 @@ class DataSection(BaseModel):
     )
     vocabulary: Literal["train", "published"] = Field(
         DataConfig.vocabulary, description="words of the training split, or of all published splits"
+    )
+    resize: Literal["stretch", "letterbox"] = Field(
+        DataConfig.resize, description="stretched to image_size, or in its own shape on grey"
+    )
+    normalise: Literal["backbone", "none"] = Field(
+        DataConfig.normalise,
+        description="as the backbone was trained (networks get [0, 1]), or [0, 1] for all",
     )
 
 
@@ -143,6 +151,21 @@ class TrainSection(Section):
         TrainConfig.patience, ge=1, description="epochs without a better selection metric; null never stops"
     )
     precision: Literal["float32", "bfloat16", "auto"] = Field(TrainConfig.precision)
+    optimizer: Literal["adamw", "adam"] = Field(TrainConfig.optimizer)
+    betas: tuple[Share, Share] = Field(TrainConfig.betas, description="of the optimizer's two moments")
+    eps: float = Field(TrainConfig.eps, gt=0, description="the optimizer's")
+    warmup_from: float | None = Field(
+        TrainConfig.warmup_from,
+        ge=0,
+        description="first learning rate of the warm-up; null: its first even step",
+    )
+    final_learning_rate: float = Field(TrainConfig.final_learning_rate, ge=0, description="end of the cosine")
+    ema: float | None = Field(
+        TrainConfig.ema, gt=0, lt=1, description="decay of the average of the weights that is judged and kept"
+    )
+    one_expression_per_referent: bool = Field(
+        TrainConfig.one_expression_per_referent, description="an epoch draws one sentence of each referent"
+    )
 
 
 class ArmSection(BaseModel):
@@ -250,6 +273,10 @@ class StudyFile(Section):
     """A study: what to compare, on what data, with which seeds."""
 
     version: Literal[1]
+    official: bool = Field(
+        False,
+        description="LaConvNet's published recipe for images and training (fusion_bench.study.official)",
+    )
     extends: str | None = Field(None, description="another study file that this one is laid on")
     name: Annotated[str, AfterValidator(_folder_safe)] = Field(description="names the study's folder")
     title: OneLine = Field("", description="one line for the report")

@@ -11,7 +11,7 @@ from fusion_bench.study.arms import Arm
 from fusion_bench.study.folder import Outcome
 from fusion_bench.study.spec import Study
 from fusion_bench.training.assembly import declaring, head_settings
-from fusion_bench.training.config import CellConfig, Json, hashed
+from fusion_bench.training.config import CellConfig, Json, TrainConfig, hashed
 from fusion_bench.training.splits import task_class
 
 _WEIGHTS = {
@@ -95,10 +95,13 @@ def _data(data: DataSet, splits: Mapping[str, Split], config: CellConfig, outcom
         split = splits[name]
         sizes.append(f"{name} ({role}) {len(split):,} samples on {len(split.images):,} images")
     height, width = config.data.image_size
+    letterboxed = ", letterboxed on grey" if config.data.resize == "letterbox" else ""
+    raw = ", values in [0, 1] for every arm" if config.data.normalise == "none" else ""
     task = task_class(config.data)
     counted = f" {outcome.result['outputs']} {task.counted}." if task.counted else ""
+    shown = f"images at {height}x{width}{letterboxed}{raw}"
     return (
-        f"{config.data.name} {config.data.version}, images at {height}x{width}: {'; '.join(sizes)}.{counted}"
+        f"{config.data.name} {config.data.version}, {shown}: {'; '.join(sizes)}.{counted}"
         f"{_outside(data, splits, config)}"
     )
 
@@ -179,11 +182,25 @@ def _training(arms: Sequence[Arm]) -> str:
         if len(rates) == 1
         else f"learning rates {', '.join(f'{r:g}' for r in rates)}"
     )
+    optimizer = {"adamw": "AdamW", "adam": "Adam"}[train.optimizer]
+    if (train.betas, train.eps) != (TrainConfig.betas, TrainConfig.eps):
+        optimizer += f" (betas {train.betas[0]:g} and {train.betas[1]:g}, eps {train.eps:g})"
+    start = "" if train.warmup_from is None else f" from {train.warmup_from:g}"
     return (
-        f"{train.epochs} epochs of batches of {train.batch_size}, AdamW, {rate}, weight decay "
-        f"{train.weight_decay:g}, warm-up over {train.warmup:.0%} of the steps, cosine to zero, "
-        f"gradient norm clipped at {train.clip:g}."
+        f"{train.epochs} epochs of batches of {train.batch_size}, {optimizer}, {rate}, weight decay "
+        f"{train.weight_decay:g}, warm-up{start} over {100 * train.warmup:.3g}% of the steps, cosine to "
+        f"{f'{train.final_learning_rate:g}' if train.final_learning_rate else 'zero'}, "
+        f"gradient norm clipped at {train.clip:g}{_further(train)}."
     )
+
+
+def _further(train: TrainConfig) -> str:
+    said = ""
+    if train.ema is not None:
+        said += f"; judged and kept is a moving average of the weights ({train.ema:g})"
+    if train.one_expression_per_referent:
+        said += "; an epoch draws one sentence of each referent"
+    return said
 
 
 def _pairing(study: Study) -> str:

@@ -11,6 +11,7 @@ from fusion_bench.registry import did_you_mean
 from fusion_bench.study.arms import Arm
 from fusion_bench.study.components import Catalogue, installed
 from fusion_bench.study.lineup import LineUp
+from fusion_bench.study.official import with_official
 from fusion_bench.study.problems import Problems
 from fusion_bench.study.resolve import Data, Resolver
 from fusion_bench.study.schema import SEARCH_SEEDS, BudgetSection, ExpectedSection, SearchSection, StudyFile
@@ -125,6 +126,7 @@ def load_study(path: Path, overrides: Sequence[str] = (), *, catalogue: Catalogu
     tree = read_study_tree(path, overrides, problems)
     if tree is None:
         raise problems.error()
+    tree = with_official(tree, problems)
     file = problems.section(StudyFile, tree)
     resolver = Resolver(tree, catalogue or installed(), problems)
     data = resolver.data()

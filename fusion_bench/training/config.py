@@ -32,7 +32,9 @@ class DataConfig:
     ``longest_text`` cuts texts to that many words; ``limit`` keeps that many samples of each split (toy runs);
     ``task`` is what is asked of it, the data set's first if empty. ``on_bad_image`` says what a file that is no
     whole image does: fail the cell, or leave out its samples. ``vocabulary`` is made of the words of the training
-    split, or of all published splits.
+    split, or of all published splits. ``resize`` is how a picture comes to
+    ``image_size``: stretched, or in its own shape on grey. ``normalise`` is ``backbone`` (by the mean and deviation
+    that the backbone was trained with; a network gets values in [0, 1]) or ``none`` (values in [0, 1] for all).
     """
 
     name: str
@@ -44,6 +46,8 @@ class DataConfig:
     task: str = ""
     on_bad_image: Literal["fail", "skip"] = "fail"
     vocabulary: Literal["train", "published"] = "train"
+    resize: Literal["stretch", "letterbox"] = "stretch"
+    normalise: Literal["backbone", "none"] = "backbone"
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,17 @@ class HeadConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """The loop. ``patience`` counts epochs without a better selection metric; None never stops early."""
+    """The loop.
+
+    Attributes:
+        learning_rate: the peak.
+        warmup: share of all steps in which it is reached from ``warmup_from``; None starts with the first of equal
+            steps to the peak.
+        final_learning_rate: where the cosine ends.
+        patience: epochs without a better selection metric; None never stops early.
+        ema: decay of the moving average of the weights that is judged and kept; None judges the weights.
+        one_expression_per_referent: an epoch draws one sentence of each referent.
+    """
 
     epochs: int = 10
     batch_size: int = 64
@@ -100,6 +114,13 @@ class TrainConfig:
     clip: float = 1.0
     patience: int | None = None
     precision: Literal["float32", "bfloat16", "auto"] = "auto"
+    optimizer: Literal["adamw", "adam"] = "adamw"
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    warmup_from: float | None = None
+    final_learning_rate: float = 0.0
+    ema: float | None = None
+    one_expression_per_referent: bool = False
 
 
 @dataclass(frozen=True)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from fusion_bench.encoders.vision import normalise
+from fusion_bench.errors import FusionBenchError
 from fusion_bench.samples import Batch, Split
 from fusion_bench.training.materials import Examples, Materials
 from fusion_bench.training.seeds import stream
@@ -54,14 +56,44 @@ class Feeder:
         vectors = self._examples.vectors.of(rows.numpy(), tokens.shape[1])
         return torch.from_numpy(vectors).to(self._device).float()
 
-    def epoch(self, epoch: int, seed: int, size: int) -> Iterator[Batch]:
+    def drawn(self, *, one_per_referent: bool = False) -> int:
+        """How many samples an epoch draws from.
+
+        Raises:
+            FusionBenchError: one per referent is wanted, and the data set names none.
+        """
+        return len(self._referents) if one_per_referent else len(self)
+
+    def epoch(self, epoch: int, seed: int, size: int, *, one_per_referent: bool = False) -> Iterator[Batch]:
         """One epoch in the order of its own stream; a last incomplete batch is left out.
 
-        (Every epoch leaves out other samples; equal batches keep the budget equal and batch norm sound.)
+        (Every epoch leaves out other samples; equal batches keep the budget equal and batch norm sound.) With
+        ``one_per_referent`` the same stream first draws one sentence of each referent.
         """
-        order = torch.randperm(len(self), generator=stream(f"order/{epoch}", seed))
-        for step in range(steps_per_epoch(len(self), size)):
+        generator = stream(f"order/{epoch}", seed)
+        if one_per_referent:
+            chosen = torch.tensor(
+                [rows[int(torch.randint(len(rows), (), generator=generator))] for rows in self._referents]
+            )
+        else:
+            chosen = torch.arange(len(self))
+        order = chosen[torch.randperm(len(chosen), generator=generator)]
+        for step in range(steps_per_epoch(len(order), size)):
             yield self.batch(order[step * size : (step + 1) * size])
+
+    @cached_property
+    def _referents(self) -> list[list[int]]:
+        """Rows of each referent, in the order of the table."""
+        split = self._examples.split
+        if "referent" not in split.table:
+            raise FusionBenchError(
+                "train.one_expression_per_referent needs a data set that says which of its sentences are about the "
+                f"same referent; the split {split.name!r} has no such column, so leave the setting out"
+            )
+        rows: dict[object, list[int]] = {}
+        for row, referent in enumerate(split.table["referent"]):
+            rows.setdefault(referent, []).append(row)
+        return list(rows.values())
 
     def in_order(self, size: int) -> Iterator[tuple[Split, Batch]]:
         """Every sample once, in the table's order: a part of the split and its batch."""

@@ -1,4 +1,4 @@
-"""The training loop: AdamW, warm-up and cosine, clipping, the best weights by the selection split."""
+"""The training loop: optimizer, schedule, clipping, the best weights by the selection split."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ from torch import Tensor, nn
 
 from fusion_bench.errors import CellFailure
 from fusion_bench.training.assembly import FusionModel, assemble, chosen_precision
-from fusion_bench.training.config import CellConfig, TrainConfig
+from fusion_bench.training.config import CellConfig
 from fusion_bench.training.feeding import Feeder, steps_per_epoch
 from fusion_bench.training.materials import Materials
+from fusion_bench.training.recipe import MovingAverage, learning_rate, make_optimizer
 from fusion_bench.training.seeds import drawing
 from fusion_bench.training.wording import text_encoder
 
@@ -57,24 +58,6 @@ class Trained:
     model: FusionModel
 
 
-def schedule(step: int, steps: int, warmup: float) -> float:
-    """Factor on the learning rate at ``step`` of ``steps``: linear warm-up, then cosine to zero."""
-    rising = max(1, round(warmup * steps))
-    if step < rising:
-        return (step + 1) / rising
-    return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
-
-
-def make_optimizer(model: nn.Module, settings: TrainConfig) -> torch.optim.AdamW:
-    """AdamW; weights decay, while biases, norms and gates (everything of at most one axis) do not."""
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in trained if p.ndim > 1], "weight_decay": settings.weight_decay},
-        {"params": [p for p in trained if p.ndim <= 1], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=settings.learning_rate)
-
-
 def build_model(config: CellConfig, materials: Materials) -> FusionModel:
     """The cell's model with its initial weights; every cell gets its own copy of the backbone."""
     return assemble(
@@ -106,11 +89,15 @@ class Trainer:
         self.config, self.materials, self.device, self._tell = config, materials, device, tell
         self.model = build_model(config, materials).to(device)
         self._optimizer = make_optimizer(self.model, config.train)
+        decay = config.train.ema
+        self._average = None if decay is None else MovingAverage(self.model, decay)
         self._feeders = {
             name: Feeder(examples, materials, device) for name, examples in materials.examples.items()
         }
         self._metric = materials.metrics[0]
-        per_epoch = steps_per_epoch(len(self._feeders[materials.splits.train]), config.train.batch_size)
+        self._one_each = config.train.one_expression_per_referent
+        drawn = self._feeders[materials.splits.train].drawn(one_per_referent=self._one_each)
+        per_epoch = steps_per_epoch(drawn, config.train.batch_size)
         self._steps = per_epoch * config.train.epochs
         self._step = 0
         self._curves: list[tuple[int, int, str, float]] = []
@@ -129,13 +116,14 @@ class Trainer:
                 value = self._select(epoch)
                 if value > best_value:
                     best_value, best_epoch = value, epoch
-                    best_state = copy.deepcopy(self.model.state_dict())
+                    best_state = copy.deepcopy(self._judged_model.state_dict())
                 left = (time.monotonic() - began) / epoch * (self.config.train.epochs - epoch)
                 self._tell(Progress(epoch, self.config.train.epochs, self._quantity, value, left))
                 patience = self.config.train.patience
                 if patience is not None and epoch - best_epoch >= patience:
                     break
         self.model.load_state_dict(best_state)
+        self._average = None  # the weights that are kept are in the model itself from here on
         trained = time.monotonic()
         samples = self._judged()
         return Trained(
@@ -148,6 +136,14 @@ class Trainer:
             evaluation_seconds=time.monotonic() - trained,
             model=self.model,
         )
+
+    @property
+    def _judged_model(self) -> FusionModel:
+        """The moving average, where there is one."""
+        if self._average is None:
+            return self.model
+        assert isinstance(self._average.model, FusionModel)  # noqa: S101 - a twin of ours
+        return self._average.model
 
     @property
     def _quantity(self) -> str:
@@ -163,16 +159,19 @@ class Trainer:
         settings, task = self.config.train, self.materials.task
         losses: list[Tensor] = []
         feeder = self._feeders[self.materials.splits.train]
-        for batch in feeder.epoch(epoch, self.config.seed, settings.batch_size):
-            factor = schedule(self._step, self._steps, settings.warmup)
+        batches = feeder.epoch(epoch, self.config.seed, settings.batch_size, one_per_referent=self._one_each)
+        for batch in batches:
+            rate = learning_rate(self._step, self._steps, settings)
             for group in self._optimizer.param_groups:
-                group["lr"] = settings.learning_rate * factor
+                group["lr"] = rate
             with self._autocast():
                 loss = task.loss(self.model(batch), batch.target)
             self._optimizer.zero_grad(set_to_none=True)
             loss.backward()
             nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip)
             self._optimizer.step()
+            if self._average is not None:
+                self._average.update(self.model)
             losses.append(loss.detach())
             self._step += 1
             # Reading the loss waits for the GPU, so it is looked at now and then only.
@@ -181,7 +180,7 @@ class Trainer:
         self._check(losses, epoch)
         seen = self._step * settings.batch_size
         self._curves.append((epoch, seen, "train/loss", float(torch.stack(losses).mean())))
-        self._curves.append((epoch, seen, "learning_rate", settings.learning_rate * factor))
+        self._curves.append((epoch, seen, "learning_rate", rate))
 
     def _check(self, losses: list[Tensor], epoch: int) -> None:
         if not bool(torch.isfinite(losses[-1])):
@@ -199,11 +198,11 @@ class Trainer:
     @torch.no_grad()
     def _judge(self, split: str) -> pd.DataFrame:
         """The rows of a split, batch by batch: outputs may be large (masks)."""
-        self.model.eval()
+        model = self._judged_model.eval()
         rows = []
         for part, batch in self._feeders[split].in_order(EVALUATION_BATCH):
             with self._autocast():
-                output = self.model(batch)
+                output = model(batch)
             rows.append(self.materials.task.judge(part, output))
         return pd.concat(rows, ignore_index=True)
 

@@ -28,6 +28,9 @@ from fusion_bench.training.splits import ReadSplit, known_texts, read_split, sha
 from fusion_bench.training.weights import PretextWeights, pretext_weights
 from fusion_bench.training.wording import NOTHING_READ, text_encoder, tokenizer_of
 
+NOT_NORMALISED = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
+"""Mean and deviation that leave values in [0, 1]."""
+
 
 @dataclass(frozen=True)
 class Places:
@@ -85,9 +88,14 @@ def open_data(config: DataConfig, places: Places) -> DataSet:
     return data
 
 
+def resizing_of(config: DataConfig) -> Resizing:
+    """How pictures come to the network's input."""
+    return Resizing(*config.image_size, config.resize == "letterbox")
+
+
 def make_task(config: CellConfig, train: Split) -> Task:
     """The task of a cell, from the training split."""
-    return task_class(config.data)(train, Resizing(*config.data.image_size), config.head.kind)
+    return task_class(config.data)(train, resizing_of(config.data), config.head.kind)
 
 
 def _frozen(value: Any) -> Any:
@@ -163,7 +171,7 @@ def starting_backbone(config: CellConfig, places: Places, pretext: PretextWeight
     if pretext is not None:
         weights_file = pretext.file
     with drawing("init/backbone", config.seed):
-        return build_backbone(
+        backbone = build_backbone(
             asked.name,
             layer=asked.layer,
             weights=asked.weights,
@@ -171,6 +179,14 @@ def starting_backbone(config: CellConfig, places: Places, pretext: PretextWeight
             image_size=config.data.image_size,
             frozen=asked.frozen,
         )
+    return normalising(backbone, config.data)
+
+
+def normalising(backbone: Backbone, config: DataConfig) -> Backbone:
+    """The backbone, told what its images are centred and divided by."""
+    if config.normalise == "none":
+        backbone.mean, backbone.std = NOT_NORMALISED
+    return backbone
 
 
 def weights_of_pretext(config: CellConfig, places: Places) -> PretextWeights | None:
@@ -223,7 +239,12 @@ def load_materials(config: CellConfig, places: Places) -> Materials:
     visuals: dict[str, npt.NDArray[Any]] = {}
     for name, split in splits.items():
         images = decoded_images(
-            split.images, config.data.image_size, places.cache / "data", places.workers, digests[name]
+            split.images,
+            config.data.image_size,
+            places.cache / "data",
+            places.workers,
+            digests[name],
+            letterbox=config.data.resize == "letterbox",
         )
         if pretext is not None:
             pretext.refuse_seen(images, name)
@@ -255,8 +276,8 @@ def load_materials(config: CellConfig, places: Places) -> Materials:
         examples=examples,
         backbone=None if frozen else backbone,
         map_shape=shape,
-        mean=backbone.mean if backbone is not None else (0.0, 0.0, 0.0),
-        std=backbone.std if backbone is not None else (1.0, 1.0, 1.0),
+        mean=NOT_NORMALISED[0] if backbone is None else backbone.mean,
+        std=NOT_NORMALISED[1] if backbone is None else backbone.std,
         weights_sha256=weights,
         manifest=manifest,
         files=places.weight_files,
