@@ -146,7 +146,7 @@ class Split:
         name: its name in the data set.
         table: one row per sample with ``sample`` (unique id), ``cluster`` (what is drawn together: the
             image, the sentence group), ``image`` (row in ``images``), ``text``, ``truth``, and one string
-            column per entry of ``slices``.
+            column per entry of ``slices``; where several sentences speak of one thing, ``referent`` names it.
         images: files, each once.
         slices: columns of ``table`` by which results are broken down.
         referents: boxes and masks, in the order of ``table``; None where nothing is to be found in the image.

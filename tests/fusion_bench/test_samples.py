@@ -100,3 +100,27 @@ def test_boxes_go_to_the_input_and_back() -> None:
     there = resizing.to_input(boxes, sizes)
     assert there.tolist() == [[20.0, 10.0, 60.0, 20.0], [0.0, 0.0, 200.0, 50.0]]
     assert np.allclose(resizing.to_original(there, sizes), boxes, rtol=0, atol=1e-12)
+
+
+def test_a_letterbox_keeps_the_shape_and_stands_in_the_middle() -> None:
+    """By hand: 640 x 480 in 416: 416 x 312, (416 - 312) // 2 = 52 above; an odd rest has its smaller half first."""
+    resizing = Resizing(height=416, width=416, letterbox=True)
+    sizes = np.array([[480, 640], [640, 480], [416, 416], [333, 500], [1, 2000]])
+    assert resizing.windows(sizes).tolist() == [
+        [0, 52, 416, 312],
+        [52, 0, 312, 416],
+        [0, 0, 416, 416],
+        [0, (416 - 277) // 2, 416, 277],
+        [0, 207, 416, 1],
+    ]
+    wide = Resizing(height=50, width=200, letterbox=True)
+    assert wide.windows(np.array([[100, 100], [10, 400]])).tolist() == [[75, 0, 50, 50], [0, 22, 200, 5]]
+
+
+def test_boxes_go_to_a_letterbox_and_back() -> None:
+    resizing = Resizing(416, 416, letterbox=True)
+    sizes = np.array([[480, 640], [640, 480]])
+    boxes = np.array([[0.0, 0.0, 640.0, 480.0], [120.0, 320.0, 240.0, 640.0]])
+    there = resizing.to_input(boxes, sizes)
+    assert np.allclose(there, [[0, 52, 416, 364], [52 + 78, 208, 52 + 156, 416]], rtol=0, atol=1e-9)
+    assert np.allclose(resizing.to_original(there, sizes), boxes, rtol=0, atol=1e-9)

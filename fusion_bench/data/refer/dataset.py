@@ -181,6 +181,7 @@ class Refer(DataSet):
                 "cluster": [Path(picture.file).stem for _, picture in placed],
                 "image": np.array([row[annotation.image] for annotation, _ in placed], dtype=np.int64),
                 "text": [sentence.text for sentence in sentences],
+                "referent": [str(sentence.ref) for sentence in sentences],
                 "truth": [" ".join(f"{side:.1f}" for side in box) for box in boxes],
                 "same_class": [
                     _bin(self._instances.alike[annotation.image, annotation.category])

@@ -6,11 +6,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from fusion_bench.data import images
 from fusion_bench.data.images import damaged_images, decoded_images
 from fusion_bench.errors import DataError
+from fusion_bench.samples import Resizing
 
 
 @pytest.fixture
@@ -100,3 +102,29 @@ def test_damaged_pictures_are_found_and_remembered(
 
     monkeypatch.setattr(images, "damage_of", opened_again)
     assert damaged_images(pictures, tmp_path / "cache") == {pictures[69]}
+
+
+@pytest.mark.parametrize(("height", "width"), [(20, 33), (33, 20), (7, 9), (5, 5)])
+def test_a_letterboxed_picture_is_sampled_bilinearly_on_grey(tmp_path: Path, height: int, width: int) -> None:
+    """Against torch's interpolation without antialiasing, which takes half pixels as OpenCV does."""
+    smooth = np.random.default_rng(0).integers(0, 256, (height, width, 3), dtype=np.uint8)
+    path = tmp_path / "picture.png"
+    Image.fromarray(smooth).save(path)
+    (found,) = decoded_images([path], (16, 16), tmp_path / "cache", 1, letterbox=True)
+    sizes = np.array([[height, width]])
+    left, top, wide, high = map(int, Resizing(16, 16, letterbox=True).windows(sizes)[0])
+    pixels = torch.from_numpy(smooth).permute(2, 0, 1)[None].float()
+    expected = torch.nn.functional.interpolate(pixels, (high, wide), mode="bilinear", align_corners=False)
+    inside = found[top : top + high, left : left + wide]
+    assert np.abs(inside - expected[0].permute(1, 2, 0).numpy()).max() <= 1
+    outside = np.ones((16, 16), dtype=bool)
+    outside[top : top + high, left : left + wide] = False
+    assert (found[outside] == 127).all()
+
+
+def test_a_letterboxed_array_is_not_the_stretched_one(pictures: list[Path], tmp_path: Path) -> None:
+    stretched = decoded_images(pictures, (8, 8), tmp_path / "cache", 1)
+    boxed = decoded_images(pictures, (8, 8), tmp_path / "cache", 2, letterbox=True)
+    assert (boxed[:, 0] == 127).all()
+    assert not np.array_equal(stretched, boxed)
+    np.testing.assert_array_equal(decoded_images(pictures, (8, 8), tmp_path / "cache", 1), stretched)

@@ -44,6 +44,7 @@ def test_a_split_has_one_row_per_sentence(tmp_path: Path) -> None:
     shared = {
         "cluster": "COCO_train2014_000000000005",
         "image": 0,
+        "referent": "3",
         "truth": "4.0 5.0 14.0 11.0",
         "same_class": "5+",
     }
