@@ -239,6 +239,14 @@ class Counts:
     images: int | None
 
 
+@dataclass(frozen=True)
+class Submission:
+    """Answers to a whole split in the form that a data set's publishers take: a file's name and its text."""
+
+    file: str
+    text: str
+
+
 class DataSet(ABC):
     """An adapter that reads one data set in its published layout.
 
@@ -308,6 +316,17 @@ class DataSet(ABC):
     @abstractmethod
     def manifest(self) -> str:
         """SHA-256 over what results depend on: annotation files by content, image files by name and size."""
+
+    def submission(self, split: str, answers: Mapping[str, str], author: str) -> Submission | None:
+        """What to hand in for a split; None where the publishers take nothing.
+
+        Args:
+            split: its name.
+            answers: sample to answer, every sample of the split in its order.
+            author: who answered, fit for a file's name.
+        """
+        del split, answers, author
+        return None
 
     def floor(self, train: Split, select: Split) -> WordingFloor | None:
         """What the wording of a question alone gives away, where the data set defines it."""

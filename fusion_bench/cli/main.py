@@ -216,6 +216,22 @@ def cells_ls(
     list_cells(study, runs, tuple(overrides or ()), tuple(data or ()))
 
 
+@cells_app.command(name="export")
+def cells_export(
+    source: Annotated[Path, typer.Argument(help="The study file, or a cell's folder runs/cells/<id>.")],
+    submission: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="Write what finished cells answered, ready to hand in.")
+    ],
+    runs: Runs = Path("runs"),
+    overrides: Overrides = None,
+    data: DataRoots = None,
+) -> None:
+    """Write finished cells' answers in the form that a data set's publishers take."""
+    from fusion_bench.cli.planning import export_submissions  # noqa: PLC0415 - imports torch
+
+    export_submissions(source, submission, runs, tuple(overrides or ()), tuple(data or ()))
+
+
 @cells_app.command(name="import")
 def cells_import(
     exported: Annotated[Path, typer.Argument(help="A folder written by plan --export.")],

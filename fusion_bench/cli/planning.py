@@ -16,9 +16,12 @@ from rich.text import Text
 from fusion_bench.cli.opening import open_study, places_of
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.study.arms import Fit
+from fusion_bench.study.cell import named_paths
+from fusion_bench.study.folder import CellFolder
 from fusion_bench.study.plan import Standing, confirm_cells, plan_row, standing
 from fusion_bench.study.replay import replay
 from fusion_bench.study.spec import Study
+from fusion_bench.study.submission import Author, authors_of, write_submissions
 from fusion_bench.study.transfer import export_cells
 from fusion_bench.training.materials import Places
 
@@ -73,6 +76,30 @@ def list_cells(file: Path, runs: Path, overrides: Sequence[str], data: Sequence[
     for item in _standings(study, places):
         table.add_row(item.cell.arm, str(item.cell.seed), item.state, item.cell.id, Text(item.reason))
     _console().print(table)
+
+
+def export_submissions(
+    source: Path, folder: Path, runs: Path, overrides: Sequence[str], data: Sequence[str]
+) -> None:
+    """Write submissions for the finished cells of a study, or for one cell named by its folder.
+
+    Raises:
+        FusionBenchError: see `study.submission.write_submissions`.
+    """
+    if source.is_dir():
+        cell = CellFolder(source.resolve())
+        roots = {name: root.expanduser().resolve() for name, root in named_paths(list(data)).items()}
+        authors: tuple[Author, ...] = (Author(cell, cell.id),)
+        config, places, left = cell.config().data, Places(cell.path.parents[1], roots, {}), 0
+    else:
+        study = open_study(source, overrides)
+        places = places_of(study, runs, data, device="cpu", making=1)
+        standings = _standings(study, places)
+        authors, config = authors_of(standings, places.runs), study.data
+        left = len(standings) - len(authors)
+    files = write_submissions(authors, config, places, folder)
+    omitted = f" ({left} cells that are not done, or stale, are left out)" if left else ""
+    typer.echo(f"{len(files)} files written to {folder}{omitted}")
 
 
 def _standings(study: Study, places: Places) -> list[Standing]:

@@ -15,6 +15,7 @@ DATASETS: Registry[DataSet] = Registry(
         "clevr": "fusion_bench.data.clevr:Clevr",
         "clevr_cogent": "fusion_bench.data.cogent:ClevrCogent",
         "nlvr": "fusion_bench.data.nlvr:Nlvr",
+        "vqa2": "fusion_bench.data.vqa2:Vqa2",
         "refcoco": "fusion_bench.data.refer.dataset:RefCoco",
         "refcoco+": "fusion_bench.data.refer.dataset:RefCocoPlus",
         "refcocog": "fusion_bench.data.refer.dataset:RefCocoG",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
@@ -15,7 +16,7 @@ from fusion_bench.data.held_out import held_out
 from fusion_bench.data.vqa2_files import Annotation, Question, read_annotations, read_questions
 from fusion_bench.errors import DataError, FusionBenchError
 from fusion_bench.registry import did_you_mean
-from fusion_bench.samples import DataSet, Split, Splits
+from fusion_bench.samples import Counts, DataSet, Split, Splits, Submission
 from fusion_bench.storage import read_json
 from fusion_bench.vqa_answers import ANNOTATORS, answer_list
 
@@ -54,6 +55,11 @@ class Vqa2(DataSet):
     cluster: ClassVar[str] = "image"
     homepage: ClassVar[str] = "https://visualqa.org/download.html"
     unlabelled: ClassVar[tuple[str, ...]] = ("test-dev2015", "test2015")
+    published: Mapping[str, Counts] = {
+        "train2014": Counts(443_757, 82_783),
+        "val2014": Counts(214_354, 40_504),
+        "test2015": Counts(447_793, 81_434),
+    }
 
     def __init__(self, root: Path, *, answers: str = "train", predict: Sequence[str] = ()) -> None:
         self.root = Path(root)
@@ -98,7 +104,13 @@ class Vqa2(DataSet):
 
     def manifest(self) -> str:
         """SHA-256 over questions, annotations and the answer list, and the names and sizes of the images."""
-        return manifest(self.root, self._files(), self._folders())
+        return manifest(self.root, self._files(), self._folders(), self.cache)
+
+    def submission(self, split: str, answers: Mapping[str, str], author: str) -> Submission:
+        """The official results file: ``[{"question_id": int, "answer": str}]``, one entry per question."""
+        entries = [{"question_id": int(sample), "answer": answer} for sample, answer in answers.items()]
+        file = f"v2_OpenEnded_mscoco_{split}_{author}_results.json"
+        return Submission(file, json.dumps(entries, ensure_ascii=False))
 
     def _matched(self, questions: Sequence[Question], subtype: str) -> dict[int, Annotation]:
         """The annotation of each question, by the question's number."""

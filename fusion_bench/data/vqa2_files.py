@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from fusion_bench.data.files import require
+from fusion_bench.data.json_stream import items_of
 from fusion_bench.errors import DataError
 from fusion_bench.vqa_answers import ANNOTATORS
 
@@ -63,7 +63,7 @@ def read_annotations(path: Path, published: str) -> list[Annotation]:
 def _read(path: Path, key: str, shrink: Callable[[Mapping[str, Any]], T], published: str) -> list[T]:
     require(path, published)
     records: list[T] = []
-    for number, item in enumerate(_items(path, key)):
+    for number, item in enumerate(items_of(path, key)):
         try:
             records.append(shrink(item))
         except KeyError as error:
@@ -82,16 +82,6 @@ def _read(path: Path, key: str, shrink: Callable[[Mapping[str, Any]], T], publis
             raise DataError(f"{path} holds the question_id {record.id} twice")
         seen.add(record.id)
     return records
-
-
-def _items(path: Path, key: str) -> Iterator[Any]:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is not JSON: {error}") from error
-    if not isinstance(content, dict) or not isinstance(content.get(key), list):
-        raise DataError(f"{path} does not hold a list under the key {key!r}")
-    yield from content[key]
 
 
 def _question(record: Mapping[str, Any]) -> Question:

@@ -129,7 +129,7 @@ def _outcome(config: CellConfig, materials: Materials, trained: Trained, device:
     provenance = full_provenance(
         config, device, manifest=materials.manifest, weights=materials.weights_sha256
     )
-    return Outcome(result, trained.samples, trained.curves, timing, provenance)
+    return Outcome(result, trained.samples, trained.curves, timing, provenance, trained.predictions)
 
 
 def named_paths(pairs: list[str]) -> dict[str, Path]:

@@ -217,4 +217,4 @@ def _answer(revived: Revived, output: Tensor) -> Answer | None:
     if not isinstance(revived.task, Answering):
         return None
     decided = int(revived.task.decide(output)[0])
-    return Answer(revived.task.answers[decided], float(output.float().softmax(1)[0, decided]))
+    return Answer(revived.task.answers[decided], float(revived.task.probabilities(output)[0, decided]))

@@ -19,6 +19,7 @@ from fusion_bench.storage import lock, read_json, replacing, write_json, write_t
 from fusion_bench.training.config import CellConfig
 
 OUTCOME_FILES = ("result.json", "samples.parquet", "curves.parquet", "timing.json", "provenance.json")
+_PREDICTIONS = "predictions.parquet"
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,6 +33,8 @@ class Outcome:
         samples, curves: see `training.loop.Trained`.
         timing: seconds, which differ from run to run.
         provenance: hashes of sources, data and weights, versions, device.
+        predictions: ``split``, ``sample`` and ``prediction`` on the splits whose truth is not published; no report
+            reads them. None where the data set names no such split.
     """
 
     result: Mapping[str, Any]
@@ -39,6 +42,7 @@ class Outcome:
     curves: pd.DataFrame
     timing: Mapping[str, float]
     provenance: Mapping[str, Any]
+    predictions: pd.DataFrame | None = None
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,10 @@ class CellFolder:
             with replacing(self.path / "model.safetensors") as part:
                 # Not save_file, whose own error for a full disk has no errno.
                 part.write_bytes(save({name: tensor.contiguous() for name, tensor in weights.items()}))
-        for name, table in (("samples", outcome.samples), ("curves", outcome.curves)):
+        tables = {"samples": outcome.samples, "curves": outcome.curves, "predictions": outcome.predictions}
+        for name, table in tables.items():
+            if table is None:
+                continue
             with replacing(self.path / f"{name}.parquet") as part:
                 table.to_parquet(part, index=False, compression="zstd")
         write_json(self.path / "timing.json", dict(outcome.timing))
@@ -114,7 +121,7 @@ class CellFolder:
         shelf = self.path / "shelf" / str(len(list((self.path / "shelf").glob("*"))))
         shelf.mkdir(parents=True)
         # DONE goes first: from here on the cell counts as not done, whenever we are interrupted.
-        for name in ("DONE", *OUTCOME_FILES, "model.safetensors"):
+        for name in ("DONE", *OUTCOME_FILES, _PREDICTIONS, "model.safetensors"):
             if (self.path / name).exists():
                 shutil.move(self.path / name, shelf / name)
 
@@ -129,6 +136,8 @@ class CellFolder:
         try:
             samples = pd.read_parquet(self.path / "samples.parquet")
             curves = pd.read_parquet(self.path / "curves.parquet")
+            said = self.path / _PREDICTIONS
+            predictions = pd.read_parquet(said) if said.exists() else None
         except (OSError, ValueError) as error:
             raise FusionBenchError(
                 f"the cell {self.path} is damaged: {error}; delete it to train again"
@@ -139,6 +148,7 @@ class CellFolder:
             curves,
             read_json(self.path / "timing.json"),
             self.provenance(),
+            predictions,
         )
 
     def result(self) -> Mapping[str, Any]:

@@ -24,7 +24,8 @@ from fusion_bench.tasks.registry import TASKS
 from fusion_bench.training.config import CellConfig
 
 _NUMERIC_ROOMS = tuple(
-    f"fusion_bench.{room}" for room in ("contract", "samples", "data", "encoders", "tasks", "training")
+    f"fusion_bench.{room}"
+    for room in ("contract", "samples", "vqa_answers", "data", "encoders", "tasks", "training")
 )
 _HASHED_APART = frozenset({"fusion_bench.training.weights"})  # what it makes is recorded by its own hash
 _SHARED = ("numerics", "data", "torch", "timm", "device_kind")

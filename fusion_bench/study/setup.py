@@ -100,9 +100,11 @@ def _data(data: DataSet, splits: Mapping[str, Split], config: CellConfig, outcom
     task = task_class(config.data)
     counted = f" {outcome.result['outputs']} {task.counted}." if task.counted else ""
     shown = f"images at {height}x{width}{letterboxed}{raw}"
+    remarks = [task.remarks(splits[data.splits.train], splits[name]) for name in data.splits.evaluate]
+    said = " ".join(filter(None, remarks))
     return (
         f"{config.data.name} {config.data.version}, {shown}: {'; '.join(sizes)}.{counted}"
-        f"{_outside(data, splits, config)}"
+        f"{_outside(data, splits, config)}{f' {said}' if said else ''}"
     )
 
 

@@ -120,6 +120,10 @@ class Answering(Task):
         decided: npt.NDArray[np.int64] = output.argmax(1).cpu().numpy()
         return decided
 
+    def probabilities(self, output: Tensor) -> Tensor:
+        """How sure the head is of each answer ``[B, outputs]``."""
+        return output.float().softmax(1)
+
     def judge(self, part: Split, output: Tensor) -> pd.DataFrame:
         """Score 1 where the most probable answer equals the truth."""
         rows = judged(part)

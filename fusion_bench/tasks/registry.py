@@ -9,5 +9,6 @@ TASKS: Registry[Task] = Registry(
     builtin={
         "answering": "fusion_bench.tasks.answering:Answering",
         "grounding": "fusion_bench.tasks.grounding:Grounding",
+        "vqa": "fusion_bench.tasks.vqa:Vqa",
     },
 )

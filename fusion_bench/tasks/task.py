@@ -77,6 +77,12 @@ class Task(ABC):
         return split
 
     @classmethod
+    def remarks(cls, train: Split, other: Split) -> str:
+        """What a reader must know of what can be right on ``other`` after ``train``; empty: nothing."""
+        del train, other
+        return ""
+
+    @classmethod
     def floor(cls, train: Split, other: Split) -> WordingFloor | None:
         """A constant prediction fitted on ``train``, measured on ``other``; None leaves it to the data set."""
         del train, other

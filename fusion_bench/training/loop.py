@@ -42,6 +42,8 @@ class Trained:
 
     Attributes:
         samples: one row per judged sample of the selection and (unless searching) evaluation splits.
+        predictions: ``split``, ``sample``, ``prediction`` on the splits whose truth is not published; None
+            without such splits.
         curves: one row per epoch and quantity: epoch, samples_seen, quantity, value.
         metrics: ``<split>/<metric>`` to value, from ``samples``.
         epochs: epochs run; ``best_epoch``: the one whose weights were kept.
@@ -49,6 +51,7 @@ class Trained:
     """
 
     samples: pd.DataFrame
+    predictions: pd.DataFrame | None
     curves: pd.DataFrame
     metrics: dict[str, float]
     epochs: int
@@ -128,6 +131,7 @@ class Trainer:
         samples = self._judged()
         return Trained(
             samples=samples,
+            predictions=self._predicted(),
             curves=pd.DataFrame(self._curves, columns=["epoch", "samples_seen", "quantity", "value"]),
             metrics=self._metrics(samples),
             epochs=epoch,
@@ -211,6 +215,12 @@ class Trainer:
         if self.config.evaluate:
             names += self.materials.splits.evaluate
         return pd.concat([self._judge(name) for name in names], ignore_index=True)
+
+    def _predicted(self) -> pd.DataFrame | None:
+        """What is said where nothing can be judged."""
+        names = self.materials.splits.predict if self.config.evaluate else ()
+        rows = [self._judge(name)[["split", "sample", "prediction"]] for name in names]
+        return pd.concat(rows, ignore_index=True) if rows else None
 
     def _metrics(self, samples: pd.DataFrame) -> dict[str, float]:
         metrics = [self.materials.task.metrics[name] for name in self.materials.metrics]

@@ -225,7 +225,9 @@ def load_materials(config: CellConfig, places: Places) -> Materials:
     backbone = starting_backbone(config, places, pretext)
     text = text_encoder(config, NOTHING_READ, places.weight_files)
     data = open_data(config.data, places)
-    names = [data.splits.train, data.splits.select, *(data.splits.evaluate if config.evaluate else ())]
+    names = [data.splits.train, data.splits.select]
+    if config.evaluate:
+        names += (*data.splits.evaluate, *data.splits.predict)
     read = {name: read_split(data, name, config.data, places.workers) for name in names}
     splits = {name: found.split for name, found in read.items()}
     digests = {name: image_digests(split.images, places.workers) for name, split in splits.items()}
