@@ -18,7 +18,7 @@ from fusion_bench.data.files import image_sizes, manifest, require
 from fusion_bench.data.held_out import held_out_of
 from fusion_bench.errors import DataError
 from fusion_bench.registry import did_you_mean
-from fusion_bench.samples import Counts, DataSet, Split, Splits, WordingFloor
+from fusion_bench.samples import Counts, DataSet, Split, Splits, Submission, WordingFloor
 
 KIND_STARTS: Mapping[str, int] = {
     "compare_integer": 0,
@@ -116,6 +116,12 @@ class Clevr(DataSet):
         """SHA-256 over the question files and the names and sizes of the images."""
         stems = self._stems()
         return manifest(self.root, map(self._questions, stems), map(self._images, stems), self.cache)
+
+    def submission(self, split: str, answers: Mapping[str, str], author: str) -> Submission:
+        """One answer a line, in the order of the questions file: the release asks for no other form."""
+        return Submission(
+            f"CLEVR_{split}_{author}.txt", "".join(f"{answer}\n" for answer in answers.values())
+        )
 
     def floor(self, train: Split, select: Split) -> WordingFloor:
         """The best constant answer per ``floor_group`` of ``train``, measured on ``select``.

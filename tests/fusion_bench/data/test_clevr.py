@@ -322,3 +322,8 @@ def test_the_real_test_questions_read_as_a_split_without_truth(packs: Path, tmp_
     table = Clevr(tmp_path).split("test").table
     assert list(table["text"]) == [record["question"] for record in records]
     assert set(table["truth"]) == {""}
+
+
+def test_answers_are_handed_in_line_by_line_in_the_order_of_the_questions(root: Path) -> None:
+    form = Clevr(root).submission("test", {"CLEVR_test_1": "yes", "CLEVR_test_0": "2"}, "film-seed0")
+    assert (form.file, form.text) == ("CLEVR_test_film-seed0.txt", "yes\n2\n")
