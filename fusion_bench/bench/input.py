@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from io import BytesIO
@@ -15,6 +16,7 @@ from PIL import Image
 from torchvision.io import ImageReadMode, decode_image
 
 from fusion_bench.data.images import decoded_images, image_digests
+from fusion_bench.encoders.registry import TEXT_ENCODERS
 from fusion_bench.registry import Target
 from fusion_bench.samples import Split, Vocabulary
 from fusion_bench.training.config import (
@@ -102,7 +104,9 @@ def _by_pillow(content: bytes) -> object:
 
 
 def _by_torchvision(content: bytes) -> object:
-    return decode_image(torch.frombuffer(bytearray(content), dtype=torch.uint8), ImageReadMode.RGB)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # torchvision hands its decoders on to torchcodec
+        return decode_image(torch.frombuffer(bytearray(content), dtype=torch.uint8), ImageReadMode.RGB)
 
 
 def _gathering(data: DataConfig, places: Places) -> Rate:
@@ -111,7 +115,7 @@ def _gathering(data: DataConfig, places: Places) -> Rate:
     config = CellConfig(
         data=data,
         backbone=None,
-        text=nothing,
+        text=Component(TEXT_ENCODERS.resolve("gru")),
         fusion=FusionConfig(),
         arm=nothing,
         kind="network",

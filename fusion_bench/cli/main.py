@@ -10,6 +10,7 @@ from typing import Annotated
 
 import typer
 
+from fusion_bench.cli.data import data_app
 from fusion_bench.cli.offered import OpenGroup
 from fusion_bench.errors import FusionBenchError
 
@@ -25,6 +26,7 @@ cells_app = typer.Typer(
     help="The cells of a runs folder: one arm, one data set, one seed.", no_args_is_help=True
 )
 app.add_typer(cells_app, name="cells")
+app.add_typer(data_app, name="data")
 bench_app = typer.Typer(
     cls=OpenGroup, help="How fast: benchmarks of operators and modules on this machine.", no_args_is_help=True
 )
