@@ -116,7 +116,7 @@ class StudyRun:
         for search in searches:
             self._write_search_journal(search, [cell for cell in asked if cell.arm == search.arm.label])
         found = {
-            search.arm.label: {"settings": dict(best[0]), "value": best[1], "trials": wanted.trials}
+            search.arm.label: {"settings": dict(best[0]), "value": best[1], "trials": search.trials}
             for search in searches
             if (best := search.winner()) is not None
         }

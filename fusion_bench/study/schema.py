@@ -222,7 +222,8 @@ class SearchSection(Section):
     trials: int = Field(ge=1, description="per arm")
     batch: int = Field(4, ge=1, description="trials drawn together; the result does not depend on workers")
     seeds: SeedList = Field([*SEARCH_SEEDS], description="seeds of search cells; never those of the study")
-    space: Mapping[str, SpaceSection] = Field({}, description="laid on the space that each module declares")
+    declared: bool = Field(True, description="whether the space that each module declares is searched")
+    space: Mapping[str, SpaceSection] = Field({}, description="laid on it; listed values alone are all tried")
 
 
 class BudgetSection(Section):

@@ -1,5 +1,8 @@
 """Hyperparameter search per arm: equal trials, the selection split only, the same for any number of workers.
 
+A space of listed values alone that has no more combinations than there are trials is gone through, each once
+and in the order of the lists. Otherwise trials are drawn.
+
 Trials are asked in batches and told in their own order, and trial ``i`` draws from a stream of its own
 (never of the arm, never of the past of a process). So a search depends on its settings alone: replaying it
 over finished cells gives the same trials, which is how it resumes after any interruption.
@@ -7,6 +10,8 @@ over finished cells gives the same trials, which is how it resumes after any int
 
 from __future__ import annotations
 
+import itertools
+import math
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -49,11 +54,18 @@ class ArmSearch:
         matched: Callable[[Arm], Arm] = lambda arm: arm,
     ) -> None:
         self._matched = matched
-        self.arm, self._space, self._trials, self._batch = arm, space, trials, batch
+        self.arm, self._space, self._batch = arm, space, batch
+        self._combinations = _combinations(space, trials)
+        self._trials = len(self._combinations) or trials
         self._seeds, self._maximise = tuple(seeds), maximise
         self._study = optuna.create_study(direction="maximize" if maximise else "minimize")
         self._asked: list[tuple[optuna.Trial, dict[str, Json], tuple[PlannedCell, ...]]] = []
         self._finished: list[tuple[dict[str, Json], tuple[PlannedCell, ...], float | None]] = []
+
+    @property
+    def trials(self) -> int:
+        """How many trials there are in all."""
+        return self._trials
 
     @property
     def over(self) -> bool:
@@ -120,7 +132,17 @@ class ArmSearch:
                 multivariate=True,
                 constant_liar=True,
             )
+            if self._combinations:
+                self._study.enqueue_trial(self._combinations[number])
             return self._study.ask()
+
+
+def _combinations(space: Mapping[str, Space], most: int) -> list[dict[str, Json]]:
+    """Every combination of a space of listed values; none if they are more than ``most`` or a range is among them."""
+    lists = [item.values for item in space.values() if isinstance(item, Choice)]
+    if not space or len(lists) < len(space) or math.prod(map(len, lists)) > most:
+        return []
+    return [dict(zip(space, values, strict=True)) for values in itertools.product(*lists)]
 
 
 def _suggest(trial: optuna.Trial, name: str, space: Space) -> Any:

@@ -21,6 +21,8 @@ def search_spaces(
 ) -> Mapping[str, Mapping[str, Space]]:
     """The space of each arm by label; an arm with nothing to search has an empty one.
 
+    With ``search.declared: false`` it is ``search.space`` alone.
+
     A setting that the arm writes is pinned and leaves the module's own space, and so does the width that a
     ``matched`` budget chooses; a key under ``search.space`` is searched in every arm that takes it, pinned or
     not.
@@ -29,7 +31,9 @@ def search_spaces(
     arms = lineup.resolved
     varied = {key for arm in arms for key in arm.candidate.varied}
     knobs = {arm.candidate.label: arm.knob.argument for arm in arms if matched and arm.knob is not None}
-    spaces = {arm.candidate.label: dict(_own(arm)) for arm in arms}
+    declared = tree.children["search"].children.get("declared")
+    owning = declared is None or declared.value is not False
+    spaces = {arm.candidate.label: dict(_own(arm)) if owning else {} for arm in arms}
     for label, knob in knobs.items():
         spaces[label].pop(knob, None)
     for key, node in overrides.items():

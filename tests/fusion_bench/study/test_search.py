@@ -110,6 +110,17 @@ def test_equal_trials_are_won_by_the_earlier() -> None:
     assert best[0] == cells[0].drawn
 
 
+def test_listed_values_are_each_tried_once_and_no_more_often() -> None:
+    found = search({"gain": Choice((0.5, 1.0, 2.0)), "train.epochs": Choice((1, 2))}, trials=6, batch=4)
+    drawn = [dict(cell.drawn) for batch in searched(found) for cell in batch[::2]]
+    assert drawn == [{"gain": g, "train.epochs": e} for g in (0.5, 1.0, 2.0) for e in (1, 2)]
+    more = search({"gain": Choice((0.5, 1.0, 2.0))}, trials=20)
+    assert [cell.drawn["gain"] for batch in searched(more) for cell in batch[::2]] == [0.5, 1.0, 2.0]
+    assert more.over
+    fewer = search({"gain": Choice((0.5, 1.0, 2.0))}, trials=2)
+    assert sum(map(len, searched(fewer))) == 4, "more values than trials are drawn, not gone through"
+
+
 def test_an_arm_of_which_every_trial_failed_is_abandoned() -> None:
     found = search(trials=4)
     found.tell({cell.id: None for cell in found.ask()})
@@ -270,7 +281,7 @@ def test_a_hopeless_arm_is_told_as_failed_and_stops_nobody(tmp_path: Path, cache
         states = results.cells.set_index("arm")["state"]
         assert dict(states) == {"product": "done", "fixed": "done", "fussy": "failed"}
         assert results.cells.set_index("arm").loc["fussy", "reason"] == (
-            "each of the 3 trials of its search failed"
+            "each of the 2 trials of its search failed"  # there are no more than two values
         )
     (confirm,) = (cell for cell in ran.cells if cell.arm == "fussy")
     assert not cell_folder(places.runs, confirm.id).done  # settings that nobody chose are not trained
