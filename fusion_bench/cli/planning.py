@@ -138,6 +138,10 @@ def _print_arms(study: Study, standings: Sequence[Standing]) -> None:
         cells = study.search.trials * len(study.search.seeds) * len(study.arms)
         console.print(f"before them {cells} search cells ({study.search.trials} trials an arm)")
     console.print(f"{len(standings)} cells in all")
+    for label, context in study.contexts.items():
+        budget = f"; {context.budget.sentence()}" if context.budget is not None else ""
+        again = f"{len(context.arms) * len(context.seeds)} cells again under {label} (study {context.name}){budget}"
+        console.print(again, highlight=False)
 
 
 def _distance(fit: Fit) -> str:

@@ -20,10 +20,13 @@ from fusion_bench.reporting.report import rebuild, write_report
 from fusion_bench.reporting.tracking import project
 from fusion_bench.reporting.tracking_store import TrackingStore
 from fusion_bench.study.collect import collect
+from fusion_bench.study.contexts import slug, with_choices
 from fusion_bench.study.executor import Executor, InlineExecutor, LocalExecutor, WorkerSettings
+from fusion_bench.study.replay import replay
 from fusion_bench.study.results import StudyResults
 from fusion_bench.study.run import RunOptions, StudyRun, study_folder
 from fusion_bench.study.smoke import smoked
+from fusion_bench.study.spec import Study
 
 
 @dataclass(frozen=True)
@@ -58,13 +61,19 @@ def run_and_report(request: RunRequest) -> None:
     places = places_of(study, request.runs, request.data, device=device, making=1 if request.smoke else cores)
     settings = WorkerSettings(places, workers, threads, request.keep_weights)
 
-    def executor() -> Executor:
-        if request.smoke:
-            return InlineExecutor(settings)
-        return LocalExecutor(settings, study_folder(places.runs, study.name) / "logs")
+    def run(one: Study) -> None:
+        def executor() -> Executor:
+            if request.smoke:
+                return InlineExecutor(settings)
+            return LocalExecutor(settings, study_folder(places.runs, one.name) / "logs")
 
-    options = RunOptions(request.retry_failed, request.retry_stale)
-    StudyRun(study, places, executor, observer_for(Console()), options).run()
+        options = RunOptions(request.retry_failed, request.retry_stale)
+        StudyRun(one, places, executor, observer_for(Console()), options).run()
+
+    run(study)
+    for label, context in study.contexts.items():
+        typer.echo(f"the same arms under {label}:")
+        run(with_choices(context, replay(study, places)))
     results = collect(study, places)
     report = write_report(results, study_folder(places.runs, study.name) / "report")
     _say_where(results, report, _track(results, report, places.runs))
@@ -122,6 +131,8 @@ def report_only(
 
 def _track(results: StudyResults, report: Path, runs: Path) -> tuple[Link, ...]:
     store = TrackingStore.of(runs)
+    for label, context in results.contexts.items():
+        project(context, report.parent / "contexts" / slug(label) / report.name, store)
     projection = project(results, report, store)
     return deep_links(projection.destination, server_of(store.uri) or LOCAL_SERVER)
 

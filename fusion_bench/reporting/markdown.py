@@ -27,10 +27,10 @@ from fusion_bench.reporting.numerals import (
 from fusion_bench.reporting.tables import Row, Tables, records
 from fusion_bench.study.results import ArmSummary, StudyResults
 
-_Column = Callable[[Row], str]
+Column = Callable[[Row], str]
 
 
-def _table(rows: Sequence[Row], columns: Mapping[str, _Column], left: int = 1) -> str:
+def written_table(rows: Sequence[Row], columns: Mapping[str, Column], left: int = 1) -> str:
     """A Markdown table; its first ``left`` columns are words, the others numbers. Empty without rows."""
     if not rows:
         return ""
@@ -43,17 +43,17 @@ def _table(rows: Sequence[Row], columns: Mapping[str, _Column], left: int = 1) -
 def setup_table(results: StudyResults) -> str:
     """What was compared on what and how."""
     rows = [{"heading": heading, "sentence": sentence} for heading, sentence in results.setup]
-    columns: dict[str, _Column] = {
+    columns: dict[str, Column] = {
         "": lambda row: f"**{escape(row['heading'])}**",
         " ": lambda row: escape(row["sentence"]),
     }
-    return _table(rows, columns, 2)
+    return written_table(rows, columns, 2)
 
 
 def arms_table(arms: Sequence[ArmSummary]) -> str:
     """What each arm is."""
     rows = [{"summary": arm} for arm in arms]
-    columns: dict[str, _Column] = {
+    columns: dict[str, Column] = {
         "arm": lambda row: code(row["summary"].label),
         "role": lambda row: row["summary"].role,
         "what it is": lambda row: _what(row["summary"]),
@@ -61,7 +61,7 @@ def arms_table(arms: Sequence[ArmSummary]) -> str:
         "position code": lambda row: escape(row["summary"].position_code),
         "paper": lambda row: escape(row["summary"].citation) or DASH,
     }
-    return _table(rows, columns, len(columns))
+    return written_table(rows, columns, len(columns))
 
 
 def searched_table(arms: Sequence[ArmSummary]) -> str:
@@ -71,12 +71,12 @@ def searched_table(arms: Sequence[ArmSummary]) -> str:
         for arm in arms
         if arm.searched
     ]
-    columns: dict[str, _Column] = {
+    columns: dict[str, Column] = {
         "arm": lambda row: code(row["arm"]),
         "chosen": lambda row: _settings(row["chosen"]),
         "trials": lambda row: str(row["trials"]),
     }
-    return _table(rows, columns, 2)
+    return written_table(rows, columns, 2)
 
 
 def means_tables(results: StudyResults, tables: Tables) -> list[tuple[str, str]]:
@@ -84,7 +84,7 @@ def means_tables(results: StudyResults, tables: Tables) -> list[tuple[str, str]]
     own = (tables.means["split"] == results.primary_split) & (tables.means["metric"] == results.primary)
     arms = {arm.label: arm for arm in results.arms}
     planned = results.cells.groupby("arm", observed=True).size()
-    columns: dict[str, _Column] = {
+    columns: dict[str, Column] = {
         "arm": lambda row: code(row["arm"]),
         f"{results.primary_split} {results.primary}, %": lambda row: percent(row["estimate"]),
         "95 % interval": lambda row: percent_range(row["low"], row["high"]),
@@ -104,7 +104,7 @@ def means_tables(results: StudyResults, tables: Tables) -> list[tuple[str, str]]
         "Arms": [row for row in rows if row["role"] != "control"],
         "Controls": [row for row in rows if row["role"] == "control"],
     }
-    return [(heading, _table(part, columns)) for heading, part in parts.items() if part]
+    return [(heading, written_table(part, columns)) for heading, part in parts.items() if part]
 
 
 def floors_table(tables: Tables) -> str:
@@ -134,7 +134,7 @@ def other_means_table(results: StudyResults, tables: Tables) -> str:
 
 def comparisons_table(tables: Tables) -> str:
     """The judged differences."""
-    columns: dict[str, _Column] = {
+    columns: dict[str, Column] = {
         "arm": lambda row: code(row["arm"]),
         "difference, points": lambda row: points(row["estimate"]),
         "95 % interval": lambda row: points_range(row["low"], row["high"]),
@@ -146,7 +146,7 @@ def comparisons_table(tables: Tables) -> str:
     }
     if tables.comparisons["p_margin_holm"].isna().all():
         del columns["p, outside the margin"]
-    return _table(records(tables.comparisons), columns)
+    return written_table(records(tables.comparisons), columns)
 
 
 def controls_table(tables: Tables) -> str:
@@ -168,7 +168,7 @@ def differences_table(tables: Tables) -> str:
 
 def learning_table(tables: Tables) -> str:
     """Convergence, arm by arm."""
-    columns: dict[str, _Column] = {
+    columns: dict[str, Column] = {
         "arm": lambda row: code(row["arm"]),
         "rise in the last fifth, points": lambda row: points(row["rise"]),
         "epochs": lambda row: _number(row["epochs"]),
@@ -177,7 +177,7 @@ def learning_table(tables: Tables) -> str:
             "yes" if row["converged"] else "unknown" if np.isnan(row["rise"]) else "**no**"
         ),
     }
-    return _table(records(tables.learning), columns)
+    return written_table(records(tables.learning), columns)
 
 
 def slices_tables(tables: Tables) -> list[tuple[str, str]]:
@@ -195,7 +195,7 @@ def expected_table(results: StudyResults, tables: Tables) -> str:
     """Published or earlier values beside what was measured."""
     measured = tables.means[["arm", "metric", "split", "estimate", "low", "high"]]
     rows = records(results.expected.merge(measured, on=["arm", "metric", "split"], how="left", sort=False))
-    columns: dict[str, _Column] = {
+    columns: dict[str, Column] = {
         "arm": lambda row: code(row["arm"]),
         "metric": lambda row: f"{escape(row['split'])} {escape(row['metric'])}, %",
         "source": lambda row: escape(row["source"]),
@@ -203,35 +203,37 @@ def expected_table(results: StudyResults, tables: Tables) -> str:
         "measured": _mean,
         "difference, points": lambda row: points(row["estimate"] - row["value"]),
     }
-    return _table(rows, columns, 3)
+    return written_table(rows, columns, 3)
 
 
 def unfinished_table(tables: Tables) -> str:
     """Failed, stale and missing cells, with the reason."""
-    columns: dict[str, _Column] = {
+    columns: dict[str, Column] = {
         "arm": lambda row: code(row["arm"]),
         "seed": lambda row: str(row["seed"]),
         "state": lambda row: f"**{row['state']}**",
         "reason": lambda row: escape(str(row["reason"] or "")) or DASH,
         "cell": lambda row: code(row["cell"]),
     }
-    return _table(records(tables.unfinished), columns, len(columns))
+    return written_table(records(tables.unfinished), columns, len(columns))
 
 
 def environment_table(results: StudyResults) -> str:
     """Machine and versions."""
     rows = [{"name": name, "value": value} for name, value in results.environment.items()]
-    return _table(rows, {"": lambda row: escape(row["name"]), " ": lambda row: escape(str(row["value"]))}, 2)
+    return written_table(
+        rows, {"": lambda row: escape(row["name"]), " ": lambda row: escape(str(row["value"]))}, 2
+    )
 
 
-def _wide(table: pd.DataFrame, heads: Mapping[str, str], by: str, write: _Column) -> str:
+def _wide(table: pd.DataFrame, heads: Mapping[str, str], by: str, write: Column) -> str:
     """One row an arm, in order of appearance, one column for each of ``heads`` (value of ``by`` -> heading)."""
     rows: dict[str, dict[str, Any]] = {}
     for row in records(table):
         rows.setdefault(row["arm"], {})[row[by]] = write(row)
-    columns: dict[str, _Column] = {"arm": lambda row: code(row["arm"])}
+    columns: dict[str, Column] = {"arm": lambda row: code(row["arm"])}
     columns |= {head: partial(_cell, value) for value, head in heads.items()}
-    return _table([{"arm": arm, "cells": cells} for arm, cells in rows.items()], columns)
+    return written_table([{"arm": arm, "cells": cells} for arm, cells in rows.items()], columns)
 
 
 def _cell(value: str, row: Row) -> str:

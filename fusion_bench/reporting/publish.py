@@ -2,7 +2,8 @@
 
 ``results.parquet`` and ``results.csv``: a row per cell, split and metric (a cell without a result has one row
 that says why); ``samples.parquet``: every answer (see `fusion_bench.reporting.wide`); ``curves.parquet``;
-``study.json``: everything else; ``pictures/``: the sample pictures that the report shows.
+``study.json``: everything else; ``pictures/``: the sample pictures that the report shows; ``contexts/<label>/``:
+such a folder for every context of the study.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from fusion_bench.errors import FusionBenchError
 from fusion_bench.reporting.pictures import choose_pictures
 from fusion_bench.reporting.wide import lengthen, widen
 from fusion_bench.storage import read_json, replacing, write_json, write_text
+from fusion_bench.study.contexts import slug
 from fusion_bench.study.results import ArmSummary, StudyResults
 
 FORMAT = 1
@@ -60,6 +62,9 @@ def save(results: StudyResults, folder: Path) -> None:
     study |= {name: _records(tables[name], columns) for name, columns in _RECORDS.items()}
     study |= {"arms": [dataclasses.asdict(arm) for arm in results.arms], "format": FORMAT}
     study |= {"environment": dict(results.environment)}
+    study["contexts"] = {label: f"contexts/{slug(label)}" for label in results.contexts}
+    for label, context in results.contexts.items():
+        save(context, folder / study["contexts"][label])
     write_json(folder / "study.json", study)
 
 
@@ -87,6 +92,7 @@ def load(folder: Path) -> StudyResults:
     }
     study |= {name: pd.DataFrame(study[name], columns=columns) for name, columns in _RECORDS.items()}
     study["pictures"]["image"] = [str(folder / image) for image in study["pictures"]["image"]]
+    study["contexts"] = {label: load(folder / inner) for label, inner in study.get("contexts", {}).items()}
     lists = ("evaluate_splits", "slices", "cautions", "lower_is_better", "measures")
     return StudyResults(**study | {name: tuple(study[name]) for name in lists})
 

@@ -11,10 +11,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from fusion_bench.reporting import markdown
 from fusion_bench.reporting.figures import draw_figures
 from fusion_bench.reporting.numerals import code, escape, listing, plural
+from fusion_bench.reporting.orders import agreement_table, ranking_table
 from fusion_bench.reporting.publish import load, save
 from fusion_bench.reporting.sentences import answers
 from fusion_bench.reporting.tables import Tables, build_tables
 from fusion_bench.storage import write_text
+from fusion_bench.study.contexts import slug
 from fusion_bench.study.results import StudyResults
 
 REPORT = "report.md"
@@ -44,6 +46,8 @@ def rebuild(folder: Path) -> Path:
         FusionBenchError: a published file is missing or damaged.
     """
     results = load(folder)
+    for label in results.contexts:
+        rebuild(folder / "contexts" / slug(label))
     tables = build_tables(results)
     drawn = draw_figures(results, tables, folder / _FIGURES)
     write_text(folder / REPORT, _render(results, tables, drawn))
@@ -81,6 +85,8 @@ def _numbers(results: StudyResults, tables: Tables) -> dict[str, Any]:
         "comparisons": markdown.comparisons_table(tables),
         "controls": markdown.controls_table(tables),
         "differences": markdown.differences_table(tables),
+        "ranking": ranking_table(results, tables),
+        "agreement": agreement_table(tables),
         "learning": markdown.learning_table(tables),
         "slices": markdown.slices_tables(tables),
         "expected": markdown.expected_table(results, tables),
@@ -125,6 +131,7 @@ def _words(results: StudyResults, tables: Tables) -> dict[str, Any]:
             "p-value. Detectable: the true difference, in points, that this study would have found four times in "
             "five at the strictest step of the correction."
         ),
+        "contexts": [(escape(label), f"contexts/{slug(label)}/{REPORT}") for label in results.contexts],
         "learning_note": (
             "Converged: the selection metric, mean over seeds, rose by no more than 1 point in the last fifth of "
             "the samples seen. Epochs and best epoch are means over seeds."

@@ -21,6 +21,7 @@ from fusion_bench.reporting.numerals import (
     relative,
     size,
 )
+from fusion_bench.reporting.orders import agreement_sentences
 from fusion_bench.reporting.tables import Row, Tables, records
 from fusion_bench.statistics.comparison import FEWEST_SEEDS
 from fusion_bench.study.results import StudyResults
@@ -39,6 +40,7 @@ def answers(results: StudyResults, tables: Tables) -> list[str]:
         *_incomparable(results, tables),
         *_against_controls(tables),
         *_against_floors(results, tables),
+        *agreement_sentences(tables),
         *_still_learning(tables),
         *_cells(results),
     ]

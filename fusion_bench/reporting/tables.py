@@ -14,6 +14,7 @@ from fusion_bench.errors import FusionBenchError
 from fusion_bench.reporting.pictures import majority_answers
 from fusion_bench.statistics.comparison import Question, against_controls, compare, means
 from fusion_bench.statistics.convergence import convergence
+from fusion_bench.statistics.ranking import agreement, ranks
 from fusion_bench.statistics.scores import Scores, Unit
 from fusion_bench.study.results import Role, StudyResults
 
@@ -39,6 +40,10 @@ class Tables:
         floors: ``name, split, floor, arm, role, estimate, low, high, seeds``: accuracy less the floor.
         slices: ``slice, value, arm, role, estimate, low, high, samples, clusters``, on the primary split.
         learning: ``arm, role, rise, converged, epochs, best_epoch``.
+        ranking: the arms by their mean on the primary metric and split, in the study itself (``context`` "") and in
+            each of its contexts: ``context, arm, estimate, rank, rank_low, rank_high``; empty without contexts.
+        agreement: each context's ranking against the study's own: ``context`` and the fields of
+            `fusion_bench.statistics.ranking.Agreement`.
         answers: the majority answer of each arm to each shown picture's question.
         unfinished: the cells without a result.
     """
@@ -51,6 +56,8 @@ class Tables:
     floors: pd.DataFrame
     slices: pd.DataFrame
     learning: pd.DataFrame
+    ranking: pd.DataFrame
+    agreement: pd.DataFrame
     answers: pd.DataFrame
     unfinished: pd.DataFrame
 
@@ -91,6 +98,8 @@ def build_tables(results: StudyResults) -> Tables:
         floors=_with_role(results, _floors(results, scores)),
         slices=_with_role(results, _slices(results, primary, unit)),
         learning=_with_role(results, _learning(results)),
+        ranking=_ranking(results, primary, unit),
+        agreement=_agreement(results, primary, unit),
         answers=majority_answers(results, results.pictures),
         unfinished=results.cells[results.cells["state"] != "done"].reset_index(drop=True),
     )
@@ -212,6 +221,35 @@ def _natural(value: object) -> tuple[float, str]:
     text = str(value)
     number = re.search(r"\d+(\.\d+)?", text)
     return (float(number[0]) if number else float("inf"), text)
+
+
+def _ranked(results: StudyResults) -> list[str]:
+    return [arm.label for arm in results.arms if arm.role != "control" and not arm.unranked]
+
+
+def _in_context(context: StudyResults) -> Scores:
+    judged = context.samples[context.samples["split"] == context.primary_split]
+    return Scores.of(judged, [arm.label for arm in context.arms])
+
+
+def _ranking(results: StudyResults, primary: Scores, unit: Unit) -> pd.DataFrame:
+    columns = ["context", "arm", "estimate", "rank", "rank_low", "rank_high"]
+    if not results.contexts:
+        return pd.DataFrame(columns=columns)
+    rising = results.primary not in results.lower_is_better
+    parts = [ranks(primary, _ranked(results), unit, rising=rising).assign(context="")]
+    for label, context in results.contexts.items():
+        ranking = ranks(_in_context(context), _ranked(context), unit, rising=rising)
+        parts.append(ranking.assign(context=label))
+    return pd.concat(parts, ignore_index=True)[columns]
+
+
+def _agreement(results: StudyResults, primary: Scores, unit: Unit) -> pd.DataFrame:
+    rows = []
+    for label, context in results.contexts.items():
+        both = [arm for arm in _ranked(results) if arm in _ranked(context)]
+        rows.append({"context": label, **vars(agreement(primary, _in_context(context), both, unit))})
+    return pd.DataFrame(rows, columns=["context", "arms", "tau", "low", "high", "within", "across"])
 
 
 def _learning(results: StudyResults) -> pd.DataFrame:

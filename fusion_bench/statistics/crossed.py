@@ -127,21 +127,57 @@ def mean_squares(totals: npt.ArrayLike, sizes: npt.ArrayLike) -> MeanSquares:
     Returns:
         Arrays of shape ``[...]``; a mean square without degrees of freedom (S = 1 or N = 1) is NaN.
     """
-    summed = np.asarray(totals, dtype=np.float64)
-    weight = np.asarray(sizes, dtype=np.float64)[..., None, :]
-    seeds, clusters = summed.shape[-2:]
-    per_seed = summed.sum(-1) / weight.sum(-1)
-    table = per_seed[..., None] + (summed - weight * per_seed[..., None]) / weight.mean(-1, keepdims=True)
-    grand = per_seed.mean(-1)
-    by_seed = per_seed - grand[..., None]
-    by_cluster = table.mean(-2) - grand[..., None]
-    rest = table - grand[..., None, None] - by_seed[..., :, None] - by_cluster[..., None, :]
+    seeds, clusters = np.shape(totals)[-2:]
+    grand, by_seed, by_cluster, rest = _parted(totals, sizes)
     return MeanSquares(
         grand,
         _divide(clusters * (by_seed**2).sum(-1), seeds - 1),
         _divide(seeds * (by_cluster**2).sum(-1), clusters - 1),
         _divide((rest**2).sum((-1, -2)), (seeds - 1) * (clusters - 1)),
     )
+
+
+def mean_covariance(totals: npt.ArrayLike, sizes: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
+    """Means and their covariance, of several things that share seeds and clusters.
+
+    The variance above with products in place of squares. The combination of the three mean-product matrices
+    need not be a covariance; its negative eigenvalues are set to zero, and each variable is then scaled up to
+    the floored variance that `crossed` gives it alone.
+
+    Args:
+        totals: ``[K, S, N]``, S and N at least 2.
+        sizes: ``[N]``.
+
+    Returns:
+        ``[K]`` and ``[K, K]``.
+    """
+    things, seeds, clusters = np.shape(totals)
+    grand, by_seed, by_cluster, rest = _parted(totals, sizes)
+    flat = rest.reshape(things, -1)
+    seed = clusters * by_seed @ by_seed.T / (seeds - 1)
+    cluster = seeds * by_cluster @ by_cluster.T / (clusters - 1)
+    residual = flat @ flat.T / ((seeds - 1) * (clusters - 1))
+    values, vectors = np.linalg.eigh(seed + cluster - residual)
+    whole = (vectors * np.clip(values, 0.0, None)) @ vectors.T
+    squares = MeanSquares(grand, np.diag(seed), np.diag(cluster), np.diag(residual))
+    own, wanted = np.diag(whole), _combined(squares.seed, squares)
+    scale = np.sqrt(np.divide(wanted, own, out=np.ones_like(own), where=own > 0))
+    return grand, whole * scale[:, None] * scale[None, :] / (seeds * clusters)
+
+
+def _parted(
+    totals: npt.ArrayLike, sizes: npt.ArrayLike
+) -> tuple[FloatArray, FloatArray, FloatArray, FloatArray]:
+    """The linearised table's grand mean ``[...]`` and deviations: ``[..., S]``, ``[..., N]``, ``[..., S, N]``."""
+    summed = np.asarray(totals, dtype=np.float64)
+    weight = np.asarray(sizes, dtype=np.float64)[..., None, :]
+    per_seed = summed.sum(-1) / weight.sum(-1)
+    table = per_seed[..., None] + (summed - weight * per_seed[..., None]) / weight.mean(-1, keepdims=True)
+    grand = per_seed.mean(-1)
+    by_seed = per_seed - grand[..., None]
+    by_cluster = table.mean(-2) - grand[..., None]
+    rest = table - grand[..., None, None] - by_seed[..., :, None] - by_cluster[..., None, :]
+    return grand, by_seed, by_cluster, rest
 
 
 def crossed(totals: npt.ArrayLike, sizes: npt.ArrayLike) -> Estimate:

@@ -93,6 +93,14 @@ class Scores:
         per_seed: FloatArray = totals.sum(1) / sizes.sum()
         return per_seed
 
+    def crossed_table(
+        self, arms: Sequence[str], unit: Unit = "samples"
+    ) -> tuple[FloatArray, npt.NDArray[np.intp]]:
+        """Totals ``[A, S, N]`` of the seeds that all of ``arms`` have finished, and sizes ``[N]``."""
+        seeds = self.seeds_of(*arms)
+        parts = [self._clustered(arm, seeds, unit) for arm in arms]
+        return np.stack([totals for totals, _ in parts]), parts[0][1]
+
     def clusters(self) -> int:
         """How many clusters there are."""
         return int(self.cluster.max()) + 1 if len(self.cluster) else 0

@@ -15,6 +15,7 @@ from fusion_bench.samples import DataSet, Split
 from fusion_bench.storage import read_json
 from fusion_bench.study.arms import Arm
 from fusion_bench.study.budget import UNITS
+from fusion_bench.study.contexts import with_choices
 from fusion_bench.study.folder import Outcome, cell_folder
 from fusion_bench.study.measure import LATENCY_BATCH, Measured, measure_arms
 from fusion_bench.study.plan import Standing, comparable, confirm_cells, standing
@@ -38,6 +39,11 @@ def collect(study: Study, places: Places) -> StudyResults:
         FusionBenchError: no cell is finished, or a finished one is damaged.
     """
     replayed = replay(study, places)
+    contexts = {
+        label: collect(with_choices(context, replayed), places)
+        for label, context in study.contexts.items()
+        if _begun(with_choices(context, replayed), places)
+    }
     arms = replayed.arms
     cells = confirm_cells(arms, study.seeds)
     standings = comparable([standing(cell, places) for cell in cells], places)
@@ -95,8 +101,15 @@ def collect(study: Study, places: Places) -> StudyResults:
         tolerance=study.budget.tolerance if study.budget else None,
         task=study.task,
         measures=task.measures,
+        contexts=contexts,
         command=f"fusion-bench run {study.path.name if study.path.is_absolute() else study.path}",
     )
+
+
+def _begun(study: Study, places: Places) -> bool:
+    """Whether any cell of a context is finished; one that is not is left out of the report."""
+    cells = confirm_cells(study.arms, study.seeds)
+    return any(standing(cell, places).state == "done" for cell in cells)
 
 
 def _doubts_about(replayed: Replayed, places: Places) -> tuple[str, ...]:

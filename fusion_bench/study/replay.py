@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from fusion_bench.errors import FusionBenchError
@@ -13,6 +14,7 @@ from fusion_bench.study.plan import PlannedCell, standing
 from fusion_bench.study.search import ArmSearch
 from fusion_bench.study.spec import Study
 from fusion_bench.tasks.registry import TASKS
+from fusion_bench.training.config import Json
 from fusion_bench.training.materials import Places
 
 
@@ -23,10 +25,12 @@ class Replayed:
     Attributes:
         arms: the study's arms, with the winners' settings.
         search_cells: the trials' cells, in the order in which they were asked; empty without a search.
+        chosen: the winner's settings by arm label; empty without a search.
     """
 
     arms: tuple[Arm, ...]
     search_cells: tuple[PlannedCell, ...] = ()
+    chosen: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
 
 
 def replay(study: Study, places: Places) -> Replayed:
@@ -49,7 +53,9 @@ def replay(study: Study, places: Places) -> Replayed:
                 )
             search.tell({cell.id: selection_value(cell, places.runs, metric.name) for cell in cells})
             asked += cells
-    return Replayed(tuple(search.confirmed() for search in searches), tuple(asked))
+    winners = {search.arm.label: search.winner() for search in searches}
+    chosen = {label: won[0] for label, won in winners.items() if won is not None}
+    return Replayed(tuple(search.confirmed() for search in searches), tuple(asked), chosen)
 
 
 def make_searches(study: Study, *, maximise: bool) -> tuple[ArmSearch, ...]:

@@ -112,5 +112,6 @@ class StudyResults:
     lower_is_better: tuple[str, ...] = ()
     budget: str = ""
     tolerance: float | None = None
+    contexts: Mapping[str, StudyResults] = field(default_factory=dict)
     task: str = "answering"
     measures: tuple[str, ...] = ()

@@ -278,7 +278,10 @@ class StudyFile(Section):
         False,
         description="LaConvNet's published recipe for images and training (fusion_bench.study.official)",
     )
-    extends: str | None = Field(None, description="another study file that this one is laid on")
+    extends: str | list[str] | None = Field(
+        None,
+        description="another study file that this one is laid on, or several, each laid on those before it",
+    )
     name: Annotated[str, AfterValidator(_folder_safe)] = Field(description="names the study's folder")
     title: OneLine = Field("", description="one line for the report")
     data: DataSection
@@ -301,6 +304,11 @@ class StudyFile(Section):
     reference: str | None = Field(None, description="the arm that the others are compared with; the first")
     search: SearchSection | None = None
     budget: BudgetSection = BudgetSection.model_construct()
+    contexts: Mapping[str, Mapping[str, Any]] = Field(
+        {},
+        description="label -> study keys (head.pool, backbone.name): the same arms again in other surroundings, "
+        "to see whether the ranking holds",
+    )
     expected: list[ExpectedSection] = []
     report: ReportSection = ReportSection.model_construct()
 

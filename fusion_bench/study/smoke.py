@@ -1,13 +1,13 @@
 """``run --smoke``: any study at toy size, to see that every part of it works. The one toy mode.
 
-A few samples, two short epochs, two seeds, random backbone weights, everything in this process; and one
+A few arms, a few samples, two short epochs, two seeds, random backbone weights, everything in this process; and one
 more arm whose loss is not a number, to see how a failed cell is shown. Its results mean nothing, and its
 name says so.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
@@ -16,11 +16,13 @@ from torch import Tensor
 from fusion_bench.contract import Citation, FusionModule, Language, Listens, PositionCode, Space, Width
 from fusion_bench.registry import Target
 from fusion_bench.samples import DataSet
+from fusion_bench.study.arms import Arm
 from fusion_bench.study.spec import Study
 from fusion_bench.training.config import CellConfig, Component
 
 PLANTED = "planted_nan"
 _SAMPLES = 48
+_ARMS = 8
 _HASTE = 10  # times the learning rate: after so few steps arms would all give the commonest answer
 
 
@@ -48,7 +50,7 @@ class NotFinite(FusionModule):
 
 def smoked(study: Study) -> Study:
     """The same study at toy size, under the name ``<name>-smoke``."""
-    toys = tuple(replace(arm, config=_toy(arm.config)) for arm in study.arms)
+    toys = tuple(replace(arm, config=_toy(arm.config)) for arm in _few(study.arms))
     first = toys[0].config
     planted = replace(
         toys[0],
@@ -77,7 +79,14 @@ def smoked(study: Study) -> Study:
         if search
         else None,
         expected=(),
+        contexts={label: smoked(context) for label, context in study.contexts.items()},
     )
+
+
+def _few(arms: Sequence[Arm]) -> list[Arm]:
+    """The reference, the first few of the others and the controls: a study of every module is no toy."""
+    others = [arm.label for arm in arms if arm.role == "arm"][:_ARMS]
+    return [arm for arm in arms if arm.role != "arm" or arm.label in others]
 
 
 def _toy(config: CellConfig) -> CellConfig:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fusion_bench.registry import did_you_mean
 from fusion_bench.study.arms import Arm
 from fusion_bench.study.components import Catalogue, installed
+from fusion_bench.study.contexts import in_contexts
 from fusion_bench.study.lineup import LineUp
 from fusion_bench.study.official import with_official
 from fusion_bench.study.problems import Problems
@@ -97,6 +98,7 @@ class Study:
     expected: tuple[Expected, ...]
     roots: Mapping[str, Path]
     weight_files: Mapping[str, Path]
+    contexts: Mapping[str, Study] = field(default_factory=dict)
 
     def factors_of(self, label: str) -> Mapping[str, Json]:
         """The factors of the arm with a label.
@@ -127,8 +129,22 @@ def load_study(path: Path, overrides: Sequence[str] = (), *, catalogue: Catalogu
     if tree is None:
         raise problems.error()
     tree = with_official(tree, problems)
+    known = catalogue or installed()
+    changed = in_contexts(tree, problems)
+    study = _study(path, tree, known, problems)
+    return replace(
+        study, contexts={label: _study(path, inner, known, problems) for label, inner in changed.items()}
+    )
+
+
+def _study(path: Path, tree: Node, catalogue: Catalogue, problems: Problems) -> Study:
+    """One study without its contexts.
+
+    Raises:
+        StudyFileError: something is wrong with it.
+    """
     file = problems.section(StudyFile, tree)
-    resolver = Resolver(tree, catalogue or installed(), problems)
+    resolver = Resolver(tree, catalogue, problems)
     data = resolver.data()
     lineup = LineUp(tree, resolver, data, problems)
     reference = lineup.reference()

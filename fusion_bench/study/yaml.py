@@ -123,17 +123,22 @@ def _read_extended(
     tree = _read_file(path, asked or Node(None, Place(path, 1)), problems)
     if tree is None or "extends" not in tree.children:
         return tree
-    parent, link = tree.children["extends"], (*chain, path.resolve())
-    own = tree.without("extends")
-    if not isinstance(parent.value, str):
-        problems.add(parent, "must be the path of another study file")
-        return own
-    base_path = Path(os.path.normpath(path.parent / parent.value))
-    if base_path.resolve() in link:
-        problems.add(parent, f"goes in a circle: {' -> '.join(file.name for file in (*link, base_path))}")
-        return None
-    base = _read_extended(base_path, link, parent, problems)
-    return None if base is None else merged(base, own)
+    parents, link = tree.children["extends"], (*chain, path.resolve())
+    named = parents.value if isinstance(parents.value, list) else [parents]
+    base: Node | None = None
+    for parent in named:
+        if not isinstance(parent.value, str):
+            problems.add(parent, "must be the path of another study file, or a list of them")
+            continue
+        base_path = Path(os.path.normpath(path.parent / parent.value))
+        if base_path.resolve() in link:
+            problems.add(parent, f"goes in a circle: {' -> '.join(file.name for file in (*link, base_path))}")
+            return None
+        found = _read_extended(base_path, link, parent, problems)
+        if found is None:
+            return None
+        base = merged(base, found)
+    return merged(base, tree.without("extends"))
 
 
 def _read_file(path: Path, asked: Node, problems: Problems) -> Node | None:

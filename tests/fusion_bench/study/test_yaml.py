@@ -118,6 +118,21 @@ def test_a_study_extends_another_and_keeps_its_own_lines(tmp_path: Path) -> None
     assert tree.children["train"].children["epochs"].place.folder == tmp_path
 
 
+def test_a_study_may_extend_several_each_laid_on_those_before(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text("arms: {x: 1, y: 2}\nname: a\n")
+    (tmp_path / "b.yaml").write_text("arms: {y: 3, z: 4}\nname: b\n")
+    (tmp_path / "s.yaml").write_text("extends: [a.yaml, b.yaml]\nname: s\n")
+    problems = Problems()
+    tree = read_study_tree(tmp_path / "s.yaml", [], problems)
+    assert tree is not None and not problems
+    assert tree.plain() == {"arms": {"x": 1, "y": 3, "z": 4}, "name": "s"}
+    (tmp_path / "s.yaml").write_text("extends:\n  - a.yaml\n  - 3\n")
+    read_study_tree(tmp_path / "s.yaml", [], problems)
+    assert str(problems.error()).startswith(
+        f"{tmp_path}/s.yaml, line 3: extends[1]: must be the path of another"
+    )
+
+
 def test_a_circle_of_studies_is_refused(tmp_path: Path) -> None:
     for name, other in [("a", "b"), ("b", "a")]:
         (tmp_path / f"{name}.yaml").write_text(f"version: 1\nextends: {other}.yaml\n")

@@ -1,0 +1,113 @@
+"""Ranks and their agreement: by hand where they are certain, by simulation where they are not."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from fusion_bench.errors import FusionBenchError
+from fusion_bench.statistics.crossed import FloatArray, crossed, mean_covariance
+from fusion_bench.statistics.ranking import agreement, ranks
+from fusion_bench.statistics.scores import Scores
+
+
+def laid_out(means: FloatArray, generator: np.random.Generator, seeds: int = 3, clusters: int = 80) -> Scores:
+    """``[A]`` means with a spread between seeds, between clusters, and for each of both."""
+    shape = (len(means), seeds, clusters)
+    shared = generator.normal(0, 0.08, (1, 1, clusters))
+    own = generator.normal(0, 0.01, (len(means), seeds, 1))
+    values = means[:, None, None] + shared + own + generator.normal(0, 0.15, shape)
+    names = tuple(f"arm {number}" for number in range(len(means)))
+    return Scores(names, tuple(range(seeds)), np.clip(values, 0, 1), np.arange(clusters))
+
+
+def test_clear_differences_have_certain_ranks() -> None:
+    scores = laid_out(np.array([0.2, 0.8, 0.5]), np.random.default_rng(0))
+    table = ranks(scores, scores.arms)
+    assert table["arm"].tolist() == ["arm 1", "arm 2", "arm 0"]
+    assert table[["rank", "rank_low", "rank_high"]].to_numpy().tolist() == [[1, 1, 1], [2, 2, 2], [3, 3, 3]]
+    falling = ranks(scores, scores.arms, rising=False)
+    assert falling["arm"].tolist() == ["arm 0", "arm 2", "arm 1"]
+    assert falling["rank_low"].tolist() == [1, 2, 3]
+
+
+def test_twins_share_their_ranks_and_a_single_seed_settles_nothing() -> None:
+    scores = laid_out(np.array([0.5, 0.5, 0.9]), np.random.default_rng(1))
+    table = ranks(scores, scores.arms).set_index("arm")
+    assert table.loc["arm 0", ["rank_low", "rank_high"]].tolist() == [2, 3]
+    assert table.loc["arm 2", ["rank_low", "rank_high"]].tolist() == [1, 1]
+    one = ranks(laid_out(np.array([0.1, 0.9]), np.random.default_rng(1), seeds=1), ("arm 0", "arm 1"))
+    assert one[["rank_low", "rank_high"]].to_numpy().tolist() == [[1, 2], [1, 2]]
+
+
+def test_an_interval_of_ranks_holds_the_true_rank() -> None:
+    generator = np.random.default_rng(2)
+    means = np.array([0.40, 0.43, 0.46, 0.52, 0.60])
+    truth = {f"arm {number}": 5 - number for number in range(5)}
+    held = []
+    for _ in range(40):
+        table = ranks(laid_out(means, generator), tuple(truth))
+        held += [row.rank_low <= truth[row.arm] <= row.rank_high for row in table.itertuples()]
+    assert np.mean(held) >= 0.95
+
+
+def test_the_covariance_has_the_variances_of_one_arm_alone() -> None:
+    scores = laid_out(np.array([0.3, 0.5, 0.6]), np.random.default_rng(3))
+    totals, sizes = scores.crossed_table(scores.arms)
+    mean, covariance = mean_covariance(totals, sizes)
+    alone = crossed(totals, sizes)
+    assert mean == pytest.approx(alone.mean)
+    assert np.sqrt(np.diag(covariance)) == pytest.approx(alone.standard_error)
+    assert np.linalg.eigvalsh(covariance).min() > -1e-12
+
+
+def test_agreement_is_kendalls_tau_of_the_means() -> None:
+    generator = np.random.default_rng(4)
+    means = np.linspace(0.3, 0.7, 6)
+    here, there = laid_out(means, generator), laid_out(means[[1, 0, 2, 3, 5, 4]], generator)
+    found = agreement(here, there, here.arms)
+    by_hand = stats.kendalltau(*(scores.values.mean((1, 2)) for scores in (here, there))).statistic
+    assert found.tau == pytest.approx(by_hand)
+    assert found.low < found.tau < found.high <= 1
+    single = [
+        stats.kendalltau(here.values[:, s].mean(1), there.values[:, t].mean(1)).statistic
+        for s, t in itertools.permutations(range(3), 2)
+    ]
+    assert found.across == pytest.approx(np.mean(single))
+    same = agreement(here, here, here.arms)
+    assert same.tau == pytest.approx(1)
+    assert same.within == pytest.approx(same.across)
+
+
+def test_arms_and_seeds_that_one_context_lacks_are_left_out() -> None:
+    generator = np.random.default_rng(5)
+    here, there = (laid_out(np.array([0.3, 0.5, 0.7]), generator) for _ in range(2))
+    values = there.values.copy()
+    values[0] = np.nan  # an arm without a finished seed
+    values[1, 2] = np.nan
+    part = Scores(there.arms, there.seeds, values, there.cluster)
+    found = agreement(here, part, here.arms)
+    assert found.arms == 2
+    assert found.tau == pytest.approx(1)
+    assert np.isnan(agreement(here, part, ["arm 0", "arm 1"]).tau)
+
+
+def test_other_samples_cannot_be_compared() -> None:
+    generator = np.random.default_rng(6)
+    means = np.array([0.3, 0.5])
+    with pytest.raises(FusionBenchError, match="judged different samples"):
+        agreement(laid_out(means, generator), laid_out(means, generator, clusters=70), ("arm 0", "arm 1"))
+
+
+@pytest.mark.parametrize("arms", [5, 12])
+def test_the_interval_covers_the_tau_that_such_studies_show_on_average(arms: int) -> None:
+    generator = np.random.default_rng(arms)
+    here = generator.uniform(0.4, 0.6, arms)
+    there = 0.5 + 0.8 * (here - 0.5) + generator.uniform(-0.04, 0.04, arms)
+    names = tuple(f"arm {number}" for number in range(arms))
+    found = [agreement(laid_out(here, generator), laid_out(there, generator), names) for _ in range(60)]
+    average = np.mean([item.tau for item in found])
+    assert np.mean([item.low <= average <= item.high for item in found]) >= 0.9
