@@ -140,6 +140,8 @@ class FusionModule(nn.Module, ABC):
         position_code: which position code it brings along itself.
         reads: the inputs that its output depends on; controls read less.
         trainable: False for a control whose parameters stay as drawn.
+        modulates_backbone: True if its paper puts it inside the backbone; behind a frozen one it is a post-hoc
+            adaptation, and reports say so.
         sentence_at_head: True for the one control that lets the head see the sentence instead.
     """
 
@@ -149,6 +151,7 @@ class FusionModule(nn.Module, ABC):
     position_code: ClassVar[PositionCode]
     reads: ClassVar[frozenset[str]] = frozenset({"image", "language"})
     trainable: ClassVar[bool] = True
+    modulates_backbone: ClassVar[bool] = False
     sentence_at_head: ClassVar[bool] = False
 
     out_dim: int

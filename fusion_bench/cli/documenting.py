@@ -77,6 +77,9 @@ def _overview(built: Mapping[str, FusionModule]) -> str:
     return _table(["module", "what it is", "paper", "listens to", "parameters", "multiply-adds"], rows, 4)
 
 
+_INSIDE = "inside the backbone; behind a frozen one it is a post-hoc adaptation, and reports say so"
+
+
 def _section(name: str, module: FusionModule) -> str:
     cls = type(module)
     parameters, operations = _cost(module)
@@ -89,6 +92,7 @@ def _section(name: str, module: FusionModule) -> str:
         "Class": f"`{cls.__module__}:{cls.__qualname__}`",
         "Listens to": _LISTENS.get(module.listens, module.listens),
         "Position code": module.position_code,
+        **({"In its paper": _INSIDE} if module.modulates_backbone else {}),
         "Reads": " and ".join(sorted(module.reads)) or "nothing",
         "Trained": "yes" if module.trainable else "no",
         "Width": knob,

@@ -112,7 +112,7 @@ def agreement(first: Scores, other: Scores, arms: Sequence[str], unit: Unit = "s
         return Agreement(len(both), np.nan, np.nan, np.nan, np.nan, np.nan)
     tables = [scores.crossed_table(both, unit) for scores in (first, other)]
     seeds = [np.array(scores.seeds)[scores.seeds_of(*both)] for scores in (first, other)]
-    shared = np.intersect1d(*seeds)
+    shared = np.intersect1d(seeds[0], seeds[1])
     totals = [table[0][:, np.isin(own, shared)] for table, own in zip(tables, seeds, strict=True)]
     sizes = tables[0][1]
     means = [total.sum((1, 2)) / (len(shared) * sizes.sum()) for total in totals]

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from fusion_bench.contract import FusionModule
 from fusion_bench.samples import DataSet, Split
 from fusion_bench.study.arms import Arm
 from fusion_bench.study.folder import Outcome
@@ -64,6 +65,12 @@ def cautions_of(
             f"{', '.join(carrying)} bring{'s' if len(carrying) == 1 else ''} a position code besides, "
             "as published."
         )
+    adapting = [arm.label for arm in arms if _adapts(arm)]
+    if adapting:
+        cautions.append(
+            f"{', '.join(adapting)}: a post-hoc adaptation here, since the backbone is frozen; the paper modulates "
+            "the backbone's own layers."
+        )
     if len(in_slots := _in_slots(arms)) > 1:
         named = "; ".join(f"{slot}: {', '.join(labels)}" for slot, labels in in_slots.items())
         cautions.append(
@@ -85,6 +92,15 @@ def cautions_of(
 def _brings_coordinates(arm: Arm, files: Mapping[str, Path]) -> bool:
     module = declaring(arm.config, files)
     return module is not None and module.position_code != "none"
+
+
+def _adapts(arm: Arm) -> bool:
+    """Whether the arm stands behind a frozen backbone though its paper puts it inside one."""
+    backbone = arm.config.backbone
+    if arm.config.kind == "network" or backbone is None or not backbone.frozen:
+        return False
+    kind: type[FusionModule] = arm.config.arm.target.load()
+    return kind.modulates_backbone
 
 
 def _data(data: DataSet, splits: Mapping[str, Split], config: CellConfig, outcome: Outcome) -> str:

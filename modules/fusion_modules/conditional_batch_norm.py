@@ -62,6 +62,7 @@ class ConditionalBatchNorm(FusionModule):
     width: ClassVar[Width | None] = Width("hidden")
     listens: ClassVar[Listens] = "sentence"
     position_code: ClassVar[PositionCode] = "none"
+    modulates_backbone: ClassVar[bool] = True
 
     @classmethod
     def search_space(cls, visual_dim: int, language_dim: int) -> Mapping[str, Space]:
