@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from fusion_bench.data.miniclevr.built import BuiltIn
 from fusion_bench.data.miniclevr.refer_making import ReferEdition, make
 from fusion_bench.data.miniclevr.scenery import counts, size_of, things_of, whole
-from fusion_bench.data.refer.dataset import Refer
+from fusion_bench.data.refer.dataset import Partition, Refer
 from fusion_bench.errors import DataError
 from fusion_bench.samples import Splits
 
@@ -41,8 +41,8 @@ class MiniClevrRefer(BuiltIn, Refer):
         "images": {"train": 40, "select": 10, "evaluate": 10},
         "size": [32, 48],
     }
-    partitions: ClassVar[Mapping[str, Splits]] = {
-        "unc": Splits(train="train", select="val", evaluate=("test",))
+    partitions: ClassVar[Mapping[str, Partition]] = {
+        "unc": Partition(Splits(train="train", select="val", evaluate=("test",)), published={})
     }
 
     cautions: tuple[str, ...] = ()

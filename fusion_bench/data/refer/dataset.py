@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar
@@ -17,7 +18,7 @@ from fusion_bench.data.refer.outlines import run_lengths
 from fusion_bench.data.refer.sentences import Sentence, read_sentences
 from fusion_bench.errors import DataError
 from fusion_bench.registry import did_you_mean
-from fusion_bench.samples import DataSet, Referents, Split, Splits
+from fusion_bench.samples import Counts, DataSet, Referents, Split, Splits
 from fusion_bench.storage import digest, file_digest
 
 IMAGE_FOLDERS = ("images/mscoco/images/train2014", "images/train2014")
@@ -32,11 +33,26 @@ _BY_OBJECT = (
 )
 
 
+@dataclass(frozen=True)
+class Partition:
+    """One way to divide a data set.
+
+    Attributes:
+        splits: what is trained, selected and evaluated on.
+        published: how many sentences and images its splits have.
+        by_object: whether objects were divided, so that splits share images.
+    """
+
+    splits: Splits
+    published: Mapping[str, Counts]
+    by_object: bool = False
+
+
 class Refer(DataSet):
     """Referring expressions: ``<name>/refs(<split_by>).p``, ``<name>/instances.json``, images of COCO train2014.
 
     One sample per sentence, named by its ``sent_id``; ``text`` is the cleaned ``sent``, ``truth`` the box as
-    x1 y1 x2 y2 in pixels. A sentence that the file holds twice counts once. The image is the cluster. Where
+    x1 y1 x2 y2 in pixels. The image is the cluster. Where
     there is no split to evaluate on but ``val``, one train image in twenty, chosen by a hash of its number, is
     held out as ``select``. As in the published reader, ``testA`` is every split whose name says test and A.
 
@@ -65,8 +81,8 @@ class Refer(DataSet):
     }
     cluster: ClassVar[str] = "image"
     homepage: ClassVar[str] = "https://github.com/lichengunc/refer"
-    partitions: ClassVar[Mapping[str, Splits]]
-    """What each ``split_by`` trains, selects and evaluates on."""
+    partitions: ClassVar[Mapping[str, Partition]]
+    """By ``split_by``, the usual one first."""
 
     cautions: tuple[str, ...] = (_SEEN_BY_COCO,)
 
@@ -77,8 +93,9 @@ class Refer(DataSet):
             raise DataError(
                 f"{self.name} is not split by {self.split_by!r}{did_you_mean(self.split_by, self.partitions)}"
             )
-        self.splits = self.partitions[self.split_by]
-        if self.split_by == "google":
+        partition = self.partitions[self.split_by]
+        self.splits, self.published = partition.splits, partition.published
+        if partition.by_object:
             self.cautions = (*self.cautions, _BY_OBJECT)
 
     def prepare(self, workers: int = 1) -> None:
@@ -212,29 +229,39 @@ def _bin(objects: int) -> str:
     return str(objects) if objects < 3 else "3-4" if objects < 5 else "5+"
 
 
-_SPLIT_UNC = Splits(train="train", select="val", evaluate=("testA", "testB"))
+_UNKNOWN = Counts(None, None)
+_UNC = Splits(train="train", select="val", evaluate=("testA", "testB"))
 _WITH_TEST = Splits(train="train", select="val", evaluate=("test",))
+_ONLY_VAL = Splits(train="train", select=_SELECT, evaluate=("val",))
+
+
+def _unc(val: int, test_a: int, test_b: int) -> Partition:
+    counts = {"val": Counts(val, 1_500), "testA": Counts(test_a, 750), "testB": Counts(test_b, 750)}
+    return Partition(_UNC, {"train": _UNKNOWN, **counts})
 
 
 class RefCoco(Refer):
     """RefCOCO (Kazemzadeh et al., EMNLP 2014; Yu et al., ECCV 2016): testA asks for people, testB for the rest."""
 
     name: ClassVar[str] = "refcoco"
-    partitions: ClassVar[Mapping[str, Splits]] = {"unc": _SPLIT_UNC, "google": _WITH_TEST}
+    partitions: ClassVar[Mapping[str, Partition]] = {
+        "unc": _unc(10_834, 5_657, 5_095),
+        "google": Partition(_WITH_TEST, dict.fromkeys(("train", "val", "test"), _UNKNOWN), by_object=True),
+    }
 
 
 class RefCocoPlus(Refer):
     """RefCOCO+ (Yu et al., ECCV 2016): as RefCOCO, by players who must not name places in the image."""
 
     name: ClassVar[str] = "refcoco+"
-    partitions: ClassVar[Mapping[str, Splits]] = {"unc": _SPLIT_UNC}
+    partitions: ClassVar[Mapping[str, Partition]] = {"unc": _unc(10_758, 5_726, 4_889)}
 
 
 class RefCocoG(Refer):
     """RefCOCOg (Mao et al., CVPR 2016; partition umd: Nagaraja et al., ECCV 2016): longer, written sentences."""
 
     name: ClassVar[str] = "refcocog"
-    partitions: ClassVar[Mapping[str, Splits]] = {
-        "umd": _WITH_TEST,
-        "google": Splits(train="train", select=_SELECT, evaluate=("val",)),
+    partitions: ClassVar[Mapping[str, Partition]] = {
+        "umd": Partition(_WITH_TEST, dict.fromkeys(("train", "val", "test"), _UNKNOWN)),
+        "google": Partition(_ONLY_VAL, {"train": _UNKNOWN, "val": Counts(9_536, 4_650)}, by_object=True),
     }

@@ -23,7 +23,7 @@ class Sentence(NamedTuple):
 
 
 def read_sentences(path: Path, published: str) -> list[Sentence]:
-    """Every sentence of a refs file, in its order; one that stands there twice, word for word, comes once.
+    """Every sentence of a refs file, in its order; one that stands there twice, word for word, comes twice.
 
     Args:
         path: ``refs(<split_by>).p``.
@@ -36,7 +36,8 @@ def read_sentences(path: Path, published: str) -> list[Sentence]:
     content = read_plain_pickle(path, published)
     if not isinstance(content, list) or not content:
         raise DataError(f"{path} does not hold a list of refs")
-    found: dict[int, Sentence] = {}
+    found: list[Sentence] = []
+    known: dict[int, Sentence] = {}
     for place, record in enumerate(content):
         try:
             sentences = list(_sentences(record))
@@ -45,9 +46,10 @@ def read_sentences(path: Path, published: str) -> list[Sentence]:
         except (TypeError, ValueError) as error:
             raise DataError(f"{path}: ref number {place} is not one of REFER's: {error}") from error
         for sentence in sentences:
-            if found.setdefault(sentence.number, sentence) != sentence:
+            if known.setdefault(sentence.number, sentence) != sentence:
                 raise DataError(f"{path}: the sent_id {sentence.number} stands for two different sentences")
-    return list(found.values())
+        found += sentences
+    return found
 
 
 def _sentences(record: Any) -> Iterator[Sentence]:

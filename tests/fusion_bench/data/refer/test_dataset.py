@@ -13,7 +13,10 @@ from pycocotools import mask as coco
 from fusion_bench.data.refer.dataset import RefCoco, RefCocoG, RefCocoPlus
 from fusion_bench.data.registry import DATASETS
 from fusion_bench.errors import DataError
+from fusion_bench.registry import Target
 from fusion_bench.samples import Vocabulary
+from fusion_bench.training.config import Component, DataConfig
+from fusion_bench.training.splits import read_split
 from referit import SIZE, annotation, ref, sentence, write_instances, write_refs
 
 TRAIN = ref(1, 3, "train", sentence(10, "the red vase"), sentence(11, "vase by the door"))
@@ -147,8 +150,24 @@ def test_a_sentence_of_ten_thousand_words_and_one_in_chinese_are_read(tmp_path: 
     assert data.split("testB").table["text"][0] == "花瓶在左边"
 
 
-def test_a_sentence_that_stands_there_twice_counts_once(tmp_path: Path) -> None:
-    assert len(RefCoco(write(tmp_path, [*REFS, PEOPLE])).split("testA")) == 2
+def test_a_sentence_that_stands_there_twice_is_told_of_and_counts_once(tmp_path: Path) -> None:
+    data = RefCoco(write(tmp_path, [*REFS, PEOPLE]))
+    config = DataConfig("refcoco", Component(Target("fusion_bench.data.refer.dataset:RefCoco")), "1.0", SIZE)
+    read = read_split(data, "testA", config)
+    assert list(read.split.table["sample"]) == ["refcoco_13", "refcoco_14"]
+    assert read.repeated == 2
+
+
+def test_only_published_partitions_may_share_images(tmp_path: Path) -> None:
+    """Else whoever trains on the google partition would be told to split it anew."""
+    for cls in (RefCoco, RefCocoPlus, RefCocoG):
+        for split_by, partition in cls.partitions.items():
+            data = cls(tmp_path, split_by=split_by)
+            files = {data.splits.train, *data.splits.evaluate, data.splits.select} - {"select"}
+            assert set(data.published) == files
+            assert partition.by_object == (split_by == "google")
+    counts = RefCoco(tmp_path).published["testA"]
+    assert (counts.samples, counts.images) == (5_657, 750)
 
 
 @pytest.mark.parametrize(
