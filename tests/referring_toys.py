@@ -25,6 +25,7 @@ class ColouredSquares(DataSet):
     version: ClassVar[str] = "1"
     tasks: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "grounding": ("accuracy", "mean_iou", "accuracy_at_0_7"),
+        "segmentation": ("mean_iou", "overall_iou", "precision_at_0_5", "box_mask_disagreement"),
     }
     built_in: ClassVar[bool] = True
     cluster: ClassVar[str] = "image"

@@ -1,8 +1,10 @@
-"""Samples on which the arms disagree: the picture, the question, and who answered what."""
+"""Samples on which the arms disagree: the picture, the question, and who answered or found what."""
 
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Mapping
+from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 from PIL import Image
 
+from fusion_bench.reporting.overlays import draw_boxes, draw_masks
 from fusion_bench.reporting.style import RIGHT, SOFT, WIDTH, WRONG, Subject
 from fusion_bench.reporting.tables import Row, records
 
@@ -18,6 +21,7 @@ _LINE = 0.19
 _LETTERS, _NAME_LETTERS = 60, 17
 _WIDE = 2.2
 """Pictures at least so many times wider than high stand above the answers, others beside them."""
+_OUTLINED = "white line"
 _RIGHT_SIGN, _WRONG_SIGN, _ELLIPSIS = "\N{CHECK MARK}", "\N{BALLOT X}", "\N{HORIZONTAL ELLIPSIS}"
 
 
@@ -48,7 +52,18 @@ def draw_gallery(subject: Subject, figure: Figure) -> None:
         own = (answers["split"] == row["split"]) & (answers["sample"] == row["sample"])
         by_arm = {answer["arm"]: answer for answer in records(answers[own])}
         order = [arm.label for arm in subject.results.arms if arm.label in by_arm]
-        _draw_answers(listed, row["truth"], [by_arm[label] for label in order], wide)
+        given = [by_arm[label] for label in order]
+        if subject.results.shows == "text":
+            _draw_answers(listed, row["truth"], given, wide)
+            continue
+        # Controls are listed only: with boxes of them too, nothing could be told apart.
+        inks = {
+            arm.label: subject.looks[arm.label].color for arm in subject.results.arms if arm.role != "control"
+        }
+        finds = [(inks[answer["arm"]], answer["answer"]) for answer in given if answer["arm"] in inks]
+        draw = draw_boxes if subject.results.shows == "box" else draw_masks
+        draw(shown, row, picture.shape[:2], finds)
+        _draw_answers(listed, _OUTLINED, given, wide, inks)
 
 
 def _panels(card: SubFigure, wide: bool, aspect: float, arms: int) -> tuple[Axes, Axes]:
@@ -62,20 +77,25 @@ def _panels(card: SubFigure, wide: bool, aspect: float, arms: int) -> tuple[Axes
     return shown, listed
 
 
-def _draw_answers(axes: Axes, truth: str, answers: list[Row], wide: bool) -> None:
-    """Lines of text, spaced by the arms there are: sign, arm, answer, and how many seeds gave it."""
+def _draw_answers(
+    axes: Axes, truth: str, answers: list[Row], wide: bool, inks: Mapping[str, str] = MappingProxyType({})
+) -> None:
+    """Lines of text, spaced by the arms there are: sign, arm, answer, and how many seeds gave it.
+
+    ``inks`` are colours of names, so that the lines are the legend of what is drawn on the picture.
+    """
     step = 1 / (len(answers) + 1)
     lines = [("", "truth", truth, "", SOFT, "bold")]
     for row in answers:
         color, sign = (RIGHT, _RIGHT_SIGN) if row["right"] else (WRONG, _WRONG_SIGN)
         votes = f"{row['votes']} of {row['seeds']}" if row["seeds"] > 1 else ""
-        lines.append((sign, row["arm"], row["answer"], votes, color, "normal"))
+        lines.append((sign, row["arm"], row["said"], votes, color, "normal"))
     places = (0.0, 0.05, 0.8, 0.95) if wide else (0.0, 0.1, 0.8, 1.0)
     for line, (sign, name, answer, votes, color, weight) in enumerate(lines):
         short = name if wide or len(name) <= _NAME_LETTERS else name[: _NAME_LETTERS - 1] + _ELLIPSIS
         columns = (
             (sign, color, "left"),
-            (short, SOFT, "left"),
+            (short, inks.get(name, SOFT), "left"),
             (answer, color, "right"),
             (votes, SOFT, "right"),
         )

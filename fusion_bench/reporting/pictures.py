@@ -1,4 +1,4 @@
-"""Which samples are worth showing, and what each arm answered."""
+"""Which samples are worth showing, and what each arm answered or found."""
 
 from __future__ import annotations
 
@@ -6,7 +6,40 @@ from pathlib import Path
 
 import pandas as pd
 
+from fusion_bench.reporting.numerals import percent
 from fusion_bench.study.results import StudyResults
+
+_RIGHT = 0.5
+
+
+def shown_answers(results: StudyResults, pictures: pd.DataFrame) -> pd.DataFrame:
+    """What stands beside each picture: `majority_answers`, or where boxes or masks are shown `first_finds`.
+
+    The column ``said`` is what is written: the answer, or how much of what was found overlaps the truth.
+    """
+    if results.shows == "text":
+        majority = majority_answers(results, pictures)
+        return majority.assign(said=majority["answer"])
+    return first_finds(results, pictures)
+
+
+def first_finds(results: StudyResults, pictures: pd.DataFrame) -> pd.DataFrame:
+    """What each arm's lowest seed found: two boxes are hardly ever equal, so there is no majority.
+
+    Returns:
+        ``split, sample, arm, answer, votes, seeds, right, said``; ``votes`` counts the seeds that are right, which
+        is a score of more than a half.
+    """
+    wanted = pd.MultiIndex.from_frame(pictures[["split", "sample"]])
+    asked = pd.MultiIndex.from_frame(results.samples[["split", "sample"]]).isin(wanted)
+    key = ["split", "sample", "arm"]
+    found = results.samples[asked].sort_values([*key, "seed"])
+    found = found.assign(right=found["score"] > _RIGHT)
+    groups = found.groupby(key, observed=True)["right"]
+    found = found.assign(votes=groups.transform("sum"), seeds=groups.transform("size"))
+    first = found.drop_duplicates(key).rename(columns={"prediction": "answer"})
+    first["said"] = [f"IoU {percent(overlap)} %" for overlap in first["iou"]]
+    return first[[*key, "answer", "votes", "seeds", "right", "said"]].reset_index(drop=True)
 
 
 def majority_answers(results: StudyResults, pictures: pd.DataFrame) -> pd.DataFrame:
@@ -46,7 +79,7 @@ def choose_pictures(results: StudyResults) -> pd.DataFrame:
     there = results.pictures["image"].map(lambda image: Path(image).is_file()).astype(bool)
     pictures = results.pictures[there]
     arms = [arm.label for arm in results.arms if arm.role != "control"]
-    answers = majority_answers(results, pictures)
+    answers = shown_answers(results, pictures)
     answers = answers[answers["arm"].isin(arms)]
     split = answers.groupby(["split", "sample"], observed=True).agg(
         right=("right", "sum"), arms=("right", "size"), different=("answer", "nunique")

@@ -33,7 +33,7 @@ _CELL = ["arm", "role", "seed", "cell", "state", "reason", "epochs", "best_epoch
 _VALUE = ["split", "metric", "value"]
 _CURVE = ["arm", "seed", "epoch", "samples_seen", "quantity", "value"]
 _RECORDS = {
-    "pictures": ["sample", "split", "image", "text", "truth"],
+    "pictures": ["sample", "split", "image", "text", "truth", "height", "width"],
     "floors": ["name", "split", "accuracy", "description"],
     "expected": ["arm", "metric", "split", "value", "source"],
 }
@@ -130,7 +130,7 @@ def _records(table: pd.DataFrame, columns: list[str]) -> list[dict[str, Any]]:
     """Rows as JSON types, None where a value is absent."""
     if table.empty:
         return []
-    plain = table[columns].astype(object)
+    plain = table.reindex(columns=columns).astype(object)
     return [dict(row) for _, row in plain.where(plain.notna(), None).iterrows()]
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.reporting.pictures import majority_answers
+from fusion_bench.reporting.pictures import shown_answers
 from fusion_bench.statistics.comparison import Question, against_controls, compare, means
 from fusion_bench.statistics.convergence import convergence
 from fusion_bench.statistics.ranking import agreement, ranks
@@ -44,7 +44,7 @@ class Tables:
             each of its contexts: ``context, arm, estimate, rank, rank_low, rank_high``; empty without contexts.
         agreement: each context's ranking against the study's own: ``context`` and the fields of
             `fusion_bench.statistics.ranking.Agreement`.
-        answers: the majority answer of each arm to each shown picture's question.
+        answers: what each arm answered or found in each shown picture (`fusion_bench.reporting.pictures`).
         unfinished: the cells without a result.
     """
 
@@ -100,7 +100,7 @@ def build_tables(results: StudyResults) -> Tables:
         learning=_with_role(results, _learning(results)),
         ranking=_ranking(results, primary, unit),
         agreement=_agreement(results, primary, unit),
-        answers=majority_answers(results, results.pictures),
+        answers=shown_answers(results, results.pictures),
         unfinished=results.cells[results.cells["state"] != "done"].reset_index(drop=True),
     )
 

@@ -99,7 +99,10 @@ def collect(study: Study, places: Places) -> StudyResults:
         latency_batch=LATENCY_BATCH,
         budget=UNITS[study.budget.match] if study.budget else "",
         tolerance=study.budget.tolerance if study.budget else None,
-        task=study.task,
+        lower_is_better=tuple(
+            name for name in data.tasks[study.task] if not task.metrics[name].higher_is_better
+        ),
+        shows=task.shows,
         measures=task.measures,
         contexts=contexts,
         command=f"fusion-bench run {study.path.name if study.path.is_absolute() else study.path}",
@@ -207,7 +210,7 @@ def _pictures(samples: pd.DataFrame, split: Split, arms: Sequence[Arm], wanted: 
     right = judged.groupby("sample", sort=False)["score"].mean()
     rows = split.table.assign(undecided=(split.table["sample"].map(right) - 0.5).abs())
     rows = rows.sort_values("undecided", kind="stable").drop_duplicates("cluster").head(wanted)
-    return pd.DataFrame(
+    pictures = pd.DataFrame(
         {
             "sample": rows["sample"],
             "split": split.name,
@@ -215,14 +218,17 @@ def _pictures(samples: pd.DataFrame, split: Split, arms: Sequence[Arm], wanted: 
             "text": rows["text"],
             "truth": rows["truth"],
         }
-    ).reset_index(drop=True)
+    )
+    if split.referents is not None:
+        pictures[["height", "width"]] = split.referents.sizes[rows["image"].to_numpy()]
+    return pictures.reset_index(drop=True)
 
 
 def _floors(data: DataSet, splits: Mapping[str, Split], task: type[Task]) -> pd.DataFrame:
     rows = []
     train = splits[data.splits.train]
     for name in (data.splits.select, *data.splits.evaluate):
-        floor = task.floor(train, splits[name]) or data.floor(train, splits[name])
+        floor = task.floor(data, train, splits[name])
         if floor is not None:
             rows.append(
                 {

@@ -71,7 +71,8 @@ class StudyResults:
         slices: names of the slice columns.
         curves: one row per done cell, epoch and quantity: arm, seed, epoch, samples_seen, quantity
             (``train/loss``, ``select/<metric>``), value.
-        pictures: samples to show: sample, split, image (a path), text, truth. Those that all arms answer
+        pictures: samples to show: sample, split, image (a path), text, truth; where boxes or masks are shown also
+            height and width of the original image. Those that all arms answer
             alike are left out.
         floors: named constant baselines, such as the wording floor or always-true, each on one split:
             name, split, accuracy, description.
@@ -83,7 +84,8 @@ class StudyResults:
         lower_is_better: names of the metrics that should fall.
         budget: what every arm should have as much of as the reference ("parameters", "multiply-adds"), up to
             ``tolerance``, a share; empty where nothing is matched.
-        task: the name of what was asked; ``measures`` names the columns of numbers that it adds to ``samples``.
+        shows: what predictions and truths hold, see `fusion_bench.tasks.task.Task`.
+        measures: columns of numbers that the task adds to ``samples``.
     """
 
     name: str
@@ -113,5 +115,5 @@ class StudyResults:
     budget: str = ""
     tolerance: float | None = None
     contexts: Mapping[str, StudyResults] = field(default_factory=dict)
-    task: str = "answering"
+    shows: Literal["text", "box", "mask"] = "text"
     measures: tuple[str, ...] = ()

@@ -8,8 +8,7 @@ counts exactly a half as well, which makes no difference on the published splits
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from functools import partial
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -18,11 +17,19 @@ import torch
 from torch import Tensor
 
 from fusion_bench.contract import Head
-from fusion_bench.samples import Metric, Resizing, Split, WordingFloor
+from fusion_bench.samples import DataSet, Metric, Resizing, Split, WordingFloor
 from fusion_bench.tasks.box_heads import DenseBoxHead, LaConvNetBoxHead
 from fusion_bench.tasks.box_losses import dense_loss, laconvnet_loss
 from fusion_bench.tasks.boxes import Grid, box_texts, iou
-from fusion_bench.tasks.referring import image_sizes, referents_of, relative_boxes, with_slices
+from fusion_bench.tasks.referring import (
+    image_sizes,
+    mean_iou,
+    mean_score,
+    referents_of,
+    relative_boxes,
+    shares_above,
+    with_slices,
+)
 from fusion_bench.tasks.task import HeadSettings, Stored, Targets, Task, judged
 
 RIGHT = 0.5
@@ -44,21 +51,6 @@ _SENTENCES = {
 }
 
 
-def hits(rows: pd.DataFrame) -> float:
-    """Mean score over samples."""
-    return float(rows["score"].mean())
-
-
-def mean_iou(rows: pd.DataFrame) -> float:
-    """Mean overlap over samples."""
-    return float(rows["iou"].mean())
-
-
-def share_above(rows: pd.DataFrame, threshold: float) -> float:
-    """Share of samples with more overlap."""
-    return float((rows["iou"] > threshold).mean())
-
-
 class Grounding(Task):
     """A score and a box per position of the fused map; the box of the highest score is the answer.
 
@@ -67,17 +59,14 @@ class Grounding(Task):
 
     name: ClassVar[str] = "grounding"
     metrics: ClassVar[Mapping[str, Metric]] = {
-        "accuracy": Metric("accuracy", hits),
+        "accuracy": Metric("accuracy", mean_score),
         "mean_iou": Metric("mean_iou", mean_iou, paired=False),
-        **{
-            name: Metric(name, partial(share_above, threshold=tenths / 10), paired=False)
-            for tenths in (6, 7, 8, 9)
-            for name in [f"accuracy_at_0_{tenths}"]
-        },
+        **shares_above("accuracy", (6, 7, 8, 9)),
     }
     heads: ClassVar[tuple[str, ...]] = tuple(_HEADS)
     head_settings: ClassVar[frozenset[str]] = frozenset({"hidden"})
     measures: ClassVar[tuple[str, ...]] = ("iou",)
+    shows: ClassVar[Literal["text", "box", "mask"]] = "box"
 
     def __init__(self, train: Split, resizing: Resizing, head: str = "") -> None:
         referents_of(train)
@@ -90,11 +79,12 @@ class Grounding(Task):
         return with_slices(split)
 
     @classmethod
-    def floor(cls, train: Split, other: Split) -> WordingFloor:
+    def floor(cls, data: DataSet, train: Split, other: Split) -> WordingFloor:
         """The best constant box, at the same share of every image.
 
         Fitted on ``train``: of 500 boxes spread over it, the one that is right for most of 5,000 samples.
         """
+        del data
         boxes = torch.from_numpy(relative_boxes(train))
         candidates, fitted = _spread(boxes, _CANDIDATES), _spread(boxes, _FITTED)
         right = (iou(candidates[:, None], fitted) > RIGHT).sum(1)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable, Mapping
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +13,7 @@ import torch
 from torch import Tensor
 
 from fusion_bench.errors import DataError
-from fusion_bench.samples import Referents, Split, tokenize
+from fusion_bench.samples import Metric, Referents, Split, tokenize
 
 # fmt: off
 SPATIAL = frozenset({
@@ -69,6 +71,31 @@ def with_slices(split: Split) -> Split:
 
 def _binned(value: float, bins: tuple[tuple[float, str], ...], beyond: str) -> str:
     return next((name for most, name in bins if value <= most), beyond)
+
+
+def mean_score(rows: pd.DataFrame) -> float:
+    """Mean score over samples."""
+    return float(rows["score"].mean())
+
+
+def mean_iou(rows: pd.DataFrame) -> float:
+    """Mean overlap over samples."""
+    return float(rows["iou"].mean())
+
+
+def share_above(rows: pd.DataFrame, threshold: float) -> float:
+    """Share of samples with more overlap than that."""
+    return float((rows["iou"] > threshold).mean())
+
+
+def shares_above(name: str, tenths: Iterable[int]) -> Mapping[str, Metric]:
+    """``<name>_at_0_<tenths>``: see `share_above`."""
+    return {
+        f"{name}_at_0_{number}": Metric(
+            f"{name}_at_0_{number}", partial(share_above, threshold=number / 10), paired=False
+        )
+        for number in tenths
+    }
 
 
 def met(fused: Tensor, sentence: Tensor | None) -> Tensor:

@@ -9,6 +9,7 @@ TASKS: Registry[Task] = Registry(
     builtin={
         "answering": "fusion_bench.tasks.answering:Answering",
         "grounding": "fusion_bench.tasks.grounding:Grounding",
+        "segmentation": "fusion_bench.tasks.segmentation:Segmentation",
         "vqa": "fusion_bench.tasks.vqa:Vqa",
     },
 )

@@ -11,7 +11,7 @@ import pandas as pd
 from torch import Tensor
 
 from fusion_bench.contract import Head
-from fusion_bench.samples import Metric, Resizing, Split, WordingFloor
+from fusion_bench.samples import DataSet, Metric, Resizing, Split, WordingFloor
 
 
 class Targets(Protocol):
@@ -52,6 +52,10 @@ class Task(ABC):
             from.
         counted: what ``outputs`` is the number of, for a report ("answers, all from train"); empty: not worth
             a word.
+        shows: what ``prediction`` and ``truth`` of the rows hold, for pictures: plain text, a box
+            ``x1 y1 x2 y2`` in pixels of the original image, or a mask as COCO's compressed run lengths. With
+            boxes and masks there is a measure ``iou``.
+        network_map: which map of an end-to-end network the head reads.
 
     Args:
         train: the training split.
@@ -65,6 +69,8 @@ class Task(ABC):
     head_settings: ClassVar[frozenset[str]]
     measures: ClassVar[tuple[str, ...]] = ()
     counted: ClassVar[str] = ""
+    shows: ClassVar[Literal["text", "box", "mask"]] = "text"
+    network_map: ClassVar[Literal["coarsest", "finest"]] = "coarsest"
 
     outputs: int
 
@@ -83,10 +89,9 @@ class Task(ABC):
         return ""
 
     @classmethod
-    def floor(cls, train: Split, other: Split) -> WordingFloor | None:
-        """A constant prediction fitted on ``train``, measured on ``other``; None leaves it to the data set."""
-        del train, other
-        return None
+    def floor(cls, data: DataSet, train: Split, other: Split) -> WordingFloor | None:
+        """What a constant prediction fitted on ``train`` reaches on ``other``; the data set's if it has one."""
+        return data.floor(train, other)
 
     @classmethod
     @abstractmethod

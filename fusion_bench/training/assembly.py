@@ -18,6 +18,7 @@ from fusion_bench.efficiency.cost import cost_of
 from fusion_bench.samples import Batch
 from fusion_bench.tasks.task import HeadSettings, Task
 from fusion_bench.training.config import CellConfig, HeadConfig
+from fusion_bench.training.materials import task_class
 from fusion_bench.training.seeds import drawing
 from fusion_bench.training.wording import NOTHING_READ, text_encoder
 
@@ -95,19 +96,25 @@ class Slot(nn.Module):
 
 
 class NetworkSlot(nn.Module):
-    """An end-to-end network and the adapter from its coarsest map to the head's width."""
+    """An end-to-end network and the adapter from one of its maps to the head's width.
+
+    ``place`` is that map's among the network's: 0 for the finest, -1 for the coarsest.
+    """
 
     sentence_at_head = False
 
-    def __init__(self, network: VisionLanguageNetwork, adapter: nn.Conv2d, *, coordinates: bool) -> None:
+    def __init__(
+        self, network: VisionLanguageNetwork, adapter: nn.Conv2d, *, place: int, coordinates: bool
+    ) -> None:
         super().__init__()
+        self._place = place
         self.network, self.adapter, self._coordinates = network, adapter, coordinates
         self.out_dim = adapter.out_channels
 
     def forward(self, visual: Tensor, language: Language) -> Tensor:
         """``[B, 3, H, W]`` to ``[B, head.width, h, w]``."""
-        coarsest = self.network(visual, language).maps[-1]
-        adapted: Tensor = self.adapter(with_coordinates(coarsest) if self._coordinates else coarsest)
+        read = self.network(visual, language).maps[self._place]
+        adapted: Tensor = self.adapter(with_coordinates(read) if self._coordinates else read)
         return adapted
 
 
@@ -201,11 +208,12 @@ def make_slot(config: CellConfig, *, map_channels: int, language_dim: int) -> Sl
     coordinates = config.fusion.coordinates == "shared"
     extra = 2 if coordinates else 0
     if config.kind == "network":
+        place = 0 if task_class(config.data).network_map == "finest" else -1
         with drawing("init/module", seed):
             network: VisionLanguageNetwork = config.arm.target.load()(language_dim, **config.arm.settings)
         with drawing("init/adapter", seed):
-            adapter = nn.Conv2d(network.out_dims[-1] + extra, config.head.width, 1)
-        return NetworkSlot(network, adapter, coordinates=coordinates)
+            adapter = nn.Conv2d(network.out_dims[place] + extra, config.head.width, 1)
+        return NetworkSlot(network, adapter, place=place, coordinates=coordinates)
     with drawing("init/projection", seed):
         projection = nn.Conv2d(map_channels + extra, width, 1)
     with drawing("init/module", seed):

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 
 from fusion_bench.errors import StudyFileError
-from fusion_bench.reporting.publish import load, save
+from fusion_bench.reporting.publish import load
+from fusion_bench.reporting.report import write_report
 from fusion_bench.reporting.tables import build_tables
 from fusion_bench.study.collect import collect
 from fusion_bench.study.executor import InlineExecutor, WorkerSettings
 from fusion_bench.study.observer import Silent
+from fusion_bench.study.results import StudyResults
 from fusion_bench.study.run import RunOptions, StudyRun
 from fusion_bench.study.spec import load_study
 from fusion_bench.training.materials import Places
@@ -35,23 +37,40 @@ seeds: [0, 1]
 """
 
 
-def test_a_study_of_grounding_from_the_file_to_the_published_report(tmp_path: Path) -> None:
-    study = load_study(study_file(tmp_path, REFERRING))
-    places = Places(tmp_path / "runs", {}, {})
+def collected(folder: Path, task: str) -> StudyResults:
+    study = load_study(study_file(folder, REFERRING), [f"data.task={task}"])
+    places = Places(folder / "runs", {}, {})
     settings = WorkerSettings(places, 0, threads=1)
     ran = StudyRun(study, places, lambda: InlineExecutor(settings), Silent(), RunOptions()).run()
     assert ran.trained == 4
-    results = collect(study, places)
-    assert (results.task, results.measures) == ("grounding", ("iou",))
+    return collect(study, places)
+
+
+def test_a_study_of_grounding_from_the_file_to_the_published_report(tmp_path: Path) -> None:
+    results = collected(tmp_path, "grounding")
+    assert (results.shows, results.measures) == ("box", ("iou",))
     assert results.slices == ("words", "spatial", "box")
     assert set(results.values["metric"]) == {"accuracy", "mean_iou", "accuracy_at_0_7"}
     assert dict(results.setup)["Head"].startswith("3x3 convolution of 8")
     assert results.floors["name"].unique().tolist() == ["constant box"]
-    save(results, tmp_path / "published")
+    write_report(results, tmp_path / "published")
     again = load(tmp_path / "published")
     assert np.array_equal(again.samples["iou"].sort_values(), results.samples["iou"].sort_values())
     means = build_tables(again).means
     assert means.loc[means["metric"] == "accuracy", "low"].notna().all()
+
+
+def test_a_study_of_segmentation_from_the_file_to_the_published_report(tmp_path: Path) -> None:
+    results = collected(tmp_path, "segmentation")
+    assert (results.shows, results.lower_is_better) == ("mask", ("box_mask_disagreement",))
+    write_report(results, tmp_path / "published")
+    again = load(tmp_path / "published")
+    stored = again.values.set_index(["metric", "split", "arm", "seed"])["value"].sort_index()
+    rows = again.samples.groupby(["split", "arm", "seed"], observed=True)[["intersection", "union"]].sum()
+    overall = (rows["intersection"] / rows["union"]).sort_index()
+    assert np.allclose(stored.loc["overall_iou"].to_numpy(), overall.to_numpy(), rtol=0, atol=1e-12)
+    means = build_tables(again).means
+    assert means.loc[means["metric"] == "mean_iou", "low"].notna().all()
 
 
 @pytest.mark.parametrize(

@@ -92,7 +92,9 @@ def test_the_floor_is_the_train_box_that_is_right_most_often() -> None:
         return Split("any", table, (), (), Referents(scaled, sizes))
 
     left, right = (0.0, 0.0, 0.5, 1.0), (0.5, 0.0, 1.0, 1.0)
-    floor = Grounding.floor(boxes(right, left, left), boxes(left, right, right, (0.0, 0.0, 0.4, 1.0)))
+    floor = Grounding.floor(
+        ColouredSquares(Path()), boxes(right, left, left), boxes(left, right, right, (0.0, 0.0, 0.4, 1.0))
+    )
     assert floor.accuracy == 0.5
 
 
