@@ -18,8 +18,8 @@ from fusion_bench.efficiency.cost import cost_of
 from fusion_bench.samples import Batch
 from fusion_bench.tasks.task import HeadSettings, Task
 from fusion_bench.training.config import CellConfig, HeadConfig
-from fusion_bench.training.materials import task_class
 from fusion_bench.training.seeds import drawing
+from fusion_bench.training.splits import task_class
 from fusion_bench.training.wording import NOTHING_READ, text_encoder
 
 

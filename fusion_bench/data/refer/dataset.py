@@ -77,7 +77,17 @@ class Refer(DataSet):
             "accuracy_at_0_7",
             "accuracy_at_0_8",
             "accuracy_at_0_9",
-        )
+        ),
+        "segmentation": (
+            "mean_iou",
+            "overall_iou",
+            "precision_at_0_5",
+            "precision_at_0_6",
+            "precision_at_0_7",
+            "precision_at_0_8",
+            "precision_at_0_9",
+            "box_mask_disagreement",
+        ),
     }
     cluster: ClassVar[str] = "image"
     homepage: ClassVar[str] = "https://github.com/lichengunc/refer"
