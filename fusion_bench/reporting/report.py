@@ -101,7 +101,8 @@ def _words(results: StudyResults, tables: Tables) -> dict[str, Any]:
     seeds = results.cells["seed"].nunique()
     controls = sum(arm.role == "control" for arm in results.arms)
     counted = [plural(len(results.arms) - controls, "arm"), plural(controls, "control")]
-    sampled = tables.means.loc[tables.means["split"] == results.primary_split]
+    judged = (tables.means["split"] == results.primary_split) & (tables.means["metric"] == results.primary)
+    sampled = tables.means.loc[judged]
     base = ""
     if len(sampled) and "samples" in sampled:
         row = sampled.iloc[0]
