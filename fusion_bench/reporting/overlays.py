@@ -16,8 +16,8 @@ from fusion_bench.tasks.boxes import box_of
 from fusion_bench.tasks.masks import mask_of
 
 _TRUTH = "white"
-_THIN, _THICK = 1.4, 1.8
-_AROUND_TRUTH = [Stroke(linewidth=_THICK + 1.6, foreground="black"), Normal()]
+_LINE = 1.2
+_AROUND_TRUTH = [Stroke(linewidth=2 * _LINE, foreground="black"), Normal()]
 _VEIL = 0.3
 
 
@@ -36,16 +36,16 @@ def draw_boxes(axes: Axes, picture: Row, shape: tuple[int, int], finds: Sequence
         place = (x1 * across - 0.5, y1 * down - 0.5)  # the picture's first pixel is centred on 0
         size = ((x2 - x1) * across, (y2 - y1) * down)
         true = color == _TRUTH
-        drawn = Rectangle(place, *size, fill=False, ec=color, lw=_THICK if true else _THIN, clip_on=False)
+        drawn = Rectangle(place, *size, fill=False, ec=color, lw=_LINE, clip_on=False)
         if true:
             drawn.set_path_effects(_AROUND_TRUTH)
         axes.add_patch(drawn)
 
 
 def draw_masks(axes: Axes, picture: Row, shape: tuple[int, int], finds: Sequence[tuple[str, str]]) -> None:
-    """Draw each of ``finds`` as a veil with a line around it, then a line around the truth; see `draw_boxes`."""
+    """Draw a line around the truth, then each of ``finds`` as a veil with a line around it; see `draw_boxes`."""
     size = (int(picture["height"]), int(picture["width"]))
-    for color, text in [*finds, (_TRUTH, picture["truth"])]:
+    for color, text in [(_TRUTH, picture["truth"]), *finds]:
         pixels = Image.fromarray(mask_of(text, size)).resize(shape[::-1], Image.Resampling.NEAREST)
         mask = np.asarray(pixels)
         if not mask.any():
@@ -55,6 +55,6 @@ def draw_masks(axes: Axes, picture: Row, shape: tuple[int, int], finds: Sequence
             axes.imshow(mask[..., None] * np.array(to_rgba(color, _VEIL)), interpolation="nearest")
         # A frame of nothing closes the line around a mask that reaches the picture's edge.
         framed, x, y = np.pad(mask, 1), np.arange(-1, shape[1] + 1), np.arange(-1, shape[0] + 1)
-        edge = axes.contour(x, y, framed, [0.5], colors=[color], linewidths=_THICK if true else _THIN)
+        edge = axes.contour(x, y, framed, [0.5], colors=[color], linewidths=_LINE)
         if true:
             edge.set_path_effects(_AROUND_TRUTH)

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pandas as pd
 
-from fusion_bench.reporting.numerals import percent
 from fusion_bench.study.results import StudyResults
 
 _RIGHT = 0.5
@@ -38,7 +37,7 @@ def first_finds(results: StudyResults, pictures: pd.DataFrame) -> pd.DataFrame:
     groups = found.groupby(key, observed=True)["right"]
     found = found.assign(votes=groups.transform("sum"), seeds=groups.transform("size"))
     first = found.drop_duplicates(key).rename(columns={"prediction": "answer"})
-    first["said"] = [f"IoU {percent(overlap)} %" for overlap in first["iou"]]
+    first["said"] = [f"IoU {100 * overlap:.0f} %" for overlap in first["iou"]]
     return first[[*key, "answer", "votes", "seeds", "right", "said"]].reset_index(drop=True)
 
 

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fusion_bench.errors import DataError
-from fusion_bench.samples import Metric, Resizing, Split, WordingFloor
+from fusion_bench.samples import DataSet, Metric, Resizing, Split, WordingFloor
 from fusion_bench.tasks.answering import Answering, accuracy
 from fusion_bench.tasks.task import Targets, judged
 from fusion_bench.tasks.vqa_accuracy import soft_scores, vqa_accuracy
@@ -83,8 +83,9 @@ class Vqa(Answering):
         )
 
     @classmethod
-    def floor(cls, train: Split, other: Split) -> WordingFloor:
+    def floor(cls, data: DataSet, train: Split, other: Split) -> WordingFloor:
         """The commonest answer of each question type in ``train``; of all, where it lacks the type."""
+        del data
         overall = _commonest(train.table["truth"])
         by_type = train.table.groupby("question_type")["truth"].agg(_commonest)
         said = other.table["question_type"].map(by_type).fillna(overall)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ from fusion_bench.errors import DataError
 from fusion_bench.samples import Resizing, Split
 from fusion_bench.tasks.registry import TASKS
 from fusion_bench.tasks.vqa import SoftTargets, Vqa
+from toys import ColourData
 
 LISTED = ("2", "blue", "red", "yes")
 RESIZING = Resizing(4, 4)
@@ -111,7 +113,7 @@ def test_the_floor_is_the_commonest_answer_of_each_question_type() -> None:
     other = split_of(
         [["red"] * 3 + ["blue"] * 7, ["no"] * 10, ["red"] * 10], ["what color", "is", "how many"]
     )
-    floor = Vqa.floor(train, other)
+    floor = Vqa.floor(ColourData(Path()), train, other)
     assert floor.accuracy == pytest.approx(np.mean([0.9, 0.0, 1.0]))
 
 
