@@ -196,6 +196,17 @@ class Squares(ColourData):
         return f"squares-{self._images}"
 
 
+class Fewer(Squares):
+    """It asks about red alone, and only where the answer is yes."""
+
+    name: ClassVar[str] = "fewer"
+
+    def split(self, name: str) -> Split:
+        split = super().split(name)
+        kept = split.table["text"].str.contains("red") & (split.table["truth"] == "yes")
+        return split.rows(np.flatnonzero(kept))
+
+
 class Leaky(Squares):
     """Its training pictures are its evaluation pictures."""
 

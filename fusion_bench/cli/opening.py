@@ -35,11 +35,11 @@ def places_of(study: Study, runs: Path, data: Sequence[str], *, device: str, mak
     Raises:
         FusionBenchError: ``data`` has an entry that is not NAME=FOLDER, or names no data set of the study.
     """
-    named, adapter = named_paths(list(data)), study.data.adapter.target.load()
-    assert issubclass(adapter, DataSet)  # noqa: S101 - the study was checked
+    named = named_paths(list(data))
+    adapters = {read.name: read.adapter.target.load() for read in study.reads}
     for name in named:
-        if name != study.data.name or adapter.built_in:
-            own = " and makes its own files" if adapter.built_in else ""
+        if name not in adapters or adapters[name].built_in:
+            own = " and makes its own files" if adapters[study.data.name].built_in else ""
             raise FusionBenchError(f"--data {name}: the study {study.name!r} reads {study.data.name!r}{own}")
     roots = {**study.roots, **named}
     resolved = {name: root.expanduser().resolve() for name, root in roots.items()}

@@ -18,6 +18,7 @@ import torch
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.study.folder import CellFolder, Outcome, no_room
 from fusion_bench.study.provenance import full_provenance
+from fusion_bench.study.starting import starting_digest, starting_weights
 from fusion_bench.training.config import CellConfig
 from fusion_bench.training.loop import Progress, Trained, Trainer
 from fusion_bench.training.materials import Materials, Places, load_materials, materials_key
@@ -83,8 +84,9 @@ def _attempt(
     try:
         materials = shelf.materials(config)
         device = torch.device(shelf.places.device)
-        trained = Trainer(config, materials, device, tell).train()
-        outcome = _outcome(config, materials, trained, shelf.places.device)
+        runs = folder.path.parents[1]
+        trained = Trainer(config, materials, device, tell, starting_weights(config, runs)).train()
+        outcome = _outcome(config, materials, trained, shelf.places.device, starting_digest(config, runs))
         folder.finish(outcome, trained.model.state_dict() if keep_weights else None)
     except OSError as error:
         if no_room(error):
@@ -104,7 +106,7 @@ def _failed(folder: CellFolder, reason: str) -> Finished:
     return Finished(folder.id, reason)
 
 
-def _outcome(config: CellConfig, materials: Materials, trained: Trained, device: str) -> Outcome:
+def _outcome(config: CellConfig, materials: Materials, trained: Trained, device: str, start: str) -> Outcome:
     costs = trained.model.costs(config.data.image_size, materials.map_shape, materials.longest())
     result = {
         "metrics": trained.metrics,
@@ -129,6 +131,8 @@ def _outcome(config: CellConfig, materials: Materials, trained: Trained, device:
     provenance = full_provenance(
         config, device, manifest=materials.manifest, weights=materials.weights_sha256
     )
+    if start:
+        provenance["start"] = start
     return Outcome(result, trained.samples, trained.curves, timing, provenance, trained.predictions)
 
 

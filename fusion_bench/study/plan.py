@@ -13,6 +13,7 @@ from fusion_bench.study.arms import Arm
 from fusion_bench.study.folder import cell_folder
 from fusion_bench.study.provenance import differences, expected_provenance, fingerprint
 from fusion_bench.study.results import Role
+from fusion_bench.study.starting import starting_digest
 from fusion_bench.training.config import CellConfig, Json
 from fusion_bench.training.materials import Places
 
@@ -67,6 +68,9 @@ def standing(cell: PlannedCell, places: Places) -> Standing:
         changed = differences(folder.provenance(), expected_provenance(cell.config))
         if changed:
             return Standing(cell, "stale", f"{_named(changed)} changed since it was trained")
+        start = starting_digest(cell.config, places.runs)
+        if start and start != folder.provenance().get("start"):
+            return Standing(cell, "stale", "the weights that it starts from changed since it was trained")
         return Standing(cell, "done")
     reason = folder.failure
     return Standing(cell, "failed", reason) if reason is not None else Standing(cell, "missing")

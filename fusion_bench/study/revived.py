@@ -26,13 +26,14 @@ from fusion_bench.training.config import CellConfig, DataConfig
 from fusion_bench.training.materials import (
     NOT_NORMALISED,
     Places,
+    learnt_from,
     make_task,
     normalising,
     open_data,
     starting_backbone,
     weights_of_pretext,
 )
-from fusion_bench.training.splits import known_texts, read_split
+from fusion_bench.training.splits import read_split
 from fusion_bench.training.wording import NOTHING_READ, text_encoder, tokenizer_of
 
 
@@ -99,9 +100,10 @@ def revive(folder: CellFolder, places: Places) -> Revived:
     config = folder.config()
     data = open_data(config.data, places)
     train = read_split(data, data.splits.train, config.data).split
-    task = make_task(config, train)
+    taught, texts = learnt_from(config, data, train, places)
+    task = make_task(config, taught)
     probe = text_encoder(config, NOTHING_READ, places.weight_files)
-    vocabulary = tokenizer_of(probe, known_texts(data, train, config.data))
+    vocabulary = tokenizer_of(probe, texts)
     backbone = _backbone(folder, config, places)
     frozen = config.backbone is not None and config.backbone.frozen
     model = assemble(

@@ -21,6 +21,7 @@ from fusion_bench.study.plan import PlannedCell, Standing, ask_all, confirm_cell
 from fusion_bench.study.replay import make_searches, selection_metric, selection_value
 from fusion_bench.study.search import ArmSearch
 from fusion_bench.study.spec import Study
+from fusion_bench.study.starting import source_folder
 from fusion_bench.study.worker import Event
 from fusion_bench.training.materials import Places, materials_key
 
@@ -151,6 +152,8 @@ class StudyRun:
         todo = {item.cell.id: item.cell for item in standings if item.state == "missing"}
         if not todo:
             return
+        for cell in todo.values():
+            source_folder(cell.config, self._places.runs)  # raises before anything trains
         self._prepare(list(todo.values()), executor)
         for event in executor.run(list(todo)):
             self._relay(event)

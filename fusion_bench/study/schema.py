@@ -141,7 +141,9 @@ class HeadSection(Section):
 class TrainSection(Section):
     """The training loop, the same for every arm unless an arm says otherwise."""
 
-    epochs: int = Field(TrainConfig.epochs, ge=1)
+    epochs: int = Field(
+        TrainConfig.epochs, ge=0, description="0 only judges, for a study that starts from another's weights"
+    )
     batch_size: int = Field(TrainConfig.batch_size, ge=2, description="batch norm needs two samples")
     learning_rate: float = Field(TrainConfig.learning_rate, gt=0, description="peak, after the warm-up")
     weight_decay: float = Field(TrainConfig.weight_decay, ge=0)
@@ -270,6 +272,12 @@ OVERRIDABLE = ("train", "fusion")
 OPEN = ("text",)
 
 
+class StartSection(Section):
+    """Every arm starts from the weights, words and answers of the same arm and seed of another study."""
+
+    study: str = Field(description="its file; it must be run with --keep-weights first")
+
+
 class StudyFile(Section):
     """A study: what to compare, on what data, with which seeds."""
 
@@ -302,6 +310,7 @@ class StudyFile(Section):
     ] = Field(description="a list, or their number")
     threads: int = Field(1, ge=1, description="of torch, in every cell")
     reference: str | None = Field(None, description="the arm that the others are compared with; the first")
+    start: StartSection | None = None
     search: SearchSection | None = None
     budget: BudgetSection = BudgetSection.model_construct()
     contexts: Mapping[str, Mapping[str, Any]] = Field(

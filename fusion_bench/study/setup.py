@@ -35,6 +35,7 @@ def describe(
         ("Slot", _slot(arms)),
         ("Head", _head(config)),
         *([("Budget", study.budget.sentence())] if study.budget else []),
+        *([("Start", _start(study.source))] if study.source else []),
         ("Training", _training(arms)),
         ("Pairing", _pairing(study)),
         ("Selection", _selection(study, data)),
@@ -192,8 +193,17 @@ def _head(config: CellConfig) -> str:
     return task_class(config.data).described(config.head.kind, head_settings(config.head))
 
 
+def _start(source: Study) -> str:
+    return (
+        f"Every arm starts from the weights of the same arm and seed of the study {source.name}, trained on "
+        f"{source.data.name} {source.data.version}; words and answers are those of that training."
+    )
+
+
 def _training(arms: Sequence[Arm]) -> str:
     train = arms[0].config.train
+    if not train.epochs:
+        return "None: the weights that every arm starts from are judged as they are."
     rates = sorted({arm.config.train.learning_rate for arm in arms})
     rate = (
         f"learning rate {rates[0]:g}"

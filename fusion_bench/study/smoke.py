@@ -102,4 +102,5 @@ def _toy(config: CellConfig) -> CellConfig:
         batch_size=min(4, config.train.batch_size),
         learning_rate=_HASTE * config.train.learning_rate,
     )
-    return replace(config, data=data, backbone=backbone, train=train)
+    # What it would start from is not at toy size.
+    return replace(config, data=data, backbone=backbone, train=train, start=None)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from fusion_bench.registry import did_you_mean
 from fusion_bench.study.arms import Arm
+from fusion_bench.study.beginnings import read_source, started
 from fusion_bench.study.components import Catalogue, installed
 from fusion_bench.study.contexts import in_contexts
 from fusion_bench.study.lineup import LineUp
@@ -77,6 +78,7 @@ class Study:
         expected: values to compare with.
         roots: folder of the data set by name, if the file says it.
         weight_files: backbone weight files, and what text encoders read, by SHA-256.
+        source: the study from whose cells its own start; None if they start from scratch.
     """
 
     path: Path
@@ -99,6 +101,12 @@ class Study:
     roots: Mapping[str, Path]
     weight_files: Mapping[str, Path]
     contexts: Mapping[str, Study] = field(default_factory=dict)
+    source: Study | None = None
+
+    @property
+    def reads(self) -> tuple[DataConfig, ...]:
+        """Every data set that its cells need: its own, and those of what they start from."""
+        return (self.data, *(() if self.source is None else self.source.reads))
 
     def factors_of(self, label: str) -> Mapping[str, Json]:
         """The factors of the arm with a label.
@@ -152,6 +160,7 @@ def _study(path: Path, tree: Node, catalogue: Catalogue, problems: Problems) -> 
     search = _search(tree, lineup, data, seeds, resolver, problems)
     expected = _expected(tree, lineup, data, problems)
     root = _root(tree, data, problems)
+    source = read_source(tree, lambda other: load_study(other, catalogue=catalogue), problems)
     _check_report(tree, data, problems)
     if problems or file is None:
         raise problems.error()
@@ -160,8 +169,11 @@ def _study(path: Path, tree: Node, catalogue: Catalogue, problems: Problems) -> 
     if budget is not None:
         arms = tuple(budget.matched(arm) for arm in arms)
         _check_unlike(lineup, arms, problems)
+    if source is not None:
+        arms = started(arms, seeds, source, tree.children["start"], problems)
     if problems:
         raise problems.error()
+    own_root = {} if root is None else {data.config.name: root}
     return Study(
         path=path,
         name=file.name,
@@ -180,8 +192,9 @@ def _study(path: Path, tree: Node, catalogue: Catalogue, problems: Problems) -> 
         search=search,
         budget=budget,
         expected=expected,
-        roots={} if root is None else {data.config.name: root},
-        weight_files=resolver.weight_files,
+        roots=own_root if source is None else {**source.roots, **own_root},
+        weight_files={**({} if source is None else source.weight_files), **resolver.weight_files},
+        source=source,
     )
 
 

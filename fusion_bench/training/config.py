@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
 
@@ -129,6 +129,7 @@ class CellConfig:
 
     Attributes:
         evaluate: False for a search cell, which never sees an evaluation split.
+        start: the cell whose trained weights, words and answers this one starts from, with seed 0: see `source`.
     """
 
     data: DataConfig
@@ -142,6 +143,12 @@ class CellConfig:
     seed: int
     threads: int = 1
     evaluate: bool = True
+    start: CellConfig | None = None
+
+    @property
+    def source(self) -> CellConfig | None:
+        """The cell of the same seed that this one starts from; None for one that starts from scratch."""
+        return None if self.start is None else replace(self.start, seed=self.seed)
 
     @property
     def id(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
@@ -80,6 +80,7 @@ class Trainer:
         materials: data, vocabulary and backbone.
         device: where to compute.
         tell: called after each epoch.
+        start: trained weights to begin with; None begins with the initial ones.
     """
 
     def __init__(
@@ -88,9 +89,13 @@ class Trainer:
         materials: Materials,
         device: torch.device,
         tell: Callable[[Progress], None],
+        start: Mapping[str, Tensor] | None = None,
     ) -> None:
         self.config, self.materials, self.device, self._tell = config, materials, device, tell
-        self.model = build_model(config, materials).to(device)
+        self.model = build_model(config, materials)
+        if start is not None:
+            self.model.load_state_dict(start)
+        self.model.to(device)
         self._optimizer = make_optimizer(self.model, config.train)
         decay = config.train.ema
         self._average = None if decay is None else MovingAverage(self.model, decay)
@@ -125,7 +130,10 @@ class Trainer:
                 patience = self.config.train.patience
                 if patience is not None and epoch - best_epoch >= patience:
                     break
-        self.model.load_state_dict(best_state)
+        if self.config.train.epochs:
+            self.model.load_state_dict(best_state)
+        else:  # what it starts from is judged as it is
+            self._select(0)
         self._average = None  # the weights that are kept are in the model itself from here on
         trained = time.monotonic()
         samples = self._judged()

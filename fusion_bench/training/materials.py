@@ -214,7 +214,23 @@ def materials_key(config: CellConfig, *, shared: bool = False) -> str:
     written = config.to_json()
     parts = [written["data"], written["backbone"], written["text"], config.kind]
     parts.append(None if shared else config.head.kind)
+    if config.start is not None:
+        parts.append(written["start"])
     return digest([*parts, config.evaluate, config.seed if by_seed else None])
+
+
+def learnt_from(config: CellConfig, data: DataSet, train: Split, places: Places) -> tuple[Split, list[str]]:
+    """The training split that a cell's answers come from, and the texts that its words come from.
+
+    They are those of the cell at the beginning of the chain for one that starts from another's weights.
+    """
+    first = config
+    while first.start is not None:
+        first = first.start
+    if first is not config:
+        data = open_data(first.data, places)
+        train = read_split(data, data.splits.train, first.data, places.workers).split
+    return train, known_texts(data, train, first.data)
 
 
 def load_materials(config: CellConfig, places: Places) -> Materials:
@@ -233,8 +249,9 @@ def load_materials(config: CellConfig, places: Places) -> Materials:
     digests = {name: image_digests(split.images, places.workers) for name, split in splits.items()}
     shared = shared_images(data, digests)
     train = splits[data.splits.train]
-    task = make_task(config, train)
-    vocabulary = tokenizer_of(text, known_texts(data, train, config.data))
+    taught, texts = learnt_from(config, data, train, places)
+    task = make_task(config, taught)
+    vocabulary = tokenizer_of(text, texts)
     manifest = data.manifest()
     weights = weights_digest(backbone) if backbone is not None else ""
     frozen = backbone is not None and config.backbone is not None and config.backbone.frozen
