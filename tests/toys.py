@@ -300,3 +300,14 @@ def study_file(folder: Path, text: str = STUDY, name: str = "toy.yaml") -> Path:
     file = folder / name
     file.write_text(text, encoding="utf-8")
     return file
+
+
+class TwoMaps(TinyNetwork):
+    """The same, and a finer map before it."""
+
+    def __init__(self, language_dim: int) -> None:
+        super().__init__(language_dim)
+        self.out_dims = (3, *self.out_dims)
+
+    def forward(self, image: Tensor, language: Language) -> Pyramid:
+        return Pyramid((image, *super().forward(image, language).maps), (1, 4))

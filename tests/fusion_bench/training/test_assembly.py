@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from fusion_bench.training.assembly import FusionModel, Slot, with_coordinates
-from fusion_bench.training.config import FusionConfig
+from fusion_bench.contract import Language
+from fusion_bench.registry import Target
+from fusion_bench.training.assembly import FusionModel, Slot, make_slot, with_coordinates
+from fusion_bench.training.config import Component, FusionConfig
 from fusion_bench.training.feeding import Feeder
 from fusion_bench.training.loop import build_model
 from toys import here, toy_config, toy_materials
@@ -125,3 +128,16 @@ def test_padding_never_changes_an_output() -> None:
 
 def test_targets_are_importable_by_name() -> None:
     assert here("Product").load().__name__ == "Product"
+
+
+@pytest.mark.parametrize(("task", "read"), [("grounding", (3, 2)), ("segmentation", (12, 8))])
+def test_a_task_chooses_which_map_of_a_network_its_head_reads(task: str, read: tuple[int, int]) -> None:
+    config = replace(toy_config("TwoMaps"), kind="network")
+    config = replace(
+        config,
+        data=replace(config.data, adapter=Component(Target("referring_toys:ColouredSquares")), task=task),
+    )
+    slot = make_slot(config, map_channels=3, language_dim=8)
+    words = torch.randn(2, 4, 8)
+    language = Language(words, torch.ones(2, 4, dtype=torch.bool), words[:, 0])
+    assert slot(torch.randn(2, 3, 12, 8), language).shape == (2, config.head.width, *read)
