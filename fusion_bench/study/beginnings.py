@@ -87,6 +87,4 @@ def _check_epochs(tree: Node, problems: Problems) -> None:
     for place in (tree, *arms):
         epochs = place.children.get("train", tree.having({})).children.get("epochs")
         if epochs is not None and epochs.value == 0 and not isinstance(epochs.value, bool):
-            problems.add(
-                epochs, "must be at least 1, unless the study starts from another (start: {study: FILE})"
-            )
+            problems.add(epochs, "must be at least 1, not 0, unless the study has a start")

@@ -36,9 +36,9 @@ ONE_CELL = ("seeds=[0]", "arms.weaker=null")
         (
             STUDY.replace("epochs: 2", "epochs: -2"),
             None,
-            r"line 10.*train\.epochs: must be at least 1, not -2",
+            r"line 10.*train\.epochs: must be at least 0, not -2",
         ),
-        (STUDY, "train.epochs=-1", r"--set train\.epochs: must be at least 1, not -1"),
+        (STUDY, "train.epochs=-1", r"--set train\.epochs: must be at least 0, not -1"),
         (STUDY, "train.learning_rate='1e-4'", r"--set train\.learning_rate: must be a number"),
         (STUDY, "train.epochs", r"--set train\.epochs: write KEY=VALUE"),
         (STUDY + "\tx", None, "this is not YAML"),

@@ -119,7 +119,7 @@ def test_overrides_go_through_the_same_checks(load: Load) -> None:
         "--set train: train.epoch: unknown key (did you mean 'epochs'?)",
         "--set arms.film.hiden: unknown key (did you mean 'hidden'?)",
     ]
-    assert mistakes(load, GOOD, "train.epochs=-1") == ["--set train.epochs: must be at least 1, not -1"]
+    assert mistakes(load, GOOD, "train.epochs=-1") == ["--set train.epochs: must be at least 0, not -1"]
 
 
 BAD = """\
@@ -172,7 +172,7 @@ def test_every_mistake_is_told_at_once_in_the_order_of_the_file(load: Load, tmp_
         "line 7: text.hidden: must be a whole number, not 64.5",
         "line 7: text.sentense: unknown key (did you mean 'sentence'?)",
         "line 9: train.learning_rate: must be a number, not '1e-4' (write 1e-4 without quotes)",
-        "line 10: train.epochs: must be at least 1, not -2",
+        "line 10: train.epochs: must be at least 0, not -2",
         "line 11: train.precision: must be 'float32', 'bfloat16' or 'auto', not 'float16' "
         "(did you mean 'bfloat16'?)",
         "line 12: train.epochs: duplicate key, already given in line 10",
@@ -218,7 +218,7 @@ def test_a_mistake_in_an_extended_file_cites_that_file(load: Load, tmp_path: Pat
     with pytest.raises(StudyFileError) as caught:
         load("extends: base.yaml\nname: child\nseeds: 0\n")
     assert str(caught.value).splitlines() == [
-        f"{tmp_path}/base.yaml, line 12: train.epochs: must be at least 1, not 0",
+        f"{tmp_path}/base.yaml, line 12: train.epochs: must be at least 1, not 0, unless the study has a start",
         f"{tmp_path}/s.yaml, line 3: seeds: must be at least 1, not 0",
     ]
 

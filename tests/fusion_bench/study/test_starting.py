@@ -109,7 +109,7 @@ def test_a_source_without_weights_is_told_of_before_anything_trains(tmp_path: Pa
         ("search: {trials: 2}", "a study that starts from another has no search of its own"),
         ("start: {study: second.yaml}", "a study cannot start from itself"),
         ("start: {study: nowhere.yaml}", "cannot be read"),
-        ("start: null\ntrain: {epochs: 0}", "must be at least 1, unless the study starts from another"),
+        ("start: null\ntrain: {epochs: 0}", "must be at least 1, not 0, unless the study has a start"),
     ],
 )
 def test_what_does_not_fit_is_said(tmp_path: Path, changes: str, message: str) -> None:
