@@ -27,6 +27,9 @@ from fusion_bench.statistics.comparison import FEWEST_SEEDS
 from fusion_bench.study.results import StudyResults
 
 SEEDS_TO_GENERALISE = 5
+_MANY = 5
+"""More open comparisons, or arms behind a control, than this share a sentence."""
+
 _ORDER = ("better", "worse", "equivalent", "underpowered")
 
 
@@ -78,16 +81,51 @@ def _judged(results: StudyResults, tables: Tables) -> list[str]:
     judged = records(tables.comparisons[tables.comparisons["verdict"].isin(_ORDER)])
     judged.sort(key=lambda row: (_ORDER.index(row["verdict"]), -abs(row["estimate"])))
     still = not_converged(tables)
-    return [_verdict(row, results, tables, still) for row in judged]
+    open_ones = [row for row in judged if row["verdict"] == "underpowered" and row["standard_error"] > 0]
+    if len(open_ones) <= _MANY:
+        return [_verdict(row, results, tables, still) for row in judged]
+    shown = [_verdict(row, results, tables, still) for row in judged if row not in open_ones]
+    return [*shown, _open(open_ones, results, still)]
+
+
+def _open(rows: list[Row], results: StudyResults, still: set[str]) -> str:
+    """Many comparisons that came out open, in one sentence: the largest estimate first."""
+    limits = _limits(rows, results, still)
+    scope = f"{listing(limits).capitalize()}, **no" if limits else "**No"
+    rows = sorted(rows, key=lambda row: -row["estimate"])
+    measured = "; ".join(f"{code(row['arm'])} {points(row['estimate'])} ({_range(row)})" for row in rows)
+    alone = [code(row["arm"]) for row in rows if row["low"] > 0 or row["high"] < 0]
+    excluding = (
+        f" The intervals of {listing(alone)} by themselves exclude zero; among so many comparisons that is not "
+        "enough."
+        if alone
+        else ""
+    )
+    least, most = (size(pick(row["detectable"] for row in rows)) for pick in (min, max))
+    return (
+        f"{scope} difference from {code(results.reference)} is shown** for {len(rows)} arms (points, 95 % interval): "
+        f"{measured}.{excluding} That is no proof of equality: only true differences of {least} points (the most "
+        f"precise comparison) to {most} points or more would have been found four times in five."
+    )
+
+
+def _limits(rows: list[Row], results: StudyResults, still: set[str]) -> list[str]:
+    """How far sentences about these comparisons reach."""
+    limits = []
+    if still & {*(row["arm"] for row in rows), results.reference}:
+        limits.append("at this budget")
+    if min(row["seeds"] for row in rows) < SEEDS_TO_GENERALISE:
+        limits.append("for these trained models")
+    return limits
+
+
+def _range(row: Row) -> str:
+    return points_range(row["low"], row["high"])
 
 
 def _verdict(row: Row, results: StudyResults, tables: Tables, still: set[str]) -> str:
     arm, reference = code(row["arm"]), code(results.reference)
-    limits = []
-    if still & {row["arm"], results.reference}:
-        limits.append("at this budget")
-    if row["seeds"] < SEEDS_TO_GENERALISE:
-        limits.append("for these trained models")
+    limits = _limits([row], results, still)
     scope = f"{listing(limits).capitalize()}, **" if limits else "**"
     measured = f"{_interval(row)}, Holm p = {p_value(row['p_holm'])}".replace("= <", "< ")
     measured += f", {plural(row['seeds'], 'seed')}"
@@ -175,6 +213,9 @@ def _against_controls(tables: Tables) -> list[str]:
     rows = records(tables.controls)
     if not rows:
         return []
+    behind = [row for row in rows if not _shown(row, row["leads"], row["ahead"])]
+    if len({row["arm"] for row in behind}) > _MANY:
+        return _behind(behind)
     said = []
     for arm in dict.fromkeys(row["arm"] for row in rows):
         doubtful = [row for row in rows if row["arm"] == arm and not _shown(row, row["leads"], row["ahead"])]
@@ -194,6 +235,21 @@ def _against_controls(tables: Tables) -> list[str]:
         f"Each arm with a result {verb} every control{caveat}; the smallest lead is that of "
         f"{code(nearest['arm'])} over {code(nearest['control'])}: {_interval(nearest)}."
     ]
+
+
+def _behind(rows: list[Row]) -> list[str]:
+    """Many arms that are not ahead of a control, a sentence for each control."""
+    said = []
+    for control in dict.fromkeys(row["control"] for row in rows):
+        own = sorted((row for row in rows if row["control"] == control), key=lambda row: -row["estimate"])
+        judged = min(row["seeds"] for row in own) >= FEWEST_SEEDS
+        leads = "; ".join(f"{code(row['arm'])} {points(row['estimate'])} ({_range(row)})" for row in own)
+        doubt = "not ahead of" if judged else "not shown to be ahead of"
+        said.append(
+            f"**{plural(len(own), 'arm')} {doubt} the control {code(control)}**, lead in points (95 % interval): "
+            f"{leads}."
+        )
+    return said
 
 
 def _shown(row: Row, measured: bool, interval: bool) -> bool:

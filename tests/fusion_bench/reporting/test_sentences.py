@@ -7,6 +7,8 @@ from collections.abc import Callable
 
 import pytest
 
+from fusion_bench.reporting import sentences
+from fusion_bench.reporting.numerals import points, points_range, size
 from fusion_bench.reporting.sentences import answers
 from fusion_bench.reporting.tables import build_tables
 from fusion_bench.study.results import StudyResults
@@ -153,3 +155,36 @@ def test_cells_without_a_result_are_counted(make_results: Make) -> None:
 
 def test_an_arm_without_a_common_seed_is_named(make_results: Make) -> None:
     assert "Not compared: `cross_attention`, `image_only` and `prior`" in said(make_results(seeds=1))
+
+
+def test_many_open_comparisons_share_a_sentence_with_every_number(
+    make_results: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sentences, "_MANY", 1)
+    results = dataclasses.replace(make_results(bad_ends=False), margin=None)
+    tables = build_tables(results)
+    undecided = tables.comparisons[tables.comparisons["verdict"] == "underpowered"]
+    assert len(undecided) > 1
+    (line,) = [line for line in answers(results, tables) if "difference from `laconv` is shown" in line]
+    assert line.startswith("At this budget and for these trained models, **no difference")
+    for row in undecided.itertuples():
+        assert f"`{row.arm}` {points(row.estimate)} ({points_range(row.low, row.high)})" in line
+    least, most = size(undecided["detectable"].min()), size(undecided["detectable"].max())
+    assert f"{least} points" in line
+    assert f"{most} points" in line
+    assert "no proof of equality" in line
+    assert not any("between `concat`" in line for line in answers(results, tables))
+
+
+def test_many_arms_behind_a_control_share_a_sentence(
+    make_results: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sentences, "_MANY", 1)
+    results = make_results(bad_ends=False)
+    better = results.samples["arm"] == "question_only"
+    results.samples.loc[better, "score"] = 1.0
+    results.samples.loc[better, "prediction"] = results.samples.loc[better, "truth"]
+    results.values.loc[results.values["arm"] == "question_only", "value"] = 1.0
+    lines = [line for line in said(results).splitlines() if "the control" in line]
+    assert lines[0].startswith("**4 arms not ahead of the control `question_only`**, lead in points")
+    assert all(f"`{arm}` " in lines[0] for arm in ("laconv", "film", "concat", "cross_attention"))
