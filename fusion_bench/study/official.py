@@ -7,7 +7,7 @@ moving average of 0.9997, judged and kept; one of a referent's sentences at rand
 from a network pretrained on 200,000 images, which a study without these weights does not.
 
 The data section's ``normalise`` is left to the study: a network gets values in [0, 1] in any case, and a
-backbone's mean and deviation belong to the backbone's weights.
+backbone's mean and deviation belong to the backbone's weights; ``normalise: none`` gives them to backbones too.
 """
 
 from __future__ import annotations

@@ -31,8 +31,8 @@ def _one_line(text: str) -> str:
 
 
 def _folder_safe(name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}", name):
-        raise ValueError(f"{name!r} names a folder: write letters, digits, '.', '_' and '-', at most 64")
+    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}", name):
+        raise ValueError(f"{name!r} names a folder: write letters, digits, '.', '_', '+' and '-', at most 64")
     return name
 
 

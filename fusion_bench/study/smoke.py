@@ -18,11 +18,13 @@ from fusion_bench.registry import Target
 from fusion_bench.samples import DataSet
 from fusion_bench.study.arms import Arm
 from fusion_bench.study.spec import Study
-from fusion_bench.training.config import CellConfig, Component
+from fusion_bench.training.config import BackboneConfig, CellConfig, Component
 
 PLANTED = "planted_nan"
 _SAMPLES = 48
 _ARMS = 8
+_LARGEST, _SIDE = 128, 96
+"""Pixels: an image of a longer side is made smaller, its longer side to the second number."""
 _HASTE = 10  # times the learning rate: after so few steps arms would all give the commonest answer
 
 
@@ -51,7 +53,7 @@ class NotFinite(FusionModule):
 def smoked(study: Study) -> Study:
     """The same study at toy size, under the name ``<name>-smoke``."""
     toys = tuple(replace(arm, config=_toy(arm.config)) for arm in _few(study.arms))
-    first = toys[0].config
+    first = next((toy.config for toy in toys if toy.config.kind == "module"), toys[0].config)
     planted = replace(
         toys[0],
         label=PLANTED,
@@ -62,7 +64,8 @@ def smoked(study: Study) -> Study:
             first,
             arm=Component(Target("fusion_bench.study.smoke:NotFinite")),
             kind="module",
-            fusion=first.fusion,
+            # A study of networks alone has no backbone for it to stand on.
+            backbone=first.backbone or BackboneConfig("test_resnet"),
         ),
     )
     search = study.search
@@ -92,7 +95,12 @@ def _few(arms: Sequence[Arm]) -> list[Arm]:
 def _toy(config: CellConfig) -> CellConfig:
     adapter: type[DataSet] = config.data.adapter.target.load()
     settings = {**config.data.adapter.settings, **adapter.toy_settings}
-    data = replace(config.data, adapter=replace(config.data.adapter, settings=settings), limit=_SAMPLES)
+    data = replace(
+        config.data,
+        adapter=replace(config.data.adapter, settings=settings),
+        limit=_SAMPLES,
+        image_size=_small(config.data.image_size),
+    )
     backbone = config.backbone
     if backbone is not None and backbone.weights != "random":
         backbone = replace(backbone, weights="random", weights_sha256=None)
@@ -104,3 +112,12 @@ def _toy(config: CellConfig) -> CellConfig:
     )
     # What it would start from is not at toy size.
     return replace(config, data=data, backbone=backbone, train=train, start=None)
+
+
+def _small(size: tuple[int, int]) -> tuple[int, int]:
+    """Height and width of about the same shape, multiples of 32 as end-to-end networks want them."""
+    longer = max(size)
+    if longer <= _LARGEST:
+        return size
+    height, width = (max(32, round(side * _SIDE / longer / 32) * 32) for side in size)
+    return height, width

@@ -10,9 +10,12 @@ from pathlib import Path
 import pytest
 
 from command_line import CommandLine
+from fusion_bench.data.refer.dataset import Refer
+from fusion_bench.data.registry import DATASETS
 from fusion_bench.reporting.tracking_store import TrackingStore
 from fusion_bench.study.smoke import PLANTED
 from fusion_bench.study.spec import load_study
+from published_refer import write_published
 from published_vqa2 import write_vqa2
 
 STUDIES = Path(__file__).parents[3] / "studies"
@@ -40,6 +43,16 @@ SMALLER = (
     "--set",
     "head.width=64",
 )  # a study for a GPU, on a CPU
+LIGHTER = (
+    "--set",
+    "backbone.name=test_resnet",
+    "--set",
+    "fusion.width=32",
+    "--set",
+    "arms.laconvnet_s={network: laconvnet_tiny}",
+    "--set",
+    "arms.laconvnet_b={network: laconvnet_tiny, dropout: 0.0}",
+)  # the same: LaConvNet-B alone would take minutes
 FIGURES = {"arms", "differences", "curves", "costs", "slices", "samples"}
 
 # MLflow calls what SQLAlchemy gives up.
@@ -68,9 +81,13 @@ def _needing(file: Path) -> object:
 
 @pytest.mark.parametrize("file", [_needing(file) for file in sorted(STUDIES.glob("*.yaml"))])
 def test_a_study_works_from_end_to_end(
-    file: Path, shared_runs: Path, cli: CommandLine, request: pytest.FixtureRequest
+    file: Path, shared_runs: Path, cli: CommandLine, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     data = []
+    if file.stem.startswith("refcoco"):
+        adapter = DATASETS.load(file.stem)
+        assert issubclass(adapter, Refer)
+        data = ["--data", f"{file.stem}={write_published(tmp_path / 'published', adapter)}", *LIGHTER]
     if file.stem == "nlvr":
         packs = request.getfixturevalue("packs")
         data = ["--data", f"nlvr={packs / 'nlvr'}"]

@@ -161,7 +161,7 @@ treads: 2
 def test_every_mistake_is_told_at_once_in_the_order_of_the_file(load: Load, tmp_path: Path) -> None:
     assert mistakes(load, BAD) == [
         "line 1: version: must be 1, not 2",
-        "line 2: name: 'a/b' names a folder: write letters, digits, '.', '_' and '-', at most 64",
+        "line 2: name: 'a/b' names a folder: write letters, digits, '.', '_', '+' and '-', at most 64",
         "line 4: data.name: unknown data set 'minni' (did you mean 'mini'?)",
         "line 5: data.image_size: is too short: [64]",
         "line 6: backbone.weights: must be imagenet, random, pretext or file:PATH, not 'imagnet' "
