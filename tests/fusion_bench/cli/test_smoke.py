@@ -52,6 +52,9 @@ LIGHTER = (
     "arms.laconvnet_s={network: laconvnet_tiny}",
     "--set",
     "arms.laconvnet_b={network: laconvnet_tiny, dropout: 0.0}",
+    *(word for arm in ("cross_attention", "garan", "concat") for word in ("--set", f"arms.{arm}=null")),
+    "--set",
+    "controls=[image_only]",
 )  # the same: LaConvNet-B alone would take minutes
 FIGURES = {"arms", "differences", "curves", "costs", "slices", "samples"}
 
