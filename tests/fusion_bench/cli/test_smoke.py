@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from command_line import CommandLine
+from fusion_bench.data.miniclevr.cogent import MiniClevrCogent
+from fusion_bench.data.miniclevr.dataset import MiniClevr
 from fusion_bench.data.refer.dataset import Refer
 from fusion_bench.data.registry import DATASETS
 from fusion_bench.reporting.tracking_store import TrackingStore
@@ -56,6 +58,7 @@ LIGHTER = (
     "--set",
     "controls=[image_only]",
 )  # the same: LaConvNet-B alone would take minutes
+SHALLOWER = ("--set", "backbone.name=test_resnet", "--set", "backbone.layer=2", "--set", "fusion.depth=1")
 FIGURES = {"arms", "differences", "curves", "costs", "slices", "samples"}
 
 # MLflow calls what SQLAlchemy gives up.
@@ -69,6 +72,16 @@ pytestmark = [
 def shared_runs(fresh_runs: Callable[[], Path]) -> Path:
     """One runs folder: studies share data, cached maps and many a cell."""
     return fresh_runs()
+
+
+@pytest.fixture(scope="module")
+def made_clevr(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """Folders in the layouts of CLEVR and CLEVR-CoGenT, by data set."""
+    folder = tmp_path_factory.mktemp("clevr")
+    sizes = {"images": {"train": 60, "select": 8, "evaluate": 8}, "size": (32, 48), "things": (2, 4)}
+    MiniClevr(folder / "clevr", **sizes).prepare()
+    MiniClevrCogent(folder / "clevr_cogent", **sizes).prepare()
+    return {name: folder / name for name in ("clevr", "clevr_cogent")}
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +99,10 @@ def _needing(file: Path) -> object:
 def test_a_study_works_from_end_to_end(
     file: Path, shared_runs: Path, cli: CommandLine, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    data = []
+    data: list[str] = []
+    if file.stem in {"clevr", "clevr_cogent"}:
+        folder = request.getfixturevalue("made_clevr")[file.stem]
+        data = ["--data", f"{file.stem}={folder}", *SMALLER, *SHALLOWER]
     if file.stem.startswith("refcoco"):
         adapter = DATASETS.load(file.stem)
         assert issubclass(adapter, Refer)
