@@ -22,7 +22,7 @@ from fusion_bench.training.config import BackboneConfig, CellConfig, Component
 
 PLANTED = "planted_nan"
 _SAMPLES = 48
-_ARMS = 8
+_ARMS = 4
 _LARGEST, _SIDE = 128, 96
 """Pixels: an image of a longer side is made smaller, its longer side to the second number."""
 _HASTE = 10  # times the learning rate: after so few steps arms would all give the commonest answer
