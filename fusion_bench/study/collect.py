@@ -12,7 +12,6 @@ import pandas as pd
 from fusion_bench.contract import FusionModule, VisionLanguageNetwork
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.samples import DataSet, Split
-from fusion_bench.storage import read_json
 from fusion_bench.study.arms import Arm
 from fusion_bench.study.budget import UNITS
 from fusion_bench.study.contexts import with_choices
@@ -58,7 +57,6 @@ def collect(study: Study, places: Places) -> StudyResults:
         raise FusionBenchError(f"no cell of the study {study.name!r} is finished{because}")
     folder = study_folder(places.runs, study.name)
     measured = measure_arms(arms, study.seeds, places, folder / "measured.json")
-    searched = read_json(folder / "search.json") if study.search is not None else {}
     data = open_data(arms[0].config.data, places)
     splits = {
         name: read_split(data, name, arms[0].config.data, places.workers).split for name in _names(data)
@@ -77,10 +75,7 @@ def collect(study: Study, places: Places) -> StudyResults:
         cluster=data.cluster,
         margin=study.margin,
         reference=study.reference,
-        arms=tuple(
-            _summary(arm, measured.get(arm.label), searched.get(arm.label, {}), study.weight_files)
-            for arm in arms
-        ),
+        arms=tuple(_summary(arm, measured.get(arm.label), replayed, study.weight_files) for arm in arms),
         cells=_cell_table(standings, outcomes),
         values=_values(standings, outcomes),
         samples=samples,
@@ -131,7 +126,7 @@ def _names(data: DataSet) -> list[str]:
 
 
 def _summary(
-    arm: Arm, measured: Measured | None, searched: Mapping[str, Any], files: Mapping[str, Path]
+    arm: Arm, measured: Measured | None, replayed: Replayed, files: Mapping[str, Path]
 ) -> ArmSummary:
     kind: type[FusionModule] | type[VisionLanguageNetwork] = arm.config.arm.target.load()
     module = declaring(arm.config, files)
@@ -148,8 +143,8 @@ def _summary(
         around_parameters=measured.around_parameters if measured else None,
         around_multiply_adds=measured.around_multiply_adds if measured else None,
         latency_ms=measured.latency_ms if measured else None,
-        searched=dict(searched.get("settings", {})),
-        search_trials=int(searched.get("trials", 0)),
+        searched=dict(replayed.chosen.get(arm.label, {})),
+        search_trials=replayed.trials.get(arm.label, 0),
         budget_distance=arm.fit.distance if arm.fit else None,
         unranked=arm.fit.unranked if arm.fit else "",
     )

@@ -25,12 +25,13 @@ class Replayed:
     Attributes:
         arms: the study's arms, with the winners' settings.
         search_cells: the trials' cells, in the order in which they were asked; empty without a search.
-        chosen: the winner's settings by arm label; empty without a search.
+        chosen: the winner's settings by arm label, and ``trials``: out of how many; empty without a search.
     """
 
     arms: tuple[Arm, ...]
     search_cells: tuple[PlannedCell, ...] = ()
     chosen: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
+    trials: Mapping[str, int] = field(default_factory=dict)
 
 
 def replay(study: Study, places: Places) -> Replayed:
@@ -55,7 +56,8 @@ def replay(study: Study, places: Places) -> Replayed:
             asked += cells
     winners = {search.arm.label: search.winner() for search in searches}
     chosen = {label: won[0] for label, won in winners.items() if won is not None}
-    return Replayed(tuple(search.confirmed() for search in searches), tuple(asked), chosen)
+    trials = {search.arm.label: search.trials for search in searches if search.arm.label in chosen}
+    return Replayed(tuple(search.confirmed() for search in searches), tuple(asked), chosen, trials)
 
 
 def make_searches(study: Study, *, maximise: bool) -> tuple[ArmSearch, ...]:

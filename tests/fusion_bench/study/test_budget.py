@@ -280,10 +280,14 @@ def test_a_trial_that_costs_the_same_is_not_solved_again(load: Load, monkeypatch
         assert study.matched(faster) == faster
 
 
-def test_a_smoke_run_has_the_same_widths(load: Load) -> None:
+def test_a_smoke_run_has_the_same_widths_and_four_arms_beside_the_reference(load: Load) -> None:
     study = load()
     toys = {arm.label: arm.config.arm for arm in smoked(study).arms}
-    assert all(toys[arm.label] == arm.config.arm for arm in study.arms)
+    kept = [arm for arm in study.arms if arm.label in toys]
+    assert all(toys[arm.label] == arm.config.arm for arm in kept)
+    others = [arm.label for arm in study.arms if arm.role == "arm"]
+    assert [arm.label for arm in kept if arm.role == "arm"] == others[:4] != others
+    assert {arm.label for arm in study.arms if arm.role != "arm"} <= set(toys)
 
 
 RUN = """
