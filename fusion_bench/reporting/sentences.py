@@ -96,8 +96,8 @@ def _open(rows: list[Row], results: StudyResults, still: set[str]) -> str:
     measured = "; ".join(f"{code(row['arm'])} {points(row['estimate'])} ({_range(row)})" for row in rows)
     alone = [code(row["arm"]) for row in rows if row["low"] > 0 or row["high"] < 0]
     excluding = (
-        f" The intervals of {listing(alone)} by themselves exclude zero; among so many comparisons that is not "
-        "enough."
+        f" Zero lies outside the {'interval' if len(alone) == 1 else 'intervals'} of {listing(alone)}; among so many "
+        "comparisons that is not enough."
         if alone
         else ""
     )

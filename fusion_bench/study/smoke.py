@@ -1,8 +1,8 @@
 """``run --smoke``: any study at toy size, to see that every part of it works. The one toy mode.
 
-A few arms, one context, a few samples, two short epochs, two seeds, random backbone weights, everything in this process; and one
-more arm whose loss is not a number, to see how a failed cell is shown. Its results mean nothing, and its
-name says so.
+A few arms, one context, a few samples, two short epochs, two seeds, random backbone weights, everything in this
+process; and one more arm whose loss is not a number, to see how a failed cell is shown. Its results mean nothing, and
+its name says so.
 """
 
 from __future__ import annotations
