@@ -20,7 +20,7 @@ from fusion_bench.reporting.report import rebuild, write_report
 from fusion_bench.reporting.tracking import project
 from fusion_bench.reporting.tracking_store import TrackingStore
 from fusion_bench.study.collect import collect
-from fusion_bench.study.contexts import slug, with_choices
+from fusion_bench.study.contexts import report_folder, with_choices
 from fusion_bench.study.executor import Executor, InlineExecutor, LocalExecutor, WorkerSettings
 from fusion_bench.study.replay import replay
 from fusion_bench.study.results import StudyResults
@@ -71,9 +71,10 @@ def run_and_report(request: RunRequest) -> None:
         StudyRun(one, places, executor, observer_for(Console()), options).run()
 
     run(study)
+    replayed = replay(study, places)
     for label, context in study.contexts.items():
         typer.echo(f"the same arms under {label}:")
-        run(with_choices(context, replay(study, places)))
+        run(with_choices(context, replayed))
     results = collect(study, places)
     report = write_report(results, study_folder(places.runs, study.name) / "report")
     _say_where(results, report, _track(results, report, places.runs))
@@ -132,7 +133,7 @@ def report_only(
 def _track(results: StudyResults, report: Path, runs: Path) -> tuple[Link, ...]:
     store = TrackingStore.of(runs)
     for label, context in results.contexts.items():
-        project(context, report.parent / "contexts" / slug(label) / report.name, store)
+        project(context, report.parent / report_folder(label) / report.name, store)
     projection = project(results, report, store)
     return deep_links(projection.destination, server_of(store.uri) or LOCAL_SERVER)
 

@@ -23,7 +23,7 @@ from fusion_bench.errors import FusionBenchError
 from fusion_bench.reporting.pictures import choose_pictures
 from fusion_bench.reporting.wide import lengthen, widen
 from fusion_bench.storage import read_json, replacing, write_json, write_text
-from fusion_bench.study.contexts import slug
+from fusion_bench.study.contexts import report_folder
 from fusion_bench.study.results import ArmSummary, StudyResults
 
 FORMAT = 1
@@ -62,7 +62,7 @@ def save(results: StudyResults, folder: Path) -> None:
     study |= {name: _records(tables[name], columns) for name, columns in _RECORDS.items()}
     study |= {"arms": [dataclasses.asdict(arm) for arm in results.arms], "format": FORMAT}
     study |= {"environment": dict(results.environment)}
-    study["contexts"] = {label: f"contexts/{slug(label)}" for label in results.contexts}
+    study["contexts"] = {label: report_folder(label) for label in results.contexts}
     for label, context in results.contexts.items():
         save(context, folder / study["contexts"][label])
     write_json(folder / "study.json", study)

@@ -16,7 +16,7 @@ from fusion_bench.reporting.publish import load, save
 from fusion_bench.reporting.sentences import answers
 from fusion_bench.reporting.tables import Tables, build_tables
 from fusion_bench.storage import write_text
-from fusion_bench.study.contexts import slug
+from fusion_bench.study.contexts import report_folder
 from fusion_bench.study.results import StudyResults
 
 REPORT = "report.md"
@@ -47,7 +47,7 @@ def rebuild(folder: Path) -> Path:
     """
     results = load(folder)
     for label in results.contexts:
-        rebuild(folder / "contexts" / slug(label))
+        rebuild(folder / report_folder(label))
     tables = build_tables(results)
     drawn = draw_figures(results, tables, folder / _FIGURES)
     write_text(folder / REPORT, _render(results, tables, drawn))
@@ -132,7 +132,7 @@ def _words(results: StudyResults, tables: Tables) -> dict[str, Any]:
             "p-value. Detectable: the true difference, in points, that this study would have found four times in "
             "five at the strictest step of the correction."
         ),
-        "contexts": [(escape(label), f"contexts/{slug(label)}/{REPORT}") for label in results.contexts],
+        "contexts": [(escape(label), f"{report_folder(label)}/{REPORT}") for label in results.contexts],
         "learning_note": (
             "Converged: the selection metric, mean over seeds, rose by no more than 1 point in the last fifth of "
             "the samples seen. Epochs and best epoch are means over seeds."

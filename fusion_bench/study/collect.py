@@ -38,10 +38,9 @@ def collect(study: Study, places: Places) -> StudyResults:
         FusionBenchError: no cell is finished, or a finished one is damaged.
     """
     replayed = replay(study, places)
+    around = {label: with_choices(context, replayed) for label, context in study.contexts.items()}
     contexts = {
-        label: collect(with_choices(context, replayed), places)
-        for label, context in study.contexts.items()
-        if _begun(with_choices(context, replayed), places)
+        label: collect(context, places) for label, context in around.items() if _begun(context, places)
     }
     arms = replayed.arms
     cells = confirm_cells(arms, study.seeds)

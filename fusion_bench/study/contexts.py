@@ -32,6 +32,11 @@ def slug(label: str) -> str:
     return re.sub(r"[^A-Za-z0-9.-]+", "_", label).strip("_.-")
 
 
+def report_folder(label: str) -> str:
+    """Where a context's report stands, inside its study's."""
+    return f"contexts/{slug(label)}"
+
+
 def in_contexts(tree: Node, problems: Problems) -> Mapping[str, Node]:
     """The study once for each of its contexts, with that context's keys and name."""
     node = tree.children.get("contexts", tree.having({}))
