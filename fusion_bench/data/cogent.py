@@ -5,8 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
+import numpy as np
+import numpy.typing as npt
+
 from fusion_bench.data.clevr import Clevr
+from fusion_bench.data.held_out import dealt
 from fusion_bench.samples import Counts, Splits
+
+_PARTS = ("tuneB", "selectB", "restB")
+_SHARES = (0.2, 0.05)
+"""Of the images of ``valB``; ``restB`` is what they leave."""
 
 
 class ClevrCogent(Clevr):
@@ -33,3 +41,27 @@ class ClevrCogent(Clevr):
     unlabelled: ClassVar[tuple[str, ...]] = ("testA", "testB")
 
     splits = Splits(train="trainA", select="select", evaluate=("valA", "valB"))
+
+
+class ClevrCogentB(ClevrCogent):
+    """The same files, to fine-tune on condition B what was trained on A (``start``).
+
+    The release has no training split of condition B, so ``valB``'s images are dealt out: one in five is ``tuneB``
+    (30,000 questions), one in twenty ``selectB``, and what is left, which no arm has seen, is ``restB``. Judged
+    on ``valA``, where something may be forgotten, and ``restB``.
+    """
+
+    name: ClassVar[str] = "clevr_cogent_b"
+    published: Mapping[str, Counts] = {"valA": Counts(None, 15_000)}
+    unlabelled: ClassVar[tuple[str, ...]] = ()
+
+    splits = Splits(train="tuneB", select="selectB", evaluate=("valA", "restB"))
+
+    def _stem(self, split: str) -> str:
+        return "valB" if split in _PARTS else split
+
+    def _belongs(self, split: str, image_index: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        if split not in _PARTS:
+            return np.ones(len(image_index), dtype=bool)
+        part = dealt(image_index.tolist(), _SHARES)[_PARTS.index(split)]
+        return np.isin(image_index, list(part))

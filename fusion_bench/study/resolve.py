@@ -296,14 +296,20 @@ class Resolver:
         source, sha256 = section.weights, None
         if source not in WEIGHTS:
             source, sha256 = "file", self._weight_file(node.children["weights"])
-        elif source == "pretext" and not data.adapter.built_in and data.config.name != _Unknown.name:
+        elif source == "pretext" and not self._has_pretext(data):
             self._problems.add(
                 node.children["weights"],
                 f"pretext weights are learnt from the scenes of a built-in data set, which {data.config.name} "
-                "is not; write imagenet, random or file:PATH",
+                "is not; write imagenet, random or file:PATH, or start from a study of a built-in one",
             )
         weights = cast("Literal['imagenet', 'random', 'file', 'pretext']", source)
         return BackboneConfig(section.name, section.layer, weights, sha256, section.frozen)
+
+    def _has_pretext(self, data: Data) -> bool:
+        """Whether the data set's own scenes were learnt from, or those of the study that this one starts from."""
+        start = self._tree.children.get("start")
+        begins = start is not None and start.value is not None
+        return data.adapter.built_in or data.config.name == _Unknown.name or begins
 
     def _no_slot(self, candidate: Candidate) -> None:
         for key, node in candidate.sections.get("fusion", Node({}, self._tree.place)).children.items():

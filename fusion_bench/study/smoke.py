@@ -83,6 +83,7 @@ def smoked(study: Study) -> Study:
         if search
         else None,
         expected=(),
+        source=None,
         contexts={label: smoked(context) for label, context in [*study.contexts.items()][:_CONTEXTS]},
     )
 

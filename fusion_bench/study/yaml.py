@@ -137,8 +137,23 @@ def _read_extended(
         found = _read_extended(base_path, link, parent, problems)
         if found is None:
             return None
-        base = merged(base, found)
-    return merged(base, tree.without("extends"))
+        base = _laid_on(base, found)
+    return _laid_on(base, tree.without("extends"))
+
+
+def _laid_on(base: Node | None, over: Node) -> Node | None:
+    """``over`` merged into ``base``; a null under ``data`` takes away what ``base`` has there.
+
+    Data sets have settings of their own: a study of another one must be able to drop those it has no use for.
+    """
+    tree = merged(base, over)
+    if base is None or tree is None:
+        return tree
+    ours, theirs = (level.children.get("data", level.having({})).children for level in (over, base))
+    dropped = [key for key, node in ours.items() if node.value is None and key in theirs]
+    if not dropped:
+        return tree
+    return tree.having({**tree.children, "data": tree.children["data"].without(*dropped)})
 
 
 def _read_file(path: Path, asked: Node, problems: Problems) -> Node | None:

@@ -32,3 +32,14 @@ class MiniClevrCogent(MiniClevr, ClevrCogent):
     edition: ClassVar[type[Edition]] = CogentEdition
 
     splits = Splits(train="trainA", select="selectA", evaluate=("valA", "valB"))
+
+
+class MiniClevrCogentB(MiniClevrCogent):
+    """To fine-tune on condition B what `MiniClevrCogent` taught: ``trainB`` and ``selectB`` are scenes of their own.
+
+    With the same settings ``valA`` and ``valB`` are the same scenes and questions there as here.
+    """
+
+    name: ClassVar[str] = "miniclevr_cogent_b"
+
+    splits = Splits(train="trainB", select="selectB", evaluate=("valA", "valB"))

@@ -100,9 +100,11 @@ def test_a_study_works_from_end_to_end(
     file: Path, shared_runs: Path, cli: CommandLine, request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
     data: list[str] = []
-    if file.stem in {"clevr", "clevr_cogent"}:
-        folder = request.getfixturevalue("made_clevr")[file.stem]
+    if file.stem.startswith("clevr"):
+        folder = request.getfixturevalue("made_clevr")["_".join(file.stem.split("_")[:2])]
         data = ["--data", f"{file.stem}={folder}", *SMALLER, *SHALLOWER]
+    if file.stem == "transfer":
+        data = ["--data", f"clevr={request.getfixturevalue('made_clevr')['clevr']}"]
     if file.stem.startswith("refcoco"):
         adapter = DATASETS.load(file.stem)
         assert issubclass(adapter, Refer)

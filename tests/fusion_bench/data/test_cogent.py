@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fusion_bench.data.cogent import ClevrCogent
-from fusion_bench.data.miniclevr.cogent import MiniClevrCogent
+from fusion_bench.data.cogent import ClevrCogent, ClevrCogentB
+from fusion_bench.data.miniclevr.cogent import MiniClevrCogent, MiniClevrCogentB
 from fusion_bench.data.miniclevr.pretext import ATTRIBUTE_NAMES, ATTRIBUTE_VALUES, pretext_images
 from fusion_bench.data.registry import DATASETS
+from fusion_bench.errors import DataError
 from fusion_bench.samples import DataSet
 from fusion_bench.training import weights
 from fusion_bench.training.pretext import PretextRecipe
@@ -69,8 +70,42 @@ def test_it_is_written_in_the_released_layout_and_read_by_its_adapter(made: Mini
     assert len(train) + len(select) == len(made.split("trainA"))
     assert not set(train.images) & set(select.images)
     assert released.split("valB").table.equals(made.split("valB").table)
-    for cls in (ClevrCogent, MiniClevrCogent):
+    for cls in (ClevrCogent, MiniClevrCogent, ClevrCogentB, MiniClevrCogentB):
         assert DATASETS.resolve(cls.name).load() is cls
+
+
+def test_fine_tuning_on_b_leaves_what_is_judged_as_it_was(made: MiniClevrCogent, tmp_path: Path) -> None:
+    tuned = MiniClevrCogentB(
+        tmp_path / "cogent_b",
+        images={"train": 20, "select": 12, "evaluate": 30},
+        questions_per_image=3,
+        size=[16, 24],
+    )
+    tuned.prepare()
+    for name in ("trainB", "selectB"):
+        for shape, colors in seen(tuned.root, name).items():
+            assert colors <= ALLOWED["B"][shape]
+    for name in ("valA", "valB"):
+        ours, theirs = tuned.split(name), made.split(name)
+        assert ours.table.equals(theirs.table)
+        assert [image.read_bytes() for image in ours.images] == [image.read_bytes() for image in theirs.images]
+    texts = [set(tuned.split(name).table["sample"]) for name in ("trainB", "selectB", "valB")]
+    assert not texts[0] & texts[1] and not texts[1] & texts[2]
+    assert tuned.pretext_condition == "A"
+
+
+def test_the_releases_val_b_is_dealt_out_for_fine_tuning(made: MiniClevrCogent) -> None:
+    data = ClevrCogentB(made.root)
+    data.prepare()
+    tune, select, rest = (data.split(name) for name in ("tuneB", "selectB", "restB"))
+    assert [len(split.images) for split in (tune, select, rest)] == [6, 2, 22]
+    assert all(image.parent.name == "valB" for image in tune.images)
+    images = [set(split.images) for split in (tune, select, rest)]
+    assert not images[0] & images[1] and not images[1] & images[2] and not images[0] & images[2]
+    assert len(tune) + len(select) + len(rest) == len(made.split("valB"))
+    assert data.split("valA").table.equals(made.split("valA").table)
+    with pytest.raises(DataError, match="has no split 'valB'"):
+        data.split("valB")
 
 
 @pytest.mark.parametrize("condition", ["A", "B"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fusion_bench.data.held_out import held_out, held_out_of
+from fusion_bench.data.held_out import dealt, held_out, held_out_of
 
 
 def test_one_image_in_twenty_is_held_out_whatever_others_there_are() -> None:
@@ -18,3 +18,12 @@ def test_few_images_have_one_held_out_all_the_same() -> None:
     assert one in few
     assert held_out_of(reversed(few)) == {one}
     assert held_out_of([]) == frozenset()
+
+
+def test_images_are_dealt_out_whole_in_an_order_of_their_own() -> None:
+    parts = dealt(range(1_000), (0.2, 0.05))
+    assert [len(part) for part in parts] == [200, 50, 750]
+    assert frozenset().union(*parts) == frozenset(range(1_000))
+    assert dealt(reversed([*range(1_000), 3]), (0.2, 0.05)) == parts
+    assert parts[0] != frozenset(range(200))
+    assert [len(part) for part in dealt(range(3), (0.2, 0.05))] == [1, 1, 1]

@@ -265,7 +265,7 @@ def test_pretext_weights_need_a_built_in_data_set(load: Load) -> None:
     text = GOOD.replace("name: mini", "name: real").replace("  kinds: [zero_hop, one_hop]\n", "")
     assert mistakes(load, text) == [
         "line 8: backbone.weights: pretext weights are learnt from the scenes of a built-in data set, "
-        "which real is not; write imagenet, random or file:PATH"
+        "which real is not; write imagenet, random or file:PATH, or start from a study of a built-in one"
     ]
 
 

@@ -100,6 +100,15 @@ def test_a_source_without_weights_is_told_of_before_anything_trains(tmp_path: Pa
         run(second, places)
 
 
+def test_the_pretext_backbone_of_a_built_in_source_goes_along_to_any_data_set(tmp_path: Path) -> None:
+    load_study(study_file(tmp_path, STUDY.replace("weights: random", "weights: pretext")))
+    elsewhere = SECOND.replace("toys:Fewer", "toys:ColourData")
+    second = load_study(study_file(tmp_path, elsewhere, "second.yaml"))
+    assert all(arm.config.backbone.weights == "pretext" for arm in second.arms if arm.config.backbone)
+    with pytest.raises(StudyFileError, match="pretext weights are learnt from the scenes of a built-in"):
+        load_study(study_file(tmp_path, elsewhere.replace("start: {study: toy.yaml}", ""), "second.yaml"))
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

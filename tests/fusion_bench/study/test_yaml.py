@@ -118,6 +118,18 @@ def test_a_study_extends_another_and_keeps_its_own_lines(tmp_path: Path) -> None
     assert tree.children["train"].children["epochs"].place.folder == tmp_path
 
 
+def test_a_null_under_data_drops_what_is_extended_and_hides_no_mistake(tmp_path: Path) -> None:
+    (tmp_path / "b.yaml").write_text("data: {name: x, size: 3, root: f}\narms: {a: 1}\n")
+    (tmp_path / "s.yaml").write_text(
+        "extends: b.yaml\ndata: {name: y, size: null, sise: null}\narms: {a: null}\n"
+    )
+    problems = Problems()
+    tree = read_study_tree(tmp_path / "s.yaml", [], problems)
+    assert tree is not None and not problems
+    # What the base has not is kept, and so refused by its name.
+    assert tree.plain() == {"data": {"name": "y", "root": "f", "sise": None}, "arms": {"a": None}}
+
+
 def test_a_study_may_extend_several_each_laid_on_those_before(tmp_path: Path) -> None:
     (tmp_path / "a.yaml").write_text("arms: {x: 1, y: 2}\nname: a\n")
     (tmp_path / "b.yaml").write_text("arms: {y: 3, z: 4}\nname: b\n")
