@@ -17,6 +17,7 @@ from fusion_bench.cli.opening import open_study, places_of
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.study.arms import Fit
 from fusion_bench.study.cell import named_paths
+from fusion_bench.study.contexts import with_choices
 from fusion_bench.study.folder import CellFolder
 from fusion_bench.study.plan import Standing, confirm_cells, plan_row, standing
 from fusion_bench.study.replay import replay
@@ -39,7 +40,8 @@ def show_plan(
 
     Raises:
         StudyFileError: the study file is wrong.
-        FusionBenchError: cells of a study whose search is not finished cannot be exported.
+        FusionBenchError: cells of a study whose search is not finished, or that start from cells that are not
+            trained, cannot be exported.
     """
     study = open_study(file, overrides)
     places = places_of(study, runs, data, device="cpu", making=1)
@@ -51,18 +53,19 @@ def show_plan(
     else:
         _print_arms(study, standings)
     if export is not None:
-        if study.search is not None:
-            replay(study, places)  # raises unless the winners are known
-        _export(standings, export, say_on_stderr=as_json)
+        replayed = replay(study, places)  # raises unless the winners are known
+        around = [with_choices(context, replayed) for context in study.contexts.values()]
+        everywhere = [item for context in around for item in _standings(context, places)]
+        _export([*standings, *everywhere], export, places.runs, say_on_stderr=as_json)
 
 
-def _export(standings: Sequence[Standing], folder: Path, *, say_on_stderr: bool) -> None:
+def _export(standings: Sequence[Standing], folder: Path, runs: Path, *, say_on_stderr: bool) -> None:
     """Write what could be trained elsewhere; a stale cell could not come home, since its outcome stands here."""
     left = [
         item.cell for item in standings if item.state in {"missing", "failed"} and not item.cell.abandoned
     ]
     stale = sum(item.state == "stale" for item in standings)
-    said = f"{export_cells(left, folder.resolve())} cells written to {folder}; see HOW_TO_RUN.txt there"
+    said = f"{export_cells(left, folder.resolve(), runs)} cells written to {folder}; see HOW_TO_RUN.txt there"
     if stale:
         said += f" ({stale} stale cells left out: run the study with --retry-stale for those)"
     typer.echo(said, err=say_on_stderr)

@@ -13,6 +13,7 @@ from fusion_bench.errors import FusionBenchError
 from fusion_bench.storage import write_text
 from fusion_bench.study.folder import CellFolder, cell_folder
 from fusion_bench.study.plan import PlannedCell, ask_all
+from fusion_bench.study.starting import source_folder
 
 _HOW = """Each folder under cells/ is one cell. On a machine with torch, timm, pandas, pyarrow and
 safetensors, from a checkout of fusion-bench (nothing needs to be installed):
@@ -25,9 +26,19 @@ Bring the folder back and run: fusion-bench cells import EXPORT
 """
 
 
-def export_cells(cells: Sequence[PlannedCell], folder: Path) -> int:
-    """Write ``folder/cells/<id>/config.json`` for each cell, and how to run them; returns how many."""
+def export_cells(cells: Sequence[PlannedCell], folder: Path, runs: Path) -> int:
+    """Write ``folder/cells/<id>/config.json`` for each cell, and how to run them; returns how many.
+
+    What a cell starts from (`CellConfig.source`) is finished and goes along whole, out of ``runs``.
+
+    Raises:
+        FusionBenchError: a cell starts from one that is not trained, or kept no weights.
+    """
+    found = (source_folder(cell.config, runs) for cell in cells)
+    sources = {source.id: source for source in found if source is not None}
     ask_all(cells, folder)
+    for source in sources.values():
+        _copy(source, cell_folder(folder, source.id))
     threads = cells[0].config.threads if cells else 1
     write_text(folder / "HOW_TO_RUN.txt", _HOW.format(threads=threads))
     return len(cells)

@@ -121,7 +121,7 @@ def test_a_cell_that_is_being_trained_is_not_overwritten_by_an_import(
     file = study_file(tmp_path)
     (cell,) = train(file, runs, *ONE_CELL).cells
     home = tmp_path / "home"
-    export_cells([cell], home)
+    export_cells([cell], home, runs)
     with lock(home / "cells" / cell.id / "lock", wait=False):
         said = cli("cells", "import", runs, "--runs", home)
     assert "is being trained here right now" in said.refusal()

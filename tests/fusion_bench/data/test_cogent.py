@@ -88,7 +88,9 @@ def test_fine_tuning_on_b_leaves_what_is_judged_as_it_was(made: MiniClevrCogent,
     for name in ("valA", "valB"):
         ours, theirs = tuned.split(name), made.split(name)
         assert ours.table.equals(theirs.table)
-        assert [image.read_bytes() for image in ours.images] == [image.read_bytes() for image in theirs.images]
+        assert [image.read_bytes() for image in ours.images] == [
+            image.read_bytes() for image in theirs.images
+        ]
     texts = [set(tuned.split(name).table["sample"]) for name in ("trainB", "selectB", "valB")]
     assert not texts[0] & texts[1] and not texts[1] & texts[2]
     assert tuned.pretext_condition == "A"

@@ -16,6 +16,7 @@ from fusion_bench.study.observer import Silent
 from fusion_bench.study.plan import confirm_cells, standing
 from fusion_bench.study.run import Ran, RunOptions, StudyRun
 from fusion_bench.study.spec import Study, load_study
+from fusion_bench.study.transfer import export_cells, import_cells
 from fusion_bench.training.config import CellConfig
 from fusion_bench.training.materials import Places
 from toys import STUDY, study_file
@@ -91,6 +92,21 @@ def test_fine_tuning_moves_the_weights_and_goes_stale_with_them(tmp_path: Path, 
     assert standing(cell, places).state == "done"
     file.write_bytes(file.read_bytes() + b" ")
     assert standing(cell, places).reason == "the weights that it starts from changed since it was trained"
+
+
+def test_what_a_cell_starts_from_travels_with_it(tmp_path: Path, places: Places) -> None:
+    first, second = studies(tmp_path)
+    cells = confirm_cells(second.arms, second.seeds)
+    with pytest.raises(FusionBenchError, match="is not trained: run the study"):
+        export_cells(cells, tmp_path / "away", places.runs)
+    run(first, places, keep=True)
+    assert export_cells(cells, tmp_path / "away", places.runs) == 4
+    elsewhere = Places(tmp_path / "away", {}, {})
+    assert run(second, elsewhere).trained == 4
+    imported = import_cells(elsewhere.runs, places.runs)
+    assert {*imported.taken} == {cell.id for cell in cells}
+    assert {*imported.already_here} == {cell.id for cell in confirm_cells(first.arms, first.seeds)}
+    assert run(second, places).trained == 0
 
 
 def test_a_source_without_weights_is_told_of_before_anything_trains(tmp_path: Path, places: Places) -> None:

@@ -119,7 +119,7 @@ def test_equal_budgets_find_the_file_too(tmp_path: Path) -> None:
 def test_a_bare_cell_is_told_where_the_file_is(tmp_path: Path) -> None:
     study = glove(tmp_path)
     (cell, *_) = confirm_cells(study.arms, study.seeds)
-    export_cells([cell], tmp_path / "away")
+    export_cells([cell], tmp_path / "away", tmp_path)
     (folder,) = (tmp_path / "away").rglob("config.json")
     command = [sys.executable, "-m", "fusion_bench.study.cell", str(folder.parent), "--device", "cpu"]
     root = Path(__file__).parents[3]

@@ -50,7 +50,7 @@ def test_a_cell_runs_on_a_bare_machine_and_comes_home(tmp_path: Path) -> None:
     study = load_study(study_file(tmp_path), ["seeds=[0]", "arms.weaker=null"])
     (cell,) = confirm_cells(study.arms, study.seeds)
     exported = tmp_path / "exported"
-    assert export_cells([cell], exported) == 1
+    assert export_cells([cell], exported, tmp_path) == 1
     environment = bare_environment(tmp_path)
 
     gone = subprocess.run(
@@ -77,7 +77,7 @@ def test_a_cell_runs_on_a_bare_machine_and_comes_home(tmp_path: Path) -> None:
 def test_unfinished_cells_are_named_and_left(tmp_path: Path) -> None:
     study = load_study(study_file(tmp_path))
     cells = confirm_cells(study.arms, study.seeds)
-    export_cells(cells, tmp_path / "exported")
+    export_cells(cells, tmp_path / "exported", tmp_path)
     found = import_cells(tmp_path / "exported", tmp_path / "runs")
     assert (len(found.taken), len(found.unfinished)) == (0, 4)
 
@@ -90,7 +90,7 @@ def test_a_folder_without_cells_is_refused(tmp_path: Path) -> None:
 def test_a_cell_in_another_cells_folder_is_refused(tmp_path: Path) -> None:
     study = load_study(study_file(tmp_path))
     first, second, *_ = confirm_cells(study.arms, study.seeds)
-    export_cells([first, second], tmp_path / "exported")
+    export_cells([first, second], tmp_path / "exported", tmp_path)
     cells = tmp_path / "exported" / "cells"
     shutil.copy(cells / first.id / "config.json", cells / second.id / "config.json")
     (cells / second.id / "DONE").touch()
