@@ -138,7 +138,7 @@ def _settle(figure: Figure) -> None:
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     for axes in figure.axes:
-        within = axes.get_figure(root=False).bbox
+        within = axes.figure.bbox
         placed = axes.get_position(original=True).transformed(BboxTransformTo(within))
         pixels = np.round(placed.extents) + _OFF_BORDER
         axes.set_position(Bbox.from_extents(*pixels).transformed(BboxTransformFrom(within)), which="original")
