@@ -28,9 +28,9 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
 
 from fusion_bench.errors import FusionBenchError
+from fusion_bench.statistics.comparison import holm
 from fusion_bench.statistics.crossed import FloatArray, mean_covariance
 from fusion_bench.statistics.scores import Scores, Unit
 
@@ -133,9 +133,7 @@ def agreement(first: Scores, other: Scores, arms: Sequence[str], unit: Unit = "s
 
 
 def _settled(p_values: FloatArray) -> npt.NDArray[np.bool_]:
-    if not len(p_values):
-        return np.zeros(0, dtype=np.bool_)
-    return np.asarray(multipletests(p_values, alpha=_LEVEL, method="holm")[0], dtype=np.bool_)
+    return holm(p_values) <= _LEVEL
 
 
 def _tau(one: FloatArray, other: FloatArray) -> float:
