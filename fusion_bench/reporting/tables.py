@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -11,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from fusion_bench.errors import FusionBenchError
+from fusion_bench.reporting.bases import Bases, Basis
 from fusion_bench.reporting.pictures import shown_answers
 from fusion_bench.statistics.comparison import Question, against_controls, compare, means
 from fusion_bench.statistics.convergence import convergence
@@ -20,8 +20,6 @@ from fusion_bench.study.results import Role, StudyResults
 
 Row: TypeAlias = dict[str, Any]
 """One row of a tidy table by column name."""
-
-_AGREES = 1e-6  # a metric stored in single precision still counts as recomputed
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,33 +71,30 @@ def build_tables(results: StudyResults) -> Tables:
     Raises:
         FusionBenchError: answers cannot be paired, or the primary metric does not follow from the answers.
     """
-    labels = [arm.label for arm in results.arms]
-    scores = {
-        str(split): Scores.of(rows, labels)
-        for split, rows in results.samples.groupby("split", sort=False, observed=True)
-    }
-    units = {str(metric): _unit(results, scores, str(metric)) for metric in results.values["metric"].unique()}
-    unit = units.get(results.primary, "samples")
-    if unit is None:
+    bases = Bases(results)
+    basis = bases.of(results.primary) or (
+        None if results.primary in set(results.values["metric"]) else Basis()
+    )
+    if basis is None:
         raise FusionBenchError(
-            f"the primary metric {results.primary!r} is neither the mean score of the samples nor the share "
-            f"of {results.cluster}s that are right throughout, so it has no interval; choose another"
+            f"the primary metric {results.primary!r} is neither the mean of a number of each sample nor the "
+            f"share of {results.cluster}s that are right throughout, so it has no interval; choose another"
         )
+    unit = basis.unit
     question = _question(results, unit)
-    empty = Scores.of(results.samples.iloc[:0], labels)
-    primary = scores.get(results.primary_split, empty)
+    primary = bases.required(basis, results.primary_split)
     arms = [arm.label for arm in results.arms if arm.role != "control"]
     return Tables(
-        means=_with_role(results, _means(results, scores, units)),
+        means=_with_role(results, _means(results, bases)),
         per_seed=results.values[["split", "metric", "arm", "role", "seed", "value"]].reset_index(drop=True),
         comparisons=_with_role(results, compare(primary, question)),
-        differences=_with_role(results, _differences(results, scores, units, question)),
+        differences=_with_role(results, _differences(results, bases, question)),
         controls=against_controls(primary, arms, _labels(results, "control"), question),
-        floors=_with_role(results, _floors(results, scores)),
+        floors=_with_role(results, _floors(results, bases)),
         slices=_with_role(results, _slices(results, primary, unit)),
         learning=_with_role(results, _learning(results)),
-        ranking=_ranking(results, primary, unit),
-        agreement=_agreement(results, primary, unit),
+        ranking=_ranking(results, primary, basis),
+        agreement=_agreement(results, primary, basis),
         answers=shown_answers(results, results.pictures),
         unfinished=results.cells[results.cells["state"] != "done"].reset_index(drop=True),
     )
@@ -123,38 +118,14 @@ def _labels(results: StudyResults, role: Role) -> list[str]:
     return [arm.label for arm in results.arms if arm.role == role]
 
 
-def _unit(results: StudyResults, scores: Mapping[str, Scores], metric: str) -> Unit | None:
-    """What the metric is a mean over, found by computing it again from the answers; None if neither."""
-    rows = results.values[(results.values["metric"] == metric) & results.values["split"].isin(list(scores))]
-    stored = rows.set_index(["split", "arm", "seed"])["value"].sort_index()
-    units: tuple[Unit, ...] = ("samples", "clusters")
-    for unit in units:
-        again = {
-            (split, arm, seed): value
-            for split, laid_out in scores.items()
-            for arm in laid_out.arms
-            for seed, value in _per_seed(laid_out, arm, unit).items()
-        }
-        recomputed = stored.index.map(again).to_numpy(dtype=np.float64)
-        if len(stored) and np.allclose(recomputed, stored.to_numpy(dtype=np.float64), rtol=0, atol=_AGREES):
-            return unit
-    return None
-
-
-def _per_seed(scores: Scores, arm: str, unit: Unit) -> dict[int, float]:
-    seeds = np.array(scores.seeds)[scores.seeds_of(arm)]
-    return dict(zip(seeds.tolist(), scores.per_seed(arm, unit).tolist(), strict=True))
-
-
-def _means(
-    results: StudyResults, scores: Mapping[str, Scores], units: Mapping[str, Unit | None]
-) -> pd.DataFrame:
+def _means(results: StudyResults, bases: Bases) -> pd.DataFrame:
     parts = []
     keys = results.values[["split", "metric"]].drop_duplicates()
     for split, metric in keys.itertuples(index=False, name=None):
-        unit = units[metric]
-        if unit is not None and split in scores:
-            parts.append(means(scores[split], unit).assign(split=split, metric=metric))
+        basis = bases.of(metric)
+        scores = bases.scores(basis, split) if basis is not None else None
+        if basis is not None and scores is not None:
+            parts.append(means(scores, basis.unit).assign(split=split, metric=metric))
             continue
         chosen = (results.values["split"] == split) & (results.values["metric"] == metric)
         plain = results.values[chosen].groupby("arm", sort=False, observed=True)["value"]
@@ -166,20 +137,17 @@ def _means(
     return table.assign(low=table["low"].clip(lower=0.0), high=table["high"].clip(upper=1.0))
 
 
-def _differences(
-    results: StudyResults,
-    scores: Mapping[str, Scores],
-    units: Mapping[str, Unit | None],
-    question: Question,
-) -> pd.DataFrame:
+def _differences(results: StudyResults, bases: Bases, question: Question) -> pd.DataFrame:
     """Intervals on what is not primary; their verdicts are dropped, for one family was announced."""
     parts = []
     for split in (*results.evaluate_splits, results.select_split):
-        for metric, unit in units.items():
-            if unit is None or split not in scores or (split, metric) == _primary(results):
+        for metric in map(str, results.values["metric"].unique()):
+            basis = bases.of(metric)
+            scores = bases.scores(basis, split) if basis is not None else None
+            if basis is None or scores is None or (split, metric) == _primary(results):
                 continue
-            own = Question(question.reference, question.family, question.controls, unit=unit)
-            parts.append(compare(scores[split], own).assign(split=split, metric=metric))
+            own = Question(question.reference, question.family, question.controls, unit=basis.unit)
+            parts.append(compare(scores, own).assign(split=split, metric=metric))
     columns = ["split", "metric", "arm", "estimate", "low", "high", "seeds", "clusters", "samples"]
     return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
 
@@ -188,14 +156,15 @@ def _primary(results: StudyResults) -> tuple[str, str]:
     return results.primary_split, results.primary
 
 
-def _floors(results: StudyResults, scores: Mapping[str, Scores]) -> pd.DataFrame:
+def _floors(results: StudyResults, bases: Bases) -> pd.DataFrame:
     rows = []
     for name, split, floor in results.floors[["name", "split", "accuracy"]].itertuples(
         index=False, name=None
     ):
-        if split not in scores:
+        scores = bases.scores(Basis(), split)
+        if scores is None:
             continue
-        above = means(scores[split])
+        above = means(scores)
         above[["estimate", "low", "high"]] -= floor
         rows.append(above.assign(name=name, split=split, floor=floor))
     columns = ["name", "split", "floor", "arm", "estimate", "low", "high", "seeds"]
@@ -227,28 +196,30 @@ def _ranked(results: StudyResults) -> list[str]:
     return [arm.label for arm in results.arms if arm.role != "control" and not arm.unranked]
 
 
-def _in_context(context: StudyResults) -> Scores:
+def _in_context(context: StudyResults, basis: Basis) -> Scores:
     judged = context.samples[context.samples["split"] == context.primary_split]
-    return Scores.of(judged, [arm.label for arm in context.arms])
+    return basis.scores(judged, [arm.label for arm in context.arms])
 
 
-def _ranking(results: StudyResults, primary: Scores, unit: Unit) -> pd.DataFrame:
+def _ranking(results: StudyResults, primary: Scores, basis: Basis) -> pd.DataFrame:
     columns = ["context", "arm", "estimate", "rank", "rank_low", "rank_high"]
     if not results.contexts:
         return pd.DataFrame(columns=columns)
     rising = results.primary not in results.lower_is_better
-    parts = [ranks(primary, _ranked(results), unit, rising=rising).assign(context="")]
+    parts = [ranks(primary, _ranked(results), basis.unit, rising=rising).assign(context="")]
     for label, context in results.contexts.items():
-        ranking = ranks(_in_context(context), _ranked(context), unit, rising=rising)
+        ranking = ranks(_in_context(context, basis), _ranked(context), basis.unit, rising=rising)
         parts.append(ranking.assign(context=label))
     return pd.concat(parts, ignore_index=True)[columns]
 
 
-def _agreement(results: StudyResults, primary: Scores, unit: Unit) -> pd.DataFrame:
+def _agreement(results: StudyResults, primary: Scores, basis: Basis) -> pd.DataFrame:
     rows = []
     for label, context in results.contexts.items():
         both = [arm for arm in _ranked(results) if arm in _ranked(context)]
-        rows.append({"context": label, **vars(agreement(primary, _in_context(context), both, unit))})
+        rows.append(
+            {"context": label, **vars(agreement(primary, _in_context(context, basis), both, basis.unit))}
+        )
     return pd.DataFrame(rows, columns=["context", "arms", "tau", "low", "high", "within", "across"])
 
 

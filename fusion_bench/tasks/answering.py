@@ -76,7 +76,7 @@ class Answering(Task):
     name: ClassVar[str] = "answering"
     metrics: ClassVar[Mapping[str, Metric]] = {
         "accuracy": Metric("accuracy", accuracy),
-        "consistency": Metric("consistency", consistency, paired=False),
+        "consistency": Metric("consistency", consistency),
     }
 
     heads: ClassVar[tuple[str, ...]] = ("pooled",)

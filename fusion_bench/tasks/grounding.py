@@ -60,7 +60,7 @@ class Grounding(Task):
     name: ClassVar[str] = "grounding"
     metrics: ClassVar[Mapping[str, Metric]] = {
         "accuracy": Metric("accuracy", mean_score),
-        "mean_iou": Metric("mean_iou", mean_iou, paired=False),
+        "mean_iou": Metric("mean_iou", mean_iou),
         **shares_above("accuracy", (6, 7, 8, 9)),
     }
     heads: ClassVar[tuple[str, ...]] = tuple(_HEADS)

@@ -91,9 +91,7 @@ def share_above(rows: pd.DataFrame, threshold: float) -> float:
 def shares_above(name: str, tenths: Iterable[int]) -> Mapping[str, Metric]:
     """``<name>_at_0_<tenths>``: see `share_above`."""
     return {
-        f"{name}_at_0_{number}": Metric(
-            f"{name}_at_0_{number}", partial(share_above, threshold=number / 10), paired=False
-        )
+        f"{name}_at_0_{number}": Metric(f"{name}_at_0_{number}", partial(share_above, threshold=number / 10))
         for number in tenths
     }
 

@@ -85,10 +85,10 @@ class Segmentation(Task):
     name: ClassVar[str] = "segmentation"
     metrics: ClassVar[Mapping[str, Metric]] = {
         "mean_iou": Metric("mean_iou", mean_score),
-        "overall_iou": Metric("overall_iou", overall_iou, paired=False),
+        "overall_iou": Metric("overall_iou", overall_iou),
         **shares_above("precision", (5, 6, 7, 8, 9)),
         "box_mask_disagreement": Metric(
-            "box_mask_disagreement", box_mask_disagreement, higher_is_better=False, paired=False
+            "box_mask_disagreement", box_mask_disagreement, higher_is_better=False
         ),
     }
     heads: ClassVar[tuple[str, ...]] = tuple(_HEADS)

@@ -11,6 +11,7 @@ import pytest
 
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.reporting.tables import build_tables, selection_quantity
+from fusion_bench.statistics.scores import Scores
 from fusion_bench.study.results import StudyResults
 
 Make = Callable[..., StudyResults]
@@ -42,6 +43,38 @@ def test_a_primary_metric_that_does_not_follow_from_the_answers_is_refused(make_
     results.values["value"] += 0.01
     with pytest.raises(FusionBenchError, match="primary metric 'accuracy'"):
         build_tables(results)
+
+
+def test_metrics_of_a_measure_of_each_sample_get_their_intervals(make_results: Make) -> None:
+    """The mean overlap, and the share of samples whose overlap is above a threshold."""
+    results = make_results()
+    draws = np.random.default_rng(0).uniform(0, 0.6, len(results.samples))
+    samples = results.samples.assign(iou=0.4 * results.samples["score"] + draws, pixels=7.0)
+    cells = samples.groupby(["split", "arm", "seed"], observed=True)["iou"]
+    found = {"mean_iou": cells.mean(), "at_0_7": cells.apply(lambda overlaps: float((overlaps > 0.7).mean()))}
+    added = [
+        values.rename("value")
+        .reset_index()
+        .assign(metric=metric)
+        .merge(results.cells[["arm", "seed", "role"]], on=["arm", "seed"])
+        for metric, values in found.items()
+    ]
+    measured = dataclasses.replace(
+        results, samples=samples, measures=("iou", "pixels"), values=pd.concat([results.values, *added])
+    )
+    tables = build_tables(measured)
+    means = tables.means.set_index(["split", "metric", "arm"])
+    one = means.loc["test", "mean_iou", "film"]
+    assert one["estimate"] == pytest.approx(found["mean_iou"].loc["test", "film"].mean())
+    laid_out = Scores.of(samples[samples["split"] == "test"].assign(score=lambda rows: rows["iou"]), ["film"])
+    assert one[["low", "high"]].tolist() == pytest.approx(list(laid_out.mean("film").interval()))
+    several = means[means["seeds"] >= 2].loc[("test", ["mean_iou", "at_0_7"]), ["low", "high"]]
+    assert len(several) >= 8 and several.notna().all(axis=None)
+    assert {"mean_iou", "at_0_7"} <= set(tables.differences["metric"])
+    judged = build_tables(dataclasses.replace(measured, primary="mean_iou")).comparisons.set_index("arm")
+    assert judged.loc["film", "estimate"] == pytest.approx(
+        (found["mean_iou"].loc["test", "film"] - found["mean_iou"].loc["test", "laconv"]).mean()
+    )
 
 
 def test_a_secondary_metric_of_another_kind_has_a_mean_and_no_interval(make_results: Make) -> None:
