@@ -33,18 +33,29 @@ _DAMAGE = (OSError, SyntaxError, ValueError, struct.error, zlib.error, Image.Dec
 """What Pillow raises, by format and place of the damage, when a file is not a whole image."""
 
 
-def image_digests(paths: Sequence[Path], workers: int = 1) -> tuple[bytes, ...]:
+def image_digests(paths: Sequence[Path], workers: int = 1, cache: Path | None = None) -> tuple[bytes, ...]:
     """SHA-256 of the bytes of each file: equal pictures of two splits, and the key of what is decoded.
 
     Args:
         paths: image files.
         workers: threads; reading and hashing release the interpreter lock.
+        cache: folder where the answer is kept, under the places, sizes and times of change of all files: a
+            published data set is tens of gigabytes, which every worker would read. None reads them each time.
 
     Raises:
         DataError: a file is missing; names it.
     """
-    hashed = _in_threads(lambda path: hashlib.sha256(_bytes(path)).digest(), paths, workers)
-    return tuple(hashed)
+
+    def find() -> bytes:
+        return b"".join(_in_threads(lambda path: hashlib.sha256(_bytes(path)).digest(), paths, workers))
+
+    if cache is None:
+        joined = find()
+    else:
+        key = {"digests": digest(_states(paths))}
+        joined = cached_file(cache, key, ".digests", lambda part: _write(part, find())).read_bytes()
+    size = hashlib.sha256().digest_size
+    return tuple(joined[start : start + size] for start in range(0, len(joined), size))
 
 
 def damaged_images(paths: Sequence[Path], cache: Path | None, workers: int = 1) -> frozenset[Path]:
@@ -63,11 +74,8 @@ def damaged_images(paths: Sequence[Path], cache: Path | None, workers: int = 1) 
 
     if cache is None:
         return frozenset(map(Path, find()))
-    states = [
-        (str(path), *((stat.st_size, stat.st_mtime_ns) if (stat := _stat(path)) else ())) for path in paths
-    ]
-    key = {"damaged": states, "pillow": PIL.__version__}
-    list_file = cached_file(cache, digest(key), ".damaged", lambda part: write_json(part, find()))
+    key = {"damaged": digest(_states(paths)), "pillow": PIL.__version__}
+    list_file = cached_file(cache, key, ".damaged", lambda part: write_json(part, find()))
     return frozenset(map(Path, read_json(list_file)))
 
 
@@ -80,11 +88,23 @@ def damage_of(path: Path) -> str:
     return ""
 
 
+def _states(paths: Sequence[Path]) -> list[list[str | int]]:
+    """What changes with a file's content; nobody sets the time of the last change of all (``ctime``)."""
+    return [
+        [str(path), *((stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) if (stat := _stat(path)) else ())]
+        for path in paths
+    ]
+
+
 def _stat(path: Path) -> os.stat_result | None:
     try:
         return path.stat()
     except OSError:
         return None
+
+
+def _write(file: Path, content: bytes) -> None:
+    file.write_bytes(content)
 
 
 def decoded_images(

@@ -246,7 +246,10 @@ def load_materials(config: CellConfig, places: Places) -> Materials:
         names += (*data.splits.evaluate, *data.splits.predict)
     read = {name: read_split(data, name, config.data, places.workers) for name in names}
     splits = {name: found.split for name, found in read.items()}
-    digests = {name: image_digests(split.images, places.workers) for name, split in splits.items()}
+    digests = {
+        name: image_digests(split.images, places.workers, places.cache / "data")
+        for name, split in splits.items()
+    }
     shared = shared_images(data, digests)
     train = splits[data.splits.train]
     taught, texts = learnt_from(config, data, train, places)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
+import time
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +13,7 @@ import torch
 from PIL import Image
 
 from fusion_bench.data import images
-from fusion_bench.data.images import damaged_images, decoded_images
+from fusion_bench.data.images import damaged_images, decoded_images, image_digests
 from fusion_bench.errors import DataError
 from fusion_bench.samples import Resizing
 
@@ -71,6 +74,29 @@ def test_a_changed_picture_of_equal_name_and_size_is_seen(tmp_path: Path) -> Non
     Image.new("RGB", (2, 2), "blue").save(path)
     assert path.stat().st_size == size
     assert decoded_images([path], (2, 2), tmp_path / "cache", 1)[0, 0, 0].tolist() == [0, 0, 255]
+
+
+def test_digests_are_remembered_until_a_file_changes(
+    pictures: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = tmp_path / "cache"
+    expected = tuple(hashlib.sha256(path.read_bytes()).digest() for path in pictures)
+    assert image_digests(pictures, 2, cache) == image_digests(pictures) == expected
+    stat, content = pictures[7].stat(), bytearray(pictures[7].read_bytes())
+    content[50] ^= 1
+    time.sleep(0.02)  # longer than a tick of the clock that stamps files
+    pictures[7].write_bytes(content)
+    os.utime(pictures[7], ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    changed = image_digests(pictures, 1, cache)
+    assert [old != new for old, new in zip(expected, changed, strict=True)] == [
+        path == pictures[7] for path in pictures
+    ]
+
+    def read_again(*_: object) -> None:
+        raise AssertionError
+
+    monkeypatch.setattr(images, "_bytes", read_again)
+    assert image_digests(pictures, 1, cache) == changed
 
 
 @pytest.mark.parametrize("kept", [0, 20, 60, -20])
