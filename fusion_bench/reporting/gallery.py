@@ -18,7 +18,8 @@ from fusion_bench.reporting.tables import Row, records
 
 _COLUMNS = 2
 _LINE = 0.19
-_LETTERS, _NAME_LETTERS = 60, 17
+_LETTERS, _NAME_LETTERS, _LINE_LETTERS = 60, (8, 17), 21
+"""Of a question's line; of an arm's name, fewest and most; of name and answer together, beside a picture."""
 _WIDE = 2.2
 """Pictures at least so many times wider than high stand above the answers, others beside them."""
 _OUTLINED = "white line"
@@ -91,8 +92,10 @@ def _draw_answers(
         votes = f"{row['votes']} of {row['seeds']}" if row["seeds"] > 1 else ""
         lines.append((sign, row["arm"], row["said"], votes, color, "normal"))
     places = (0.0, 0.05, 0.8, 0.95) if wide else (0.0, 0.1, 0.8, 1.0)
+    fewest, most = _NAME_LETTERS
+    letters = max(fewest, min(most, _LINE_LETTERS - max(len(row["said"]) for row in answers)))
     for line, (sign, name, answer, votes, color, weight) in enumerate(lines):
-        short = name if wide or len(name) <= _NAME_LETTERS else name[: _NAME_LETTERS - 1] + _ELLIPSIS
+        short = name if wide or len(name) <= letters else name[: letters - 1] + _ELLIPSIS
         columns = (
             (sign, color, "left"),
             (short, inks.get(name, SOFT), "left"),

@@ -49,8 +49,9 @@ def widen(samples: pd.DataFrame, slices: Sequence[str], measures: Sequence[str] 
     for number, (arm, seed) in enumerate(cells):
         rows = np.flatnonzero(cell == number)
         codes = np.full(len(keys), -1, dtype=np.int32)
-        codes[place[rows]] = answer[rows]
-        given = pa.DictionaryArray.from_arrays(pa.array(codes, mask=codes < 0), pa.array(answers))
+        # Of its own answers alone: where nearly every answer differs (boxes), those of all would be written per cell.
+        own, codes[place[rows]] = np.unique(answer[rows], return_inverse=True)
+        given = pa.DictionaryArray.from_arrays(pa.array(codes, mask=codes < 0), pa.array(answers[own]))
         table = table.append_column(f"{_PREDICTION}{arm}/{seed}", given)
         for column, values in numbers.items():
             scored = np.full(len(keys), np.nan)

@@ -59,6 +59,17 @@ def test_partial_scores_are_kept_when_they_do_not_follow_from_the_answer(make_re
     same(lengthen(widen(samples, ["kind", "length"])), samples, KEY)
 
 
+def test_a_cell_is_written_with_its_own_answers_alone(make_results: Make) -> None:
+    """Boxes nearly all differ: with the answers of all cells beside each, a report would be megabytes."""
+    samples = make_results().samples
+    every = samples.assign(prediction=[f"box {row}" for row in range(len(samples))])
+    table = widen(every, ())
+    columns = [name for name in table.column_names if name.startswith("prediction/")]
+    held = sum(len(table.column(name).combine_chunks().dictionary) for name in columns)
+    assert len(columns) > 2
+    assert held == len(every)
+
+
 def test_measures_of_the_task_are_kept_for_each_cell(make_results: Make, tmp_path: Path) -> None:
     results = make_results()
     measured = results.samples.assign(iou=np.random.default_rng(0).random(len(results.samples)))
