@@ -99,7 +99,7 @@ def lock(path: Path, *, wait: bool) -> filelock.BaseFileLock:
 Fill = Callable[[npt.NDArray[Any]], None]
 
 
-def cached_file(folder: Path, key: Any, suffix: str, make: Callable[[Path], None]) -> Path:
+def cached_file(folder: Path, key: Any, suffix: str, make: Callable[[Path], object]) -> Path:
     """A file stored under the hash of ``key``; made once, shared by all processes, not to be written to.
 
     The first process makes it under a lock while the others wait. Beside it stands its SHA-256, which every

@@ -58,10 +58,10 @@ class ClevrCogentB(ClevrCogent):
     splits = Splits(train="tuneB", select="selectB", evaluate=("valA", "restB"))
 
     def _stem(self, split: str) -> str:
-        return "valB" if split in _PARTS else split
+        return "valB" if split in _PARTS else super()._stem(split)
 
     def _belongs(self, split: str, image_index: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
         if split not in _PARTS:
-            return np.ones(len(image_index), dtype=bool)
+            return super()._belongs(split, image_index)
         part = dealt(image_index.tolist(), _SHARES)[_PARTS.index(split)]
         return np.isin(image_index, list(part))

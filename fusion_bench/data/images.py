@@ -53,7 +53,7 @@ def image_digests(paths: Sequence[Path], workers: int = 1, cache: Path | None = 
         joined = find()
     else:
         key = {"digests": digest(_states(paths))}
-        joined = cached_file(cache, key, ".digests", lambda part: _write(part, find())).read_bytes()
+        joined = cached_file(cache, key, ".digests", lambda part: part.write_bytes(find())).read_bytes()
     size = hashlib.sha256().digest_size
     return tuple(joined[start : start + size] for start in range(0, len(joined), size))
 
@@ -101,10 +101,6 @@ def _stat(path: Path) -> os.stat_result | None:
         return path.stat()
     except OSError:
         return None
-
-
-def _write(file: Path, content: bytes) -> None:
-    file.write_bytes(content)
 
 
 def decoded_images(

@@ -39,13 +39,18 @@ class Basis:
 
 
 class Bases:
-    """The basis of every metric of a study, and its answers laid out on it."""
+    """The basis of every metric of a study, and its answers laid out on it.
+
+    Attributes:
+        splits: those with answers.
+    """
 
     def __init__(self, results: StudyResults) -> None:
         self._arms = [arm.label for arm in results.arms]
         self._rows = {
             str(split): rows for split, rows in results.samples.groupby("split", sort=False, observed=True)
         }
+        self.splits = tuple(self._rows)
         self._none = results.samples.iloc[:0]
         self._laid_out: dict[tuple[str, float | None, str], Scores] = {}
         self._possible = _possible(results)
@@ -58,27 +63,26 @@ class Bases:
         """What the metric is a mean over; None if it is a mean of none of the recorded numbers."""
         return self._found.get(metric)
 
-    def scores(self, basis: Basis, split: str) -> Scores | None:
-        """The answers on a split; None where there are none."""
-        if split not in self._rows:
-            return None
+    def on(self, metric: str, split: str) -> tuple[Scores, Unit] | None:
+        """The answers that a metric is a mean over, and of what; None without a basis or an answer on the split."""
+        basis = self.of(metric)
+        return None if basis is None or split not in self.splits else (self.scores(basis, split), basis.unit)
+
+    def scores(self, basis: Basis, split: str) -> Scores:
+        """The answers on a split; empty where there are none."""
         key = basis.measure, basis.above, split
         if key not in self._laid_out:
-            self._laid_out[key] = basis.scores(self._rows[split], self._arms)
+            self._laid_out[key] = basis.scores(self._rows.get(split, self._none), self._arms)
         return self._laid_out[key]
 
-    def required(self, basis: Basis, split: str) -> Scores:
-        """The same, empty where there are none."""
-        return self.scores(basis, split) or basis.scores(self._none, self._arms)
-
     def _basis(self, values: pd.DataFrame) -> Basis | None:
-        stored = values[values["split"].isin(list(self._rows))].set_index(["split", "arm", "seed"])["value"]
+        stored = values[values["split"].isin(self.splits)].set_index(["split", "arm", "seed"])["value"]
         for basis in self._possible if len(stored) else ():
             again = {
                 (split, arm, seed): value
-                for split in self._rows
+                for split in self.splits
                 for arm in self._arms
-                for seed, value in _per_seed(self.required(basis, split), arm, basis.unit).items()
+                for seed, value in _per_seed(self.scores(basis, split), arm, basis.unit).items()
             }
             recomputed = stored.index.map(again).to_numpy(dtype=np.float64)
             if np.allclose(recomputed, stored.to_numpy(dtype=np.float64), rtol=0, atol=_AGREES):

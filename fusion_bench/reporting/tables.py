@@ -82,7 +82,7 @@ def build_tables(results: StudyResults) -> Tables:
         )
     unit = basis.unit
     question = _question(results, unit)
-    primary = bases.required(basis, results.primary_split)
+    primary = bases.scores(basis, results.primary_split)
     arms = [arm.label for arm in results.arms if arm.role != "control"]
     return Tables(
         means=_with_role(results, _means(results, bases)),
@@ -122,10 +122,8 @@ def _means(results: StudyResults, bases: Bases) -> pd.DataFrame:
     parts = []
     keys = results.values[["split", "metric"]].drop_duplicates()
     for split, metric in keys.itertuples(index=False, name=None):
-        basis = bases.of(metric)
-        scores = bases.scores(basis, split) if basis is not None else None
-        if basis is not None and scores is not None:
-            parts.append(means(scores, basis.unit).assign(split=split, metric=metric))
+        if (found := bases.on(metric, split)) is not None:
+            parts.append(means(*found).assign(split=split, metric=metric))
             continue
         chosen = (results.values["split"] == split) & (results.values["metric"] == metric)
         plain = results.values[chosen].groupby("arm", sort=False, observed=True)["value"]
@@ -142,11 +140,11 @@ def _differences(results: StudyResults, bases: Bases, question: Question) -> pd.
     parts = []
     for split in (*results.evaluate_splits, results.select_split):
         for metric in map(str, results.values["metric"].unique()):
-            basis = bases.of(metric)
-            scores = bases.scores(basis, split) if basis is not None else None
-            if basis is None or scores is None or (split, metric) == _primary(results):
+            found = bases.on(metric, split)
+            if found is None or (split, metric) == _primary(results):
                 continue
-            own = Question(question.reference, question.family, question.controls, unit=basis.unit)
+            scores, unit = found
+            own = Question(question.reference, question.family, question.controls, unit=unit)
             parts.append(compare(scores, own).assign(split=split, metric=metric))
     columns = ["split", "metric", "arm", "estimate", "low", "high", "seeds", "clusters", "samples"]
     return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
@@ -161,10 +159,9 @@ def _floors(results: StudyResults, bases: Bases) -> pd.DataFrame:
     for name, split, floor in results.floors[["name", "split", "accuracy"]].itertuples(
         index=False, name=None
     ):
-        scores = bases.scores(Basis(), split)
-        if scores is None:
+        if split not in bases.splits:
             continue
-        above = means(scores)
+        above = means(bases.scores(Basis(), split))
         above[["estimate", "low", "high"]] -= floor
         rows.append(above.assign(name=name, split=split, floor=floor))
     columns = ["name", "split", "floor", "arm", "estimate", "low", "high", "seeds"]

@@ -82,7 +82,7 @@ def ranks(
     rows = []
     for place, arm in enumerate(order):
         others = np.arange(len(ranked)) != arm
-        surely = _settled(certainty[arm][others])
+        surely = holm(certainty[arm][others]) <= _LEVEL
         leads = better[arm][others]
         rows.append(
             {
@@ -130,10 +130,6 @@ def agreement(first: Scores, other: Scores, arms: Sequence[str], unit: Unit = "s
         float(np.mean([_tau(single[0][:, s], single[0][:, t]) for s, t in apart])),
         float(np.mean([_tau(single[0][:, s], single[1][:, t]) for s, t in apart])),
     )
-
-
-def _settled(p_values: FloatArray) -> npt.NDArray[np.bool_]:
-    return holm(p_values) <= _LEVEL
 
 
 def _tau(one: FloatArray, other: FloatArray) -> float:
