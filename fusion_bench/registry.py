@@ -38,10 +38,27 @@ class Target:
     Attributes:
         reference: ``package.module:Class``; for a file given by path, ``file:Class``.
         source: the text of that file, which travels with the cell; None for an importable module.
+        name: the registered name that the class was asked for by; None for one asked for by its path.
     """
 
     reference: str
     source: str | None = None
+    name: str | None = None
+
+    @property
+    def asked(self) -> str:
+        """The registered name, or the reference of a class that has none."""
+        return self.name or self.reference
+
+    @property
+    def identity(self) -> dict[str, str]:
+        """What a cell's id hashes: what was asked for, never where a registered class lies.
+
+        A registered class is its name, a file given by path its text and class, any other class its path.
+        """
+        if self.source is not None:
+            return {"reference": self.reference, "source": self.source}
+        return {"reference": self.reference} if self.name is None else {"name": self.name}
 
     def load(self) -> type[Any]:
         """Import the class.
@@ -98,7 +115,7 @@ class Registry(Generic[T]):
                             f"two packages register the {self.kind} {name!r}: "
                             f"{collected[name].origin} and {origin}; uninstall or rename one"
                         )
-                    collected[name] = Entry(name, Target(reference), origin)
+                    collected[name] = Entry(name, Target(reference, name=name), origin)
             self._entries = dict(sorted(collected.items()))
         return self._entries
 

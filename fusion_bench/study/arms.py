@@ -76,7 +76,7 @@ def with_settings(config: CellConfig, settings: Mapping[str, Json]) -> CellConfi
     try:
         validated = signature.adapter.validate_json(json.dumps(own), strict=True)
     except ValueError as error:
-        raise StudyFileError(f"{config.arm.target.reference} cannot take {own}: {error}") from error
+        raise StudyFileError(f"{config.arm.target.asked} cannot take {own}: {error}") from error
     return replace(config, arm=Component(config.arm.target, signature.kept(validated)))
 
 

@@ -68,9 +68,12 @@ class CellFolder:
         return None if self.done or not record.exists() else str(read_json(record)["reason"])
 
     def ask(self, config: CellConfig) -> None:
-        """Write ``config.json`` unless it stands."""
+        """Write ``config.json`` unless it stands.
+
+        It is written again where a registered class has moved since: the id is that of the registered name.
+        """
         file = self.path / "config.json"
-        if not file.exists():
+        if not file.exists() or self._stored() != config:
             write_json(file, config.to_json())
 
     def config(self) -> CellConfig:
@@ -85,6 +88,13 @@ class CellFolder:
                 f"{self.path / 'config.json'} asks for cell {config.id}; it does not belong in this folder"
             )
         return config
+
+    def _stored(self) -> CellConfig | None:
+        """What ``config.json`` holds; None where it cannot be read."""
+        try:
+            return CellConfig.from_json(read_json(self.path / "config.json"))
+        except FusionBenchError:
+            return None
 
     def claim(self) -> filelock.BaseFileLock:
         """The lock that makes one process at a time train this cell; freed even by ``kill -9``."""

@@ -5,12 +5,8 @@ A cell whose provenance differs from today's is *stale*: it is shown, and never 
 
 from __future__ import annotations
 
-import ast
-import functools
-import hashlib
-import importlib.util
 import platform
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +16,7 @@ import torch
 
 from fusion_bench.registry import Target
 from fusion_bench.samples import DataSet
+from fusion_bench.study.source_digest import Scope, reachable_digest, source_digest
 from fusion_bench.tasks.registry import TASKS
 from fusion_bench.training.config import CellConfig
 
@@ -27,28 +24,15 @@ _NUMERIC_ROOMS = tuple(
     f"fusion_bench.{room}"
     for room in ("contract", "samples", "vqa_answers", "data", "encoders", "tasks", "training")
 )
-_HASHED_APART = frozenset({"fusion_bench.training.weights"})  # what it makes is recorded by its own hash
+_SKIPPED = frozenset(
+    {
+        "fusion_bench.training.weights",  # what it makes is recorded by its own hash
+        "fusion_bench.tasks.registry",  # says only where tasks lie
+        "fusion_bench.data.registry",
+        "fusion_bench.encoders.registry",
+    }
+)
 _SHARED = ("numerics", "data", "torch", "timm", "device_kind")
-
-
-def source_digest(texts: Iterable[str]) -> str:
-    """SHA-256 over parsed source: comments, docstrings and layout do not count."""
-    hashed = hashlib.sha256()
-    for text in texts:
-        hashed.update(_code(text).encode() + b"\0")
-    return hashed.hexdigest()[:16]
-
-
-@functools.lru_cache(maxsize=1024)  # every cell asks for the same forty files again
-def _code(text: str) -> str:
-    """Source without comments, docstrings and layout."""
-    tree = ast.parse(text)
-    for node in ast.walk(tree):
-        if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
-            continue
-        if ast.get_docstring(node, clean=False) is not None:
-            node.body = node.body[1:] or [ast.Pass()]
-    return ast.unparse(tree)
 
 
 def numerics_digest(config: CellConfig) -> str:
@@ -60,7 +44,8 @@ def numerics_digest(config: CellConfig) -> str:
         _module(config.text.target),
         _module(TASKS.resolve(adapter.task(config.data.task))),
     ]
-    return _reachable_digest(starts, _NUMERIC_ROOMS)
+    foreign = [start.partition(".")[0] for start in starts if not start.startswith("fusion_bench.")]
+    return reachable_digest(starts, Scope((*_NUMERIC_ROOMS, *foreign), _SKIPPED))
 
 
 def module_digest(target: Target) -> str:
@@ -68,56 +53,11 @@ def module_digest(target: Target) -> str:
     if target.source is not None:
         return source_digest([target.source])
     start = _module(target)
-    return _reachable_digest([start], (start.partition(".")[0],))
+    return reachable_digest([start], Scope((start.partition(".")[0],)))
 
 
 def _module(target: Target) -> str:
     return target.reference.partition(":")[0]
-
-
-def _reachable_digest(starts: Iterable[str], rooms: Sequence[str]) -> str:
-    """Digest over ``starts`` and everything that they import, in turn, from ``rooms``."""
-    seen, waiting = dict[str, str](), list(starts)
-    while waiting:
-        name = waiting.pop()
-        text = "" if name in seen else _source(name)
-        if text:
-            seen[name] = text
-            found = _imports(text, name)
-            waiting += [
-                other for other in found if other.startswith(tuple(rooms)) and other not in _HASHED_APART
-            ]
-    return source_digest(seen[name] for name in sorted(seen))
-
-
-@functools.cache
-def _source(name: str) -> str:
-    """The text of an importable module; empty for a class or a name that is no module.
-
-    Read once a process: a file that is edited later is not what this process imported and runs.
-    """
-    try:
-        spec = importlib.util.find_spec(name)
-    except ModuleNotFoundError:
-        return ""
-    if spec is None or spec.origin is None or not spec.origin.endswith(".py"):
-        return ""
-    return Path(spec.origin).read_text(encoding="utf-8")
-
-
-@functools.lru_cache(maxsize=1024)
-def _imports(text: str, name: str) -> tuple[str, ...]:
-    """Every dotted name that the source of a module may import from."""
-    found: list[str] = []
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Import):
-            found += [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom):
-            parts = name.split(".")
-            base = ".".join(parts[: len(parts) - node.level]) if node.level else ""
-            module = ".".join(filter(None, [base, node.module or ""]))
-            found += [module, *(f"{module}.{alias.name}" for alias in node.names)]
-    return tuple(found)
 
 
 def expected_provenance(config: CellConfig) -> dict[str, Any]:

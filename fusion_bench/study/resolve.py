@@ -70,7 +70,7 @@ class Resolved:
         if section == "text" and name != "encoder":
             return self.text.value(name)
         if section == "text":
-            return self.text.named.target.reference
+            return self.text.named.target.asked
         if key == "head.kind" and self.heads:
             return self.config.head.kind or self.heads[0]
         return cast("Json", getattr(getattr(self.config, section), name))

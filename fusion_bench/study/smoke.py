@@ -63,7 +63,7 @@ def smoked(study: Study) -> Study:
         factors={},
         config=replace(
             first,
-            arm=Component(Target("fusion_bench.study.smoke:NotFinite")),
+            arm=Component(Target("fusion_bench.study.smoke:NotFinite", name=PLANTED)),
             kind="module",
             # A study of networks alone has no backbone for it to stand on.
             backbone=first.backbone or BackboneConfig("test_resnet"),

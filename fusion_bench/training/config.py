@@ -209,6 +209,8 @@ def _plain(value: Any) -> Any:
 
 
 def _dropping_defaults(value: Any) -> Any:
+    if isinstance(value, Target):
+        return value.identity
     if is_dataclass(value):
         kept = {}
         for item in fields(value):

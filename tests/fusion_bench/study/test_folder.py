@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import filelock
@@ -11,7 +12,9 @@ import torch
 from safetensors.torch import load_file
 
 from fusion_bench.errors import FusionBenchError
+from fusion_bench.registry import Target
 from fusion_bench.study.folder import CellFolder, Outcome, cell_folder
+from fusion_bench.training.config import Component
 from toys import toy_config
 
 OUTCOME = Outcome(
@@ -107,3 +110,12 @@ def test_a_cell_is_asked_once_and_answers_for_its_own_id(folder: CellFolder) -> 
     other.ask(toy_config())
     with pytest.raises(FusionBenchError, match="does not belong in this folder"):
         other.config()
+
+
+def test_a_class_that_moved_is_found_again_by_its_name(folder: CellFolder) -> None:
+    asked = replace(toy_config(), arm=Component(Target("toys:Product", name="product")))
+    moved = replace(asked, arm=Component(Target("toys:Wider", name="product")))
+    cell = cell_folder(folder.path.parents[1], asked.id)
+    cell.ask(asked)
+    cell.ask(moved)
+    assert cell.config() == moved

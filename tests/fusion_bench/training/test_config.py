@@ -21,11 +21,11 @@ from fusion_bench.training.config import (
 )
 
 PLAIN = CellConfig(
-    data=DataConfig("nlvr", Component(Target("fusion_bench.data.nlvr:Nlvr")), "1", (32, 128)),
+    data=DataConfig("nlvr", Component(Target("fusion_bench.data.nlvr:Nlvr", name="nlvr")), "1", (32, 128)),
     backbone=BackboneConfig("test_resnet"),
-    text=Component(Target("fusion_bench.encoders.text:GruEncoder")),
+    text=Component(Target("fusion_bench.encoders.text:GruEncoder", name="gru")),
     fusion=FusionConfig(),
-    arm=Component(Target("fusion_modules.film:FiLM")),
+    arm=Component(Target("fusion_modules.film:FiLM", name="film")),
     kind="module",
     head=HeadConfig(),
     train=TrainConfig(),
@@ -42,7 +42,7 @@ ELABORATE = CellConfig(
         longest_text=20,
     ),
     backbone=BackboneConfig("test_vit", layer=1, weights="file", weights_sha256="0" * 64, frozen=True),
-    text=Component(Target("fusion_bench.encoders.text:GruEncoder"), {"hidden": 32}),
+    text=Component(Target("fusion_bench.encoders.text:GruEncoder", name="gru"), {"hidden": 32}),
     fusion=FusionConfig(width=32, depth=1, coordinates="none"),
     arm=Component(Target("file:Mine", "class Mine: ...\n"), {"strength": 0.5}),
     kind="module",
@@ -56,8 +56,16 @@ ELABORATE = CellConfig(
 
 def test_identities_are_frozen() -> None:
     """Cells on users' disks are found by these: a change here orphans all of them, so it needs a reason."""
-    assert PLAIN.id == "9abec031b0fe9cd6"
-    assert ELABORATE.id == "ac684ebe67c1cadc"
+    assert PLAIN.id == "4483f3a42f2b2b05"
+    assert ELABORATE.id == "28df3021b6210366"
+
+
+def test_a_registered_class_is_its_name_wherever_it_lies() -> None:
+    moved = replace(PLAIN, arm=Component(Target("fusion_modules.modulation.film:FiLM", name="film")))
+    by_path = replace(PLAIN, arm=Component(Target("fusion_modules.film:FiLM")))
+    assert moved.id == PLAIN.id
+    assert by_path.id != PLAIN.id
+    assert moved.to_json()["arm"]["target"]["reference"] == "fusion_modules.modulation.film:FiLM"
 
 
 @pytest.mark.parametrize("config", [PLAIN, ELABORATE], ids=["plain", "elaborate"])
