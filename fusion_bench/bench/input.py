@@ -16,9 +16,12 @@ from PIL import Image
 from torchvision.io import ImageReadMode, decode_image
 
 from fusion_bench.data.images import decoded_images, image_digests
-from fusion_bench.encoders.registry import TEXT_ENCODERS
+from fusion_bench.registries import TEXT_ENCODERS
 from fusion_bench.registry import Target
-from fusion_bench.samples import Split, Vocabulary
+from fusion_bench.samples.split import Split
+from fusion_bench.samples.vocabulary import Vocabulary
+from fusion_bench.training.batches import Feeder
+from fusion_bench.training.cell_data import load_materials
 from fusion_bench.training.config import (
     CellConfig,
     Component,
@@ -27,8 +30,8 @@ from fusion_bench.training.config import (
     HeadConfig,
     TrainConfig,
 )
-from fusion_bench.training.feeding import Feeder
-from fusion_bench.training.materials import Places, load_materials, open_data
+from fusion_bench.training.inputs import open_data
+from fusion_bench.training.paths import Places
 
 T = TypeVar("T")
 _BATCH = 64

@@ -20,7 +20,7 @@ import pytest
 
 from fusion_bench.checking.kit import CHECKS, Checkup
 from fusion_bench.contract import FusionModule
-from fusion_bench.encoders.registry import MODULES
+from fusion_bench.registries import MODULES
 
 _MARK = "fusion_module"
 

@@ -21,7 +21,7 @@ WORDS = 5
 TOLERANCE = 1e-5
 
 
-class CheckFailed(Exception):  # noqa: N818 - a verdict, raised where it is found
+class CheckFailed(Exception):
     """The module does not keep its word: what was seen, and what to do about it."""
 
     def __init__(self, seen: str, remedy: str) -> None:
@@ -29,7 +29,7 @@ class CheckFailed(Exception):  # noqa: N818 - a verdict, raised where it is foun
         self.seen, self.remedy = seen, remedy
 
 
-class NotApplicable(Exception):  # noqa: N818 - a verdict too
+class NotApplicable(Exception):
     """The module declares something that leaves nothing to check; the message is the reason."""
 
 

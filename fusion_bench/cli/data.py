@@ -26,7 +26,7 @@ def verify(
     ] = None,
 ) -> None:
     """Check files, schema, counts as published and every image; exit code 1 if something is wrong."""
-    from fusion_bench.cli.datasets import verify_data  # noqa: PLC0415 - imports torch
+    from fusion_bench.cli.data_files import verify_data
 
     verify_data(name, root, tuple(settings or ()), manifest)
 
@@ -38,7 +38,7 @@ def make(
     settings: Settings = None,
 ) -> None:
     """Make a built-in data set."""
-    from fusion_bench.cli.datasets import make_data  # noqa: PLC0415 - imports torch
+    from fusion_bench.cli.data_files import make_data
 
     make_data(name, out, tuple(settings or ()))
 
@@ -53,6 +53,6 @@ def show(
     count: Annotated[int, typer.Option(min=1, max=100, help="Samples, spread over the split.")] = 12,
 ) -> None:
     """Draw samples: picture, text and answer, boxes and masks where there are any."""
-    from fusion_bench.cli.datasets import show_data  # noqa: PLC0415 - imports torch
+    from fusion_bench.cli.data_files import show_data
 
     show_data(name, root, tuple(settings or ()), out, split=split, count=count)

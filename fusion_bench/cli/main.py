@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 
 from fusion_bench.cli.data import data_app
-from fusion_bench.cli.offered import OpenGroup
+from fusion_bench.cli.plugin_commands import OpenGroup
 from fusion_bench.errors import FusionBenchError
 
 app = typer.Typer(
@@ -70,7 +70,7 @@ def run(
 ) -> None:
     """Train what a study still lacks, then write its report."""
     try:
-        from fusion_bench.cli.running import RunRequest, run_and_report  # noqa: PLC0415 - imports torch
+        from fusion_bench.cli.run import RunRequest, run_and_report
 
         run_and_report(
             RunRequest(
@@ -104,7 +104,7 @@ def plan(
     ] = None,
 ) -> None:
     """Show the cells of a study and where each stands; nothing is trained."""
-    from fusion_bench.cli.planning import show_plan  # noqa: PLC0415 - imports torch
+    from fusion_bench.cli.plan import show_plan
 
     show_plan(study, runs, tuple(overrides or ()), tuple(data or ()), as_json=as_json, export=export)
 
@@ -121,7 +121,7 @@ def report(
     mlflow: Annotated[bool, typer.Option("--mlflow", help="Bring MLflow in line with it as well.")] = False,
 ) -> None:
     """Write the report of what is done, or rebuild a published one from its own tables."""
-    from fusion_bench.cli.running import report_only  # noqa: PLC0415 - imports torch
+    from fusion_bench.cli.run import report_only
 
     report_only(source, runs, tuple(overrides or ()), tuple(data or ()), publish=publish, to_mlflow=mlflow)
 
@@ -134,7 +134,7 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Put a fusion module through the contract kit: one line per check, exit code 1 if one fails."""
-    from fusion_bench.cli.checking import check_module  # noqa: PLC0415 - imports torch
+    from fusion_bench.cli.check import check_module
 
     check_module(module, as_json=as_json)
 
@@ -156,7 +156,7 @@ def explain(
     data: DataRoots = None,
 ) -> None:
     """Draw what a trained arm listens to in a sentence, and the kernels it builds of it."""
-    from fusion_bench.cli.explaining import ExplainRequest, explain_and_draw  # noqa: PLC0415 - imports torch
+    from fusion_bench.cli.explain import ExplainRequest, explain_and_draw
 
     explain_and_draw(
         ExplainRequest(
@@ -181,7 +181,7 @@ def list_(
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """List what a study can name."""
-    from fusion_bench.cli.listing import list_kind  # noqa: PLC0415 - imports torch
+    from fusion_bench.cli.list import list_kind
 
     list_kind(what, as_json=as_json)
 
@@ -193,7 +193,7 @@ def ui(
     port: Annotated[int, typer.Option(min=1, max=65535)] = 5000,
 ) -> None:
     """Start MLflow's UI on this machine and print links to the right pages."""
-    from fusion_bench.cli.ui import serve  # noqa: PLC0415 - imports mlflow
+    from fusion_bench.cli.ui import serve
 
     serve(runs, host, port)
 
@@ -201,9 +201,9 @@ def ui(
 @app.command()
 def schema() -> None:
     """Print the JSON schema of study files, for editors."""
-    import json  # noqa: PLC0415 - beside the import it serves
+    import json
 
-    from fusion_bench.study.schema import study_schema  # noqa: PLC0415 - imports pydantic
+    from fusion_bench.spec.document.schema import study_schema
 
     typer.echo(json.dumps(study_schema(), indent=2))
 
@@ -213,7 +213,7 @@ def cells_ls(
     study: StudyFile, runs: Runs = Path("runs"), overrides: Overrides = None, data: DataRoots = None
 ) -> None:
     """List a study's cells and where each stands."""
-    from fusion_bench.cli.planning import list_cells  # noqa: PLC0415 - imports torch
+    from fusion_bench.cli.plan import list_cells
 
     list_cells(study, runs, tuple(overrides or ()), tuple(data or ()))
 
@@ -229,7 +229,7 @@ def cells_export(
     data: DataRoots = None,
 ) -> None:
     """Write finished cells' answers in the form that a data set's publishers take."""
-    from fusion_bench.cli.planning import export_submissions  # noqa: PLC0415 - imports torch
+    from fusion_bench.cli.plan import export_submissions
 
     export_submissions(source, submission, runs, tuple(overrides or ()), tuple(data or ()))
 
@@ -240,7 +240,7 @@ def cells_import(
     runs: Runs = Path("runs"),
 ) -> None:
     """Take finished cells from an exported folder."""
-    from fusion_bench.study.transfer import import_cells  # noqa: PLC0415 - imports torch
+    from fusion_bench.study.archive import import_cells
 
     found = import_cells(exported, runs)
     typer.echo(
@@ -262,7 +262,7 @@ def bench_input_(
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Time the way from a data set's files to a batch: opening, decoding, words, gathering."""
-    from fusion_bench.cli.benching import bench_input  # noqa: PLC0415 - imports torch
+    from fusion_bench.cli.bench import bench_input
 
     bench_input(name, root, tuple(settings or ()), size, images=images, samples=samples, as_json=as_json)
 

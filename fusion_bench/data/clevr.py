@@ -18,7 +18,8 @@ from fusion_bench.data.files import image_sizes, manifest, require
 from fusion_bench.data.held_out import held_out_of
 from fusion_bench.errors import DataError
 from fusion_bench.registry import did_you_mean
-from fusion_bench.samples import Counts, DataSet, Split, Splits, Submission, WordingFloor
+from fusion_bench.samples.dataset import Counts, DataSet, Splits, Submission, WordingFloor
+from fusion_bench.samples.split import Split
 
 KIND_STARTS: Mapping[str, int] = {
     "compare_integer": 0,

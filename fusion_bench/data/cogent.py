@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from fusion_bench.data.clevr import Clevr
 from fusion_bench.data.held_out import dealt
-from fusion_bench.samples import Counts, Splits
+from fusion_bench.samples.dataset import Counts, Splits
 
 _PARTS = ("tuneB", "selectB", "restB")
 _SHARES = (0.2, 0.05)

@@ -18,7 +18,7 @@ import PIL
 from PIL import Image
 
 from fusion_bench.errors import DataError
-from fusion_bench.samples import Resizing
+from fusion_bench.samples.geometry import Resizing
 from fusion_bench.storage import cached_array, cached_file, digest, read_json, write_json
 
 S = TypeVar("S")

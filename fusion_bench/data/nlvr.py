@@ -15,7 +15,8 @@ import pandas as pd
 from fusion_bench.data.files import image_sizes, manifest, require
 from fusion_bench.errors import DataError
 from fusion_bench.registry import did_you_mean
-from fusion_bench.samples import Counts, DataSet, Split, Splits, WordingFloor
+from fusion_bench.samples.dataset import Counts, DataSet, Splits, WordingFloor
+from fusion_bench.samples.split import Split
 
 PERMUTATIONS = 6
 """Every example is drawn six times, once per order of its three boxes."""

@@ -16,9 +16,10 @@ from fusion_bench.data.held_out import held_out
 from fusion_bench.data.vqa2_files import Annotation, Question, read_annotations, read_questions
 from fusion_bench.errors import DataError, FusionBenchError
 from fusion_bench.registry import did_you_mean
-from fusion_bench.samples import Counts, DataSet, Split, Splits, Submission
+from fusion_bench.samples.dataset import Counts, DataSet, Splits, Submission
+from fusion_bench.samples.split import Split
+from fusion_bench.samples.vqa_answers import ANNOTATORS, answer_list
 from fusion_bench.storage import read_json
-from fusion_bench.vqa_answers import ANNOTATORS, answer_list
 
 _TRAIN, _VAL = "train2014", "val2014"
 _COMPARED = (

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, TypeVar
 from fusion_bench.data.files import require
 from fusion_bench.data.json_stream import items_of
 from fusion_bench.errors import DataError
-from fusion_bench.vqa_answers import ANNOTATORS
+from fusion_bench.samples.vqa_answers import ANNOTATORS
 
 T = TypeVar("T", "Question", "Annotation")
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fusion_bench.encoders.text import GruEncoder
 from fusion_bench.errors import WeightsError
-from fusion_bench.samples import PAD, UNKNOWN
+from fusion_bench.samples.vocabulary import PAD, UNKNOWN
 
 _FIRST_WORD = 2
 _GZIP = b"\x1f\x8b"

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from fusion_bench.contract import Language, TextEncoder
 from fusion_bench.encoders.download import answers
 from fusion_bench.errors import WeightsError
-from fusion_bench.samples import PAD
+from fusion_bench.samples.vocabulary import PAD
 
 _DOWNLOAD = "hub:"
 _NEEDED = ["*.json", "*.txt", "*.model", "*.safetensors"]

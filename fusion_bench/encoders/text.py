@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from fusion_bench.contract import Language, TextEncoder
-from fusion_bench.samples import PAD
+from fusion_bench.samples.vocabulary import PAD
 
 
 class GruEncoder(TextEncoder):

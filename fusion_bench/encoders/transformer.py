@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fusion_bench.contract import Language, TextEncoder
-from fusion_bench.samples import PAD
+from fusion_bench.samples.vocabulary import PAD
 
 
 class Block(nn.Module):

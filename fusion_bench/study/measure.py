@@ -9,17 +9,17 @@ from pathlib import Path
 
 import torch
 
+from fusion_bench.cells.folder import cell_folder
+from fusion_bench.cells.provenance import expected_provenance, processor
+from fusion_bench.cells.run_cell import Shelf
 from fusion_bench.efficiency.latency import latency
 from fusion_bench.errors import FusionBenchError
+from fusion_bench.spec.arms import Arm
 from fusion_bench.storage import digest, read_json, write_json
-from fusion_bench.study.arms import Arm
-from fusion_bench.study.cell import Shelf
-from fusion_bench.study.folder import cell_folder
 from fusion_bench.study.plan import PlannedCell, confirm_cells, standing
-from fusion_bench.study.provenance import expected_provenance, processor
-from fusion_bench.training.feeding import Feeder
+from fusion_bench.training.batches import Feeder
 from fusion_bench.training.loop import build_model
-from fusion_bench.training.materials import Places
+from fusion_bench.training.paths import Places
 
 _LOG = logging.getLogger(__name__)
 LATENCY_BATCH = 32

@@ -8,14 +8,13 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from fusion_bench.cells.folder import cell_folder
+from fusion_bench.cells.provenance import differences, expected_provenance, fingerprint
+from fusion_bench.cells.warm_start import starting_digest
+from fusion_bench.spec.arms import Arm, Role
 from fusion_bench.storage import write_json
-from fusion_bench.study.arms import Arm
-from fusion_bench.study.folder import cell_folder
-from fusion_bench.study.provenance import differences, expected_provenance, fingerprint
-from fusion_bench.study.results import Role
-from fusion_bench.study.starting import starting_digest
 from fusion_bench.training.config import CellConfig, Json
-from fusion_bench.training.materials import Places
+from fusion_bench.training.paths import Places
 
 Purpose = Literal["confirm", "search"]
 State = Literal["missing", "done", "failed", "stale"]

@@ -9,21 +9,22 @@ from typing import Any
 
 import filelock
 
+from fusion_bench.cells.executors.executor import Executor
+from fusion_bench.cells.folder import cell_folder
+from fusion_bench.cells.warm_start import source_folder
+from fusion_bench.cells.worker import Event
 from fusion_bench.errors import FusionBenchError
+from fusion_bench.spec.arms import Arm
+from fusion_bench.spec.study import Study
 from fusion_bench.storage import lock, write_json
-from fusion_bench.study.arms import Arm
-from fusion_bench.study.executor import Executor
-from fusion_bench.study.folder import cell_folder
 from fusion_bench.study.journal import Journal, Record
 from fusion_bench.study.measure import measure_arms
 from fusion_bench.study.observer import CellState, CellStatus, Observer
 from fusion_bench.study.plan import PlannedCell, Standing, ask_all, confirm_cells, standing, write_plan
-from fusion_bench.study.replay import make_searches, selection_metric, selection_value
 from fusion_bench.study.search import ArmSearch
-from fusion_bench.study.spec import Study
-from fusion_bench.study.starting import source_folder
-from fusion_bench.study.worker import Event
-from fusion_bench.training.materials import Places, materials_key
+from fusion_bench.study.search_results import make_searches, selection_metric, selection_value
+from fusion_bench.training.cell_data import materials_key
+from fusion_bench.training.paths import Places
 
 
 @dataclass(frozen=True)

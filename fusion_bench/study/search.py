@@ -21,7 +21,7 @@ from typing import Any
 import optuna
 
 from fusion_bench.contract import Choice, Float, Int, Space
-from fusion_bench.study.arms import Arm, with_settings
+from fusion_bench.spec.arms import Arm, with_settings
 from fusion_bench.study.plan import PlannedCell
 from fusion_bench.training.config import Json
 from fusion_bench.training.seeds import seed_of
@@ -151,5 +151,5 @@ def _suggest(trial: optuna.Trial, name: str, space: Space) -> Any:
     if isinstance(space, Int):
         step = 1 if space.log else space.step
         return trial.suggest_int(name, space.low, space.high, step=step, log=space.log)
-    assert isinstance(space, Choice)  # noqa: S101 - the three kinds of space
+    assert isinstance(space, Choice)
     return trial.suggest_categorical(name, list(space.values))

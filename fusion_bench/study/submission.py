@@ -9,13 +9,14 @@ from urllib.parse import quote
 
 import pandas as pd
 
+from fusion_bench.cells.folder import CellFolder, cell_folder
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.samples import Split
+from fusion_bench.samples.split import Split
 from fusion_bench.storage import write_text
-from fusion_bench.study.folder import CellFolder, cell_folder
 from fusion_bench.study.plan import Standing
 from fusion_bench.training.config import DataConfig
-from fusion_bench.training.materials import Places, open_data
+from fusion_bench.training.inputs import open_data
+from fusion_bench.training.paths import Places
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fusion_bench.contract import Head
-from fusion_bench.samples import Metric, Resizing, Split
+from fusion_bench.samples.geometry import Resizing
+from fusion_bench.samples.metric import Metric
+from fusion_bench.samples.split import Split
 from fusion_bench.tasks.task import HeadSettings, Stored, Targets, Task, judged
 
 OUTSIDE = -1

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fusion_bench.contract import Head
-from fusion_bench.samples import Resizing
+from fusion_bench.samples.geometry import Resizing
 from fusion_bench.tasks.boxes import Grid
 from fusion_bench.tasks.referring import met
 
@@ -50,7 +50,7 @@ class DenseBoxHead(Head):
             nn.ReLU(),
         )
         self.predict = nn.Conv2d(hidden, 5, 1)
-        assert self.predict.bias is not None  # noqa: S101 - narrows the type
+        assert self.predict.bias is not None
         with torch.no_grad():
             self.predict.bias[0] = -math.log((1 - _PRIOR) / _PRIOR)
 

@@ -17,7 +17,10 @@ import torch
 from torch import Tensor
 
 from fusion_bench.contract import Head
-from fusion_bench.samples import DataSet, Metric, Resizing, Split, WordingFloor
+from fusion_bench.samples.dataset import DataSet, WordingFloor
+from fusion_bench.samples.geometry import Resizing
+from fusion_bench.samples.metric import Metric
+from fusion_bench.samples.split import Split
 from fusion_bench.tasks.box_heads import DenseBoxHead, LaConvNetBoxHead
 from fusion_bench.tasks.box_losses import dense_loss, laconvnet_loss
 from fusion_bench.tasks.boxes import Grid, box_texts, iou

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fusion_bench.contract import Head
-from fusion_bench.samples import Resizing
+from fusion_bench.samples.geometry import Resizing
 from fusion_bench.tasks.referring import met
 
 _SLOPE = 0.1

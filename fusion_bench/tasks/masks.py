@@ -18,7 +18,7 @@ from PIL import Image
 from torch import Tensor
 
 from fusion_bench.errors import DataError
-from fusion_bench.samples import Resizing
+from fusion_bench.samples.geometry import Resizing
 
 
 def decoded(mask: Mapping[str, Any]) -> npt.NDArray[np.bool_]:
@@ -87,7 +87,7 @@ def _window(resizing: Resizing, size: tuple[int, ...]) -> tuple[int, int, int, i
 
 def _coco() -> ModuleType:
     try:
-        from pycocotools import mask  # noqa: PLC0415 - see the top
+        from pycocotools import mask
     except ImportError as error:
         raise DataError("masks are read and written with pycocotools; pip install pycocotools") from error
     module: ModuleType = mask

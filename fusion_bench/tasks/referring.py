@@ -13,7 +13,10 @@ import torch
 from torch import Tensor
 
 from fusion_bench.errors import DataError
-from fusion_bench.samples import Metric, Referents, Split, tokenize
+from fusion_bench.samples.geometry import Referents
+from fusion_bench.samples.metric import Metric
+from fusion_bench.samples.split import Split
+from fusion_bench.samples.vocabulary import tokenize
 
 # fmt: off
 SPATIAL = frozenset({

@@ -18,7 +18,10 @@ from torch import Tensor
 
 from fusion_bench.contract import Head
 from fusion_bench.errors import DataError
-from fusion_bench.samples import DataSet, Metric, Resizing, Split, WordingFloor
+from fusion_bench.samples.dataset import DataSet, WordingFloor
+from fusion_bench.samples.geometry import Resizing
+from fusion_bench.samples.metric import Metric
+from fusion_bench.samples.split import Split
 from fusion_bench.tasks.boxes import iou
 from fusion_bench.tasks.mask_heads import ConvMaskHead, LaConvNetMaskHead
 from fusion_bench.tasks.masks import RunLengths, at_original, bounding_box, decoded, mask_text

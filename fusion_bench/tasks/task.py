@@ -11,7 +11,10 @@ import pandas as pd
 from torch import Tensor
 
 from fusion_bench.contract import Head
-from fusion_bench.samples import DataSet, Metric, Resizing, Split, WordingFloor
+from fusion_bench.samples.dataset import DataSet, WordingFloor
+from fusion_bench.samples.geometry import Resizing
+from fusion_bench.samples.metric import Metric
+from fusion_bench.samples.split import Split
 
 
 class Targets(Protocol):

@@ -13,11 +13,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fusion_bench.errors import DataError
-from fusion_bench.samples import DataSet, Metric, Resizing, Split, WordingFloor
+from fusion_bench.samples.dataset import DataSet, WordingFloor
+from fusion_bench.samples.geometry import Resizing
+from fusion_bench.samples.metric import Metric
+from fusion_bench.samples.split import Split
+from fusion_bench.samples.vqa_answers import ANNOTATORS, normalise
 from fusion_bench.tasks.answering import Answering, accuracy
 from fusion_bench.tasks.task import Targets, judged
 from fusion_bench.tasks.vqa_accuracy import soft_scores, vqa_accuracy
-from fusion_bench.vqa_answers import ANNOTATORS, normalise
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Sequence
 
 from fusion_bench.errors import DataError
-from fusion_bench.vqa_answers import ANNOTATORS, normalise, tidy
+from fusion_bench.samples.vqa_answers import ANNOTATORS, normalise, tidy
 
 
 def vqa_accuracy(prediction: str, answers: Sequence[str]) -> float:
-    """How right an answer is, by the official rules of VQA v2 (see `fusion_bench.vqa_answers`).
+    """How right an answer is, by the official rules of VQA v2 (see `fusion_bench.samples.vqa_answers`).
 
     Each annotator in turn is left out, and the answer is worth min(1, matches among the other nine / 3); the mean
     of the ten is 0, 0.3, 0.6, 0.9 or 1 for 0, 1, 2, 3 and more matching annotators. Texts are normalised only

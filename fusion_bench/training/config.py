@@ -168,7 +168,7 @@ class CellConfig:
             FusionBenchError: a key is unknown, missing or of the wrong type.
         """
         built = _build(cls, value, "cell")
-        assert isinstance(built, CellConfig)  # noqa: S101 - narrows the type
+        assert isinstance(built, CellConfig)
         return built
 
 

@@ -14,13 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from fusion_bench.errors import CellFailure
-from fusion_bench.training.assembly import FusionModel, assemble, chosen_precision
+from fusion_bench.training.batches import Feeder, steps_per_epoch
+from fusion_bench.training.cell_data import Materials
 from fusion_bench.training.config import CellConfig
-from fusion_bench.training.feeding import Feeder, steps_per_epoch
-from fusion_bench.training.materials import Materials
-from fusion_bench.training.recipe import MovingAverage, learning_rate, make_optimizer
+from fusion_bench.training.model import FusionModel, assemble, chosen_precision
+from fusion_bench.training.optim import MovingAverage, learning_rate, make_optimizer
 from fusion_bench.training.seeds import drawing
-from fusion_bench.training.wording import text_encoder
+from fusion_bench.training.text_encoder import text_encoder
 
 EVALUATION_BATCH = 256
 
@@ -154,7 +154,7 @@ class Trainer:
         """The moving average, where there is one."""
         if self._average is None:
             return self.model
-        assert isinstance(self._average.model, FusionModel)  # noqa: S101 - a twin of ours
+        assert isinstance(self._average.model, FusionModel)
         return self._average.model
 
     @property

@@ -9,8 +9,9 @@ import numpy as np
 
 from fusion_bench.data.images import damaged_images
 from fusion_bench.errors import DataError
-from fusion_bench.samples import DataSet, Split
-from fusion_bench.tasks.registry import TASKS
+from fusion_bench.registries import TASKS
+from fusion_bench.samples.dataset import DataSet
+from fusion_bench.samples.split import Split
 from fusion_bench.tasks.task import Task
 from fusion_bench.training.config import DataConfig
 

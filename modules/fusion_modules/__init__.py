@@ -32,11 +32,11 @@ CATALOGUE: Mapping[str, str] = {
     "dynamic_filter": "fusion_modules.dynamic_filter:DynamicFilter",
     "question_guided_conv": "fusion_modules.question_guided_conv:QuestionGuidedConv",
     "text_involution": "fusion_modules.text_involution:TextInvolution",
-    "question_only": "fusion_modules.controls:QuestionOnly",
-    "image_only": "fusion_modules.controls:ImageOnly",
-    "prior": "fusion_modules.controls:Prior",
-    "late_concat": "fusion_modules.controls:LateConcat",
-    "frozen_random": "fusion_modules.controls_frozen:FrozenRandom",
+    "question_only": "fusion_modules.controls.question_only:QuestionOnly",
+    "image_only": "fusion_modules.controls.image_only:ImageOnly",
+    "prior": "fusion_modules.controls.prior:Prior",
+    "late_concat": "fusion_modules.controls.late_concat:LateConcat",
+    "frozen_random": "fusion_modules.controls.frozen_random:FrozenRandom",
 }
 
 NETWORKS: Mapping[str, str] = {

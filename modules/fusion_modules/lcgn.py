@@ -47,7 +47,7 @@ from fusion_bench.contract import (
     Width,
 )
 from fusion_modules.attention import as_map, as_tokens, real_words
-from fusion_modules.cells import pool_to_cells, spread_from_cells
+from fusion_modules.grid_pooling import pool_to_cells, spread_from_cells
 from fusion_modules.position import sine_position_code
 
 

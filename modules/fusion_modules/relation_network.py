@@ -37,7 +37,7 @@ from fusion_bench.contract import (
     Width,
 )
 from fusion_modules.attention import as_tokens
-from fusion_modules.cells import pool_to_cells
+from fusion_modules.grid_pooling import pool_to_cells
 from fusion_modules.position import with_coordinates
 
 

@@ -41,7 +41,7 @@ from fusion_bench.contract import (
     Space,
     Width,
 )
-from fusion_modules.laconv.operator import dynamic_conv2d
+from fusion_modules.laconv.ops.operator import dynamic_conv2d
 
 
 class TextInvolution(FusionModule):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from fusion_bench.data.cogent import ClevrCogent
+from fusion_bench.data.miniclevr.build import Edition
 from fusion_bench.data.miniclevr.dataset import MiniClevr
-from fusion_bench.data.miniclevr.making import Edition
 from fusion_bench.data.miniclevr.placement import Recipe
-from fusion_bench.samples import Splits
+from fusion_bench.samples.dataset import Splits
 
 
 class CogentEdition(Edition):

@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from fusion_bench.data.clevr import KIND_STARTS, Clevr
-from fusion_bench.data.miniclevr.built import BuiltIn
-from fusion_bench.data.miniclevr.making import Edition, make
-from fusion_bench.data.miniclevr.scenery import counts, size_of, things_of, whole
+from fusion_bench.data.miniclevr.build import Edition, make
+from fusion_bench.data.miniclevr.generated import BuiltIn
+from fusion_bench.data.miniclevr.settings import counts, size_of, things_of, whole
 from fusion_bench.errors import DataError
-from fusion_bench.samples import Counts, Splits
+from fusion_bench.samples.dataset import Counts, Splits
 
 
 class MiniClevr(BuiltIn, Clevr):

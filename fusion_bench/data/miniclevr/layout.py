@@ -7,8 +7,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from fusion_bench.data.miniclevr.questions.asking import Question
-from fusion_bench.data.miniclevr.scenes import Scene, relationships
+from fusion_bench.data.miniclevr.questions.generate import Question
+from fusion_bench.data.miniclevr.scenes.scenes import Scene, relationships
 from fusion_bench.storage import write_text
 
 _INFO = {"version": "1.0", "date": "11/23/2026", "license": "Creative Commons Attribution (CC BY 4.0)"}

@@ -13,12 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from fusion_bench.data.miniclevr.camera import JITTER, USUAL_LOCATION, Array, Camera, Point
-from fusion_bench.data.miniclevr.conditions import Condition
-from fusion_bench.data.miniclevr.lamps import LAMP_JITTER, USUAL_LAMPS
-from fusion_bench.data.miniclevr.looks import Look, look, unlike
-from fusion_bench.data.miniclevr.render import object_ids
-from fusion_bench.data.miniclevr.scenes import RADII, Scene, Thing
+from fusion_bench.data.miniclevr.render.render import object_ids
+from fusion_bench.data.miniclevr.scenes.attributes import Look, look, unlike
+from fusion_bench.data.miniclevr.scenes.camera import JITTER, USUAL_LOCATION, Array, Camera, Point
+from fusion_bench.data.miniclevr.scenes.conditions import Condition
+from fusion_bench.data.miniclevr.scenes.lights import LAMP_JITTER, USUAL_LAMPS
+from fusion_bench.data.miniclevr.scenes.scenes import RADII, Scene, Thing
 from fusion_bench.errors import FusionBenchError
 
 _HALF_SIDE = 3.0

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from fusion_bench.data.miniclevr.conditions import Condition
 from fusion_bench.data.miniclevr.placement import Recipe, draw_scenes
-from fusion_bench.data.miniclevr.render import object_ids, render
-from fusion_bench.data.miniclevr.scenes import COLORS, MATERIALS, SHAPES, SIZES
+from fusion_bench.data.miniclevr.render.render import object_ids, render
+from fusion_bench.data.miniclevr.scenes.conditions import Condition
+from fusion_bench.data.miniclevr.scenes.scenes import COLORS, MATERIALS, SHAPES, SIZES
 
 DOMAIN = "pretext"
 """The scenes' domain; a split of this name is not to be."""

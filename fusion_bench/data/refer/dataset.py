@@ -18,7 +18,9 @@ from fusion_bench.data.refer.outlines import run_lengths
 from fusion_bench.data.refer.sentences import Sentence, read_sentences
 from fusion_bench.errors import DataError
 from fusion_bench.registry import did_you_mean
-from fusion_bench.samples import Counts, DataSet, Referents, Split, Splits
+from fusion_bench.samples.dataset import Counts, DataSet, Splits
+from fusion_bench.samples.geometry import Referents
+from fusion_bench.samples.split import Split
 from fusion_bench.storage import digest, file_digest
 
 IMAGE_FOLDERS = ("images/mscoco/images/train2014", "images/train2014")

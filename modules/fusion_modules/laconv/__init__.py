@@ -1,9 +1,9 @@
 """LaConv: language-dependent convolution (Luo et al., arXiv 2110.08797)."""
 
 from fusion_modules.laconv.block import LaConvBlock, LaConvConfig
-from fusion_modules.laconv.fused import fused_dynamic_conv2d
 from fusion_modules.laconv.module import LaConv
-from fusion_modules.laconv.operator import chosen_backend, dynamic_conv2d
+from fusion_modules.laconv.ops.fused import fused_dynamic_conv2d
+from fusion_modules.laconv.ops.operator import chosen_backend, dynamic_conv2d
 
 __all__ = [
     "LaConv",

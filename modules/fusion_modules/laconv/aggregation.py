@@ -39,8 +39,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fusion_modules.laconv.condition import Norm, Position, locate, normalisation
-from fusion_modules.laconv.fused import fused_dynamic_conv2d
-from fusion_modules.laconv.operator import dynamic_conv2d
+from fusion_modules.laconv.ops.fused import fused_dynamic_conv2d
+from fusion_modules.laconv.ops.operator import dynamic_conv2d
 
 
 @dataclass(frozen=True)

@@ -158,7 +158,7 @@ def _of_ours(path: Path) -> Checkpoint:
     try:
         with safe_open(path, framework="pt") as file:
             notes: dict[str, str] = file.metadata() or {}
-            ours: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            ours: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}
     except SafetensorError as error:
         raise WeightsError(f"{path} is a safetensors file cut off or damaged; convert it again") from error
     if notes.get("laconvnet") != FORMAT:

@@ -24,7 +24,7 @@ from fusion_bench.contract import (
     Space,
     Width,
 )
-from fusion_bench.encoders.registry import MODULES
+from fusion_bench.registries import MODULES
 
 
 class Sound(FusionModule):

@@ -10,7 +10,7 @@ import pytest
 
 from fusion_bench.checking.kit import CHECKS, Checkup
 from fusion_bench.checking.toy import learns
-from fusion_bench.encoders.registry import MODULES
+from fusion_bench.registries import MODULES
 
 ENTRIES = MODULES.entries()
 EVERY = pytest.mark.parametrize("name", ENTRIES)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from command_line import CommandLine, command_line, environment
-from fusion_bench.reporting.tracking_store import TrackingStore
+from fusion_bench.reporting.mlflow_.store import TrackingStore
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ import pytest
 from command_line import CommandLine, finished, train
 from fusion_bench.data.miniclevr.dataset import MiniClevr
 from fusion_bench.storage import lock
-from fusion_bench.study.transfer import export_cells
+from fusion_bench.study.archive import export_cells
 from toys import STUDY, study_file
 
 # MLflow calls what SQLAlchemy gives up.

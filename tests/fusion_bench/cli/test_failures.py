@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from command_line import CommandLine, environment, finished, train
+from fusion_bench.spec.load import load_study
 from fusion_bench.study.plan import confirm_cells
-from fusion_bench.study.spec import load_study
 from toys import STUDY, study_file
 
 # MLflow calls what SQLAlchemy gives up.

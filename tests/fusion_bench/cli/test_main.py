@@ -13,8 +13,8 @@ import pytest
 from ruamel.yaml import YAML
 
 from command_line import CommandLine, environment, finished, train
+from fusion_bench.spec.load import load_study
 from fusion_bench.study.plan import confirm_cells
-from fusion_bench.study.spec import load_study
 from toys import STUDY, study_file
 
 STUDIES = Path(__file__).parents[3] / "studies"

@@ -13,10 +13,10 @@ from command_line import CommandLine
 from fusion_bench.data.miniclevr.cogent import MiniClevrCogent
 from fusion_bench.data.miniclevr.dataset import MiniClevr
 from fusion_bench.data.refer.dataset import Refer
-from fusion_bench.data.registry import DATASETS
-from fusion_bench.reporting.tracking_store import TrackingStore
-from fusion_bench.study.smoke import PLANTED
-from fusion_bench.study.spec import load_study
+from fusion_bench.registries import DATASETS
+from fusion_bench.reporting.mlflow_.store import TrackingStore
+from fusion_bench.spec.load import load_study
+from fusion_bench.spec.smoke import PLANTED
 from published_refer import write_published
 from published_vqa2 import write_vqa2
 

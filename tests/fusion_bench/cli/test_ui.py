@@ -21,9 +21,9 @@ from rich.console import Console
 
 from fusion_bench.cli.ui import serve
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.reporting.tracking import project
-from fusion_bench.reporting.tracking_store import TrackingStore
-from fusion_bench.study.results import ArmSummary, StudyResults
+from fusion_bench.reporting.mlflow_.store import TrackingStore
+from fusion_bench.reporting.mlflow_.sync import project
+from fusion_bench.results.results import ArmSummary, StudyResults
 
 # MLflow's own queries, under SQLAlchemy 2.1.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
@@ -122,7 +122,7 @@ def test_it_serves_the_studies_prints_their_links_and_stops_with_ctrl_c(
         links = re.findall(r"http://\S+", printed)
         assert len(links) == 2, printed
         assert all(f"/#/experiments/{first.destination.experiment}/runs?" in link for link in links)
-        with urlopen(links[0]) as page:  # noqa: S310
+        with urlopen(links[0]) as page:
             assert b"<title>MLflow</title>" in page.read()
 
         # The same server as a tracking store: over HTTP the projection is the same, and no server is started.

@@ -18,9 +18,9 @@ from PIL import Image
 from fusion_bench.data import clevr_questions
 from fusion_bench.data.clevr import KIND_STARTS, Clevr
 from fusion_bench.data.json_stream import items_of
-from fusion_bench.data.registry import DATASETS
 from fusion_bench.errors import DataError
-from fusion_bench.samples import Split
+from fusion_bench.registries import DATASETS
+from fusion_bench.samples.split import Split
 
 BARE = ("image_index", "image_filename", "question_index", "split", "question")
 COUNT = [

@@ -13,10 +13,10 @@ import pytest
 from fusion_bench.data.cogent import ClevrCogent, ClevrCogentB
 from fusion_bench.data.miniclevr.cogent import MiniClevrCogent, MiniClevrCogentB
 from fusion_bench.data.miniclevr.pretext import ATTRIBUTE_NAMES, ATTRIBUTE_VALUES, pretext_images
-from fusion_bench.data.registry import DATASETS
 from fusion_bench.errors import DataError
-from fusion_bench.samples import DataSet
-from fusion_bench.training import weights
+from fusion_bench.registries import DATASETS
+from fusion_bench.samples.dataset import DataSet
+from fusion_bench.training import pretext_weights as weights
 from fusion_bench.training.pretext import PretextRecipe
 
 # The paper's sets, written out anew.

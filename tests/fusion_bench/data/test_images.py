@@ -15,7 +15,7 @@ from PIL import Image
 from fusion_bench.data import images
 from fusion_bench.data.images import damaged_images, decoded_images, image_digests
 from fusion_bench.errors import DataError
-from fusion_bench.samples import Resizing
+from fusion_bench.samples.geometry import Resizing
 
 
 @pytest.fixture

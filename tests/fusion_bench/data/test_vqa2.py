@@ -13,8 +13,8 @@ import pytest
 from fusion_bench.data.held_out import held_out
 from fusion_bench.data.vqa2 import Vqa2
 from fusion_bench.errors import DataError
-from fusion_bench.samples import Vocabulary
-from fusion_bench.vqa_answers import normalise
+from fusion_bench.samples.vocabulary import Vocabulary
+from fusion_bench.samples.vqa_answers import normalise
 from published_vqa2 import annotation, question, write_split, write_vqa2
 
 TEN = ["a net"] * 6 + ["mesh"] * 4

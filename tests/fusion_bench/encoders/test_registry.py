@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from fusion_bench.contract import TextEncoder
-from fusion_bench.encoders.registry import TEXT_ENCODERS
+from fusion_bench.registries import TEXT_ENCODERS
 from fusion_bench.registry import UnknownNameError
 
 

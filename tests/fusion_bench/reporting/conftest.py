@@ -14,8 +14,9 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageDraw
 
-from fusion_bench.reporting.report import write_report
-from fusion_bench.study.results import ArmSummary, Role, StudyResults
+from fusion_bench.reporting.report.report import write_report
+from fusion_bench.results.results import ArmSummary, StudyResults
+from fusion_bench.spec.arms import Role
 
 KINDS = {"exist": ("yes", "no"), "count": ("0", "1", "2", "3"), "color": ("red", "blue", "green", "cyan")}
 HARDNESS = {"exist": 0.05, "count": -0.12, "color": 0.02}

@@ -9,12 +9,13 @@ from pathlib import Path
 import pytest
 
 from command_line import train
+from fusion_bench.cells.folder import cell_folder
+from fusion_bench.spec.load import load_study
+from fusion_bench.spec.study import Study
 from fusion_bench.storage import read_json
 from fusion_bench.study import measure
-from fusion_bench.study.folder import cell_folder
 from fusion_bench.study.measure import measure_arms
-from fusion_bench.study.spec import Study, load_study
-from fusion_bench.training.materials import Places
+from fusion_bench.training.paths import Places
 from toys import study_file
 
 OVERRIDES = ("seeds=[0]", "arms.weaker={module: 'toys:Explodes'}")

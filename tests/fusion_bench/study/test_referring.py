@@ -7,17 +7,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fusion_bench.cells.executors.executor import WorkerSettings
+from fusion_bench.cells.executors.inline import InlineExecutor
 from fusion_bench.errors import StudyFileError
-from fusion_bench.reporting.publish import load
-from fusion_bench.reporting.report import write_report
-from fusion_bench.reporting.tables import build_tables
-from fusion_bench.study.collect import collect
-from fusion_bench.study.executor import InlineExecutor, WorkerSettings
+from fusion_bench.reporting.report.publish import load
+from fusion_bench.reporting.report.report import write_report
+from fusion_bench.reporting.tables.tables import build_tables
+from fusion_bench.results.collect import collect
+from fusion_bench.results.results import StudyResults
+from fusion_bench.spec.load import load_study
 from fusion_bench.study.observer import Silent
-from fusion_bench.study.results import StudyResults
 from fusion_bench.study.run import RunOptions, StudyRun
-from fusion_bench.study.spec import load_study
-from fusion_bench.training.materials import Places
+from fusion_bench.training.paths import Places
 from toys import study_file
 
 REFERRING = """

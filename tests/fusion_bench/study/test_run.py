@@ -13,16 +13,19 @@ from pathlib import Path
 import optuna
 import pytest
 
+from fusion_bench.cells.executors.executor import WorkerSettings
+from fusion_bench.cells.executors.inline import InlineExecutor
+from fusion_bench.cells.executors.local import LocalExecutor
+from fusion_bench.cells.folder import CellFolder, cell_folder
 from fusion_bench.errors import FusionBenchError
+from fusion_bench.results.collect import collect
+from fusion_bench.spec.load import load_study
+from fusion_bench.spec.study import Study
 from fusion_bench.storage import lock
-from fusion_bench.study.collect import collect
-from fusion_bench.study.executor import InlineExecutor, LocalExecutor, WorkerSettings
-from fusion_bench.study.folder import CellFolder, cell_folder
 from fusion_bench.study.observer import Silent
 from fusion_bench.study.plan import confirm_cells, standing
 from fusion_bench.study.run import Ran, RunOptions, StudyRun, study_folder
-from fusion_bench.study.spec import Study, load_study
-from fusion_bench.training.materials import Places
+from fusion_bench.training.paths import Places
 from toys import STUDY, study_file
 
 CELL_FILES = ("config.json", "result.json", "samples.parquet", "curves.parquet", "DONE")

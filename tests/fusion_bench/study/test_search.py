@@ -9,20 +9,23 @@ from pathlib import Path
 import optuna
 import pytest
 
+from fusion_bench.cells.executors.executor import Executor, WorkerSettings
+from fusion_bench.cells.executors.inline import InlineExecutor
+from fusion_bench.cells.executors.local import LocalExecutor
+from fusion_bench.cells.folder import CellFolder, cell_folder
+from fusion_bench.cells.worker import Event
 from fusion_bench.contract import Choice, Float, Space
 from fusion_bench.errors import FusionBenchError
+from fusion_bench.results.collect import collect
+from fusion_bench.spec.arms import Arm
+from fusion_bench.spec.load import load_study
+from fusion_bench.spec.study import Study
 from fusion_bench.storage import read_json
-from fusion_bench.study.arms import Arm
-from fusion_bench.study.collect import collect
-from fusion_bench.study.executor import Executor, InlineExecutor, LocalExecutor, WorkerSettings
-from fusion_bench.study.folder import CellFolder, cell_folder
 from fusion_bench.study.observer import Silent
 from fusion_bench.study.plan import PlannedCell, standing
 from fusion_bench.study.run import Ran, RunOptions, StudyRun, study_folder
 from fusion_bench.study.search import ArmSearch
-from fusion_bench.study.spec import Study, load_study
-from fusion_bench.study.worker import Event
-from fusion_bench.training.materials import Places
+from fusion_bench.training.paths import Places
 from toys import STUDY, study_file, toy_config
 
 GAIN: Mapping[str, Space] = {"gain": Float(0.01, 10.0, log=True)}

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from command_line import CommandLine, command_line, finished, train
-from fusion_bench.study.folder import cell_folder
+from fusion_bench.cells.folder import cell_folder
 from published_vqa2 import write_vqa2
 from toys import study_file
 

@@ -14,20 +14,23 @@ import numpy as np
 import pytest
 import torch
 
+from fusion_bench.cells.executors.executor import WorkerSettings
+from fusion_bench.cells.executors.inline import InlineExecutor
+from fusion_bench.cells.folder import cell_folder
+from fusion_bench.cells.run_cell import Shelf, run_cell
 from fusion_bench.errors import FusionBenchError, StudyFileError
+from fusion_bench.explain.load_model import revive
+from fusion_bench.results.collect import collect
+from fusion_bench.spec.load import load_study
+from fusion_bench.spec.study import Study
 from fusion_bench.storage import file_digest, folder_digest
-from fusion_bench.study.cell import Shelf, run_cell
-from fusion_bench.study.collect import collect
-from fusion_bench.study.executor import InlineExecutor, WorkerSettings
-from fusion_bench.study.folder import cell_folder
+from fusion_bench.study.archive import export_cells
 from fusion_bench.study.observer import Silent
 from fusion_bench.study.plan import confirm_cells
-from fusion_bench.study.revived import revive
 from fusion_bench.study.run import RunOptions, StudyRun
-from fusion_bench.study.spec import Study, load_study
-from fusion_bench.study.transfer import export_cells
-from fusion_bench.training.assembly import declaring
-from fusion_bench.training.materials import Places, load_materials
+from fusion_bench.training.cell_data import load_materials
+from fusion_bench.training.paths import Places
+from fusion_bench.training.slot import declaring
 from pretrained_text import DIM, save_tiny
 from toys import STUDY, study_file
 

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fusion_bench.reporting.report import write_report
-from fusion_bench.study.collect import collect
-from fusion_bench.study.executor import InlineExecutor, WorkerSettings
-from fusion_bench.study.folder import cell_folder
+from fusion_bench.cells.executors.executor import WorkerSettings
+from fusion_bench.cells.executors.inline import InlineExecutor
+from fusion_bench.cells.folder import cell_folder
+from fusion_bench.reporting.report.report import write_report
+from fusion_bench.results.collect import collect
+from fusion_bench.spec.load import load_study
 from fusion_bench.study.observer import Silent
 from fusion_bench.study.run import RunOptions, StudyRun
-from fusion_bench.study.spec import load_study
-from fusion_bench.training.materials import Places
+from fusion_bench.training.paths import Places
 
 MODULE = '''
 from collections.abc import Mapping

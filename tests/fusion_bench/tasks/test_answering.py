@@ -6,7 +6,8 @@ import pandas as pd
 import pytest
 import torch
 
-from fusion_bench.samples import Resizing, Split
+from fusion_bench.samples.geometry import Resizing
+from fusion_bench.samples.split import Split
 from fusion_bench.tasks.answering import OUTSIDE, Answering, AnsweringHead, accuracy, consistency
 
 SIZE = Resizing(4, 4)

@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fusion_bench.samples import Resizing
+from fusion_bench.samples.geometry import Resizing
 from fusion_bench.tasks.box_heads import DenseBoxHead, LaConvNetBoxHead, decode_cells, decode_distances
 from fusion_bench.tasks.boxes import Grid
 from fusion_modules.laconvnet.heads import decode_boxes

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from fusion_bench.errors import DataError
-from fusion_bench.samples import Referents, Resizing, Split
+from fusion_bench.samples.geometry import Referents, Resizing
+from fusion_bench.samples.split import Split
 from fusion_bench.tasks.grounding import Grounding
 from fusion_bench.tasks.task import HeadSettings
 from referring_toys import ColouredSquares

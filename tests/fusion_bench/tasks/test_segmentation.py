@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 
 from fusion_bench.errors import DataError
-from fusion_bench.samples import Referents, Resizing, Split
+from fusion_bench.samples.geometry import Referents, Resizing
+from fusion_bench.samples.split import Split
 from fusion_bench.tasks.mask_heads import ConvMaskHead, LaConvNetMaskHead
 from fusion_bench.tasks.masks import bounding_box, decoded, mask_of, mask_text
 from fusion_bench.tasks.segmentation import Segmentation, laconvnet_loss, overlap_loss

@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from fusion_bench.errors import DataError
-from fusion_bench.samples import Resizing, Split
-from fusion_bench.tasks.registry import TASKS
+from fusion_bench.registries import TASKS
+from fusion_bench.samples.geometry import Resizing
+from fusion_bench.samples.split import Split
 from fusion_bench.tasks.vqa import SoftTargets, Vqa
 from toys import ColourData
 

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from fusion_bench.errors import DataError
+from fusion_bench.samples.vqa_answers import normalise
 from fusion_bench.tasks.vqa_accuracy import soft_scores, vqa_accuracy
-from fusion_bench.vqa_answers import normalise
 
 
 def left_one_out(prediction: str, annotations: list[dict[str, Any]]) -> Fraction:

@@ -11,10 +11,10 @@ import pytest
 import torch
 
 from fusion_bench.errors import CellFailure
+from fusion_bench.training.batches import Feeder, steps_per_epoch
 from fusion_bench.training.config import CellConfig
-from fusion_bench.training.feeding import Feeder, steps_per_epoch
 from fusion_bench.training.loop import Progress, Trained, Trainer, build_model
-from fusion_bench.training.recipe import make_optimizer, schedule
+from fusion_bench.training.optim import make_optimizer, schedule
 from toys import toy_config, toy_materials
 
 CPU = torch.device("cpu")

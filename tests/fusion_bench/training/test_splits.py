@@ -10,11 +10,13 @@ import pandas as pd
 import pytest
 
 from fusion_bench.errors import DataError
-from fusion_bench.samples import Split, Vocabulary
-from fusion_bench.study.arms import Arm
-from fusion_bench.study.setup import cautions_of
+from fusion_bench.results.describe import cautions_of
+from fusion_bench.samples.split import Split
+from fusion_bench.samples.vocabulary import Vocabulary
+from fusion_bench.spec.arms import Arm
+from fusion_bench.training.cell_data import Materials, load_materials
 from fusion_bench.training.config import Component, DataConfig
-from fusion_bench.training.materials import Materials, Places, load_materials
+from fusion_bench.training.paths import Places
 from fusion_bench.training.splits import known_texts, read_split
 from toys import ColourData, Squares, here, toy_config
 

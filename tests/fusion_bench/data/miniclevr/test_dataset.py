@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from fusion_bench.data.miniclevr import making
+from fusion_bench.data.miniclevr import build as making
 from fusion_bench.data.miniclevr.dataset import MiniClevr
 from fusion_bench.data.programs import Facts, execute
-from fusion_bench.data.registry import DATASETS
 from fusion_bench.errors import DataError
+from fusion_bench.registries import DATASETS
 
 IMAGES = {"train": 70, "select": 5, "evaluate": 6}
 

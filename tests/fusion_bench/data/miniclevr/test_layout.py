@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from fusion_bench.data.miniclevr.camera import Camera
 from fusion_bench.data.miniclevr.layout import scene_record, write_questions, write_scenes
-from fusion_bench.data.miniclevr.questions.asking import ask
-from fusion_bench.data.miniclevr.scenes import Scene, Thing
+from fusion_bench.data.miniclevr.questions.generate import ask
+from fusion_bench.data.miniclevr.scenes.camera import Camera
+from fusion_bench.data.miniclevr.scenes.scenes import Scene, Thing
 from fusion_bench.data.programs import Facts, execute
 
 

@@ -9,8 +9,8 @@ import pytest
 
 from fusion_bench.data.miniclevr import placement
 from fusion_bench.data.miniclevr.placement import Recipe, draw_scene, draw_scenes
-from fusion_bench.data.miniclevr.render import masks, object_ids
-from fusion_bench.data.miniclevr.scenes import COLORS, MATERIALS, SHAPES, SIZES, Scene
+from fusion_bench.data.miniclevr.render.render import masks, object_ids
+from fusion_bench.data.miniclevr.scenes.scenes import COLORS, MATERIALS, SHAPES, SIZES, Scene
 from fusion_bench.errors import FusionBenchError
 
 RECIPE = Recipe(0, "train", (64, 96))

@@ -13,7 +13,7 @@ from fusion_bench.data.miniclevr.pretext import (
     image_hashes,
     pretext_images,
 )
-from fusion_bench.data.miniclevr.render import render
+from fusion_bench.data.miniclevr.render.render import render
 
 SIZE = (32, 48)
 

@@ -11,10 +11,10 @@ import pytest
 from pycocotools import mask as coco
 
 from fusion_bench.data.refer.dataset import RefCoco, RefCocoG, RefCocoPlus
-from fusion_bench.data.registry import DATASETS
 from fusion_bench.errors import DataError
+from fusion_bench.registries import DATASETS
 from fusion_bench.registry import Target
-from fusion_bench.samples import Vocabulary
+from fusion_bench.samples.vocabulary import Vocabulary
 from fusion_bench.training.config import Component, DataConfig
 from fusion_bench.training.splits import read_split
 from referit import SIZE, annotation, ref, sentence, write_instances, write_refs

@@ -1,0 +1,63 @@
+"""What every executor offers, and how it starts a worker."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from fusion_bench.cells.worker import Event
+from fusion_bench.training.paths import Places
+
+
+class Executor(Protocol):
+    """Runs jobs and says what happens; a context manager that leaves no process behind."""
+
+    def __enter__(self) -> Executor: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+    def prepare(self, cells: Sequence[str]) -> Iterator[Event]:
+        """Make what cells need (data, weights, cached maps); yields ``prepared`` or ``failed`` for each."""
+        ...
+
+    def run(self, cells: Sequence[str]) -> Iterator[Event]:
+        """Train cells, started in this order; yields their events until all have ended."""
+        ...
+
+
+@dataclass(frozen=True)
+class WorkerSettings:
+    """How to start workers: where things lie, how many at once, threads of each, weights kept or not."""
+
+    places: Places
+    workers: int
+    threads: int
+    keep_weights: bool = False
+
+    def command(self) -> list[str]:
+        """The one program that every executor starts."""
+        places = self.places
+        command = [sys.executable, "-m", "fusion_bench.study.worker", "--runs", str(places.runs)]
+        command += ["--device", places.device, "--making", str(places.workers)]
+        for name, root in places.roots.items():
+            command += ["--data", f"{name}={root}"]
+        for sha256, file in places.weight_files.items():
+            command += ["--weights", f"{sha256}={file}"]
+        return command + (["--keep-weights"] if self.keep_weights else [])
+
+    def environment(self) -> dict[str, str]:
+        """Threads must be fixed before torch is imported; passive waiting keeps OpenMP from burning cores."""
+        threads = str(self.threads)
+        return {
+            # glibc would hand every large block back to the system and fault it in again at the next step.
+            "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+            "MALLOC_TRIM_THRESHOLD_": str(4 << 30),
+            **os.environ,
+            "OMP_NUM_THREADS": threads,
+            "MKL_NUM_THREADS": threads,
+            "OMP_WAIT_POLICY": "PASSIVE",
+            "PYTHONUNBUFFERED": "1",
+        }

@@ -1,0 +1,58 @@
+"""Cells that start from another cell's weights: where those are, and whether they can be had."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor
+
+from fusion_bench.cells.folder import CellFolder, cell_folder
+from fusion_bench.errors import FusionBenchError, WeightsError
+from fusion_bench.storage import file_digest
+from fusion_bench.training.config import CellConfig
+
+_WEIGHTS = "model.safetensors"
+
+
+def source_folder(config: CellConfig, runs: Path) -> CellFolder | None:
+    """Of the cell that one starts from, done and with its weights; None for a cell that starts from scratch.
+
+    Raises:
+        FusionBenchError: it is not done, or kept no weights; says how to train it.
+    """
+    if config.source is None:
+        return None
+    folder = cell_folder(runs, config.source.id)
+    if folder.done and (folder.path / _WEIGHTS).exists():
+        return folder
+    what = (
+        "was trained without keeping its weights: delete its folder and" if folder.done else "is not trained:"
+    )
+    raise FusionBenchError(
+        f"the cell {folder.path} (seed {config.seed}), from whose weights another starts, {what} run the study "
+        "named under start with --keep-weights"
+    )
+
+
+def starting_weights(config: CellConfig, runs: Path) -> Mapping[str, Tensor] | None:
+    """The weights that a cell starts from, by name; None for one that starts from scratch.
+
+    Raises:
+        FusionBenchError: see `source_folder`; or the file is damaged.
+    """
+    folder = source_folder(config, runs)
+    if folder is None:
+        return None
+    try:
+        return load_file(folder.path / _WEIGHTS)
+    except SafetensorError as error:
+        raise WeightsError(f"{folder.path / _WEIGHTS} is damaged: {error}; train that cell again") from error
+
+
+def starting_digest(config: CellConfig, runs: Path) -> str:
+    """SHA-256 of the weights that a cell starts from; empty where there are none (any more)."""
+    file = cell_folder(runs, config.source.id).path / _WEIGHTS if config.source is not None else None
+    return file_digest(file) if file is not None and file.exists() else ""

@@ -1,0 +1,176 @@
+"""Behind ``fusion-bench plan`` and ``cells ls``: what a study would train, and where each cell stands."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.table import Column, Table
+from rich.text import Text
+
+from fusion_bench.cells.folder import CellFolder
+from fusion_bench.cells.run_cell import named_paths
+from fusion_bench.cli.open_study import open_study, places_of
+from fusion_bench.errors import FusionBenchError
+from fusion_bench.spec.arms import Fit
+from fusion_bench.spec.study import Study
+from fusion_bench.study.archive import export_cells
+from fusion_bench.study.plan import Standing, confirm_cells, plan_row, standing
+from fusion_bench.study.search_results import replay, with_choices
+from fusion_bench.study.submission import Author, authors_of, write_submissions
+from fusion_bench.training.paths import Places
+
+
+def show_plan(
+    file: Path,
+    runs: Path,
+    overrides: Sequence[str],
+    data: Sequence[str],
+    *,
+    as_json: bool,
+    export: Path | None,
+) -> None:
+    """Print the plan, and export the cells that are not done if asked to.
+
+    Raises:
+        StudyFileError: the study file is wrong.
+        FusionBenchError: cells of a study whose search is not finished, or that start from cells that are not
+            trained, cannot be exported.
+    """
+    study = open_study(file, overrides)
+    places = places_of(study, runs, data, device="cpu", making=1)
+    standings = _standings(study, places)
+    if as_json:
+        rows = [{**plan_row(item.cell), "state": item.state, "reason": item.reason} for item in standings]
+        shown = {"study": study.name, "reference": study.reference, **_budget(study), "cells": rows}
+        typer.echo(json.dumps(shown, indent=2))
+    else:
+        _print_arms(study, standings)
+    if export is not None:
+        replayed = replay(study, places)  # raises unless the winners are known
+        around = [with_choices(context, replayed) for context in study.contexts.values()]
+        everywhere = [item for context in around for item in _standings(context, places)]
+        _export([*standings, *everywhere], export, places.runs, say_on_stderr=as_json)
+
+
+def _export(standings: Sequence[Standing], folder: Path, runs: Path, *, say_on_stderr: bool) -> None:
+    """Write what could be trained elsewhere; a stale cell could not come home, since its outcome stands here."""
+    left = [
+        item.cell for item in standings if item.state in {"missing", "failed"} and not item.cell.abandoned
+    ]
+    stale = sum(item.state == "stale" for item in standings)
+    said = f"{export_cells(left, folder.resolve(), runs)} cells written to {folder}; see HOW_TO_RUN.txt there"
+    if stale:
+        said += f" ({stale} stale cells left out: run the study with --retry-stale for those)"
+    typer.echo(said, err=say_on_stderr)
+
+
+def list_cells(file: Path, runs: Path, overrides: Sequence[str], data: Sequence[str]) -> None:
+    """Print every cell of a study."""
+    study = open_study(file, overrides)
+    places = places_of(study, runs, data, device="cpu", making=1)
+    table = Table("arm", "seed", "state", Column("cell", no_wrap=True), "reason", box=None)
+    for item in _standings(study, places):
+        table.add_row(item.cell.arm, str(item.cell.seed), item.state, item.cell.id, Text(item.reason))
+    _console().print(table)
+
+
+def export_submissions(
+    source: Path, folder: Path, runs: Path, overrides: Sequence[str], data: Sequence[str]
+) -> None:
+    """Write submissions for the finished cells of a study, or for one cell named by its folder.
+
+    Raises:
+        FusionBenchError: see `study.submission.write_submissions`.
+    """
+    if source.is_dir():
+        cell = CellFolder(source.resolve())
+        roots = {name: root.expanduser().resolve() for name, root in named_paths(list(data)).items()}
+        authors: tuple[Author, ...] = (Author(cell, cell.id),)
+        config, places, left = cell.config().data, Places(cell.path.parents[1], roots, {}), 0
+    else:
+        study = open_study(source, overrides)
+        places = places_of(study, runs, data, device="cpu", making=1)
+        standings = _standings(study, places)
+        authors, config = authors_of(standings, places.runs), study.data
+        left = len(standings) - len(authors)
+    files = write_submissions(authors, config, places, folder)
+    omitted = f" ({left} cells that are not done, or stale, are left out)" if left else ""
+    typer.echo(f"{len(files)} files written to {folder}{omitted}")
+
+
+def _standings(study: Study, places: Places) -> list[Standing]:
+    try:
+        arms = replay(study, places).arms
+    except FusionBenchError:
+        arms = study.arms
+    return [standing(cell, places) for cell in confirm_cells(arms, study.seeds)]
+
+
+def _console() -> Console:
+    """The screen; a pipe or a file gets every row on one line, so that it can be searched."""
+    console = Console()
+    if not console.is_terminal:
+        console.width = 1000
+    return console
+
+
+def _print_arms(study: Study, standings: Sequence[Standing]) -> None:
+    console = _console()
+    console.print(f"{study.name}: {study.title}", highlight=False)
+    table = Table("arm", "role", "component", "settings", "seeds", "states", box=None)
+    if study.budget is not None:
+        console.print(study.budget.sentence(), highlight=False)
+        table.add_column("from the budget")
+    for arm in study.arms:
+        own = [item for item in standings if item.cell.arm == arm.label]
+        states = Counter(item.state for item in own)
+        settings = ", ".join(f"{key}={value}" for key, value in arm.factors.items())
+        seeds = ", ".join(str(item.cell.seed) for item in own)
+        shown = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+        distance = [_distance(arm.fit)] if arm.fit is not None else []
+        table.add_row(arm.label, arm.role, arm.component, settings, seeds, shown, *distance)
+    console.print(table)
+    if study.search is not None:
+        cells = study.search.trials * len(study.search.seeds) * len(study.arms)
+        console.print(f"before them {cells} search cells ({study.search.trials} trials an arm)")
+    console.print(f"{len(standings)} cells in all")
+    for label, context in study.contexts.items():
+        budget = f"; {context.budget.sentence()}" if context.budget is not None else ""
+        again = f"{len(context.arms) * len(context.seeds)} cells again under {label} (study {context.name}){budget}"
+        console.print(again, highlight=False)
+
+
+def _distance(fit: Fit) -> str:
+    distance = "unknown" if fit.distance is None else f"{fit.distance:+.1%}"
+    return f"{distance}, not ranked: {fit.unranked}" if fit.unranked else distance
+
+
+def _budget(study: Study) -> dict[str, Any]:
+    """The budget as JSON: what is matched, and each arm's width and distance; nothing without one."""
+    budget = study.budget
+    if budget is None:
+        return {}
+    arms = {
+        arm.label: {
+            "width": {knob.argument: arm.factors.get(knob.argument)} if knob is not None else {},
+            "distance": arm.fit.distance,
+            "unranked": arm.fit.unranked,
+        }
+        for arm in study.arms
+        if arm.fit is not None
+        for knob in [budget.knobs.get(arm.label)]
+    }
+    return {
+        "budget": {
+            "match": budget.match,
+            "target": budget.target,
+            "tolerance": budget.tolerance,
+            "arms": arms,
+        }
+    }

@@ -1,0 +1,130 @@
+"""The three shapes as unit bodies in their own frames: where rays enter them, and their normals.
+
+The sphere is ``|p| = 1``, the cube ``max |p_i| = 1``, the upright cylinder ``p_x^2 + p_y^2 = 1, |p_z| <= 1``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from fusion_bench.data.miniclevr.render.scene_batch import Stage
+from fusion_bench.data.miniclevr.scenes.camera import Array
+from fusion_bench.data.miniclevr.scenes.scenes import SHAPES
+
+NEVER = float("inf")
+"""Ray parameter of a body that is missed."""
+
+
+def frame_of(stage: Stage) -> Array:
+    """``[5, O]``: what `into_frame` needs: scaled cosine and sine, offset, scale."""
+    cos, sin, scale = stage.turn[:, 0] / stage.radius, stage.turn[:, 1] / stage.radius, 1 / stage.radius
+    x, y = stage.centre[:, 0], stage.centre[:, 1]
+    return np.stack([cos, sin, -cos * x - sin * y, sin * x - cos * y, scale])
+
+
+def into_frame(frame: Tensor, points: Tensor) -> Tensor:
+    """World points ``[3, N]`` in the unit frames of objects that stand on the ground."""
+    cos, sin, shift_x, shift_y, scale = frame[:5]
+    x, y, z = points
+    return torch.stack([cos * x + sin * y + shift_x, cos * y - sin * x + shift_y, z * scale - 1])
+
+
+def to_local(stage: Stage, points: Array) -> Array:
+    """World points ``[O, N, 3]`` in the objects' unit frames."""
+    offset = (points - stage.centre[:, None]) / stage.radius[:, None, None]
+    cos, sin = stage.turn[:, None, 0], stage.turn[:, None, 1]
+    x, y = cos * offset[..., 0] + sin * offset[..., 1], cos * offset[..., 1] - sin * offset[..., 0]
+    return np.stack([x, y, offset[..., 2]], axis=2)
+
+
+def intersect(stage: Stage, origin: Tensor, ray: Tensor, starts: npt.NDArray[np.int64]) -> Tensor:
+    """Where rays enter unit bodies.
+
+    Args:
+        stage: for its objects' shapes.
+        origin: ``[3, N]`` in the frames of the objects, ordered by object.
+        ray: ``[3, N]``.
+        starts: ``[O + 1]`` where each object's rays begin.
+
+    Returns:
+        ``[N]`` ray parameters, infinite where the body is missed or lies behind.
+    """
+    entering = {"sphere": _enter_sphere, "cube": _enter_cube, "cylinder": _enter_cylinder}
+    depth = torch.empty(origin.shape[1])
+    for shape, objects in stage.slices.items():
+        within = slice(int(starts[objects.start]), int(starts[objects.stop]))
+        depth[within] = entering[shape](origin[:, within], ray[:, within])
+    return depth
+
+
+def _enter_sphere(origin: Tensor, ray: Tensor) -> Tensor:
+    squared = ray[0] * ray[0] + ray[1] * ray[1] + ray[2] * ray[2]
+    closest = -(origin[0] * ray[0] + origin[1] * ray[1] + origin[2] * ray[2]) / squared
+    x, y, z = (origin[axis] + closest * ray[axis] for axis in range(3))
+    inside = 1 - x * x - y * y - z * z
+    depth = closest - (inside.clamp(min=0) / squared).sqrt()
+    return _missing(depth, (inside <= 0) | (depth <= 0))
+
+
+def _enter_cube(origin: Tensor, ray: Tensor) -> Tensor:
+    enter, leave = _slab(origin[0], ray[0])
+    for axis in (1, 2):
+        into, out = _slab(origin[axis], ray[axis])
+        enter, leave = torch.maximum(enter, into), torch.minimum(leave, out)
+    return _missing(enter, (enter >= leave) | (enter <= 0))
+
+
+def _enter_cylinder(origin: Tensor, ray: Tensor) -> Tensor:
+    squared = ray[0] * ray[0] + ray[1] * ray[1]
+    closest = -(origin[0] * ray[0] + origin[1] * ray[1]) / squared
+    x, y = origin[0] + closest * ray[0], origin[1] + closest * ray[1]
+    inside = 1 - x * x - y * y
+    half = (inside.clamp(min=0) / squared).sqrt()
+    into, out = _slab(origin[2], ray[2])
+    enter, leave = torch.maximum(closest - half, into), torch.minimum(closest + half, out)
+    return _missing(enter, (inside <= 0) | (enter >= leave) | (enter <= 0))
+
+
+def _slab(origin: Tensor, ray: Tensor) -> tuple[Tensor, Tensor]:
+    """Where a ray enters and leaves ``[-1, 1]`` along one axis; a ray along the slab has infinite ends."""
+    slope = 1 / ray
+    one, other = (-1 - origin) * slope, (1 - origin) * slope
+    return torch.minimum(one, other), torch.maximum(one, other)
+
+
+def _missing(depth: Tensor, missed: Tensor) -> Tensor:
+    return depth.masked_fill_(missed, NEVER)
+
+
+def unit_normals(point: Tensor, shape: Tensor) -> Tensor:
+    """Unit normals ``[3, N]`` at points ``[3, N]`` of unit bodies, with the rounded edges of CLEVR's models.
+
+    A cube's normal is that of ``sum |p_i|^18 = 1``, flat but for a narrow rim; a cylinder's is rounded alike
+    where its side meets its ends.
+
+    Args:
+        point: ``[3, N]`` in the bodies' frames.
+        shape: ``[N]`` index into ``SHAPES``.
+    """
+    cube, cylinder = shape == SHAPES.index("cube"), shape == SHAPES.index("cylinder")
+    x, y, z = point
+    steep_x, steep_y, steep_z = _power17(x), _power17(y), _power17(z)
+    radial = _power17((x * x + y * y).sqrt())
+    normal = torch.stack(
+        [
+            torch.where(cube, steep_x, torch.where(cylinder, x * radial, x)),
+            torch.where(cube, steep_y, torch.where(cylinder, y * radial, y)),
+            torch.where(cube | cylinder, steep_z, z),
+        ]
+    )
+    return normal / (normal[0] * normal[0] + normal[1] * normal[1] + normal[2] * normal[2]).sqrt()
+
+
+def _power17(value: Tensor) -> Tensor:
+    power = value
+    for _ in range(4):
+        power = power * power
+    return power * value

@@ -1,0 +1,74 @@
+"""Samples of a data set on one sheet: picture, text, answer, and where the thing spoken of stands."""
+
+from __future__ import annotations
+
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.patches import Rectangle
+from PIL import Image
+
+from fusion_bench.errors import FusionBenchError
+from fusion_bench.reporting.figures.style import INK, RIGHT, WIDTH, WRONG, canvas, write_png
+from fusion_bench.samples.geometry import Referents
+from fusion_bench.samples.split import Split
+
+_COLUMNS, _LETTERS, _LINE, _ROOM = 4, 38, 0.155, 0.12
+_ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
+
+
+def draw_contact_sheet(split: Split, path: Path) -> None:
+    """Draw every sample of a split: boxes in one colour, outlines of masks in another.
+
+    Args:
+        split: as few samples as a sheet holds (`Split.spread`).
+        path: of the PNG to write.
+
+    Raises:
+        FusionBenchError: masks are to be outlined, and what decodes them is not installed.
+    """
+    pictures = [np.asarray(Image.open(image).convert("RGB")) for image in split.images]
+    samples = [split.sample(row) for row in range(len(split))]
+    drawn = split.referents is not None  # a box on the picture need not be spelt out
+    captions = [_caption(sample.text, "" if drawn else sample.truth) for sample in samples]
+    rows, lines = -(-len(samples) // _COLUMNS), max(caption.count("\n") + 1 for caption in captions)
+    tallest = max(picture.shape[0] / picture.shape[1] for picture in pictures)
+    height = rows * (WIDTH / _COLUMNS * tallest + _LINE * lines + _ROOM)
+    with canvas(WIDTH, height) as figure:
+        grid = figure.subplots(rows, _COLUMNS, squeeze=False).reshape(-1)
+        for axes in grid:
+            axes.set_axis_off()
+        for row, (axes, caption) in enumerate(zip(grid, captions, strict=False)):
+            axes.imshow(pictures[split.table["image"].iloc[row]], interpolation="antialiased")
+            axes.set_anchor("N")
+            axes.set_title(caption, fontsize=7.5, fontweight="normal", color=INK, loc="left", pad=3)
+            if split.referents is not None:
+                _outline(axes, split.referents, row)
+        write_png(figure, path, photographs=True)
+
+
+def _caption(text: str, truth: str) -> str:
+    said = textwrap.shorten(text, 4 * _LETTERS, placeholder=f" {_ELLIPSIS}")
+    answer = f" [{truth}]" if truth else ""
+    # A dollar sign would begin a formula.
+    return "\n".join(textwrap.wrap(f"{said}{answer}", _LETTERS)).replace("$", r"\$")
+
+
+def _outline(axes: Axes, referents: Referents, row: int) -> None:
+    left, top, right, bottom = referents.boxes[row]
+    # Pixel 0 is drawn from -0.5 to 0.5.
+    box = Rectangle((left - 0.5, top - 0.5), right - left, bottom - top, fill=False, ec=WRONG, lw=1.2)
+    axes.add_patch(box)
+    if referents.masks is not None:
+        axes.contour(_decoded(referents.masks[row]), levels=[0.5], colors=[RIGHT], linewidths=0.9)
+
+
+def _decoded(mask: Any) -> Any:
+    try:
+        from pycocotools.mask import decode
+    except ImportError as error:
+        raise FusionBenchError("masks are drawn with pycocotools; pip install pycocotools") from error
+    return decode(dict(mask))

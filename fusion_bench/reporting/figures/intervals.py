@@ -1,0 +1,137 @@
+"""Figures of estimates with their intervals: each arm's mean, and its paired difference from the reference."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from fusion_bench.reporting.figures.style import (
+    INK,
+    SOFT,
+    WIDTH,
+    Look,
+    Subject,
+    as_rows,
+    draw_interval,
+    in_percent,
+    in_points,
+)
+from fusion_bench.reporting.tables.formatting import percent, points
+from fusion_bench.reporting.tables.tables import records
+
+_ROW = 0.34
+_VERDICTS = {"better": "#0072b2", "worse": "#b3470b", "equivalent": "#007a57"}
+_UNDECIDED, _CONTROL = "#57606a", "#afb8c1"
+_PANELS = 3
+
+
+def means_size(subject: Subject) -> tuple[float, float] | None:
+    """Inches; None without a finished cell."""
+    rows = len(subject.means(subject.results.primary_split))
+    return (WIDTH, 1.1 + _ROW * rows) if rows else None
+
+
+def draw_means(subject: Subject, figure: Figure) -> None:
+    """The primary metric on the evaluated splits, one panel each, floors as dashed lines."""
+    results = subject.results
+    order = dict.fromkeys([results.primary_split, *results.evaluate_splits])
+    splits = [split for split in order if len(subject.means(split))][:_PANELS]
+    panels = figure.subplots(1, len(splits), sharey=True, sharex=True, squeeze=False)[0]
+    labels = list(subject.means(results.primary_split)["arm"])
+    per_seed = subject.tables.per_seed
+    for axes, split in zip(panels, splits, strict=True):
+        own = (per_seed["split"] == split) & (per_seed["metric"] == results.primary)
+        for row in records(per_seed[own & per_seed["arm"].isin(labels)]):
+            axes.plot(row["value"], labels.index(row["arm"]), "|", color=SOFT, ms=10, alpha=0.6, zorder=2)
+        means = subject.means(split)
+        for row in records(means[means["arm"].isin(labels)]):
+            draw_interval(axes, labels.index(row["arm"]), row, subject.looks[row["arm"]])
+        in_percent(axes.xaxis)
+        axes.set_title(f"{split} {results.primary}, %")
+        as_rows(axes, labels)
+        if results.primary == "accuracy":
+            _draw_floors(axes, results.floors[results.floors["split"] == split])
+            axes.set_ylim(len(labels) - 0.1, -0.5)  # room for the floors' names
+    figure.supxlabel(
+        f"bar: 95 % interval over new seeds and new {results.cluster}s;  tick: one seed",
+        fontsize=9,
+        color=SOFT,
+    )
+
+
+def _draw_floors(axes: Axes, floors: pd.DataFrame) -> None:
+    for floor in records(floors):
+        axes.axvline(floor["accuracy"], color=SOFT, lw=1, ls=(0, (4, 3)), zorder=1)
+        axes.annotate(
+            f"{floor['name']} {percent(floor['accuracy'])} %",
+            (floor["accuracy"], 0),
+            xycoords=("data", "axes fraction"),
+            xytext=(3, 3),
+            textcoords="offset points",
+            fontsize=8,
+            color=SOFT,
+            ha="left",
+            va="bottom",
+        )
+
+
+def differences_size(subject: Subject) -> tuple[float, float] | None:
+    """Inches; None if nothing can be compared."""
+    table = subject.tables.comparisons
+    return (WIDTH, 0.9 + 0.5 * table["role"].nunique() + _ROW * len(table)) if len(table) else None
+
+
+def draw_differences(subject: Subject, figure: Figure) -> None:
+    """Arms above, controls below on a scale of their own, so that the arms' small differences stay legible."""
+    table, reference = subject.tables.comparisons, subject.results.reference
+    parts = [(role, table[table["role"] == role]) for role in ("arm", "control")]
+    parts = [(role, part) for role, part in parts if len(part)]
+    panels = figure.subplots(
+        len(parts), 1, squeeze=False, height_ratios=[len(part) + 0.6 for _, part in parts]
+    )[:, 0]
+    for axes, (role, part) in zip(panels, parts, strict=True):
+        title = f"{subject.aim} less that of {reference}, points" if role == "arm" else "controls"
+        _draw_rows(subject, axes, part)
+        axes.set_title(title)
+    note = "bar: 95 % interval of the paired difference"
+    if subject.results.margin is not None:
+        note += f";  band: the margin of {100 * subject.results.margin:g} points that counts as nothing"
+    figure.supxlabel(note, fontsize=9, color=SOFT)
+
+
+def _draw_rows(subject: Subject, axes: Axes, table: pd.DataFrame) -> None:
+    margin = subject.results.margin
+    if margin is not None:
+        axes.axvspan(-margin, margin, color=_VERDICTS["equivalent"], alpha=0.10, lw=0, zorder=0)
+    axes.axvline(0, color=INK, lw=1, zorder=1)
+    for place, row in enumerate(records(table)):
+        plain = _UNDECIDED if row["role"] == "arm" else _CONTROL
+        color = _VERDICTS.get(row["verdict"], plain)
+        draw_interval(axes, place, row, Look(color, subject.looks[row["arm"]].marker, ()))
+        for text, offset, side in ((points(row["estimate"]), 42, "right"), (row["verdict"], 52, "left")):
+            axes.annotate(
+                text,
+                (1, place),
+                xycoords=("axes fraction", "data"),
+                xytext=(offset, 0),
+                textcoords="offset points",
+                va="center",
+                ha=side,
+                fontsize=9.5,
+                color=_VERDICTS.get(row["verdict"], SOFT),
+            )
+    as_rows(axes, list(table["arm"]))
+    axes.set_xlim(*_limits(table, margin or 0.0))
+    in_points(axes.xaxis)
+
+
+def _limits(table: pd.DataFrame, margin: float) -> tuple[float, float]:
+    """Estimates, zero and margin in view, and so much of the intervals: those of two seeds run off the chart."""
+    inner = [0.0, -margin, margin, *table["estimate"]]
+    reach = (max(inner) - min(inner)) or 0.02
+    low = min(inner) if np.isnan(table["low"].min()) else min(*inner, table["low"].min())
+    high = max(inner) if np.isnan(table["high"].max()) else max(*inner, table["high"].max())
+    edge = 0.04 * reach
+    return max(low, min(inner) - reach) - edge, min(high, max(inner) + reach) + edge

@@ -1,0 +1,109 @@
+"""Which MLflow store a study is shown in, and how it is opened: quiet, without telemetry, one writer at a time."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import sqlite3
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+from urllib.parse import quote, urlsplit
+
+from fusion_bench.errors import FusionBenchError
+from fusion_bench.storage import lock
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+_SECONDS_TO_CONNECT: Final = 5.0
+
+
+@dataclass(frozen=True)
+class TrackingStore:
+    """An MLflow tracking store.
+
+    Attributes:
+        uri: MLflow's tracking URI.
+        artifacts: folder of the artifacts; None leaves them to the store.
+        database: the SQLite file, if the store is one that fusion-bench keeps itself.
+    """
+
+    uri: str
+    artifacts: Path | None = None
+    database: Path | None = None
+
+    @classmethod
+    def of(cls, runs: Path) -> TrackingStore:
+        """The store that MLFLOW_TRACKING_URI names, else ``mlflow.db`` and ``artifacts/`` in ``runs``."""
+        if uri := os.environ.get("MLFLOW_TRACKING_URI"):
+            return cls(uri)
+        # Absolute: MLflow keeps these addresses for good and reads them from any working directory.
+        database = runs.resolve() / "mlflow.db"
+        return cls(f"sqlite:///{quote(str(database))}", runs.resolve() / "artifacts", database)
+
+    def artifacts_of(self, study: str) -> str | None:
+        """The URI under which a study's artifacts are kept; None leaves it to the store."""
+        return None if self.artifacts is None else (self.artifacts / quote(study, safe="")).as_uri()
+
+    @contextmanager
+    def open(self) -> Iterator[MlflowClient]:
+        """Yield a client; on the project's own database, one process at a time.
+
+        Raises:
+            FusionBenchError: the store cannot be reached or is damaged, or MLflow refuses something.
+        """
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when mlflow is imported
+        self._check_server()
+        self._check_database()
+        # Imported here: it takes seconds, and the environment must be set before.
+        from mlflow import MlflowClient
+        from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
+
+        for chatty in ("alembic", "mlflow.store.db.utils"):
+            logging.getLogger(chatty).setLevel(logging.WARNING)
+        try:
+            if self.database is None:
+                yield MlflowClient(tracking_uri=self.uri)
+            else:
+                with lock(self.database.with_suffix(".lock"), wait=True):
+                    yield MlflowClient(tracking_uri=self.uri)
+        except (MlflowException, SQLAlchemyError, OSError) as error:
+            raise FusionBenchError(f"MLflow at {_without_password(self.uri)}: {error}") from error
+
+    def _check_database(self) -> None:
+        """Fail at once where MLflow would try a damaged file again and again for minutes."""
+        if self.database is None or not self.database.exists():
+            return
+        try:
+            with closing(sqlite3.connect(self.database)) as connection:
+                connection.execute("PRAGMA schema_version")
+        except sqlite3.Error as error:
+            raise FusionBenchError(
+                f"{self.database} is not a database that can be read ({error}): delete it, "
+                "everything in it is made again from the cells"
+            ) from error
+
+    def _check_server(self) -> None:
+        """Fail in seconds where MLflow's client would try again for minutes."""
+        parts = urlsplit(self.uri)
+        if parts.scheme not in {"http", "https"}:
+            return
+        port = parts.port or {"http": 80, "https": 443}[parts.scheme]
+        try:
+            socket.create_connection((parts.hostname or "", port), _SECONDS_TO_CONNECT).close()
+        except OSError as error:
+            raise FusionBenchError(
+                f"MLFLOW_TRACKING_URI is {_without_password(self.uri)}, which cannot be reached ({error}): "
+                "start that server, or unset the variable to use the database beside the runs"
+            ) from error
+
+
+def _without_password(uri: str) -> str:
+    scheme, separator, rest = uri.partition("://")
+    host, slash, path = rest.partition("/")
+    return f"{scheme}{separator}{host.rpartition('@')[2]}{slash}{path}"

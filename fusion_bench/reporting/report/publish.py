@@ -1,0 +1,156 @@
+"""A study's results as a small folder of files, from which every number and figure can be made again.
+
+``results.parquet`` and ``results.csv``: a row per cell, split and metric (a cell without a result has one row
+that says why); ``samples.parquet``: every answer (see `fusion_bench.reporting.tables.samples_table`); ``curves.parquet``;
+``study.json``: everything else; ``pictures/``: the sample pictures that the report shows; ``contexts/<label>/``:
+such a folder for every context of the study.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from fusion_bench.errors import FusionBenchError
+from fusion_bench.reporting.tables.sample_selection import choose_pictures
+from fusion_bench.reporting.tables.samples_table import lengthen, widen
+from fusion_bench.results.results import ArmSummary, StudyResults
+from fusion_bench.spec.contexts import report_folder
+from fusion_bench.storage import read_json, replacing, write_json, write_text
+
+FORMAT = 1
+LARGEST_PICTURE = (480, 320)
+
+_CELL = ["arm", "role", "seed", "cell", "state", "reason", "epochs", "best_epoch", "seconds"]
+_VALUE = ["split", "metric", "value"]
+_CURVE = ["arm", "seed", "epoch", "samples_seen", "quantity", "value"]
+_RECORDS = {
+    "pictures": ["sample", "split", "image", "text", "truth", "height", "width"],
+    "floors": ["name", "split", "accuracy", "description"],
+    "expected": ["arm", "metric", "split", "value", "source"],
+}
+_TABLES = ("cells", "values", "samples", "curves", *_RECORDS)
+
+
+def save(results: StudyResults, folder: Path) -> None:
+    """Write the files of ``results`` into ``folder``, replacing what an earlier report left there."""
+    folder.mkdir(parents=True, exist_ok=True)
+    table = results.cells[_CELL].merge(
+        results.values[["arm", "seed", *_VALUE]], on=["arm", "seed"], how="left", sort=False
+    )
+    _write_parquet(pa.Table.from_pandas(table, preserve_index=False), folder / "results.parquet", [])
+    write_text(folder / "results.csv", table.to_csv(index=False))
+    wide = widen(results.samples, results.slices, results.measures)
+    _write_parquet(wide, folder / "samples.parquet", ["sample", "cluster"])
+    curves = results.curves[_CURVE]
+    _write_parquet(pa.Table.from_pandas(curves, preserve_index=False), folder / "curves.parquet", [])
+    pictures = _copy_pictures(choose_pictures(results), folder)
+    tables = {"pictures": pictures, "floors": results.floors, "expected": results.expected}
+    study: dict[str, Any] = {
+        item.name: getattr(results, item.name)
+        for item in dataclasses.fields(results)
+        if item.name not in _TABLES
+    }
+    study |= {name: _records(tables[name], columns) for name, columns in _RECORDS.items()}
+    study |= {"arms": [dataclasses.asdict(arm) for arm in results.arms], "format": FORMAT}
+    study |= {"environment": dict(results.environment)}
+    study["contexts"] = {label: report_folder(label) for label in results.contexts}
+    for label, context in results.contexts.items():
+        save(context, folder / study["contexts"][label])
+    write_json(folder / "study.json", study)
+
+
+def load(folder: Path) -> StudyResults:
+    """Read back what `save` wrote.
+
+    Raises:
+        FusionBenchError: a file is missing, or another version of fusion-bench wrote the folder.
+    """
+    study = read_json(folder / "study.json")
+    if study.pop("format", None) != FORMAT:
+        raise FusionBenchError(
+            f"{folder} was published in another format; rebuild it with the version that wrote it"
+        )
+    study.setdefault("measures", [])  # a report of before there were any
+    table = _read_parquet(folder / "results.parquet").to_pandas()
+    measured = table["metric"].notna()
+    study |= {
+        "arms": tuple(ArmSummary(**arm) for arm in study["arms"]),
+        "setup": tuple((heading, sentence) for heading, sentence in study["setup"]),
+        "cells": table[_CELL].drop_duplicates(["arm", "seed"], ignore_index=True),
+        "values": table.loc[measured, ["arm", "role", "seed", "cell", *_VALUE]].reset_index(drop=True),
+        "samples": lengthen(_read_parquet(folder / "samples.parquet"), study["measures"]),
+        "curves": _read_parquet(folder / "curves.parquet").to_pandas(),
+    }
+    study |= {name: pd.DataFrame(study[name], columns=columns) for name, columns in _RECORDS.items()}
+    study["pictures"]["image"] = [str(folder / image) for image in study["pictures"]["image"]]
+    study["contexts"] = {label: load(folder / inner) for label, inner in study.get("contexts", {}).items()}
+    lists = ("evaluate_splits", "slices", "cautions", "lower_is_better", "measures")
+    return StudyResults(**study | {name: tuple(study[name]) for name in lists})
+
+
+def _write_parquet(table: pa.Table, path: Path, sorted_texts: Sequence[str]) -> None:
+    """Dictionary-encoded and compressed; texts that share beginnings with their neighbours by difference."""
+    others = [name for name in table.column_names if name not in sorted_texts]
+    encoding = {name: "DELTA_BYTE_ARRAY" for name in sorted_texts if _is_text(table.schema.field(name).type)}
+    with replacing(path) as part:
+        pq.write_table(
+            table,
+            part,
+            compression="zstd",
+            compression_level=19,
+            use_dictionary=others,
+            column_encoding=encoding or None,
+            write_statistics=False,
+        )
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
+
+
+def _read_parquet(path: Path) -> pa.Table:
+    try:
+        return pq.read_table(path)
+    except FileNotFoundError as error:
+        raise FusionBenchError(f"{path} does not exist; the folder is not a published report") from error
+    except pa.ArrowInvalid as error:
+        raise FusionBenchError(f"{path} is damaged: {error}") from error
+
+
+def _records(table: pd.DataFrame, columns: list[str]) -> list[dict[str, Any]]:
+    """Rows as JSON types, None where a value is absent."""
+    if table.empty:
+        return []
+    plain = table.reindex(columns=columns).astype(object)
+    return [dict(row) for _, row in plain.where(plain.notna(), None).iterrows()]
+
+
+def _copy_pictures(chosen: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """Copy the chosen pictures, small. All are read before any is written: they may come from this folder."""
+    encoded = [_encoded(Path(image)) for image in chosen["image"]]
+    kept = chosen.reset_index(drop=True)
+    kept["image"] = [f"pictures/{number}.png" for number in range(1, len(kept) + 1)]
+    for old in (folder / "pictures").glob("*.png"):
+        old.unlink()
+    for name, content in zip(kept["image"], encoded, strict=True):
+        with replacing(folder / name) as part:
+            part.write_bytes(content)
+    return kept
+
+
+def _encoded(image: Path) -> bytes:
+    with Image.open(image) as opened:
+        picture = opened.convert("RGB")
+    picture.thumbnail(LARGEST_PICTURE)
+    buffer = BytesIO()
+    picture.save(buffer, "PNG", optimize=True)
+    return buffer.getvalue()

@@ -1,0 +1,104 @@
+"""What a search chose, found again from its finished cells alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from fusion_bench.cells.folder import cell_folder
+from fusion_bench.errors import FusionBenchError
+from fusion_bench.registries import TASKS
+from fusion_bench.samples.metric import Metric
+from fusion_bench.spec.arms import Arm, with_settings
+from fusion_bench.spec.study import Study
+from fusion_bench.study.plan import PlannedCell, standing
+from fusion_bench.study.search import ArmSearch
+from fusion_bench.training.config import Json
+from fusion_bench.training.paths import Places
+
+
+@dataclass(frozen=True, eq=False)
+class Replayed:
+    """A study after its search.
+
+    Attributes:
+        arms: the study's arms, with the winners' settings.
+        search_cells: the trials' cells, in the order in which they were asked; empty without a search.
+        chosen: the winner's settings by arm label, and ``trials``: out of how many; empty without a search.
+    """
+
+    arms: tuple[Arm, ...]
+    search_cells: tuple[PlannedCell, ...] = ()
+    chosen: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
+    trials: Mapping[str, int] = field(default_factory=dict)
+
+
+def replay(study: Study, places: Places) -> Replayed:
+    """Ask and tell every search again, from finished search cells.
+
+    Raises:
+        FusionBenchError: the search is not finished.
+    """
+    if study.search is None:
+        return Replayed(study.arms)
+    metric = selection_metric(study)
+    searches = make_searches(study, maximise=metric.higher_is_better)
+    asked: list[PlannedCell] = []
+    for search in searches:
+        while not search.over:
+            cells = search.ask()
+            if any(standing(cell, places).state == "missing" for cell in cells):
+                raise FusionBenchError(
+                    f"the search of {search.arm.label!r} is not finished; run the study first"
+                )
+            search.tell({cell.id: selection_value(cell, places.runs, metric.name) for cell in cells})
+            asked += cells
+    winners = {search.arm.label: search.winner() for search in searches}
+    chosen = {label: won[0] for label, won in winners.items() if won is not None}
+    trials = {search.arm.label: search.trials for search in searches if search.arm.label in chosen}
+    return Replayed(tuple(search.confirmed() for search in searches), tuple(asked), chosen, trials)
+
+
+def make_searches(study: Study, *, maximise: bool) -> tuple[ArmSearch, ...]:
+    """One search per arm, all with the same number of trials."""
+    assert study.search is not None
+    return tuple(
+        ArmSearch(
+            arm,
+            study.search.space_of(arm),
+            trials=study.search.trials,
+            batch=study.search.batch,
+            seeds=study.search.seeds,
+            maximise=maximise,
+            matched=study.matched,
+        )
+        for arm in study.arms
+    )
+
+
+def selection_metric(study: Study) -> Metric:
+    """The metric that chooses weights and search trials: the data set's first, on its selection split."""
+    found: Metric = TASKS.load(study.task).metrics[study.selection_metric]
+    return found
+
+
+def selection_value(cell: PlannedCell, runs: Path, metric: str) -> float | None:
+    """A done cell's metric on its selection split; None if it is not done."""
+    folder = cell_folder(runs, cell.id)
+    if not folder.done:
+        return None
+    return float(folder.result()["selection"][metric])
+
+
+def with_choices(context: Study, replayed: Replayed) -> Study:
+    """A context whose arms have the settings that the study's own search chose for them."""
+
+    def chosen(arm: Arm) -> Arm:
+        settings: Mapping[str, Json] = replayed.chosen.get(arm.label, {})
+        if settings:
+            arm = context.matched(replace(arm, config=with_settings(arm.config, settings)))
+        return replace(arm, abandoned=abandoned.get(arm.label, ""))
+
+    abandoned = {arm.label: arm.abandoned for arm in replayed.arms}
+    return replace(context, arms=tuple(map(chosen, context.arms)))

@@ -1,0 +1,106 @@
+"""The model of a cell: backbone, text encoder, slot and head."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from fusion_bench.contract import Cost, Head, Language, TextEncoder
+from fusion_bench.efficiency.cost import cost_of
+from fusion_bench.samples.split import Batch
+from fusion_bench.tasks.task import HeadSettings, Task
+from fusion_bench.training.config import CellConfig, HeadConfig
+from fusion_bench.training.seeds import drawing
+from fusion_bench.training.slot import NetworkSlot, Slot, make_slot
+
+
+@dataclass(frozen=True)
+class Costs:
+    """What an arm costs: its ``fusion`` budget (modules and adapters) and what stands ``around`` it."""
+
+    fusion: Cost
+    around: Cost
+
+
+class FusionModel(nn.Module):
+    """A backbone (None when batches carry cached maps), a text encoder, an arm's slot and a head."""
+
+    def __init__(
+        self, backbone: nn.Module | None, text: TextEncoder, slot: Slot | NetworkSlot, head: Head
+    ) -> None:
+        super().__init__()
+        self.backbone, self.text, self.slot, self.head = backbone, text, slot, head
+
+    def forward(self, batch: Batch) -> Tensor:
+        """The head's output for a batch."""
+        visual = batch.visual if self.backbone is None else self.backbone(batch.visual)
+        language: Language = self.text(batch.tokens, batch.mask)
+        fused = self.slot(visual, language)
+        output: Tensor = self.head(fused, language.sentence if self.slot.sentence_at_head else None)
+        return output
+
+    def costs(self, image_size: tuple[int, int], map_shape: tuple[int, int, int], words: int) -> Costs:
+        """Cost of one sample of ``words`` words whose slot reads a map of ``map_shape`` (C, h, w).
+
+        The backbone is counted where it is part of the model; its maps are free where they are cached, and so
+        are the vectors of a frozen text encoder.
+        """
+        tokens = torch.ones(1, words, dtype=torch.int64, device="meta")
+        if self.text.vector_dim is not None:
+            tokens = torch.empty(1, words, self.text.vector_dim, device="meta")
+        mask = torch.ones(1, words, dtype=torch.bool, device="meta")
+        sentence = torch.empty(1, self.text.language_dim, device="meta")
+        language = Language(torch.empty(1, words, self.text.language_dim, device="meta"), mask, sentence)
+        visual = torch.empty(1, *map_shape, device="meta")
+        fusion = cost_of(self.slot, visual, language)
+        with torch.no_grad():  # a network's map is smaller than the image that it reads
+            fused = copy.deepcopy(self.slot).to("meta").eval()(visual, language)
+        around = cost_of(self.text, tokens, mask)
+        around += cost_of(self.head, fused, sentence if self.slot.sentence_at_head else None)
+        if self.backbone is not None:
+            around += cost_of(self.backbone, torch.empty(1, 3, *image_size, device="meta"))
+        return Costs(fusion, around)
+
+
+def assemble(
+    config: CellConfig,
+    task: Task,
+    *,
+    text: TextEncoder,
+    map_channels: int,
+    backbone: nn.Module | None,
+) -> FusionModel:
+    """Build the model of a cell, each part from its own stream of initial weights.
+
+    Args:
+        config: what the cell is asked.
+        task: gives the head.
+        text: the text encoder with its initial weights, already drawn from its own stream.
+        map_channels: channels of the map that the slot reads.
+        backbone: a trained backbone, already built from its own stream; None for cached maps and networks.
+    """
+    slot = make_slot(config, map_channels=map_channels, language_dim=text.language_dim)
+    with drawing("init/head", config.seed):
+        head = task.head(
+            config.head.width, text.language_dim if slot.sentence_at_head else 0, head_settings(config.head)
+        )
+    return FusionModel(backbone, text, slot, head)
+
+
+def head_settings(config: HeadConfig) -> HeadSettings:
+    """What a task's head is told."""
+    return HeadSettings(config.hidden, config.dropout, config.pool)
+
+
+Precision = Literal["float32", "bfloat16"]
+
+
+def chosen_precision(config: CellConfig, device: torch.device) -> Precision:
+    """``auto`` is bfloat16 autocast on a GPU and float32 elsewhere (bfloat16 is slower on common CPUs)."""
+    if config.train.precision == "auto":
+        return "bfloat16" if device.type == "cuda" else "float32"
+    return config.train.precision

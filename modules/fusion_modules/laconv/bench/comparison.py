@@ -1,0 +1,213 @@
+"""The position-wise convolution against the way public implementations write it: what is compared, and how."""
+
+from __future__ import annotations
+
+import functools
+import importlib.metadata
+import importlib.util
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fusion_modules.laconv.bench.measurement import (
+    Function,
+    Spread,
+    forward_backward,
+    interleaved,
+    peak_on_cpu,
+    peak_on_gpu,
+)
+from fusion_modules.laconv.ops.fused import FusedBackend, fused_dynamic_conv2d
+from fusion_modules.laconv.ops.operator import Backend, dynamic_conv2d
+
+YARDSTICK = "unfold, multiply, sum"
+
+
+@dataclass(frozen=True)
+class Shape:
+    """``x`` ``[batch, channels, side, side]`` with kernels ``[batch, groups, size^2, side, side]``."""
+
+    batch: int
+    channels: int
+    side: int
+    size: int
+    groups: int
+
+    def __str__(self) -> str:
+        return f"[{self.batch},{self.channels},{self.side},{self.side}] k {self.size} G {self.groups}"
+
+    @property
+    def inputs(self) -> tuple[tuple[int, ...], tuple[int, ...]]:
+        """The shapes of ``x`` and of the kernels."""
+        plane = (self.side, self.side)
+        return (self.batch, self.channels, *plane), (self.batch, self.groups, self.size**2, *plane)
+
+    @property
+    def least_bytes(self) -> int:
+        """What forward and backward must move in float32 if nothing is moved twice.
+
+        Forward reads map and kernels and writes a map; backward reads both and a gradient and writes both gradients.
+        """
+        maps, kernels = (4 * torch.Size(shape).numel() for shape in self.inputs)
+        return 5 * maps + 3 * kernels
+
+
+SHAPES = (Shape(8, 128, 52, 7, 8), Shape(32, 128, 14, 7, 8), Shape(32, 64, 8, 3, 8))
+FUSED_SHAPE, FUSED_EXTENT = Shape(32, 256, 26, 7, 8), 256
+
+
+@dataclass(frozen=True)
+class Row:
+    """One implementation on one shape."""
+
+    shape: str
+    implementation: str
+    milliseconds: Spread
+    times_faster: Spread  # than the first implementation of its shape, repeat by repeat
+    peak_bytes: int | None = None
+    bandwidth: float | None = None  # GB/s of the bytes that must be moved, on a GPU
+
+
+@dataclass(frozen=True)
+class Result:
+    """A whole run."""
+
+    machine: str
+    threads: int
+    repeats: int
+    versions: str
+    rows: tuple[Row, ...]
+    copy_bandwidth: float | None  # GB/s read and written by a copy in the same run, on a GPU
+
+
+def unfold_multiply_sum(x: Tensor, kernels: Tensor) -> Tensor:
+    """The operator as public implementations write it, for stride 1: every window copied, multiplied, summed."""
+    batch, channels, height, width = x.shape
+    groups, taps = kernels.shape[1:3]
+    size = int(taps**0.5)
+    windows = F.unfold(x, size, padding=size // 2).view(
+        batch, channels // groups, groups, taps, height, width
+    )
+    return (windows * kernels[:, None]).sum(dim=3).view(batch, channels, height, width)
+
+
+def implementations(device: torch.device) -> dict[str, Function]:
+    """What can run on ``device``, the yardstick first."""
+    backends: tuple[Backend, ...] = ("reference", "torch")
+    if device.type == "cuda":
+        backends += ("triton",)
+    ours: dict[str, Function] = {name: functools.partial(dynamic_conv2d, backend=name) for name in backends}
+    return {YARDSTICK: unfold_multiply_sum, **ours}
+
+
+def measure(shapes: Sequence[Shape], device: torch.device, threads: int, repeats: int) -> Result:
+    """Time every implementation on every shape; the first shape's memory is measured as well."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    try:
+        rows: list[Row] = []
+        for place, shape in enumerate(shapes):
+            rows += _compare(shape, implementations(device), device, threads, repeats, memory=place == 0)
+        on_gpu = device.type == "cuda"
+        if on_gpu:
+            rows += _compare_fused(device, repeats)
+        copied = _copy_bandwidth(device, repeats) if on_gpu else None
+    finally:
+        torch.set_num_threads(before)
+    versions = f"torch {torch.__version__}, Python {platform.python_version()}"
+    if importlib.util.find_spec("triton") is not None:
+        versions += f", triton {importlib.metadata.version('triton')}"
+    return Result(_machine(device), threads, repeats, versions, tuple(rows), copied)
+
+
+def _compare(
+    shape: Shape,
+    functions: Mapping[str, Function],
+    device: torch.device,
+    threads: int,
+    repeats: int,
+    *,
+    memory: bool,
+) -> list[Row]:
+    inputs = [torch.randn(extent, device=device).requires_grad_() for extent in shape.inputs]
+    grad = torch.randn(shape.inputs[0], device=device)
+    steps = {
+        name: functools.partial(forward_backward, function, inputs, grad)
+        for name, function in functions.items()
+    }
+    rows = _rows(str(shape), interleaved(steps, repeats, device))
+    if device.type == "cuda":
+        peaks = [peak_on_gpu(step, device) for step in steps.values()]
+        moved = [shape.least_bytes / row.milliseconds.median / 1e6 for row in rows]
+        rows = [
+            replace(row, peak_bytes=peak, bandwidth=rate)
+            for row, peak, rate in zip(rows, peaks, moved, strict=True)
+        ]
+    elif memory and importlib.util.find_spec("resource") is not None:
+        small = Shape(1, shape.groups, 4, shape.size, shape.groups).inputs
+        rows = [
+            replace(row, peak_bytes=peak_on_cpu(functions[row.implementation], shape.inputs, small, threads))
+            for row in rows
+        ]
+    return rows
+
+
+def _compare_fused(device: torch.device, repeats: int) -> list[Row]:
+    """bfloat16: the projection to kernels and the operator, one after the other and in one."""
+    shape, extent = FUSED_SHAPE, FUSED_EXTENT
+    maps = shape.inputs[0]
+    lines = shape.groups * shape.size**2
+    sizes = (maps, (shape.batch, extent, *maps[2:]), (lines, extent), (lines,))
+    inputs = [torch.randn(size, device=device, dtype=torch.bfloat16).requires_grad_() for size in sizes]
+    grad = torch.randn(maps, device=device, dtype=torch.bfloat16)
+    ways: dict[str, FusedBackend] = {"projection, then operator": "triton", "fused": "fused"}
+    steps = {
+        name: functools.partial(
+            forward_backward,
+            functools.partial(fused_dynamic_conv2d, groups=shape.groups, backend=backend),
+            inputs,
+            grad,
+        )
+        for name, backend in ways.items()
+    }
+    rows = _rows(f"{shape} E {extent}, bfloat16", interleaved(steps, repeats, device))
+    return [
+        replace(row, peak_bytes=peak_on_gpu(step, device))
+        for row, step in zip(rows, steps.values(), strict=True)
+    ]
+
+
+def _rows(shape: str, seconds: Mapping[str, Sequence[float]]) -> list[Row]:
+    yardstick = next(iter(seconds.values()))
+    return [
+        Row(
+            shape,
+            name,
+            Spread.of([1e3 * value for value in own]),
+            Spread.of([theirs / value for theirs, value in zip(yardstick, own, strict=True)]),
+        )
+        for name, own in seconds.items()
+    ]
+
+
+def _copy_bandwidth(device: torch.device, repeats: int) -> float:
+    """GB/s read and written by copying 256 MiB."""
+    source = torch.empty(1 << 28, dtype=torch.uint8, device=device)
+    target = torch.empty_like(source)
+    seconds = interleaved({"copy": lambda: target.copy_(source)}, repeats, device)["copy"]
+    return 2 * source.numel() / Spread.of(seconds).median / 1e9
+
+
+def _machine(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    listing = Path("/proc/cpuinfo")
+    lines = listing.read_text(encoding="utf-8").splitlines() if listing.exists() else []
+    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return f"{models[0] if models else platform.machine()}, {os.cpu_count()} cores"

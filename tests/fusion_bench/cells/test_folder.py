@@ -1,0 +1,121 @@
+"""A cell's folder decides: DONE comes last, failures are no results, and half a writing leaves nothing."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import filelock
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from fusion_bench.cells.folder import CellFolder, Outcome, cell_folder
+from fusion_bench.errors import FusionBenchError
+from fusion_bench.registry import Target
+from fusion_bench.training.config import Component
+from toys import toy_config
+
+OUTCOME = Outcome(
+    {"metrics": {"test/accuracy": 0.5}},
+    pd.DataFrame({"sample": ["a"], "score": [1.0]}),
+    pd.DataFrame({"epoch": [1], "value": [0.5]}),
+    {"train_seconds": 1.0},
+    {"device": "cpu"},
+)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> CellFolder:
+    config = toy_config()
+    found = cell_folder(tmp_path, config.id)
+    found.ask(config)
+    return found
+
+
+def test_what_is_finished_is_read_back(folder: CellFolder) -> None:
+    assert not folder.done
+    folder.finish(OUTCOME, {"weight": torch.ones(2, 3).T})
+    found = folder.outcome()
+    assert folder.done
+    pd.testing.assert_frame_equal(found.samples, OUTCOME.samples)
+    pd.testing.assert_frame_equal(found.curves, OUTCOME.curves)
+    assert (found.result, found.timing, found.provenance) == (
+        OUTCOME.result,
+        OUTCOME.timing,
+        OUTCOME.provenance,
+    )
+    assert torch.equal(load_file(folder.path / "model.safetensors")["weight"], torch.ones(3, 2))
+
+
+def test_a_failure_is_forgotten_when_the_cell_is_done_or_when_that_is_asked(folder: CellFolder) -> None:
+    folder.fail("no luck", "a long story")
+    assert (folder.failure, folder.done) == ("no luck", False)
+    folder.forget_failure()
+    assert folder.failure is None
+    folder.fail("no luck", "")
+    folder.finish(OUTCOME)
+    assert folder.failure is None
+
+
+@pytest.mark.parametrize("name", ["samples.parquet", "timing.json", "provenance.json", "result.json", "DONE"])
+def test_an_interrupted_writing_leaves_a_cell_that_is_not_done(
+    folder: CellFolder, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    replace = Path.replace
+
+    def interrupted(self: Path, target: Path) -> Path:
+        if target.name == name:
+            raise KeyboardInterrupt
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        folder.finish(OUTCOME)
+    assert not folder.done
+    assert not list(folder.path.glob("*.part"))
+    with pytest.raises(FusionBenchError, match="is not finished"):
+        folder.outcome()
+
+
+def test_a_damaged_table_is_named(folder: CellFolder) -> None:
+    folder.finish(OUTCOME)
+    (folder.path / "samples.parquet").write_bytes(b"PAR1")
+    with pytest.raises(FusionBenchError, match=r"is damaged.*delete it to train again"):
+        folder.outcome()
+
+
+def test_stale_outcomes_are_put_aside_one_after_another(folder: CellFolder) -> None:
+    for number in range(2):
+        folder.finish(OUTCOME)
+        folder.shelve()
+        assert not folder.done
+        assert CellFolder(folder.path / "shelf" / str(number)).done
+    assert folder.config() == toy_config()
+
+
+def test_one_process_at_a_time_holds_a_cell(folder: CellFolder) -> None:
+    with folder.claim(), pytest.raises(filelock.Timeout), folder.claim():
+        pass
+    with folder.claim():
+        pass
+
+
+def test_a_cell_is_asked_once_and_answers_for_its_own_id(folder: CellFolder) -> None:
+    before = (folder.path / "config.json").stat().st_mtime_ns
+    folder.ask(toy_config())
+    assert (folder.path / "config.json").stat().st_mtime_ns == before
+    other = cell_folder(folder.path.parents[1], "0" * 16)
+    other.ask(toy_config())
+    with pytest.raises(FusionBenchError, match="does not belong in this folder"):
+        other.config()
+
+
+def test_a_class_that_moved_is_found_again_by_its_name(folder: CellFolder) -> None:
+    asked = replace(toy_config(), arm=Component(Target("toys:Product", name="product")))
+    moved = replace(asked, arm=Component(Target("toys:Wider", name="product")))
+    cell = cell_folder(folder.path.parents[1], asked.id)
+    cell.ask(asked)
+    cell.ask(moved)
+    assert cell.config() == moved

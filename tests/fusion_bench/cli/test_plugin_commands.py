@@ -1,0 +1,77 @@
+"""Packages add commands through an entry point; nothing of theirs is imported until a command is asked for."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from importlib.metadata import EntryPoint, EntryPoints
+from pathlib import Path
+
+import pytest
+
+from fusion_bench.cli import main as command_line
+from fusion_bench.cli import plugin_commands as offered
+
+Offer = Callable[..., None]
+
+
+@pytest.fixture
+def offer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Offer]:
+    """Pretend that a package on the path declares these entry points."""
+    (tmp_path / "their_commands.py").write_text(
+        "def weigh(stones: int, heavy: bool = False) -> None:\n"
+        '    """Weigh stones."""\n'
+        "    print('weighed', stones, heavy)\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def declare(**names: str) -> None:
+        points = [EntryPoint(name.replace("_", " "), value, offered.GROUP) for name, value in names.items()]
+        monkeypatch.setattr(offered, "entry_points", lambda group: EntryPoints(points).select(group=group))
+        offered.offered_commands.cache_clear()
+
+    yield declare
+    offered.offered_commands.cache_clear()
+    sys.modules.pop("their_commands", None)
+
+
+def run(*arguments: str) -> int:
+    with pytest.raises(SystemExit) as ended:
+        command_line.main(arguments)
+    return int(ended.value.code or 0)
+
+
+def test_an_offered_command_runs_under_the_words_of_its_name(
+    offer: Offer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    offer(bench_weigh="their_commands:weigh", ponder="their_commands:weigh")
+    assert run("bench", "weigh", "3", "--heavy") == 0
+    assert run("ponder", "4") == 0
+    assert capsys.readouterr().out.splitlines() == ["weighed 3 True", "weighed 4 False"]
+
+
+def test_help_lists_it_and_a_group_of_commands_imports_nothing(
+    offer: Offer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    offer(bench_weigh="their_commands:weigh")
+    assert run("--help") == 0
+    assert "their_commands" not in sys.modules
+    capsys.readouterr()
+    assert run("bench", "--help") == 0
+    assert "Weigh stones." in capsys.readouterr().out
+
+
+def test_a_command_that_cannot_be_imported_is_one_sentence(
+    offer: Offer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    offer(bench_weigh="their_commands:nothing")
+    assert run("bench", "weigh") == 2
+    assert "the command 'bench weigh' of their_commands:nothing cannot be imported" in capsys.readouterr().err
+
+
+def test_two_packages_with_one_command_are_named(offer: Offer, monkeypatch: pytest.MonkeyPatch) -> None:
+    offer()
+    twice = [EntryPoint("bench weigh", f"{name}:weigh", offered.GROUP) for name in ("ours", "theirs")]
+    monkeypatch.setattr(offered, "entry_points", lambda group: EntryPoints(twice).select(group=group))
+    with pytest.raises(offered.CollisionError, match="ours:weigh and theirs:weigh"):
+        offered.offered_commands()

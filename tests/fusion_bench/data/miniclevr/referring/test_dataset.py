@@ -1,0 +1,246 @@
+"""Referring expressions on built-in scenes: unique, needed to the last word, exact to the pixel."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections import Counter
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from pycocotools import mask as coco
+
+from fusion_bench.data.miniclevr.layout import scene_record
+from fusion_bench.data.miniclevr.placement import Recipe, draw_scenes
+from fusion_bench.data.miniclevr.referring.dataset import MiniClevrRefer
+from fusion_bench.data.miniclevr.referring.expressions import refer
+from fusion_bench.data.miniclevr.render.render import object_ids, render
+from fusion_bench.data.miniclevr.scenes.scenes import Scene
+from fusion_bench.data.programs import Facts
+from fusion_bench.data.refer.pickles import read_plain_pickle
+from fusion_bench.errors import DataError
+from fusion_bench.registries import DATASETS
+from fusion_bench.samples.split import Split
+
+IMAGES = {"train": 66, "select": 5, "evaluate": 9}
+SIZE = (32, 48)
+MEANS = {
+    "size": {"large": "large", "big": "large", "small": "small", "tiny": "small"},
+    "color": {c: c for c in ("gray", "red", "blue", "green", "brown", "purple", "cyan", "yellow")},
+    "material": {
+        "rubber": "rubber",
+        "matte": "rubber",
+        "metal": "metal",
+        "metallic": "metal",
+        "shiny": "metal",
+    },
+    "shape": {"cube": "cube", "block": "cube", "sphere": "sphere", "ball": "sphere", "cylinder": "cylinder"},
+}
+RELATION = re.compile(
+    r" (?:that is )?(?:(?:to the |on the )?(left|right)(?: side)? of|(behind)|in (front) of) the "
+)
+
+
+def made_in(root: Path, **changes: Any) -> MiniClevrRefer:
+    data = MiniClevrRefer(root, **{"images": IMAGES, "size": SIZE} | changes)
+    data.prepare()
+    return data
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> MiniClevrRefer:
+    return made_in(tmp_path_factory.mktemp("data") / "refer")
+
+
+def scenes_of(split: str, count: int) -> list[Scene]:
+    return draw_scenes(Recipe(0, split, SIZE, alike=0.5), range(count))
+
+
+def told(text: str) -> tuple[dict[str, str], str | None, dict[str, str]]:
+    """What a sentence says, word by word: attributes, relation, attributes of the reference."""
+    assert text.startswith("the ")
+    relation = RELATION.search(text)
+    of_thing, of_other = (text[4:], "") if relation is None else RELATION.split(text[4:], maxsplit=1)[::4]
+    which = None if relation is None else next(filter(None, relation.groups()))
+    return _attributes(of_thing), which, _attributes(of_other)
+
+
+def _attributes(words: str) -> dict[str, str]:
+    found = {}
+    for word in words.split():
+        names = [name for name, known in MEANS.items() if word in known]
+        assert names or word in {"thing", "object"}, word
+        found.update({name: MEANS[name][word] for name in names})
+    return found
+
+
+def found_by(scene: Scene, said: tuple[dict[str, str], str | None, dict[str, str]]) -> set[int]:
+    """An executor of its own: no bit sets, no programs, relations from the centres in the world."""
+    wanted, relation, of_other = said
+
+    def fitting(attributes: dict[str, str]) -> set[int]:
+        return {
+            number
+            for number, thing in enumerate(scene.things)
+            if all(getattr(thing, name) == value for name, value in attributes.items())
+        }
+
+    things = fitting(wanted)
+    if relation is None:
+        return things
+    (reference,) = fitting(of_other)
+    toward = np.array(scene.directions[relation])
+    start = np.array(scene.things[reference].coords) @ toward
+    return {number for number in things if np.array(scene.things[number].coords) @ toward - start > 0.2}
+
+
+def spoken_of(
+    data: MiniClevrRefer, split: str, scenes: list[Scene], first: int
+) -> list[tuple[Scene, int, str]]:
+    """Scene, thing and text of every sentence, by the annotations' numbers."""
+    content = json.loads((data.root / data.name / "instances.json").read_text())
+    starts: dict[int, int] = {}
+    for annotation in content["annotations"]:
+        starts.setdefault(annotation["image_id"], annotation["id"])
+    refs = read_plain_pickle(data.root / data.name / "refs(unc).p", "")
+    return [
+        (scenes[ref["image_id"] - first], ref["ann_id"] - starts[ref["image_id"]], sentence["sent"])
+        for ref in refs
+        if ref["split"] == split
+        for sentence in ref["sentences"]
+    ]
+
+
+def test_every_sentence_singles_out_its_thing_and_no_word_of_it_is_idle(made: MiniClevrRefer) -> None:
+    sentences = spoken_of(made, "train", scenes_of("train", 66), first=1)
+    assert len(sentences) == len(made.split("train")) > 350
+    idle = 0
+    for scene, thing, text in sentences:
+        wanted, relation, of_other = told(text)
+        assert found_by(scene, (wanted, relation, of_other)) == {thing}, text
+        shorter = [
+            ({name: value for name, value in wanted.items() if name != dropped}, relation, of_other)
+            for dropped in wanted
+        ]
+        if relation is not None:
+            shorter.append((wanted, None, {}))
+        idle += any(found_by(scene, said) == {thing} for said in shorter)
+    # Only where nothing else is left to say of a thing has a second sentence a word to spare.
+    assert idle / len(sentences) < 0.05
+    kinds = Counter("relation" if told(text)[1] else len(told(text)[0]) for _, _, text in sentences)
+    assert 0.4 < kinds["relation"] / len(sentences) < 0.7
+    assert kinds[1] / len(sentences) < 0.3  # for most, no single word suffices
+    assert kinds[2] and kinds[3]
+
+
+def test_things_are_described_twice_and_no_two_sentences_of_an_image_are_equal(made: MiniClevrRefer) -> None:
+    table = made.split("train").table
+    assert not table.duplicated(["image", "text"]).any()
+    assert (table.groupby("image").size() <= 6).all()
+    twice = table.groupby(["image", "truth"]).size() == 2
+    assert twice.mean() > 0.95
+
+
+@pytest.mark.parametrize("relations", [True, False])
+def test_a_picture_does_not_tell_which_thing_is_spoken_of(relations: bool) -> None:
+    """Drawn anew often, no thing of a scene is much commoner than chance would have it: `image_only`'s bound."""
+    draws, random = 120, np.random.default_rng(0)
+    commonest, by_chance = [], []
+    for scene in scenes_of("bound", 30):
+        facts = Facts.of(scene_record(scene, "bound"))
+        counted: Counter[int] = Counter()
+        for number in range(draws):
+            drawn = refer(facts, 2, relations, Random(f"{scene.index} {number}"))
+            counted.update({sentence.thing for sentence in drawn})
+        commonest.append(max(counted.values(), default=0))
+        things = len(scene.things)
+        by_chance.append(random.multinomial(draws, [1 / things] * things, size=200).max(axis=1).mean())
+    assert np.sum(commonest) < 1.3 * np.sum(by_chance)
+
+
+def test_without_relations_no_sentence_says_where(tmp_path: Path) -> None:
+    data = made_in(tmp_path / "data", images={"train": 20, "select": 1, "evaluate": 1}, relations=False)
+    texts = list(data.split("train").table["text"])
+    assert len(texts) > 80
+    assert all(told(text)[1] is None for text in texts)
+
+
+def _masks(split: Split) -> np.ndarray[Any, Any]:
+    assert split.referents is not None and split.referents.masks is not None
+    return np.stack([np.asarray(coco.decode(mask)) for mask in split.referents.masks]).astype(bool)
+
+
+def test_masks_are_the_renderers_to_the_pixel_and_boxes_are_tight(made: MiniClevrRefer) -> None:
+    split, scenes = made.split("test"), scenes_of("test", 9)
+    first = IMAGES["train"] + IMAGES["select"] + 1
+    ids = {id(scene): row for scene, row in zip(scenes, object_ids(scenes, SIZE), strict=True)}
+    sentences = spoken_of(made, "test", scenes, first)
+    assert [text for _, _, text in sentences] == list(split.table["text"])
+    assert split.referents is not None
+    for (scene, thing, _), mask, box in zip(sentences, _masks(split), split.referents.boxes, strict=True):
+        np.testing.assert_array_equal(mask, ids[id(scene)] == thing)
+        y, x = np.nonzero(mask)
+        assert box.tolist() == [x.min(), y.min(), x.max() + 1, y.max() + 1]
+    np.testing.assert_array_equal(np.asarray(Image.open(split.images[0])), render(scenes[:1], SIZE)[0])
+    assert (split.referents.sizes == SIZE).all()
+
+
+def test_it_is_written_in_refers_layout(made: MiniClevrRefer) -> None:
+    folder = made.root / "images" / "mscoco" / "images" / "train2014"
+    assert len(list(folder.iterdir())) == 80
+    content = json.loads((made.root / "miniclevr_refer" / "instances.json").read_text())
+    assert {image["id"] for image in content["images"]} == set(range(1, 81))
+    assert [category["name"] for category in content["categories"]] == ["cube", "sphere", "cylinder"]
+    scene = scenes_of("train", 1)[0]
+    of_first = [record for record in content["annotations"] if record["image_id"] == 1]
+    assert len(of_first) == len(scene.things)
+    for record, thing in zip(of_first, scene.things, strict=True):
+        assert content["categories"][record["category_id"] - 1]["name"] == thing.shape
+        assert record["area"] == coco.area(coco.frPyObjects(record["segmentation"], *SIZE))
+    refs = read_plain_pickle(made.root / "miniclevr_refer" / "refs(unc).p", "")
+    assert set(refs[0]) == {
+        *("ref_id", "ann_id", "image_id", "category_id", "split", "file_name", "sent_ids", "sentences")
+    }
+    assert refs[0]["sent_ids"] == [sentence["sent_id"] for sentence in refs[0]["sentences"]]
+    assert set(refs[0]["sentences"][0]) == {"tokens", "raw", "sent_id", "sent"}
+
+
+def test_categories_are_shapes_and_counted(made: MiniClevrRefer) -> None:
+    scenes = scenes_of("train", 66)
+    table = made.split("train").table
+    for (scene, thing, _), said in zip(spoken_of(made, "train", scenes, 1), table["same_class"], strict=True):
+        alike = sum(other.shape == scene.things[thing].shape for other in scene.things)
+        assert said == ("5+" if alike > 4 else "3-4" if alike > 2 else str(alike))
+
+
+def test_splits_and_cautions(made: MiniClevrRefer) -> None:
+    assert (made.splits.train, made.splits.select, made.splits.evaluate) == ("train", "val", ("test",))
+    names = {"train": 66, "val": 5, "test": 9}
+    assert {name: len(made.split(name).images) for name in names} == names
+    assert made.cautions == ()
+    assert DATASETS.resolve("miniclevr_refer").load() is MiniClevrRefer
+
+
+@pytest.mark.slow
+def test_the_number_of_workers_changes_no_byte(made: MiniClevrRefer, tmp_path: Path) -> None:
+    other = MiniClevrRefer(tmp_path / "other", images=IMAGES, size=SIZE)
+    other.prepare(workers=2)
+    files = [path for path in made.root.rglob("*") if path.is_file()]
+    assert len(files) == 83
+    for path in files:
+        assert path.read_bytes() == (other.root / path.relative_to(made.root)).read_bytes()
+    assert other.manifest() == made.manifest()
+
+
+def test_impossible_settings_are_refused(tmp_path: Path) -> None:
+    for changes, message in (
+        ({"expressions_per_image": 0}, "expressions_per_image must be at least 1"),
+        ({"images": {"train": 3}}, "images must give a number of pictures"),
+        ({"things": [3, 11]}, "things must run from"),
+    ):
+        with pytest.raises(DataError, match=message):
+            made_in(tmp_path / "data", **changes)  # type: ignore[arg-type]

@@ -1,0 +1,59 @@
+"""Looks of things: every value equally likely, distractors one attribute off, conditions kept."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+
+from fusion_bench.data.miniclevr.placement import Recipe, draw_scenes
+from fusion_bench.data.miniclevr.scenes.attributes import Look, look, unlike
+from fusion_bench.data.programs import ATTRIBUTES
+
+RANDOM = np.random.default_rng(0)
+
+
+@pytest.mark.parametrize("condition", [None, "A", "B"])
+def test_values_are_equally_likely(condition: Any) -> None:
+    looks = [look(u, condition) for u in RANDOM.random((4000, 4))]
+    for name in ("shape", "size", "material"):
+        shares = np.array(list(Counter(getattr(one, name) for one in looks).values())) / len(looks)
+        assert len(shares) == len(ATTRIBUTES[name])
+        assert np.abs(shares * len(shares) - 1).max() < 0.1
+    for shape in ATTRIBUTES["shape"]:
+        counted = Counter(one.color for one in looks if one.shape == shape)
+        assert len(counted) == (4 if condition and shape != "sphere" else 8)
+        assert min(counted.values()) > 0.7 * max(counted.values())
+
+
+@pytest.mark.parametrize("condition", [None, "A", "B"])
+def test_a_distractor_differs_in_one_attribute(condition: Any) -> None:
+    changed: Counter[str] = Counter()
+    for u in RANDOM.random((2000, 6)):
+        one = look(u, condition)
+        other = unlike(one, u[4:], condition)
+        (name,) = [name for name in Look._fields if getattr(one, name) != getattr(other, name)]
+        changed[name] += 1
+        if condition is not None and other.shape != "sphere":
+            first = other.color in {"gray", "blue", "brown", "yellow"}
+            assert first == ((other.shape == "cube") == (condition == "A"))
+    assert min(changed.values()) > 400
+
+
+def test_scenes_without_distractors_are_what_they_were_and_those_with_have_many() -> None:
+    plain, asked = Recipe(3, "train", (32, 48)), Recipe(3, "train", (32, 48), alike=0.5)
+    assert draw_scenes(plain, range(3)) == draw_scenes(Recipe(3, "train", (32, 48), alike=0.0), range(3))
+
+    def near(recipe: Recipe) -> float:
+        """Share of the things from which another one differs in one attribute only."""
+        found = []
+        for scene in draw_scenes(recipe, range(60)):
+            looks = [[getattr(thing, name) for name in Look._fields] for thing in scene.things]
+            off = [[sum(a != b for a, b in zip(x, y, strict=True)) for y in looks] for x in looks]
+            found += [1 in row for row in off]
+        return float(np.mean(found))
+
+    assert near(asked) > 0.7
+    assert near(plain) < 0.6

@@ -1,0 +1,179 @@
+"""The picture of an explained sentence: everything in it is readable, whatever is explained."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.image import AxesImage
+from matplotlib.text import Text
+from matplotlib.transforms import Bbox
+from PIL import Image
+
+from fusion_bench.errors import DataError
+from fusion_bench.explain.explain import Answer, Explained, Subject
+from fusion_bench.reporting.figures.explanation import draw_explained, draw_sheet, sheet_of
+from fusion_bench.reporting.figures.style import WIDTH, canvas
+
+SHORT = "is the red cube left of the zebra"
+LONG = (
+    "are there an equal number of large things behind the tiny cyan metallic cylinder and small purple rubber "
+    "spheres that are in front of the big yellow block on the left side of the other shiny ball"
+)
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    return drawn_picture(tmp_path / "picture.png", 48, 72)
+
+
+def drawn_picture(file: Path, height: int, width: int) -> Path:
+    pixels = np.random.default_rng(0).integers(0, 255, (height, width, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(file)
+    return file
+
+
+def explained(picture: Path, text: str = SHORT, **changed: Any) -> Explained:
+    words = tuple(text.split())
+    draw = np.random.default_rng(1)
+    attention = draw.dirichlet(np.full(len(words), 0.3), (6, 9)).transpose(2, 0, 1).astype(np.float32)
+    kernels = draw.normal(size=(4, 9, 6, 9)).astype(np.float32)
+    found = Explained(
+        study="toy",
+        arm="laconv",
+        component="laconv",
+        seed=0,
+        cell="0123456789abcdef",
+        doubt="",
+        copy=2,
+        copies=2,
+        subject=Subject(picture, text + "?", "yes", "val-0"),
+        words=words,
+        known=tuple(word != "zebra" for word in words),
+        attention=attention,
+        kernels=kernels,
+        answer=Answer("yes", 0.87),
+    )
+    return dataclasses.replace(found, **changed)
+
+
+@dataclasses.dataclass(frozen=True)
+class Drawn:
+    """What a picture holds once it is laid out: each text that is drawn, with its box, and each image."""
+
+    texts: list[tuple[Text, Bbox]]
+    images: list[AxesImage]
+    edge: Bbox
+
+    @property
+    def said(self) -> str:
+        return " ".join(text.get_text() for text, _ in self.texts)
+
+    def maps(self, *shape: int) -> list[AxesImage]:
+        return [image for image in self.images if image.get_array().shape == shape]
+
+
+def drawn(what: Explained) -> Drawn:
+    texts: list[Text] = []
+    draw = Text.draw
+
+    def recording(text: Text, renderer: Any) -> None:
+        if text.get_visible() and text.get_text().strip():
+            texts.append(text)
+        draw(text, renderer)
+
+    sheet = sheet_of(what)
+    with pytest.MonkeyPatch.context() as patched, canvas(WIDTH, sum(sheet.heights)) as figure:
+        patched.setattr(Text, "draw", recording)
+        draw_sheet(figure, sheet)
+        FigureCanvasAgg(figure).draw()
+        images = [image for image in figure.findobj(AxesImage) if isinstance(image, AxesImage)]
+        return Drawn([(text, text.get_window_extent()) for text in texts], images, figure.bbox)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "text", "kernels"),
+    [
+        (48, 72, SHORT, True),
+        (48, 72, LONG, True),
+        (100, 400, SHORT, True),
+        (96, 48, SHORT, False),
+        (48, 72, "cube", True),
+    ],
+    ids=["short", "long", "wide", "tall without kernels", "one word"],
+)
+def test_no_text_lies_on_another_or_beyond_the_edge(
+    tmp_path: Path, height: int, width: int, text: str, kernels: bool
+) -> None:
+    what = explained(drawn_picture(tmp_path / "own.png", height, width), text)
+    if not kernels:
+        what = dataclasses.replace(what, kernels=None)
+    found = drawn(what)
+    assert len(found.texts) > len(what.words)
+    edge = found.edge.padded(1)
+    for item, box in found.texts:
+        assert edge.x0 <= box.x0 and box.x1 <= edge.x1, item
+        assert edge.y0 <= box.y0 and box.y1 <= edge.y1, item
+        assert item.get_fontsize() >= 8
+    for (one, left), (other, right) in itertools.combinations(found.texts, 2):
+        assert not left.overlaps(right), (one, other)
+
+
+def test_it_says_who_answered_what_and_what_is_seen(picture: Path) -> None:
+    said = drawn(explained(picture)).said
+    assert "is the red cube left of the zebra?" in said
+    assert "answer: yes  (87 %)" in said and "truth: yes" in said
+    assert "laconv, seed 0, copy 2 of 2" in said
+    assert "zebra*" in said and "read as an unknown word" in said
+    assert "one of largest norm" in said
+    assert "stale" not in said and "reads the first" not in said
+    cut = dataclasses.replace(explained(picture), subject=Subject(picture, SHORT + " and the sphere?"))
+    assert "The study reads the first 8 words of a sentence." in drawn(cut).said
+
+
+def test_a_stale_cell_a_missing_truth_and_one_kernel_for_all_are_said(picture: Path) -> None:
+    what = explained(
+        picture,
+        doubt="the module's source changed since it was trained",
+        subject=Subject(picture, "is it $red$ or $blue$"),
+        kernels=np.ones((1, 9, 6, 9), dtype=np.float32),
+        copies=1,
+    )
+    said = drawn(what).said
+    assert "The cell is stale: the module's source changed since it was trained." in said
+    assert "truth" not in said and "copy" not in said
+    assert "no other position has kernels of its own" in said
+    assert "is it $red$ or $blue$" in said
+
+
+def test_heat_is_the_attention_itself_and_kernels_share_a_scale_centred_at_zero(picture: Path) -> None:
+    what = explained(picture)
+    found = drawn(what)
+    heats = found.maps(6, 9)[: len(what.words)]
+    assert np.array_equal(np.stack([image.get_array() for image in heats]), what.attention)
+    assert {image.get_clim() for image in heats} == {(0.0, float(what.attention.max()))}
+    assert {image.get_interpolation() for image in heats} == {"nearest"}
+    taps = found.maps(3, 3)
+    assert len(taps) == 4
+    (limits,) = {image.get_clim() for image in taps}
+    assert limits[0] == -limits[1]
+    assert max(abs(image.get_array()).max() for image in taps) == limits[1]
+
+
+def test_equal_explanations_are_equal_files_on_a_light_ground(picture: Path, tmp_path: Path) -> None:
+    for name in ("a.png", "b.png"):
+        draw_explained(explained(picture, "red cube"), tmp_path / "new" / name)
+    first = tmp_path / "new" / "a.png"
+    assert first.read_bytes() == (tmp_path / "new" / "b.png").read_bytes()
+    with Image.open(first) as image:
+        assert np.asarray(image.convert("L")).mean() > 180
+
+
+def test_a_picture_that_is_gone_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"cannot read the image .*gone\.png"):
+        draw_explained(explained(tmp_path / "gone.png"), tmp_path / "out.png")

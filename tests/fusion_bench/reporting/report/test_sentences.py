@@ -1,0 +1,190 @@
+"""What the report says, and what it does not."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import pytest
+
+from fusion_bench.reporting.report.report import sentences
+from fusion_bench.reporting.report.sentences import answers
+from fusion_bench.reporting.tables.formatting import points, points_range, size
+from fusion_bench.reporting.tables.tables import build_tables
+from fusion_bench.results.results import StudyResults
+
+Make = Callable[..., StudyResults]
+
+
+def said(results: StudyResults) -> str:
+    return "\n".join(answers(results, build_tables(results)))
+
+
+def test_a_real_difference_is_stated_with_its_numbers_and_its_limits(make_results: Make) -> None:
+    text = said(make_results(clusters=150, bad_ends=False))
+    (line,) = [line for line in text.splitlines() if "`film` is worse than `laconv`" in line]
+    assert line.startswith("At this budget and for these trained models, **`film` is worse than `laconv`**: ")
+    assert "points (95 % interval \N{MINUS SIGN}" in line and "Holm p < 0.001, 3 seeds." in line
+
+
+def test_five_seeds_speak_about_new_trainings(make_results: Make) -> None:
+    (line,) = [
+        line for line in said(make_results(seeds=5, bad_ends=False)).splitlines() if "`film` is worse" in line
+    ]
+    assert "for these trained models" not in line
+
+
+def test_the_reference_losing_is_said_like_anything_else(make_results: Make) -> None:
+    """With film as the reference LaConv wins; with LaConv's answers given to film it loses."""
+    results = make_results(clusters=150, bad_ends=False)
+    swap = {"film": "laconv", "laconv": "film"}
+    for table in (results.samples, results.values, results.curves, results.cells):
+        table["arm"] = table["arm"].replace(swap)
+    assert "**`film` is better than `laconv`**" in said(results)
+
+
+def test_an_undecided_difference_claims_nothing_and_says_what_could_have_been_found(
+    make_results: Make,
+) -> None:
+    text = said(dataclasses.replace(make_results(bad_ends=False), margin=None))
+    (line,) = [line for line in text.splitlines() if "between `concat` and `laconv`" in line]
+    assert "no difference is shown" in line and "no proof of equality" in line
+    assert "would have been found four times in five" in line
+
+
+def test_arms_that_answer_alike_are_said_to(make_results: Make) -> None:
+    results = dataclasses.replace(make_results(bad_ends=False), margin=None)
+    for table, columns in ((results.samples, ["prediction", "score"]), (results.values, ["value"])):
+        same = table.loc[table["arm"] == "laconv", columns].to_numpy()
+        table.loc[table["arm"] == "concat", columns] = same
+    assert "**`concat` and `laconv` score the same** on every image with every seed." in said(results)
+
+
+@pytest.mark.parametrize(("seeds", "why"), [(1, "one training"), (2, "two trainings")])
+def test_too_few_seeds_give_no_verdict_and_the_reason(make_results: Make, seeds: int, why: str) -> None:
+    text = said(make_results(seeds=seeds, bad_ends=False))
+    assert f"**No verdict ({seeds} seed" in text and why in text
+    assert "is worse" not in text and "is better" not in text and "equivalent" not in text
+
+
+def test_equivalence_needs_a_margin(make_results: Make) -> None:
+    results = make_results(seeds=5, clusters=150, bad_ends=False)
+    wide = dataclasses.replace(results, margin=0.05)
+    assert "**`concat` and `laconv` are equivalent** within the study's margin of 5.0 points" in said(wide)
+    assert "equivalent" not in said(dataclasses.replace(results, margin=None))
+
+
+def outside(results: StudyResults) -> StudyResults:
+    """The same study with parameters matched, and film far from the budget."""
+    arms = tuple(
+        dataclasses.replace(arm, budget_distance=0.124, unranked="no hidden comes nearer")
+        if arm.label == "film"
+        else dataclasses.replace(arm, budget_distance=-0.012)
+        for arm in results.arms
+    )
+    return dataclasses.replace(results, arms=arms, budget="parameters", tolerance=0.05)
+
+
+def test_an_arm_outside_the_budget_is_shown_and_not_ranked(make_results: Make) -> None:
+    results = make_results(clusters=150, bad_ends=False)
+    text = said(outside(results))
+    assert "2 arms against the reference" in text
+    assert "`film` is worse" in said(results) and "`film` is worse" not in text
+    (line,) = [line for line in text.splitlines() if "Not ranked" in line]
+    assert line.startswith(
+        "**Not ranked**: the study matches parameters to those of `laconv` within 5.0 %, and where that is not "
+        "reached size alone may explain a difference: `film`, +12.4 % (no hidden comes nearer), \N{MINUS SIGN}"
+    )
+    assert "Not ranked" not in said(results) and "Not compared" not in text
+
+
+def test_the_family_of_verdicts_leaves_unranked_arms_out(make_results: Make) -> None:
+    results = make_results(clusters=150, bad_ends=False)
+    tables, ranked = build_tables(outside(results)), build_tables(results)
+    film = tables.comparisons.set_index("arm").loc["film"]
+    assert (film["verdict"], film["role"]) == ("", "arm")
+    assert film["p_holm"] != film["p_holm"], "not a number"
+    assert film["estimate"] == ranked.comparisons.set_index("arm").loc["film", "estimate"]
+    assert "film" in set(tables.controls["arm"]), "it may still be compared with the controls"
+    assert "film" not in set(tables.controls["control"])
+    # Fewer tests, a milder correction.
+    assert (
+        tables.comparisons.set_index("arm").loc["concat", "p_holm"]
+        <= ranked.comparisons.set_index("arm").loc["concat", "p_holm"]
+    )
+
+
+def test_an_arm_that_does_not_beat_its_control_is_called_out(make_results: Make) -> None:
+    results = make_results(bad_ends=False)
+    blind = results.samples["arm"] == "image_only"
+    answers_of_blind = results.samples.loc[blind, ["prediction", "score"]].to_numpy()
+    results.samples.loc[results.samples["arm"] == "film", ["prediction", "score"]] = answers_of_blind
+    same = results.values[results.values["arm"] == "image_only"]["value"].to_numpy()
+    results.values.loc[results.values["arm"] == "film", "value"] = same
+    text = said(results)
+    assert "**`film` does not beat its controls**" in text or "**`film` does not beat a control**" in text
+    assert "`image_only` 0.0 points" in text
+
+
+def test_arms_above_every_control_are_said_to_beat_them(make_results: Make) -> None:
+    assert "Each arm with a result beats every control" in said(make_results(clusters=150, bad_ends=False))
+
+
+def test_arms_not_above_a_floor_are_called_out(make_results: Make) -> None:
+    results = make_results(bad_ends=False)
+    assert "All arms lie above the floor *most frequent answer* (36.0 % on test)" in said(results)
+    results.floors["accuracy"] = 0.9
+    assert "Not shown to lie above the floor *most frequent answer* (90.0 % on test)" in said(results)
+
+
+def test_a_floor_on_another_split_is_spoken_of_only_where_the_judged_one_has_none(make_results: Make) -> None:
+    results = make_results(bad_ends=False)
+    assert "*wording*" not in said(results)
+    alone = results.floors[results.floors["name"] == "wording"]
+    assert "the floor *wording* (45.0 % on val)" in said(dataclasses.replace(results, floors=alone))
+
+
+def test_arms_that_were_still_learning_are_named(make_results: Make) -> None:
+    (line,) = [line for line in said(make_results()).splitlines() if line.startswith("**Not converged**")]
+    assert "`film`" in line and "`question_only`" not in line
+
+
+def test_cells_without_a_result_are_counted(make_results: Make) -> None:
+    assert "3 of 21 cells gave no result (1 failed, 1 stale and 1 missing)" in said(make_results())
+
+
+def test_an_arm_without_a_common_seed_is_named(make_results: Make) -> None:
+    assert "Not compared: `cross_attention`, `image_only` and `prior`" in said(make_results(seeds=1))
+
+
+def test_many_open_comparisons_share_a_sentence_with_every_number(
+    make_results: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sentences, "_MANY", 1)
+    results = dataclasses.replace(make_results(bad_ends=False), margin=None)
+    tables = build_tables(results)
+    undecided = tables.comparisons[tables.comparisons["verdict"] == "underpowered"]
+    assert len(undecided) > 1
+    (line,) = [line for line in answers(results, tables) if "difference from `laconv` is shown" in line]
+    assert line.startswith("At this budget and for these trained models, **no difference")
+    for row in undecided.itertuples():
+        assert f"`{row.arm}` {points(row.estimate)} ({points_range(row.low, row.high)})" in line
+    least, most = size(undecided["detectable"].min()), size(undecided["detectable"].max())
+    assert f"{least} points" in line
+    assert f"{most} points" in line
+    assert "no proof of equality" in line
+    assert not any("between `concat`" in line for line in answers(results, tables))
+
+
+def test_many_arms_behind_a_control_share_a_sentence(
+    make_results: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sentences, "_MANY", 1)
+    results = make_results(bad_ends=False)
+    better = results.samples["arm"] == "question_only"
+    results.samples.loc[better, "score"] = 1.0
+    results.samples.loc[better, "prediction"] = results.samples.loc[better, "truth"]
+    results.values.loc[results.values["arm"] == "question_only", "value"] = 1.0
+    lines = [line for line in said(results).splitlines() if "the control" in line]
+    assert lines[0].startswith("**4 arms not ahead of the control `question_only`**, lead in points")
+    assert all(f"`{arm}` " in lines[0] for arm in ("laconv", "film", "concat", "cross_attention"))

@@ -1,0 +1,118 @@
+"""The numbers behind the report."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fusion_bench.errors import FusionBenchError
+from fusion_bench.reporting.tables.tables import build_tables, selection_quantity
+from fusion_bench.results.results import StudyResults
+from fusion_bench.statistics.scores import Scores
+
+Make = Callable[..., StudyResults]
+
+
+def test_means_are_those_of_the_stored_values(make_results: Make) -> None:
+    results = make_results()
+    stored = results.values.groupby(["split", "metric", "arm"])["value"].mean()
+    found = build_tables(results).means.set_index(["split", "metric", "arm"])["estimate"]
+    assert np.allclose(found.loc[stored.index], stored)
+
+
+def test_a_consistency_is_recognised_and_gets_its_interval(make_results: Make) -> None:
+    means = build_tables(make_results()).means
+    means = means[means["metric"] == "consistency"]
+    assert means.loc[means["seeds"] >= 2, ["low", "high"]].notna().all(axis=None)
+
+
+def test_consistency_may_be_primary(make_results: Make) -> None:
+    results = dataclasses.replace(make_results(), primary="consistency")
+    comparisons = build_tables(results).comparisons.set_index("arm")
+    values = results.values[(results.values["split"] == "test") & (results.values["metric"] == "consistency")]
+    means = values.groupby("arm")["value"].mean()
+    assert comparisons.loc["film", "estimate"] == pytest.approx(means["film"] - means["laconv"])
+
+
+def test_a_primary_metric_that_does_not_follow_from_the_answers_is_refused(make_results: Make) -> None:
+    results = make_results()
+    results.values["value"] += 0.01
+    with pytest.raises(FusionBenchError, match="primary metric 'accuracy'"):
+        build_tables(results)
+
+
+def test_metrics_of_a_measure_of_each_sample_get_their_intervals(make_results: Make) -> None:
+    """The mean overlap, and the share of samples whose overlap is above a threshold."""
+    results = make_results()
+    draws = np.random.default_rng(0).uniform(0, 0.6, len(results.samples))
+    samples = results.samples.assign(iou=0.4 * results.samples["score"] + draws, pixels=7.0)
+    cells = samples.groupby(["split", "arm", "seed"], observed=True)["iou"]
+    found = {"mean_iou": cells.mean(), "at_0_7": cells.apply(lambda overlaps: float((overlaps > 0.7).mean()))}
+    added = [
+        values.rename("value")
+        .reset_index()
+        .assign(metric=metric)
+        .merge(results.cells[["arm", "seed", "role"]], on=["arm", "seed"])
+        for metric, values in found.items()
+    ]
+    measured = dataclasses.replace(
+        results, samples=samples, measures=("iou", "pixels"), values=pd.concat([results.values, *added])
+    )
+    tables = build_tables(measured)
+    means = tables.means.set_index(["split", "metric", "arm"])
+    one = means.loc["test", "mean_iou", "film"]
+    assert one["estimate"] == pytest.approx(found["mean_iou"].loc["test", "film"].mean())
+    laid_out = Scores.of(samples[samples["split"] == "test"].assign(score=lambda rows: rows["iou"]), ["film"])
+    assert one[["low", "high"]].tolist() == pytest.approx(list(laid_out.mean("film").interval()))
+    several = means[means["seeds"] >= 2].loc[("test", ["mean_iou", "at_0_7"]), ["low", "high"]]
+    assert len(several) >= 8 and several.notna().all(axis=None)
+    assert {"mean_iou", "at_0_7"} <= set(tables.differences["metric"])
+    judged = build_tables(dataclasses.replace(measured, primary="mean_iou")).comparisons.set_index("arm")
+    assert judged.loc["film", "estimate"] == pytest.approx(
+        (found["mean_iou"].loc["test", "film"] - found["mean_iou"].loc["test", "laconv"]).mean()
+    )
+
+
+def test_a_secondary_metric_of_another_kind_has_a_mean_and_no_interval(make_results: Make) -> None:
+    results = make_results()
+    values = results.values[results.values["metric"] == "accuracy"]
+    other = values.assign(metric="kappa", value=0.5)
+    tables = build_tables(dataclasses.replace(results, values=pd.concat([results.values, other])))
+    means = tables.means[tables.means["metric"] == "kappa"]
+    assert (means["estimate"] == 0.5).all() and means["low"].isna().all()
+    assert "kappa" not in set(tables.differences["metric"])
+
+
+def test_slices_hold_every_value_in_a_natural_order(make_results: Make) -> None:
+    results = make_results()
+    results.samples["length"] = results.samples["length"].map({"short": "2", "long": "10"})
+    slices = build_tables(results).slices
+    assert list(slices.loc[slices["slice"] == "length", "value"].unique()) == ["2", "10"]
+    rows = results.samples[(results.samples["split"] == "test") & (results.samples["kind"] == "count")]
+    mean = rows[rows["arm"] == "film"]["score"].mean()
+    found = slices[(slices["value"] == "count") & (slices["arm"] == "film")]
+    assert found["estimate"].item() == pytest.approx(mean)
+
+
+def test_floors_shift_the_mean_and_not_the_width(make_results: Make) -> None:
+    tables = build_tables(make_results())
+    floor = tables.floors[(tables.floors["name"] == "wording") & (tables.floors["arm"] == "film")].iloc[0]
+    means = tables.means
+    mean = means[(means["split"] == "val") & (means["metric"] == "accuracy") & (means["arm"] == "film")].iloc[
+        0
+    ]
+    assert floor["estimate"] == pytest.approx(mean["estimate"] - 0.45)
+    assert floor["high"] - floor["low"] == pytest.approx(mean["high"] - mean["low"])
+
+
+def test_convergence_reads_the_curve_of_the_primary_metric_if_there_is_one(make_results: Make) -> None:
+    results = make_results()
+    assert selection_quantity(results) == "select/accuracy"
+    results.curves["quantity"] = results.curves["quantity"].replace("select/accuracy", "select/other")
+    assert selection_quantity(results) == "select/other"
+    learning = build_tables(results).learning.set_index("arm")
+    assert learning.loc["laconv", "converged"] and not learning.loc["film", "converged"]

@@ -1,0 +1,208 @@
+"""What a run shows: a live table on a terminal, plain lines elsewhere."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+
+import pytest
+from rich.console import Console
+
+from fusion_bench.reporting.progress import LiveTable, PlainLines, duration, observer_for
+from fusion_bench.study.observer import CellStatus, Observer, Silent
+
+CELLS = [
+    CellStatus("a0", "laconv", 0, "waiting", "confirm"),
+    CellStatus("a1", "laconv", 1, "waiting", "confirm"),
+    CellStatus("b0", "film", 0, "waiting", "confirm"),
+    CellStatus("b1", "film", 1, "done", "confirm"),
+]
+
+
+class Clock:
+    """A clock that stands still until told."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def terminal(height: int = 40) -> Console:
+    return Console(file=io.StringIO(), force_terminal=True, width=100, height=height, color_system=None)
+
+
+def written(console: Console) -> str:
+    assert isinstance(console.file, io.StringIO)
+    return console.file.getvalue()
+
+
+def shown(table: LiveTable) -> str:
+    """The table as it stands, as text."""
+    console = Console(file=io.StringIO(), width=100, color_system=None)
+    console.print(table.render())
+    return written(console)
+
+
+def row(text: str, *starts: str) -> str:
+    """The one line of a drawn table whose cells begin with ``starts``."""
+    lines = [
+        line
+        for line in text.splitlines()
+        if line.strip("│ ").replace("│", "").split()[: len(starts)] == [*starts]
+    ]
+    assert len(lines) == 1, text
+    return lines[0]
+
+
+@pytest.fixture
+def table() -> tuple[LiveTable, Clock]:
+    clock = Clock()
+    live = LiveTable(terminal(), clock)
+    live.planned(CELLS)
+    return live, clock
+
+
+def test_the_table_shows_every_cell_with_its_state_metric_epoch_and_time_left(
+    table: tuple[LiveTable, Clock],
+) -> None:
+    live, clock = table
+    live.started("a0")
+    clock.now += 20
+    live.progressed("a0", 2, 8, "select/accuracy", 0.54321, seconds_left=60.0)
+    clock.now += 10
+    text = shown(live)
+    live.closed()
+
+    assert "select/accuracy" in text
+    for part in ("▶ running", "0.5432", "2/8", "0:30", "0:50"):
+        assert part in row(text, "laconv", "0")
+    assert "· waiting" in row(text, "laconv", "1")
+    assert "✓ done" in row(text, "film", "1")
+    assert "1 of 4 cells done" in text
+
+
+def test_the_total_is_the_work_left_over_the_workers_seen(table: tuple[LiveTable, Clock]) -> None:
+    # One worker: 60 s of the running cell are left, and two waiting cells of 80 s each.
+    live, clock = table
+    live.started("a0")
+    clock.now += 20
+    live.progressed("a0", 2, 8, "select/accuracy", 0.5, seconds_left=60.0)
+    text = shown(live)
+    live.closed()
+    assert f"about {duration(60 + 80 + 80)} left" in text
+
+
+def test_a_finished_cell_predicts_the_others_of_its_arm(table: tuple[LiveTable, Clock]) -> None:
+    live, clock = table
+    live.started("a0")
+    clock.now += 100
+    live.finished("a0", {"val/accuracy": 0.9})
+    live.started("b0")
+    clock.now += 40
+    live.finished("b0", {"val/accuracy": 0.6})
+    live.started("a1")
+    clock.now += 30
+    text = shown(live)
+    live.closed()
+    assert "1:10" in row(text, "laconv", "1")
+    assert "3 of 4 cells done, about 1:10 left" in text
+
+
+def test_a_failed_cell_stays_in_the_table_and_its_reason_above_it(table: tuple[LiveTable, Clock]) -> None:
+    live, _ = table
+    live.started("b0")
+    live.failed("b0", "the loss is not finite\nat step 12")
+    text = shown(live)
+    console = live._console
+    live.closed()
+    assert "✗ failed" in row(text, "film", "0")
+    assert "1 failed" in text
+    assert "film, seed 0: the loss is not finite at step 12" in written(console)
+
+
+def test_a_table_taller_than_the_terminal_keeps_what_matters() -> None:
+    live = LiveTable(terminal(height=16), Clock())
+    live.planned([CellStatus(f"c{seed}", "film", seed, "done", "confirm") for seed in range(50)])
+    live.planned(
+        [CellStatus(f"c{seed}", "film", seed, "done", "confirm") for seed in range(49)]
+        + [CellStatus("c49", "film", 49, "waiting", "confirm")]
+    )
+    live.started("c49")
+    text = shown(live)
+    live.closed()
+    assert "▶ running" in row(text, "film", "49")
+    assert "and 40 more cells" in text
+    assert len(text.splitlines()) <= 16
+
+
+def test_preparation_is_shown_until_the_first_cell_starts() -> None:
+    live = LiveTable(terminal(), Clock())
+    live.preparing("training the pretext backbone")
+    before = shown(live)
+    live.planned(CELLS)
+    live.started("a0")
+    after = shown(live)
+    live.closed()
+    assert "training the pretext backbone" in before
+    assert "training the pretext backbone" not in after
+
+
+def test_search_cells_say_so() -> None:
+    live = LiveTable(terminal(), Clock())
+    live.planned([CellStatus("s0", "film", 7, "waiting", "search")])
+    text = shown(live)
+    live.closed()
+    assert "waiting search" in text
+
+
+def test_plain_lines_are_one_per_event_without_control_codes() -> None:
+    clock = Clock()
+    console = Console(file=io.StringIO(), width=20)
+    lines = PlainLines(console, clock)
+    lines.planned(CELLS)
+    lines.preparing("making data [red]")
+    lines.started("a0")
+    clock.now += 65
+    lines.progressed("a0", 1, 2, "select/accuracy", 0.5, seconds_left=65.0)
+    lines.finished("a0", {"val/accuracy": 0.75, "test/accuracy": 0.7})
+    lines.started("b0")
+    lines.failed("b0", "no\nmemory")
+    lines.closed()
+    assert written(console).splitlines() == [
+        "4 cells: 1 done, 3 waiting",
+        "making data [red]",
+        "laconv seed 0 started",
+        "laconv seed 0 epoch 1/2: select/accuracy 0.5, 1:05 left",
+        "laconv seed 0 done in 1:05: val/accuracy 0.75, test/accuracy 0.7 [2/4]",
+        "film seed 0 started",
+        "film seed 0 FAILED: no memory [3/4]",
+        "2 of 4 cells done, 1 failed",
+    ]
+
+
+def test_a_terminal_gets_the_table_and_a_pipe_the_lines() -> None:
+    assert isinstance(observer_for(terminal()), LiveTable)
+    assert isinstance(observer_for(Console(file=io.StringIO())), PlainLines)
+
+
+@pytest.mark.parametrize(
+    "make", [Silent, lambda: PlainLines(Console(quiet=True)), lambda: LiveTable(terminal())]
+)
+def test_every_observer_hears_a_whole_run(make: Callable[[], Observer]) -> None:
+    observer = make()
+    observer.preparing("data")
+    observer.planned(CELLS)
+    observer.started("a0")
+    observer.progressed("a0", 1, 1, "select/accuracy", 0.5, seconds_left=None)
+    observer.finished("a0", {"test/accuracy": 0.5})
+    observer.failed("a1", "the worker died before it started")
+    observer.closed()
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"), [(None, ""), (0, "0:00"), (75, "1:15"), (59.7, "1:00"), (3675, "1:01:15")]
+)
+def test_durations(seconds: float | None, text: str) -> None:
+    assert duration(seconds) == text

@@ -1,0 +1,110 @@
+"""The same arms in other surroundings: how contexts are read, what they keep, and what a report says of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from fusion_bench.cells.executors.executor import WorkerSettings
+from fusion_bench.cells.executors.inline import InlineExecutor
+from fusion_bench.errors import StudyFileError
+from fusion_bench.reporting.report.report import rebuild, write_report
+from fusion_bench.results.collect import collect
+from fusion_bench.spec.load import load_study
+from fusion_bench.spec.study import Study
+from fusion_bench.study.observer import Silent
+from fusion_bench.study.run import RunOptions, StudyRun
+from fusion_bench.study.search_results import replay, with_choices
+from fusion_bench.training.paths import Places
+from toys import STUDY, study_file
+
+BASE = STUDY.partition("arms:")[0]
+ARMS = """
+arms:
+  product: {module: "toys:Product"}
+  gentle: {module: "toys:Product", gain: 0.5}
+seeds: 2
+search:
+  trials: 2
+  declared: false
+  space: {train.learning_rate: [1e-2, 3e-2]}
+contexts:
+  mean pooling: {head.pool: mean}
+  wide: {fusion.width: 12, head.width: 12}
+"""
+
+
+def wrong(folder: Path, contexts: str) -> str:
+    text = BASE + "arms:\n  product: {module: 'toys:Product'}\nseeds: 1\ncontexts:\n" + contexts
+    with pytest.raises(StudyFileError) as caught:
+        load_study(study_file(folder, text))
+    return str(caught.value)
+
+
+def test_a_context_is_the_study_with_its_keys_and_a_name_of_its_own(tmp_path: Path) -> None:
+    study = load_study(study_file(tmp_path, BASE + ARMS))
+    assert list(study.contexts) == ["mean pooling", "wide"]
+    pooled, wide = study.contexts.values()
+    assert pooled.name == f"{study.name}--mean_pooling"
+    assert {arm.config.head.pool for arm in pooled.arms} == {"mean"}
+    assert {arm.config.fusion.width for arm in wide.arms} == {12}
+    assert [arm.label for arm in wide.arms] == [arm.label for arm in study.arms]
+    assert pooled.search is None and not pooled.contexts
+    assert {arm.config.head.pool for arm in study.arms} == {"max_mean"}
+
+
+@pytest.mark.parametrize(
+    ("contexts", "message"),
+    [
+        ("  x: {head.pol: mean}\n", "head.pol: unknown key (did you mean 'pool'?)"),
+        ("  x: {head.pool: most}\n", "contexts.x.head.pool: must be"),
+        ("  x: {arms.product: 1}\n", "'arms' cannot vary"),
+        ("  x: {pool: mean}\n", "must be a key of a section, for example head.pool"),
+        ("  x: {}\n", "changes nothing"),
+        ("  '...': {head.pool: mean}\n", "names a folder"),
+        ("  a b: {head.pool: mean}\n  a_b: {head.pool: max}\n", "names a folder"),
+    ],
+)
+def test_mistakes_in_a_context_are_told_with_their_line(tmp_path: Path, contexts: str, message: str) -> None:
+    said = wrong(tmp_path, contexts)
+    assert message in said
+    assert "line " in said
+
+
+def run(study: Study, places: Places) -> int:
+    return (
+        StudyRun(
+            study,
+            places,
+            lambda: InlineExecutor(WorkerSettings(places, 0, threads=1)),
+            Silent(),
+            RunOptions(),
+        )
+        .run()
+        .trained
+    )
+
+
+def test_contexts_keep_what_the_search_chose_and_their_ranking_stands_in_the_report(tmp_path: Path) -> None:
+    study = load_study(study_file(tmp_path, BASE + ARMS))
+    places = Places(tmp_path / "runs", {}, {})
+    run(study, places)
+    replayed = replay(study, places)
+    rates = {arm.label: arm.config.train.learning_rate for arm in replayed.arms}
+    assert collect(study, places).contexts == {}, "a context without a finished cell is left out"
+    for context in study.contexts.values():
+        fixed = with_choices(context, replayed)
+        assert {arm.label: arm.config.train.learning_rate for arm in fixed.arms} == rates
+        assert run(fixed, places) == 2 * len(study.arms), "no cell searches"
+        assert run(fixed, places) == 0
+    report = write_report(collect(study, places), tmp_path / "report")
+    text = report.read_text()
+    section = text.partition("## Does the ranking hold?")[2].partition("\n## ")[0]
+    assert "[mean pooling](contexts/mean_pooling/report.md)" in section
+    assert "| `product`" in section and "| `gentle`" in section
+    assert "**Does the ranking hold?** Kendall's tau with the ranking under mean pooling" in text
+    assert "question_only" not in section, "controls are not ranked"
+    assert (tmp_path / "report" / "contexts" / "wide" / "report.md").exists()
+    rebuild(tmp_path / "report")
+    assert report.read_text() == text

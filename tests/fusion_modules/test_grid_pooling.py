@@ -1,0 +1,71 @@
+"""Pooling to few cells and back."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from fusion_modules.grid_pooling import cell_grid, pool_to_cells, spread_from_cells
+
+
+@pytest.mark.parametrize(
+    ("size", "cells", "expected"),
+    [
+        ((14, 14), 36, (6, 6)),
+        ((7, 5), 36, (7, 5)),
+        ((6, 6), 36, (6, 6)),
+        ((20, 10), 36, (9, 4)),
+        ((10, 20), 36, (4, 9)),
+        ((1, 100), 36, (1, 36)),
+        ((100, 1), 36, (36, 1)),
+        ((4, 6), 4, (2, 2)),
+        ((3, 5), 1, (1, 1)),
+        ((1, 1), 36, (1, 1)),
+    ],
+)
+def test_a_grid_keeps_to_its_limit(size: tuple[int, int], cells: int, expected: tuple[int, int]) -> None:
+    assert cell_grid(*size, cells) == expected
+
+
+def test_every_grid_is_within_the_limit_and_whole_maps_stay() -> None:
+    for height in range(1, 20):
+        for width in range(1, 20):
+            rows, columns = cell_grid(height, width, 36)
+            assert rows * columns <= 36
+            assert 1 <= rows <= height
+            assert 1 <= columns <= width
+            if height * width <= 36:
+                assert (rows, columns) == (height, width)
+
+
+def test_cells_are_averages_where_they_divide_the_map() -> None:
+    visual = torch.randn(2, 3, 12, 6, dtype=torch.float64)
+    pooled = pool_to_cells(visual, 18)  # 6 x 3
+    torch.testing.assert_close(pooled, F.avg_pool2d(visual, 2), rtol=1e-12, atol=1e-12)
+    spread = spread_from_cells(pooled, 12, 6)
+    expected = pooled.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
+    torch.testing.assert_close(spread, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_a_cell_that_cuts_a_position_takes_its_share_of_it() -> None:
+    """Three positions in two cells: one and a half each."""
+    row = torch.tensor([[[[1.0, 10.0, 100.0]]]], dtype=torch.float64)
+    pooled = pool_to_cells(row, 2)
+    torch.testing.assert_close(pooled[0, 0, 0], torch.tensor([6.0, 105.0], dtype=torch.float64) / 1.5)
+    spread = spread_from_cells(pooled, 1, 3)[0, 0, 0]
+    torch.testing.assert_close(spread, torch.tensor([6.0, 55.5, 105.0], dtype=torch.float64) / 1.5)
+
+
+@pytest.mark.parametrize("size", [(7, 11), (9, 5), (1, 40)])
+def test_a_constant_map_is_kept_both_ways(size: tuple[int, int]) -> None:
+    visual = torch.full((1, 2, *size), 3.0, dtype=torch.float64)
+    pooled = pool_to_cells(visual, 12)
+    torch.testing.assert_close(pooled, torch.full_like(pooled, 3.0), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(spread_from_cells(pooled, *size), visual, rtol=1e-12, atol=1e-12)
+
+
+def test_a_small_map_is_not_touched() -> None:
+    visual = torch.randn(1, 2, 4, 5)
+    assert pool_to_cells(visual, 20) is visual
+    assert spread_from_cells(visual, 4, 5) is visual

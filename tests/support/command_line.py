@@ -1,0 +1,68 @@
+"""The command line in this process, for tests: what it answers, prints and leaves."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from fusion_bench.cells.executors.executor import WorkerSettings
+from fusion_bench.cells.executors.inline import InlineExecutor
+from fusion_bench.cli.main import main
+from fusion_bench.cli.open_study import places_of
+from fusion_bench.spec.load import load_study
+from fusion_bench.study.observer import Silent
+from fusion_bench.study.run import Ran, RunOptions, StudyRun
+
+
+@dataclass(frozen=True)
+class Said:
+    """Exit code, standard output and standard error of one command."""
+
+    code: int
+    out: str
+    err: str
+
+    def refusal(self) -> str:
+        """The one clear message of a command that was refused; fails if there is more than that."""
+        assert self.code == 2, self
+        assert "Traceback" not in self.out + self.err
+        return self.err.strip()
+
+
+CommandLine = Callable[..., Said]
+
+
+def command_line(capsys: pytest.CaptureFixture[str]) -> CommandLine:
+    """``cli("run", file, "--runs", folder)``; an exception that gets out of it fails the test."""
+
+    def call(*arguments: object) -> Said:
+        capsys.readouterr()
+        with pytest.raises(SystemExit) as ended:
+            main([str(argument) for argument in arguments])
+        said = capsys.readouterr()
+        return Said(int(ended.value.code or 0), said.out, said.err)
+
+    return call
+
+
+def train(file: Path, runs: Path, *overrides: str, data: tuple[str, ...] = ()) -> Ran:
+    """Train a study in this process, without worker, report or MLflow."""
+    study = load_study(file, overrides)
+    places = places_of(study, runs, data, device="cpu", making=1)
+    settings = WorkerSettings(places, workers=1, threads=study.threads)
+    return StudyRun(study, places, lambda: InlineExecutor(settings), Silent(), RunOptions()).run()
+
+
+def finished(runs: Path) -> set[str]:
+    """Ids of the cells that are done."""
+    return {done.parent.name for done in (runs / "cells").glob("*/DONE")}
+
+
+def environment() -> dict[str, str]:
+    """This process's environment, in which another one finds the toys."""
+    tests = str(Path(__file__).parent)
+    return {**os.environ, "PYTHONPATH": os.pathsep.join([tests, os.environ.get("PYTHONPATH", "")])}

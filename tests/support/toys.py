@@ -1,0 +1,316 @@
+"""Small things that several tests share: a data set in memory, modules, and cells to train on them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+from torch import Tensor, nn
+
+from fusion_bench.contract import (
+    Citation,
+    FusionModule,
+    Language,
+    Listens,
+    PositionCode,
+    Pyramid,
+    Space,
+    TextEncoder,
+    VisionLanguageNetwork,
+    Width,
+)
+from fusion_bench.registry import Target
+from fusion_bench.samples.dataset import Counts, DataSet, Splits
+from fusion_bench.samples.geometry import Resizing
+from fusion_bench.samples.split import Split
+from fusion_bench.samples.vocabulary import Vocabulary
+from fusion_bench.storage import replacing
+from fusion_bench.tasks.answering import Answering
+from fusion_bench.training.cell_data import Examples, Materials
+from fusion_bench.training.config import (
+    CellConfig,
+    Component,
+    DataConfig,
+    FusionConfig,
+    HeadConfig,
+    TrainConfig,
+)
+
+CITATION = Citation("A toy", "Nobody", "tests", 2026, "")
+COLOURS = ("red", "green", "blue")
+
+
+class Product(FusionModule):
+    """Channel-wise product with a projected sentence: the least module that needs both inputs."""
+
+    citation: ClassVar[Citation] = CITATION
+    width: ClassVar[Width | None] = None
+    listens: ClassVar[Listens] = "sentence"
+    position_code: ClassVar[PositionCode] = "none"
+
+    @classmethod
+    def search_space(cls, visual_dim: int, language_dim: int) -> Mapping[str, Space]:
+        return {}
+
+    def __init__(self, visual_dim: int, language_dim: int, *, gain: float = 1.0) -> None:
+        super().__init__()
+        self.out_dim, self.gain = visual_dim, gain
+        self.project = nn.Linear(language_dim, visual_dim)
+
+    def forward(self, visual: Tensor, language: Language) -> Tensor:
+        return visual + self.gain * visual * self.project(language.sentence)[:, :, None, None]
+
+
+class Explodes(Product):
+    """Its map is not a number."""
+
+    def forward(self, visual: Tensor, language: Language) -> Tensor:
+        return super().forward(visual, language) * float("nan")
+
+
+class Wider(Product):
+    """Its map has channels of its own, as many as its width says."""
+
+    width: ClassVar[Width | None] = Width("hidden", step=2, minimum=2)
+
+    def __init__(self, visual_dim: int, language_dim: int, *, hidden: int = 12) -> None:
+        super().__init__(visual_dim, language_dim)
+        self.out_dim = hidden
+        self.widen = nn.Conv2d(visual_dim, hidden, 1)
+
+    def forward(self, visual: Tensor, language: Language) -> Tensor:
+        return self.widen(super().forward(visual, language))  # type: ignore[no-any-return]
+
+
+class Coarse(Product):
+    """Its cost comes in great leaps; it computes with its own numbers when it is made."""
+
+    width: ClassVar[Width | None] = Width("hidden", step=64, minimum=64)
+
+    def __init__(self, visual_dim: int, language_dim: int, *, hidden: int = 128) -> None:
+        super().__init__(visual_dim, language_dim)
+        scale = float(torch.ones(3).sum())
+        self.more = nn.Parameter(torch.full((hidden, 40), scale))
+
+    def forward(self, visual: Tensor, language: Language) -> Tensor:
+        return super().forward(visual, language) + self.more.sum()
+
+
+class MeanText(TextEncoder):
+    """The mean of the word embeddings."""
+
+    def __init__(self, vocabulary_size: int, *, dim: int = 8) -> None:
+        super().__init__()
+        self.language_dim = dim
+        self.embed = nn.Embedding(vocabulary_size, dim)
+
+    def forward(self, tokens: Tensor, mask: Tensor) -> Language:
+        words = self.embed(tokens) * mask[..., None]
+        return Language(words, mask, words.sum(1) / mask.sum(1, keepdim=True))
+
+
+class TinyNetwork(VisionLanguageNetwork):
+    """One strided convolution, scaled by the sentence."""
+
+    citation: ClassVar[Citation] = CITATION
+
+    def __init__(self, language_dim: int, *, channels: int = 6) -> None:
+        super().__init__()
+        self.out_dims = (channels,)
+        self.stem = nn.Conv2d(3, channels, 4, stride=4)
+        self.scale = nn.Linear(language_dim, channels)
+
+    def forward(self, image: Tensor, language: Language) -> Pyramid:
+        return Pyramid((self.stem(image) * self.scale(language.sentence)[:, :, None, None],), (4,))
+
+
+class ColourData(DataSet):
+    """Is the square of a colour there? Answered from the picture and the word together."""
+
+    name: ClassVar[str] = "colours"
+    version: ClassVar[str] = "1"
+    tasks: ClassVar[Mapping[str, tuple[str, ...]]] = {"answering": ("accuracy",)}
+    cluster: ClassVar[str] = "image"
+    homepage: ClassVar[str] = "tests/toys.py"
+
+    def __init__(self, root: Path, *, images: int = 32) -> None:
+        self.splits = Splits("train", "val", ("test",))
+        self._images = images
+
+    def prepare(self, workers: int = 1) -> None:
+        return None
+
+    def split(self, name: str) -> Split:
+        rows = [
+            (
+                f"{name}-{image}-{word}",
+                str(image),
+                image,
+                f"is it {word}?",
+                "yes" if image % 3 == index else "no",
+            )
+            for image in range(self._images)
+            for index, word in enumerate(COLOURS)
+        ]
+        table = pd.DataFrame(rows, columns=["sample", "cluster", "image", "text", "truth"])
+        table["colour"] = table["text"].str.split().str[-1].str.rstrip("?")
+        return Split(name, table, tuple(Path(f"{image}.png") for image in range(self._images)), ("colour",))
+
+    def manifest(self) -> str:
+        return "toy"
+
+
+class Squares(ColourData):
+    """The same questions about real PNG files, which it makes itself."""
+
+    name: ClassVar[str] = "squares"
+    built_in: ClassVar[bool] = True
+    toy_settings: ClassVar[Mapping[str, Any]] = {"images": 12}
+
+    def __init__(self, root: Path, *, images: int = 24) -> None:
+        super().__init__(root, images=images)
+        self._root = root
+
+    def prepare(self, workers: int = 1) -> None:
+        for shade, split in enumerate(("train", "val", "test")):
+            (self._root / split).mkdir(parents=True, exist_ok=True)
+            for image in range(self._images):
+                file = self._root / split / f"{image}.png"
+                if not file.exists():
+                    # No two splits share a picture: the grounds differ by a shade.
+                    picture = np.full((32, 32, 3), 60 + shade, dtype=np.uint8)
+                    left, top = (5 * image) % 16, (3 * image) % 16
+                    picture[top : top + 14, left : left + 14, image % 3] = 220
+                    with replacing(file) as part:
+                        Image.fromarray(picture).save(part, format="png")
+
+    def split(self, name: str) -> Split:
+        split = super().split(name)
+        files = tuple(self._root / name / path for path in split.images)
+        return Split(split.name, split.table, files, split.slices)
+
+    def manifest(self) -> str:
+        return f"squares-{self._images}"
+
+
+class Fewer(Squares):
+    """It asks about red alone, and only where the answer is yes."""
+
+    name: ClassVar[str] = "fewer"
+
+    def split(self, name: str) -> Split:
+        split = super().split(name)
+        kept = split.table["text"].str.contains("red") & (split.table["truth"] == "yes")
+        return split.rows(np.flatnonzero(kept))
+
+
+class Leaky(Squares):
+    """Its training pictures are its evaluation pictures."""
+
+    def split(self, name: str) -> Split:
+        split = super().split(name)
+        shown = tuple(path.parent.with_name("train") / path.name for path in split.images)
+        return replace(split, images=shown if name == "test" else split.images)
+
+
+class LeakyAsPublished(Leaky):
+    """The same, published so."""
+
+    published: Mapping[str, Counts] = {"train": Counts(None, None)}
+
+
+def here(name: str) -> Target:
+    """A class of this file as a cell names it."""
+    return Target(f"toys:{name}")
+
+
+def toy_config(arm: str = "Product", seed: int = 0, **train: Any) -> CellConfig:
+    """A cell on `ColourData` with cached maps of 3 channels."""
+    settings = {"epochs": 3, "batch_size": 16, "learning_rate": 0.02, **train}
+    return CellConfig(
+        data=DataConfig("colours", Component(here("ColourData")), "1", (4, 4)),
+        backbone=None,
+        text=Component(here("MeanText")),
+        fusion=FusionConfig(width=8, depth=1),
+        arm=Component(here(arm)),
+        kind="module",
+        head=HeadConfig(width=8, hidden=16),
+        train=TrainConfig(**settings),
+        seed=seed,
+    )
+
+
+def toy_materials(images: int = 32) -> Materials:
+    """Maps whose three channels are the colours, as if a backbone had made them."""
+    data = ColourData(Path())
+    splits = {name: ColourData(Path(), images=images).split(name) for name in ("train", "val", "test")}
+    task, vocabulary = (
+        Answering(splits["train"], Resizing(4, 4)),
+        Vocabulary.of(splits["train"].table["text"]),
+    )
+    noise = np.random.default_rng(0)
+
+    def examples(split: Split) -> Examples:
+        maps = noise.normal(0, 0.1, (images, 3, 4, 4)).astype(np.float32)
+        maps[np.arange(images), np.arange(images) % 3] += 1
+        tokens = torch.from_numpy(vocabulary.encode(list(split.table["text"])))
+        rows = split.table["image"].to_numpy(np.int64)
+        return Examples(split, tokens, (tokens != 0).sum(1), task.targets(split), maps, rows)
+
+    return Materials(
+        data=data,
+        splits=data.splits,
+        task=task,
+        metrics=ColourData.tasks["answering"],
+        vocabulary=vocabulary,
+        examples={name: examples(split) for name, split in splits.items()},
+        backbone=None,
+        map_shape=(3, 4, 4),
+        mean=(0.0, 0.0, 0.0),
+        std=(1.0, 1.0, 1.0),
+        weights_sha256="",
+        manifest="toy",
+    )
+
+
+STUDY = """
+version: 1
+name: toy
+title: A toy study
+data: {name: "toys:Squares", image_size: [32, 32]}
+backbone: {name: test_vit, weights: random, frozen: true}
+text: {encoder: "toys:MeanText"}
+fusion: {width: 8, depth: 1}
+head: {width: 8, hidden: 8}
+train: {epochs: 2, batch_size: 16, learning_rate: 0.01}
+controls: false
+arms:
+  product: {module: "toys:Product"}
+  weaker: {module: "toys:Product", gain: 0.5}
+seeds: [0, 1]
+"""
+
+
+def study_file(folder: Path, text: str = STUDY, name: str = "toy.yaml") -> Path:
+    """Write a study file and return its path."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / name
+    file.write_text(text, encoding="utf-8")
+    return file
+
+
+class TwoMaps(TinyNetwork):
+    """The same, and a finer map before it."""
+
+    def __init__(self, language_dim: int) -> None:
+        super().__init__(language_dim)
+        self.out_dims = (3, *self.out_dims)
+
+    def forward(self, image: Tensor, language: Language) -> Pyramid:
+        return Pyramid((image, *super().forward(image, language).maps), (1, 4))
