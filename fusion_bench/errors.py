@@ -17,5 +17,5 @@ class WeightsError(FusionBenchError):
     """Weights cannot be had, or are not those of the network that they are meant for."""
 
 
-class CellFailure(FusionBenchError):
+class CellFailure(FusionBenchError):  # noqa: N818 - the field's word for it; an error of one cell, never of the study
     """A cell cannot give a result (a loss that is not finite, say); recorded, and the study goes on."""

@@ -20,8 +20,8 @@ from fusion_bench.registries import TEXT_ENCODERS
 from fusion_bench.registry import Target
 from fusion_bench.samples.split import Split
 from fusion_bench.samples.vocabulary import Vocabulary
-from fusion_bench.training.batches import Feeder
-from fusion_bench.training.cell_data import load_materials
+from fusion_bench.training.batches import BatchLoader
+from fusion_bench.training.cell_data import load_cell_data
 from fusion_bench.training.config import (
     CellConfig,
     Component,
@@ -31,7 +31,7 @@ from fusion_bench.training.config import (
     TrainConfig,
 )
 from fusion_bench.training.inputs import open_data
-from fusion_bench.training.paths import Places
+from fusion_bench.training.paths import RunPaths
 
 T = TypeVar("T")
 _BATCH = 64
@@ -52,7 +52,7 @@ class Rate:
         return self.count / self.seconds
 
 
-def measure_input(data: DataConfig, places: Places, *, images: int, samples: int) -> list[Rate]:
+def measure_input(data: DataConfig, paths: RunPaths, *, images: int, samples: int) -> list[Rate]:
     """Time every step from the published files to a batch, on one thread.
 
     The first opening makes the index if the cache lacks it. Decoding is timed on bytes in memory at the
@@ -60,7 +60,7 @@ def measure_input(data: DataConfig, places: Places, *, images: int, samples: int
 
     Args:
         data: the data set; its ``limit`` is not looked at.
-        places: where the data set and the cache are.
+        paths: where the data set and the cache are.
         images: how many are decoded.
         samples: how many are gathered into batches.
 
@@ -68,8 +68,8 @@ def measure_input(data: DataConfig, places: Places, *, images: int, samples: int
         DataError: files are missing or damaged.
     """
     torch.set_num_threads(1)
-    split, first = _timed(lambda: _opened(data, places))
-    _, again = _timed(lambda: _opened(data, places))
+    split, first = _timed(lambda: _opened(data, paths))
+    _, again = _timed(lambda: _opened(data, paths))
     texts = split.table["text"].tolist()
     vocabulary, counting = _timed(lambda: Vocabulary.of(texts))
     _, encoding = _timed(lambda: vocabulary.encode(texts, data.longest_text))
@@ -78,27 +78,27 @@ def measure_input(data: DataConfig, places: Places, *, images: int, samples: int
         Rate("open the training split again", "questions", len(split), again),
         Rate("count words", "questions", len(texts), counting),
         Rate("encode words", "questions", len(texts), encoding),
-        *_pictures(split.images[:images], data, places),
-        _gathering(replace(data, limit=samples), places),
+        *_pictures(split.images[:images], data, paths),
+        _gathering(replace(data, limit=samples), paths),
     ]
 
 
-def _opened(data: DataConfig, places: Places) -> Split:
-    opened = open_data(data, places)
+def _opened(data: DataConfig, paths: RunPaths) -> Split:
+    opened = open_data(data, paths)
     return opened.split(opened.splits.train)
 
 
-def _pictures(paths: tuple[Path, ...], data: DataConfig, places: Places) -> list[Rate]:
-    contents = [path.read_bytes() for path in paths]
+def _pictures(images: tuple[Path, ...], data: DataConfig, paths: RunPaths) -> list[Rate]:
+    contents = [path.read_bytes() for path in images]
     steps: dict[str, Callable[[], object]] = {
-        "hash images": lambda: image_digests(paths),
+        "hash images": lambda: image_digests(images),
         "decode images, Pillow": lambda: [_by_pillow(content) for content in contents],
         "decode images, torchvision": lambda: [_by_torchvision(content) for content in contents],
         "decode and resize images into the cache": lambda: decoded_images(
-            paths, data.image_size, places.cache / "bench", 1
+            images, data.image_size, paths.cache / "bench", 1
         ),
     }
-    return [Rate(step, "images", len(paths), _timed(work)[1]) for step, work in steps.items()]
+    return [Rate(step, "images", len(images), _timed(work)[1]) for step, work in steps.items()]
 
 
 def _by_pillow(content: bytes) -> object:
@@ -112,7 +112,7 @@ def _by_torchvision(content: bytes) -> object:
         return decode_image(torch.frombuffer(bytearray(content), dtype=torch.uint8), ImageReadMode.RGB)
 
 
-def _gathering(data: DataConfig, places: Places) -> Rate:
+def _gathering(data: DataConfig, paths: RunPaths) -> Rate:
     """One epoch of batches, images normalised as for a model that is trained from its pixels on."""
     nothing = Component(Target("fusion_bench.bench.input:Rate"))
     config = CellConfig(
@@ -127,9 +127,9 @@ def _gathering(data: DataConfig, places: Places) -> Rate:
         seed=0,
         evaluate=False,
     )
-    materials = load_materials(config, places)
-    feeder = Feeder(materials.examples[materials.splits.train], materials, torch.device("cpu"))
-    batches, seconds = _timed(lambda: sum(1 for _ in feeder.epoch(1, 0, _BATCH)))
+    cell_data = load_cell_data(config, paths)
+    loader = BatchLoader(cell_data.encoded[cell_data.splits.train], cell_data, torch.device("cpu"))
+    batches, seconds = _timed(lambda: sum(1 for _ in loader.epoch(1, 0, _BATCH)))
     return Rate("gather batches of normalised images", "rows", batches * _BATCH, seconds)
 
 

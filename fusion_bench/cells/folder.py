@@ -126,14 +126,14 @@ class CellFolder:
         """Let the cell be tried again."""
         (self.path / "failed.json").unlink(missing_ok=True)
 
-    def shelve(self) -> None:
+    def set_aside(self) -> None:
         """Put a stale outcome aside under ``shelf/<n>`` so that the cell can be trained anew."""
-        shelf = self.path / "shelf" / str(len(list((self.path / "shelf").glob("*"))))
-        shelf.mkdir(parents=True)
+        cache = self.path / "shelf" / str(len(list((self.path / "shelf").glob("*"))))
+        cache.mkdir(parents=True)
         # DONE goes first: from here on the cell counts as not done, whenever we are interrupted.
         for name in ("DONE", *OUTCOME_FILES, _PREDICTIONS, "model.safetensors"):
             if (self.path / name).exists():
-                shutil.move(self.path / name, shelf / name)
+                shutil.move(self.path / name, cache / name)
 
     def outcome(self) -> Outcome:
         """Read a finished cell.

@@ -21,15 +21,10 @@ from fusion_bench.samples.dataset import DataSet
 from fusion_bench.training.config import CellConfig
 
 _NUMERIC_ROOMS = tuple(
-    f"fusion_bench.{room}"
-    for room in ("contract", "samples", "vqa_answers", "data", "encoders", "tasks", "training")
+    f"fusion_bench.{room}" for room in ("contract", "samples", "data", "encoders", "tasks", "training")
 )
 _SKIPPED = frozenset(
-    {
-        "fusion_bench.training.pretext_weights",  # what it makes is recorded by its own hash
-        "fusion_bench.registries",  # says only where tasks lie
-        "fusion_bench.registries",
-    }
+    {"fusion_bench.training.pretext_weights"}  # what it makes is recorded by its own hash
 )
 _SHARED = ("numerics", "data", "torch", "timm", "device_kind")
 

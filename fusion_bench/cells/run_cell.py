@@ -19,43 +19,43 @@ from fusion_bench.cells.folder import CellFolder, Outcome, no_room
 from fusion_bench.cells.provenance import full_provenance
 from fusion_bench.cells.warm_start import starting_digest, starting_weights
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.training.cell_data import Materials, load_materials, materials_key
+from fusion_bench.training.cell_data import CellData, cell_data_key, load_cell_data
 from fusion_bench.training.config import CellConfig
-from fusion_bench.training.loop import Progress, Trained, Trainer
-from fusion_bench.training.paths import Places
+from fusion_bench.training.loop import Progress, Trainer, TrainingResult
+from fusion_bench.training.paths import RunPaths
 
 
-class Shelf:
+class CellDataCache:
     """Keeps the last materials, since neighbouring cells mostly share them."""
 
-    def __init__(self, places: Places) -> None:
-        self.places = places
+    def __init__(self, paths: RunPaths) -> None:
+        self.paths = paths
         self._key = ""
-        self._materials: Materials | None = None
+        self._cell_data: CellData | None = None
 
-    def materials(self, config: CellConfig) -> Materials:
+    def cell_data(self, config: CellConfig) -> CellData:
         """The materials of a cell."""
-        key = materials_key(config)
-        if self._materials is None or key != self._key:
-            self._materials, self._key = load_materials(config, self.places), key
-        return self._materials
+        key = cell_data_key(config)
+        if self._cell_data is None or key != self._key:
+            self._cell_data, self._key = load_cell_data(config, self.paths), key
+        return self._cell_data
 
 
 @dataclass(frozen=True)
-class Finished:
+class CellReport:
     """How a cell ended: ``failure`` is None if it is done."""
 
     cell: str
     failure: str | None
 
 
-class Busy(FusionBenchError):
+class Busy(FusionBenchError):  # noqa: N818 - a state, not a fault
     """Another process is training this cell right now."""
 
 
 def run_cell(
-    folder: CellFolder, shelf: Shelf, tell: Callable[[Progress], None], *, keep_weights: bool = False
-) -> Finished:
+    folder: CellFolder, cache: CellDataCache, tell: Callable[[Progress], None], *, keep_weights: bool = False
+) -> CellReport:
     """Train and judge a cell, unless it is done; record a failure instead of raising it.
 
     Raises:
@@ -65,10 +65,10 @@ def run_cell(
     try:
         with folder.claim():
             if folder.done:
-                return Finished(folder.id, None)
+                return CellReport(folder.id, None)
             config = folder.config()
             torch.set_num_threads(config.threads)
-            return _attempt(folder, config, shelf, tell, keep_weights=keep_weights)
+            return _attempt(folder, config, cache, tell, keep_weights=keep_weights)
     except filelock.Timeout as error:
         raise Busy(f"the cell {folder.id} is being trained by another process") from error
 
@@ -76,43 +76,45 @@ def run_cell(
 def _attempt(
     folder: CellFolder,
     config: CellConfig,
-    shelf: Shelf,
+    cache: CellDataCache,
     tell: Callable[[Progress], None],
     *,
     keep_weights: bool,
-) -> Finished:
+) -> CellReport:
     # Whatever a module or the data does wrong is that cell's failure; the study goes on.
     try:
-        materials = shelf.materials(config)
-        device = torch.device(shelf.places.device)
+        cell_data = cache.cell_data(config)
+        device = torch.device(cache.paths.device)
         runs = folder.path.parents[1]
-        trained = Trainer(config, materials, device, tell, starting_weights(config, runs)).train()
-        outcome = _outcome(config, materials, trained, shelf.places.device, starting_digest(config, runs))
+        trained = Trainer(config, cell_data, device, tell, starting_weights(config, runs)).train()
+        outcome = _outcome(config, cell_data, trained, cache.paths.device, starting_digest(config, runs))
         folder.finish(outcome, trained.model.state_dict() if keep_weights else None)
     except OSError as error:
         if no_room(error):
             # Nothing can be recorded on a full disk; the cell simply stays not done.
-            return Finished(folder.id, f"the disk is full: {error}; make room and run again")
+            return CellReport(folder.id, f"the disk is full: {error}; make room and run again")
         return _failed(folder, f"{type(error).__name__}: {error}")
     except FusionBenchError as error:
         return _failed(folder, str(error))
     except Exception as error:
         return _failed(folder, f"{type(error).__name__}: {error}")
-    return Finished(folder.id, None)
+    return CellReport(folder.id, None)
 
 
-def _failed(folder: CellFolder, reason: str) -> Finished:
+def _failed(folder: CellFolder, reason: str) -> CellReport:
     reason = reason.strip().replace("\n", " ")
     folder.fail(reason, traceback.format_exc())
-    return Finished(folder.id, reason)
+    return CellReport(folder.id, reason)
 
 
-def _outcome(config: CellConfig, materials: Materials, trained: Trained, device: str, start: str) -> Outcome:
-    costs = trained.model.costs(config.data.image_size, materials.map_shape, materials.longest())
+def _outcome(
+    config: CellConfig, cell_data: CellData, trained: TrainingResult, device: str, start: str
+) -> Outcome:
+    costs = trained.model.costs(config.data.image_size, cell_data.map_shape, cell_data.longest())
     result = {
         "metrics": trained.metrics,
         "selection": {
-            name: trained.metrics[f"{materials.splits.select}/{name}"] for name in materials.metrics
+            name: trained.metrics[f"{cell_data.splits.select}/{name}"] for name in cell_data.metrics
         },
         "epochs": trained.epochs,
         "best_epoch": trained.best_epoch,
@@ -122,15 +124,15 @@ def _outcome(config: CellConfig, materials: Materials, trained: Trained, device:
             "around_parameters": costs.around.parameters,
             "around_multiply_adds": costs.around.multiply_adds,
         },
-        "vocabulary": len(materials.vocabulary),
+        "vocabulary": len(cell_data.vocabulary),
         **({"words": note} if (note := trained.model.text.note) else {}),
-        "outputs": materials.task.outputs,
-        "train_samples": len(materials.examples[materials.splits.train].split),
-        "doubts": {what: dict(counts) for what, counts in materials.doubts.items()},
+        "outputs": cell_data.task.outputs,
+        "train_samples": len(cell_data.encoded[cell_data.splits.train].split),
+        "data_warnings": {what: dict(counts) for what, counts in cell_data.data_warnings.items()},
     }
     timing = {"train_seconds": trained.seconds, "evaluation_seconds": trained.evaluation_seconds}
     provenance = full_provenance(
-        config, device, manifest=materials.manifest, weights=materials.weights_sha256
+        config, device, manifest=cell_data.manifest, weights=cell_data.weights_sha256
     )
     if start:
         provenance["start"] = start
@@ -163,10 +165,10 @@ def main(arguments: list[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     folder = CellFolder(given.folder.resolve())
     try:
-        places = Places(
+        paths = RunPaths(
             folder.path.parents[1], named_paths(given.data), named_paths(given.weights), given.device
         )
-        finished = run_cell(folder, Shelf(places), _print_progress, keep_weights=given.keep_weights)
+        finished = run_cell(folder, CellDataCache(paths), _print_progress, keep_weights=given.keep_weights)
     except FusionBenchError as error:
         sys.stderr.write(f"{error}\n")
         return 2

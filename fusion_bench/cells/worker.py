@@ -23,11 +23,11 @@ from typing import Any
 import torch
 
 from fusion_bench.cells.folder import CellFolder, cell_folder
-from fusion_bench.cells.run_cell import Busy, Shelf, named_paths, run_cell
+from fusion_bench.cells.run_cell import Busy, CellDataCache, named_paths, run_cell
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.storage import read_json
 from fusion_bench.training.loop import Progress
-from fusion_bench.training.paths import Places
+from fusion_bench.training.paths import RunPaths
 
 
 @dataclass(frozen=True)
@@ -48,9 +48,9 @@ class Event:
 class Worker:
     """Takes requests one at a time and says what happens."""
 
-    def __init__(self, places: Places, say: Callable[[Event], None], *, keep_weights: bool) -> None:
-        self._shelf, self._hear, self._keep_weights = Shelf(places), say, keep_weights
-        self._runs = places.runs
+    def __init__(self, paths: RunPaths, say: Callable[[Event], None], *, keep_weights: bool) -> None:
+        self._cache, self._hear, self._keep_weights = CellDataCache(paths), say, keep_weights
+        self._runs = paths.runs
 
     def handle(self, request: Mapping[str, str]) -> None:
         """Serve one request."""
@@ -63,7 +63,7 @@ class Worker:
         try:
             config = folder.config()
             torch.set_num_threads(config.threads)
-            self._shelf.materials(config)
+            self._cache.cell_data(config)
         except FusionBenchError as error:
             self._say("failed", folder.id, reason=str(error))
             return
@@ -77,7 +77,7 @@ class Worker:
         try:
             finished = run_cell(
                 folder,
-                self._shelf,
+                self._cache,
                 lambda step: self._progress(folder.id, step),
                 keep_weights=self._keep_weights,
             )
@@ -117,13 +117,13 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--weights", action="append", default=[], metavar="SHA256=FILE")
     parser.add_argument("--keep-weights", action="store_true")
     given = parser.parse_args(arguments)
-    places = Places(
+    paths = RunPaths(
         given.runs, named_paths(given.data), named_paths(given.weights), given.device, given.making
     )
     # Events own the real standard output; whatever a module prints goes to standard error.
     events = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    worker = Worker(places, partial(_write, events), keep_weights=given.keep_weights)
+    worker = Worker(paths, partial(_write, events), keep_weights=given.keep_weights)
     requests: queue.SimpleQueue[str] = queue.SimpleQueue()
     threading.Thread(target=_listen, args=(requests,), daemon=True).start()
     while True:

@@ -14,8 +14,8 @@ from fusion_bench.checking.subject import (
     batch_norms,
     image,
     language,
+    message_of,
     require_same,
-    told,
 )
 from fusion_bench.contract import Language
 
@@ -35,7 +35,7 @@ def shape(subject: Subject) -> str:
             out = module(seen, heard)
         except Exception as error:
             raise CheckFailed(
-                f"{given}: {told(error)}",
+                f"{given}: {message_of(error)}",
                 "the contract holds for every size from 1x1, every number of words and of samples from 1",
             ) from error
         expected = (len(lengths), module.out_dim, height, width)

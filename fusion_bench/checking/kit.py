@@ -12,12 +12,12 @@ from typing import Literal, TypeAlias
 import torch
 
 from fusion_bench.checking import behaviour, cost, gradients, precision, reading, structure, toy, tracing
-from fusion_bench.checking.subject import CheckFailed, NotApplicable, Subject, told
+from fusion_bench.checking.subject import CheckFailed, NotApplicable, Subject, message_of
 from fusion_bench.contract import FusionModule
 from fusion_bench.errors import FusionBenchError
 
 CRASHED = "make the forward run on these inputs"
-Status: TypeAlias = Literal["pass", "fail", "skip"]
+CheckStatus: TypeAlias = Literal["pass", "fail", "skip"]
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Check:
 
 
 @dataclass(frozen=True)
-class Result:
+class CheckResult:
     """What one check found.
 
     Attributes:
@@ -48,7 +48,7 @@ class Result:
     """
 
     check: str
-    status: Status
+    status: CheckStatus
     detail: str = ""
     remedy: str = ""
     blocked: bool = False
@@ -106,32 +106,32 @@ class Checkup:
             )
         self.subject = Subject(kind, name or kind.__name__)
         self._checks = {check.name: check for check in CHECKS}
-        self._found: dict[str, Result] = {}
+        self._found: dict[str, CheckResult] = {}
 
-    def results(self) -> Iterator[Result]:
+    def results(self) -> Iterator[CheckResult]:
         """Every check's result, in order, as it is found."""
         for name in self._checks:
             yield self.result(name)
 
-    def result(self, name: str) -> Result:
+    def result(self, name: str) -> CheckResult:
         """The result of one check; those that it needs are asked first."""
         if name not in self._found:
             self._found[name] = self._ask(self._checks[name])
         return self._found[name]
 
-    def _ask(self, check: Check) -> Result:
+    def _ask(self, check: Check) -> CheckResult:
         for need in check.needs:
             found = self.result(need)
             if found.status == "fail" or found.blocked:
                 cause = need if found.status == "fail" else found.detail.rpartition(" ")[2]
-                return Result(check.name, "skip", f"means nothing without {cause}", blocked=True)
+                return CheckResult(check.name, "skip", f"means nothing without {cause}", blocked=True)
         try:
             with torch.random.fork_rng(devices=[]):
                 torch.manual_seed(0)
-                return Result(check.name, "pass", check.examine(self.subject))
+                return CheckResult(check.name, "pass", check.examine(self.subject))
         except NotApplicable as reason:
-            return Result(check.name, "skip", str(reason))
+            return CheckResult(check.name, "skip", str(reason))
         except CheckFailed as failure:
-            return Result(check.name, "fail", failure.seen, failure.remedy)
+            return CheckResult(check.name, "fail", failure.seen, failure.remedy)
         except Exception as error:  # the module's code, which may do anything
-            return Result(check.name, "fail", told(error), CRASHED)
+            return CheckResult(check.name, "fail", message_of(error), CRASHED)

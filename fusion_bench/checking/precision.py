@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from fusion_bench.checking.subject import CheckFailed, NotApplicable, Subject, image, language, told
+from fusion_bench.checking.subject import CheckFailed, NotApplicable, Subject, image, language, message_of
 
 _FLOATS = (torch.float32, torch.float64, torch.bfloat16)
 
@@ -20,7 +20,7 @@ def dtype(subject: Subject) -> str:
             if _lacks_kernel(error):
                 continue
             raise CheckFailed(
-                f"in {kind} its forward raises {told(error)}",
+                f"in {kind} its forward raises {message_of(error)}",
                 "make tensors in forward with the input's type: x.new_zeros(...), dtype=x.dtype",
             ) from error
         if out.dtype != kind:

@@ -19,7 +19,7 @@ from fusion_bench.checking.subject import (
     Subject,
     image,
     language,
-    told,
+    message_of,
 )
 
 _OWN = frozenset({"_parameters", "_buffers", "_modules"})
@@ -32,7 +32,7 @@ def declarations(subject: Subject) -> str:
         module = subject.fresh()
     except Exception as error:
         raise CheckFailed(
-            f"{kind.__name__}({VISUAL_DIM}, {LANGUAGE_DIM}) raises {told(error)}",
+            f"{kind.__name__}({VISUAL_DIM}, {LANGUAGE_DIM}) raises {message_of(error)}",
             "let it be built from visual_dim and language_dim alone, every hyperparameter with a default",
         ) from error
     arguments = inspect.signature(kind).parameters
@@ -110,7 +110,7 @@ def moved(subject: Subject) -> str:
         out = module(image(dtype=torch.float32).to("meta"), language(dtype=torch.float32).to("meta"))
     except Exception as error:
         raise CheckFailed(
-            f"on another device its forward raises {told(error)}",
+            f"on another device its forward raises {message_of(error)}",
             "make tensors in forward with the input's device: x.new_zeros(...), device=x.device",
         ) from error
     if out.device.type != "meta":

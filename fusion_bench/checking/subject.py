@@ -21,7 +21,7 @@ WORDS = 5
 TOLERANCE = 1e-5
 
 
-class CheckFailed(Exception):
+class CheckFailed(Exception):  # noqa: N818 - a verdict, raised where it is found
     """The module does not keep its word: what was seen, and what to do about it."""
 
     def __init__(self, seen: str, remedy: str) -> None:
@@ -29,7 +29,7 @@ class CheckFailed(Exception):
         self.seen, self.remedy = seen, remedy
 
 
-class NotApplicable(Exception):
+class NotApplicable(Exception):  # noqa: N818 - a verdict too
     """The module declares something that leaves nothing to check; the message is the reason."""
 
 
@@ -116,7 +116,7 @@ def batch_norms(module: nn.Module) -> list[_BatchNorm]:
     return [layer for layer in module.modules() if isinstance(layer, _BatchNorm)]
 
 
-def told(error: Exception) -> str:
+def message_of(error: Exception) -> str:
     """An exception in one line: its type and the first line of its message."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__

@@ -6,7 +6,7 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.func import functional_call
 
-from fusion_bench.checking.subject import CheckFailed, Subject, image, language, require_same, told
+from fusion_bench.checking.subject import CheckFailed, Subject, image, language, message_of, require_same
 from fusion_bench.contract import Language
 
 
@@ -24,7 +24,7 @@ def host_sync(subject: Subject) -> str:
             functional_call(module, fake, inputs)
         except Exception as error:
             raise CheckFailed(
-                f"its forward asks for a value: {told(error)}",
+                f"its forward asks for a value: {message_of(error)}",
                 "no .item(), .tolist(), .numpy(), no 'if' or loop on a tensor's values, no shape that depends on "
                 "them: torch.where and masks say the same without waiting for the device",
             ) from error
@@ -39,7 +39,7 @@ def compiles(subject: Subject) -> str:
             out = torch.compile(module, backend="eager", fullgraph=True)(*inputs)
     except Exception as error:
         raise CheckFailed(
-            f"it does not compile into one graph: {told(error)}",
+            f"it does not compile into one graph: {message_of(error)}",
             "TORCH_LOGS=graph_breaks shows the line",
         ) from error
     finally:
@@ -57,7 +57,7 @@ def exports(subject: Subject) -> str:
             out = program.module()(*inputs)
     except Exception as error:
         raise CheckFailed(
-            f"it does not export: {told(error)}",
+            f"it does not export: {message_of(error)}",
             "what compiles with fullgraph=True and keeps no state in forward exports",
         ) from error
     require_same(out, module(*inputs), "exported, it computes something else", "no side effects in forward")

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from fusion_bench.bench.input import measure_input
 from fusion_bench.cli.open_study import data_config
-from fusion_bench.training.paths import Places
+from fusion_bench.training.paths import RunPaths
 
 
 def bench_input(
@@ -35,7 +35,7 @@ def bench_input(
     config = data_config(name, settings, size)
     roots = {} if root is None else {config.name: root.resolve()}
     with TemporaryDirectory() as runs:
-        rates = measure_input(config, Places(Path(runs), roots, {}), images=images, samples=samples)
+        rates = measure_input(config, RunPaths(Path(runs), roots, {}), images=images, samples=samples)
     if as_json:
         typer.echo(json.dumps([{**asdict(rate), "per_second": rate.per_second} for rate in rates], indent=2))
         return

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 import typer
 
-from fusion_bench.checking.kit import Checkup, Result
+from fusion_bench.checking.kit import CheckResult, Checkup
 from fusion_bench.registries import MODULES
 
 
@@ -23,7 +23,7 @@ def check_module(name: str, *, as_json: bool) -> None:
         typer.Exit: with code 1, if a check fails.
     """
     checkup = Checkup(MODULES.load(name), name)
-    results: list[Result] = []
+    results: list[CheckResult] = []
     for result in checkup.results():
         results.append(result)
         if not as_json:
@@ -41,6 +41,6 @@ def check_module(name: str, *, as_json: bool) -> None:
         raise typer.Exit(1)
 
 
-def _summary(name: str, results: list[Result]) -> str:
+def _summary(name: str, results: list[CheckResult]) -> str:
     count = {status: sum(r.status == status for r in results) for status in ("pass", "fail", "skip")}
     return f"{name}: {count['pass']} passed, {count['fail']} failed, {count['skip']} skipped"

@@ -8,16 +8,16 @@ from pathlib import Path
 
 import typer
 
-from fusion_bench.cli.open_study import open_study, places_of
+from fusion_bench.cli.open_study import open_study, paths_of
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.explain.explain import Explained, Subject, Wanted, explain
+from fusion_bench.explain.explain import ExplainedCell, ExplainedInput, ExplainRequest, explain
 from fusion_bench.reporting.figures.explanation import draw_explained
 from fusion_bench.storage import digest
 from fusion_bench.study.run import study_folder
 
 
 @dataclass(frozen=True)
-class ExplainRequest:
+class ExplainOptions:
     """What the user asked of ``explain``; see the command's help."""
 
     study: Path
@@ -33,7 +33,7 @@ class ExplainRequest:
     data: tuple[str, ...]
 
 
-def explain_and_draw(request: ExplainRequest) -> None:
+def explain_and_draw(request: ExplainOptions) -> None:
     """Write one PNG and say where it is and what was answered.
 
     Raises:
@@ -43,20 +43,20 @@ def explain_and_draw(request: ExplainRequest) -> None:
     if request.out is not None and request.out.suffix.lower() != ".png":
         raise FusionBenchError(f"--out {request.out}: a PNG is written; let the name end in .png")
     study = open_study(request.study, request.overrides)
-    places = places_of(study, request.runs, request.data, device="cpu", making=1)
-    explained = explain(study, Wanted(request.arm, about, request.seed, request.copy), places)
-    path = request.out or study_folder(places.runs, study.name) / "explained" / _file_name(explained)
+    paths = paths_of(study, request.runs, request.data, device="cpu", making=1)
+    explained = explain(study, ExplainRequest(request.arm, about, request.seed, request.copy), paths)
+    path = request.out or study_folder(paths.runs, study.name) / "explained" / _file_name(explained)
     draw_explained(explained, path)
     typer.echo(_answered(explained))
     typer.echo(f"Picture: {path}")
 
 
-def _about(request: ExplainRequest) -> Subject | str:
+def _about(request: ExplainOptions) -> ExplainedInput | str:
     given = (request.image, request.sentence)
     if request.sample is not None and given == (None, None):
         return request.sample
     if request.sample is None and request.image is not None and request.sentence is not None:
-        return Subject(request.image, request.sentence)
+        return ExplainedInput(request.image, request.sentence)
     if request.sample is not None:
         raise FusionBenchError(
             f"--sample {request.sample} brings its own picture and sentence: leave --image and --sentence out"
@@ -64,7 +64,7 @@ def _about(request: ExplainRequest) -> Subject | str:
     raise FusionBenchError("say what to ask about: --sample ID, or both --image FILE and --sentence TEXT")
 
 
-def _file_name(explained: Explained) -> str:
+def _file_name(explained: ExplainedCell) -> str:
     """A name that tells the pictures of a study apart."""
     subject = explained.subject
     about = subject.sample or f"{subject.image.stem}-{digest(subject.text, 6)}"
@@ -72,7 +72,7 @@ def _file_name(explained: Explained) -> str:
     return re.sub(r"[^\w.=-]+", "_", name) + ".png"
 
 
-def _answered(explained: Explained) -> str:
+def _answered(explained: ExplainedCell) -> str:
     subject, answer = explained.subject, explained.answer
     asked = (
         f"{explained.arm}, seed {explained.seed}, copy {explained.copy} of {explained.copies}: {subject.text}"

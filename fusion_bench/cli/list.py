@@ -65,7 +65,7 @@ class TextEncoderRow:
     origin: str
 
 
-Row: TypeAlias = ModuleRow | DataSetRow | TextEncoderRow
+ListRow: TypeAlias = ModuleRow | DataSetRow | TextEncoderRow
 
 
 def list_kind(kind: str, *, as_json: bool) -> None:
@@ -78,7 +78,7 @@ def list_kind(kind: str, *, as_json: bool) -> None:
     Raises:
         FusionBenchError: there is no such kind, or two packages claim a name.
     """
-    kinds: Mapping[str, Callable[[], list[Row]]] = {
+    kinds: Mapping[str, Callable[[], list[ListRow]]] = {
         "modules": lambda: [*_rows(MODULES, _module_row), *_rows(NETWORKS, _network_row)],
         "networks": lambda: _rows(NETWORKS, _network_row),
         "datasets": lambda: _rows(DATASETS, _dataset_row),
@@ -101,7 +101,7 @@ def list_modules(as_json: bool) -> None:
     list_kind("modules", as_json=as_json)
 
 
-def _rows(registry: Registry[Any], row: Callable[[Entry, type[Any]], Row]) -> list[Row]:
+def _rows(registry: Registry[Any], row: Callable[[Entry, type[Any]], ListRow]) -> list[ListRow]:
     """One row per name; importing a class that is broken fails with the name of who offered it."""
     rows = []
     for entry in registry.entries().values():
@@ -152,7 +152,7 @@ def _summary(cls: type[Any]) -> str:
     return inspect.cleandoc(cls.__doc__ or "").partition("\n")[0]
 
 
-def _table(rows: list[Row]) -> Table:
+def _table(rows: list[ListRow]) -> Table:
     table = Table(box=None, header_style="bold", pad_edge=False)
     for item in fields(rows[0]):
         table.add_column(item.name.replace("_", " "), overflow="fold", no_wrap=item.name in _SHORT)

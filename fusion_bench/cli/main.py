@@ -36,7 +36,7 @@ app.add_typer(
     name="convert",
 )
 
-StudyFile = Annotated[Path, typer.Argument(help="The study file.", metavar="STUDY.yaml")]
+StudyArgument = Annotated[Path, typer.Argument(help="The study file.", metavar="STUDY.yaml")]
 Runs = Annotated[Path, typer.Option("--runs", help="Where cells, caches and reports are kept.")]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key: --set train.epochs=3")
@@ -49,7 +49,7 @@ Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1; a GPU is 
 
 @app.command()
 def run(
-    study: StudyFile,
+    study: StudyArgument,
     runs: Runs = Path("runs"),
     workers: Annotated[
         int | None, typer.Option(min=1, help="Cells at once; cores / threads on a CPU.")
@@ -70,7 +70,7 @@ def run(
 ) -> None:
     """Train what a study still lacks, then write its report."""
     try:
-        from fusion_bench.cli.run import RunRequest, run_and_report
+        from fusion_bench.cli.run import RunRequest, run_and_report  # noqa: PLC0415 - imports torch
 
         run_and_report(
             RunRequest(
@@ -93,7 +93,7 @@ def run(
 
 @app.command()
 def plan(
-    study: StudyFile,
+    study: StudyArgument,
     runs: Runs = Path("runs"),
     overrides: Overrides = None,
     data: DataRoots = None,
@@ -104,7 +104,7 @@ def plan(
     ] = None,
 ) -> None:
     """Show the cells of a study and where each stands; nothing is trained."""
-    from fusion_bench.cli.plan import show_plan
+    from fusion_bench.cli.plan import show_plan  # noqa: PLC0415 - imports torch
 
     show_plan(study, runs, tuple(overrides or ()), tuple(data or ()), as_json=as_json, export=export)
 
@@ -121,7 +121,7 @@ def report(
     mlflow: Annotated[bool, typer.Option("--mlflow", help="Bring MLflow in line with it as well.")] = False,
 ) -> None:
     """Write the report of what is done, or rebuild a published one from its own tables."""
-    from fusion_bench.cli.run import report_only
+    from fusion_bench.cli.run import report_only  # noqa: PLC0415 - imports torch
 
     report_only(source, runs, tuple(overrides or ()), tuple(data or ()), publish=publish, to_mlflow=mlflow)
 
@@ -134,14 +134,14 @@ def check(
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Put a fusion module through the contract kit: one line per check, exit code 1 if one fails."""
-    from fusion_bench.cli.check import check_module
+    from fusion_bench.cli.check import check_module  # noqa: PLC0415 - imports torch
 
     check_module(module, as_json=as_json)
 
 
 @app.command()
-def explain(
-    study: StudyFile,
+def explain_command(
+    study: StudyArgument,
     arm: Annotated[str, typer.Option(metavar="LABEL", help="The arm to ask; it must explain itself.")],
     sample: Annotated[str | None, typer.Option(metavar="ID", help="A sample of the data set.")] = None,
     image: Annotated[Path | None, typer.Option(metavar="FILE", help="Or a picture of your own, with")] = None,
@@ -156,10 +156,10 @@ def explain(
     data: DataRoots = None,
 ) -> None:
     """Draw what a trained arm listens to in a sentence, and the kernels it builds of it."""
-    from fusion_bench.cli.explain import ExplainRequest, explain_and_draw
+    from fusion_bench.cli.explain import ExplainOptions, explain_and_draw  # noqa: PLC0415 - imports torch
 
     explain_and_draw(
-        ExplainRequest(
+        ExplainOptions(
             study=study,
             arm=arm,
             sample=sample,
@@ -181,7 +181,7 @@ def list_(
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """List what a study can name."""
-    from fusion_bench.cli.list import list_kind
+    from fusion_bench.cli.list import list_kind  # noqa: PLC0415 - imports torch
 
     list_kind(what, as_json=as_json)
 
@@ -193,7 +193,7 @@ def ui(
     port: Annotated[int, typer.Option(min=1, max=65535)] = 5000,
 ) -> None:
     """Start MLflow's UI on this machine and print links to the right pages."""
-    from fusion_bench.cli.ui import serve
+    from fusion_bench.cli.ui import serve  # noqa: PLC0415 - imports mlflow
 
     serve(runs, host, port)
 
@@ -201,19 +201,19 @@ def ui(
 @app.command()
 def schema() -> None:
     """Print the JSON schema of study files, for editors."""
-    import json
+    import json  # noqa: PLC0415 - beside the import it serves
 
-    from fusion_bench.spec.document.schema import study_schema
+    from fusion_bench.spec.document.schema import study_schema  # noqa: PLC0415 - imports pydantic
 
     typer.echo(json.dumps(study_schema(), indent=2))
 
 
 @cells_app.command(name="ls")
 def cells_ls(
-    study: StudyFile, runs: Runs = Path("runs"), overrides: Overrides = None, data: DataRoots = None
+    study: StudyArgument, runs: Runs = Path("runs"), overrides: Overrides = None, data: DataRoots = None
 ) -> None:
     """List a study's cells and where each stands."""
-    from fusion_bench.cli.plan import list_cells
+    from fusion_bench.cli.plan import list_cells  # noqa: PLC0415 - imports torch
 
     list_cells(study, runs, tuple(overrides or ()), tuple(data or ()))
 
@@ -229,7 +229,7 @@ def cells_export(
     data: DataRoots = None,
 ) -> None:
     """Write finished cells' answers in the form that a data set's publishers take."""
-    from fusion_bench.cli.plan import export_submissions
+    from fusion_bench.cli.plan import export_submissions  # noqa: PLC0415 - imports torch
 
     export_submissions(source, submission, runs, tuple(overrides or ()), tuple(data or ()))
 
@@ -240,7 +240,7 @@ def cells_import(
     runs: Runs = Path("runs"),
 ) -> None:
     """Take finished cells from an exported folder."""
-    from fusion_bench.study.archive import import_cells
+    from fusion_bench.study.archive import import_cells  # noqa: PLC0415 - imports torch
 
     found = import_cells(exported, runs)
     typer.echo(
@@ -262,7 +262,7 @@ def bench_input_(
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Time the way from a data set's files to a batch: opening, decoding, words, gathering."""
-    from fusion_bench.cli.bench import bench_input
+    from fusion_bench.cli.bench import bench_input  # noqa: PLC0415 - imports torch
 
     bench_input(name, root, tuple(settings or ()), size, images=images, samples=samples, as_json=as_json)
 

@@ -18,7 +18,7 @@ from fusion_bench.spec.load import load_study
 from fusion_bench.spec.signatures import signature_of
 from fusion_bench.spec.study import Study
 from fusion_bench.training.config import Component, DataConfig
-from fusion_bench.training.paths import Places
+from fusion_bench.training.paths import RunPaths
 
 
 def open_study(file: Path, overrides: Sequence[str]) -> Study:
@@ -30,7 +30,7 @@ def open_study(file: Path, overrides: Sequence[str]) -> Study:
     return load_study(file, overrides)
 
 
-def places_of(study: Study, runs: Path, data: Sequence[str], *, device: str, making: int) -> Places:
+def paths_of(study: Study, runs: Path, data: Sequence[str], *, device: str, making: int) -> RunPaths:
     """Where the study's data, weights and runs lie; ``--data NAME=FOLDER`` beats the study file.
 
     Raises:
@@ -44,7 +44,7 @@ def places_of(study: Study, runs: Path, data: Sequence[str], *, device: str, mak
             raise FusionBenchError(f"--data {name}: the study {study.name!r} reads {study.data.name!r}{own}")
     roots = {**study.roots, **named}
     resolved = {name: root.expanduser().resolve() for name, root in roots.items()}
-    return Places(runs.resolve(), resolved, study.weight_files, device, making)
+    return RunPaths(runs.resolve(), resolved, study.weight_files, device, making)
 
 
 def data_config(name: str, settings: Sequence[str], size: tuple[int, int] = (8, 8)) -> DataConfig:

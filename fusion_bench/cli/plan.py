@@ -15,15 +15,15 @@ from rich.text import Text
 
 from fusion_bench.cells.folder import CellFolder
 from fusion_bench.cells.run_cell import named_paths
-from fusion_bench.cli.open_study import open_study, places_of
+from fusion_bench.cli.open_study import open_study, paths_of
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.spec.arms import Fit
 from fusion_bench.spec.study import Study
 from fusion_bench.study.archive import export_cells
-from fusion_bench.study.plan import Standing, confirm_cells, plan_row, standing
-from fusion_bench.study.search_results import replay, with_choices
+from fusion_bench.study.plan import CellStatus, cell_status, confirm_cells, plan_row
+from fusion_bench.study.search_results import search_result, with_choices
 from fusion_bench.study.submission import Author, authors_of, write_submissions
-from fusion_bench.training.paths import Places
+from fusion_bench.training.paths import RunPaths
 
 
 def show_plan(
@@ -43,27 +43,25 @@ def show_plan(
             trained, cannot be exported.
     """
     study = open_study(file, overrides)
-    places = places_of(study, runs, data, device="cpu", making=1)
-    standings = _standings(study, places)
+    paths = paths_of(study, runs, data, device="cpu", making=1)
+    statuses = _statuses(study, paths)
     if as_json:
-        rows = [{**plan_row(item.cell), "state": item.state, "reason": item.reason} for item in standings]
+        rows = [{**plan_row(item.cell), "state": item.state, "reason": item.reason} for item in statuses]
         shown = {"study": study.name, "reference": study.reference, **_budget(study), "cells": rows}
         typer.echo(json.dumps(shown, indent=2))
     else:
-        _print_arms(study, standings)
+        _print_arms(study, statuses)
     if export is not None:
-        replayed = replay(study, places)  # raises unless the winners are known
-        around = [with_choices(context, replayed) for context in study.contexts.values()]
-        everywhere = [item for context in around for item in _standings(context, places)]
-        _export([*standings, *everywhere], export, places.runs, say_on_stderr=as_json)
+        search = search_result(study, paths)  # raises unless the winners are known
+        around = [with_choices(context, search) for context in study.contexts.values()]
+        everywhere = [item for context in around for item in _statuses(context, paths)]
+        _export([*statuses, *everywhere], export, paths.runs, say_on_stderr=as_json)
 
 
-def _export(standings: Sequence[Standing], folder: Path, runs: Path, *, say_on_stderr: bool) -> None:
+def _export(statuses: Sequence[CellStatus], folder: Path, runs: Path, *, say_on_stderr: bool) -> None:
     """Write what could be trained elsewhere; a stale cell could not come home, since its outcome stands here."""
-    left = [
-        item.cell for item in standings if item.state in {"missing", "failed"} and not item.cell.abandoned
-    ]
-    stale = sum(item.state == "stale" for item in standings)
+    left = [item.cell for item in statuses if item.state in {"missing", "failed"} and not item.cell.abandoned]
+    stale = sum(item.state == "stale" for item in statuses)
     said = f"{export_cells(left, folder.resolve(), runs)} cells written to {folder}; see HOW_TO_RUN.txt there"
     if stale:
         said += f" ({stale} stale cells left out: run the study with --retry-stale for those)"
@@ -73,9 +71,9 @@ def _export(standings: Sequence[Standing], folder: Path, runs: Path, *, say_on_s
 def list_cells(file: Path, runs: Path, overrides: Sequence[str], data: Sequence[str]) -> None:
     """Print every cell of a study."""
     study = open_study(file, overrides)
-    places = places_of(study, runs, data, device="cpu", making=1)
+    paths = paths_of(study, runs, data, device="cpu", making=1)
     table = Table("arm", "seed", "state", Column("cell", no_wrap=True), "reason", box=None)
-    for item in _standings(study, places):
+    for item in _statuses(study, paths):
         table.add_row(item.cell.arm, str(item.cell.seed), item.state, item.cell.id, Text(item.reason))
     _console().print(table)
 
@@ -92,24 +90,24 @@ def export_submissions(
         cell = CellFolder(source.resolve())
         roots = {name: root.expanduser().resolve() for name, root in named_paths(list(data)).items()}
         authors: tuple[Author, ...] = (Author(cell, cell.id),)
-        config, places, left = cell.config().data, Places(cell.path.parents[1], roots, {}), 0
+        config, paths, left = cell.config().data, RunPaths(cell.path.parents[1], roots, {}), 0
     else:
         study = open_study(source, overrides)
-        places = places_of(study, runs, data, device="cpu", making=1)
-        standings = _standings(study, places)
-        authors, config = authors_of(standings, places.runs), study.data
-        left = len(standings) - len(authors)
-    files = write_submissions(authors, config, places, folder)
+        paths = paths_of(study, runs, data, device="cpu", making=1)
+        statuses = _statuses(study, paths)
+        authors, config = authors_of(statuses, paths.runs), study.data
+        left = len(statuses) - len(authors)
+    files = write_submissions(authors, config, paths, folder)
     omitted = f" ({left} cells that are not done, or stale, are left out)" if left else ""
     typer.echo(f"{len(files)} files written to {folder}{omitted}")
 
 
-def _standings(study: Study, places: Places) -> list[Standing]:
+def _statuses(study: Study, paths: RunPaths) -> list[CellStatus]:
     try:
-        arms = replay(study, places).arms
+        arms = search_result(study, paths).arms
     except FusionBenchError:
         arms = study.arms
-    return [standing(cell, places) for cell in confirm_cells(arms, study.seeds)]
+    return [cell_status(cell, paths) for cell in confirm_cells(arms, study.seeds)]
 
 
 def _console() -> Console:
@@ -120,7 +118,7 @@ def _console() -> Console:
     return console
 
 
-def _print_arms(study: Study, standings: Sequence[Standing]) -> None:
+def _print_arms(study: Study, statuses: Sequence[CellStatus]) -> None:
     console = _console()
     console.print(f"{study.name}: {study.title}", highlight=False)
     table = Table("arm", "role", "component", "settings", "seeds", "states", box=None)
@@ -128,7 +126,7 @@ def _print_arms(study: Study, standings: Sequence[Standing]) -> None:
         console.print(study.budget.sentence(), highlight=False)
         table.add_column("from the budget")
     for arm in study.arms:
-        own = [item for item in standings if item.cell.arm == arm.label]
+        own = [item for item in statuses if item.cell.arm == arm.label]
         states = Counter(item.state for item in own)
         settings = ", ".join(f"{key}={value}" for key, value in arm.factors.items())
         seeds = ", ".join(str(item.cell.seed) for item in own)
@@ -139,7 +137,7 @@ def _print_arms(study: Study, standings: Sequence[Standing]) -> None:
     if study.search is not None:
         cells = study.search.trials * len(study.search.seeds) * len(study.arms)
         console.print(f"before them {cells} search cells ({study.search.trials} trials an arm)")
-    console.print(f"{len(standings)} cells in all")
+    console.print(f"{len(statuses)} cells in all")
     for label, context in study.contexts.items():
         budget = f"; {context.budget.sentence()}" if context.budget is not None else ""
         again = f"{len(context.arms) * len(context.seeds)} cells again under {label} (study {context.name}){budget}"

@@ -15,20 +15,20 @@ from rich.console import Console
 from fusion_bench.cells.executors.executor import Executor, WorkerSettings
 from fusion_bench.cells.executors.inline import InlineExecutor
 from fusion_bench.cells.executors.local import LocalExecutor
-from fusion_bench.cli.open_study import open_study, places_of
+from fusion_bench.cli.open_study import open_study, paths_of
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.reporting.mlflow_.links import LOCAL_SERVER, Link, deep_links, server_of
 from fusion_bench.reporting.mlflow_.store import TrackingStore
-from fusion_bench.reporting.mlflow_.sync import project
+from fusion_bench.reporting.mlflow_.sync import sync_study
 from fusion_bench.reporting.progress import observer_for
 from fusion_bench.reporting.report.report import rebuild, write_report
 from fusion_bench.results.collect import collect
 from fusion_bench.results.results import StudyResults
 from fusion_bench.spec.contexts import report_folder
-from fusion_bench.spec.smoke import smoked
+from fusion_bench.spec.smoke import smoke_study
 from fusion_bench.spec.study import Study
 from fusion_bench.study.run import RunOptions, StudyRun, study_folder
-from fusion_bench.study.search_results import replay, with_choices
+from fusion_bench.study.search_results import search_result, with_choices
 
 
 @dataclass(frozen=True)
@@ -56,30 +56,30 @@ def run_and_report(request: RunRequest) -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # the screen says what happens
     study = open_study(request.study, request.overrides)
     if request.smoke:
-        study = smoked(study)
+        study = smoke_study(study)
     device = _device(request.device, on_gpu=not request.smoke)
     cores, threads = os.cpu_count() or 1, study.threads
     workers = request.workers or (1 if device.startswith("cuda") else max(1, cores // threads))
-    places = places_of(study, request.runs, request.data, device=device, making=1 if request.smoke else cores)
-    settings = WorkerSettings(places, workers, threads, request.keep_weights)
+    paths = paths_of(study, request.runs, request.data, device=device, making=1 if request.smoke else cores)
+    settings = WorkerSettings(paths, workers, threads, request.keep_weights)
 
     def run(one: Study) -> None:
         def executor() -> Executor:
             if request.smoke:
                 return InlineExecutor(settings)
-            return LocalExecutor(settings, study_folder(places.runs, one.name) / "logs")
+            return LocalExecutor(settings, study_folder(paths.runs, one.name) / "logs")
 
         options = RunOptions(request.retry_failed, request.retry_stale)
-        StudyRun(one, places, executor, observer_for(Console()), options).run()
+        StudyRun(one, paths, executor, observer_for(Console()), options).run()
 
     run(study)
-    replayed = replay(study, places)
+    search = search_result(study, paths)
     for label, context in study.contexts.items():
         typer.echo(f"the same arms under {label}:")
-        run(with_choices(context, replayed))
-    results = collect(study, places)
-    report = write_report(results, study_folder(places.runs, study.name) / "report")
-    _say_where(results, report, _track(results, report, places.runs))
+        run(with_choices(context, search))
+    results = collect(study, paths)
+    report = write_report(results, study_folder(paths.runs, study.name) / "report")
+    _say_where(results, report, _track(results, report, paths.runs))
 
 
 def _device(asked: str | None, *, on_gpu: bool) -> str:
@@ -123,20 +123,20 @@ def report_only(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = open_study(source, overrides)
     # What is not measured yet is measured where a run would have done it.
-    places = places_of(study, runs, data, device=_device(None, on_gpu=True), making=os.cpu_count() or 1)
-    results = collect(study, places)
-    report = write_report(results, study_folder(places.runs, study.name) / "report")
+    paths = paths_of(study, runs, data, device=_device(None, on_gpu=True), making=os.cpu_count() or 1)
+    results = collect(study, paths)
+    report = write_report(results, study_folder(paths.runs, study.name) / "report")
     if publish is not None:
         report = write_report(results, publish / study.name)
-    links = _track(results, report, places.runs) if to_mlflow else ()
+    links = _track(results, report, paths.runs) if to_mlflow else ()
     _say_where(results, report, links)
 
 
 def _track(results: StudyResults, report: Path, runs: Path) -> tuple[Link, ...]:
     store = TrackingStore.of(runs)
     for label, context in results.contexts.items():
-        project(context, report.parent / report_folder(label) / report.name, store)
-    projection = project(results, report, store)
+        sync_study(context, report.parent / report_folder(label) / report.name, store)
+    projection = sync_study(results, report, store)
     return deep_links(projection.destination, server_of(store.uri) or LOCAL_SERVER)
 
 

@@ -61,7 +61,7 @@ def serve(runs: Path, host: str = "127.0.0.1", port: int = 5000, console: Consol
 
 def _serve(store: TrackingStore, host: str, port: int, console: Console) -> int:
     """Serve until interrupted; the exit status of a server that ends before."""
-    address = f"http://{'127.0.0.1' if host in {'0.0.0.0', '::'} else host}:{port}"
+    address = f"http://{'127.0.0.1' if host in {'0.0.0.0', '::'} else host}:{port}"  # noqa: S104 - compared only
     with _server(store, host, port) as process:
         _wait_until_up(process, address)
         _print_links(console, store, address)
@@ -124,7 +124,7 @@ def _server(store: TrackingStore, host: str, port: int) -> Iterator[subprocess.P
         "PYTHONWARNINGS": "ignore",  # of the server's own libraries
     }
     # A session of its own: Ctrl-C reaches this process alone, which then ends the group in order.
-    process = subprocess.Popen(command, env={**os.environ, **lean}, start_new_session=True)
+    process = subprocess.Popen(command, env={**os.environ, **lean}, start_new_session=True)  # noqa: S603 - no shell
     earlier = signal.signal(signal.SIGTERM, _as_interrupt)
     try:
         yield process
@@ -156,7 +156,7 @@ def _wait_until_up(process: subprocess.Popen[bytes], address: str) -> None:
         if (status := process.poll()) is not None:
             raise FusionBenchError(f"the MLflow server ended with status {status}; its messages are above")
         try:
-            with urlopen(f"{address}/health", timeout=5):
+            with urlopen(f"{address}/health", timeout=5):  # noqa: S310 - http to the server just started
                 return
         except (URLError, OSError):
             time.sleep(0.2)

@@ -18,7 +18,7 @@ from fusion_bench.data.programs import ANSWERS, ATTRIBUTES
 from fusion_bench.errors import DataError
 from fusion_bench.storage import cached_file
 
-FAMILIES = 90
+FAMILY_COUNT = 90
 """Question families; ``question_family_index`` runs below it."""
 ASKS: Mapping[str, str] = {
     "count": "count",
@@ -141,9 +141,9 @@ class _Rows:
             raise DataError(
                 f"question {number} has the answer {answer!r}, which is none of CLEVR's 28 (all are strings)"
             )
-        if not _integer(family) or not 0 <= family < FAMILIES:
+        if not _integer(family) or not 0 <= family < FAMILY_COUNT:
             raise DataError(
-                f"question {number} has the question_family_index {family!r}; it runs from 0 to {FAMILIES - 1}"
+                f"question {number} has the question_family_index {family!r}; it runs from 0 to {FAMILY_COUNT - 1}"
             )
         return (*bare, family, answer, *self._counted(number, record["program"]))
 

@@ -74,7 +74,7 @@ class _Reader:
         """The next character that is no blank, which stays; empty at the end of the file."""
         while True:
             blanks = _BLANKS.match(self._window, self._at)
-            assert blanks is not None
+            assert blanks is not None  # noqa: S101 - it matches the empty string
             self._at = blanks.end()
             if self._at < len(self._window) or not self._slide():
                 return self._window[self._at : self._at + 1]

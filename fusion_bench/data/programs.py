@@ -27,7 +27,7 @@ ANSWERS: tuple[str, ...] = (
     *(value for values in ATTRIBUTES.values() for value in values),
 )
 
-Node: TypeAlias = Mapping[str, Any]
+ProgramNode: TypeAlias = Mapping[str, Any]
 
 
 class ProgramError(DataError):
@@ -95,7 +95,7 @@ def _name(scene: Mapping[str, Any]) -> str:
     return f"the scene of {scene.get('image_filename', 'an unnamed image')}"
 
 
-def execute(program: Sequence[Node], facts: Facts) -> str:
+def execute(program: Sequence[ProgramNode], facts: Facts) -> str:
     """Answer a program in the released form (``function``, ``inputs``, ``value_inputs`` per node).
 
     Args:
@@ -116,7 +116,7 @@ def execute(program: Sequence[Node], facts: Facts) -> str:
     return str(answer)
 
 
-def find(program: Sequence[Node], facts: Facts) -> int:
+def find(program: Sequence[ProgramNode], facts: Facts) -> int:
     """The number of the object that a program in the released form, ending in ``unique``, finds.
 
     Raises:
@@ -128,7 +128,7 @@ def find(program: Sequence[Node], facts: Facts) -> int:
     return int(thing)
 
 
-def _run(program: Sequence[Node], facts: Facts) -> tuple[str, Any]:
+def _run(program: Sequence[ProgramNode], facts: Facts) -> tuple[str, Any]:
     """The last function of a program and its result."""
     results: list[Any] = []
     function = ""

@@ -13,7 +13,7 @@ import pandas as pd
 
 from fusion_bench.data.files import image_sizes, manifest, named_sizes, require
 from fusion_bench.data.held_out import held_out
-from fusion_bench.data.vqa2_files import Annotation, Question, read_annotations, read_questions
+from fusion_bench.data.vqa2_files import Vqa2Annotation, Vqa2Question, read_annotations, read_questions
 from fusion_bench.errors import DataError, FusionBenchError
 from fusion_bench.registry import did_you_mean
 from fusion_bench.samples.dataset import Counts, DataSet, Splits, Submission
@@ -75,7 +75,7 @@ class Vqa2(DataSet):
             raise DataError(
                 f"answers: {answers!r} is not under {self.root}; put the file there and name it alone"
             )
-        self.cautions = (_COMPARED, *self._doubts())
+        self.cautions = (_COMPARED, *self._data_warnings())
 
     def prepare(self, workers: int = 1) -> None:
         """Check that questions, annotations and images of every split are there."""
@@ -113,7 +113,7 @@ class Vqa2(DataSet):
         file = f"v2_OpenEnded_mscoco_{split}_{author}_results.json"
         return Submission(file, json.dumps(entries, ensure_ascii=False))
 
-    def _matched(self, questions: Sequence[Question], subtype: str) -> dict[int, Annotation]:
+    def _matched(self, questions: Sequence[Vqa2Question], subtype: str) -> dict[int, Vqa2Annotation]:
         """The annotation of each question, by the question's number."""
         path = self._annotations(subtype)
         annotations = {annotation.id: annotation for annotation in read_annotations(path, self.homepage)}
@@ -135,7 +135,7 @@ class Vqa2(DataSet):
         return annotations
 
     def _assemble(
-        self, name: str, questions: Sequence[Question], annotations: Sequence[Annotation] | None
+        self, name: str, questions: Sequence[Vqa2Question], annotations: Sequence[Vqa2Annotation] | None
     ) -> Split:
         folder, rows, images = self._located(name, questions)
         table = pd.DataFrame(
@@ -160,7 +160,7 @@ class Vqa2(DataSet):
         return Split(name, table, files, ("question_type", "answer_type"), answers=answers)
 
     def _located(
-        self, name: str, questions: Sequence[Question]
+        self, name: str, questions: Sequence[Vqa2Question]
     ) -> tuple[Path, npt.NDArray[np.int64], list[str]]:
         """The folder, the row of each question's image, and the images' names."""
         stem = self._pictures(name)
@@ -205,7 +205,7 @@ class Vqa2(DataSet):
         names = dict.fromkeys(map(self._pictures, (_TRAIN, _VAL, *self.splits.predict)))
         return [self.root / "Images" / "mscoco" / name for name in names]
 
-    def _doubts(self) -> tuple[str, ...]:
+    def _data_warnings(self) -> tuple[str, ...]:
         """What must be said of the answer list."""
         if self.answers == "train":
             return ()

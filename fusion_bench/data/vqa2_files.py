@@ -12,10 +12,10 @@ from fusion_bench.data.json_stream import items_of
 from fusion_bench.errors import DataError
 from fusion_bench.samples.vqa_answers import ANNOTATORS
 
-T = TypeVar("T", "Question", "Annotation")
+T = TypeVar("T", "Vqa2Question", "Vqa2Annotation")
 
 
-class Question(NamedTuple):
+class Vqa2Question(NamedTuple):
     """One record of a questions file."""
 
     id: int
@@ -23,7 +23,7 @@ class Question(NamedTuple):
     text: str
 
 
-class Annotation(NamedTuple):
+class Vqa2Annotation(NamedTuple):
     """One record of an annotations file: what the ten said, in the order of their numbers, as published."""
 
     id: int
@@ -34,7 +34,7 @@ class Annotation(NamedTuple):
     answers: tuple[str, ...]
 
 
-def read_questions(path: Path, published: str) -> list[Question]:
+def read_questions(path: Path, published: str) -> list[Vqa2Question]:
     """Read ``v2_OpenEnded_mscoco_<subtype>_questions.json``.
 
     Args:
@@ -47,7 +47,7 @@ def read_questions(path: Path, published: str) -> list[Question]:
     return _read(path, "questions", _question, published)
 
 
-def read_annotations(path: Path, published: str) -> list[Annotation]:
+def read_annotations(path: Path, published: str) -> list[Vqa2Annotation]:
     """Read ``v2_mscoco_<subtype>_annotations.json``.
 
     Args:
@@ -84,13 +84,13 @@ def _read(path: Path, key: str, shrink: Callable[[Mapping[str, Any]], T], publis
     return records
 
 
-def _question(record: Mapping[str, Any]) -> Question:
-    return Question(
+def _question(record: Mapping[str, Any]) -> Vqa2Question:
+    return Vqa2Question(
         _whole(record, "question_id"), _whole(record, "image_id"), _text(record["question"], "question")
     )
 
 
-def _annotation(record: Mapping[str, Any]) -> Annotation:
+def _annotation(record: Mapping[str, Any]) -> Vqa2Annotation:
     number = _whole(record, "question_id")
     said = {
         _whole(item, "answer_id"): sys.intern(_text(item["answer"], "answer")) for item in record["answers"]
@@ -105,7 +105,7 @@ def _annotation(record: Mapping[str, Any]) -> Annotation:
         for name in ("question_type", "answer_type", "multiple_choice_answer")
     )
     answers = tuple(said[person] for person in sorted(said))
-    return Annotation(number, _whole(record, "image_id"), question_type, answer_type, commonest, answers)
+    return Vqa2Annotation(number, _whole(record, "image_id"), question_type, answer_type, commonest, answers)
 
 
 def _whole(record: Mapping[str, Any], key: str) -> int:

@@ -39,11 +39,11 @@ def weights_at_hand(name: str) -> Mapping[str, Any]:
         if file:
             return {"file": file}
         server = constants.ENDPOINT
-        reachable = not constants.HF_HUB_OFFLINE and answers(server)
+        reachable = not constants.HF_HUB_OFFLINE and is_reachable(server)
     else:
         server = config.url
         downloaded = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlsplit(server).path).name
-        reachable = downloaded.exists() or answers(server)
+        reachable = downloaded.exists() or is_reachable(server)
     if not reachable:
         raise WeightsError(
             f"the ImageNet weights of {name!r} are not in the local cache and {urlsplit(server).hostname} "
@@ -62,7 +62,7 @@ def _cached(hub_id: str, filename: str | None) -> str | None:
     return None
 
 
-def answers(url: str) -> bool:
+def is_reachable(url: str) -> bool:
     """Whether the server of ``url`` (or the proxy that leads to it) opens a connection in time."""
     host, port = _first_hop(url)
     opened = threading.Event()

@@ -17,7 +17,7 @@ from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 from torch import Tensor, nn
 
 from fusion_bench.contract import Language, TextEncoder
-from fusion_bench.encoders.download import answers
+from fusion_bench.encoders.download import is_reachable
 from fusion_bench.errors import WeightsError
 from fusion_bench.samples.vocabulary import PAD
 
@@ -154,7 +154,7 @@ class HuggingFaceEncoder(TextEncoder):
                     f"{written!r} is neither a folder nor a model in the local cache of the Hugging Face Hub; "
                     f"write {_DOWNLOAD}{written} to download it"
                 ) from error
-        if constants.HF_HUB_OFFLINE or not answers(constants.ENDPOINT):
+        if constants.HF_HUB_OFFLINE or not is_reachable(constants.ENDPOINT):
             raise FileNotFoundError(
                 f"{name!r} is not in the local cache and the Hugging Face Hub cannot be reached; write the path "
                 "of a folder with the model instead"

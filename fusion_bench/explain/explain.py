@@ -16,18 +16,18 @@ from torch import Tensor, nn
 from fusion_bench.cells.folder import cell_folder
 from fusion_bench.contract import Explains, Explanation
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.explain.load_model import Revived, revive
-from fusion_bench.explain.select import askable_arm, finished_cell, silent
+from fusion_bench.explain.load_model import TrainedCell, load_trained_cell
+from fusion_bench.explain.select import cannot_explain_message, explainable_arm, finished_cell
 from fusion_bench.samples.dataset import DataSet
 from fusion_bench.samples.split import Batch
 from fusion_bench.samples.vocabulary import tokenize
 from fusion_bench.spec.study import Study
 from fusion_bench.tasks.answering import Answering
-from fusion_bench.training.paths import Places
+from fusion_bench.training.paths import RunPaths
 
 
 @dataclass(frozen=True)
-class Subject:
+class ExplainedInput:
     """A picture and a sentence; ``truth`` and ``sample`` are None where they are not a data set's."""
 
     image: Path
@@ -37,7 +37,7 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Wanted:
+class ExplainRequest:
     """Whom to ask about what.
 
     Attributes:
@@ -48,7 +48,7 @@ class Wanted:
     """
 
     arm: str
-    about: Subject | str
+    about: ExplainedInput | str
     seed: int | None = None
     copy: int | None = None
 
@@ -62,7 +62,7 @@ class Answer:
 
 
 @dataclass(frozen=True, eq=False)
-class Explained:
+class ExplainedCell:
     """One sentence as one fusion module heard it.
 
     Attributes:
@@ -82,10 +82,10 @@ class Explained:
     component: str
     seed: int
     cell: str
-    doubt: str
+    stale_reason: str
     copy: int
     copies: int
-    subject: Subject
+    subject: ExplainedInput
     words: tuple[str, ...]
     known: tuple[bool, ...]
     attention: npt.NDArray[np.float32]
@@ -93,42 +93,42 @@ class Explained:
     answer: Answer | None
 
 
-def explain(study: Study, wanted: Wanted, places: Places) -> Explained:
+def explain(study: Study, wanted: ExplainRequest, paths: RunPaths) -> ExplainedCell:
     """Ask a finished cell of a study what it listens to.
 
     Args:
         study: read and checked.
         wanted: which cell, and about what.
-        places: where runs, data and weights lie; the model runs on the CPU whatever its device.
+        paths: where runs, data and weights lie; the model runs on the CPU whatever its device.
 
     Raises:
         FusionBenchError: there is no such arm, seed, sample, picture or copy, the cell has no weights, or
             the arm does not explain itself.
     """
-    arm = askable_arm(study, wanted.arm, places)
-    asked = finished_cell(study, arm, wanted.seed, places)
-    revived = revive(cell_folder(places.runs, asked.cell.id), places)
-    subject = _subject(revived.data, wanted.about)
-    batch = revived.batch(subject.image, subject.text)
-    parts = explaining_parts(revived.model.slot)
+    arm = explainable_arm(study, wanted.arm, paths)
+    asked = finished_cell(study, arm, wanted.seed, paths)
+    trained = load_trained_cell(cell_folder(paths.runs, asked.cell.id), paths)
+    subject = _subject(trained.data, wanted.about)
+    batch = trained.batch(subject.image, subject.text)
+    parts = explaining_parts(trained.model.slot)
     if not parts:
-        raise FusionBenchError(silent(study, arm))
+        raise FusionBenchError(cannot_explain_message(study, arm))
     copy = len(parts) if wanted.copy is None else wanted.copy
     if not 1 <= copy <= len(parts):
         there = "1 copy" if len(parts) == 1 else f"{len(parts)} copies, counted from 1"
         raise FusionBenchError(
             f"--copy {copy}: the arm {arm.label!r} has {there} of a module that explains itself"
         )
-    output, explanation = _ask(revived, batch, parts[copy - 1])
-    words, known = zip(*revived.vocabulary.read(subject.text, revived.config.data.longest_text), strict=True)
+    output, explanation = _ask(trained, batch, parts[copy - 1])
+    words, known = zip(*trained.vocabulary.read(subject.text, trained.config.data.longest_text), strict=True)
     attention, kernels = _checked(explanation, len(words), type(parts[copy - 1]).__name__)
-    return Explained(
+    return ExplainedCell(
         study=study.name,
         arm=arm.label,
         component=arm.component,
         seed=asked.cell.seed,
         cell=asked.cell.id,
-        doubt=asked.reason,
+        stale_reason=asked.reason,
         copy=copy,
         copies=len(parts),
         subject=subject,
@@ -136,7 +136,7 @@ def explain(study: Study, wanted: Wanted, places: Places) -> Explained:
         known=known,
         attention=attention,
         kernels=kernels,
-        answer=_answer(revived, output),
+        answer=_answer(trained, output),
     )
 
 
@@ -156,9 +156,9 @@ def _walk(part: nn.Module) -> Iterator[nn.Module]:
             yield from _walk(child)
 
 
-def _subject(data: DataSet, about: Subject | str) -> Subject:
+def _subject(data: DataSet, about: ExplainedInput | str) -> ExplainedInput:
     """What to ask about; a sample is looked for in the splits that judge first."""
-    if isinstance(about, Subject):
+    if isinstance(about, ExplainedInput):
         if not tokenize(about.text):
             raise FusionBenchError(f"the sentence {about.text!r} holds no word")
         return about
@@ -168,7 +168,7 @@ def _subject(data: DataSet, about: Subject | str) -> Subject:
         (rows,) = np.nonzero((split.table["sample"] == about).to_numpy())
         if len(rows):
             sample = split.sample(int(rows[0]))
-            return Subject(sample.image, sample.text, sample.truth, sample.id)
+            return ExplainedInput(sample.image, sample.text, sample.truth, sample.id)
     first = data.split(names[0]).table["sample"].iloc[0]
     raise FusionBenchError(
         f"no split of {data.name} ({', '.join(names)}) has a sample {about!r}; the first of {names[0]} is "
@@ -177,21 +177,21 @@ def _subject(data: DataSet, about: Subject | str) -> Subject:
 
 
 @torch.no_grad()
-def _ask(revived: Revived, batch: Batch, part: nn.Module) -> tuple[Tensor, Explanation]:
+def _ask(trained: TrainedCell, batch: Batch, part: nn.Module) -> tuple[Tensor, Explanation]:
     """The model's output, and the part's explanation of what it was given on the way."""
     given: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
     watch = part.register_forward_pre_hook(
         lambda _, args, kwargs: given.append((args, kwargs)), with_kwargs=True
     )
     try:
-        output: Tensor = revived.model(batch)
+        output: Tensor = trained.model(batch)
     finally:
         watch.remove()
     if not given:
         raise FusionBenchError(
             f"the model never calls its {type(part).__name__}; there is nothing to explain"
         )
-    assert isinstance(part, Explains)
+    assert isinstance(part, Explains)  # noqa: S101 - it was chosen for that
     args, kwargs = given[0]
     return output, part.explain(*args, **kwargs)
 
@@ -215,8 +215,8 @@ def _checked(
     return attention[0].float().numpy(), kernels[0].float().numpy()
 
 
-def _answer(revived: Revived, output: Tensor) -> Answer | None:
-    if not isinstance(revived.task, Answering):
+def _answer(trained: TrainedCell, output: Tensor) -> Answer | None:
+    if not isinstance(trained.task, Answering):
         return None
-    decided = int(revived.task.decide(output)[0])
-    return Answer(revived.task.answers[decided], float(revived.task.probabilities(output)[0, decided]))
+    decided = int(trained.task.decide(output)[0])
+    return Answer(trained.task.answers[decided], float(trained.task.probabilities(output)[0, decided]))

@@ -14,7 +14,7 @@ _APART = 10
 
 
 @dataclass(frozen=True)
-class Position:
+class MapPosition:
     """A row and a column of a map, both from 0."""
 
     row: int
@@ -32,7 +32,7 @@ def strongest_group(kernels: npt.NDArray[np.float32]) -> int:
     return int(np.square(kernels.astype(np.float64)).sum((1, 2, 3)).argmax())
 
 
-def telling_positions(kernels: npt.NDArray[np.float32], most: int) -> list[Position]:
+def select_positions(kernels: npt.NDArray[np.float32], most: int) -> list[MapPosition]:
     """Positions whose kernels differ most from one another, found greedily.
 
     The first is the one with the largest norm; each further one is the position whose kernels, of all
@@ -49,10 +49,10 @@ def telling_positions(kernels: npt.NDArray[np.float32], most: int) -> list[Posit
     norms = np.linalg.norm(vectors, axis=1)
     apart = max(height, width) / _APART
     distance = norms.copy()
-    chosen: list[Position] = []
+    chosen: list[MapPosition] = []
     while len(chosen) < most and (not chosen or distance.max() > _SAME * norms.max()):
         best = int(distance.argmax())
-        chosen.append(Position(int(rows[best]), int(columns[best])))
+        chosen.append(MapPosition(int(rows[best]), int(columns[best])))
         from_best = np.linalg.norm(vectors - vectors[best], axis=1)
         distance = from_best if len(chosen) == 1 else np.minimum(distance, from_best)
         beside = np.maximum(abs(rows - rows[best]), abs(columns - columns[best])) < apart

@@ -25,21 +25,21 @@ from fusion_bench.tasks.task import Task
 from fusion_bench.training.config import CellConfig, DataConfig
 from fusion_bench.training.inputs import (
     NOT_NORMALISED,
-    learnt_from,
     make_task,
     normalising,
     open_data,
     starting_backbone,
+    vocabulary_sources,
     weights_of_pretext,
 )
 from fusion_bench.training.model import FusionModel, assemble
-from fusion_bench.training.paths import Places
+from fusion_bench.training.paths import RunPaths
 from fusion_bench.training.splits import read_split
 from fusion_bench.training.text_encoder import NOTHING_READ, text_encoder, tokenizer_of
 
 
 @dataclass(frozen=True, eq=False)
-class Revived:
+class TrainedCell:
     """A finished cell, ready to be asked about any picture and any sentence.
 
     Attributes:
@@ -48,8 +48,8 @@ class Revived:
         task: what it answers, from the training split.
         vocabulary: the words of the training split, or the text encoder's own tokenizer.
         model: in evaluation mode, on the CPU.
-        eye: the frozen backbone that stands before the model; None where it is part of it or there is none.
-        ear: the frozen part of the text encoder, likewise.
+        backbone: the frozen backbone that stands before the model; None where it is part of it or there is none.
+        frozen_text: the frozen part of the text encoder, likewise.
         mean, std: what pictures in [0, 1] are centred and divided by, per channel.
     """
 
@@ -58,8 +58,8 @@ class Revived:
     task: Task
     vocabulary: Tokenizer
     model: FusionModel
-    eye: Backbone | None
-    ear: nn.Module | None
+    backbone: Backbone | None
+    frozen_text: nn.Module | None
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
@@ -76,59 +76,59 @@ class Revived:
         """
         pixels = torch.from_numpy(_decoded(image, self.config.data))
         visual = normalise(pixels, self.mean, self.std)  # [1, 3, H, W]
-        if self.eye is not None:
-            visual = self.eye(visual).half().float()  # [1, C, h, w], rounded as cached maps are
+        if self.backbone is not None:
+            visual = self.backbone(visual).half().float()  # [1, C, h, w], rounded as cached maps are
         ids = torch.from_numpy(self.vocabulary.encode([text], self.config.data.longest_text))
         return Batch(
             visual=visual.contiguous(memory_format=torch.channels_last),
-            tokens=ids if self.ear is None else self.ear(ids, ids != 0).half().float(),
+            tokens=ids if self.frozen_text is None else self.frozen_text(ids, ids != 0).half().float(),
             mask=ids != 0,
             target=torch.zeros(1, dtype=torch.int64),
         )
 
 
-def revive(folder: CellFolder, places: Places) -> Revived:
+def load_trained_cell(folder: CellFolder, paths: RunPaths) -> TrainedCell:
     """Build a finished cell's model and give it the weights that it kept.
 
     Args:
         folder: the cell's, with ``model.safetensors`` in it.
-        places: where its data and weights lie.
+        paths: where its data and weights lie.
 
     Raises:
         FusionBenchError: the weights do not fit the source of today, or the backbone that they were trained
             on cannot be had here.
     """
     config = folder.config()
-    data = open_data(config.data, places)
+    data = open_data(config.data, paths)
     train = read_split(data, data.splits.train, config.data).split
-    taught, texts = learnt_from(config, data, train, places)
+    taught, texts = vocabulary_sources(config, data, train, paths)
     task = make_task(config, taught)
-    probe = text_encoder(config, NOTHING_READ, places.weight_files)
+    probe = text_encoder(config, NOTHING_READ, paths.weight_files)
     vocabulary = tokenizer_of(probe, texts)
-    backbone = _backbone(folder, config, places)
+    backbone = _backbone(folder, config, paths)
     frozen = config.backbone is not None and config.backbone.frozen
     model = assemble(
         config,
         task,
-        text=text_encoder(config, vocabulary, places.weight_files),
+        text=text_encoder(config, vocabulary, paths.weight_files),
         map_channels=3 if backbone is None else backbone.channels,
         backbone=None if frozen else backbone,
     )
     _load(model, folder.path / "model.safetensors")
-    return Revived(
+    return TrainedCell(
         config=config,
         data=data,
         task=task,
         vocabulary=vocabulary,
         model=model.eval(),
-        eye=backbone if frozen else None,
-        ear=probe.frozen_part(),
+        backbone=backbone if frozen else None,
+        frozen_text=probe.frozen_part(),
         mean=NOT_NORMALISED[0] if backbone is None else backbone.mean,
         std=NOT_NORMALISED[1] if backbone is None else backbone.std,
     )
 
 
-def _backbone(folder: CellFolder, config: CellConfig, places: Places) -> Backbone | None:
+def _backbone(folder: CellFolder, config: CellConfig, paths: RunPaths) -> Backbone | None:
     """The cell's backbone; one that was trained gets its weights later, with the rest of the model."""
     asked, size = config.backbone, config.data.image_size
     if asked is None:
@@ -136,8 +136,8 @@ def _backbone(folder: CellFolder, config: CellConfig, places: Places) -> Backbon
     if not asked.frozen:
         with torch.random.fork_rng(devices=[]):
             return normalising(build_backbone(asked.name, layer=asked.layer, image_size=size), config.data)
-    backbone = starting_backbone(config, places, weights_of_pretext(config, places))
-    assert backbone is not None
+    backbone = starting_backbone(config, paths, weights_of_pretext(config, paths))
+    assert backbone is not None  # noqa: S101 - the study file demands one for modules
     if weights_digest(backbone) != folder.provenance()["weights"]:
         raise WeightsError(
             f"the frozen backbone {asked.name!r} comes out otherwise here than where the cell {folder.path} was "

@@ -8,12 +8,12 @@ from fusion_bench.errors import FusionBenchError
 from fusion_bench.registry import did_you_mean
 from fusion_bench.spec.arms import Arm
 from fusion_bench.spec.study import Study
-from fusion_bench.study.plan import Standing, confirm_cells, standing
-from fusion_bench.study.search_results import replay
-from fusion_bench.training.paths import Places
+from fusion_bench.study.plan import CellStatus, cell_status, confirm_cells
+from fusion_bench.study.search_results import search_result
+from fusion_bench.training.paths import RunPaths
 
 
-def askable_arm(study: Study, label: str, places: Places) -> Arm:
+def explainable_arm(study: Study, label: str, paths: RunPaths) -> Arm:
     """The arm with a label, with its winner's settings after a search.
 
     Raises:
@@ -24,11 +24,11 @@ def askable_arm(study: Study, label: str, places: Places) -> Arm:
         raise FusionBenchError(f"the study {study.name!r} has no arm {label!r}{did_you_mean(label, arms)}")
     kind = arms[label].config.arm.target.load()
     if issubclass(kind, FusionModule) and not issubclass(kind, Explains):
-        raise FusionBenchError(silent(study, arms[label]))
-    return next(arm for arm in replay(study, places).arms if arm.label == label)
+        raise FusionBenchError(cannot_explain_message(study, arms[label]))
+    return next(arm for arm in search_result(study, paths).arms if arm.label == label)
 
 
-def silent(study: Study, arm: Arm) -> str:
+def cannot_explain_message(study: Study, arm: Arm) -> str:
     """Says that an arm cannot be asked, and which can."""
     kinds = {other.label: other.config.arm.target.load() for other in study.arms}
     able = [label for label, kind in kinds.items() if issubclass(kind, Explains)]
@@ -39,7 +39,7 @@ def silent(study: Study, arm: Arm) -> str:
     )
 
 
-def finished_cell(study: Study, arm: Arm, seed: int | None, places: Places) -> Standing:
+def finished_cell(study: Study, arm: Arm, seed: int | None, paths: RunPaths) -> CellStatus:
     """The arm's cell, trained and with its weights; of the study's first seed if none is named.
 
     Raises:
@@ -50,16 +50,16 @@ def finished_cell(study: Study, arm: Arm, seed: int | None, places: Places) -> S
         named = ", ".join(map(str, study.seeds))
         raise FusionBenchError(f"--seed {seed}: the study {study.name!r} has the seeds {named}")
     (cell,) = confirm_cells([arm], [seed])
-    found = standing(cell, places)
+    found = cell_status(cell, paths)
     who, command = f"{arm.label!r} with seed {seed}", f"fusion-bench run {study.path} --keep-weights"
     if found.state == "missing":
         raise FusionBenchError(
-            f"{who} is not trained in {places.runs}: run `{command}` first, with the same --set and --runs"
+            f"{who} is not trained in {paths.runs}: run `{command}` first, with the same --set and --runs"
         )
     if found.state == "failed":
         retry = "" if cell.abandoned else f"; put that right and run `{command} --retry-failed`"
         raise FusionBenchError(f"{who} could not be trained ({found.reason}){retry}")
-    folder = cell_folder(places.runs, cell.id).path
+    folder = cell_folder(paths.runs, cell.id).path
     if not (folder / "model.safetensors").exists():
         raise FusionBenchError(
             f"{who} was trained without keeping its weights: delete {folder} and run `{command}`, with the same "

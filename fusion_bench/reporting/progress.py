@@ -12,9 +12,9 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from fusion_bench.study.observer import CellState, CellStatus, Observer
+from fusion_bench.study.observer import ObservedState, Observer, PlannedStatus
 
-_LOOKS: Final[Mapping[CellState, tuple[str, str]]] = {
+_LOOKS: Final[Mapping[ObservedState, tuple[str, str]]] = {
     "running": ("▶", "bold cyan"),
     "failed": ("✗", "bold red"),
     "stale": ("~", "yellow"),
@@ -28,8 +28,8 @@ _FRAME_ROWS = 6  # title, head, rules and the two lines below the table
 class _Row:
     """A cell as the screen shows it; times are seconds on the observer's clock."""
 
-    status: CellStatus
-    state: CellState
+    status: PlannedStatus
+    state: ObservedState
     epoch: int = 0
     epochs: int = 0
     metric: str = ""
@@ -48,7 +48,7 @@ class _Board:
         self._clock = clock
         self.rows: dict[str, _Row] = {}
 
-    def planned(self, cells: Sequence[CellStatus]) -> None:
+    def planned(self, cells: Sequence[PlannedStatus]) -> None:
         seen = {name: row for name, row in self.rows.items() if row.here}
         self.rows = {cell.cell: seen.get(cell.cell, _Row(cell, cell.state)) for cell in cells}
 
@@ -71,7 +71,7 @@ class _Board:
     def failed(self, cell: str, reason: str) -> _Row:
         return self._change(cell, state="failed", ended=self._clock(), reason=" ".join(reason.split()))
 
-    def count(self, state: CellState) -> int:
+    def count(self, state: ObservedState) -> int:
         return sum(row.state == state for row in self.rows.values())
 
     def seconds(self, row: _Row) -> float | None:
@@ -129,10 +129,10 @@ class PlainLines:
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self._console, self._board = console, _Board(clock)
 
-    def planned(self, cells: Sequence[CellStatus]) -> None:
+    def planned(self, cells: Sequence[PlannedStatus]) -> None:
         """Say how many cells there are and how many stand already."""
         self._board.planned(cells)
-        states: tuple[CellState, ...] = ("done", "failed", "stale", "waiting")
+        states: tuple[ObservedState, ...] = ("done", "failed", "stale", "waiting")
         counts = ", ".join(
             f"{self._board.count(state)} {state}" for state in states if self._board.count(state)
         )
@@ -198,7 +198,7 @@ class LiveTable:
             console=console, get_renderable=self.render, refresh_per_second=4, vertical_overflow="crop"
         )
 
-    def planned(self, cells: Sequence[CellStatus]) -> None:
+    def planned(self, cells: Sequence[PlannedStatus]) -> None:
         """Show the cells."""
         self._board.planned(cells)
         self._live.start()
@@ -277,7 +277,7 @@ class LiveTable:
         """The rows that matter most, kept in the plan's order, and how many are left out."""
         if len(rows) <= room:
             return rows, 0
-        urgency: tuple[CellState, ...] = ("running", "failed", "stale", "waiting", "done")
+        urgency: tuple[ObservedState, ...] = ("running", "failed", "stale", "waiting", "done")
         ranked = sorted(range(len(rows)), key=lambda index: (urgency.index(rows[index].state), index))
         return [rows[index] for index in sorted(ranked[:room])], len(rows) - room
 

@@ -20,48 +20,44 @@ from fusion_bench.spec.arms import Arm
 from fusion_bench.spec.budget import UNITS
 from fusion_bench.spec.study import Study
 from fusion_bench.study.measure import LATENCY_BATCH, Measured, measure_arms
-from fusion_bench.study.plan import Standing, comparable, confirm_cells, standing
+from fusion_bench.study.plan import CellStatus, cell_status, comparable, confirm_cells
 from fusion_bench.study.run import study_folder
-from fusion_bench.study.search_results import Replayed, replay, with_choices
+from fusion_bench.study.search_results import SearchResult, search_result, with_choices
 from fusion_bench.tasks.task import Task
 from fusion_bench.training.inputs import open_data
-from fusion_bench.training.paths import Places
-from fusion_bench.training.slot import declaring
+from fusion_bench.training.paths import RunPaths
+from fusion_bench.training.slot import instantiate_module
 from fusion_bench.training.splits import read_split, task_class
 
 _CELL = ["arm", "role", "seed", "cell"]
 
 
-def collect(study: Study, places: Places) -> StudyResults:
+def collect(study: Study, paths: RunPaths) -> StudyResults:
     """Gather everything that a report says.
 
     Raises:
         FusionBenchError: no cell is finished, or a finished one is damaged.
     """
-    replayed = replay(study, places)
-    around = {label: with_choices(context, replayed) for label, context in study.contexts.items()}
-    contexts = {
-        label: collect(context, places) for label, context in around.items() if _begun(context, places)
-    }
-    arms = replayed.arms
+    search = search_result(study, paths)
+    around = {label: with_choices(context, search) for label, context in study.contexts.items()}
+    contexts = {label: collect(context, paths) for label, context in around.items() if _begun(context, paths)}
+    arms = search.arms
     cells = confirm_cells(arms, study.seeds)
-    standings = comparable([standing(cell, places) for cell in cells], places)
+    statuses = comparable([cell_status(cell, paths) for cell in cells], paths)
     outcomes = {
-        item.cell.id: cell_folder(places.runs, item.cell.id).outcome()
-        for item in standings
+        item.cell.id: cell_folder(paths.runs, item.cell.id).outcome()
+        for item in statuses
         if item.state == "done"
     }
     if not outcomes:
-        reasons = sorted({item.reason for item in standings if item.reason})
+        reasons = sorted({item.reason for item in statuses if item.reason})
         because = f": {reasons[0]}" if reasons else ""
         raise FusionBenchError(f"no cell of the study {study.name!r} is finished{because}")
-    folder = study_folder(places.runs, study.name)
-    measured = measure_arms(arms, study.seeds, places, folder / "measured.json")
-    data = open_data(arms[0].config.data, places)
-    splits = {
-        name: read_split(data, name, arms[0].config.data, places.workers).split for name in _names(data)
-    }
-    samples = _gathered(standings, outcomes, "samples")
+    folder = study_folder(paths.runs, study.name)
+    measured = measure_arms(arms, study.seeds, paths, folder / "measured.json")
+    data = open_data(arms[0].config.data, paths)
+    splits = {name: read_split(data, name, arms[0].config.data, paths.workers).split for name in _names(data)}
+    samples = _gathered(statuses, outcomes, "samples")
     task = task_class(arms[0].config.data)
     evaluate = data.splits.evaluate
     return StudyResults(
@@ -75,12 +71,12 @@ def collect(study: Study, places: Places) -> StudyResults:
         cluster=data.cluster,
         margin=study.margin,
         reference=study.reference,
-        arms=tuple(_summary(arm, measured.get(arm.label), replayed, study.weight_files) for arm in arms),
-        cells=_cell_table(standings, outcomes),
-        values=_values(standings, outcomes),
+        arms=tuple(_summary(arm, measured.get(arm.label), search, study.weight_files) for arm in arms),
+        cells=_cell_table(statuses, outcomes),
+        values=_values(statuses, outcomes),
         samples=samples,
         slices=splits[evaluate[0]].slices,
-        curves=_gathered(standings, outcomes, "curves"),
+        curves=_gathered(statuses, outcomes, "curves"),
         pictures=_pictures(samples, splits[study.primary_split], arms, study.pictures),
         floors=_floors(data, splits, task),
         expected=pd.DataFrame(
@@ -89,7 +85,7 @@ def collect(study: Study, places: Places) -> StudyResults:
         environment=_environment(outcomes, study),
         cautions=(
             *cautions_of(arms, data, study.weight_files, next(iter(outcomes.values())).result),
-            *_doubts_about(replayed, places),
+            *_stale_search_warning(search, paths),
         ),
         latency_batch=LATENCY_BATCH,
         budget=UNITS[study.budget.match] if study.budget else "",
@@ -104,19 +100,19 @@ def collect(study: Study, places: Places) -> StudyResults:
     )
 
 
-def _begun(study: Study, places: Places) -> bool:
+def _begun(study: Study, paths: RunPaths) -> bool:
     """Whether any cell of a context is finished; one that is not is left out of the report."""
     cells = confirm_cells(study.arms, study.seeds)
-    return any(standing(cell, places).state == "done" for cell in cells)
+    return any(cell_status(cell, paths).state == "done" for cell in cells)
 
 
-def _doubts_about(replayed: Replayed, places: Places) -> tuple[str, ...]:
+def _stale_search_warning(search: SearchResult, paths: RunPaths) -> tuple[str, ...]:
     """A search is as current as its trials."""
-    stale = sum(standing(cell, places).state == "stale" for cell in replayed.search_cells)
+    stale = sum(cell_status(cell, paths).state == "stale" for cell in search.search_cells)
     if not stale:
         return ()
     return (
-        f"{stale} of the search's {len(replayed.search_cells)} cells were trained before source, data or weights "
+        f"{stale} of the search's {len(search.search_cells)} cells were trained before source, data or weights "
         "changed; `run --retry-stale` trains them anew, and may choose other settings.",
     )
 
@@ -126,10 +122,10 @@ def _names(data: DataSet) -> list[str]:
 
 
 def _summary(
-    arm: Arm, measured: Measured | None, replayed: Replayed, files: Mapping[str, Path]
+    arm: Arm, measured: Measured | None, search: SearchResult, files: Mapping[str, Path]
 ) -> ArmSummary:
     kind: type[FusionModule] | type[VisionLanguageNetwork] = arm.config.arm.target.load()
-    module = declaring(arm.config, files)
+    module = instantiate_module(arm.config, files)
     return ArmSummary(
         label=arm.label,
         role=arm.role,
@@ -143,21 +139,21 @@ def _summary(
         around_parameters=measured.around_parameters if measured else None,
         around_multiply_adds=measured.around_multiply_adds if measured else None,
         latency_ms=measured.latency_ms if measured else None,
-        searched=dict(replayed.chosen.get(arm.label, {})),
-        search_trials=replayed.trials.get(arm.label, 0),
+        searched=dict(search.chosen.get(arm.label, {})),
+        search_trials=search.trials.get(arm.label, 0),
         budget_distance=arm.fit.distance if arm.fit else None,
         unranked=arm.fit.unranked if arm.fit else "",
     )
 
 
-def _row(item: Standing) -> dict[str, Any]:
+def _row(item: CellStatus) -> dict[str, Any]:
     cell = item.cell
     return {"arm": cell.arm, "role": cell.role, "seed": cell.seed, "cell": cell.id}
 
 
-def _cell_table(standings: Sequence[Standing], outcomes: Mapping[str, Outcome]) -> pd.DataFrame:
+def _cell_table(statuses: Sequence[CellStatus], outcomes: Mapping[str, Outcome]) -> pd.DataFrame:
     rows = []
-    for item in standings:
+    for item in statuses:
         outcome = outcomes.get(item.cell.id)
         rows.append(
             {
@@ -172,9 +168,9 @@ def _cell_table(standings: Sequence[Standing], outcomes: Mapping[str, Outcome]) 
     return pd.DataFrame(rows, columns=[*_CELL, "state", "reason", "epochs", "best_epoch", "seconds"])
 
 
-def _values(standings: Sequence[Standing], outcomes: Mapping[str, Outcome]) -> pd.DataFrame:
+def _values(statuses: Sequence[CellStatus], outcomes: Mapping[str, Outcome]) -> pd.DataFrame:
     rows = []
-    for item in standings:
+    for item in statuses:
         if item.cell.id in outcomes:
             for name, value in sorted(outcomes[item.cell.id].result["metrics"].items()):
                 split, _, metric = name.partition("/")
@@ -182,10 +178,10 @@ def _values(standings: Sequence[Standing], outcomes: Mapping[str, Outcome]) -> p
     return pd.DataFrame(rows, columns=[*_CELL, "split", "metric", "value"])
 
 
-def _gathered(standings: Sequence[Standing], outcomes: Mapping[str, Outcome], table: str) -> pd.DataFrame:
+def _gathered(statuses: Sequence[CellStatus], outcomes: Mapping[str, Outcome], table: str) -> pd.DataFrame:
     """One table of all cells, arm and seed in front."""
     parts = []
-    for item in standings:
+    for item in statuses:
         if item.cell.id in outcomes:
             part: pd.DataFrame = getattr(outcomes[item.cell.id], table).copy()
             part.insert(0, "arm", item.cell.arm)

@@ -12,9 +12,9 @@ from fusion_bench.samples.dataset import DataSet
 from fusion_bench.samples.split import Split
 from fusion_bench.spec.arms import Arm
 from fusion_bench.spec.study import Study
-from fusion_bench.training.config import CellConfig, Json, TrainConfig, hashed
+from fusion_bench.training.config import CellConfig, Json, TrainConfig, hash_reference
 from fusion_bench.training.model import head_settings
-from fusion_bench.training.slot import declaring
+from fusion_bench.training.slot import instantiate_module
 from fusion_bench.training.splits import task_class
 
 _WEIGHTS = {
@@ -84,7 +84,7 @@ def cautions_of(
     cautions += data.cautions
     cautions += [
         _DOUBTS[what].format(count=count, split=split)
-        for what, counts in result.get("doubts", {}).items()
+        for what, counts in result.get("data_warnings", {}).items()
         for split, count in counts.items()
     ]
     if config.data.vocabulary == "published":
@@ -93,7 +93,7 @@ def cautions_of(
 
 
 def _brings_coordinates(arm: Arm, files: Mapping[str, Path]) -> bool:
-    module = declaring(arm.config, files)
+    module = instantiate_module(arm.config, files)
     return module is not None and module.position_code != "none"
 
 
@@ -158,7 +158,11 @@ def _words(config: CellConfig, outcome: Outcome) -> str:
 
 def _short(value: Json) -> Json:
     """A file's hash as people compare hashes; any other setting as it is."""
-    return value[: len(hashed("")) + 12] if isinstance(value, str) and value.startswith(hashed("")) else value
+    return (
+        value[: len(hash_reference("")) + 12]
+        if isinstance(value, str) and value.startswith(hash_reference(""))
+        else value
+    )
 
 
 def _in_slots(arms: Sequence[Arm]) -> dict[str, list[str]]:

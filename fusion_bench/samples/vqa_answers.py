@@ -74,7 +74,7 @@ def tidy(text: str) -> str:
 
 
 @lru_cache(maxsize=1 << 17)
-def normalise(text: str) -> str:
+def normalise_answer(text: str) -> str:
     """The text without punctuation and articles, in lower case, with digits for numbers up to ten.
 
     Whether a mark is deleted or becomes a blank is decided on ``text`` as it came: it is deleted if it stands
@@ -101,7 +101,7 @@ def answer_list(commonest: Iterable[str], occurrences: int = OCCURRENCES) -> tup
     Raises:
         DataError: no answer is.
     """
-    counts = Counter(map(normalise, commonest))
+    counts = Counter(map(normalise_answer, commonest))
     listed = tuple(sorted(answer for answer, count in counts.items() if count > occurrences))
     if not listed:
         raise DataError(

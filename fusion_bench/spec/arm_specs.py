@@ -16,12 +16,12 @@ from fusion_bench.training.config import Json
 
 BASE = "base"
 MOST_ARMS = 500
-Kind: TypeAlias = Literal["module", "network"]
-KINDS: tuple[Kind, ...] = ("module", "network")
+ArmKind: TypeAlias = Literal["module", "network"]
+ARM_KINDS: tuple[ArmKind, ...] = ("module", "network")
 
 
 @dataclass(frozen=True)
-class Candidate:
+class ArmSpec:
     """An arm as written, not yet held to any class.
 
     Attributes:
@@ -36,7 +36,7 @@ class Candidate:
     """
 
     label: str
-    kind: Kind
+    kind: ArmKind
     name: Node
     settings: Node
     sections: Mapping[str, Node]
@@ -44,18 +44,18 @@ class Candidate:
     varied: tuple[str, ...] = ()
     control: bool = False
 
-    def having(self, key: str, value: Node) -> Candidate:
+    def having(self, key: str, value: Node) -> ArmSpec:
         """The same arm with one more setting (``kernel_size``) or study key (``fusion.depth``)."""
         section, dot, name = key.partition(".")
         if not dot:
             return replace(self, settings=self.settings.having({**self.settings.children, key: value}))
         over = Node({name: value}, value.place, section)
         both = merged(self.sections.get(section), over)
-        assert both is not None
+        assert both is not None  # noqa: S101 - over is a node
         return replace(self, sections={**self.sections, section: both})
 
 
-def written_arms(tree: Node, problems: Problems) -> list[Candidate]:
+def written_arms(tree: Node, problems: Problems) -> list[ArmSpec]:
     """The arms under ``arms``; a null arm is one that this file drops from the file it extends."""
     found = []
     for label, node in tree.children.get("arms", tree.having({})).children.items():
@@ -68,13 +68,13 @@ def written_arms(tree: Node, problems: Problems) -> list[Candidate]:
     return found
 
 
-def base_arm(tree: Node, problems: Problems) -> Candidate | None:
+def base_arm(tree: Node, problems: Problems) -> ArmSpec | None:
     """The arm that ``vary`` starts from."""
     node = tree.children["vary"].children.get("base") if "vary" in tree.children else None
     return None if node is None else _arm(BASE, node, problems)
 
 
-def controls(tree: Node) -> list[Candidate]:
+def controls(tree: Node) -> list[ArmSpec]:
     """The controls that ride along."""
     node = tree.children.get("controls", Node(True, tree.place, "controls"))
     listed = (
@@ -83,12 +83,12 @@ def controls(tree: Node) -> list[Candidate]:
     if node.value is True:
         listed = [Node(name, node.place, node.path) for name in CONTROLS]
     return [
-        Candidate(str(item.value), "module", item, item.having({}), {}, item, control=True) for item in listed
+        ArmSpec(str(item.value), "module", item, item.having({}), {}, item, control=True) for item in listed
     ]
 
 
-def _arm(label: str, node: Node, problems: Problems) -> Candidate | None:
-    kinds: list[Kind] = [kind for kind in KINDS if _given(node, kind)]
+def _arm(label: str, node: Node, problems: Problems) -> ArmSpec | None:
+    kinds: list[ArmKind] = [kind for kind in ARM_KINDS if _given(node, kind)]
     if not isinstance(node.value, Mapping):
         return None  # the schema says so
     if len(kinds) != 1:
@@ -98,14 +98,14 @@ def _arm(label: str, node: Node, problems: Problems) -> Candidate | None:
     if not isinstance(name.value, str):
         return None  # the schema says so
     sections = {key: node.children[key] for key in OVERRIDABLE if _given(node, key)}
-    return Candidate(label, kinds[0], name, node.without(*KINDS, *OVERRIDABLE), sections, node)
+    return ArmSpec(label, kinds[0], name, node.without(*ARM_KINDS, *OVERRIDABLE), sections, node)
 
 
 def _given(node: Node, key: str) -> bool:
     return key in node.children and node.children[key].value is not None
 
 
-def variations(base: Candidate, tree: Node, settings: tuple[str, ...], problems: Problems) -> list[Candidate]:
+def variations(base: ArmSpec, tree: Node, settings: tuple[str, ...], problems: Problems) -> list[ArmSpec]:
     """The arms that ``vary`` spans around its base, the base itself left out.
 
     Args:

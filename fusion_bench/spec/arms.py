@@ -83,6 +83,6 @@ def with_settings(config: CellConfig, settings: Mapping[str, Json]) -> CellConfi
 
 @functools.lru_cache(maxsize=256)  # matching a budget asks for the same few classes over and over
 def _signature(target: Target) -> Signature:
-    from fusion_bench.spec.signatures import signature_of
+    from fusion_bench.spec.signatures import signature_of  # noqa: PLC0415 - bare machines have no pydantic
 
     return signature_of(target.load())

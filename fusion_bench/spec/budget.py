@@ -32,7 +32,7 @@ Match = Literal["params", "flops"]
 T = TypeVar("T")
 
 UNITS: Mapping[Match, str] = {"params": "parameters", "flops": "multiply-adds"}
-WORDS = 16
+DEFAULT_WORDS = 16
 """Words of the sentence that multiply-adds are counted on, in a study that does not cut its texts."""
 
 _WIDEST = 2**20
@@ -90,7 +90,7 @@ def solve(cost: Callable[[int], int | None], target: int, knob: Width) -> int | 
 def fusion_cost(
     config: CellConfig,
     match: Match,
-    words: int = WORDS,
+    words: int = DEFAULT_WORDS,
     files: Mapping[str, Path] = MappingProxyType({}),
 ) -> int:
     """What an arm with these settings pays for its modules, mixers and adapters, for one sample of ``words``.

@@ -12,7 +12,7 @@ from fusion_bench.registry import Registry, Target, did_you_mean
 from fusion_bench.spec.document.problems import Problems
 from fusion_bench.spec.document.tree import Node
 from fusion_bench.spec.signatures import Signature, signature_of
-from fusion_bench.training.config import Component, Json, bound
+from fusion_bench.training.config import Component, Json, resolve_paths
 
 if TYPE_CHECKING:
     from fusion_bench.contract import FusionModule, TextEncoder, VisionLanguageNetwork
@@ -39,7 +39,7 @@ class Catalogue:
 
 def installed() -> Catalogue:
     """What is installed in this environment."""
-    from fusion_bench.registries import (
+    from fusion_bench.registries import (  # noqa: PLC0415 - imports torch
         DATASETS,
         MODULES,
         NETWORKS,
@@ -50,14 +50,14 @@ def installed() -> Catalogue:
 
 
 def _timm_backbones() -> Sequence[str]:
-    import timm
+    import timm  # noqa: PLC0415 - takes seconds
 
     names: list[str] = timm.list_models()
     return names
 
 
 @dataclass(frozen=True, eq=False)
-class Named:
+class NamedClass:
     """A class that the study names: where it comes from, and what it can be given."""
 
     target: Target
@@ -66,13 +66,13 @@ class Named:
 
 
 @dataclass(frozen=True, eq=False)
-class Chosen:
+class ConfiguredClass:
     """A class with its settings: ``written`` as the study has them, ``component`` without the defaults.
 
     ``files`` are those that the component names by SHA-256.
     """
 
-    named: Named
+    named: NamedClass
     written: Mapping[str, Json]
     component: Component
     files: Mapping[str, Path] = field(default_factory=dict)
@@ -83,10 +83,10 @@ class Chosen:
 
     def construct(self, *arguments: Any) -> Any:
         """An instance with these settings, before which ``arguments`` stand."""
-        return self.named.cls(*arguments, **bound(self.component.settings, self.files))
+        return self.named.cls(*arguments, **resolve_paths(self.component.settings, self.files))
 
 
-def named_class(registry: Registry[T], base: type[Any], name: Node, problems: Problems) -> Named | None:
+def named_class(registry: Registry[T], base: type[Any], name: Node, problems: Problems) -> NamedClass | None:
     """Import the class that ``name`` stands for and read its signature; note what is wrong with it.
 
     Args:
@@ -104,7 +104,7 @@ def named_class(registry: Registry[T], base: type[Any], name: Node, problems: Pr
         if missing := sorted(getattr(cls, "__abstractmethods__", ())):
             problems.add(name, f"{cls.__name__} does not define {', '.join(missing)}")
             return None
-        return Named(target, cls, signature_of(cls))
+        return NamedClass(target, cls, signature_of(cls))
     except FusionBenchError as error:
         problems.add(name, str(error))
     except Exception as error:  # importing runs code that is not ours: whatever it raises, the user is told
@@ -112,18 +112,22 @@ def named_class(registry: Registry[T], base: type[Any], name: Node, problems: Pr
     return None
 
 
-def chosen(named: Named, settings: Node, beside: Sequence[str], problems: Problems) -> Chosen | None:
+def configure_class(
+    named: NamedClass, settings: Node, beside: Sequence[str], problems: Problems
+) -> ConfiguredClass | None:
     """Hold settings to the constructor's types; ``beside`` are keys that the study reads in the same place."""
     validated = problems.settings(named.signature, settings, beside)
     if validated is None:
         return None
     component = Component(named.target, named.signature.kept(validated))
-    return Chosen(named, named.signature.written(validated), component)
+    return ConfiguredClass(named, named.signature.written(validated), component)
 
 
-def tried(chosen_class: Chosen, where: Node, problems: Problems, *arguments: Any) -> Any | None:
+def try_construct(
+    chosen_class: ConfiguredClass, where: Node, problems: Problems, *arguments: Any
+) -> Any | None:
     """Construct once, so that a value which only the constructor refuses is found before training."""
-    from torch.random import fork_rng
+    from torch.random import fork_rng  # noqa: PLC0415 - imports torch
 
     try:
         with fork_rng(devices=[]):

@@ -29,7 +29,7 @@ def report_folder(label: str) -> str:
     return f"contexts/{slug(label)}"
 
 
-def in_contexts(tree: Node, problems: Problems) -> Mapping[str, Node]:
+def context_trees(tree: Node, problems: Problems) -> Mapping[str, Node]:
     """The study once for each of its contexts, with that context's keys and name."""
     node = tree.children.get("contexts", tree.having({}))
     name = tree.children.get("name")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from fusion_bench.registry import did_you_mean
 from fusion_bench.spec.arms import Arm
 from fusion_bench.spec.catalogue import Catalogue, installed
-from fusion_bench.spec.contexts import in_contexts
+from fusion_bench.spec.contexts import context_trees
 from fusion_bench.spec.document.problems import Problems
 from fusion_bench.spec.document.schema import (
     SEARCH_SEEDS,
@@ -21,11 +21,11 @@ from fusion_bench.spec.document.schema import (
 )
 from fusion_bench.spec.document.tree import Node
 from fusion_bench.spec.document.yaml import read_study_tree
-from fusion_bench.spec.recipes import with_official
-from fusion_bench.spec.resolve import Data, Resolver
+from fusion_bench.spec.recipes import apply_official_recipe
+from fusion_bench.spec.resolve import ResolvedData, Resolver
 from fusion_bench.spec.search_spaces import search_spaces
-from fusion_bench.spec.study_arms import LineUp
-from fusion_bench.spec.warm_start import read_source, started
+from fusion_bench.spec.study_arms import StudyArms
+from fusion_bench.spec.warm_start import arms_with_start, read_source_study
 
 if TYPE_CHECKING:
     from fusion_bench.spec.budget import Budget
@@ -47,9 +47,9 @@ def load_study(path: Path, overrides: Sequence[str] = (), *, catalogue: Catalogu
     tree = read_study_tree(path, overrides, problems)
     if tree is None:
         raise problems.error()
-    tree = with_official(tree, problems)
+    tree = apply_official_recipe(tree, problems)
     known = catalogue or installed()
-    changed = in_contexts(tree, problems)
+    changed = context_trees(tree, problems)
     study = _study(path, tree, known, problems)
     return replace(
         study, contexts={label: _study(path, inner, known, problems) for label, inner in changed.items()}
@@ -65,23 +65,23 @@ def _study(path: Path, tree: Node, catalogue: Catalogue, problems: Problems) -> 
     file = problems.section(StudyFile, tree)
     resolver = Resolver(tree, catalogue, problems)
     data = resolver.data()
-    lineup = LineUp(tree, resolver, data, problems)
-    reference = lineup.reference()
+    study_arms = StudyArms(tree, resolver, data, problems)
+    reference = study_arms.reference()
     seeds = _seeds(tree)
-    search = _search(tree, lineup, data, seeds, resolver, problems)
-    expected = _expected(tree, lineup, data, problems)
+    search = _search(tree, study_arms, data, seeds, resolver, problems)
+    expected = _expected(tree, study_arms, data, problems)
     root = _root(tree, data, problems)
-    source = read_source(tree, lambda other: load_study(other, catalogue=catalogue), problems)
+    source = read_source_study(tree, lambda other: load_study(other, catalogue=catalogue), problems)
     _check_report(tree, data, problems)
     if problems or file is None:
         raise problems.error()
-    arms = lineup.arms(reference)
-    budget = _budget(tree, file.budget, lineup, arms, resolver.weight_files, problems)
+    arms = study_arms.arms(reference)
+    budget = _budget(tree, file.budget, study_arms, arms, resolver.weight_files, problems)
     if budget is not None:
         arms = tuple(budget.matched(arm) for arm in arms)
-        _check_unlike(lineup, arms, problems)
+        _check_unlike(study_arms, arms, problems)
     if source is not None:
-        arms = started(arms, seeds, source, tree.children["start"], problems)
+        arms = arms_with_start(arms, seeds, source, tree.children["start"], problems)
     if problems:
         raise problems.error()
     own_root = {} if root is None else {data.config.name: root}
@@ -118,7 +118,12 @@ def _seeds(node: Node, default: tuple[int, ...] = ()) -> tuple[int, ...]:
 
 
 def _search(
-    tree: Node, lineup: LineUp, data: Data, seeds: Sequence[int], resolver: Resolver, problems: Problems
+    tree: Node,
+    study_arms: StudyArms,
+    data: ResolvedData,
+    seeds: Sequence[int],
+    resolver: Resolver,
+    problems: Problems,
 ) -> Search | None:
     node = tree.children.get("search")
     if node is None or node.value is None:
@@ -131,14 +136,16 @@ def _search(
         )
     match = tree.children.get("budget", tree.having({})).children.get("match")
     matched = match is not None and match.value in ("params", "flops")
-    spaces = search_spaces(lineup, tree, data, resolver, problems, matched=matched)
+    spaces = search_spaces(study_arms, tree, data, resolver, problems, matched=matched)
     section = problems.section(SearchSection, node)
     return None if section is None else Search(section.trials, section.batch, tuple(section.seeds), spaces)
 
 
-def _expected(tree: Node, lineup: LineUp, data: Data, problems: Problems) -> tuple[Expected, ...]:
+def _expected(
+    tree: Node, study_arms: StudyArms, data: ResolvedData, problems: Problems
+) -> tuple[Expected, ...]:
     node = tree.children.get("expected")
-    labels = (*lineup.labels, *(arm.candidate.label for arm in lineup.resolved if arm.candidate.control))
+    labels = (*study_arms.labels, *(arm.spec.label for arm in study_arms.resolved if arm.spec.control))
     found = []
     for item in node.value if node is not None and isinstance(node.value, list) else []:
         _known(item, "arm", labels, problems)
@@ -150,7 +157,7 @@ def _expected(tree: Node, lineup: LineUp, data: Data, problems: Problems) -> tup
     return tuple(found)
 
 
-def _check_report(tree: Node, data: Data, problems: Problems) -> None:
+def _check_report(tree: Node, data: ResolvedData, problems: Problems) -> None:
     node = tree.children.get("report", tree.having({}))
     _known(node, "primary", data.metrics, problems, "metric")
     _known(node, "split", data.judging, problems)
@@ -163,7 +170,7 @@ def _known(node: Node, key: str, names: Sequence[str], problems: Problems, kind:
         problems.add(found, f"there is no {kind or key} {found.value!r}{did_you_mean(found.value, names)}")
 
 
-def _root(tree: Node, data: Data, problems: Problems) -> Path | None:
+def _root(tree: Node, data: ResolvedData, problems: Problems) -> Path | None:
     """Where the study says the data set's files are; a path starts at the file that it stands in."""
     node = tree.children.get("data", tree).children.get("root")
     if node is None or not isinstance(node.value, str):
@@ -176,7 +183,7 @@ def _root(tree: Node, data: Data, problems: Problems) -> Path | None:
 def _budget(
     tree: Node,
     section: BudgetSection,
-    lineup: LineUp,
+    study_arms: StudyArms,
     arms: Sequence[Arm],
     files: Mapping[str, Path],
     problems: Problems,
@@ -184,23 +191,23 @@ def _budget(
     """What the reference costs as it is written, and whose width may be chosen to cost the same."""
     if section.match == "none":
         return None
-    from fusion_bench.spec.budget import WORDS, Budget, fusion_cost
+    from fusion_bench.spec.budget import DEFAULT_WORDS, Budget, fusion_cost  # noqa: PLC0415 - imports torch
 
     reference = next(arm for arm in arms if arm.role == "reference")
-    words = reference.config.data.longest_text or WORDS
+    words = reference.config.data.longest_text or DEFAULT_WORDS
     try:
         target = fusion_cost(reference.config, section.match, words, files)
     except Exception as error:  # a module's code is not ours: whatever it raises, the user is told
         node = tree.children["budget"].children["match"]
         problems.add(node, f"what the reference {reference.label!r} costs cannot be counted: {error}")
         return None
-    knobs = {arm.candidate.label: arm.knob for arm in lineup.resolved if arm.knob is not None}
+    knobs = {arm.spec.label: arm.knob for arm in study_arms.resolved if arm.knob is not None}
     return Budget(section.match, section.tolerance, reference.label, target, knobs, words, files)
 
 
-def _check_unlike(lineup: LineUp, arms: Sequence[Arm], problems: Problems) -> None:
+def _check_unlike(study_arms: StudyArms, arms: Sequence[Arm], problems: Problems) -> None:
     """Arms that differed may come to the same width."""
-    places = {arm.candidate.label: arm.candidate.where for arm in lineup.resolved}
+    places = {arm.spec.label: arm.spec.where for arm in study_arms.resolved}
     found: dict[str, str] = {}
     for arm in arms:
         twin = found.setdefault(arm.config.id, arm.label)

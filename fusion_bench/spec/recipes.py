@@ -42,7 +42,7 @@ OFFICIAL: Mapping[str, Mapping[str, Json]] = {
 }
 
 
-def with_official(tree: Node, problems: Problems) -> Node:
+def apply_official_recipe(tree: Node, problems: Problems) -> Node:
     """The study with the recipe written out, if it says ``official: true``; what it says otherwise is noted.
 
     An arm's own ``train`` stays as it is: that is how an arm departs from the recipe.
@@ -75,5 +75,5 @@ def _node(value: Json, at: Node) -> Node:
             _node(item, Node(None, at.place, f"{at.path}[{number}]")) for number, item in enumerate(value)
         ]
         return Node(items, at.place, at.path)
-    assert not isinstance(value, dict)
+    assert not isinstance(value, dict)  # noqa: S101 - the recipe has none
     return Node(value, at.place, at.path)

@@ -9,8 +9,16 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, cast
 
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.registry import Target, did_you_mean
-from fusion_bench.spec.arm_specs import Candidate
-from fusion_bench.spec.catalogue import Catalogue, Chosen, Named, chosen, known_backbone, named_class, tried
+from fusion_bench.spec.arm_specs import ArmSpec
+from fusion_bench.spec.catalogue import (
+    Catalogue,
+    ConfiguredClass,
+    NamedClass,
+    configure_class,
+    known_backbone,
+    named_class,
+    try_construct,
+)
 from fusion_bench.spec.document.problems import Problems
 from fusion_bench.spec.document.schema import (
     OVERRIDABLE,
@@ -31,7 +39,7 @@ from fusion_bench.training.config import (
     HeadConfig,
     Json,
     TrainConfig,
-    hashed,
+    hash_reference,
 )
 
 if TYPE_CHECKING:
@@ -44,7 +52,7 @@ NOTHING_LEARNT = 2  # vocabulary size with which a text encoder is tried out
 
 
 @dataclass(frozen=True, eq=False)
-class Resolved:
+class ResolvedArm:
     """An arm with everything decided.
 
     Attributes:
@@ -55,10 +63,10 @@ class Resolved:
         heads: kinds of head of the study's task, the default first.
     """
 
-    candidate: Candidate
+    spec: ArmSpec
     config: CellConfig
-    arm: Chosen
-    text: Chosen
+    arm: ConfiguredClass
+    text: ConfiguredClass
     language_dim: int
     heads: tuple[str, ...]
 
@@ -80,7 +88,7 @@ class Resolved:
         """The width that a matched budget may choose: none for controls, for networks, for modules without
         one, and where the study writes it.
         """
-        if self.candidate.control or self.candidate.kind == "network":
+        if self.spec.control or self.spec.kind == "network":
             return None
         knob: Width | None = self.arm.named.cls.width
         settable = knob is not None and knob.argument in self.arm.named.signature.names
@@ -88,7 +96,7 @@ class Resolved:
 
 
 @dataclass(frozen=True, eq=False)
-class Data:
+class ResolvedData:
     """The data set of a study.
 
     Where the file does not say it right, a stand-in lets the checks of everything else go on.
@@ -137,27 +145,27 @@ class Resolver:
 
     def __init__(self, tree: Node, catalogue: Catalogue, problems: Problems) -> None:
         self._tree, self._catalogue, self._problems = tree, catalogue, problems
-        self._classes: dict[tuple[str, Path, str], Named | None] = {}
+        self._classes: dict[tuple[str, Path, str], NamedClass | None] = {}
         self.weight_files: dict[str, Path] = {}
 
-    def data(self) -> Data:
+    def data(self) -> ResolvedData:
         """The data set, the same for every arm."""
-        from fusion_bench.samples.dataset import DataSet
+        from fusion_bench.samples.dataset import DataSet  # noqa: PLC0415 - imports torch
 
         node = self._tree.children.get("data", self._tree.having({}))
         section = self._problems.section(DataSection, node) if node.children else None
         name = node.children.get("name")
         if name is None or not isinstance(name.value, str):
-            return Data(_NO_DATA, _Unknown, None)
+            return ResolvedData(_NO_DATA, _Unknown, None)
         named = named_class(self._catalogue.datasets, DataSet, name, self._problems)
         if named is None:
-            return Data(_NO_DATA, _Unknown, None)
+            return ResolvedData(_NO_DATA, _Unknown, None)
         beside = tuple(DataSection.model_fields)
-        picked = chosen(named, node.without(*beside), beside, self._problems)
-        instance = tried(picked, node, self._problems, Path()) if picked else None
+        picked = configure_class(named, node.without(*beside), beside, self._problems)
+        instance = try_construct(picked, node, self._problems, Path()) if picked else None
         task = self._task(node, named.cls)
         if section is None or picked is None:
-            return Data(replace(_NO_DATA, name=named.cls.name), named.cls, instance, task)
+            return ResolvedData(replace(_NO_DATA, name=named.cls.name), named.cls, instance, task)
         config = DataConfig(
             name=named.cls.name,
             adapter=picked.component,
@@ -170,7 +178,7 @@ class Resolver:
             on_bad_image=section.on_bad_image,
             vocabulary=section.vocabulary,
         )
-        return Data(config, named.cls, instance, task)
+        return ResolvedData(config, named.cls, instance, task)
 
     def _task(self, data: Node, adapter: type[DataSet]) -> str:
         """What is asked of the data set; empty where it does not offer what is written."""
@@ -178,29 +186,27 @@ class Resolver:
         asked = adapter.task(node.value if node is not None and isinstance(node.value, str) else "")
         if asked in adapter.tasks:
             return asked
-        assert node is not None
+        assert node is not None  # noqa: S101 - the first task is one of them
         self._problems.add(
             node, f"{adapter.name} offers no task {asked!r}{did_you_mean(asked, adapter.tasks)}"
         )
         return ""
 
-    def named(self, candidate: Candidate) -> Named | None:
+    def named(self, spec: ArmSpec) -> NamedClass | None:
         """The class of an arm."""
-        from fusion_bench.contract import FusionModule, VisionLanguageNetwork
+        from fusion_bench.contract import FusionModule, VisionLanguageNetwork  # noqa: PLC0415 - imports torch
 
-        key = (candidate.kind, candidate.name.place.folder, str(candidate.name.value))
+        key = (spec.kind, spec.name.place.folder, str(spec.name.value))
         if key not in self._classes:
-            module = candidate.kind == "module"
+            module = spec.kind == "module"
             self._classes[key] = (
-                named_class(self._catalogue.modules, FusionModule, candidate.name, self._problems)
+                named_class(self._catalogue.modules, FusionModule, spec.name, self._problems)
                 if module
-                else named_class(
-                    self._catalogue.networks, VisionLanguageNetwork, candidate.name, self._problems
-                )
+                else named_class(self._catalogue.networks, VisionLanguageNetwork, spec.name, self._problems)
             )
         return self._classes[key]
 
-    def resolve(self, candidate: Candidate, data: Data, *, trial: bool = True) -> Resolved | None:
+    def resolve(self, spec: ArmSpec, data: ResolvedData, *, trial: bool = True) -> ResolvedArm | None:
         """Decide everything about an arm.
 
         Args:
@@ -208,20 +214,20 @@ class Resolver:
             data: the study's data set.
             trial: whether to construct the classes once.
         """
-        fusion = self._config(FusionConfig, candidate)
+        fusion = self._config(FusionConfig, spec)
         task = self._task_class(data)
-        head = self._head(candidate, task)
-        train = self._config(TrainConfig, candidate)
-        backbone = self._backbone(candidate, data)
-        text = self._text(candidate)
-        named = self.named(candidate)
-        arm = chosen(named, candidate.settings, OVERRIDABLE, self._problems) if named else None
+        head = self._head(spec, task)
+        train = self._config(TrainConfig, spec)
+        backbone = self._backbone(spec, data)
+        text = self._text(spec)
+        named = self.named(spec)
+        arm = configure_class(named, spec.settings, OVERRIDABLE, self._problems) if named else None
         if text is None or arm is None or fusion is None or head is None or train is None:
             return None
-        if candidate.kind == "network":
+        if spec.kind == "network":
             fusion = FusionConfig(coordinates=fusion.coordinates)
-        language_dim = self._language_dim(text, candidate)
-        if trial and language_dim and not self._tried(candidate, arm, fusion, language_dim):
+        language_dim = self._language_dim(text, spec)
+        if trial and language_dim and not self._tried(spec, arm, fusion, language_dim):
             return None
         config = CellConfig(
             data=data.config,
@@ -229,45 +235,45 @@ class Resolver:
             text=text.component,
             fusion=fusion,
             arm=arm.component,
-            kind=candidate.kind,
+            kind=spec.kind,
             head=head,
             train=train,
             seed=0,
             threads=self._threads(),
         )
-        return Resolved(candidate, config, arm, text, language_dim, () if task is None else task.heads)
+        return ResolvedArm(spec, config, arm, text, language_dim, () if task is None else task.heads)
 
     def _threads(self) -> int:
         node = self._tree.children.get("threads")
         return node.value if node is not None and isinstance(node.value, int) else 1
 
-    def _section(self, name: str, candidate: Candidate) -> Node:
+    def _section(self, name: str, spec: ArmSpec) -> Node:
         written = self._tree.children.get(name)
         if written is None or written.value is None:
             written = Node({}, (written or self._tree).place, name)
-        return merged(written, candidate.sections.get(name)) or written
+        return merged(written, spec.sections.get(name)) or written
 
-    def _config(self, kind: type[C], candidate: Candidate) -> C | None:
+    def _config(self, kind: type[C], spec: ArmSpec) -> C | None:
         """A section that is nothing but the fields of a dataclass of the same name."""
         name = kind.__name__.removesuffix("Config").lower()
-        node = self._section(name, candidate)
+        node = self._section(name, spec)
         section = self._problems.section(SECTIONS[name], node)
         if section is None:
             # Noted; with the defaults instead, what else is wrong with the arm is found as well.
-            return None if name in candidate.sections else kind()
+            return None if name in spec.sections else kind()
         return kind(**{field.name: getattr(section, field.name) for field in fields(cast("Any", kind))})
 
-    def _task_class(self, data: Data) -> type[Task] | None:
-        from fusion_bench.registries import TASKS
+    def _task_class(self, data: ResolvedData) -> type[Task] | None:
+        from fusion_bench.registries import TASKS  # noqa: PLC0415 - imports torch
 
         return TASKS.load(data.task) if data.task else None
 
-    def _head(self, candidate: Candidate, task: type[Task] | None) -> HeadConfig | None:
+    def _head(self, spec: ArmSpec, task: type[Task] | None) -> HeadConfig | None:
         """The task's head; what it does not know is a mistake, and its first kind need not be named."""
-        head = self._config(HeadConfig, candidate)
+        head = self._config(HeadConfig, spec)
         if head is None or task is None:
             return head
-        written = self._section("head", candidate).children
+        written = self._section("head", spec).children
         for key, node in written.items():
             if key not in {"width", "kind", *task.head_settings}:
                 self._problems.add(node, f"means nothing to the head of {task.name}; leave it out")
@@ -276,15 +282,15 @@ class Resolver:
             self._problems.add(written["kind"], f"{task.name} has no head {head.kind!r}{hint}")
         return replace(head, kind="") if head.kind == task.heads[0] else head
 
-    def _backbone(self, candidate: Candidate, data: Data) -> BackboneConfig | None:
-        node = self._section("backbone", candidate)
-        if candidate.kind == "network":
-            self._no_slot(candidate)
+    def _backbone(self, spec: ArmSpec, data: ResolvedData) -> BackboneConfig | None:
+        node = self._section("backbone", spec)
+        if spec.kind == "network":
+            self._no_slot(spec)
             return None
         if not node.children:
             what = "controls are modules too; add one or write controls: false"
             self._problems.add(
-                node, f"is missing: {what if candidate.control else 'every module arm stands on one'}"
+                node, f"is missing: {what if spec.control else 'every module arm stands on one'}"
             )
             return None
         name = node.children.get("name")
@@ -305,14 +311,14 @@ class Resolver:
         weights = cast("Literal['imagenet', 'random', 'file', 'pretext']", source)
         return BackboneConfig(section.name, section.layer, weights, sha256, section.frozen)
 
-    def _has_pretext(self, data: Data) -> bool:
+    def _has_pretext(self, data: ResolvedData) -> bool:
         """Whether the data set's own scenes were learnt from, or those of the study that this one starts from."""
         start = self._tree.children.get("start")
         begins = start is not None and start.value is not None
         return data.adapter.built_in or data.config.name == _Unknown.name or begins
 
-    def _no_slot(self, candidate: Candidate) -> None:
-        for key, node in candidate.sections.get("fusion", Node({}, self._tree.place)).children.items():
+    def _no_slot(self, spec: ArmSpec) -> None:
+        for key, node in spec.sections.get("fusion", Node({}, self._tree.place)).children.items():
             if key == "slot":
                 self._problems.add(node, "a network stands in no slot")
             elif key in {"width", "depth"}:
@@ -328,10 +334,10 @@ class Resolver:
         self.weight_files[sha256] = path.resolve()
         return sha256
 
-    def _text(self, candidate: Candidate) -> Chosen | None:
-        from fusion_bench.contract import TextEncoder
+    def _text(self, spec: ArmSpec) -> ConfiguredClass | None:
+        from fusion_bench.contract import TextEncoder  # noqa: PLC0415 - imports torch
 
-        node = self._section("text", candidate)
+        node = self._section("text", spec)
         section = self._problems.section(TextSection, node)
         if section is None:
             return None
@@ -339,13 +345,13 @@ class Resolver:
         named = named_class(self._catalogue.text_encoders, TextEncoder, encoder, self._problems)
         if named is None:
             return None
-        picked = chosen(named, node.without("encoder"), ("encoder",), self._problems)
+        picked = configure_class(named, node.without("encoder"), ("encoder",), self._problems)
         picked = picked and self._with_files(picked, node)
         # As in `_config`: with the defaults, where every setting has one, the other checks go on.
-        without = "text" in candidate.sections or set(named.signature.names) - set(named.signature.defaults)
-        return picked or (None if without else Chosen(named, {}, Component(named.target)))
+        without = "text" in spec.sections or set(named.signature.names) - set(named.signature.defaults)
+        return picked or (None if without else ConfiguredClass(named, {}, Component(named.target)))
 
-    def _with_files(self, picked: Chosen, node: Node) -> Chosen | None:
+    def _with_files(self, picked: ConfiguredClass, node: Node) -> ConfiguredClass | None:
         """The same with every file or folder that its settings name hashed; None if one is not there."""
         files: dict[str, Path] = {}
         hashes: dict[str, Json] = {}
@@ -360,19 +366,19 @@ class Resolver:
             except (FusionBenchError, OSError) as error:
                 self._problems.add(written, str(error))
                 return None
-            files[sha256], hashes[name] = path.resolve(), hashed(sha256)
+            files[sha256], hashes[name] = path.resolve(), hash_reference(sha256)
         self.weight_files.update(files)
         component = replace(picked.component, settings={**picked.component.settings, **hashes})
         return replace(picked, component=component, files=files)
 
-    def _language_dim(self, text: Chosen, candidate: Candidate) -> int:
-        encoder = tried(text, self._section("text", candidate), self._problems, NOTHING_LEARNT)
+    def _language_dim(self, text: ConfiguredClass, spec: ArmSpec) -> int:
+        encoder = try_construct(text, self._section("text", spec), self._problems, NOTHING_LEARNT)
         return 0 if encoder is None else int(encoder.language_dim)
 
-    def _tried(self, candidate: Candidate, arm: Chosen, fusion: FusionConfig, language_dim: int) -> bool:
-        if candidate.kind == "network":
-            return tried(arm, candidate.where, self._problems, language_dim) is not None
-        first = tried(arm, candidate.where, self._problems, fusion.width, language_dim)
+    def _tried(self, spec: ArmSpec, arm: ConfiguredClass, fusion: FusionConfig, language_dim: int) -> bool:
+        if spec.kind == "network":
+            return try_construct(arm, spec.where, self._problems, language_dim) is not None
+        first = try_construct(arm, spec.where, self._problems, fusion.width, language_dim)
         if first is None or fusion.depth == 1 or fusion.slot == "uniform" or first.out_dim == fusion.width:
             return first is not None
-        return tried(arm, candidate.where, self._problems, first.out_dim, language_dim) is not None
+        return try_construct(arm, spec.where, self._problems, first.out_dim, language_dim) is not None

@@ -9,15 +9,21 @@ from fusion_bench.spec.arm_specs import known_key
 from fusion_bench.spec.document.problems import Problems
 from fusion_bench.spec.document.schema import OVERRIDABLE, RangeSection
 from fusion_bench.spec.document.tree import Node
-from fusion_bench.spec.resolve import Data, Resolved, Resolver
-from fusion_bench.spec.study_arms import LineUp
+from fusion_bench.spec.resolve import ResolvedArm, ResolvedData, Resolver
+from fusion_bench.spec.study_arms import StudyArms
 
 if TYPE_CHECKING:
     from fusion_bench.contract import Space
 
 
 def search_spaces(
-    lineup: LineUp, tree: Node, data: Data, resolver: Resolver, problems: Problems, *, matched: bool
+    study_arms: StudyArms,
+    tree: Node,
+    data: ResolvedData,
+    resolver: Resolver,
+    problems: Problems,
+    *,
+    matched: bool,
 ) -> Mapping[str, Mapping[str, Space]]:
     """The space of each arm by label; an arm with nothing to search has an empty one.
 
@@ -28,16 +34,16 @@ def search_spaces(
     not.
     """
     overrides = tree.children["search"].children.get("space", tree.having({})).children
-    arms = lineup.resolved
-    varied = {key for arm in arms for key in arm.candidate.varied}
-    knobs = {arm.candidate.label: arm.knob.argument for arm in arms if matched and arm.knob is not None}
+    arms = study_arms.resolved
+    varied = {key for arm in arms for key in arm.spec.varied}
+    knobs = {arm.spec.label: arm.knob.argument for arm in arms if matched and arm.knob is not None}
     declared = tree.children["search"].children.get("declared")
     owning = declared is None or declared.value is not False
-    spaces = {arm.candidate.label: dict(_own(arm)) if owning else {} for arm in arms}
+    spaces = {arm.spec.label: dict(_own(arm)) if owning else {} for arm in arms}
     for label, knob in knobs.items():
         spaces[label].pop(knob, None)
     for key, node in overrides.items():
-        settings = (key,) if lineup.settings is None else lineup.settings
+        settings = (key,) if study_arms.settings is None else study_arms.settings
         if not known_key(key, node, settings, OVERRIDABLE, problems):
             continue
         if key in varied:
@@ -54,31 +60,31 @@ def search_spaces(
             if _takes(arm, key):
                 space = _space(arm, key, node, data, resolver, problems)
                 if space is not None:
-                    spaces[arm.candidate.label][key] = space
+                    spaces[arm.spec.label][key] = space
     return spaces
 
 
-def _takes(arm: Resolved, key: str) -> bool:
-    if arm.candidate.kind == "network" and key.startswith("fusion."):
+def _takes(arm: ResolvedArm, key: str) -> bool:
+    if arm.spec.kind == "network" and key.startswith("fusion."):
         return False
     return "." in key or key in arm.arm.named.signature.names
 
 
-def _own(arm: Resolved) -> Mapping[str, Space]:
-    if arm.candidate.kind == "network":
+def _own(arm: ResolvedArm) -> Mapping[str, Space]:
+    if arm.spec.kind == "network":
         return {}
     own = arm.arm.named.cls.search_space(arm.config.fusion.width, arm.language_dim)
     return {key: space for key, space in own.items() if key not in arm.arm.written}
 
 
 def _space(
-    arm: Resolved, key: str, node: Node, data: Data, resolver: Resolver, problems: Problems
+    arm: ResolvedArm, key: str, node: Node, data: ResolvedData, resolver: Resolver, problems: Problems
 ) -> Space | None:
     """A space as written, every bound and every value held to the arm's own types."""
-    from fusion_bench.contract import Choice, Float, Int
+    from fusion_bench.contract import Choice, Float, Int  # noqa: PLC0415 - imports torch
 
-    def held(value: Node) -> Resolved | None:
-        return resolver.resolve(arm.candidate.having(key, value), data, trial=False)
+    def held(value: Node) -> ResolvedArm | None:
+        return resolver.resolve(arm.spec.having(key, value), data, trial=False)
 
     if isinstance(node.value, list):
         values = [item.value for item in node.value if held(item) is not None]

@@ -51,7 +51,7 @@ class NotFinite(FusionModule):
         return visual * float("nan")
 
 
-def smoked(study: Study) -> Study:
+def smoke_study(study: Study) -> Study:
     """The same study at toy size, under the name ``<name>-smoke``."""
     toys = tuple(replace(arm, config=_toy(arm.config)) for arm in _few(study.arms))
     first = next((toy.config for toy in toys if toy.config.kind == "module"), toys[0].config)
@@ -84,7 +84,7 @@ def smoked(study: Study) -> Study:
         else None,
         expected=(),
         source=None,
-        contexts={label: smoked(context) for label, context in [*study.contexts.items()][:_CONTEXTS]},
+        contexts={label: smoke_study(context) for label, context in [*study.contexts.items()][:_CONTEXTS]},
     )
 
 

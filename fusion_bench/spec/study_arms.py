@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from fusion_bench.registry import did_you_mean
 from fusion_bench.spec.arm_specs import (
-    Candidate,
+    ArmSpec,
     base_arm,
     controls,
     variations,
@@ -17,16 +17,16 @@ from fusion_bench.spec.arm_specs import (
 from fusion_bench.spec.arms import Arm, Role
 from fusion_bench.spec.document.problems import Problems
 from fusion_bench.spec.document.tree import Node
-from fusion_bench.spec.resolve import Data, Resolved, Resolver
+from fusion_bench.spec.resolve import ResolvedArm, ResolvedData, Resolver
 from fusion_bench.spec.signatures import same
 
 
-class LineUp:
+class StudyArms:
     """Every arm of a study, in the file's order, the controls last."""
 
-    def __init__(self, tree: Node, resolver: Resolver, data: Data, problems: Problems) -> None:
+    def __init__(self, tree: Node, resolver: Resolver, data: ResolvedData, problems: Problems) -> None:
         self._tree, self._resolver, self._data, self._problems = tree, resolver, data, problems
-        self._found: dict[str, Resolved] = {}
+        self._found: dict[str, ResolvedArm] = {}
         self._labels: list[str] = []
         self._settings: dict[str, None] | None = {}
         ways = [
@@ -44,7 +44,7 @@ class LineUp:
             self._add(control)
 
     @property
-    def resolved(self) -> tuple[Resolved, ...]:
+    def resolved(self) -> tuple[ResolvedArm, ...]:
         """The arms that could be resolved."""
         return tuple(self._found.values())
 
@@ -73,10 +73,10 @@ class LineUp:
         return tuple(_arm(arm, reference, self.resolved) for arm in self.resolved)
 
     def _written(self) -> None:
-        candidates = written_arms(self._tree, self._problems)
-        self._labels = [candidate.label for candidate in candidates]
-        for candidate in candidates:
-            self._add(candidate)
+        specs = written_arms(self._tree, self._problems)
+        self._labels = [spec.label for spec in specs]
+        for spec in specs:
+            self._add(spec)
         if not self._tree.children["arms"].children:
             self._problems.add(self._tree.children["arms"], "nothing to compare: write at least one arm")
 
@@ -88,48 +88,46 @@ class LineUp:
         self._add(base)
         self._labels.append(base.label)
         start = next(iter(self._found.values()), None)
-        for candidate in variations(base, self._tree, named.signature.names, self._problems):
-            resolved = self._resolver.resolve(candidate, self._data)
+        for spec in variations(base, self._tree, named.signature.names, self._problems):
+            resolved = self._resolver.resolve(spec, self._data)
             # A value equal to the base's, or a combination that stands alone already, gives no second arm.
             if resolved is None or start is None or resolved.config.id in self._found:
                 continue
-            values = {key: resolved.value(key) for key in candidate.varied}
+            values = {key: resolved.value(key) for key in spec.varied}
             label = varied_label({key: v for key, v in values.items() if not same(v, start.value(key))})
             self._labels.append(label)
-            self._found[resolved.config.id] = replace(resolved, candidate=replace(candidate, label=label))
+            self._found[resolved.config.id] = replace(resolved, spec=replace(spec, label=label))
 
-    def _add(self, candidate: Candidate) -> None:
-        named = self._resolver.named(candidate)
+    def _add(self, spec: ArmSpec) -> None:
+        named = self._resolver.named(spec)
         if named is None or self._settings is None:
             self._settings = None
         else:
             self._settings.update(dict.fromkeys(named.signature.names))
-        resolved = self._resolver.resolve(candidate, self._data)
-        if candidate.control and candidate.label in self._labels:
+        resolved = self._resolver.resolve(spec, self._data)
+        if spec.control and spec.label in self._labels:
             self._problems.add(
-                candidate.where,
-                f"the arm {candidate.label!r} has the label of a control; rename it or drop one",
+                spec.where,
+                f"the arm {spec.label!r} has the label of a control; rename it or drop one",
             )
         elif resolved is not None and resolved.config.id in self._found:
-            twin = self._found[resolved.config.id].candidate.label
-            remedy = "leave it out of controls" if candidate.control else "give it other settings or drop one"
-            self._problems.add(
-                candidate.where, f"{candidate.label!r} is the same as the arm {twin!r}; {remedy}"
-            )
+            twin = self._found[resolved.config.id].spec.label
+            remedy = "leave it out of controls" if spec.control else "give it other settings or drop one"
+            self._problems.add(spec.where, f"{spec.label!r} is the same as the arm {twin!r}; {remedy}")
         elif resolved is not None:
             self._found[resolved.config.id] = resolved
 
 
-def _arm(arm: Resolved, reference: str, arms: Sequence[Resolved]) -> Arm:
-    candidate = arm.candidate
-    role: Role = "control" if candidate.control else "reference" if candidate.label == reference else "arm"
-    varied = dict.fromkeys(key for other in arms for key in other.candidate.varied)
-    if varied and not candidate.control:
+def _arm(arm: ResolvedArm, reference: str, arms: Sequence[ResolvedArm]) -> Arm:
+    spec = arm.spec
+    role: Role = "control" if spec.control else "reference" if spec.label == reference else "arm"
+    varied = dict.fromkeys(key for other in arms for key in other.spec.varied)
+    if varied and not spec.control:
         factors = {key: arm.value(key) for key in varied}
     else:
         factors = dict(arm.arm.written) | {
             key: arm.value(key)
-            for section, node in candidate.sections.items()
+            for section, node in spec.sections.items()
             for key in (f"{section}.{name}" for name in node.children)
         }
-    return Arm(candidate.label, role, str(candidate.name.value), arm.config, factors)
+    return Arm(spec.label, role, str(spec.name.value), arm.config, factors)

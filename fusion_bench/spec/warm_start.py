@@ -21,7 +21,7 @@ _MODEL = ("backbone", "text", "fusion", "arm", "kind", "head")
 """What must be equal for weights to fit."""
 
 
-def read_source(tree: Node, load: Callable[[Path], Study], problems: Problems) -> Study | None:
+def read_source_study(tree: Node, load: Callable[[Path], Study], problems: Problems) -> Study | None:
     """The study named under ``start``, if there is one; notes what is wrong with it.
 
     Args:
@@ -53,7 +53,7 @@ def read_source(tree: Node, load: Callable[[Path], Study], problems: Problems) -
     return source
 
 
-def started(
+def arms_with_start(
     arms: Sequence[Arm], seeds: Sequence[int], source: Study, start: Node, problems: Problems
 ) -> tuple[Arm, ...]:
     """The arms, each starting from the arm of the same label of ``source``; notes those that cannot."""

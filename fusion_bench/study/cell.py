@@ -1,4 +1,7 @@
-"""``python -m fusion_bench.study.cell DIR`` runs one cell; exported bundles call it. See `fusion_bench.cells.run_cell`."""
+"""``python -m fusion_bench.study.cell DIR`` runs one cell: see `fusion_bench.cells.run_cell`.
+
+Exported bundles call this program by its name.
+"""
 
 import sys
 

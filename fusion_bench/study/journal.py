@@ -60,7 +60,7 @@ class Journal:
 
     def add(self, record: Record) -> None:
         """Add one cell that ended since the journal was brought in line; one that has not ended is no trial."""
-        assert self._study is not None, "bring the journal in line first"
+        assert self._study is not None, "bring the journal in line first"  # noqa: S101
         state = _state(record)
         if state is not None:
             self._study.add_trial(_trial(record, state, self._distributions))

@@ -11,15 +11,15 @@ import torch
 
 from fusion_bench.cells.folder import cell_folder
 from fusion_bench.cells.provenance import expected_provenance, processor
-from fusion_bench.cells.run_cell import Shelf
+from fusion_bench.cells.run_cell import CellDataCache
 from fusion_bench.efficiency.latency import latency
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.spec.arms import Arm
 from fusion_bench.storage import digest, read_json, write_json
-from fusion_bench.study.plan import PlannedCell, confirm_cells, standing
-from fusion_bench.training.batches import Feeder
+from fusion_bench.study.plan import PlannedCell, cell_status, confirm_cells
+from fusion_bench.training.batches import BatchLoader
 from fusion_bench.training.loop import build_model
-from fusion_bench.training.paths import Places
+from fusion_bench.training.paths import RunPaths
 
 _LOG = logging.getLogger(__name__)
 LATENCY_BATCH = 32
@@ -39,7 +39,7 @@ class Measured:
 
 
 def measure_arms(
-    arms: Sequence[Arm], seeds: Sequence[int], places: Places, file: Path
+    arms: Sequence[Arm], seeds: Sequence[int], paths: RunPaths, file: Path
 ) -> Mapping[str, Measured]:
     """Measure each arm once; what ``file`` already holds for the same arm, source and device is kept.
 
@@ -49,16 +49,16 @@ def measure_arms(
         kept = read_json(file) if file.exists() else {}
     except FusionBenchError:
         kept = {}
-    shelf, device = Shelf(places), torch.device(places.device)
+    cache, device = CellDataCache(paths), torch.device(paths.device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
     measured: dict[str, Measured] = {}
     for arm in arms:
-        done = [cell for cell in confirm_cells([arm], seeds) if standing(cell, places).state == "done"]
+        done = [cell for cell in confirm_cells([arm], seeds) if cell_status(cell, paths).state == "done"]
         if not done:
             continue
         key = digest([arm.config.id, expected_provenance(arm.config), name, torch.__version__])
         if key not in kept:
-            found = _measure(done[0], shelf, device, name)
+            found = _measure(done[0], cache, device, name)
             if found is None:
                 continue
             kept[key] = asdict(found)
@@ -67,19 +67,19 @@ def measure_arms(
     return measured
 
 
-def _measure(cell: PlannedCell, shelf: Shelf, device: torch.device, name: str) -> Measured | None:
+def _measure(cell: PlannedCell, cache: CellDataCache, device: torch.device, name: str) -> Measured | None:
     config = cell.config
     torch.set_num_threads(config.threads)
     try:
-        materials = shelf.materials(config)
-        model = build_model(config, materials).to(device).eval()
-        examples = materials.examples[materials.splits.select]
-        feeder = Feeder(examples, materials, device)
-        batch = feeder.batch(torch.arange(min(LATENCY_BATCH, len(feeder))))
+        cell_data = cache.cell_data(config)
+        model = build_model(config, cell_data).to(device).eval()
+        encoded = cell_data.encoded[cell_data.splits.select]
+        loader = BatchLoader(encoded, cell_data, device)
+        batch = loader.batch(torch.arange(min(LATENCY_BATCH, len(loader))))
         with torch.no_grad():
             found = latency(lambda: model(batch), device, warmup=_WARMUP, repeats=_REPEATS)
     except Exception as error:  # the cells are trained; their report must not fail for want of a latency
         _LOG.warning("the latency of %s cannot be measured: %s: %s", cell.arm, type(error).__name__, error)
         return None
-    costs = cell_folder(shelf.places.runs, cell.id).result()["costs"]
+    costs = cell_folder(cache.paths.runs, cell.id).result()["costs"]
     return Measured(**costs, latency_ms=round(found.milliseconds, 3), device=name)

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
-CellState = Literal["waiting", "running", "done", "failed", "stale"]
+ObservedState = Literal["waiting", "running", "done", "failed", "stale"]
 
 
 @dataclass(frozen=True)
-class CellStatus:
+class PlannedStatus:
     """One planned cell as an observer first hears of it.
 
     Attributes:
@@ -24,14 +24,14 @@ class CellStatus:
     cell: str
     arm: str
     seed: int
-    state: CellState
+    state: ObservedState
     purpose: str
 
 
 class Observer(Protocol):
     """Hears of every event of a run, in order, from one thread; it must not raise and never slows a cell."""
 
-    def planned(self, cells: Sequence[CellStatus]) -> None:
+    def planned(self, cells: Sequence[PlannedStatus]) -> None:
         """The plan stands; called again, with every cell so far, when a search adds some."""
 
     def preparing(self, what: str) -> None:
@@ -61,7 +61,7 @@ class Observer(Protocol):
 class Silent:
     """An `Observer` that says nothing."""
 
-    def planned(self, cells: Sequence[CellStatus]) -> None:
+    def planned(self, cells: Sequence[PlannedStatus]) -> None:
         """Say nothing."""
 
     def preparing(self, what: str) -> None:

@@ -14,10 +14,10 @@ from fusion_bench.cells.warm_start import starting_digest
 from fusion_bench.spec.arms import Arm, Role
 from fusion_bench.storage import write_json
 from fusion_bench.training.config import CellConfig, Json
-from fusion_bench.training.paths import Places
+from fusion_bench.training.paths import RunPaths
 
 Purpose = Literal["confirm", "search"]
-State = Literal["missing", "done", "failed", "stale"]
+CellState = Literal["missing", "done", "failed", "stale"]
 
 
 @dataclass(frozen=True)
@@ -39,11 +39,11 @@ class PlannedCell:
 
 
 @dataclass(frozen=True)
-class Standing:
+class CellStatus:
     """Where a cell stands, and why if it failed or is stale."""
 
     cell: PlannedCell
-    state: State
+    state: CellState
     reason: str = ""
 
 
@@ -58,41 +58,41 @@ def confirm_cells(arms: Sequence[Arm], seeds: Sequence[int]) -> tuple[PlannedCel
     )
 
 
-def standing(cell: PlannedCell, places: Places) -> Standing:
+def cell_status(cell: PlannedCell, paths: RunPaths) -> CellStatus:
     """Where a cell stands, judged by its folder and today's source."""
     if cell.abandoned:
-        return Standing(cell, "failed", cell.abandoned)
-    folder = cell_folder(places.runs, cell.id)
+        return CellStatus(cell, "failed", cell.abandoned)
+    folder = cell_folder(paths.runs, cell.id)
     if folder.done:
         changed = differences(folder.provenance(), expected_provenance(cell.config))
         if changed:
-            return Standing(cell, "stale", f"{_named(changed)} changed since it was trained")
-        start = starting_digest(cell.config, places.runs)
+            return CellStatus(cell, "stale", f"{_named(changed)} changed since it was trained")
+        start = starting_digest(cell.config, paths.runs)
         if start and start != folder.provenance().get("start"):
-            return Standing(cell, "stale", "the weights that it starts from changed since it was trained")
-        return Standing(cell, "done")
+            return CellStatus(cell, "stale", "the weights that it starts from changed since it was trained")
+        return CellStatus(cell, "done")
     reason = folder.failure
-    return Standing(cell, "failed", reason) if reason is not None else Standing(cell, "missing")
+    return CellStatus(cell, "failed", reason) if reason is not None else CellStatus(cell, "missing")
 
 
-def comparable(standings: Sequence[Standing], places: Places) -> tuple[Standing, ...]:
+def comparable(statuses: Sequence[CellStatus], paths: RunPaths) -> tuple[CellStatus, ...]:
     """Mark as stale the done cells whose circumstances differ from those of most others.
 
     Cells of a CPU and of a GPU, of two versions of torch or of two states of the data are never paired.
     """
     prints = {
-        standing.cell.id: fingerprint(cell_folder(places.runs, standing.cell.id).provenance())
-        for standing in standings
-        if standing.state == "done"
+        status.cell.id: fingerprint(cell_folder(paths.runs, status.cell.id).provenance())
+        for status in statuses
+        if status.state == "done"
     }
     if len(set(prints.values())) < 2:
-        return tuple(standings)
+        return tuple(statuses)
     usual, _ = Counter(prints.values()).most_common(1)[0]
     return tuple(
         replace(item, state="stale", reason=f"trained under {prints[item.cell.id]}; most cells under {usual}")
         if prints.get(item.cell.id, usual) != usual
         else item
-        for item in standings
+        for item in statuses
     )
 
 

@@ -19,12 +19,12 @@ from fusion_bench.spec.study import Study
 from fusion_bench.storage import lock, write_json
 from fusion_bench.study.journal import Journal, Record
 from fusion_bench.study.measure import measure_arms
-from fusion_bench.study.observer import CellState, CellStatus, Observer
-from fusion_bench.study.plan import PlannedCell, Standing, ask_all, confirm_cells, standing, write_plan
+from fusion_bench.study.observer import ObservedState, Observer, PlannedStatus
+from fusion_bench.study.plan import CellStatus, PlannedCell, ask_all, cell_status, confirm_cells, write_plan
 from fusion_bench.study.search import ArmSearch
 from fusion_bench.study.search_results import make_searches, selection_metric, selection_value
-from fusion_bench.training.cell_data import materials_key
-from fusion_bench.training.paths import Places
+from fusion_bench.training.cell_data import cell_data_key
+from fusion_bench.training.paths import RunPaths
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class RunOptions:
 
 
 @dataclass(frozen=True, eq=False)
-class Ran:
+class RunResult:
     """What a run leaves for the report.
 
     Attributes:
@@ -57,14 +57,14 @@ class StudyRun:
     def __init__(
         self,
         study: Study,
-        places: Places,
+        paths: RunPaths,
         executor: Callable[[], Executor],
         observer: Observer,
         options: RunOptions,
     ) -> None:
-        self._study, self._places, self._options = study, places, options
+        self._study, self._paths, self._options = study, paths, options
         self._make_executor, self._observer = executor, observer
-        self._folder = study_folder(places.runs, study.name)
+        self._folder = study_folder(paths.runs, study.name)
         self._metric = selection_metric(study)
         self._journal = Journal(
             self._folder / "journal.log", study.name, maximise=self._metric.higher_is_better
@@ -72,7 +72,7 @@ class StudyRun:
         self._cells: list[PlannedCell] = []
         self._trained = 0
 
-    def run(self) -> Ran:
+    def run(self) -> RunResult:
         """Do what is left to do.
 
         Raises:
@@ -83,22 +83,22 @@ class StudyRun:
                 return self._run()
         except filelock.Timeout as error:
             raise FusionBenchError(
-                f"another run of the study {self._study.name!r} is going on in {self._places.runs}; "
+                f"another run of the study {self._study.name!r} is going on in {self._paths.runs}; "
                 "wait for it, or choose another folder with --runs"
             ) from error
 
-    def _run(self) -> Ran:
+    def _run(self) -> RunResult:
         try:
             with self._make_executor() as executor:
                 arms, searching = self._search(executor)
                 cells = confirm_cells(arms, self._study.seeds)
                 self._bring_to_done(cells, executor)
             self._observer.preparing("measuring latency with nothing else running")
-            measure_arms(arms, self._study.seeds, self._places, self._folder / "measured.json")
+            measure_arms(arms, self._study.seeds, self._paths, self._folder / "measured.json")
         finally:
             self._observer.closed()
         write_plan(self._folder / "plan.json", self._study.name, [*searching, *cells])
-        return Ran(arms, cells, searching, self._trained)
+        return RunResult(arms, cells, searching, self._trained)
 
     def _search(self, executor: Executor) -> tuple[tuple[Arm, ...], tuple[PlannedCell, ...]]:
         wanted = self._study.search
@@ -127,7 +127,7 @@ class StudyRun:
 
     def _check_answered(self, cells: Sequence[PlannedCell]) -> None:
         """A trial without result or failure (the disk is full) must not count: later ones would differ."""
-        left = [cell for cell in cells if standing(cell, self._places).state == "missing"]
+        left = [cell for cell in cells if cell_status(cell, self._paths).state == "missing"]
         if left:
             raise FusionBenchError(
                 f"the search cannot go on: {len(left)} of its cells have no result "
@@ -144,35 +144,35 @@ class StudyRun:
 
     def _bring_to_done(self, cells: Sequence[PlannedCell], executor: Executor) -> None:
         """Train whichever of these cells is not done; failures are recorded and do not stop the rest."""
-        ask_all(cells, self._places.runs)
+        ask_all(cells, self._paths.runs)
         self._cells += cells
         write_plan(self._folder / "plan.json", self._study.name, self._cells)
-        standings = [self._reopened(standing(cell, self._places)) for cell in cells]
-        self._observer.planned([*self._statuses(self._cells[: -len(cells)]), *map(_status, standings)])
+        statuses = [self._reopened(cell_status(cell, self._paths)) for cell in cells]
+        self._observer.planned([*self._statuses(self._cells[: -len(cells)]), *map(_status, statuses)])
         self._journal.bring_in_line(self._records())
-        todo = {item.cell.id: item.cell for item in standings if item.state == "missing"}
+        todo = {item.cell.id: item.cell for item in statuses if item.state == "missing"}
         if not todo:
             return
         for cell in todo.values():
-            source_folder(cell.config, self._places.runs)  # raises before anything trains
+            source_folder(cell.config, self._paths.runs)  # raises before anything trains
         self._prepare(list(todo.values()), executor)
         for event in executor.run(list(todo)):
             self._relay(event)
 
-    def _reopened(self, item: Standing) -> Standing:
-        folder = cell_folder(self._places.runs, item.cell.id)
+    def _reopened(self, item: CellStatus) -> CellStatus:
+        folder = cell_folder(self._paths.runs, item.cell.id)
         if item.cell.abandoned:
             return item
         if item.state == "failed" and self._options.retry_failed:
             folder.forget_failure()
             return replace(item, state="missing", reason="")
         if item.state == "stale" and self._options.retry_stale:
-            folder.shelve()
+            folder.set_aside()
             return replace(item, state="missing", reason="")
         return item
 
     def _prepare(self, cells: Sequence[PlannedCell], executor: Executor) -> None:
-        firsts = {materials_key(cell.config, shared=True): cell for cell in reversed(cells)}
+        firsts = {cell_data_key(cell.config, shared=True): cell for cell in reversed(cells)}
         self._observer.preparing("making data, weights and cached maps")
         for event in executor.prepare([cell.id for cell in firsts.values()]):
             if event.kind == "failed":
@@ -197,7 +197,7 @@ class StudyRun:
             self._observer.finished(event.cell, details["metrics"])
         elif event.kind == "failed":
             if details.get("died"):
-                cell_folder(self._places.runs, event.cell).fail(str(details["reason"]), "")
+                cell_folder(self._paths.runs, event.cell).fail(str(details["reason"]), "")
             self._note(event.cell)
             self._observer.failed(event.cell, str(details["reason"]))
 
@@ -216,14 +216,14 @@ class StudyRun:
     def _record(self, cell: PlannedCell, factors: Mapping[str, Any]) -> Record:
         if cell.abandoned:
             return Record(cell.id, cell.seed, factors, None, cell.abandoned)
-        failure = cell_folder(self._places.runs, cell.id).failure
+        failure = cell_folder(self._paths.runs, cell.id).failure
         return Record(cell.id, cell.seed, factors, self._value(cell), failure)
 
     def _value(self, cell: PlannedCell) -> float | None:
-        return selection_value(cell, self._places.runs, self._metric.name)
+        return selection_value(cell, self._paths.runs, self._metric.name)
 
-    def _statuses(self, cells: Sequence[PlannedCell]) -> list[CellStatus]:
-        return [_status(standing(cell, self._places)) for cell in cells]
+    def _statuses(self, cells: Sequence[PlannedCell]) -> list[PlannedStatus]:
+        return [_status(cell_status(cell, self._paths)) for cell in cells]
 
 
 def study_folder(runs: Path, name: str) -> Path:
@@ -231,12 +231,12 @@ def study_folder(runs: Path, name: str) -> Path:
     return runs / "studies" / name
 
 
-def _status(item: Standing) -> CellStatus:
-    states: dict[str, CellState] = {
+def _status(item: CellStatus) -> PlannedStatus:
+    states: dict[str, ObservedState] = {
         "missing": "waiting",
         "done": "done",
         "failed": "failed",
         "stale": "stale",
     }
     cell = item.cell
-    return CellStatus(cell.id, cell.arm, cell.seed, states[item.state], cell.purpose)
+    return PlannedStatus(cell.id, cell.arm, cell.seed, states[item.state], cell.purpose)

@@ -151,5 +151,5 @@ def _suggest(trial: optuna.Trial, name: str, space: Space) -> Any:
     if isinstance(space, Int):
         step = 1 if space.log else space.step
         return trial.suggest_int(name, space.low, space.high, step=step, log=space.log)
-    assert isinstance(space, Choice)
+    assert isinstance(space, Choice)  # noqa: S101 - the three kinds of space
     return trial.suggest_categorical(name, list(space.values))

@@ -12,14 +12,14 @@ from fusion_bench.registries import TASKS
 from fusion_bench.samples.metric import Metric
 from fusion_bench.spec.arms import Arm, with_settings
 from fusion_bench.spec.study import Study
-from fusion_bench.study.plan import PlannedCell, standing
+from fusion_bench.study.plan import PlannedCell, cell_status
 from fusion_bench.study.search import ArmSearch
 from fusion_bench.training.config import Json
-from fusion_bench.training.paths import Places
+from fusion_bench.training.paths import RunPaths
 
 
 @dataclass(frozen=True, eq=False)
-class Replayed:
+class SearchResult:
     """A study after its search.
 
     Attributes:
@@ -34,35 +34,35 @@ class Replayed:
     trials: Mapping[str, int] = field(default_factory=dict)
 
 
-def replay(study: Study, places: Places) -> Replayed:
+def search_result(study: Study, paths: RunPaths) -> SearchResult:
     """Ask and tell every search again, from finished search cells.
 
     Raises:
         FusionBenchError: the search is not finished.
     """
     if study.search is None:
-        return Replayed(study.arms)
+        return SearchResult(study.arms)
     metric = selection_metric(study)
     searches = make_searches(study, maximise=metric.higher_is_better)
     asked: list[PlannedCell] = []
     for search in searches:
         while not search.over:
             cells = search.ask()
-            if any(standing(cell, places).state == "missing" for cell in cells):
+            if any(cell_status(cell, paths).state == "missing" for cell in cells):
                 raise FusionBenchError(
                     f"the search of {search.arm.label!r} is not finished; run the study first"
                 )
-            search.tell({cell.id: selection_value(cell, places.runs, metric.name) for cell in cells})
+            search.tell({cell.id: selection_value(cell, paths.runs, metric.name) for cell in cells})
             asked += cells
     winners = {search.arm.label: search.winner() for search in searches}
     chosen = {label: won[0] for label, won in winners.items() if won is not None}
     trials = {search.arm.label: search.trials for search in searches if search.arm.label in chosen}
-    return Replayed(tuple(search.confirmed() for search in searches), tuple(asked), chosen, trials)
+    return SearchResult(tuple(search.confirmed() for search in searches), tuple(asked), chosen, trials)
 
 
 def make_searches(study: Study, *, maximise: bool) -> tuple[ArmSearch, ...]:
     """One search per arm, all with the same number of trials."""
-    assert study.search is not None
+    assert study.search is not None  # noqa: S101 - asked only of studies with a search
     return tuple(
         ArmSearch(
             arm,
@@ -91,14 +91,14 @@ def selection_value(cell: PlannedCell, runs: Path, metric: str) -> float | None:
     return float(folder.result()["selection"][metric])
 
 
-def with_choices(context: Study, replayed: Replayed) -> Study:
+def with_choices(context: Study, result: SearchResult) -> Study:
     """A context whose arms have the settings that the study's own search chose for them."""
 
     def chosen(arm: Arm) -> Arm:
-        settings: Mapping[str, Json] = replayed.chosen.get(arm.label, {})
+        settings: Mapping[str, Json] = result.chosen.get(arm.label, {})
         if settings:
             arm = context.matched(replace(arm, config=with_settings(arm.config, settings)))
         return replace(arm, abandoned=abandoned.get(arm.label, ""))
 
-    abandoned = {arm.label: arm.abandoned for arm in replayed.arms}
+    abandoned = {arm.label: arm.abandoned for arm in result.arms}
     return replace(context, arms=tuple(map(chosen, context.arms)))

@@ -13,10 +13,10 @@ from fusion_bench.cells.folder import CellFolder, cell_folder
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.samples.split import Split
 from fusion_bench.storage import write_text
-from fusion_bench.study.plan import Standing
+from fusion_bench.study.plan import CellStatus
 from fusion_bench.training.config import DataConfig
 from fusion_bench.training.inputs import open_data
-from fusion_bench.training.paths import Places
+from fusion_bench.training.paths import RunPaths
 
 
 @dataclass(frozen=True)
@@ -27,27 +27,27 @@ class Author:
     name: str
 
 
-def authors_of(standings: Iterable[Standing], runs: Path) -> tuple[Author, ...]:
+def authors_of(statuses: Iterable[CellStatus], runs: Path) -> tuple[Author, ...]:
     """The done cells of a study, named by arm and seed; whatever a file name cannot hold is percent-encoded."""
     return tuple(
         Author(
-            cell_folder(runs, standing.cell.id),
-            f"{quote(standing.cell.arm, safe='')}-seed{standing.cell.seed}",
+            cell_folder(runs, status.cell.id),
+            f"{quote(status.cell.arm, safe='')}-seed{status.cell.seed}",
         )
-        for standing in standings
-        if standing.state == "done"
+        for status in statuses
+        if status.state == "done"
     )
 
 
 def write_submissions(
-    authors: Sequence[Author], config: DataConfig, places: Places, folder: Path
+    authors: Sequence[Author], config: DataConfig, paths: RunPaths, folder: Path
 ) -> tuple[Path, ...]:
     """One file per finished cell and split: the evaluation splits, and those whose truth is not published.
 
     Args:
         authors: finished cells on one data set.
         config: that data set.
-        places: where its files lie; they say which samples a split has, and in which order.
+        paths: where its files lie; they say which samples a split has, and in which order.
         folder: where to write.
 
     Raises:
@@ -56,7 +56,7 @@ def write_submissions(
     """
     if not authors:
         raise FusionBenchError("no cell is done, so there is nothing to hand in; run the study first")
-    data = open_data(config, places)
+    data = open_data(config, paths)
     splits = [data.split(name) for name in (*data.splits.evaluate, *data.splits.predict)]
     written = []
     for author in authors:

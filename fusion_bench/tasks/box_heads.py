@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from fusion_bench.contract import Head
 from fusion_bench.samples.geometry import Resizing
 from fusion_bench.tasks.boxes import Grid
-from fusion_bench.tasks.referring import met
+from fusion_bench.tasks.referring import concat_sentence
 
 _PRIOR = 0.05
 """Score that every position begins with: few of them are positive."""
@@ -50,13 +50,13 @@ class DenseBoxHead(Head):
             nn.ReLU(),
         )
         self.predict = nn.Conv2d(hidden, 5, 1)
-        assert self.predict.bias is not None
+        assert self.predict.bias is not None  # noqa: S101 - narrows the type
         with torch.no_grad():
             self.predict.bias[0] = -math.log((1 - _PRIOR) / _PRIOR)
 
     def forward(self, fused: Tensor, sentence: Tensor | None) -> Tensor:
         """``[B, in_dim, h, w]`` to ``[B, 5, h, w]``."""
-        raw = self.predict(self.stem(met(fused, sentence))).float()
+        raw = self.predict(self.stem(concat_sentence(fused, sentence))).float()
         grid = Grid(raw.shape[2], raw.shape[3], self._size.height, self._size.width)
         logits, distances = raw.flatten(2).split((1, 4), 1)  # [B, 1, P], [B, 4, P]
         boxes = decode_distances(distances.transpose(1, 2), grid).transpose(1, 2)
@@ -101,7 +101,7 @@ class LaConvNetBoxHead(Head):
 
     def forward(self, fused: Tensor, sentence: Tensor | None) -> Tensor:
         """``[B, in_dim, h, w]`` to ``[B, 5, h, w]``."""
-        branch = self.branch(met(fused, sentence))
+        branch = self.branch(concat_sentence(fused, sentence))
         logits, raw = self.objectness(branch).float(), self.box(branch).float()
         grid = Grid(raw.shape[2], raw.shape[3], self._size.height, self._size.width)
         boxes = decode_cells(raw.flatten(2).transpose(1, 2), grid).transpose(1, 2)

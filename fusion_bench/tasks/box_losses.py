@@ -47,7 +47,7 @@ def central(target: Tensor, grid: Grid) -> Tensor:
     return inside.scatter(1, nearest, value=True)
 
 
-def laconvnet_loss(logits: Tensor, boxes: Tensor, target: Tensor, grid: Grid) -> Tensor:
+def laconvnet_box_loss(logits: Tensor, boxes: Tensor, target: Tensor, grid: Grid) -> Tensor:
     """``(5 sum (1 - IoU^2) + sum BCE) / positives``, as LaConvNet's code has it; arguments as `dense_loss`.
 
     The objectness of a positive cell aims at 1, not at its overlap.

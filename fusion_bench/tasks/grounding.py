@@ -22,12 +22,12 @@ from fusion_bench.samples.geometry import Resizing
 from fusion_bench.samples.metric import Metric
 from fusion_bench.samples.split import Split
 from fusion_bench.tasks.box_heads import DenseBoxHead, LaConvNetBoxHead
-from fusion_bench.tasks.box_losses import dense_loss, laconvnet_loss
+from fusion_bench.tasks.box_losses import dense_loss, laconvnet_box_loss
 from fusion_bench.tasks.boxes import Grid, box_texts, iou
 from fusion_bench.tasks.referring import (
-    image_sizes,
     mean_iou,
     mean_score,
+    original_sizes,
     referents_of,
     relative_boxes,
     shares_above,
@@ -44,7 +44,7 @@ _HEADS: Mapping[str, type[DenseBoxHead] | type[LaConvNetBoxHead]] = {
 }
 _LOSSES: Mapping[str, Callable[[Tensor, Tensor, Tensor, Grid], Tensor]] = {
     "dense": dense_loss,
-    "laconvnet": laconvnet_loss,
+    "laconvnet": laconvnet_box_loss,
 }
 _SENTENCES = {
     "dense": "3x3 convolution of {0}, batch norm, ReLU; a score and four distances at every position "
@@ -110,7 +110,7 @@ class Grounding(Task):
 
     def targets(self, split: Split) -> Targets:
         """Boxes ``[N, 4]`` float32 in pixels of the input."""
-        boxes = self._resizing.to_input(referents_of(split).boxes, image_sizes(split))
+        boxes = self._resizing.to_input(referents_of(split).boxes, original_sizes(split))
         return Stored(torch.from_numpy(boxes.astype(np.float32)))
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
@@ -121,7 +121,7 @@ class Grounding(Task):
 
     def judge(self, part: Split, output: Tensor) -> pd.DataFrame:
         """Score 1 where the predicted box is right; ``iou`` is its overlap with the true one."""
-        boxes = self.boxes(output, image_sizes(part))
+        boxes = self.boxes(output, original_sizes(part))
         overlap = iou(torch.from_numpy(boxes), torch.from_numpy(referents_of(part).boxes)).numpy()
         rows = judged(part)
         rows["prediction"] = box_texts(boxes)

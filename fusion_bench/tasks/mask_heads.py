@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from fusion_bench.contract import Head
 from fusion_bench.samples.geometry import Resizing
-from fusion_bench.tasks.referring import met
+from fusion_bench.tasks.referring import concat_sentence
 
 _SLOPE = 0.1
 _RATES = (6, 12, 18)
@@ -35,7 +35,7 @@ class ConvMaskHead(Head):
 
     def forward(self, fused: Tensor, sentence: Tensor | None) -> Tensor:
         """``[B, in_dim, h, w]`` to ``[B, H, W]``."""
-        coarse = self.predict(met(fused, sentence)).float()
+        coarse = self.predict(concat_sentence(fused, sentence)).float()
         return F.interpolate(coarse, size=self._size, mode="bilinear", align_corners=False)[:, 0]
 
 
@@ -71,7 +71,7 @@ class LaConvNetMaskHead(Head):
 
     def forward(self, fused: Tensor, sentence: Tensor | None) -> Tensor:
         """``[B, in_dim, h, w]`` to ``[B, H, W]``."""
-        whole = met(fused, sentence)
+        whole = concat_sentence(fused, sentence)
         *local, pooled = self.views
         views = [view(whole) for view in local]
         around = pooled(whole.mean((2, 3), keepdim=True)).expand_as(views[0])

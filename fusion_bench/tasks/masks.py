@@ -87,7 +87,7 @@ def _window(resizing: Resizing, size: tuple[int, ...]) -> tuple[int, int, int, i
 
 def _coco() -> ModuleType:
     try:
-        from pycocotools import mask
+        from pycocotools import mask  # noqa: PLC0415 - see the top
     except ImportError as error:
         raise DataError("masks are read and written with pycocotools; pip install pycocotools") from error
     module: ModuleType = mask

@@ -43,7 +43,7 @@ def referents_of(split: Split) -> Referents:
     return split.referents
 
 
-def image_sizes(split: Split) -> npt.NDArray[np.int64]:
+def original_sizes(split: Split) -> npt.NDArray[np.int64]:
     """``[N, 2]``: height and width of each sample's original image."""
     sizes: npt.NDArray[np.int64] = referents_of(split).sizes[split.table["image"].to_numpy(np.int64)]
     return sizes
@@ -51,7 +51,7 @@ def image_sizes(split: Split) -> npt.NDArray[np.int64]:
 
 def relative_boxes(split: Split) -> npt.NDArray[np.float64]:
     """``[N, 4]``: boxes in widths and heights of their images (which leaves every overlap as it is)."""
-    return referents_of(split).boxes / np.tile(image_sizes(split)[:, ::-1], 2)
+    return referents_of(split).boxes / np.tile(original_sizes(split)[:, ::-1], 2)
 
 
 def with_slices(split: Split) -> Split:
@@ -99,7 +99,7 @@ def shares_above(name: str, tenths: Iterable[int]) -> Mapping[str, Metric]:
     }
 
 
-def met(fused: Tensor, sentence: Tensor | None) -> Tensor:
+def concat_sentence(fused: Tensor, sentence: Tensor | None) -> Tensor:
     """The sentence beside every position: ``[B, C, h, w]`` and ``[B, D]`` to ``[B, C + D, h, w]``."""
     if sentence is None:
         return fused

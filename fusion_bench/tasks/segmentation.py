@@ -25,7 +25,7 @@ from fusion_bench.samples.split import Split
 from fusion_bench.tasks.boxes import iou
 from fusion_bench.tasks.mask_heads import ConvMaskHead, LaConvNetMaskHead
 from fusion_bench.tasks.masks import RunLengths, at_original, bounding_box, decoded, mask_text
-from fusion_bench.tasks.referring import image_sizes, mean_score, referents_of, shares_above, with_slices
+from fusion_bench.tasks.referring import mean_score, original_sizes, referents_of, shares_above, with_slices
 from fusion_bench.tasks.task import HeadSettings, Targets, Task, judged
 
 _RIGHT = 0.5
@@ -44,7 +44,7 @@ def overlap_loss(logits: Tensor, target: Tensor) -> Tensor:
     return pixels + (1 - dice).mean()
 
 
-def laconvnet_loss(logits: Tensor, target: Tensor) -> Tensor:
+def laconvnet_mask_loss(logits: Tensor, target: Tensor) -> Tensor:
     """Mean cross-entropy of the pixels times the number of images, as LaConvNet's code has it."""
     return F.binary_cross_entropy_with_logits(logits, target) * len(logits)
 
@@ -55,7 +55,7 @@ _HEADS: Mapping[str, type[ConvMaskHead] | type[LaConvNetMaskHead]] = {
 }
 _LOSSES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
     "conv": overlap_loss,
-    "laconvnet": laconvnet_loss,
+    "laconvnet": laconvnet_mask_loss,
 }
 _SENTENCES = {
     "conv": "3x3 convolution of {0}, batch norm, ReLU, 1x1 convolution, bilinear to the input's size "
@@ -140,7 +140,7 @@ class Segmentation(Task):
         referents = referents_of(part)
         texts, numbers = [], []
         for logits, mask, box, size in zip(
-            output, _masks(part), referents.boxes, image_sizes(part), strict=True
+            output, _masks(part), referents.boxes, original_sizes(part), strict=True
         ):
             predicted = at_original(logits, (int(size[0]), int(size[1])), self._resizing)
             true = decoded(mask)

@@ -17,7 +17,7 @@ from fusion_bench.samples.dataset import DataSet, WordingFloor
 from fusion_bench.samples.geometry import Resizing
 from fusion_bench.samples.metric import Metric
 from fusion_bench.samples.split import Split
-from fusion_bench.samples.vqa_answers import ANNOTATORS, normalise
+from fusion_bench.samples.vqa_answers import ANNOTATORS, normalise_answer
 from fusion_bench.tasks.answering import Answering, accuracy
 from fusion_bench.tasks.task import Targets, judged
 from fusion_bench.tasks.vqa_accuracy import soft_scores, vqa_accuracy
@@ -39,7 +39,7 @@ class SoftTargets:
     @classmethod
     def of(cls, answers: Sequence[Sequence[str]], listed: Sequence[str]) -> SoftTargets:
         """Those of samples to whose questions ten people each gave ``answers``, as published."""
-        place_of = {normalise(answer): place for place, answer in enumerate(listed)}
+        place_of = {normalise_answer(answer): place for place, answer in enumerate(listed)}
         places = np.zeros((len(answers), ANNOTATORS), dtype=np.int32)
         scores = np.zeros((len(answers), ANNOTATORS), dtype=np.float32)
         for row, ten in enumerate(answers):
@@ -74,8 +74,8 @@ class Vqa(Answering):
     @classmethod
     def remarks(cls, train: Split, other: Split) -> str:
         """How much of a split lies outside the answer list."""
-        listed = {normalise(answer) for answer in _listed(train)}
-        outside = float((~other.table["truth"].map(normalise).isin(listed)).mean())
+        listed = {normalise_answer(answer) for answer in _listed(train)}
+        outside = float((~other.table["truth"].map(normalise_answer).isin(listed)).mean())
         reach = [
             max((score for answer, score in soft_scores(ten).items() if answer in listed), default=0.0)
             for ten in other.table["answers"]

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Sequence
 
 from fusion_bench.errors import DataError
-from fusion_bench.samples.vqa_answers import ANNOTATORS, normalise, tidy
+from fusion_bench.samples.vqa_answers import ANNOTATORS, normalise_answer, tidy
 
 
 def vqa_accuracy(prediction: str, answers: Sequence[str]) -> float:
@@ -30,7 +30,7 @@ def vqa_accuracy(prediction: str, answers: Sequence[str]) -> float:
     _demand_ten(answers)
     said, given = tidy(prediction), [tidy(answer) for answer in answers]
     if len(set(given)) > 1:
-        said, given = normalise(said), [normalise(answer) for answer in given]
+        said, given = normalise_answer(said), [normalise_answer(answer) for answer in given]
     return _worth(given.count(said))
 
 
@@ -41,7 +41,7 @@ def soft_scores(answers: Sequence[str]) -> dict[str, float]:
         DataError: there are not ten answers.
     """
     _demand_ten(answers)
-    return {answer: _worth(count) for answer, count in Counter(map(normalise, answers)).items()}
+    return {answer: _worth(count) for answer, count in Counter(map(normalise_answer, answers)).items()}
 
 
 def _worth(matches: int) -> float:

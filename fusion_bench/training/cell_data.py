@@ -24,19 +24,19 @@ from fusion_bench.tasks.task import Targets, Task
 from fusion_bench.training.config import CellConfig
 from fusion_bench.training.inputs import (
     NOT_NORMALISED,
-    learnt_from,
     make_task,
     open_data,
     starting_backbone,
+    vocabulary_sources,
     weights_of_pretext,
 )
-from fusion_bench.training.paths import Places
+from fusion_bench.training.paths import RunPaths
 from fusion_bench.training.splits import ReadSplit, read_split, shared_images
 from fusion_bench.training.text_encoder import NOTHING_READ, text_encoder, tokenizer_of
 
 
 @dataclass(frozen=True, eq=False)
-class Examples:
+class EncodedSplit:
     """One split, gathered by row.
 
     Attributes:
@@ -58,7 +58,7 @@ class Examples:
 
 
 @dataclass(frozen=True, eq=False)
-class Materials:
+class CellData:
     """Everything that cells of one data set, backbone and seed share.
 
     Attributes:
@@ -76,7 +76,7 @@ class Materials:
     task: Task
     metrics: tuple[str, ...]
     vocabulary: Tokenizer
-    examples: Mapping[str, Examples]
+    encoded: Mapping[str, EncodedSplit]
     backbone: Backbone | None
     map_shape: tuple[int, int, int]
     mean: tuple[float, ...]
@@ -84,14 +84,14 @@ class Materials:
     weights_sha256: str
     manifest: str
     files: Mapping[str, Path] = field(default_factory=dict)
-    doubts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    data_warnings: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 
     def longest(self) -> int:
         """Words of the longest training sentence."""
-        return int(self.examples[self.splits.train].tokens.shape[1])
+        return int(self.encoded[self.splits.train].tokens.shape[1])
 
 
-def materials_key(config: CellConfig, *, shared: bool = False) -> str:
+def cell_data_key(config: CellConfig, *, shared: bool = False) -> str:
     """Equal for cells that need the same materials; with ``shared``, the same files in the cache.
 
     Random weights differ by seed; they change a cached file only where their maps are cached.
@@ -106,26 +106,26 @@ def materials_key(config: CellConfig, *, shared: bool = False) -> str:
     return digest([*parts, config.evaluate, config.seed if by_seed else None])
 
 
-def load_materials(config: CellConfig, places: Places) -> Materials:
+def load_cell_data(config: CellConfig, paths: RunPaths) -> CellData:
     """Open, decode, encode and cache whatever a cell needs; what is already cached is only opened."""
     # Whatever cannot be had is told of before anything is made: the data's folder, then the weights.
-    places.root(config.data)
-    pretext = weights_of_pretext(config, places)
-    backbone = starting_backbone(config, places, pretext)
-    text = text_encoder(config, NOTHING_READ, places.weight_files)
-    data = open_data(config.data, places)
+    paths.root(config.data)
+    pretext = weights_of_pretext(config, paths)
+    backbone = starting_backbone(config, paths, pretext)
+    text = text_encoder(config, NOTHING_READ, paths.weight_files)
+    data = open_data(config.data, paths)
     names = [data.splits.train, data.splits.select]
     if config.evaluate:
         names += (*data.splits.evaluate, *data.splits.predict)
-    read = {name: read_split(data, name, config.data, places.workers) for name in names}
+    read = {name: read_split(data, name, config.data, paths.workers) for name in names}
     splits = {name: found.split for name, found in read.items()}
     digests = {
-        name: image_digests(split.images, places.workers, places.cache / "data")
+        name: image_digests(split.images, paths.workers, paths.cache / "data")
         for name, split in splits.items()
     }
     shared = shared_images(data, digests)
     train = splits[data.splits.train]
-    taught, texts = learnt_from(config, data, train, places)
+    taught, texts = vocabulary_sources(config, data, train, paths)
     task = make_task(config, taught)
     vocabulary = tokenizer_of(text, texts)
     manifest = data.manifest()
@@ -136,51 +136,51 @@ def load_materials(config: CellConfig, places: Places) -> Materials:
         images = decoded_images(
             split.images,
             config.data.image_size,
-            places.cache / "data",
-            places.workers,
+            paths.cache / "data",
+            paths.workers,
             digests[name],
             letterbox=config.data.resize == "letterbox",
         )
         if pretext is not None:
             pretext.refuse_seen(images, name)
         if frozen:
-            assert backbone is not None
+            assert backbone is not None  # noqa: S101 - the study file demands one for modules
             key = {"images": hashlib.sha256(images.data).hexdigest()}
-            visuals[name] = frozen_features(backbone, images, key, places.cache / "features")
+            visuals[name] = frozen_features(backbone, images, key, paths.cache / "features")
         else:
             visuals[name] = images
     reader = text.frozen_part()
-    examples = {}
+    encoded = {}
     for name, split in splits.items():
         tokens = vocabulary.encode(list(split.table["text"]), config.data.longest_text)
         vectors = None
         if reader is not None and text.vector_dim is not None:
-            vectors = frozen_vectors(reader, text.vector_dim, tokens, places.cache / "features")
-        examples[name] = _examples(split, task, tokens, visuals[name], vectors)
+            vectors = frozen_vectors(reader, text.vector_dim, tokens, paths.cache / "features")
+        encoded[name] = _encoded(split, task, tokens, visuals[name], vectors)
     if config.kind == "network":
         shape = (3, *config.data.image_size)
     else:
-        assert backbone is not None
+        assert backbone is not None  # noqa: S101 - the study file demands one for modules
         shape = (backbone.channels, *backbone.map_size)
-    return Materials(
+    return CellData(
         data=data,
         splits=data.splits,
         task=task,
         metrics=data.tasks[data.task(config.data.task)],
         vocabulary=vocabulary,
-        examples=examples,
+        encoded=encoded,
         backbone=None if frozen else backbone,
         map_shape=shape,
         mean=NOT_NORMALISED[0] if backbone is None else backbone.mean,
         std=NOT_NORMALISED[1] if backbone is None else backbone.std,
         weights_sha256=weights,
         manifest=manifest,
-        files=places.weight_files,
-        doubts=_doubts(read, shared),
+        files=paths.weight_files,
+        data_warnings=_data_warnings(read, shared),
     )
 
 
-def _doubts(read: Mapping[str, ReadSplit], shared: Mapping[str, int]) -> dict[str, dict[str, int]]:
+def _data_warnings(read: Mapping[str, ReadSplit], shared: Mapping[str, int]) -> dict[str, dict[str, int]]:
     counted = {
         "damaged_image": {name: found.damaged for name, found in read.items() if found.damaged},
         "repeated_id": {name: found.repeated for name, found in read.items() if found.repeated},
@@ -189,14 +189,14 @@ def _doubts(read: Mapping[str, ReadSplit], shared: Mapping[str, int]) -> dict[st
     return {what: counts for what, counts in counted.items() if counts}
 
 
-def _examples(
+def _encoded(
     split: Split,
     task: Task,
     tokens: npt.NDArray[np.int64],
     visual: npt.NDArray[Any],
     vectors: TextVectors | None,
-) -> Examples:
-    return Examples(
+) -> EncodedSplit:
+    return EncodedSplit(
         split=split,
         tokens=torch.from_numpy(tokens),
         lengths=torch.from_numpy((tokens != 0).sum(1)),

@@ -168,16 +168,16 @@ class CellConfig:
             FusionBenchError: a key is unknown, missing or of the wrong type.
         """
         built = _build(cls, value, "cell")
-        assert isinstance(built, CellConfig)
+        assert isinstance(built, CellConfig)  # noqa: S101 - narrows the type
         return built
 
 
-def hashed(sha256: str) -> str:
+def hash_reference(sha256: str) -> str:
     """A file or folder as the settings of a cell hold it."""
     return f"{_HASHED}{sha256}"
 
 
-def bound(settings: Settings, files: Mapping[str, Path]) -> dict[str, Any]:
+def resolve_paths(settings: Settings, files: Mapping[str, Path]) -> dict[str, Any]:
     """Settings with every hash replaced by the path of what it stands for on this machine.
 
     Raises:

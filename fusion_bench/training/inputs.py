@@ -11,22 +11,22 @@ from fusion_bench.samples.geometry import Resizing
 from fusion_bench.samples.split import Split
 from fusion_bench.tasks.task import Task
 from fusion_bench.training.config import CellConfig, DataConfig
-from fusion_bench.training.paths import Places
+from fusion_bench.training.paths import RunPaths
 from fusion_bench.training.pretext_weights import PretextWeights, pretext_weights
-from fusion_bench.training.seeds import drawing
+from fusion_bench.training.seeds import seeded_rng
 from fusion_bench.training.splits import known_texts, read_split, task_class
 
 NOT_NORMALISED = (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)
 """Mean and deviation that leave values in [0, 1]."""
 
 
-def open_data(config: DataConfig, places: Places) -> DataSet:
+def open_data(config: DataConfig, paths: RunPaths) -> DataSet:
     """Construct the adapter and make or check its files."""
     adapter: type[DataSet] = config.adapter.target.load()
     settings = {key: _frozen(value) for key, value in config.adapter.settings.items()}
-    data: DataSet = adapter(places.root(config), **settings)  # type: ignore[call-arg]
-    data.cache = places.cache / "data"
-    data.prepare(places.workers)
+    data: DataSet = adapter(paths.root(config), **settings)  # type: ignore[call-arg]
+    data.cache = paths.cache / "data"
+    data.prepare(paths.workers)
     return data
 
 
@@ -44,19 +44,19 @@ def _frozen(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
 
-def starting_backbone(config: CellConfig, places: Places, pretext: PretextWeights | None) -> Backbone | None:
+def starting_backbone(config: CellConfig, paths: RunPaths, pretext: PretextWeights | None) -> Backbone | None:
     """The backbone with its initial weights, drawn from the seed's own stream where they are random."""
     asked = config.backbone
     if asked is None:
         return None
     weights_file = None
     if asked.weights == "file":
-        weights_file = places.weight_files.get(asked.weights_sha256 or "")
+        weights_file = paths.weight_files.get(asked.weights_sha256 or "")
         if weights_file is None:
             raise FusionBenchError(f"no file with SHA-256 {asked.weights_sha256} was named for {asked.name}")
     if pretext is not None:
         weights_file = pretext.file
-    with drawing("init/backbone", config.seed):
+    with seeded_rng("init/backbone", config.seed):
         backbone = build_backbone(
             asked.name,
             layer=asked.layer,
@@ -75,7 +75,7 @@ def normalising(backbone: Backbone, config: DataConfig) -> Backbone:
     return backbone
 
 
-def weights_of_pretext(config: CellConfig, places: Places) -> PretextWeights | None:
+def weights_of_pretext(config: CellConfig, paths: RunPaths) -> PretextWeights | None:
     """What the pretext task made for a cell's backbone and data; None if the cell asks for other weights."""
     asked = config.backbone
     if asked is None or asked.weights != "pretext":
@@ -85,12 +85,14 @@ def weights_of_pretext(config: CellConfig, places: Places) -> PretextWeights | N
         asked.name,
         asked.layer,
         config.data.image_size,
-        places.cache,
+        paths.cache,
         condition=adapter.pretext_condition,
     )
 
 
-def learnt_from(config: CellConfig, data: DataSet, train: Split, places: Places) -> tuple[Split, list[str]]:
+def vocabulary_sources(
+    config: CellConfig, data: DataSet, train: Split, paths: RunPaths
+) -> tuple[Split, list[str]]:
     """The training split that a cell's answers come from, and the texts that its words come from.
 
     They are those of the cell at the beginning of the chain for one that starts from another's weights.
@@ -99,6 +101,6 @@ def learnt_from(config: CellConfig, data: DataSet, train: Split, places: Places)
     while first.start is not None:
         first = first.start
     if first is not config:
-        data = open_data(first.data, places)
-        train = read_split(data, data.splits.train, first.data, places.workers).split
+        data = open_data(first.data, paths)
+        train = read_split(data, data.splits.train, first.data, paths.workers).split
     return train, known_texts(data, train, first.data)

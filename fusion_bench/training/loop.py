@@ -14,12 +14,12 @@ import torch
 from torch import Tensor, nn
 
 from fusion_bench.errors import CellFailure
-from fusion_bench.training.batches import Feeder, steps_per_epoch
-from fusion_bench.training.cell_data import Materials
+from fusion_bench.training.batches import BatchLoader, steps_per_epoch
+from fusion_bench.training.cell_data import CellData
 from fusion_bench.training.config import CellConfig
 from fusion_bench.training.model import FusionModel, assemble, chosen_precision
 from fusion_bench.training.optim import MovingAverage, learning_rate, make_optimizer
-from fusion_bench.training.seeds import drawing
+from fusion_bench.training.seeds import seeded_rng
 from fusion_bench.training.text_encoder import text_encoder
 
 EVALUATION_BATCH = 256
@@ -37,7 +37,7 @@ class Progress:
 
 
 @dataclass(frozen=True, eq=False)
-class Trained:
+class TrainingResult:
     """What training leaves.
 
     Attributes:
@@ -61,14 +61,14 @@ class Trained:
     model: FusionModel
 
 
-def build_model(config: CellConfig, materials: Materials) -> FusionModel:
+def build_model(config: CellConfig, cell_data: CellData) -> FusionModel:
     """The cell's model with its initial weights; every cell gets its own copy of the backbone."""
     return assemble(
         config,
-        materials.task,
-        text=text_encoder(config, materials.vocabulary, materials.files),
-        map_channels=materials.map_shape[0],
-        backbone=copy.deepcopy(materials.backbone),
+        cell_data.task,
+        text=text_encoder(config, cell_data.vocabulary, cell_data.files),
+        map_channels=cell_data.map_shape[0],
+        backbone=copy.deepcopy(cell_data.backbone),
     )
 
 
@@ -77,7 +77,7 @@ class Trainer:
 
     Args:
         config: what is asked.
-        materials: data, vocabulary and backbone.
+        cell_data: data, vocabulary and backbone.
         device: where to compute.
         tell: called after each epoch.
         start: trained weights to begin with; None begins with the initial ones.
@@ -86,31 +86,31 @@ class Trainer:
     def __init__(
         self,
         config: CellConfig,
-        materials: Materials,
+        cell_data: CellData,
         device: torch.device,
         tell: Callable[[Progress], None],
         start: Mapping[str, Tensor] | None = None,
     ) -> None:
-        self.config, self.materials, self.device, self._tell = config, materials, device, tell
-        self.model = build_model(config, materials)
+        self.config, self.cell_data, self.device, self._tell = config, cell_data, device, tell
+        self.model = build_model(config, cell_data)
         if start is not None:
             self.model.load_state_dict(start)
         self.model.to(device)
         self._optimizer = make_optimizer(self.model, config.train)
         decay = config.train.ema
         self._average = None if decay is None else MovingAverage(self.model, decay)
-        self._feeders = {
-            name: Feeder(examples, materials, device) for name, examples in materials.examples.items()
+        self._loaders = {
+            name: BatchLoader(encoded, cell_data, device) for name, encoded in cell_data.encoded.items()
         }
-        self._metric = materials.metrics[0]
+        self._metric = cell_data.metrics[0]
         self._one_each = config.train.one_expression_per_referent
-        drawn = self._feeders[materials.splits.train].drawn(one_per_referent=self._one_each)
+        drawn = self._loaders[cell_data.splits.train].drawn(one_per_referent=self._one_each)
         per_epoch = steps_per_epoch(drawn, config.train.batch_size)
         self._steps = per_epoch * config.train.epochs
         self._step = 0
         self._curves: list[tuple[int, int, str, float]] = []
 
-    def train(self) -> Trained:
+    def train(self) -> TrainingResult:
         """Train, restore the best weights, judge.
 
         Raises:
@@ -118,7 +118,7 @@ class Trainer:
         """
         began = time.monotonic()
         best_value, best_epoch, best_state, epoch = -math.inf, 0, {}, 0
-        with drawing("dropout", self.config.seed):
+        with seeded_rng("dropout", self.config.seed):
             for epoch in range(1, self.config.train.epochs + 1):
                 self._run_epoch(epoch)
                 value = self._select(epoch)
@@ -137,7 +137,7 @@ class Trainer:
         self._average = None  # the weights that are kept are in the model itself from here on
         trained = time.monotonic()
         samples = self._judged()
-        return Trained(
+        return TrainingResult(
             samples=samples,
             predictions=self._predicted(),
             curves=pd.DataFrame(self._curves, columns=["epoch", "samples_seen", "quantity", "value"]),
@@ -154,7 +154,7 @@ class Trainer:
         """The moving average, where there is one."""
         if self._average is None:
             return self.model
-        assert isinstance(self._average.model, FusionModel)
+        assert isinstance(self._average.model, FusionModel)  # noqa: S101 - a twin of ours
         return self._average.model
 
     @property
@@ -168,10 +168,10 @@ class Trainer:
 
     def _run_epoch(self, epoch: int) -> None:
         self.model.train()
-        settings, task = self.config.train, self.materials.task
+        settings, task = self.config.train, self.cell_data.task
         losses: list[Tensor] = []
-        feeder = self._feeders[self.materials.splits.train]
-        batches = feeder.epoch(epoch, self.config.seed, settings.batch_size, one_per_referent=self._one_each)
+        loader = self._loaders[self.cell_data.splits.train]
+        batches = loader.epoch(epoch, self.config.seed, settings.batch_size, one_per_referent=self._one_each)
         for batch in batches:
             rate = learning_rate(self._step, self._steps, settings)
             for group in self._optimizer.param_groups:
@@ -202,8 +202,8 @@ class Trainer:
             )
 
     def _select(self, epoch: int) -> float:
-        rows = self._judge(self.materials.splits.select)
-        value = self.materials.task.metrics[self._metric].compute(rows)
+        rows = self._judge(self.cell_data.splits.select)
+        value = self.cell_data.task.metrics[self._metric].compute(rows)
         self._curves.append((epoch, self._step * self.config.train.batch_size, self._quantity, value))
         return value
 
@@ -212,26 +212,26 @@ class Trainer:
         """The rows of a split, batch by batch: outputs may be large (masks)."""
         model = self._judged_model.eval()
         rows = []
-        for part, batch in self._feeders[split].in_order(EVALUATION_BATCH):
+        for part, batch in self._loaders[split].in_order(EVALUATION_BATCH):
             with self._autocast():
                 output = model(batch)
-            rows.append(self.materials.task.judge(part, output))
+            rows.append(self.cell_data.task.judge(part, output))
         return pd.concat(rows, ignore_index=True)
 
     def _judged(self) -> pd.DataFrame:
-        names = [self.materials.splits.select]
+        names = [self.cell_data.splits.select]
         if self.config.evaluate:
-            names += self.materials.splits.evaluate
+            names += self.cell_data.splits.evaluate
         return pd.concat([self._judge(name) for name in names], ignore_index=True)
 
     def _predicted(self) -> pd.DataFrame | None:
         """What is said where nothing can be judged."""
-        names = self.materials.splits.predict if self.config.evaluate else ()
+        names = self.cell_data.splits.predict if self.config.evaluate else ()
         rows = [self._judge(name)[["split", "sample", "prediction"]] for name in names]
         return pd.concat(rows, ignore_index=True) if rows else None
 
     def _metrics(self, samples: pd.DataFrame) -> dict[str, float]:
-        metrics = [self.materials.task.metrics[name] for name in self.materials.metrics]
+        metrics = [self.cell_data.task.metrics[name] for name in self.cell_data.metrics]
         return {
             f"{split}/{metric.name}": metric.compute(rows)
             for split, rows in samples.groupby("split", sort=True)

@@ -14,7 +14,7 @@ from fusion_bench.efficiency.cost import cost_of
 from fusion_bench.samples.split import Batch
 from fusion_bench.tasks.task import HeadSettings, Task
 from fusion_bench.training.config import CellConfig, HeadConfig
-from fusion_bench.training.seeds import drawing
+from fusion_bench.training.seeds import seeded_rng
 from fusion_bench.training.slot import NetworkSlot, Slot, make_slot
 
 
@@ -84,7 +84,7 @@ def assemble(
         backbone: a trained backbone, already built from its own stream; None for cached maps and networks.
     """
     slot = make_slot(config, map_channels=map_channels, language_dim=text.language_dim)
-    with drawing("init/head", config.seed):
+    with seeded_rng("init/head", config.seed):
         head = task.head(
             config.head.width, text.language_dim if slot.sentence_at_head else 0, head_settings(config.head)
         )

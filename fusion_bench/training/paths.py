@@ -14,7 +14,7 @@ from fusion_bench.training.config import DataConfig
 
 
 @dataclass(frozen=True)
-class Places:
+class RunPaths:
     """Where things lie on this machine; never part of a cell's identity.
 
     Attributes:

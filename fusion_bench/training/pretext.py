@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from fusion_bench.data.miniclevr.pretext import ATTRIBUTE_NAMES, ATTRIBUTE_VALUES, IGNORED
 from fusion_bench.errors import WeightsError
-from fusion_bench.training.seeds import drawing, stream
+from fusion_bench.training.seeds import seeded_rng, stream
 
 _OUTPUTS = (1, *(len(values) for values in ATTRIBUTE_VALUES))
 _COVERED = 0.5  # share of a cell that shows a thing, from which on its attributes are scored
@@ -95,7 +95,7 @@ def train_pretext(
     Raises:
         WeightsError: the loss is not finite.
     """
-    with drawing("init/pretext", seed):
+    with seeded_rng("init/pretext", seed):
         head = nn.Conv2d(channels, sum(_OUTPUTS), kernel_size=1)
     network = nn.Sequential(backbone, nn.BatchNorm2d(channels), head).train()
     network.to(memory_format=torch.channels_last)  # half as fast again on a CPU

@@ -15,12 +15,12 @@ from fusion_bench.data.miniclevr.pretext import (
     image_hashes,
     pretext_images,
 )
-from fusion_bench.data.miniclevr.scenes.conditions import Condition
+from fusion_bench.data.miniclevr.scenes.conditions import CogentCondition
 from fusion_bench.encoders.vision import build_backbone, normalise, save_backbone
 from fusion_bench.errors import DataError
 from fusion_bench.storage import digest, file_digest, lock, read_json, write_json
 from fusion_bench.training.pretext import PretextCells, PretextRecipe, train_pretext
-from fusion_bench.training.seeds import drawing
+from fusion_bench.training.seeds import seeded_rng
 
 _SEED = 0
 
@@ -56,8 +56,8 @@ def pretext_weights(
     layer: int,
     image_size: tuple[int, int],
     cache: Path,
-    recipe: PretextRecipe = PretextRecipe(),
-    condition: Condition | None = None,
+    recipe: PretextRecipe = PretextRecipe(),  # noqa: B008 - frozen
+    condition: CogentCondition | None = None,
 ) -> PretextWeights:
     """The weights of a backbone after the pretext task, from the cache or made now.
 
@@ -94,11 +94,11 @@ def _make(
     layer: int,
     image_size: tuple[int, int],
     recipe: PretextRecipe,
-    condition: Condition | None,
+    condition: CogentCondition | None,
     file: Path,
 ) -> None:
     seen = pretext_images(_SEED, recipe.images + recipe.held_out, image_size, condition=condition)
-    with drawing("init/pretext-backbone", _SEED):
+    with seeded_rng("init/pretext-backbone", _SEED):
         backbone = build_backbone(name, image_size=image_size, layer=layer)
     share, attributes = cell_targets(seen.ids, seen.attributes, backbone.map_size)
     pictures = normalise(torch.from_numpy(seen.images), backbone.mean, backbone.std)

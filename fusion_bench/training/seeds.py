@@ -27,7 +27,7 @@ def stream(axis: str, seed: int) -> torch.Generator:
 
 
 @contextmanager
-def drawing(axis: str, seed: int) -> Iterator[None]:
+def seeded_rng(axis: str, seed: int) -> Iterator[None]:
     """Within the block torch's global generators draw from one axis; afterwards they are as before."""
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices):

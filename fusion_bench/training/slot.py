@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from fusion_bench.contract import FusionModule, Language, VisionLanguageNetwork
 from fusion_bench.training.config import CellConfig
-from fusion_bench.training.seeds import drawing
+from fusion_bench.training.seeds import seeded_rng
 from fusion_bench.training.splits import task_class
 from fusion_bench.training.text_encoder import NOTHING_READ, text_encoder
 
 
-def with_coordinates(visual: Tensor) -> Tensor:
+def append_coordinates(visual: Tensor) -> Tensor:
     """Append two maps, column then row, each linear in [-1, 1]: ``[B, C, H, W]`` to ``[B, C + 2, H, W]``.
 
     On a map one cell wide or high that coordinate is 0.
@@ -86,7 +86,7 @@ class Slot(nn.Module):
         return adapted
 
     def _placed(self, visual: Tensor) -> Tensor:
-        return with_coordinates(visual) if self._coordinates else visual
+        return append_coordinates(visual) if self._coordinates else visual
 
 
 class NetworkSlot(nn.Module):
@@ -108,7 +108,7 @@ class NetworkSlot(nn.Module):
     def forward(self, visual: Tensor, language: Language) -> Tensor:
         """``[B, 3, H, W]`` to ``[B, head.width, h, w]``."""
         read = self.network(visual, language).maps[self._place]
-        adapted: Tensor = self.adapter(with_coordinates(read) if self._coordinates else read)
+        adapted: Tensor = self.adapter(append_coordinates(read) if self._coordinates else read)
         return adapted
 
 
@@ -125,23 +125,23 @@ def make_slot(config: CellConfig, *, map_channels: int, language_dim: int) -> Sl
     extra = 2 if coordinates else 0
     if config.kind == "network":
         place = 0 if task_class(config.data).network_map == "finest" else -1
-        with drawing("init/module", seed):
+        with seeded_rng("init/module", seed):
             network: VisionLanguageNetwork = config.arm.target.load()(language_dim, **config.arm.settings)
-        with drawing("init/adapter", seed):
+        with seeded_rng("init/adapter", seed):
             adapter = nn.Conv2d(network.out_dims[place] + extra, config.head.width, 1)
         return NetworkSlot(network, adapter, place=place, coordinates=coordinates)
-    with drawing("init/projection", seed):
+    with seeded_rng("init/projection", seed):
         projection = nn.Conv2d(map_channels + extra, width, 1)
-    with drawing("init/module", seed):
+    with seeded_rng("init/module", seed):
         modules = _modules(config, language_dim)
     mixing = _mixing(config, modules) if config.fusion.slot == "uniform" else []
     leaving = width if mixing else modules[-1].out_dim
-    with drawing("init/adapter", seed):
+    with seeded_rng("init/adapter", seed):
         adapter = nn.Conv2d(leaving + extra, config.head.width, 1)
     return Slot(projection, modules, adapter, mixing=mixing, coordinates=coordinates)
 
 
-def declaring(config: CellConfig, files: Mapping[str, Path]) -> FusionModule | None:
+def instantiate_module(config: CellConfig, files: Mapping[str, Path]) -> FusionModule | None:
     """The arm's first module with throwaway weights, for what an instance declares; None for a network.
 
     Arguments may change what a module listens to or which position code it brings. ``files`` are those that
@@ -150,7 +150,7 @@ def declaring(config: CellConfig, files: Mapping[str, Path]) -> FusionModule | N
     if config.kind == "network":
         return None
     text = text_encoder(config, NOTHING_READ, files)
-    with drawing("init/module", config.seed):
+    with seeded_rng("init/module", config.seed):
         kind: type[FusionModule] = config.arm.target.load()
         return kind(config.fusion.width, text.language_dim, **config.arm.settings)
 
@@ -171,9 +171,9 @@ def _modules(config: CellConfig, language_dim: int) -> list[FusionModule]:
 def _mixing(config: CellConfig, modules: Sequence[FusionModule]) -> list[nn.Module]:
     """A mixer after each module, all from a stream that every arm shares; see `Mixer`."""
     width = config.fusion.width
-    with drawing("init/mixer", config.seed):
+    with seeded_rng("init/mixer", config.seed):
         mixers = [Mixer(width) for _ in modules]
-    with drawing("init/restoring", config.seed):
+    with seeded_rng("init/restoring", config.seed):
         return [
             mixer if module.out_dim == width else nn.Sequential(nn.Conv2d(module.out_dim, width, 1), mixer)
             for module, mixer in zip(modules, mixers, strict=True)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from fusion_bench.contract import TextEncoder, Tokenizer
 from fusion_bench.samples.vocabulary import Vocabulary
-from fusion_bench.training.config import CellConfig, bound
-from fusion_bench.training.seeds import drawing
+from fusion_bench.training.config import CellConfig, resolve_paths
+from fusion_bench.training.seeds import seeded_rng
 
 NOTHING_READ = Vocabulary(())
 """For an encoder that is only asked what it is."""
@@ -22,9 +22,9 @@ def text_encoder(config: CellConfig, vocabulary: Tokenizer, files: Mapping[str, 
         vocabulary: what it will read.
         files: what its settings name by SHA-256.
     """
-    with drawing("init/text", config.seed):
+    with seeded_rng("init/text", config.seed):
         encoder: TextEncoder = config.text.target.load()(
-            len(vocabulary), **bound(config.text.settings, files)
+            len(vocabulary), **resolve_paths(config.text.settings, files)
         )
         if isinstance(vocabulary, Vocabulary) and vocabulary.words:
             encoder.meet(vocabulary.words)

@@ -34,7 +34,7 @@ def test_equals_the_unit_computed_one_position_at_a_time(sentences: Any, drawn: 
             values = slice(head * c // heads, (head + 1) * c // heads)
 
             def energy(name: str, x: Any, keys: slice = keys) -> float:
-                return float(q[keys] @ linear(w, name, x)[keys]) / math.sqrt(d / heads)
+                return float(q[keys] @ linear(w, name, x)[keys]) / math.sqrt(d / heads)  # noqa: B023
 
             a = softmax([energy("collect_key", x) for x in image.values()])
             f = sum(

@@ -12,10 +12,10 @@ import pytest
 from fusion_bench.cells.executors.executor import WorkerSettings
 from fusion_bench.cells.executors.inline import InlineExecutor
 from fusion_bench.cli.main import main
-from fusion_bench.cli.open_study import places_of
+from fusion_bench.cli.open_study import paths_of
 from fusion_bench.spec.load import load_study
 from fusion_bench.study.observer import Silent
-from fusion_bench.study.run import Ran, RunOptions, StudyRun
+from fusion_bench.study.run import RunOptions, RunResult, StudyRun
 
 
 @dataclass(frozen=True)
@@ -49,12 +49,12 @@ def command_line(capsys: pytest.CaptureFixture[str]) -> CommandLine:
     return call
 
 
-def train(file: Path, runs: Path, *overrides: str, data: tuple[str, ...] = ()) -> Ran:
+def train(file: Path, runs: Path, *overrides: str, data: tuple[str, ...] = ()) -> RunResult:
     """Train a study in this process, without worker, report or MLflow."""
     study = load_study(file, overrides)
-    places = places_of(study, runs, data, device="cpu", making=1)
-    settings = WorkerSettings(places, workers=1, threads=study.threads)
-    return StudyRun(study, places, lambda: InlineExecutor(settings), Silent(), RunOptions()).run()
+    paths = paths_of(study, runs, data, device="cpu", making=1)
+    settings = WorkerSettings(paths, workers=1, threads=study.threads)
+    return StudyRun(study, paths, lambda: InlineExecutor(settings), Silent(), RunOptions()).run()
 
 
 def finished(runs: Path) -> set[str]:

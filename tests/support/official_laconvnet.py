@@ -14,7 +14,7 @@ Case: TypeAlias = tuple[Literal["s", "b"], Literal["det", "seg"]]
 Shape: TypeAlias = tuple[int, ...]
 CASES: tuple[Case, ...] = (("s", "det"), ("s", "seg"), ("b", "det"), ("b", "seg"))
 WORDS = 7
-_LAYOUT = Path(__file__).parent / "fusion_modules" / "laconvnet_layout.txt"
+_LAYOUT = Path(__file__).parents[1] / "fusion_modules" / "laconvnet" / "laconvnet_layout.txt"
 
 
 def official_shapes(case: Case, words: int = WORDS) -> dict[str, Shape]:

@@ -31,7 +31,7 @@ class ColouredSquares(DataSet):
     }
     built_in: ClassVar[bool] = True
     cluster: ClassVar[str] = "image"
-    homepage: ClassVar[str] = "tests/referring_toys.py"
+    homepage: ClassVar[str] = "tests/support/referring_toys.py"
     toy_settings: ClassVar[Mapping[str, Any]] = {"images": 6}
 
     def __init__(self, root: Path, *, images: int = 16) -> None:

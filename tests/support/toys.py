@@ -32,7 +32,7 @@ from fusion_bench.samples.split import Split
 from fusion_bench.samples.vocabulary import Vocabulary
 from fusion_bench.storage import replacing
 from fusion_bench.tasks.answering import Answering
-from fusion_bench.training.cell_data import Examples, Materials
+from fusion_bench.training.cell_data import CellData, EncodedSplit
 from fusion_bench.training.config import (
     CellConfig,
     Component,
@@ -137,7 +137,7 @@ class ColourData(DataSet):
     version: ClassVar[str] = "1"
     tasks: ClassVar[Mapping[str, tuple[str, ...]]] = {"answering": ("accuracy",)}
     cluster: ClassVar[str] = "image"
-    homepage: ClassVar[str] = "tests/toys.py"
+    homepage: ClassVar[str] = "tests/support/toys.py"
 
     def __init__(self, root: Path, *, images: int = 32) -> None:
         self.splits = Splits("train", "val", ("test",))
@@ -246,7 +246,7 @@ def toy_config(arm: str = "Product", seed: int = 0, **train: Any) -> CellConfig:
     )
 
 
-def toy_materials(images: int = 32) -> Materials:
+def toy_cell_data(images: int = 32) -> CellData:
     """Maps whose three channels are the colours, as if a backbone had made them."""
     data = ColourData(Path())
     splits = {name: ColourData(Path(), images=images).split(name) for name in ("train", "val", "test")}
@@ -256,20 +256,20 @@ def toy_materials(images: int = 32) -> Materials:
     )
     noise = np.random.default_rng(0)
 
-    def examples(split: Split) -> Examples:
+    def encoded(split: Split) -> EncodedSplit:
         maps = noise.normal(0, 0.1, (images, 3, 4, 4)).astype(np.float32)
         maps[np.arange(images), np.arange(images) % 3] += 1
         tokens = torch.from_numpy(vocabulary.encode(list(split.table["text"])))
         rows = split.table["image"].to_numpy(np.int64)
-        return Examples(split, tokens, (tokens != 0).sum(1), task.targets(split), maps, rows)
+        return EncodedSplit(split, tokens, (tokens != 0).sum(1), task.targets(split), maps, rows)
 
-    return Materials(
+    return CellData(
         data=data,
         splits=data.splits,
         task=task,
         metrics=ColourData.tasks["answering"],
         vocabulary=vocabulary,
-        examples={name: examples(split) for name, split in splits.items()},
+        encoded={name: encoded(split) for name, split in splits.items()},
         backbone=None,
         map_shape=(3, 4, 4),
         mean=(0.0, 0.0, 0.0),

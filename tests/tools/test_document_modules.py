@@ -13,7 +13,7 @@ from fusion_bench.contract import FusionModule, VisionLanguageNetwork
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.registry import Registry
 
-PAGE = Path(__file__).parents[3] / "docs" / "modules.md"
+PAGE = Path(__file__).parents[2] / "docs" / "modules.md"
 SHIPPED: Registry[FusionModule] = Registry("module", builtin=fusion_modules.CATALOGUE)
 NETWORKS: Registry[VisionLanguageNetwork] = Registry("network", builtin=fusion_modules.NETWORKS)
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from fusion_bench.cells.worker import Event
-from fusion_bench.training.paths import Places
+from fusion_bench.training.paths import RunPaths
 
 
 class Executor(Protocol):
@@ -32,19 +32,19 @@ class Executor(Protocol):
 class WorkerSettings:
     """How to start workers: where things lie, how many at once, threads of each, weights kept or not."""
 
-    places: Places
+    paths: RunPaths
     workers: int
     threads: int
     keep_weights: bool = False
 
     def command(self) -> list[str]:
         """The one program that every executor starts."""
-        places = self.places
-        command = [sys.executable, "-m", "fusion_bench.study.worker", "--runs", str(places.runs)]
-        command += ["--device", places.device, "--making", str(places.workers)]
-        for name, root in places.roots.items():
+        paths = self.paths
+        command = [sys.executable, "-m", "fusion_bench.study.worker", "--runs", str(paths.runs)]
+        command += ["--device", paths.device, "--making", str(paths.workers)]
+        for name, root in paths.roots.items():
             command += ["--data", f"{name}={root}"]
-        for sha256, file in places.weight_files.items():
+        for sha256, file in paths.weight_files.items():
             command += ["--weights", f"{sha256}={file}"]
         return command + (["--keep-weights"] if self.keep_weights else [])
 

@@ -13,7 +13,7 @@ class InlineExecutor:
 
     def __init__(self, settings: WorkerSettings) -> None:
         self._events: list[Event] = []
-        self._worker = Worker(settings.places, self._events.append, keep_weights=settings.keep_weights)
+        self._worker = Worker(settings.paths, self._events.append, keep_weights=settings.keep_weights)
 
     def __enter__(self) -> InlineExecutor:
         return self

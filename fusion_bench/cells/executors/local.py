@@ -31,7 +31,7 @@ class _Process:
         log.parent.mkdir(parents=True, exist_ok=True)
         self._log = log
         with log.open("ab") as errors:
-            self.popen = subprocess.Popen(
+            self.popen = subprocess.Popen(  # noqa: S603 - our own interpreter, no shell
                 settings.command(),
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -42,7 +42,7 @@ class _Process:
         threading.Thread(target=self._read, args=(said,), daemon=True).start()
 
     def _read(self, said: queue.SimpleQueue[tuple[_Process, str | None]]) -> None:
-        assert self.popen.stdout is not None
+        assert self.popen.stdout is not None  # noqa: S101 - it is a pipe
         for line in self.popen.stdout:
             said.put((self, line))
         said.put((self, None))
@@ -50,7 +50,7 @@ class _Process:
     def give(self, job: Mapping[str, str]) -> None:
         """Send a request; a worker that is already dead is noticed by its reader."""
         self.job = job
-        assert self.popen.stdin is not None
+        assert self.popen.stdin is not None  # noqa: S101 - it is a pipe
         try:
             self.popen.stdin.write(json.dumps(dict(job)) + "\n")
             self.popen.stdin.flush()

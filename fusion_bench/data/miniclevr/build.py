@@ -20,12 +20,12 @@ from fusion_bench.data.miniclevr.layout import (
     write_questions,
     write_scenes,
 )
-from fusion_bench.data.miniclevr.parallel import spread
+from fusion_bench.data.miniclevr.parallel import map_in_processes
 from fusion_bench.data.miniclevr.placement import draw_scenes
-from fusion_bench.data.miniclevr.questions.generate import ask
+from fusion_bench.data.miniclevr.questions.generate import generate_questions
 from fusion_bench.data.miniclevr.render.render import render
 from fusion_bench.data.miniclevr.scenes.scenes import Scene
-from fusion_bench.data.miniclevr.settings import Scenery
+from fusion_bench.data.miniclevr.settings import SceneSettings
 from fusion_bench.data.programs import Facts
 
 _PIECE = 64
@@ -33,7 +33,7 @@ _PIECE = 64
 
 
 @dataclass(frozen=True, kw_only=True)
-class Edition(Scenery):
+class Edition(SceneSettings):
     """What to make: the settings of one miniclevr.
 
     Attributes:
@@ -45,7 +45,7 @@ class Edition(Scenery):
     kinds: tuple[str, ...]
 
 
-def make(edition: Edition, root: Path, workers: int) -> None:
+def build_clevr(edition: Edition, root: Path, workers: int) -> None:
     """Write CLEVR's layout under ``root``.
 
     Args:
@@ -55,7 +55,7 @@ def make(edition: Edition, root: Path, workers: int) -> None:
     """
     for split, _ in edition.images:
         image_path(root, split, 0).parent.mkdir(parents=True)
-    drawn = draw(edition, workers)
+    drawn = draw_split_scenes(edition, workers)
     scenes: dict[str, list[Scene]] = {split: [] for split, _ in edition.images}
     for split, some in drawn:
         scenes[split].extend(some)
@@ -63,20 +63,22 @@ def make(edition: Edition, root: Path, workers: int) -> None:
         partial(_annotate, edition, root, split, tuple(of_split)) for split, of_split in scenes.items()
     ]
     painting = [
-        partial(paint, some, edition.size, [image_path(root, split, scene.index) for scene in some])
+        partial(render_images, some, edition.size, [image_path(root, split, scene.index) for scene in some])
         for split, some in drawn
     ]
-    spread([*annotating, *painting], workers)
+    map_in_processes([*annotating, *painting], workers)
 
 
-def draw(scenery: Scenery, workers: int) -> list[tuple[str, tuple[Scene, ...]]]:
+def draw_split_scenes(settings: SceneSettings, workers: int) -> list[tuple[str, tuple[Scene, ...]]]:
     """The scenes of every split, in pieces: splits with some of their scenes, all in order."""
     pieces = [
         (split, range(start, min(start + _PIECE, count)))
-        for split, count in scenery.images
+        for split, count in settings.images
         for start in range(0, count, _PIECE)
     ]
-    drawn = spread([partial(draw_scenes, scenery.recipe(split), piece) for split, piece in pieces], workers)
+    drawn = map_in_processes(
+        [partial(draw_scenes, settings.recipe(split), piece) for split, piece in pieces], workers
+    )
     return [(split, tuple(some)) for (split, _), some in zip(pieces, drawn, strict=True)]
 
 
@@ -84,11 +86,13 @@ def _annotate(edition: Edition, root: Path, split: str, scenes: Sequence[Scene])
     records = [scene_record(scene, split) for scene in scenes]
     write_scenes(root, split, records)
     stream = f"miniclevr questions {edition.seed} {split}"
-    asked = ask([Facts.of(record) for record in records], edition.kinds, edition.questions_per_image, stream)
+    asked = generate_questions(
+        [Facts.of(record) for record in records], edition.kinds, edition.questions_per_image, stream
+    )
     write_questions(root, split, ((scene.index, some) for scene, some in zip(scenes, asked, strict=True)))
 
 
-def paint(scenes: Sequence[Scene], size: tuple[int, int], paths: Sequence[Path]) -> None:
+def render_images(scenes: Sequence[Scene], size: tuple[int, int], paths: Sequence[Path]) -> None:
     """Write the pictures of scenes as files."""
     for path, picture in zip(paths, render(scenes, size), strict=True):
         Image.fromarray(picture).save(path)

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from fusion_bench.data.clevr import KIND_STARTS, Clevr
-from fusion_bench.data.miniclevr.build import Edition, make
+from fusion_bench.data.miniclevr.build import Edition, build_clevr
 from fusion_bench.data.miniclevr.generated import BuiltIn
-from fusion_bench.data.miniclevr.settings import counts, size_of, things_of, whole
+from fusion_bench.data.miniclevr.settings import counts, int_or_minus_one, size_of, things_of
 from fusion_bench.errors import DataError
 from fusion_bench.samples.dataset import Counts, Splits
 
@@ -56,7 +56,7 @@ class MiniClevr(BuiltIn, Clevr):
         things: Sequence[int] = (3, 10),
     ) -> None:
         super().__init__(root, kinds=kinds)
-        if whole(questions_per_image) < 1:
+        if int_or_minus_one(questions_per_image) < 1:
             raise DataError(f"questions_per_image must be at least 1, not {questions_per_image!r}")
         self._edition: Edition = self.edition(
             seed=seed,
@@ -69,4 +69,4 @@ class MiniClevr(BuiltIn, Clevr):
         )
 
     def _make(self, folder: Path, workers: int) -> None:
-        make(self._edition, folder, workers)
+        build_clevr(self._edition, folder, workers)

@@ -9,7 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
 
-from fusion_bench.data.miniclevr.settings import Scenery
+from fusion_bench.data.miniclevr.settings import SceneSettings
 from fusion_bench.errors import DataError
 from fusion_bench.samples.dataset import DataSet
 from fusion_bench.samples.split import Split
@@ -28,7 +28,7 @@ class BuiltIn(DataSet):
     built_in: ClassVar[bool] = True
 
     root: Path
-    _edition: Scenery
+    _edition: SceneSettings
 
     @abstractmethod
     def _make(self, folder: Path, workers: int) -> None:

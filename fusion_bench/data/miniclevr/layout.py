@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
-from fusion_bench.data.miniclevr.questions.generate import Question
+from fusion_bench.data.miniclevr.questions.generate import GeneratedQuestion
 from fusion_bench.data.miniclevr.scenes.scenes import Scene, relationships
 from fusion_bench.storage import write_text
 
@@ -53,7 +53,9 @@ def write_scenes(root: Path, split: str, records: Sequence[dict[str, Any]]) -> N
     _write(root / "scenes" / f"CLEVR_{split}_scenes.json", split, "scenes", records)
 
 
-def write_questions(root: Path, split: str, questions: Iterable[tuple[int, Sequence[Question]]]) -> None:
+def write_questions(
+    root: Path, split: str, questions: Iterable[tuple[int, Sequence[GeneratedQuestion]]]
+) -> None:
     """Write ``questions/CLEVR_<split>_questions.json``, numbered through the split.
 
     Args:

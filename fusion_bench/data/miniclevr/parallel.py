@@ -14,7 +14,7 @@ import torch
 T = TypeVar("T")
 
 
-def spread(jobs: Sequence[Callable[[], T]], workers: int) -> list[T]:
+def map_in_processes(jobs: Sequence[Callable[[], T]], workers: int) -> list[T]:
     """Results of the jobs in their order, worked out by so many processes; one works in this one."""
     if workers <= 1 or len(jobs) <= 1:
         return [job() for job in jobs]

@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fusion_bench.data.miniclevr.render.render import object_ids
-from fusion_bench.data.miniclevr.scenes.attributes import Look, look, unlike
+from fusion_bench.data.miniclevr.scenes.attributes import Attributes, change_one_attribute, draw_attributes
 from fusion_bench.data.miniclevr.scenes.camera import JITTER, USUAL_LOCATION, Array, Camera, Point
-from fusion_bench.data.miniclevr.scenes.conditions import Condition
+from fusion_bench.data.miniclevr.scenes.conditions import CogentCondition
 from fusion_bench.data.miniclevr.scenes.lights import LAMP_JITTER, USUAL_LAMPS
 from fusion_bench.data.miniclevr.scenes.scenes import RADII, Scene, Thing
 from fusion_bench.errors import FusionBenchError
@@ -47,7 +47,7 @@ class Recipe:
     domain: str
     size: tuple[int, int]
     things: tuple[int, int] = (3, 10)
-    condition: Condition | None = None
+    condition: CogentCondition | None = None
     alike: float = 0.0
 
 
@@ -147,14 +147,14 @@ class _Draft:
         )
         return Scene(self._index, things, self._camera, self._lamps)
 
-    def _looks(self, draws: Sequence[Sequence[float]]) -> list[Look]:
+    def _looks(self, draws: Sequence[Sequence[float]]) -> list[Attributes]:
         """The looks of all things; some become those of a thing before them with one attribute changed."""
-        looks = [look(u, self._condition) for u in draws]
+        looks = [draw_attributes(u, self._condition) for u in draws]
         if not self._alike:
             return looks
         for number, (chance, *u) in enumerate(self._uniform(len(looks) * 4).reshape(-1, 4).tolist()):
             if number and chance < self._alike:
-                looks[number] = unlike(looks[int(u[0] * number)], u[1:], self._condition)
+                looks[number] = change_one_attribute(looks[int(u[0] * number)], u[1:], self._condition)
         return looks
 
     def _places(self, radii: Sequence[float]) -> list[tuple[float, float]] | None:

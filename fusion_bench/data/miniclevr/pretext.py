@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from fusion_bench.data.miniclevr.placement import Recipe, draw_scenes
 from fusion_bench.data.miniclevr.render.render import object_ids, render
-from fusion_bench.data.miniclevr.scenes.conditions import Condition
+from fusion_bench.data.miniclevr.scenes.conditions import CogentCondition
 from fusion_bench.data.miniclevr.scenes.scenes import COLORS, MATERIALS, SHAPES, SIZES
 
 DOMAIN = "pretext"
@@ -49,7 +49,7 @@ def pretext_images(
     count: int,
     size: tuple[int, int],
     things: tuple[int, int] = (3, 10),
-    condition: Condition | None = None,
+    condition: CogentCondition | None = None,
 ) -> PretextImages:
     """Draw and render pictures of the pretext's own scenes.
 

@@ -11,7 +11,7 @@ from fusion_bench.samples.dataset import Splits
 
 
 @dataclass(frozen=True, kw_only=True)
-class Scenery:
+class SceneSettings:
     """Pictures to make.
 
     Attributes:
@@ -38,7 +38,7 @@ def counts(images: Mapping[str, int], splits: Splits) -> tuple[tuple[str, int], 
         DataError: a role is missing or unknown, or a number is not one.
     """
     roles = {"train": (splits.train,), "select": (splits.select,), "evaluate": splits.evaluate}
-    if set(images) != set(roles) or any(whole(count) < 1 for count in images.values()):
+    if set(images) != set(roles) or any(int_or_minus_one(count) < 1 for count in images.values()):
         raise DataError(f"images must give a number of pictures for {', '.join(roles)}, not {dict(images)!r}")
     return tuple((name, images[role]) for role, names in roles.items() for name in names)
 
@@ -64,12 +64,12 @@ def things_of(things: Sequence[int]) -> tuple[int, int]:
     return fewest, most
 
 
-def whole(value: object) -> int:
+def int_or_minus_one(value: object) -> int:
     """A whole number as it is; -1 for anything else."""
     return value if type(value) is int else -1
 
 
 def _pair(name: str, values: Sequence[int], least: int) -> tuple[int, int]:
-    if len(values) != 2 or any(whole(value) < least for value in values):
+    if len(values) != 2 or any(int_or_minus_one(value) < least for value in values):
         raise DataError(f"{name} must be two whole numbers of at least {least}, not {values!r}")
     return values[0], values[1]

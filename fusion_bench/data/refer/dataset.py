@@ -13,7 +13,7 @@ import pandas as pd
 
 from fusion_bench.data.files import named_sizes
 from fusion_bench.data.held_out import held_out_of
-from fusion_bench.data.refer.instances import Annotation, Instances, Picture, read_instances
+from fusion_bench.data.refer.instances import InstanceAnnotation, Instances, Picture, read_instances
 from fusion_bench.data.refer.outlines import run_lengths
 from fusion_bench.data.refer.sentences import Sentence, read_sentences
 from fusion_bench.errors import DataError
@@ -183,7 +183,7 @@ class Refer(DataSet):
             split == _SELECT
         )
 
-    def _place(self, sentence: Sentence) -> tuple[Annotation, Picture]:
+    def _place(self, sentence: Sentence) -> tuple[InstanceAnnotation, Picture]:
         try:
             annotation, picture = self._instances.place(sentence.annotation)
         except DataError as error:

@@ -11,7 +11,7 @@ from pathlib import Path, PurePath
 from typing import Any, NamedTuple, TypeVar
 
 from fusion_bench.data.files import require
-from fusion_bench.data.refer.records import text, whole
+from fusion_bench.data.refer.records import int_field, text_field
 from fusion_bench.errors import DataError
 
 T = TypeVar("T")
@@ -27,7 +27,7 @@ class Picture(NamedTuple):
     width: int
 
 
-class Annotation(NamedTuple):
+class InstanceAnnotation(NamedTuple):
     """An object: the numbers of its image and category, x, y, width and height of its box, its outline."""
 
     image: int
@@ -49,10 +49,10 @@ class Instances:
 
     path: Path
     pictures: Mapping[int, Picture]
-    annotations: Mapping[int, Annotation]
+    annotations: Mapping[int, InstanceAnnotation]
     alike: Mapping[tuple[int, int], int]
 
-    def place(self, number: int) -> tuple[Annotation, Picture]:
+    def place(self, number: int) -> tuple[InstanceAnnotation, Picture]:
         """A wanted object and the image that it stands in.
 
         Raises:
@@ -90,7 +90,7 @@ def read_instances(path: Path, wanted: Collection[int], published: str) -> Insta
         DataError: the file is missing, not JSON, or not in COCO's schema.
     """
     require(path, published)
-    annotations: dict[int, Annotation] = {}
+    annotations: dict[int, InstanceAnnotation] = {}
     pictures: dict[int, Picture] = {}
     alike: Counter[tuple[int, int]] = Counter()
 
@@ -129,21 +129,21 @@ def _checked(what: str, read: Callable[[Mapping[str, Any]], T], record: Mapping[
         raise DataError(f"{what} ({record.get('id', 'without id')}) is not COCO's: {error}") from error
 
 
-def _annotation(record: Mapping[str, Any]) -> tuple[int, Annotation]:
+def _annotation(record: Mapping[str, Any]) -> tuple[int, InstanceAnnotation]:
     box = tuple(float(side) for side in record["bbox"])
     if len(box) != 4 or not all(map(math.isfinite, box)):
         raise ValueError(f"bbox must be four numbers, not {record['bbox']!r}")
-    found = Annotation(
-        whole(record, "image_id"), whole(record, "category_id"), box, record.get("segmentation")
+    found = InstanceAnnotation(
+        int_field(record, "image_id"), int_field(record, "category_id"), box, record.get("segmentation")
     )
-    return whole(record, "id"), found
+    return int_field(record, "id"), found
 
 
 def _picture(record: Mapping[str, Any]) -> tuple[int, Picture]:
-    file = text(record, "file_name")
+    file = text_field(record, "file_name")
     if PurePath(file).name != file:
         raise ValueError(f"file_name must be the name of a file, not {file!r}")
-    return whole(record, "id"), Picture(file, whole(record, "height"), whole(record, "width"))
+    return int_field(record, "id"), Picture(file, int_field(record, "height"), int_field(record, "width"))
 
 
 def _once(what: str, number: int, known: Collection[int]) -> None:

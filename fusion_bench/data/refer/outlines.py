@@ -22,7 +22,7 @@ def run_lengths(segmentation: Any, height: int, width: int) -> dict[str, Any]:
         DataError: it is none of the three, or does not fit the image.
     """
     try:
-        from pycocotools import mask as coco
+        from pycocotools import mask as coco  # noqa: PLC0415 - a cell without masks must run without it
     except ImportError as error:
         raise DataError("masks are read with pycocotools; pip install pycocotools") from error
     found: dict[str, Any]

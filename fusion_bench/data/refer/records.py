@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def whole(record: Mapping[str, Any], key: str) -> int:
+def int_field(record: Mapping[str, Any], key: str) -> int:
     """A whole number.
 
     Raises:
@@ -19,7 +19,7 @@ def whole(record: Mapping[str, Any], key: str) -> int:
     return value
 
 
-def text(record: Mapping[str, Any], key: str) -> str:
+def text_field(record: Mapping[str, Any], key: str) -> str:
     """Text; raises as `whole` does."""
     value = record[key]
     if not isinstance(value, str):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from fusion_bench.data.refer.pickles import read_plain_pickle, readable
-from fusion_bench.data.refer.records import text, whole
+from fusion_bench.data.refer.records import int_field, text_field
 from fusion_bench.errors import DataError
 
 
@@ -55,10 +55,10 @@ def read_sentences(path: Path, published: str) -> list[Sentence]:
 def _sentences(record: Any) -> Iterator[Sentence]:
     if not isinstance(record, Mapping):
         raise TypeError("it is not a dictionary")
-    ref, annotation, image = (whole(record, key) for key in ("ref_id", "ann_id", "image_id"))
-    split = text(record, "split")
+    ref, annotation, image = (int_field(record, key) for key in ("ref_id", "ann_id", "image_id"))
+    split = text_field(record, "split")
     for sentence in record["sentences"]:
-        number, words = whole(sentence, "sent_id"), readable(text(sentence, "sent"))
+        number, words = int_field(sentence, "sent_id"), readable(text_field(sentence, "sent"))
         if not words.strip():
             raise ValueError(f"its sentence {number} is empty")
         yield Sentence(number, ref, annotation, image, split, words)

@@ -68,7 +68,7 @@ def _outline(axes: Axes, referents: Referents, row: int) -> None:
 
 def _decoded(mask: Any) -> Any:
     try:
-        from pycocotools.mask import decode
+        from pycocotools.mask import decode  # noqa: PLC0415 - sheets without masks must be drawn without it
     except ImportError as error:
         raise FusionBenchError("masks are drawn with pycocotools; pip install pycocotools") from error
     return decode(dict(mask))

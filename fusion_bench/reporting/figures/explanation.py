@@ -17,8 +17,8 @@ from matplotlib.patches import Rectangle
 from PIL import Image
 
 from fusion_bench.errors import DataError
-from fusion_bench.explain.explain import Explained
-from fusion_bench.explain.kernel_selection import Position, kernel_norms, strongest_group, telling_positions
+from fusion_bench.explain.explain import ExplainedCell
+from fusion_bench.explain.kernel_selection import MapPosition, kernel_norms, select_positions, strongest_group
 from fusion_bench.reporting.figures.style import (
     INK,
     RIGHT,
@@ -58,9 +58,9 @@ class Sheet:
         caption: what is seen, in lines.
     """
 
-    explained: Explained
+    explained: ExplainedCell
     picture: npt.NDArray[np.uint8]
-    shown: tuple[Position, ...]
+    shown: tuple[MapPosition, ...]
     caption: tuple[str, ...]
 
     @property
@@ -96,7 +96,7 @@ class Sheet:
         )
 
 
-def draw_explained(explained: Explained, path: Path) -> None:
+def draw_explained(explained: ExplainedCell, path: Path) -> None:
     """Write one PNG: the picture with the sentence, a panel per word, and the kernels if there are any.
 
     Args:
@@ -112,10 +112,10 @@ def draw_explained(explained: Explained, path: Path) -> None:
         write_png(figure, path, photographs=True)
 
 
-def sheet_of(explained: Explained) -> Sheet:
+def sheet_of(explained: ExplainedCell) -> Sheet:
     """Open the picture, choose positions and say what is seen."""
     kernels = explained.kernels
-    shown = () if kernels is None else tuple(telling_positions(kernels, len(_LETTERS)))
+    shown = () if kernels is None else tuple(select_positions(kernels, len(_LETTERS)))
     return Sheet(explained, _opened(explained.subject.image), shown, _caption(explained, shown))
 
 
@@ -176,7 +176,7 @@ def _write(
     )
 
 
-def _said(explained: Explained) -> list[tuple[str, str]]:
+def _said(explained: ExplainedCell) -> list[tuple[str, str]]:
     """Lines beside the picture, each with its colour."""
     answer, truth = explained.answer, explained.subject.truth
     lines = []
@@ -207,7 +207,7 @@ def _draw_words(part: SubFigure, sheet: Sheet) -> None:
         )
     for axes in panels:
         axes.set_axis_off()
-    assert heat is not None
+    assert heat is not None  # noqa: S101 - a sentence has a word
     _draw_scale(part, heat, list(panels), "share of a position's attention, %", shrink=0.35)
     in_percent(part.axes[-1].xaxis)
 
@@ -283,7 +283,7 @@ def _mark(axes: Axes, sheet: Sheet, shape: tuple[int, ...]) -> None:
         )
 
 
-def _heard_most(explained: Explained, place: Position, shape: tuple[int, ...]) -> str:
+def _heard_most(explained: ExplainedCell, place: MapPosition, shape: tuple[int, ...]) -> str:
     """The word that a position of a map of ``shape`` listens to most, and how much."""
     height, width = explained.attention.shape[1:]
     row, column = place.row * height // shape[0], place.column * width // shape[1]
@@ -292,7 +292,7 @@ def _heard_most(explained: Explained, place: Position, shape: tuple[int, ...]) -
     return f"{word} {100 * shares.max():.0f} %"
 
 
-def _caption(explained: Explained, shown: tuple[Position, ...]) -> tuple[str, ...]:
+def _caption(explained: ExplainedCell, shown: tuple[MapPosition, ...]) -> tuple[str, ...]:
     """What is seen, in lines."""
     height, width = explained.attention.shape[1:]
     said = [
@@ -314,8 +314,8 @@ def _caption(explained: Explained, shown: tuple[Position, ...]) -> tuple[str, ..
         said.append(f"The study reads the first {len(explained.words)} words of a sentence.")
     if not all(explained.known):
         said.append("* not among the words of training: read as an unknown word.")
-    if explained.doubt:
-        said.append(f"The cell is stale: {explained.doubt}.")
+    if explained.stale_reason:
+        said.append(f"The cell is stale: {explained.stale_reason}.")
     return tuple(textwrap.wrap(" ".join(said), _CAPTION_LETTERS))
 
 

@@ -16,7 +16,7 @@ from fusion_bench.reporting.figures.intervals import (
     draw_means,
     means_size,
 )
-from fusion_bench.reporting.figures.style import Subject, canvas, looks, write_png
+from fusion_bench.reporting.figures.style import FigureStyle, arm_styles, canvas, write_png
 from fusion_bench.reporting.figures.trends import costs_size, curves_size, draw_costs, draw_curves
 from fusion_bench.reporting.tables.tables import Tables
 from fusion_bench.results.results import StudyResults
@@ -26,8 +26,8 @@ from fusion_bench.results.results import StudyResults
 class _Drawing:
     """How big a figure is (None: nothing to draw), how it is drawn, what it shows, and if with photographs."""
 
-    size: Callable[[Subject], tuple[float, float] | None]
-    draw: Callable[[Subject, Figure], None]
+    size: Callable[[FigureStyle], tuple[float, float] | None]
+    draw: Callable[[FigureStyle, Figure], None]
     caption: str
     photographs: bool = False
 
@@ -56,7 +56,7 @@ def draw_figures(results: StudyResults, tables: Tables, folder: Path) -> dict[st
     Returns:
         Name of the file without its ending -> what it shows, in words.
     """
-    subject = Subject(results, tables, looks(results.arms))
+    subject = FigureStyle(results, tables, arm_styles(results.arms))
     drawn = {}
     for name, drawing in _DRAWINGS.items():
         path = folder / f"{name}.png"

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure, SubFigure
 from PIL import Image
 
 from fusion_bench.reporting.figures.overlays import draw_boxes, draw_masks
-from fusion_bench.reporting.figures.style import RIGHT, SOFT, WIDTH, WRONG, Subject
+from fusion_bench.reporting.figures.style import RIGHT, SOFT, WIDTH, WRONG, FigureStyle
 from fusion_bench.reporting.tables.tables import Row, records
 
 _COLUMNS = 2
@@ -26,7 +26,7 @@ _OUTLINED = "white line"
 _RIGHT_SIGN, _WRONG_SIGN, _ELLIPSIS = "\N{CHECK MARK}", "\N{BALLOT X}", "\N{HORIZONTAL ELLIPSIS}"
 
 
-def gallery_size(subject: Subject) -> tuple[float, float] | None:
+def gallery_size(subject: FigureStyle) -> tuple[float, float] | None:
     """Inches; None without a picture on which arms disagree."""
     pictures = _pictures(subject)
     if not pictures:
@@ -37,7 +37,7 @@ def gallery_size(subject: Subject) -> tuple[float, float] | None:
     return WIDTH, -(-len(pictures) // _COLUMNS) * (0.3 + 0.18 * longest + picture + max(1.2, answers))
 
 
-def draw_gallery(subject: Subject, figure: Figure) -> None:
+def draw_gallery(subject: FigureStyle, figure: Figure) -> None:
     """Two samples a row: the question on top, then the picture and the answers."""
     pictures = _pictures(subject)
     cards = figure.subfigures(-(-len(pictures) // _COLUMNS), _COLUMNS, squeeze=False, wspace=0.04)
@@ -116,7 +116,7 @@ def _draw_answers(
             )
 
 
-def _pictures(subject: Subject) -> list[npt.NDArray[np.uint8]]:
+def _pictures(subject: FigureStyle) -> list[npt.NDArray[np.uint8]]:
     """The shown pictures, each ``[H, W, 3]``."""
     found = []
     for path in subject.results.pictures["image"]:

@@ -7,14 +7,14 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fusion_bench.reporting.figures.style import WIDTH, Subject
+from fusion_bench.reporting.figures.style import WIDTH, FigureStyle
 
 _COLUMNS = 12
 _LETTERS = 90
 """So many columns, and letters in their names, fit beside each other."""
 
 
-def slices_size(subject: Subject) -> tuple[float, float] | None:
+def slices_size(subject: FigureStyle) -> tuple[float, float] | None:
     """Inches; None without slices."""
     table = subject.tables.slices
     if table.empty:
@@ -22,7 +22,7 @@ def slices_size(subject: Subject) -> tuple[float, float] | None:
     return WIDTH, _rows(table) * (0.95 + 0.33 * table["arm"].nunique())
 
 
-def draw_slices(subject: Subject, figure: Figure) -> None:
+def draw_slices(subject: FigureStyle, figure: Figure) -> None:
     """One heat map a slice column, side by side while there is room; the number of samples below each value."""
     table = subject.tables.slices
     parts = {name: table[table["slice"] == name] for name in table["slice"].unique()}

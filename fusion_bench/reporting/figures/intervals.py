@@ -11,8 +11,8 @@ from fusion_bench.reporting.figures.style import (
     INK,
     SOFT,
     WIDTH,
-    Look,
-    Subject,
+    ArmStyle,
+    FigureStyle,
     as_rows,
     draw_interval,
     in_percent,
@@ -27,13 +27,13 @@ _UNDECIDED, _CONTROL = "#57606a", "#afb8c1"
 _PANELS = 3
 
 
-def means_size(subject: Subject) -> tuple[float, float] | None:
+def means_size(subject: FigureStyle) -> tuple[float, float] | None:
     """Inches; None without a finished cell."""
     rows = len(subject.means(subject.results.primary_split))
     return (WIDTH, 1.1 + _ROW * rows) if rows else None
 
 
-def draw_means(subject: Subject, figure: Figure) -> None:
+def draw_means(subject: FigureStyle, figure: Figure) -> None:
     """The primary metric on the evaluated splits, one panel each, floors as dashed lines."""
     results = subject.results
     order = dict.fromkeys([results.primary_split, *results.evaluate_splits])
@@ -77,13 +77,13 @@ def _draw_floors(axes: Axes, floors: pd.DataFrame) -> None:
         )
 
 
-def differences_size(subject: Subject) -> tuple[float, float] | None:
+def differences_size(subject: FigureStyle) -> tuple[float, float] | None:
     """Inches; None if nothing can be compared."""
     table = subject.tables.comparisons
     return (WIDTH, 0.9 + 0.5 * table["role"].nunique() + _ROW * len(table)) if len(table) else None
 
 
-def draw_differences(subject: Subject, figure: Figure) -> None:
+def draw_differences(subject: FigureStyle, figure: Figure) -> None:
     """Arms above, controls below on a scale of their own, so that the arms' small differences stay legible."""
     table, reference = subject.tables.comparisons, subject.results.reference
     parts = [(role, table[table["role"] == role]) for role in ("arm", "control")]
@@ -101,7 +101,7 @@ def draw_differences(subject: Subject, figure: Figure) -> None:
     figure.supxlabel(note, fontsize=9, color=SOFT)
 
 
-def _draw_rows(subject: Subject, axes: Axes, table: pd.DataFrame) -> None:
+def _draw_rows(subject: FigureStyle, axes: Axes, table: pd.DataFrame) -> None:
     margin = subject.results.margin
     if margin is not None:
         axes.axvspan(-margin, margin, color=_VERDICTS["equivalent"], alpha=0.10, lw=0, zorder=0)
@@ -109,7 +109,7 @@ def _draw_rows(subject: Subject, axes: Axes, table: pd.DataFrame) -> None:
     for place, row in enumerate(records(table)):
         plain = _UNDECIDED if row["role"] == "arm" else _CONTROL
         color = _VERDICTS.get(row["verdict"], plain)
-        draw_interval(axes, place, row, Look(color, subject.looks[row["arm"]].marker, ()))
+        draw_interval(axes, place, row, ArmStyle(color, subject.looks[row["arm"]].marker, ()))
         for text, offset, side in ((points(row["estimate"]), 42, "right"), (row["verdict"], 52, "left")):
             axes.annotate(
                 text,

@@ -59,12 +59,12 @@ _RC = {
 
 
 @dataclass(frozen=True, eq=False)
-class Subject:
+class FigureStyle:
     """What every figure draws from."""
 
     results: StudyResults
     tables: Tables
-    looks: Mapping[str, Look]
+    looks: Mapping[str, ArmStyle]
 
     @property
     def aim(self) -> str:
@@ -78,7 +78,7 @@ class Subject:
 
 
 @dataclass(frozen=True)
-class Look:
+class ArmStyle:
     """Colour, marker and line style of one arm."""
 
     color: str
@@ -86,7 +86,7 @@ class Look:
     dashes: tuple[int, ...]
 
 
-def looks(arms: Sequence[ArmSummary]) -> dict[str, Look]:
+def arm_styles(arms: Sequence[ArmSummary]) -> dict[str, ArmStyle]:
     """One look per label: arms in colours that the colour-blind can tell, controls in greys and dashes."""
     colors = [str(color) for color in sns.color_palette("colorblind", 10).as_hex()]
     # Grey is what controls wear, and yellow is lost on white.
@@ -95,12 +95,12 @@ def looks(arms: Sequence[ArmSummary]) -> dict[str, Look]:
     controls = [arm.label for arm in arms if arm.role == "control"]
     greys = ["#424a53", "#6e7781", "#939ca5", "#b8c0c8"]
     found = {
-        label: Look(colors[place % len(colors)], _MARKERS[place % len(_MARKERS)], ())
+        label: ArmStyle(colors[place % len(colors)], _MARKERS[place % len(_MARKERS)], ())
         for place, label in enumerate(named)
     }
     dashes = ((4, 2), (1, 1), (5, 2, 1, 2), (8, 2))
     for place, label in enumerate(controls):
-        found[label] = Look(
+        found[label] = ArmStyle(
             greys[place % len(greys)], _MARKERS[place % len(_MARKERS)], dashes[place % len(dashes)]
         )
     return found
@@ -144,7 +144,7 @@ def _settle(figure: Figure) -> None:
         axes.set_position(Bbox.from_extents(*pixels).transformed(BboxTransformFrom(within)), which="original")
 
 
-def draw_interval(axes: Axes, place: int, row: Row, look: Look) -> None:
+def draw_interval(axes: Axes, place: int, row: Row, look: ArmStyle) -> None:
     """One row of a chart of rows: the estimate and, where there is one, its interval."""
     if not np.isnan(row["low"]):
         axes.plot([row["low"], row["high"]], [place, place], color=look.color, lw=2.2, zorder=3)

@@ -8,19 +8,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 
-from fusion_bench.reporting.figures.style import WIDTH, Look, Subject, in_percent, in_thousands
+from fusion_bench.reporting.figures.style import WIDTH, ArmStyle, FigureStyle, in_percent, in_thousands
 from fusion_bench.reporting.tables.tables import records, selection_quantity
 
 _HEIGHT = 3.8
 _FEW = 12
 
 
-def curves_size(subject: Subject) -> tuple[float, float] | None:
+def curves_size(subject: FigureStyle) -> tuple[float, float] | None:
     """Inches; None without curves."""
     return None if subject.results.curves.empty else (WIDTH, _HEIGHT)
 
 
-def draw_curves(subject: Subject, figure: Figure) -> None:
+def draw_curves(subject: FigureStyle, figure: Figure) -> None:
     """The selection metric and the training loss against training samples seen."""
     results = subject.results
     recorded = set(results.curves["quantity"])
@@ -44,7 +44,7 @@ def draw_curves(subject: Subject, figure: Figure) -> None:
     _legend(figure, panels[0])
 
 
-def _draw_curve(axes: Axes, curve: pd.DataFrame, look: Look, label: str) -> None:
+def _draw_curve(axes: Axes, curve: pd.DataFrame, look: ArmStyle, label: str) -> None:
     """The mean over seeds, and a band from the lowest seed to the highest."""
     at = curve.groupby("samples_seen")["value"].agg(["mean", "min", "max"])
     line = (0, look.dashes) if look.dashes else "-"
@@ -53,13 +53,13 @@ def _draw_curve(axes: Axes, curve: pd.DataFrame, look: Look, label: str) -> None
     axes.plot(at.index, at["mean"], color=look.color, ls=line, lw=1.8, label=label, marker=marker, ms=3.5)
 
 
-def costs_size(subject: Subject) -> tuple[float, float] | None:
+def costs_size(subject: FigureStyle) -> tuple[float, float] | None:
     """Inches; None without a cost or a mean."""
     means = subject.means(subject.results.primary_split)
     return (WIDTH, _HEIGHT) if _costs(subject) and len(means) else None
 
 
-def draw_costs(subject: Subject, figure: Figure) -> None:
+def draw_costs(subject: FigureStyle, figure: Figure) -> None:
     """The primary metric against what a forward pass costs, on logarithmic scales."""
     costs = _costs(subject)
     panels = figure.subplots(1, len(costs), sharey=True, squeeze=False)[0]
@@ -81,7 +81,7 @@ def draw_costs(subject: Subject, figure: Figure) -> None:
     _legend(figure, panels[0])
 
 
-def _costs(subject: Subject) -> dict[str, dict[str, float]]:
+def _costs(subject: FigureStyle) -> dict[str, dict[str, float]]:
     """What is spent -> arm -> how much; zero has no place on a logarithmic scale."""
     arms, batch = subject.results.arms, subject.results.latency_batch
     spent = "ms a batch" if batch is None else f"ms a batch of {batch}"

@@ -18,8 +18,8 @@ from fusion_bench.errors import FusionBenchError
 from fusion_bench.results.results import ArmSummary, StudyResults
 from fusion_bench.storage import canonical, digest, file_digest
 
-Kind = Literal["arm", "cell", "report"]
-Status = Literal["FINISHED", "FAILED", "KILLED"]
+RunKind = Literal["arm", "cell", "report"]
+RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
 
 _LAYOUT: Final = 1  # part of every digest: raise it when the same results are to be shown differently
 _LONGEST_NAME: Final = 250
@@ -39,11 +39,11 @@ _ARM_PARAMS: Final = (
     "latency_ms",
 )
 # A failed cell says so; a stale one was made by other code or weights and is not counted.
-_STATUS: Final[Mapping[str, Status]] = {"done": "FINISHED", "failed": "FAILED", "stale": "KILLED"}
+_STATUS: Final[Mapping[str, RunStatus]] = {"done": "FINISHED", "failed": "FAILED", "stale": "KILLED"}
 
 
 @dataclass(frozen=True)
-class Point:
+class MetricPoint:
     """One value of a metric; ``step`` is the epoch for curves and 0 for final values."""
 
     metric: str
@@ -52,7 +52,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class ProjectedRun:
+class MlflowRun:
     """One MLflow run as it should stand.
 
     Attributes:
@@ -68,12 +68,12 @@ class ProjectedRun:
     """
 
     key: str
-    kind: Kind
+    kind: RunKind
     name: str
     parent: str | None
-    status: Status
+    status: RunStatus
     params: Mapping[str, str] = field(default_factory=dict)
-    points: tuple[Point, ...] = ()
+    points: tuple[MetricPoint, ...] = ()
     tags: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, Path] = field(default_factory=dict)
     seconds: float | None = None
@@ -88,15 +88,15 @@ class ProjectedRun:
 
 
 @dataclass(frozen=True)
-class ProjectedStudy:
+class MlflowStudy:
     """One MLflow experiment as it should stand: its tags, and its runs with parents before children."""
 
     name: str
     tags: Mapping[str, str]
-    runs: tuple[ProjectedRun, ...]
+    runs: tuple[MlflowRun, ...]
 
 
-def projected(results: StudyResults, report: Path | None) -> ProjectedStudy:
+def mlflow_runs(results: StudyResults, report: Path | None) -> MlflowStudy:
     """Lay a study's results out as MLflow runs.
 
     Args:
@@ -122,7 +122,7 @@ def projected(results: StudyResults, report: Path | None) -> ProjectedStudy:
             raise FusionBenchError(f"{report} does not exist; make the report before it is shown in MLflow")
         text = report.read_text(encoding="utf-8")
         runs.append(_report(results, report, text))
-    return ProjectedStudy(results.name, _experiment_tags(results, text), tuple(runs))
+    return MlflowStudy(results.name, _experiment_tags(results, text), tuple(runs))
 
 
 def metric_name(*parts: str) -> str:
@@ -159,24 +159,24 @@ def _cell(
     row: Mapping[Any, Any],
     values: pd.DataFrame | None,
     curves: pd.DataFrame | None,
-) -> ProjectedRun:
+) -> MlflowRun:
     state, seed = str(row["state"]), int(row["seed"])
-    points: list[Point] = []
+    points: list[MetricPoint] = []
     if state == "done":
         if values is not None:
             # The comparison opens on the metric that was logged first.
             judged = (values["split"] == results.primary_split) & (values["metric"] == results.primary)
             first = values.loc[judged.sort_values(ascending=False, kind="stable").index]
             rows = zip(first["split"], first["metric"], first["value"], strict=True)
-            points += [Point(metric_name(split, metric), float(value)) for split, metric, value in rows]
-        points += [Point(name, float(row[name])) for name in ("epochs", "best_epoch", "seconds")]
+            points += [MetricPoint(metric_name(split, metric), float(value)) for split, metric, value in rows]
+        points += [MetricPoint(name, float(row[name])) for name in ("epochs", "best_epoch", "seconds")]
         if curves is not None:
             points += _curves(curves)
     tags = {"kind": "cell", "study": results.name, "arm": arm.label, "cell": str(row["cell"]), "state": state}
     if state != "done":
         tags["reason"] = str(row["reason"])[:_LONGEST_TAG]
         tags["mlflow.note.content"] = f"**{state}**: {row['reason']}"[:_LONGEST_TAG]
-    return ProjectedRun(
+    return MlflowRun(
         key=f"cell/{arm.label}/{seed}",
         kind="cell",
         name=f"{arm.label} · seed {seed}",
@@ -189,20 +189,22 @@ def _cell(
     )
 
 
-def _curves(curves: pd.DataFrame) -> list[Point]:
+def _curves(curves: pd.DataFrame) -> list[MetricPoint]:
     """One metric per quantity, in the chart group ``curve``, with the epoch as its step."""
     columns = zip(curves["quantity"], curves["epoch"], curves["value"], strict=True)
-    return [Point(f"curve/{metric_name(name)}", float(value), int(epoch)) for name, epoch, value in columns]
+    return [
+        MetricPoint(f"curve/{metric_name(name)}", float(value), int(epoch)) for name, epoch, value in columns
+    ]
 
 
-def _arm(results: StudyResults, arm: ArmSummary) -> ProjectedRun:
+def _arm(results: StudyResults, arm: ArmSummary) -> MlflowRun:
     """The parent of an arm's cells: its cost and the means over its finished seeds, under the same names."""
     cells = results.cells[results.cells["arm"] == arm.label]
     done, failed = int((cells["state"] == "done").sum()), int((cells["state"] == "failed").sum())
     values = results.values[results.values["arm"] == arm.label]
     means = values.groupby(["split", "metric"], sort=False, as_index=False)["value"].mean()
     rows = zip(means["split"], means["metric"], means["value"], strict=True)
-    points = [Point(metric_name(split, metric), float(mean)) for split, metric, mean in rows]
+    points = [MetricPoint(metric_name(split, metric), float(mean)) for split, metric, mean in rows]
     state = "done" if done == len(cells) else "failed" if failed == len(cells) else "incomplete"
     note = [
         f"`{arm.component}`" + (f" ({arm.citation})" if arm.citation else ""),
@@ -212,14 +214,14 @@ def _arm(results: StudyResults, arm: ArmSummary) -> ProjectedRun:
     if arm.fusion_parameters is not None and arm.fusion_multiply_adds is not None:
         cost = f"{arm.fusion_parameters:,} parameters, {arm.fusion_multiply_adds:,} multiply-adds a sample"
         note.append(f"fusion modules and adapters: {cost}")
-    return ProjectedRun(
+    return MlflowRun(
         key=f"arm/{arm.label}",
         kind="arm",
         name=arm.label,
         parent=None,
         status="FAILED" if state == "failed" else "FINISHED",
         params=arm_params(arm),
-        points=_finite([*points, Point("seeds_done", done)]),
+        points=_finite([*points, MetricPoint("seeds_done", done)]),
         tags={
             "kind": "arm",
             "study": results.name,
@@ -231,12 +233,12 @@ def _arm(results: StudyResults, arm: ArmSummary) -> ProjectedRun:
     )
 
 
-def _report(results: StudyResults, report: Path, text: str) -> ProjectedRun:
+def _report(results: StudyResults, report: Path, text: str) -> MlflowRun:
     folder = report.parent
     pictures = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _PICTURES)
     files = {f"report/{path.relative_to(folder).as_posix()}": path for path in [report, *pictures]}
     pointer = f"*Cut here; the whole report, with its figures, is the artifact `report/{report.name}`.*"
-    return ProjectedRun(
+    return MlflowRun(
         key="report",
         kind="report",
         name="report",
@@ -287,7 +289,7 @@ def _written(value: Any) -> str:
     return value if isinstance(value, str) else canonical(value)
 
 
-def _finite(points: list[Point]) -> tuple[Point, ...]:
+def _finite(points: list[MetricPoint]) -> tuple[MetricPoint, ...]:
     """Leave out what MLflow's charts cannot draw: it stores an infinity as 1.8e308, which flattens the rest."""
     return tuple(point for point in points if math.isfinite(point.value))
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.reporting.mlflow_.links import Destination
-from fusion_bench.reporting.mlflow_.runs import ProjectedRun, ProjectedStudy, projected
+from fusion_bench.reporting.mlflow_.runs import MlflowRun, MlflowStudy, mlflow_runs
 from fusion_bench.reporting.mlflow_.store import TrackingStore
 from fusion_bench.reporting.mlflow_.views import CHARTS, TABLE, saved_views, view_tag
 from fusion_bench.results.results import StudyResults
@@ -34,7 +34,7 @@ _Standing: TypeAlias = "dict[str, Run]"
 
 
 @dataclass(frozen=True)
-class Projection:
+class SyncResult:
     """What a projection did.
 
     Attributes:
@@ -50,7 +50,7 @@ class Projection:
     removed: int
 
 
-def project(results: StudyResults, report: Path | None, store: TrackingStore) -> Projection:
+def sync_study(results: StudyResults, report: Path | None, store: TrackingStore) -> SyncResult:
     """Bring the study's MLflow experiment in line with its results.
 
     Args:
@@ -62,7 +62,7 @@ def project(results: StudyResults, report: Path | None, store: TrackingStore) ->
         FusionBenchError: ``report`` is missing, the store cannot be reached or refuses something, or the
             experiment's name belongs to somebody else's experiment.
     """
-    study = projected(results, report)
+    study = mlflow_runs(results, report)
     with store.open() as client:
         experiment = _experiment(client, study, store)
         _save_views(client, experiment, saved_views(results))
@@ -78,7 +78,7 @@ def project(results: StudyResults, report: Path | None, store: TrackingStore) ->
                 client.set_tag(runs[wanted.key], _PARENT, parent)
         destination = _destination(client, client.get_experiment(experiment))
     created = len(study.runs) - len(standing)
-    return Projection(store, destination, created, kept=len(standing), removed=len(outdated))
+    return SyncResult(store, destination, created, kept=len(standing), removed=len(outdated))
 
 
 def destinations(store: TrackingStore) -> tuple[Destination, ...]:
@@ -110,7 +110,7 @@ def _destination(client: MlflowClient, experiment: Experiment) -> Destination:
 
 def _save_views(client: MlflowClient, experiment: str, views: Mapping[str, str]) -> None:
     """Save the views if this MLflow takes them: they are a convenience of an undocumented format."""
-    from mlflow.exceptions import MlflowException
+    from mlflow.exceptions import MlflowException  # noqa: PLC0415
 
     known = client.get_experiment(experiment).tags
     for tag, state in views.items():
@@ -121,7 +121,7 @@ def _save_views(client: MlflowClient, experiment: str, views: Mapping[str, str])
             _log.warning("MLflow does not take the saved view %s: %s", tag, error)
 
 
-def _experiment(client: MlflowClient, study: ProjectedStudy, store: TrackingStore) -> str:
+def _experiment(client: MlflowClient, study: MlflowStudy, store: TrackingStore) -> str:
     """The id of the study's experiment, made or brought back if need be, with its tags in line."""
     artifacts = store.artifacts_of(study.name)
     found = client.get_experiment_by_name(study.name)
@@ -172,7 +172,7 @@ def _own_runs(client: MlflowClient, experiment: str, study: str) -> list[Run]:
             return runs
 
 
-def _sorted_out(study: ProjectedStudy, runs: list[Run]) -> tuple[_Standing, list[Run]]:
+def _sorted_out(study: MlflowStudy, runs: list[Run]) -> tuple[_Standing, list[Run]]:
     """The runs that are as they should be, by key, and those that must go."""
     wanted = {run.key: (run.digest, run.status) for run in study.runs}
     standing: _Standing = {}
@@ -187,7 +187,7 @@ def _sorted_out(study: ProjectedStudy, runs: list[Run]) -> tuple[_Standing, list
     return standing, outdated
 
 
-def _create(client: MlflowClient, experiment: str, wanted: ProjectedRun, parent: str | None) -> str:
+def _create(client: MlflowClient, experiment: str, wanted: MlflowRun, parent: str | None) -> str:
     """Make a run; it is ended last, so that one cut short is running for ever and never taken for whole."""
     now = int(time.time() * 1000)
     start = now - int(1000 * (wanted.seconds or 0.0))
@@ -204,8 +204,8 @@ def _create(client: MlflowClient, experiment: str, wanted: ProjectedRun, parent:
     return run
 
 
-def _fill(client: MlflowClient, run: str, wanted: ProjectedRun, now: int) -> None:
-    from mlflow.entities import Metric, Param
+def _fill(client: MlflowClient, run: str, wanted: MlflowRun, now: int) -> None:
+    from mlflow.entities import Metric, Param  # noqa: PLC0415 - takes seconds
 
     params = [Param(name, value) for name, value in wanted.params.items()]
     metrics = [Metric(point.metric, point.value, now, point.step) for point in wanted.points]

@@ -1,8 +1,8 @@
 """A study's results as a small folder of files, from which every number and figure can be made again.
 
 ``results.parquet`` and ``results.csv``: a row per cell, split and metric (a cell without a result has one row
-that says why); ``samples.parquet``: every answer (see `fusion_bench.reporting.tables.samples_table`); ``curves.parquet``;
-``study.json``: everything else; ``pictures/``: the sample pictures that the report shows; ``contexts/<label>/``:
+that says why); ``samples.parquet``: every answer (see `fusion_bench.reporting.tables.samples_table`);
+``curves.parquet``; ``study.json``: everything else; ``pictures/``: the sample pictures that the report shows; ``contexts/<label>/``:
 such a folder for every context of the study.
 """
 
@@ -21,12 +21,12 @@ from PIL import Image
 
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.reporting.tables.sample_selection import choose_pictures
-from fusion_bench.reporting.tables.samples_table import lengthen, widen
+from fusion_bench.reporting.tables.samples_table import pivot_samples, unpivot_samples
 from fusion_bench.results.results import ArmSummary, StudyResults
 from fusion_bench.spec.contexts import report_folder
 from fusion_bench.storage import read_json, replacing, write_json, write_text
 
-FORMAT = 1
+REPORT_FORMAT = 1
 LARGEST_PICTURE = (480, 320)
 
 _CELL = ["arm", "role", "seed", "cell", "state", "reason", "epochs", "best_epoch", "seconds"]
@@ -48,7 +48,7 @@ def save(results: StudyResults, folder: Path) -> None:
     )
     _write_parquet(pa.Table.from_pandas(table, preserve_index=False), folder / "results.parquet", [])
     write_text(folder / "results.csv", table.to_csv(index=False))
-    wide = widen(results.samples, results.slices, results.measures)
+    wide = pivot_samples(results.samples, results.slices, results.measures)
     _write_parquet(wide, folder / "samples.parquet", ["sample", "cluster"])
     curves = results.curves[_CURVE]
     _write_parquet(pa.Table.from_pandas(curves, preserve_index=False), folder / "curves.parquet", [])
@@ -60,7 +60,7 @@ def save(results: StudyResults, folder: Path) -> None:
         if item.name not in _TABLES
     }
     study |= {name: _records(tables[name], columns) for name, columns in _RECORDS.items()}
-    study |= {"arms": [dataclasses.asdict(arm) for arm in results.arms], "format": FORMAT}
+    study |= {"arms": [dataclasses.asdict(arm) for arm in results.arms], "format": REPORT_FORMAT}
     study |= {"environment": dict(results.environment)}
     study["contexts"] = {label: report_folder(label) for label in results.contexts}
     for label, context in results.contexts.items():
@@ -75,7 +75,7 @@ def load(folder: Path) -> StudyResults:
         FusionBenchError: a file is missing, or another version of fusion-bench wrote the folder.
     """
     study = read_json(folder / "study.json")
-    if study.pop("format", None) != FORMAT:
+    if study.pop("format", None) != REPORT_FORMAT:
         raise FusionBenchError(
             f"{folder} was published in another format; rebuild it with the version that wrote it"
         )
@@ -87,7 +87,7 @@ def load(folder: Path) -> StudyResults:
         "setup": tuple((heading, sentence) for heading, sentence in study["setup"]),
         "cells": table[_CELL].drop_duplicates(["arm", "seed"], ignore_index=True),
         "values": table.loc[measured, ["arm", "role", "seed", "cell", *_VALUE]].reset_index(drop=True),
-        "samples": lengthen(_read_parquet(folder / "samples.parquet"), study["measures"]),
+        "samples": unpivot_samples(_read_parquet(folder / "samples.parquet"), study["measures"]),
         "curves": _read_parquet(folder / "curves.parquet").to_pandas(),
     }
     study |= {name: pd.DataFrame(study[name], columns=columns) for name, columns in _RECORDS.items()}

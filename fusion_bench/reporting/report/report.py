@@ -12,7 +12,7 @@ from fusion_bench.reporting.figures.figures import draw_figures
 from fusion_bench.reporting.report import markdown
 from fusion_bench.reporting.report.publish import load, save
 from fusion_bench.reporting.report.ranking import agreement_table, ranking_table
-from fusion_bench.reporting.report.sentences import answers
+from fusion_bench.reporting.report.sentences import verdict_sentences
 from fusion_bench.reporting.tables.formatting import code, escape, listing, plural
 from fusion_bench.reporting.tables.tables import Tables, build_tables
 from fusion_bench.results.results import StudyResults
@@ -58,7 +58,7 @@ def _render(results: StudyResults, tables: Tables, drawn: dict[str, str]) -> str
     # Markdown, not HTML: what comes from outside is escaped where it is written (`numerals.escape`).
     environment = Environment(
         loader=PackageLoader("fusion_bench.reporting"),
-        autoescape=False,
+        autoescape=False,  # noqa: S701
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -114,7 +114,7 @@ def _words(results: StudyResults, tables: Tables) -> dict[str, Any]:
         "subtitle": (
             f"Study {code(results.name)}: {listing(counted)}, {plural(seeds, 'seed')}; judged on **{aim}**{base}."
         ),
-        "answers": answers(results, tables),
+        "answers": verdict_sentences(results, tables),
         "cautions": [escape(caution) for caution in results.cautions],
         "reference": code(results.reference),
         "budget": results.budget,

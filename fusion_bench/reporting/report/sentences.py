@@ -33,7 +33,7 @@ _MANY = 5
 _ORDER = ("better", "worse", "equivalent", "underpowered")
 
 
-def answers(results: StudyResults, tables: Tables) -> list[str]:
+def verdict_sentences(results: StudyResults, tables: Tables) -> list[str]:
     """The report's first section, a sentence or two each, as Markdown."""
     return [
         *_summary(results, tables),
@@ -223,8 +223,8 @@ def _against_controls(tables: Tables) -> list[str]:
             judged = min(row["seeds"] for row in doubtful) >= FEWEST_SEEDS
             leads = [f"{code(row['control'])} {_lead(row)}" for row in doubtful]
             plurally = "a control" if len(leads) == 1 else "its controls"
-            doubt = f"does not beat {plurally}" if judged else f"is not shown to beat {plurally}"
-            said.append(f"**{code(arm)} {doubt}**: lead over {listing(leads)}.")
+            standing = f"does not beat {plurally}" if judged else f"is not shown to beat {plurally}"
+            said.append(f"**{code(arm)} {standing}**: lead over {listing(leads)}.")
     if said:
         return said
     nearest = min(rows, key=lambda row: abs(row["estimate"]))
@@ -244,9 +244,9 @@ def _behind(rows: list[Row]) -> list[str]:
         own = sorted((row for row in rows if row["control"] == control), key=lambda row: -row["estimate"])
         judged = min(row["seeds"] for row in own) >= FEWEST_SEEDS
         leads = "; ".join(f"{code(row['arm'])} {points(row['estimate'])} ({_range(row)})" for row in own)
-        doubt = "not ahead of" if judged else "not shown to be ahead of"
+        standing = "not ahead of" if judged else "not shown to be ahead of"
         said.append(
-            f"**{plural(len(own), 'arm')} {doubt} the control {code(control)}**, lead in points (95 % interval): "
+            f"**{plural(len(own), 'arm')} {standing} the control {code(control)}**, lead in points (95 % interval): "
             f"{leads}."
         )
     return said

@@ -16,7 +16,7 @@ _THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
 
 
 @dataclass(frozen=True)
-class Basis:
+class MetricScores:
     """One number a sample, in [0, 1].
 
     Attributes:
@@ -38,7 +38,7 @@ class Basis:
         return Scores.of(rows.assign(score=own), arms)
 
 
-class Bases:
+class AllMetricScores:
     """The basis of every metric of a study, and its answers laid out on it.
 
     Attributes:
@@ -59,7 +59,7 @@ class Bases:
             for metric in results.values["metric"].unique()
         }
 
-    def of(self, metric: str) -> Basis | None:
+    def of(self, metric: str) -> MetricScores | None:
         """What the metric is a mean over; None if it is a mean of none of the recorded numbers."""
         return self._found.get(metric)
 
@@ -68,14 +68,14 @@ class Bases:
         basis = self.of(metric)
         return None if basis is None or split not in self.splits else (self.scores(basis, split), basis.unit)
 
-    def scores(self, basis: Basis, split: str) -> Scores:
+    def scores(self, basis: MetricScores, split: str) -> Scores:
         """The answers on a split; empty where there are none."""
         key = basis.measure, basis.above, split
         if key not in self._laid_out:
             self._laid_out[key] = basis.scores(self._rows.get(split, self._none), self._arms)
         return self._laid_out[key]
 
-    def _basis(self, values: pd.DataFrame) -> Basis | None:
+    def _basis(self, values: pd.DataFrame) -> MetricScores | None:
         stored = values[values["split"].isin(self.splits)].set_index(["split", "arm", "seed"])["value"]
         for basis in self._possible if len(stored) else ():
             again = {
@@ -90,7 +90,7 @@ class Bases:
         return None
 
 
-def _possible(results: StudyResults) -> tuple[Basis, ...]:
+def _possible(results: StudyResults) -> tuple[MetricScores, ...]:
     """Scores first; then each of the task's measures that is a share on every answer, and its being large."""
     low, high = SCORE_RANGE
     shares = [
@@ -99,9 +99,9 @@ def _possible(results: StudyResults) -> tuple[Basis, ...]:
         if len(results.samples) and results.samples[name].between(low, high).all()
     ]
     return (
-        Basis("samples"),
-        Basis("clusters"),
-        *(Basis(measure=name, above=above) for name in shares for above in (None, *_THRESHOLDS)),
+        MetricScores("samples"),
+        MetricScores("clusters"),
+        *(MetricScores(measure=name, above=above) for name in shares for above in (None, *_THRESHOLDS)),
     )
 
 

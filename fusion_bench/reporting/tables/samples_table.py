@@ -19,7 +19,7 @@ _PREDICTION, _SCORE, _MEASURE = "prediction/", "score/", "measure/"
 _ROW = ("split", "sample", "cluster", "truth")
 
 
-def widen(samples: pd.DataFrame, slices: Sequence[str], measures: Sequence[str] = ()) -> pa.Table:
+def pivot_samples(samples: pd.DataFrame, slices: Sequence[str], measures: Sequence[str] = ()) -> pa.Table:
     """Turn the long table (`StudyResults.samples`) into one row per split and sample, sorted.
 
     Columns: ``split, sample, cluster, truth``, the slices, and per cell ``prediction/<arm>/<seed>``; also
@@ -60,7 +60,7 @@ def widen(samples: pd.DataFrame, slices: Sequence[str], measures: Sequence[str] 
     return table
 
 
-def lengthen(table: pa.Table, measures: Sequence[str] = ()) -> pd.DataFrame:
+def unpivot_samples(table: pa.Table, measures: Sequence[str] = ()) -> pd.DataFrame:
     """`widen` undone: cells in the order of their columns, samples in the order of the rows."""
     own = [name for name in table.column_names if not name.startswith((_PREDICTION, _SCORE, _MEASURE))]
     shared: pd.DataFrame = table.select(own).to_pandas()

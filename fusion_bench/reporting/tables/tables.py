@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.reporting.tables.metric_scores import Bases, Basis
+from fusion_bench.reporting.tables.metric_scores import AllMetricScores, MetricScores
 from fusion_bench.reporting.tables.sample_selection import shown_answers
 from fusion_bench.results.results import StudyResults
 from fusion_bench.spec.arms import Role
@@ -43,7 +43,8 @@ class Tables:
             each of its contexts: ``context, arm, estimate, rank, rank_low, rank_high``; empty without contexts.
         agreement: each context's ranking against the study's own: ``context`` and the fields of
             `fusion_bench.statistics.ranking.Agreement`.
-        answers: what each arm answered or found in each shown picture (`fusion_bench.reporting.tables.sample_selection`).
+        answers: what each arm answered or found in each shown picture
+            (`fusion_bench.reporting.tables.sample_selection`).
         unfinished: the cells without a result.
     """
 
@@ -72,9 +73,9 @@ def build_tables(results: StudyResults) -> Tables:
     Raises:
         FusionBenchError: answers cannot be paired, or the primary metric does not follow from the answers.
     """
-    bases = Bases(results)
+    bases = AllMetricScores(results)
     basis = bases.of(results.primary) or (
-        None if results.primary in set(results.values["metric"]) else Basis()
+        None if results.primary in set(results.values["metric"]) else MetricScores()
     )
     if basis is None:
         raise FusionBenchError(
@@ -119,7 +120,7 @@ def _labels(results: StudyResults, role: Role) -> list[str]:
     return [arm.label for arm in results.arms if arm.role == role]
 
 
-def _means(results: StudyResults, bases: Bases) -> pd.DataFrame:
+def _means(results: StudyResults, bases: AllMetricScores) -> pd.DataFrame:
     parts = []
     keys = results.values[["split", "metric"]].drop_duplicates()
     for split, metric in keys.itertuples(index=False, name=None):
@@ -136,7 +137,7 @@ def _means(results: StudyResults, bases: Bases) -> pd.DataFrame:
     return table.assign(low=table["low"].clip(lower=0.0), high=table["high"].clip(upper=1.0))
 
 
-def _differences(results: StudyResults, bases: Bases, question: Question) -> pd.DataFrame:
+def _differences(results: StudyResults, bases: AllMetricScores, question: Question) -> pd.DataFrame:
     """Intervals on what is not primary; their verdicts are dropped, for one family was announced."""
     parts = []
     for split in (*results.evaluate_splits, results.select_split):
@@ -155,14 +156,14 @@ def _primary(results: StudyResults) -> tuple[str, str]:
     return results.primary_split, results.primary
 
 
-def _floors(results: StudyResults, bases: Bases) -> pd.DataFrame:
+def _floors(results: StudyResults, bases: AllMetricScores) -> pd.DataFrame:
     rows = []
     for name, split, floor in results.floors[["name", "split", "accuracy"]].itertuples(
         index=False, name=None
     ):
         if split not in bases.splits:
             continue
-        above = means(bases.scores(Basis(), split))
+        above = means(bases.scores(MetricScores(), split))
         above[["estimate", "low", "high"]] -= floor
         rows.append(above.assign(name=name, split=split, floor=floor))
     columns = ["name", "split", "floor", "arm", "estimate", "low", "high", "seeds"]
@@ -194,12 +195,12 @@ def _ranked(results: StudyResults) -> list[str]:
     return [arm.label for arm in results.arms if arm.role != "control" and not arm.unranked]
 
 
-def _in_context(context: StudyResults, basis: Basis) -> Scores:
+def _in_context(context: StudyResults, basis: MetricScores) -> Scores:
     judged = context.samples[context.samples["split"] == context.primary_split]
     return basis.scores(judged, [arm.label for arm in context.arms])
 
 
-def _ranking(results: StudyResults, primary: Scores, basis: Basis) -> pd.DataFrame:
+def _ranking(results: StudyResults, primary: Scores, basis: MetricScores) -> pd.DataFrame:
     columns = ["context", "arm", "estimate", "rank", "rank_low", "rank_high"]
     if not results.contexts:
         return pd.DataFrame(columns=columns)
@@ -211,7 +212,7 @@ def _ranking(results: StudyResults, primary: Scores, basis: Basis) -> pd.DataFra
     return pd.concat(parts, ignore_index=True)[columns]
 
 
-def _agreement(results: StudyResults, primary: Scores, basis: Basis) -> pd.DataFrame:
+def _agreement(results: StudyResults, primary: Scores, basis: MetricScores) -> pd.DataFrame:
     rows = []
     for label, context in results.contexts.items():
         both = [arm for arm in _ranked(results) if arm in _ranked(context)]

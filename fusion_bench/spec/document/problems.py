@@ -15,7 +15,7 @@ from fusion_bench.registry import did_you_mean
 from fusion_bench.spec.document.tree import Node
 from fusion_bench.spec.signatures import Signature
 
-Settings: TypeAlias = dict[str, Any]
+ValidatedSettings: TypeAlias = dict[str, Any]
 _Location: TypeAlias = tuple[str | int, ...]
 _KeysAt: TypeAlias = Callable[[_Location], list[str]]
 T = TypeVar("T")
@@ -45,7 +45,9 @@ class Problems:
         """Validate a node against a model, strictly; note what is wrong and return None if anything is."""
         return self._checked(_adapter(model), node, lambda location: _keys_at(model, location))
 
-    def settings(self, signature: Signature, node: Node, beside: Iterable[str] = ()) -> Settings | None:
+    def settings(
+        self, signature: Signature, node: Node, beside: Iterable[str] = ()
+    ) -> ValidatedSettings | None:
         """The same for the settings of a class; ``beside`` names keys that may have been meant as well."""
         names = [*signature.names, *beside]
         return self._checked(signature.adapter, node, lambda location: [] if location else names)

@@ -83,7 +83,7 @@ def merged(base: Node | None, over: Node | None) -> Node | None:
     entries = dict(base.value)
     for key, child in over.value.items():
         both = merged(entries.get(key), child)
-        assert both is not None
+        assert both is not None  # noqa: S101 - over is a node
         entries[key] = both
     return over.having(entries)
 

@@ -38,7 +38,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fusion_modules.laconv.condition import Norm, Position, locate, normalisation
+from fusion_modules.laconv.condition import Norm, PositionEncoding, add_position_encoding, normalisation
 from fusion_modules.laconv.ops.fused import fused_dynamic_conv2d
 from fusion_modules.laconv.ops.operator import dynamic_conv2d
 
@@ -179,14 +179,16 @@ class ImageKernels(Aggregation):
         norm: the norm before the ReLU; the convolution before it has a bias only where there is none.
     """
 
-    def __init__(self, visual_dim: int, cond_dim: int, taps: Taps, *, position: Position, norm: Norm) -> None:
+    def __init__(
+        self, visual_dim: int, cond_dim: int, taps: Taps, *, position: PositionEncoding, norm: Norm
+    ) -> None:
         super().__init__()
         self.reduce = nn.Conv2d(visual_dim, cond_dim, 1, bias=norm == "none")
         self.norm = normalisation(norm, cond_dim)
         self.project = nn.Conv2d(cond_dim, taps.number, 1, taps.stride)
         self.film = PositionFiLM(visual_dim, cond_dim, taps.stride)
         self.taps = taps
-        self.position: Position = position
+        self.position: PositionEncoding = position
 
     def forward(self, visual: Tensor, condition: Tensor) -> Tensor:
         """``X *_W`` under FiLM."""
@@ -196,7 +198,7 @@ class ImageKernels(Aggregation):
     def build(self, visual: Tensor, condition: Tensor) -> Tensor:
         """``W``, written by the image alone."""
         del condition
-        seen = F.relu(self.norm(self.reduce(locate(visual, self.position))))  # [B, E, H, W]
+        seen = F.relu(self.norm(self.reduce(add_position_encoding(visual, self.position))))  # [B, E, H, W]
         return self.taps.kernels(self.project(seen))
 
 

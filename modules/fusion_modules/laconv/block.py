@@ -42,9 +42,9 @@ from fusion_modules.laconv.aggregation import (
     Taps,
 )
 from fusion_modules.laconv.condition import (
-    Condition,
+    LanguageCondition,
     Norm,
-    Position,
+    PositionEncoding,
     SentenceCondition,
     WordCondition,
     normalisation,
@@ -88,7 +88,7 @@ class LaConvConfig:
     cond_dim: int | None = None
     packing: int = 1
     mlp_dim: int | None = None
-    position: Position = "sine"
+    position: PositionEncoding = "sine"
     kernel_softmax: bool = False
     dropout: float = 0.1
     kernel_dropout: float = 0.1
@@ -98,7 +98,7 @@ class LaConvConfig:
     variant: Variant = "full"
 
     def __post_init__(self) -> None:
-        choices = {"position": Position, "condition": Source, "norm": Norm, "variant": Variant}
+        choices = {"position": PositionEncoding, "condition": Source, "norm": Norm, "variant": Variant}
         for name, known in choices.items():
             if getattr(self, name) not in get_args(known):
                 raise ValueError(
@@ -206,7 +206,7 @@ class ChannelMixing(nn.Sequential):
         return F.silu(mixed + super().forward(mixed))  # type: ignore[no-untyped-call]
 
 
-def _condition(visual_dim: int, language_dim: int, cond_dim: int, config: LaConvConfig) -> Condition:
+def _condition(visual_dim: int, language_dim: int, cond_dim: int, config: LaConvConfig) -> LanguageCondition:
     if config.condition == "sentence":
         return SentenceCondition(language_dim, dim=cond_dim, norm=config.norm)
     return WordCondition(

@@ -29,7 +29,7 @@ from fusion_bench.contract import Language
 from fusion_modules.attention import attend_to_words
 from fusion_modules.position import sine_position_code
 
-Position = Literal["sine", "none"]
+PositionEncoding = Literal["sine", "none"]
 Norm = Literal["batch", "group", "none"]
 
 
@@ -42,12 +42,12 @@ def normalisation(norm: Norm, channels: int) -> nn.Module:
     return nn.Identity()
 
 
-def locate(visual: Tensor, position: Position) -> Tensor:
+def add_position_encoding(visual: Tensor, position: PositionEncoding) -> Tensor:
     """``X + P``, or ``X`` where there is no position code: ``[B, C, H, W]``."""
     return visual + sine_position_code(visual) if position == "sine" else visual
 
 
-class Condition(nn.Module, ABC):
+class LanguageCondition(nn.Module, ABC):
     """Writes the condition map."""
 
     @abstractmethod
@@ -59,7 +59,7 @@ class Condition(nn.Module, ABC):
         """Which words each position heard ``[B, T, H, W]``: shares that sum to 1 over the real words."""
 
 
-class WordCondition(Condition):
+class WordCondition(LanguageCondition):
     """Every position attends to the words, ``t x t`` positions asking as one.
 
     Args:
@@ -82,7 +82,7 @@ class WordCondition(Condition):
         packing: int,
         heads: int,
         dropout: float,
-        position: Position,
+        position: PositionEncoding,
         norm: Norm,
     ) -> None:
         super().__init__()
@@ -113,7 +113,7 @@ class WordCondition(Condition):
     def _ask(self, visual: Tensor, language: Language) -> tuple[Tensor, Tensor]:
         """The answer ``[B, E, ceil(H/t), ceil(W/t)]`` and the attention ``[B, h, T, ceil(H/t), ceil(W/t)]``."""
         return attend_to_words(
-            self.query(self._pack(locate(visual, self.position))),  # [B, E, H/t, W/t]
+            self.query(self._pack(add_position_encoding(visual, self.position))),  # [B, E, H/t, W/t]
             self.key(language.words),  # [B, T, E]
             self.value(language.words),
             language.mask,
@@ -130,7 +130,7 @@ class WordCondition(Condition):
         return F.pixel_unshuffle(bordered, self.packing)
 
 
-class SentenceCondition(Condition):
+class SentenceCondition(LanguageCondition):
     """Every position hears the sentence vector.
 
     Args:

@@ -16,7 +16,7 @@ from fusion_bench.contract import (
     Width,
 )
 from fusion_modules.laconv.block import LaConvBlock, LaConvConfig, Source, Variant
-from fusion_modules.laconv.condition import Norm, Position
+from fusion_modules.laconv.condition import Norm, PositionEncoding
 
 
 class LaConv(LaConvBlock, FusionModule):
@@ -69,7 +69,7 @@ class LaConv(LaConvBlock, FusionModule):
         cond_dim: int | None = LaConvConfig.cond_dim,
         packing: int = LaConvConfig.packing,
         mlp_dim: int | None = LaConvConfig.mlp_dim,
-        position: Position = LaConvConfig.position,
+        position: PositionEncoding = LaConvConfig.position,
         kernel_softmax: bool = LaConvConfig.kernel_softmax,
         dropout: float = LaConvConfig.dropout,
         kernel_dropout: float = LaConvConfig.kernel_dropout,

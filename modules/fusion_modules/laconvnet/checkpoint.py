@@ -26,11 +26,11 @@ from fusion_bench.errors import WeightsError
 from fusion_modules.laconvnet.encoder import BASE_STAGES, SMALL_STAGES, StageConfig
 from fusion_modules.laconvnet.names import official_name
 
-Variant = Literal["s", "b"]
-Task = Literal["det", "seg"]
+NetworkSize = Literal["s", "b"]
+CheckpointTask = Literal["det", "seg"]
 
-STAGES: Mapping[Variant, tuple[StageConfig, ...]] = {"s": SMALL_STAGES, "b": BASE_STAGES}
-FORMAT = "1"
+STAGES: Mapping[NetworkSize, tuple[StageConfig, ...]] = {"s": SMALL_STAGES, "b": BASE_STAGES}
+CHECKPOINT_FORMAT = "1"
 """Version of our own files; written under the metadata key ``laconvnet``."""
 
 _WEIGHTS = ("state_dict", "net_state_dict")
@@ -53,8 +53,8 @@ class Checkpoint:
 
     origin: str
     weights: Mapping[str, Tensor]
-    variant: Variant
-    task: Task
+    variant: NetworkSize
+    task: CheckpointTask
     epoch: int | None
     vocabulary: tuple[str, ...] | None
 
@@ -158,13 +158,13 @@ def _of_ours(path: Path) -> Checkpoint:
     try:
         with safe_open(path, framework="pt") as file:
             notes: dict[str, str] = file.metadata() or {}
-            ours: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}
+            ours: dict[str, Tensor] = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
     except SafetensorError as error:
         raise WeightsError(f"{path} is a safetensors file cut off or damaged; convert it again") from error
-    if notes.get("laconvnet") != FORMAT:
+    if notes.get("laconvnet") != CHECKPOINT_FORMAT:
         raise WeightsError(
-            f"{path} is a safetensors file that `fusion-bench convert laconvnet` (format {FORMAT}) did not write; "
-            "give it the authors' checkpoint"
+            f"{path} is a safetensors file that `fusion-bench convert laconvnet` (format {CHECKPOINT_FORMAT}) "
+            "did not write; give it the authors' checkpoint"
         )
     weights = {official: value for name, value in ours.items() if (official := official_name(name))}
     if len(weights) < len(ours):
@@ -193,7 +193,7 @@ def _told(
     return Checkpoint(origin, weights, _variant(weights, origin), _task(weights, origin), epoch, vocabulary)
 
 
-def _variant(names: Iterable[str], origin: str) -> Variant:
+def _variant(names: Iterable[str], origin: str) -> NetworkSize:
     """The network whose stages have as many LaConv blocks."""
     found = {(int(match[1]), int(match[2])) for match in map(_BLOCK.match, names) if match}
     if not found:
@@ -201,7 +201,7 @@ def _variant(names: Iterable[str], origin: str) -> Variant:
     last = max(stage for stage, _ in found)
     blocks = [sum(stage == number for stage, _ in found) for number in range(last + 1)]
     known = {variant: [len(stage.kernel_sizes) for stage in stages] for variant, stages in STAGES.items()}
-    for variant in get_args(Variant):
+    for variant in get_args(NetworkSize):
         if blocks == known[variant]:
             return variant  # type: ignore[no-any-return]
     raise WeightsError(
@@ -209,8 +209,8 @@ def _variant(names: Iterable[str], origin: str) -> Variant:
     )
 
 
-def _task(names: Iterable[str], origin: str) -> Task:
-    heads: dict[str, Task] = {_BOX: "det", _MASK: "seg"}
+def _task(names: Iterable[str], origin: str) -> CheckpointTask:
+    heads: dict[str, CheckpointTask] = {_BOX: "det", _MASK: "seg"}
     found = [task for name, task in heads.items() if name in names]
     if len(found) == 1:
         return found[0]

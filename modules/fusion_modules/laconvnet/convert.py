@@ -26,15 +26,15 @@ def convert_laconvnet(
     ] = None,
 ) -> None:
     """Convert a LaConvNet checkpoint of its authors; load_official opens what this writes."""
-    from safetensors.torch import save_file
+    from safetensors.torch import save_file  # noqa: PLC0415 - imports torch
 
-    from fusion_modules.laconvnet.checkpoint import FORMAT, is_safetensors
-    from fusion_modules.laconvnet.official import load_official
+    from fusion_modules.laconvnet.checkpoint import CHECKPOINT_FORMAT, is_safetensors  # noqa: PLC0415 - imports torch
+    from fusion_modules.laconvnet.official import load_official  # noqa: PLC0415 - imports torch
 
     if is_safetensors(checkpoint):
         raise WeightsError(f"{checkpoint} is a safetensors file already; give the authors' .pth file")
     model = load_official(checkpoint, vocabulary)
-    notes = {"format": "pt", "laconvnet": FORMAT, "variant": model.variant, "task": model.task}
+    notes = {"format": "pt", "laconvnet": CHECKPOINT_FORMAT, "variant": model.variant, "task": model.task}
     if model.epoch is not None:
         notes["epoch"] = str(model.epoch)
     if model.vocabulary is not None:
@@ -62,8 +62,8 @@ def to_official(
     Raises:
         WeightsError: as `load_official`.
     """
-    from fusion_modules.laconvnet.names import official_name
-    from fusion_modules.laconvnet.official import load_official
+    from fusion_modules.laconvnet.names import official_name  # noqa: PLC0415 - imports torch
+    from fusion_modules.laconvnet.official import load_official  # noqa: PLC0415 - imports torch
 
     model = load_official(model_or_file) if isinstance(model_or_file, str | PathLike) else model_or_file
     weights: dict[str, Any] = model.state_dict()

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 
 from fusion_bench.contract import Language
 from fusion_bench.errors import WeightsError
-from fusion_modules.laconvnet.checkpoint import Checkpoint, Task, Variant, read_checkpoint
+from fusion_modules.laconvnet.checkpoint import Checkpoint, CheckpointTask, NetworkSize, read_checkpoint
 from fusion_modules.laconvnet.heads import DetectionHead, SegmentationHead
 from fusion_modules.laconvnet.language import LaConvNetText
 from fusion_modules.laconvnet.names import official_name, our_name
@@ -35,7 +35,7 @@ from fusion_modules.laconvnet.network import LaConvNet, LaConvNetB, LaConvNetS
 
 _EMBEDDING = "lang_encoder.embedding.weight"
 _COUNTER = "num_batches_tracked"
-_NETWORKS: Mapping[Variant, type[LaConvNet]] = {"s": LaConvNetS, "b": LaConvNetB}
+_NETWORKS: Mapping[NetworkSize, type[LaConvNet]] = {"s": LaConvNetS, "b": LaConvNetB}
 
 
 class OfficialLaConvNet(nn.Module):
@@ -51,10 +51,10 @@ class OfficialLaConvNet(nn.Module):
         epoch: finished epochs of training, or None where it is not known.
     """
 
-    def __init__(self, variant: Variant, task: Task, words: int) -> None:
+    def __init__(self, variant: NetworkSize, task: CheckpointTask, words: int) -> None:
         super().__init__()
-        self.variant: Variant = variant
-        self.task: Task = task
+        self.variant: NetworkSize = variant
+        self.task: CheckpointTask = task
         self.vocabulary: tuple[str, ...] | None = None
         self.epoch: int | None = None
         self.text = LaConvNetText(words)

@@ -89,7 +89,7 @@ def test_a_damaged_table_is_named(folder: CellFolder) -> None:
 def test_stale_outcomes_are_put_aside_one_after_another(folder: CellFolder) -> None:
     for number in range(2):
         folder.finish(OUTCOME)
-        folder.shelve()
+        folder.set_aside()
         assert not folder.done
         assert CellFolder(folder.path / "shelf" / str(number)).done
     assert folder.config() == toy_config()

@@ -17,10 +17,10 @@ from fusion_bench.spec.load import load_study
 from fusion_bench.spec.study import Study
 from fusion_bench.study.archive import export_cells, import_cells
 from fusion_bench.study.observer import Silent
-from fusion_bench.study.plan import confirm_cells, standing
-from fusion_bench.study.run import Ran, RunOptions, StudyRun
+from fusion_bench.study.plan import cell_status, confirm_cells
+from fusion_bench.study.run import RunOptions, RunResult, StudyRun
 from fusion_bench.training.config import CellConfig
-from fusion_bench.training.paths import Places
+from fusion_bench.training.paths import RunPaths
 from toys import STUDY, study_file
 
 SECOND = """
@@ -33,8 +33,8 @@ train: {epochs: 1}
 
 
 @pytest.fixture
-def places(tmp_path: Path) -> Places:
-    return Places(tmp_path / "runs", {}, {})
+def paths(tmp_path: Path) -> RunPaths:
+    return RunPaths(tmp_path / "runs", {}, {})
 
 
 def studies(folder: Path, second: str = SECOND, *overrides: str) -> tuple[Study, Study]:
@@ -42,9 +42,9 @@ def studies(folder: Path, second: str = SECOND, *overrides: str) -> tuple[Study,
     return first, load_study(study_file(folder, second, "second.yaml"), overrides)
 
 
-def run(study: Study, places: Places, *, keep: bool = False) -> Ran:
-    settings = WorkerSettings(places, 0, threads=1, keep_weights=keep)
-    return StudyRun(study, places, lambda: InlineExecutor(settings), Silent(), RunOptions()).run()
+def run(study: Study, paths: RunPaths, *, keep: bool = False) -> RunResult:
+    settings = WorkerSettings(paths, 0, threads=1, keep_weights=keep)
+    return StudyRun(study, paths, lambda: InlineExecutor(settings), Silent(), RunOptions()).run()
 
 
 def test_the_source_is_part_of_the_identity_and_goes_by_seed(tmp_path: Path) -> None:
@@ -60,62 +60,62 @@ def test_the_source_is_part_of_the_identity_and_goes_by_seed(tmp_path: Path) -> 
 
 
 def test_without_an_epoch_the_source_is_judged_as_it_is_with_its_own_words_and_answers(
-    tmp_path: Path, places: Places
+    tmp_path: Path, paths: RunPaths
 ) -> None:
     first, second = studies(tmp_path, SECOND, "train.epochs=0")
     with pytest.raises(FusionBenchError, match=r"is not trained: run the study .* --keep-weights"):
-        run(second, places)
-    run(first, places, keep=True)
-    ran = run(second, places, keep=True)
+        run(second, paths)
+    run(first, paths, keep=True)
+    ran = run(second, paths, keep=True)
     assert ran.trained == 4
     for cell in ran.cells:
-        own = cell_folder(places.runs, cell.id)
-        source = cell_folder(places.runs, cell.config.source.id if cell.config.source else "")
+        own = cell_folder(paths.runs, cell.id)
+        source = cell_folder(paths.runs, cell.config.source.id if cell.config.source else "")
         kept, begun = (load_file(folder.path / "model.safetensors") for folder in (own, source))
         assert all(kept[name].equal(begun[name]) for name in begun)
         # `Fewer` says neither "green" nor "no"; both are known from the source.
         assert own.result()["vocabulary"] == source.result()["vocabulary"]
         assert own.result()["outputs"] == source.result()["outputs"] == 2
         assert own.result()["epochs"] == own.result()["best_epoch"] == 0
-    results = collect(second, places)
+    results = collect(second, paths)
     assert dict(results.setup)["Start"].startswith("Every arm starts from the weights")
     assert "judged as they are" in write_report(results, tmp_path / "report").read_text()
 
 
-def test_fine_tuning_moves_the_weights_and_goes_stale_with_them(tmp_path: Path, places: Places) -> None:
+def test_fine_tuning_moves_the_weights_and_goes_stale_with_them(tmp_path: Path, paths: RunPaths) -> None:
     first, second = studies(tmp_path)
-    run(first, places, keep=True)
-    cell = run(second, places, keep=True).cells[0]
+    run(first, paths, keep=True)
+    cell = run(second, paths, keep=True).cells[0]
     assert cell.config.source is not None
-    file = cell_folder(places.runs, cell.config.source.id).path / "model.safetensors"
+    file = cell_folder(paths.runs, cell.config.source.id).path / "model.safetensors"
     begun = load_file(file)
-    kept = load_file(cell_folder(places.runs, cell.id).path / "model.safetensors")
+    kept = load_file(cell_folder(paths.runs, cell.id).path / "model.safetensors")
     assert any(not kept[name].equal(begun[name]) for name in begun)
-    assert standing(cell, places).state == "done"
+    assert cell_status(cell, paths).state == "done"
     file.write_bytes(file.read_bytes() + b" ")
-    assert standing(cell, places).reason == "the weights that it starts from changed since it was trained"
+    assert cell_status(cell, paths).reason == "the weights that it starts from changed since it was trained"
 
 
-def test_what_a_cell_starts_from_travels_with_it(tmp_path: Path, places: Places) -> None:
+def test_what_a_cell_starts_from_travels_with_it(tmp_path: Path, paths: RunPaths) -> None:
     first, second = studies(tmp_path)
     cells = confirm_cells(second.arms, second.seeds)
     with pytest.raises(FusionBenchError, match="is not trained: run the study"):
-        export_cells(cells, tmp_path / "away", places.runs)
-    run(first, places, keep=True)
-    assert export_cells(cells, tmp_path / "away", places.runs) == 4
-    elsewhere = Places(tmp_path / "away", {}, {})
+        export_cells(cells, tmp_path / "away", paths.runs)
+    run(first, paths, keep=True)
+    assert export_cells(cells, tmp_path / "away", paths.runs) == 4
+    elsewhere = RunPaths(tmp_path / "away", {}, {})
     assert run(second, elsewhere).trained == 4
-    imported = import_cells(elsewhere.runs, places.runs)
+    imported = import_cells(elsewhere.runs, paths.runs)
     assert {*imported.taken} == {cell.id for cell in cells}
     assert {*imported.already_here} == {cell.id for cell in confirm_cells(first.arms, first.seeds)}
-    assert run(second, places).trained == 0
+    assert run(second, paths).trained == 0
 
 
-def test_a_source_without_weights_is_told_of_before_anything_trains(tmp_path: Path, places: Places) -> None:
+def test_a_source_without_weights_is_told_of_before_anything_trains(tmp_path: Path, paths: RunPaths) -> None:
     first, second = studies(tmp_path)
-    run(first, places)
+    run(first, paths)
     with pytest.raises(FusionBenchError, match="without keeping its weights"):
-        run(second, places)
+        run(second, paths)
 
 
 def test_the_pretext_backbone_of_a_built_in_source_goes_along_to_any_data_set(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fusion_bench.checking.kit import CHECKS, CRASHED, Checkup, Result
+from fusion_bench.checking.kit import CHECKS, CRASHED, CheckResult, Checkup
 from fusion_bench.checking.subject import CheckFailed, Subject
 from fusion_bench.checking.toy import learns
 from fusion_bench.contract import (
@@ -457,7 +457,7 @@ FURTHER = {
 }
 
 
-def found(module: type[FusionModule]) -> dict[str, Result]:
+def found(module: type[FusionModule]) -> dict[str, CheckResult]:
     return {result.check: result for result in Checkup(module).results()}
 
 

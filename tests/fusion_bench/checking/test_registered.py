@@ -49,11 +49,11 @@ def test_a_registered_module_learns_it_from_every_seed(name: str) -> None:
 
 @EVERY
 def test_a_registered_module_has_a_test_of_its_own_formula(name: str) -> None:
-    """By convention the class of ``fusion_modules/.../x.py`` is named in ``test_x.py`` or ``test_x_*.py``."""
+    """By convention ``fusion_modules/x.py`` is tested in ``test_x.py``, a package in the folder of its name."""
     module, _, kind = ENTRIES[name].target.reference.partition(":")
-    stem = module.rpartition(".")[2]
-    files = [*TESTS.glob(f"test_{stem}.py"), *TESTS.glob(f"test_{stem}_*.py")]
-    assert files, f"{name}: write tests/fusion_modules/test_{stem}.py"
+    first = module.split(".")[1]
+    files = [*TESTS.glob(f"test_{first}.py"), *(TESTS / first).glob("test_*.py")]
+    assert files, f"{name}: write tests/fusion_modules/test_{first}.py"
     named = re.compile(rf"\b({kind}|{name})\b")
     assert any(named.search(file.read_text(encoding="utf-8")) for file in files), (
         f"{name}: none of {', '.join(file.name for file in files)} tests {kind}"

@@ -10,9 +10,9 @@ from PIL import Image
 
 from fusion_bench.cells.executors.executor import WorkerSettings
 from fusion_bench.cells.executors.inline import InlineExecutor
-from fusion_bench.cli.explain import ExplainRequest, explain_and_draw
+from fusion_bench.cli.explain import ExplainOptions, explain_and_draw
 from fusion_bench.cli.main import main
-from fusion_bench.cli.open_study import places_of
+from fusion_bench.cli.open_study import paths_of
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.spec.load import load_study
 from fusion_bench.study.observer import Silent
@@ -26,15 +26,15 @@ TEXT = STUDY.replace("seeds: [0, 1]", "seeds: [0]").replace(
 
 
 @pytest.fixture(scope="module")
-def request_for_sample(tmp_path_factory: pytest.TempPathFactory) -> ExplainRequest:
+def request_for_sample(tmp_path_factory: pytest.TempPathFactory) -> ExplainOptions:
     """A sample of a trained study."""
     folder = tmp_path_factory.mktemp("study")
     file, runs = study_file(folder, TEXT), folder / "runs"
     study = load_study(file)
-    places = places_of(study, runs, (), device="cpu", making=1)
-    settings = WorkerSettings(places, workers=1, threads=1, keep_weights=True)
-    StudyRun(study, places, lambda: InlineExecutor(settings), Silent(), RunOptions()).run()
-    return ExplainRequest(
+    paths = paths_of(study, runs, (), device="cpu", making=1)
+    settings = WorkerSettings(paths, workers=1, threads=1, keep_weights=True)
+    StudyRun(study, paths, lambda: InlineExecutor(settings), Silent(), RunOptions()).run()
+    return ExplainOptions(
         study=file,
         arm="la conv",
         sample="test-0-red",
@@ -50,7 +50,7 @@ def request_for_sample(tmp_path_factory: pytest.TempPathFactory) -> ExplainReque
 
 
 def test_a_sample_is_drawn_into_the_study_s_folder(
-    request_for_sample: ExplainRequest, capsys: pytest.CaptureFixture[str]
+    request_for_sample: ExplainOptions, capsys: pytest.CaptureFixture[str]
 ) -> None:
     explain_and_draw(request_for_sample)
     file = request_for_sample.runs / "studies/toy/explained/la_conv-seed0-copy1-test-0-red.png"
@@ -63,7 +63,7 @@ def test_a_sample_is_drawn_into_the_study_s_folder(
 
 
 def test_a_picture_and_a_sentence_are_drawn_where_they_are_wanted(
-    request_for_sample: ExplainRequest, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    request_for_sample: ExplainOptions, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     image = tmp_path / "mine.png"
     Image.new("RGB", (50, 40), "red").save(image)
@@ -89,14 +89,14 @@ def test_a_picture_and_a_sentence_are_drawn_where_they_are_wanted(
     ids=["nothing", "half", "both", "no PNG", "no arm", "silent arm", "not trained"],
 )
 def test_what_cannot_be_drawn_is_said_in_one_sentence(
-    request_for_sample: ExplainRequest, changed: dict[str, object], message: str
+    request_for_sample: ExplainOptions, changed: dict[str, object], message: str
 ) -> None:
     with pytest.raises(FusionBenchError, match=message):
         explain_and_draw(dataclasses.replace(request_for_sample, **changed))  # type: ignore[arg-type]
 
 
 def test_the_command_line_asks_the_same(
-    request_for_sample: ExplainRequest, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    request_for_sample: ExplainOptions, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked = ["explain", request_for_sample.study, "--arm", "la conv", "--sample", "test-0-red"]
     with pytest.raises(SystemExit) as ended:

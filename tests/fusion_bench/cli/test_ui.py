@@ -22,7 +22,7 @@ from rich.console import Console
 from fusion_bench.cli.ui import serve
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.reporting.mlflow_.store import TrackingStore
-from fusion_bench.reporting.mlflow_.sync import project
+from fusion_bench.reporting.mlflow_.sync import sync_study
 from fusion_bench.results.results import ArmSummary, StudyResults
 
 # MLflow's own queries, under SQLAlchemy 2.1.
@@ -96,7 +96,7 @@ def test_a_port_in_use_is_one_clear_sentence(tmp_path: Path) -> None:
 def test_it_serves_the_studies_prints_their_links_and_stops_with_ctrl_c(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    first = project(tiny("first"), None, TrackingStore.of(tmp_path))
+    first = sync_study(tiny("first"), None, TrackingStore.of(tmp_path))
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
@@ -122,14 +122,16 @@ def test_it_serves_the_studies_prints_their_links_and_stops_with_ctrl_c(
         links = re.findall(r"http://\S+", printed)
         assert len(links) == 2, printed
         assert all(f"/#/experiments/{first.destination.experiment}/runs?" in link for link in links)
-        with urlopen(links[0]) as page:
+        with urlopen(links[0]) as page:  # noqa: S310
             assert b"<title>MLflow</title>" in page.read()
 
         # The same server as a tracking store: over HTTP the projection is the same, and no server is started.
         monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
-        again = project(dataclasses.replace(tiny("first"), title="another"), None, TrackingStore.of(tmp_path))
+        again = sync_study(
+            dataclasses.replace(tiny("first"), title="another"), None, TrackingStore.of(tmp_path)
+        )
         assert (again.created, again.kept) == (0, 2)
-        assert project(tiny("second"), None, TrackingStore.of(tmp_path)).created == 2
+        assert sync_study(tiny("second"), None, TrackingStore.of(tmp_path)).created == 2
         shown = io.StringIO()
         serve(tmp_path, console=Console(file=shown, width=40))
         assert re.findall(r"^\w+$", shown.getvalue(), re.MULTILINE) == ["second", "first"]

@@ -59,7 +59,7 @@ class Published(Squares):
     """Not as it is published, in number and in what its rows hold."""
 
     built_in = False
-    published = {"train": Counts(9, 4), "test": Counts(10, None), "nowhere": Counts(1, 1)}
+    published = {"train": Counts(9, 4), "test": Counts(10, None), "nowhere": Counts(1, 1)}  # noqa: RUF012
     unlabelled = ("secret",)
 
     def split(self, name: str) -> Split:
@@ -89,7 +89,7 @@ def test_counts_ids_texts_and_boxes_are_checked(tmp_path: Path) -> None:
         "train: 6 images, published are 4",
         "test: 9 samples, published are 10",
     )
-    assert found.notes == ("squares 1 is published at tests/toys.py",)
+    assert found.notes == ("squares 1 is published at tests/support/toys.py",)
     assert found.found["secret"] == Counts(9, 3)
 
 

@@ -14,7 +14,7 @@ from fusion_bench.data.held_out import held_out
 from fusion_bench.data.vqa2 import Vqa2
 from fusion_bench.errors import DataError
 from fusion_bench.samples.vocabulary import Vocabulary
-from fusion_bench.samples.vqa_answers import normalise
+from fusion_bench.samples.vqa_answers import normalise_answer
 from published_vqa2 import annotation, question, write_split, write_vqa2
 
 TEN = ["a net"] * 6 + ["mesh"] * 4
@@ -249,6 +249,6 @@ def test_the_published_sample(packs: Path, tmp_path: Path) -> None:
         "What position is this man playing?",
         "What color is the players shirt?",
     ]
-    assert normalise(train.table["truth"][0]) == "net"
+    assert normalise_answer(train.table["truth"][0]) == "net"
     assert train.table["answers"][0] == ("net", "net", "net", "netting", "net", "net", "mesh", *["net"] * 3)
     assert train.table[["question_type", "answer_type"]].iloc[0].tolist() == ["what is this", "other"]

@@ -19,8 +19,8 @@ def no_proxies(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_an_open_port_answers_and_a_closed_one_does_not() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         url = f"http://127.0.0.1:{server.getsockname()[1]}"
-        assert download.answers(url)
-    assert not download.answers(url)
+        assert download.is_reachable(url)
+    assert not download.is_reachable(url)
 
 
 @pytest.mark.usefixtures("no_proxies")
@@ -32,7 +32,7 @@ def test_a_name_server_that_hangs_is_not_waited_for(monkeypatch: pytest.MonkeyPa
         raise OSError
 
     monkeypatch.setattr(socket, "create_connection", hang)
-    assert not download.answers("https://weights.invalid"), "answered while the look-up still hangs"
+    assert not download.is_reachable("https://weights.invalid"), "answered while the look-up still hangs"
     over.set()
 
 

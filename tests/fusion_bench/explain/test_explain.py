@@ -17,18 +17,24 @@ from fusion_bench.cells.executors.executor import WorkerSettings
 from fusion_bench.cells.executors.inline import InlineExecutor
 from fusion_bench.cells.folder import CellFolder, cell_folder
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.explain.explain import Explained, Subject, Wanted, explain, explaining_parts
+from fusion_bench.explain.explain import (
+    ExplainedCell,
+    ExplainedInput,
+    ExplainRequest,
+    explain,
+    explaining_parts,
+)
 from fusion_bench.spec.load import load_study
 from fusion_bench.spec.study import Study
 from fusion_bench.storage import read_json, write_json
 from fusion_bench.study.observer import Silent
 from fusion_bench.study.plan import confirm_cells
 from fusion_bench.study.run import RunOptions, StudyRun
-from fusion_bench.training.batches import Feeder
-from fusion_bench.training.cell_data import load_materials
+from fusion_bench.training.batches import BatchLoader
+from fusion_bench.training.cell_data import load_cell_data
 from fusion_bench.training.loop import build_model
-from fusion_bench.training.paths import Places
-from fusion_bench.training.slot import Slot, with_coordinates
+from fusion_bench.training.paths import RunPaths
+from fusion_bench.training.slot import Slot, append_coordinates
 from toys import STUDY, study_file
 
 ASKABLE = """
@@ -103,23 +109,23 @@ class Trained:
     """A study whose cells are done, with their weights."""
 
     study: Study
-    places: Places
+    paths: RunPaths
 
-    def ask(self, arm: str, about: Subject | str, **further: int) -> Explained:
-        return explain(self.study, Wanted(arm, about, **further), self.places)
+    def ask(self, arm: str, about: ExplainedInput | str, **further: int) -> ExplainedCell:
+        return explain(self.study, ExplainRequest(arm, about, **further), self.paths)
 
     def folder(self, arm: str) -> CellFolder:
         (cell,) = confirm_cells([a for a in self.study.arms if a.label == arm], [self.study.seeds[0]])
-        return cell_folder(self.places.runs, cell.id)
+        return cell_folder(self.paths.runs, cell.id)
 
 
 def trained(folder: Path, text: str, *, keep_weights: bool = True) -> Trained:
     file = study_file(folder, text)
     (folder / "askable.py").write_text(ASKABLE)
-    study, places = load_study(file), Places(folder / "runs", {}, {})
-    settings = WorkerSettings(places, workers=1, threads=1, keep_weights=keep_weights)
-    StudyRun(study, places, lambda: InlineExecutor(settings), Silent(), RunOptions()).run()
-    return Trained(study, places)
+    study, paths = load_study(file), RunPaths(folder / "runs", {}, {})
+    settings = WorkerSettings(paths, workers=1, threads=1, keep_weights=keep_weights)
+    StudyRun(study, paths, lambda: InlineExecutor(settings), Silent(), RunOptions()).run()
+    return Trained(study, paths)
 
 
 @pytest.fixture(scope="module")
@@ -131,9 +137,9 @@ def frozen(tmp_path_factory: pytest.TempPathFactory) -> Trained:
 @pytest.fixture
 def copied(frozen: Trained, tmp_path: Path) -> Trained:
     """The same cells in a runs folder of their own, to be damaged."""
-    shutil.copytree(frozen.places.runs / "cells", tmp_path / "runs" / "cells")
-    (tmp_path / "runs" / "cache").symlink_to(frozen.places.runs / "cache")
-    return Trained(frozen.study, Places(tmp_path / "runs", {}, {}))
+    shutil.copytree(frozen.paths.runs / "cells", tmp_path / "runs" / "cells")
+    (tmp_path / "runs" / "cache").symlink_to(frozen.paths.runs / "cache")
+    return Trained(frozen.study, RunPaths(tmp_path / "runs", {}, {}))
 
 
 def refusal(call: Callable[[], object]) -> str:
@@ -161,21 +167,21 @@ def test_the_answer_is_the_one_that_the_cell_was_judged_by(frozen: Trained, arm:
 def test_a_copy_is_asked_about_what_it_was_given_on_the_way(frozen: Trained, copy: int) -> None:
     # The same sample by way of the training loop's own materials and feeder.
     folder = frozen.folder("laconv")
-    materials = load_materials(folder.config(), frozen.places)
-    model = build_model(folder.config(), materials)
+    cell_data = load_cell_data(folder.config(), frozen.paths)
+    model = build_model(folder.config(), cell_data)
     model.load_state_dict(load_file(folder.path / "model.safetensors"))
     model.eval()
-    examples = materials.examples["test"]
+    encoded = cell_data.encoded["test"]
     row = 10
-    batch = Feeder(examples, materials, torch.device("cpu")).batch(torch.tensor([row]))
+    batch = BatchLoader(encoded, cell_data, torch.device("cpu")).batch(torch.tensor([row]))
     assert isinstance(model.slot, Slot)
     with torch.no_grad():
         language = model.text(batch.tokens, batch.mask)
-        fused = model.slot.projection(with_coordinates(batch.visual))
+        fused = model.slot.projection(append_coordinates(batch.visual))
         for module in list(model.slot.fusion)[: copy - 1]:
             fused = module(fused, language)
         expected = model.slot.fusion[copy - 1].explain(fused, language)  # type: ignore[operator]
-    found = frozen.ask("laconv", examples.split.sample(row).id, copy=copy)
+    found = frozen.ask("laconv", encoded.split.sample(row).id, copy=copy)
     assert (found.copy, found.copies) == (copy, 2)
     assert found.kernels is not None
     # A cached map is rounded to half precision, and a batch of one rounds otherwise before that.
@@ -200,7 +206,7 @@ def test_a_picture_and_a_sentence_of_ones_own(frozen: Trained, tmp_path: Path) -
     sample = frozen.ask("laconv", "test-4-green")
     elsewhere = tmp_path / "mine.png"
     shutil.copy(sample.subject.image, elsewhere)
-    own = frozen.ask("laconv", Subject(elsewhere, "Is it GREEN?"))
+    own = frozen.ask("laconv", ExplainedInput(elsewhere, "Is it GREEN?"))
     assert own.answer == sample.answer
     assert np.array_equal(own.attention, sample.attention)
     assert own.subject.truth is None
@@ -208,7 +214,7 @@ def test_a_picture_and_a_sentence_of_ones_own(frozen: Trained, tmp_path: Path) -
 
 def test_words_that_training_did_not_hold_are_named(frozen: Trained) -> None:
     image = frozen.ask("laconv", "test-0-red").subject.image
-    explained = frozen.ask("laconv", Subject(image, "is the zebra red?"))
+    explained = frozen.ask("laconv", ExplainedInput(image, "is the zebra red?"))
     assert explained.words == ("is", "the", "zebra", "red")
     assert explained.known == (True, False, False, True)
 
@@ -263,19 +269,19 @@ def test_what_explains_itself_is_found_outermost_first() -> None:
         ("laconv", "test-0-red", {"copy": 0}, "--copy 0: the arm 'laconv' has 2 copies, counted from 1"),
         ("laconv", "test-0-pink", {}, "(test, val, train) has a sample 'test-0-pink'"),
         ("laconv", "test-0-pink", {}, "the first of test is 'test-0-red'"),
-        ("laconv", Subject(Path("none.png"), "is it red?"), {}, "cannot read the image none.png"),
-        ("laconv", Subject(Path("none.png"), "?!"), {}, "the sentence '?!' holds no word"),
+        ("laconv", ExplainedInput(Path("none.png"), "is it red?"), {}, "cannot read the image none.png"),
+        ("laconv", ExplainedInput(Path("none.png"), "?!"), {}, "the sentence '?!' holds no word"),
         ("wrong", "test-0-red", {}, "Wrong.explain gives words [1, 3, 8] for one sentence of 3 words"),
     ],
 )
 def test_what_cannot_be_asked_is_said_in_one_sentence(
-    frozen: Trained, arm: str, about: Subject | str, further: dict[str, int], message: str
+    frozen: Trained, arm: str, about: ExplainedInput | str, further: dict[str, int], message: str
 ) -> None:
     assert message in refusal(lambda: frozen.ask(arm, about, **further))
 
 
 def test_a_cell_that_is_not_trained_says_how_to_train_it(frozen: Trained, tmp_path: Path) -> None:
-    elsewhere = Trained(frozen.study, Places(tmp_path / "runs", {}, {}))
+    elsewhere = Trained(frozen.study, RunPaths(tmp_path / "runs", {}, {}))
     said = refusal(lambda: elsewhere.ask("laconv", "test-0-red"))
     assert f"not trained in {tmp_path / 'runs'}" in said
     assert f"`fusion-bench run {frozen.study.path} --keep-weights`" in said
@@ -316,7 +322,9 @@ def test_a_frozen_backbone_that_comes_out_otherwise_is_refused(copied: Trained) 
 
 
 def test_a_stale_cell_is_explained_and_says_so(copied: Trained) -> None:
-    assert copied.ask("laconv", "test-0-red").doubt == ""
+    assert copied.ask("laconv", "test-0-red").stale_reason == ""
     file = copied.folder("laconv").path / "provenance.json"
     write_json(file, {**read_json(file), "module": "older"})
-    assert copied.ask("laconv", "test-0-red").doubt == "the module's source changed since it was trained"
+    assert (
+        copied.ask("laconv", "test-0-red").stale_reason == "the module's source changed since it was trained"
+    )

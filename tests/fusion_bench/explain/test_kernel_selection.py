@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fusion_bench.explain.kernel_selection import Position, kernel_norms, strongest_group, telling_positions
+from fusion_bench.explain.kernel_selection import MapPosition, kernel_norms, select_positions, strongest_group
 
 
 def kernels_of(taps: dict[tuple[int, int], list[float]], height: int = 6, width: int = 6) -> np.ndarray:
@@ -18,18 +18,18 @@ def kernels_of(taps: dict[tuple[int, int], list[float]], height: int = 6, width:
 def test_the_first_has_the_largest_norm_and_each_further_one_is_the_farthest_from_those_before() -> None:
     kernels = kernels_of({(0, 0): [5, 0], (0, 5): [4.9, 0], (5, 0): [0, 3], (5, 5): [-2, -2]})
     # From (5, 0): the farthest are (-2, -2) at 7.3, then (0, 3) at 5 from the nearer; then nothing but zero.
-    expected = [Position(0, 0), Position(5, 5), Position(5, 0), Position(0, 1)]
-    assert telling_positions(kernels, 4) == expected
+    expected = [MapPosition(0, 0), MapPosition(5, 5), MapPosition(5, 0), MapPosition(0, 1)]
+    assert select_positions(kernels, 4) == expected
 
 
 def test_equal_kernels_are_shown_once() -> None:
-    assert telling_positions(np.ones((2, 9, 4, 7), dtype=np.float32), 4) == [Position(0, 0)]
-    assert telling_positions(np.zeros((2, 9, 4, 7), dtype=np.float32), 4) == [Position(0, 0)]
+    assert select_positions(np.ones((2, 9, 4, 7), dtype=np.float32), 4) == [MapPosition(0, 0)]
+    assert select_positions(np.zeros((2, 9, 4, 7), dtype=np.float32), 4) == [MapPosition(0, 0)]
 
 
 def test_shown_positions_do_not_lie_beside_one_another() -> None:
     kernels = np.random.default_rng(0).normal(size=(2, 9, 40, 60)).astype(np.float32)
-    chosen = telling_positions(kernels, 4)
+    chosen = select_positions(kernels, 4)
     assert len(chosen) == 4
     for one in chosen:
         for other in chosen:

@@ -9,13 +9,13 @@ import pytest
 from rich.console import Console
 
 from fusion_bench.reporting.progress import LiveTable, PlainLines, duration, observer_for
-from fusion_bench.study.observer import CellStatus, Observer, Silent
+from fusion_bench.study.observer import Observer, PlannedStatus, Silent
 
 CELLS = [
-    CellStatus("a0", "laconv", 0, "waiting", "confirm"),
-    CellStatus("a1", "laconv", 1, "waiting", "confirm"),
-    CellStatus("b0", "film", 0, "waiting", "confirm"),
-    CellStatus("b1", "film", 1, "done", "confirm"),
+    PlannedStatus("a0", "laconv", 0, "waiting", "confirm"),
+    PlannedStatus("a1", "laconv", 1, "waiting", "confirm"),
+    PlannedStatus("b0", "film", 0, "waiting", "confirm"),
+    PlannedStatus("b1", "film", 1, "done", "confirm"),
 ]
 
 
@@ -124,10 +124,10 @@ def test_a_failed_cell_stays_in_the_table_and_its_reason_above_it(table: tuple[L
 
 def test_a_table_taller_than_the_terminal_keeps_what_matters() -> None:
     live = LiveTable(terminal(height=16), Clock())
-    live.planned([CellStatus(f"c{seed}", "film", seed, "done", "confirm") for seed in range(50)])
+    live.planned([PlannedStatus(f"c{seed}", "film", seed, "done", "confirm") for seed in range(50)])
     live.planned(
-        [CellStatus(f"c{seed}", "film", seed, "done", "confirm") for seed in range(49)]
-        + [CellStatus("c49", "film", 49, "waiting", "confirm")]
+        [PlannedStatus(f"c{seed}", "film", seed, "done", "confirm") for seed in range(49)]
+        + [PlannedStatus("c49", "film", 49, "waiting", "confirm")]
     )
     live.started("c49")
     text = shown(live)
@@ -151,7 +151,7 @@ def test_preparation_is_shown_until_the_first_cell_starts() -> None:
 
 def test_search_cells_say_so() -> None:
     live = LiveTable(terminal(), Clock())
-    live.planned([CellStatus("s0", "film", 7, "waiting", "search")])
+    live.planned([PlannedStatus("s0", "film", 7, "waiting", "search")])
     text = shown(live)
     live.closed()
     assert "waiting search" in text

@@ -19,7 +19,7 @@ from fusion_bench.samples.vocabulary import PAD, UNKNOWN, Vocabulary, tokenize
         ("Is there a RED cube?", ["is", "there", "a", "red", "cube"]),
         ("There's one; left, not right.", ["there's", "one", ";", "left", ",", "not", "right"]),
         ("2 boxes", ["2", "boxes"]),
-        ("红色的立方体 在哪里？", ["红色的立方体", "在哪里"]),
+        ("红色的立方体 在哪里？", ["红色的立方体", "在哪里"]),  # noqa: RUF001 - full-width, as it is written
         ("Où est l'Étoile", ["où", "est", "l'étoile"]),
         ("", []),
         (" ?! ", []),

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from fusion_bench.errors import DataError
-from fusion_bench.samples.vqa_answers import CONTRACTIONS, answer_list, normalise, tidy
+from fusion_bench.samples.vqa_answers import CONTRACTIONS, answer_list, normalise_answer, tidy
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ from fusion_bench.samples.vqa_answers import CONTRACTIONS, answer_list, normalis
     ],
 )
 def test_a_text_is_normalised_as_by_hand(text: str, expected: str) -> None:
-    assert normalise(text) == expected
+    assert normalise_answer(text) == expected
 
 
 def test_tidying_touches_only_white_space() -> None:

@@ -15,14 +15,14 @@ from fusion_bench.contract import Width
 from fusion_bench.errors import StudyFileError
 from fusion_bench.results.collect import collect
 from fusion_bench.spec.arms import with_settings
-from fusion_bench.spec.budget import UNITS, WORDS, fusion_cost, solve
+from fusion_bench.spec.budget import DEFAULT_WORDS, UNITS, fusion_cost, solve
 from fusion_bench.spec.load import load_study
-from fusion_bench.spec.smoke import smoked
+from fusion_bench.spec.smoke import smoke_study
 from fusion_bench.spec.study import Study
 from fusion_bench.study.observer import Silent
 from fusion_bench.study.run import RunOptions, StudyRun
 from fusion_bench.study.search import ArmSearch
-from fusion_bench.training.paths import Places
+from fusion_bench.training.paths import RunPaths
 from fusion_bench.training.slot import Slot, make_slot
 from toys import STUDY as STUDY_OF_TOYS
 from toys import study_file
@@ -191,7 +191,7 @@ def test_multiply_adds_are_matched_at_the_longest_text(load: Load) -> None:
         assert arm.fit is not None
         found = fusion_cost(arm.config, "flops", 12)
         assert arm.fit.distance == pytest.approx(found / study.budget.target - 1)
-    assert load("data.longest_text=null", "budget.match=flops").budget.words == WORDS  # type: ignore[union-attr]
+    assert load("data.longest_text=null", "budget.match=flops").budget.words == DEFAULT_WORDS  # type: ignore[union-attr]
 
 
 # What a study says of it
@@ -284,7 +284,7 @@ def test_a_trial_that_costs_the_same_is_not_solved_again(load: Load, monkeypatch
 
 def test_a_smoke_run_has_the_same_widths_and_four_arms_beside_the_reference(load: Load) -> None:
     study = load()
-    toys = {arm.label: arm.config.arm for arm in smoked(study).arms}
+    toys = {arm.label: arm.config.arm for arm in smoke_study(study).arms}
     kept = [arm for arm in study.arms if arm.label in toys]
     assert all(toys[arm.label] == arm.config.arm for arm in kept)
     others = [arm.label for arm in study.arms if arm.role == "arm"]
@@ -306,10 +306,10 @@ def test_what_is_planned_is_what_the_trained_arms_cost(tmp_path: Path, match: st
     """`Squares` asks in three words, so that the plan counts what the cells measure."""
     text = STUDY_OF_TOYS.partition("arms:")[0].replace("[32, 32]", "[32, 32], longest_text: 3")
     study = load_study(study_file(tmp_path, text + RUN + f"budget: {{match: {match}, tolerance: 0.1}}\n"))
-    places = Places(tmp_path / "runs", {}, {})
-    settings = WorkerSettings(places, 0, threads=1)
-    StudyRun(study, places, lambda: InlineExecutor(settings), Silent(), RunOptions()).run()
-    results = collect(study, places)
+    paths = RunPaths(tmp_path / "runs", {}, {})
+    settings = WorkerSettings(paths, 0, threads=1)
+    StudyRun(study, paths, lambda: InlineExecutor(settings), Silent(), RunOptions()).run()
+    results = collect(study, paths)
     assert (results.budget, results.tolerance) == (UNITS[study.budget.match], 0.1)  # type: ignore[union-attr]
     assert dict(results.setup)["Budget"] == study.budget.sentence()  # type: ignore[union-attr]
     name = "fusion_parameters" if match == "params" else "fusion_multiply_adds"

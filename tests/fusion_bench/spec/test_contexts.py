@@ -15,8 +15,8 @@ from fusion_bench.spec.load import load_study
 from fusion_bench.spec.study import Study
 from fusion_bench.study.observer import Silent
 from fusion_bench.study.run import RunOptions, StudyRun
-from fusion_bench.study.search_results import replay, with_choices
-from fusion_bench.training.paths import Places
+from fusion_bench.study.search_results import search_result, with_choices
+from fusion_bench.training.paths import RunPaths
 from toys import STUDY, study_file
 
 BASE = STUDY.partition("arms:")[0]
@@ -72,12 +72,12 @@ def test_mistakes_in_a_context_are_told_with_their_line(tmp_path: Path, contexts
     assert "line " in said
 
 
-def run(study: Study, places: Places) -> int:
+def run(study: Study, paths: RunPaths) -> int:
     return (
         StudyRun(
             study,
-            places,
-            lambda: InlineExecutor(WorkerSettings(places, 0, threads=1)),
+            paths,
+            lambda: InlineExecutor(WorkerSettings(paths, 0, threads=1)),
             Silent(),
             RunOptions(),
         )
@@ -88,17 +88,17 @@ def run(study: Study, places: Places) -> int:
 
 def test_contexts_keep_what_the_search_chose_and_their_ranking_stands_in_the_report(tmp_path: Path) -> None:
     study = load_study(study_file(tmp_path, BASE + ARMS))
-    places = Places(tmp_path / "runs", {}, {})
-    run(study, places)
-    replayed = replay(study, places)
-    rates = {arm.label: arm.config.train.learning_rate for arm in replayed.arms}
-    assert collect(study, places).contexts == {}, "a context without a finished cell is left out"
+    paths = RunPaths(tmp_path / "runs", {}, {})
+    run(study, paths)
+    search = search_result(study, paths)
+    rates = {arm.label: arm.config.train.learning_rate for arm in search.arms}
+    assert collect(study, paths).contexts == {}, "a context without a finished cell is left out"
     for context in study.contexts.values():
-        fixed = with_choices(context, replayed)
+        fixed = with_choices(context, search)
         assert {arm.label: arm.config.train.learning_rate for arm in fixed.arms} == rates
-        assert run(fixed, places) == 2 * len(study.arms), "no cell searches"
-        assert run(fixed, places) == 0
-    report = write_report(collect(study, places), tmp_path / "report")
+        assert run(fixed, paths) == 2 * len(study.arms), "no cell searches"
+        assert run(fixed, paths) == 0
+    report = write_report(collect(study, paths), tmp_path / "report")
     text = report.read_text()
     section = text.partition("## Does the ranking hold?")[2].partition("\n## ")[0]
     assert "[mean pooling](contexts/mean_pooling/report.md)" in section

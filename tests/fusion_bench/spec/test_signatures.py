@@ -99,7 +99,7 @@ def test_a_required_parameter_that_text_cannot_give_is_an_error() -> None:
 
 def test_a_type_hint_that_does_not_exist_is_an_error() -> None:
     class Typo:
-        def __init__(self, *, heads: Itn = 3) -> None: ...  # type: ignore[name-defined]
+        def __init__(self, *, heads: Itn = 3) -> None: ...  # type: ignore[name-defined]  # noqa: F821
 
     with pytest.raises(FusionBenchError, match="'Itn' is not defined"):
         signature_of(Typo)

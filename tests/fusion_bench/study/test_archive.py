@@ -13,8 +13,8 @@ import pytest
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.spec.load import load_study
 from fusion_bench.study.archive import export_cells, import_cells
-from fusion_bench.study.plan import confirm_cells, standing
-from fusion_bench.training.paths import Places
+from fusion_bench.study.plan import cell_status, confirm_cells
+from fusion_bench.training.paths import RunPaths
 from toys import study_file
 
 BARE = """
@@ -41,7 +41,7 @@ def bare_environment(tmp_path: Path) -> dict[str, str]:
     site.mkdir()
     (site / "sitecustomize.py").write_text(BARE)
     root = Path(__file__).parents[3]
-    paths = [site, root, root / "modules", root / "tests"]
+    paths = [site, root, root / "modules", root / "tests" / "support"]
     return {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths))}
 
 
@@ -70,7 +70,7 @@ def test_a_cell_runs_on_a_bare_machine_and_comes_home(tmp_path: Path) -> None:
 
     runs = tmp_path / "runs"
     assert import_cells(exported, runs).taken == (cell.id,)
-    assert standing(cell, Places(runs, {}, {})).state == "done"
+    assert cell_status(cell, RunPaths(runs, {}, {})).state == "done"
     assert import_cells(exported, runs).already_here == (cell.id,)
 
 

@@ -15,18 +15,18 @@ from fusion_bench.spec.study import Study
 from fusion_bench.storage import read_json
 from fusion_bench.study import measure
 from fusion_bench.study.measure import measure_arms
-from fusion_bench.training.paths import Places
+from fusion_bench.training.paths import RunPaths
 from toys import study_file
 
 OVERRIDES = ("seeds=[0]", "arms.weaker={module: 'toys:Explodes'}")
 
 
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, Places]:
+def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, RunPaths]:
     folder = tmp_path_factory.mktemp("measured")
     file = study_file(folder)
     train(file, folder / "runs", *OVERRIDES)
-    return load_study(file, OVERRIDES), Places(folder / "runs", {}, {})
+    return load_study(file, OVERRIDES), RunPaths(folder / "runs", {}, {})
 
 
 def _never(*_: object, **__: object) -> object:
@@ -34,43 +34,43 @@ def _never(*_: object, **__: object) -> object:
 
 
 def test_an_arm_is_measured_once(
-    trained: tuple[Study, Places], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    trained: tuple[Study, RunPaths], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    study, places = trained
+    study, paths = trained
     file = tmp_path / "measured.json"
-    first = measure_arms(study.arms, study.seeds, places, file)
+    first = measure_arms(study.arms, study.seeds, paths, file)
     assert first["product"].latency_ms > 0
-    costs = cell_folder(places.runs, study.arms[0].config.id).result()["costs"]
+    costs = cell_folder(paths.runs, study.arms[0].config.id).result()["costs"]
     assert first["product"].fusion_parameters == costs["fusion_parameters"]
     monkeypatch.setattr(measure, "latency", _never)
-    assert measure_arms(study.arms, study.seeds, places, file) == first
+    assert measure_arms(study.arms, study.seeds, paths, file) == first
 
 
 def test_an_arm_that_never_ran_is_not_let_loose_on_this_process(
-    trained: tuple[Study, Places], tmp_path: Path
+    trained: tuple[Study, RunPaths], tmp_path: Path
 ) -> None:
-    study, places = trained
-    assert set(measure_arms(study.arms, study.seeds, places, tmp_path / "measured.json")) == {"product"}
+    study, paths = trained
+    assert set(measure_arms(study.arms, study.seeds, paths, tmp_path / "measured.json")) == {"product"}
 
 
 @pytest.mark.parametrize("damage", [lambda file: file.write_text("{"), Path.unlink])
 def test_lost_measurements_are_made_again(
-    trained: tuple[Study, Places], tmp_path: Path, damage: Callable[[Path], None]
+    trained: tuple[Study, RunPaths], tmp_path: Path, damage: Callable[[Path], None]
 ) -> None:
-    study, places = trained
+    study, paths = trained
     file = tmp_path / "measured.json"
-    measure_arms(study.arms, study.seeds, places, file)
+    measure_arms(study.arms, study.seeds, paths, file)
     damage(file)
-    assert measure_arms(study.arms, study.seeds, places, file).keys() == {"product"}
+    assert measure_arms(study.arms, study.seeds, paths, file).keys() == {"product"}
     assert len(read_json(file)) == 1
 
 
 def test_a_report_does_not_fail_for_want_of_a_latency(
-    trained: tuple[Study, Places], tmp_path: Path, caplog: pytest.LogCaptureFixture
+    trained: tuple[Study, RunPaths], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    study, places = trained
-    bare = Places(tmp_path / "runs", {}, {})
-    shutil.copytree(places.runs / "cells", bare.runs / "cells")
+    study, paths = trained
+    bare = RunPaths(tmp_path / "runs", {}, {})
+    shutil.copytree(paths.runs / "cells", bare.runs / "cells")
     (bare.runs / "cache").touch()  # nothing can be made here
     assert measure_arms(study.arms, study.seeds, bare, tmp_path / "measured.json") == {}
     assert "the latency of product cannot be measured" in caplog.text

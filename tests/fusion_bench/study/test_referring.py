@@ -18,7 +18,7 @@ from fusion_bench.results.results import StudyResults
 from fusion_bench.spec.load import load_study
 from fusion_bench.study.observer import Silent
 from fusion_bench.study.run import RunOptions, StudyRun
-from fusion_bench.training.paths import Places
+from fusion_bench.training.paths import RunPaths
 from toys import study_file
 
 REFERRING = """
@@ -40,11 +40,11 @@ seeds: [0, 1]
 
 def collected(folder: Path, task: str) -> StudyResults:
     study = load_study(study_file(folder, REFERRING), [f"data.task={task}"])
-    places = Places(folder / "runs", {}, {})
-    settings = WorkerSettings(places, 0, threads=1)
-    ran = StudyRun(study, places, lambda: InlineExecutor(settings), Silent(), RunOptions()).run()
+    paths = RunPaths(folder / "runs", {}, {})
+    settings = WorkerSettings(paths, 0, threads=1)
+    ran = StudyRun(study, paths, lambda: InlineExecutor(settings), Silent(), RunOptions()).run()
     assert ran.trained == 4
-    return collect(study, places)
+    return collect(study, paths)
 
 
 def test_a_study_of_grounding_from_the_file_to_the_published_report(tmp_path: Path) -> None:

@@ -23,9 +23,9 @@ from fusion_bench.spec.load import load_study
 from fusion_bench.spec.study import Study
 from fusion_bench.storage import lock
 from fusion_bench.study.observer import Silent
-from fusion_bench.study.plan import confirm_cells, standing
-from fusion_bench.study.run import Ran, RunOptions, StudyRun, study_folder
-from fusion_bench.training.paths import Places
+from fusion_bench.study.plan import cell_status, confirm_cells
+from fusion_bench.study.run import RunOptions, RunResult, StudyRun, study_folder
+from fusion_bench.training.paths import RunPaths
 from toys import STUDY, study_file
 
 CELL_FILES = ("config.json", "result.json", "samples.parquet", "curves.parquet", "DONE")
@@ -38,32 +38,32 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def places(tmp_path: Path, cache: Path) -> Places:
+def paths(tmp_path: Path, cache: Path) -> RunPaths:
     """A fresh runs folder whose cache is shared."""
     runs = tmp_path / "runs"
     runs.mkdir()
     (runs / "cache").symlink_to(cache)
-    return Places(runs, {}, {})
+    return RunPaths(runs, {}, {})
 
 
-def run(study: Study, places: Places, *, workers: int = 0, **options: bool) -> Ran:
+def run(study: Study, paths: RunPaths, *, workers: int = 0, **options: bool) -> RunResult:
     """Run a study in this process, or with worker processes."""
-    settings = WorkerSettings(places, workers, threads=1)
+    settings = WorkerSettings(paths, workers, threads=1)
     make = (
-        (lambda: LocalExecutor(settings, places.runs / "logs"))
+        (lambda: LocalExecutor(settings, paths.runs / "logs"))
         if workers
         else (lambda: InlineExecutor(settings))
     )
-    return StudyRun(study, places, make, Silent(), RunOptions(**options)).run()
+    return StudyRun(study, paths, make, Silent(), RunOptions(**options)).run()
 
 
 def toy(tmp_path: Path, *overrides: str, text: str = STUDY) -> Study:
     return load_study(study_file(tmp_path, text), overrides)
 
 
-def contents(places: Places) -> dict[str, bytes]:
+def contents(paths: RunPaths) -> dict[str, bytes]:
     """Every deterministic byte of every cell, by path."""
-    cells = places.runs / "cells"
+    cells = paths.runs / "cells"
     return {
         str(file.relative_to(cells)): file.read_bytes()
         for name in CELL_FILES
@@ -71,57 +71,57 @@ def contents(places: Places) -> dict[str, bytes]:
     }
 
 
-def test_every_cell_is_trained_once_and_judged(tmp_path: Path, places: Places) -> None:
+def test_every_cell_is_trained_once_and_judged(tmp_path: Path, paths: RunPaths) -> None:
     study = toy(tmp_path)
-    assert run(study, places).trained == 4
-    again = run(study, places)
+    assert run(study, paths).trained == 4
+    again = run(study, paths)
     assert again.trained == 0
-    results = collect(study, places)
+    results = collect(study, paths)
     assert set(results.cells["state"]) == {"done"}
     assert set(results.samples["split"]) == {"val", "test"}
 
 
-def test_one_more_seed_trains_only_that_seed(tmp_path: Path, places: Places) -> None:
-    run(toy(tmp_path), places)
-    before = contents(places)
-    assert run(toy(tmp_path, "seeds=[0, 1, 2]"), places).trained == 2
-    after = contents(places)
+def test_one_more_seed_trains_only_that_seed(tmp_path: Path, paths: RunPaths) -> None:
+    run(toy(tmp_path), paths)
+    before = contents(paths)
+    assert run(toy(tmp_path, "seeds=[0, 1, 2]"), paths).trained == 2
+    after = contents(paths)
     assert before.items() <= after.items()
 
 
-def test_other_arms_change_no_arms_result(tmp_path: Path, places: Places) -> None:
-    run(toy(tmp_path), places)
-    before = contents(places)
-    shutil.rmtree(places.runs / "cells")
+def test_other_arms_change_no_arms_result(tmp_path: Path, paths: RunPaths) -> None:
+    run(toy(tmp_path), paths)
+    before = contents(paths)
+    shutil.rmtree(paths.runs / "cells")
     reordered = STUDY.replace(
         '  product: {module: "toys:Product"}\n  weaker: {module: "toys:Product", gain: 0.5}\n',
         '  other: {module: "toys:Product", gain: 2.0}\n  weaker: {module: "toys:Product", gain: 0.5}\n'
         '  renamed: {module: "toys:Product"}\n',
     )
-    run(toy(tmp_path / "b", text=reordered), places)
-    assert before.items() <= contents(places).items()
+    run(toy(tmp_path / "b", text=reordered), paths)
+    assert before.items() <= contents(paths).items()
 
 
 @pytest.mark.slow
 def test_one_and_two_workers_give_equal_bytes(
-    tmp_path: Path, places: Places, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, paths: RunPaths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
     study = toy(tmp_path)
-    run(study, places, workers=1)
-    before = contents(places)
-    shutil.rmtree(places.runs / "cells")
-    run(study, places, workers=2)
-    assert contents(places) == before
+    run(study, paths, workers=1)
+    before = contents(paths)
+    shutil.rmtree(paths.runs / "cells")
+    run(study, paths, workers=2)
+    assert contents(paths) == before
 
 
 @pytest.mark.slow
-def test_killed_at_a_random_moment_it_goes_on_to_the_same_bytes(tmp_path: Path, places: Places) -> None:
+def test_killed_at_a_random_moment_it_goes_on_to_the_same_bytes(tmp_path: Path, paths: RunPaths) -> None:
     study = toy(tmp_path)
-    run(study, places)
-    undisturbed = contents(places)
-    shutil.rmtree(places.runs / "cells")
-    shutil.rmtree(places.runs / "studies")
+    run(study, paths)
+    undisturbed = contents(paths)
+    shutil.rmtree(paths.runs / "cells")
+    shutil.rmtree(paths.runs / "studies")
     command = [
         sys.executable,
         "-m",
@@ -129,7 +129,7 @@ def test_killed_at_a_random_moment_it_goes_on_to_the_same_bytes(tmp_path: Path, 
         "run",
         str(study.path),
         "--runs",
-        str(places.runs),
+        str(paths.runs),
         "--workers",
         "2",
     ]
@@ -137,25 +137,25 @@ def test_killed_at_a_random_moment_it_goes_on_to_the_same_bytes(tmp_path: Path, 
         process = subprocess.Popen(command, stdout=log, stderr=log, env=environment(), start_new_session=True)
         deadline = time.monotonic() + 120
         # The moment: some cell is being written or has just been.
-        while time.monotonic() < deadline and not list((places.runs / "cells").glob("*/samples.parquet")):
+        while time.monotonic() < deadline and not list((paths.runs / "cells").glob("*/samples.parquet")):
             time.sleep(0.01)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
-    assert list((places.runs / "cells").glob("*/config.json")), (tmp_path / "log").read_text()
-    run(study, places)
-    assert contents(places) == undisturbed
+    assert list((paths.runs / "cells").glob("*/config.json")), (tmp_path / "log").read_text()
+    run(study, paths)
+    assert contents(paths) == undisturbed
 
 
 def environment() -> dict[str, str]:
     """This process's environment with the toys importable."""
-    tests = str(Path(__file__).parents[2])
+    tests = str(Path(__file__).parents[2] / "support")
     return {**os.environ, "PYTHONPATH": os.pathsep.join([tests, os.environ.get("PYTHONPATH", "")])}
 
 
-def test_a_failing_arm_does_not_stop_the_others(tmp_path: Path, places: Places) -> None:
+def test_a_failing_arm_does_not_stop_the_others(tmp_path: Path, paths: RunPaths) -> None:
     study = toy(tmp_path, "arms.bad={module: 'toys:Explodes'}")
-    run(study, places)
-    results = collect(study, places)
+    run(study, paths)
+    results = collect(study, paths)
     states = results.cells.groupby("arm")["state"].agg(set)
     assert states["bad"] == {"failed"}
     assert states["product"] == states["weaker"] == {"done"}
@@ -164,74 +164,74 @@ def test_a_failing_arm_does_not_stop_the_others(tmp_path: Path, places: Places) 
     assert "bad" not in set(results.values["arm"])
 
 
-def test_failed_cells_are_tried_again_only_when_asked(tmp_path: Path, places: Places) -> None:
+def test_failed_cells_are_tried_again_only_when_asked(tmp_path: Path, paths: RunPaths) -> None:
     study = toy(tmp_path)
-    run(study, places)
-    folder = cell_folder(places.runs, confirm_cells(study.arms, study.seeds)[0].id)
+    run(study, paths)
+    folder = cell_folder(paths.runs, confirm_cells(study.arms, study.seeds)[0].id)
     (folder.path / "DONE").unlink()
     folder.fail("the power went", "")
-    assert run(study, places).trained == 0
-    assert run(study, places, retry_failed=True).trained == 1
+    assert run(study, paths).trained == 0
+    assert run(study, paths, retry_failed=True).trained == 1
     assert folder.failure is None
 
 
-def test_a_cell_folder_without_done_is_trained_again(tmp_path: Path, places: Places) -> None:
+def test_a_cell_folder_without_done_is_trained_again(tmp_path: Path, paths: RunPaths) -> None:
     study = toy(tmp_path)
-    run(study, places)
-    before = contents(places)
-    folder = cell_folder(places.runs, confirm_cells(study.arms, study.seeds)[0].id)
+    run(study, paths)
+    before = contents(paths)
+    folder = cell_folder(paths.runs, confirm_cells(study.arms, study.seeds)[0].id)
     (folder.path / "DONE").unlink()
     (folder.path / "result.json").write_text("{")
-    assert run(study, places).trained == 1
-    assert contents(places) == before
+    assert run(study, paths).trained == 1
+    assert contents(paths) == before
 
 
-def test_two_runs_of_one_study_at_once_are_refused(tmp_path: Path, places: Places) -> None:
+def test_two_runs_of_one_study_at_once_are_refused(tmp_path: Path, paths: RunPaths) -> None:
     study = toy(tmp_path)
     with (
-        lock(study_folder(places.runs, study.name) / "lock", wait=False),
+        lock(study_folder(paths.runs, study.name) / "lock", wait=False),
         pytest.raises(FusionBenchError, match="another run of the study 'toy' is going on"),
     ):
-        run(study, places)
+        run(study, paths)
 
 
 def test_a_changed_module_makes_its_cells_stale_and_is_trained_anew_when_asked(
-    tmp_path: Path, places: Places
+    tmp_path: Path, paths: RunPaths
 ) -> None:
     study = toy(tmp_path)
-    run(study, places)
+    run(study, paths)
     cell = confirm_cells(study.arms, study.seeds)[0]
-    folder = cell_folder(places.runs, cell.id)
+    folder = cell_folder(paths.runs, cell.id)
     provenance = (folder.path / "provenance.json").read_text()
     recorded = folder.provenance()["module"]
     (folder.path / "provenance.json").write_text(provenance.replace(recorded, "0" * 16))
-    assert standing(cell, places).state == "stale"
-    assert run(study, places).trained == 0
-    results = collect(study, places)
+    assert cell_status(cell, paths).state == "stale"
+    assert run(study, paths).trained == 0
+    results = collect(study, paths)
     stale = results.cells[results.cells["state"] == "stale"]
     assert stale["cell"].tolist() == [cell.id]
     assert stale["reason"].tolist() == ["the module's source changed since it was trained"]
     assert not ((results.samples["arm"] == cell.arm) & (results.samples["seed"] == cell.seed)).any()
-    assert run(study, places, retry_stale=True).trained == 1
-    assert standing(cell, places).state == "done"
+    assert run(study, paths, retry_stale=True).trained == 1
+    assert cell_status(cell, paths).state == "done"
     assert CellFolder(folder.path / "shelf" / "0").done
 
 
-def test_cells_of_other_circumstances_are_never_mixed_in(tmp_path: Path, places: Places) -> None:
+def test_cells_of_other_circumstances_are_never_mixed_in(tmp_path: Path, paths: RunPaths) -> None:
     study = toy(tmp_path)
-    run(study, places)
+    run(study, paths)
     cell = confirm_cells(study.arms, study.seeds)[0]
-    file = cell_folder(places.runs, cell.id).path / "provenance.json"
+    file = cell_folder(paths.runs, cell.id).path / "provenance.json"
     file.write_text(file.read_text().replace('"device_kind": "cpu"', '"device_kind": "cuda"'))
-    cells = collect(study, places).cells.set_index("cell")
+    cells = collect(study, paths).cells.set_index("cell")
     assert cells.loc[cell.id, "state"] == "stale"
     assert "device_kind cuda" in cells.loc[cell.id, "reason"]
 
 
-def test_a_deleted_or_damaged_optuna_journal_is_rebuilt(tmp_path: Path, places: Places) -> None:
+def test_a_deleted_or_damaged_optuna_journal_is_rebuilt(tmp_path: Path, paths: RunPaths) -> None:
     study = toy(tmp_path)
-    run(study, places)
-    journal = study_folder(places.runs, study.name) / "journal.log"
+    run(study, paths)
+    journal = study_folder(paths.runs, study.name) / "journal.log"
 
     def trials() -> list[tuple[str, int, float]]:
         storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(journal)))
@@ -241,15 +241,15 @@ def test_a_deleted_or_damaged_optuna_journal_is_rebuilt(tmp_path: Path, places: 
     before = trials()
     assert len(before) == 4
     journal.unlink()
-    run(study, places)
+    run(study, paths)
     assert trials() == before
     journal.write_text("not a journal\n")
-    run(study, places)
+    run(study, paths)
     assert trials() == before
 
 
 def test_a_full_disk_fails_the_cell_and_loses_nothing(
-    tmp_path: Path, places: Places, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, paths: RunPaths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     study = toy(tmp_path)
     first, *_ = confirm_cells(study.arms, study.seeds)
@@ -261,16 +261,18 @@ def test_a_full_disk_fails_the_cell_and_loses_nothing(
         finish(folder, *arguments, **named)  # type: ignore[arg-type]
 
     monkeypatch.setattr(CellFolder, "finish", full)
-    assert run(study, places).trained == 3
-    assert standing(first, places).state == "missing"
+    assert run(study, paths).trained == 3
+    assert cell_status(first, paths).state == "missing"
     monkeypatch.undo()
-    assert run(study, places).trained == 1
+    assert run(study, paths).trained == 1
 
 
-def test_a_search_is_replayed_and_never_looks_at_the_evaluation_split(tmp_path: Path, places: Places) -> None:
+def test_a_search_is_replayed_and_never_looks_at_the_evaluation_split(
+    tmp_path: Path, paths: RunPaths
+) -> None:
     study = toy(tmp_path, "search={trials: 3, batch: 2, space: {gain: {low: 0.1, high: 4.0}}}", "seeds=[0]")
-    ran = run(study, places)
-    searched = [cell_folder(places.runs, cell.id).outcome() for cell in ran.search_cells]
+    ran = run(study, paths)
+    searched = [cell_folder(paths.runs, cell.id).outcome() for cell in ran.search_cells]
     assert {split for outcome in searched for split in outcome.samples["split"]} == {"val"}
     assert {cell.seed for cell in ran.search_cells}.isdisjoint(study.seeds)
     by_arm = {
@@ -278,13 +280,13 @@ def test_a_search_is_replayed_and_never_looks_at_the_evaluation_split(tmp_path: 
         for arm in study.arms
     }
     assert by_arm["product"] == by_arm["weaker"] or by_arm["weaker"] == []
-    again = run(study, places)
+    again = run(study, paths)
     assert again.trained == 0
     assert again.cells == ran.cells
     best = max(
         (cell for cell in ran.search_cells if cell.arm == "product"),
-        key=lambda cell: cell_folder(places.runs, cell.id).result()["selection"]["accuracy"],
+        key=lambda cell: cell_folder(paths.runs, cell.id).result()["selection"]["accuracy"],
     )
     chosen = next(arm for arm in ran.arms if arm.label == "product")
     assert chosen.config.arm.settings["gain"] == best.drawn["gain"]
-    assert collect(study, places).arms[0].search_trials == 3
+    assert collect(study, paths).arms[0].search_trials == 3

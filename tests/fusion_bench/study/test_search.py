@@ -22,10 +22,10 @@ from fusion_bench.spec.load import load_study
 from fusion_bench.spec.study import Study
 from fusion_bench.storage import read_json
 from fusion_bench.study.observer import Silent
-from fusion_bench.study.plan import PlannedCell, standing
-from fusion_bench.study.run import Ran, RunOptions, StudyRun, study_folder
+from fusion_bench.study.plan import PlannedCell, cell_status
+from fusion_bench.study.run import RunOptions, RunResult, StudyRun, study_folder
 from fusion_bench.study.search import ArmSearch
-from fusion_bench.training.paths import Places
+from fusion_bench.training.paths import RunPaths
 from toys import STUDY, study_file, toy_config
 
 GAIN: Mapping[str, Space] = {"gain": Float(0.01, 10.0, log=True)}
@@ -178,10 +178,10 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-def places_in(folder: Path, cache: Path) -> Places:
+def places_in(folder: Path, cache: Path) -> RunPaths:
     folder.mkdir(parents=True)
     (folder / "cache").symlink_to(cache)
-    return Places(folder, {}, {})
+    return RunPaths(folder, {}, {})
 
 
 class Interrupted(InlineExecutor):
@@ -199,96 +199,96 @@ class Interrupted(InlineExecutor):
                 raise KeyboardInterrupt
 
 
-def run(study: Study, places: Places, *, after: int = 0, workers: int = 0, **options: bool) -> Ran:
-    settings = WorkerSettings(places, workers, threads=1)
+def run(study: Study, paths: RunPaths, *, after: int = 0, workers: int = 0, **options: bool) -> RunResult:
+    settings = WorkerSettings(paths, workers, threads=1)
 
     def executor() -> Executor:
         if workers:
-            return LocalExecutor(settings, places.runs / "logs")
+            return LocalExecutor(settings, paths.runs / "logs")
         return Interrupted(settings, after) if after else InlineExecutor(settings)
 
-    return StudyRun(study, places, executor, Silent(), RunOptions(**options)).run()
+    return StudyRun(study, paths, executor, Silent(), RunOptions(**options)).run()
 
 
-def outcome(places: Places) -> dict[str, bytes]:
+def outcome(paths: RunPaths) -> dict[str, bytes]:
     """What a search decided, and every deterministic byte of its cells."""
-    files = [study_folder(places.runs, "toy") / name for name in ("search.json", "plan.json")]
-    files += sorted((places.runs / "cells").glob("*/result.json"))
-    return {str(file.relative_to(places.runs)): file.read_bytes() for file in files}
+    files = [study_folder(paths.runs, "toy") / name for name in ("search.json", "plan.json")]
+    files += sorted((paths.runs / "cells").glob("*/result.json"))
+    return {str(file.relative_to(paths.runs)): file.read_bytes() for file in files}
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> dict[str, bytes]:
     folder = tmp_path_factory.mktemp("undisturbed")
-    places = places_in(folder / "runs", cache)
-    run(searching(folder), places)
-    return outcome(places)
+    paths = places_in(folder / "runs", cache)
+    run(searching(folder), paths)
+    return outcome(paths)
 
 
 @pytest.mark.parametrize("after", [1, 4])
 def test_an_interrupted_search_goes_on_to_the_same_end(
     tmp_path: Path, cache: Path, undisturbed: dict[str, bytes], after: int
 ) -> None:
-    study, places = searching(tmp_path), places_in(tmp_path / "runs", cache)
+    study, paths = searching(tmp_path), places_in(tmp_path / "runs", cache)
     with pytest.raises(KeyboardInterrupt):
-        run(study, places, after=after)
-    run(study, places)
-    assert outcome(places) == undisturbed
+        run(study, paths, after=after)
+    run(study, paths)
+    assert outcome(paths) == undisturbed
 
 
 @pytest.mark.slow
 def test_two_workers_search_what_one_does(
     tmp_path: Path, cache: Path, undisturbed: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
-    places = places_in(tmp_path / "runs", cache)
-    run(searching(tmp_path), places, workers=2)
-    assert outcome(places) == undisturbed
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2] / "support"))
+    paths = places_in(tmp_path / "runs", cache)
+    run(searching(tmp_path), paths, workers=2)
+    assert outcome(paths) == undisturbed
 
 
 def test_a_full_disk_stops_a_search_rather_than_change_it(
     tmp_path: Path, cache: Path, undisturbed: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    study, places = searching(tmp_path), places_in(tmp_path / "runs", cache)
+    study, paths = searching(tmp_path), places_in(tmp_path / "runs", cache)
 
     def full(folder: CellFolder, *_: object) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched, pytest.raises(FusionBenchError, match="the search cannot go on"):
         patched.setattr(CellFolder, "finish", full)
-        run(study, places)
-    run(study, places)
-    assert outcome(places) == undisturbed
+        run(study, paths)
+    run(study, paths)
+    assert outcome(paths) == undisturbed
 
 
 def test_a_failed_trial_counts_as_failed(tmp_path: Path, cache: Path) -> None:
-    study, places = searching(tmp_path), places_in(tmp_path / "runs", cache)
-    ran = run(study, places)
+    study, paths = searching(tmp_path), places_in(tmp_path / "runs", cache)
+    ran = run(study, paths)
     trials = [cell for cell in ran.search_cells if cell.arm == "fussy"]
-    states = {standing(cell, places).state for cell in trials}
+    states = {cell_status(cell, paths).state for cell in trials}
     assert states == {"done", "failed"}
     chosen = next(arm for arm in ran.arms if arm.label == "fussy")
     assert chosen.config.arm.settings.get("limit", 1) == 1
-    journal = study_folder(places.runs, "toy") / "search" / "fussy.log"
+    journal = study_folder(paths.runs, "toy") / "search" / "fussy.log"
     storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(journal)))
     told = optuna.load_study(study_name="toy/fussy", storage=storage).trials
     assert {trial.user_attrs["cell"]: trial.state.name for trial in told} == {
-        cell.id: "COMPLETE" if standing(cell, places).state == "done" else "FAIL" for cell in trials
+        cell.id: "COMPLETE" if cell_status(cell, paths).state == "done" else "FAIL" for cell in trials
     }
 
 
 def test_a_hopeless_arm_is_told_as_failed_and_stops_nobody(tmp_path: Path, cache: Path) -> None:
-    study, places = searching(tmp_path, limits="2, 3"), places_in(tmp_path / "runs", cache)
-    ran = run(study, places)
-    for results in (collect(study, places), collect(study, places)):
+    study, paths = searching(tmp_path, limits="2, 3"), places_in(tmp_path / "runs", cache)
+    ran = run(study, paths)
+    for results in (collect(study, paths), collect(study, paths)):
         states = results.cells.set_index("arm")["state"]
         assert dict(states) == {"product": "done", "fixed": "done", "fussy": "failed"}
         assert results.cells.set_index("arm").loc["fussy", "reason"] == (
             "each of the 2 trials of its search failed"  # there are no more than two values
         )
     (confirm,) = (cell for cell in ran.cells if cell.arm == "fussy")
-    assert not cell_folder(places.runs, confirm.id).done  # settings that nobody chose are not trained
-    assert "fussy" not in read_json(study_folder(places.runs, "toy") / "search.json")
+    assert not cell_folder(paths.runs, confirm.id).done  # settings that nobody chose are not trained
+    assert "fussy" not in read_json(study_folder(paths.runs, "toy") / "search.json")
     # Nothing is tried again until that is asked for.
-    assert run(study, places).trained == 0
-    assert run(study, places, retry_failed=True).trained == 0
+    assert run(study, paths).trained == 0
+    assert run(study, paths, retry_failed=True).trained == 0

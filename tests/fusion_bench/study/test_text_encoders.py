@@ -17,9 +17,9 @@ import torch
 from fusion_bench.cells.executors.executor import WorkerSettings
 from fusion_bench.cells.executors.inline import InlineExecutor
 from fusion_bench.cells.folder import cell_folder
-from fusion_bench.cells.run_cell import Shelf, run_cell
+from fusion_bench.cells.run_cell import CellDataCache, run_cell
 from fusion_bench.errors import FusionBenchError, StudyFileError
-from fusion_bench.explain.load_model import revive
+from fusion_bench.explain.load_model import load_trained_cell
 from fusion_bench.results.collect import collect
 from fusion_bench.spec.load import load_study
 from fusion_bench.spec.study import Study
@@ -28,9 +28,9 @@ from fusion_bench.study.archive import export_cells
 from fusion_bench.study.observer import Silent
 from fusion_bench.study.plan import confirm_cells
 from fusion_bench.study.run import RunOptions, StudyRun
-from fusion_bench.training.cell_data import load_materials
-from fusion_bench.training.paths import Places
-from fusion_bench.training.slot import declaring
+from fusion_bench.training.cell_data import load_cell_data
+from fusion_bench.training.paths import RunPaths
+from fusion_bench.training.slot import instantiate_module
 from pretrained_text import DIM, save_tiny
 from toys import STUDY, study_file
 
@@ -53,11 +53,11 @@ def hugging(folder: Path, settings: str = "") -> Study:
     return load_study(study_file(folder, STUDY.replace(TEXT, wanted).replace("[0, 1]", "[0]")))
 
 
-def run(study: Study, runs: Path) -> Places:
-    places = Places(runs, {}, study.weight_files)
-    settings = WorkerSettings(places, workers=1, threads=1, keep_weights=True)
-    StudyRun(study, places, lambda: InlineExecutor(settings), Silent(), RunOptions()).run()
-    return places
+def run(study: Study, runs: Path) -> RunPaths:
+    paths = RunPaths(runs, {}, study.weight_files)
+    settings = WorkerSettings(paths, workers=1, threads=1, keep_weights=True)
+    StudyRun(study, paths, lambda: InlineExecutor(settings), Silent(), RunOptions()).run()
+    return paths
 
 
 def test_a_cell_knows_its_file_by_content_and_not_by_place(tmp_path: Path) -> None:
@@ -99,17 +99,17 @@ def test_a_missing_setting_is_told_of_as_for_any_other(tmp_path: Path) -> None:
 
 def test_a_study_with_word_vectors_from_start_to_report(tmp_path: Path) -> None:
     study = glove(tmp_path)
-    places = run(study, tmp_path / "runs")
-    results = collect(study, places)
+    paths = run(study, tmp_path / "runs")
+    results = collect(study, paths)
     words = dict(results.setup)["Words"]
     assert re.search(
         r"GloveEncoder \(file sha256:[0-9a-f]{12}, hidden 4\), 5 words from train, 4 of them", words
     )
-    revived = revive(cell_folder(places.runs, study.arms[0].config.id), places)
-    weights = revived.model.text.embedding.weight
-    row = revived.vocabulary.encode(["red"])[0, 0]
+    trained = load_trained_cell(cell_folder(paths.runs, study.arms[0].config.id), paths)
+    weights = trained.model.text.embedding.weight
+    row = trained.vocabulary.encode(["red"])[0, 0]
     assert weights[row].tolist() == [-1, -1, 0]
-    assert declaring(study.arms[0].config, study.weight_files) is not None
+    assert instantiate_module(study.arms[0].config, study.weight_files) is not None
 
 
 def test_equal_budgets_find_the_file_too(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_a_bare_cell_is_told_where_the_file_is(tmp_path: Path) -> None:
     (folder,) = (tmp_path / "away").rglob("config.json")
     command = [sys.executable, "-m", "fusion_bench.study.cell", str(folder.parent), "--device", "cpu"]
     root = Path(__file__).parents[3]
-    paths = [root, root / "modules", root / "tests"]
+    paths = [root, root / "modules", root / "tests" / "support"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths))}
     lost = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     (sha256,) = study.weight_files
@@ -147,23 +147,23 @@ def test_a_frozen_model_is_read_once_and_stays_out_of_the_cell(tmp_path: Path) -
     sha256 = folder_digest(tmp_path / "bert")
     config = study.arms[0].config
     assert config.text.settings == {"model": f"sha256:{sha256}"}
-    places = run(study, tmp_path / "runs")
-    materials = load_materials(config, places)
-    train = materials.examples["train"]
+    paths = run(study, tmp_path / "runs")
+    cell_data = load_cell_data(config, paths)
+    train = cell_data.encoded["train"]
     assert train.vectors is not None
     assert train.vectors.different.shape == (3, 6, DIM), (
         "three different questions of [CLS] is it ... ? [SEP]"
     )
-    folder = cell_folder(places.runs, config.id)
+    folder = cell_folder(paths.runs, config.id)
     assert not any(name.startswith("text.") for name in folder_state(folder.path))
     judged = folder.outcome().samples
-    revived = revive(folder, places)
-    split = materials.examples["test"].split
+    trained = load_trained_cell(folder, paths)
+    split = cell_data.encoded["test"].split
     rows = judged[judged["split"] == "test"].reset_index(drop=True)
     for number in range(0, len(split), 11):
         sample = split.sample(number)
-        decided = revived.task.decide(revived.model(revived.batch(sample.image, sample.text)).detach())
-        assert revived.task.answers[int(decided[0])] == rows["prediction"][number]
+        decided = trained.task.decide(trained.model(trained.batch(sample.image, sample.text)).detach())
+        assert trained.task.answers[int(decided[0])] == rows["prediction"][number]
 
 
 def folder_state(folder: Path) -> list[str]:
@@ -175,11 +175,11 @@ def folder_state(folder: Path) -> list[str]:
 
 def test_a_trained_model_starts_from_its_weights_and_changes(tmp_path: Path) -> None:
     study = hugging(tmp_path, ", frozen: false")
-    places = Places(tmp_path / "runs", {}, study.weight_files)
+    paths = RunPaths(tmp_path / "runs", {}, study.weight_files)
     config = study.arms[0].config
-    folder = cell_folder(places.runs, config.id)
+    folder = cell_folder(paths.runs, config.id)
     folder.ask(config)
-    assert run_cell(folder, Shelf(places), lambda _: None, keep_weights=True).failure is None
+    assert run_cell(folder, CellDataCache(paths), lambda _: None, keep_weights=True).failure is None
     from safetensors.torch import load_file
 
     before = load_file(tmp_path / "bert" / "model.safetensors")

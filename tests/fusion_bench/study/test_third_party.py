@@ -12,7 +12,7 @@ from fusion_bench.results.collect import collect
 from fusion_bench.spec.load import load_study
 from fusion_bench.study.observer import Silent
 from fusion_bench.study.run import RunOptions, StudyRun
-from fusion_bench.training.paths import Places
+from fusion_bench.training.paths import RunPaths
 
 MODULE = '''
 from collections.abc import Mapping
@@ -68,13 +68,13 @@ def test_a_module_in_one_file_trains_and_appears_in_the_report(tmp_path: Path) -
     (tmp_path / "mine.yaml").write_text(STUDY)
 
     study = load_study(tmp_path / "mine.yaml")
-    places = Places(tmp_path / "runs", {}, {})
-    executor = InlineExecutor(WorkerSettings(places, workers=1, threads=1))
-    ran = StudyRun(study, places, lambda: executor, Silent(), RunOptions()).run()
-    report = write_report(collect(study, places), tmp_path / "report").read_text()
+    paths = RunPaths(tmp_path / "runs", {}, {})
+    executor = InlineExecutor(WorkerSettings(paths, workers=1, threads=1))
+    ran = StudyRun(study, paths, lambda: executor, Silent(), RunOptions()).run()
+    report = write_report(collect(study, paths), tmp_path / "report").read_text()
 
     assert "`gate`" in report
     assert "Me, in preparation 2026" in report
     # Its text travels with the cells that use it: they run wherever they are taken.
     (cell, *_) = (cell for cell in ran.cells if cell.arm == "gate")
-    assert cell_folder(places.runs, cell.id).config().arm.target.source == MODULE
+    assert cell_folder(paths.runs, cell.id).config().arm.target.source == MODULE

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from fusion_bench.tasks.box_losses import central, dense_loss, laconvnet_loss, optimal_transport
+from fusion_bench.tasks.box_losses import central, dense_loss, laconvnet_box_loss, optimal_transport
 from fusion_bench.tasks.boxes import Grid
 
 GRID = Grid(rows=5, columns=7, height=60, width=112)
@@ -126,13 +126,13 @@ def test_the_loss_of_laconvnet(guesses: tuple[Tensor, Tensor, Tensor]) -> None:
             total += cross_entropy(logits[image, position].item(), position in mine)
             if position in mine:
                 total += 5 * (1 - overlap(box, predicted[position])[0] ** 2)
-    assert laconvnet_loss(logits, boxes, true, GRID).item() == pytest.approx(total / count, rel=1e-7)
+    assert laconvnet_box_loss(logits, boxes, true, GRID).item() == pytest.approx(total / count, rel=1e-7)
 
 
 def test_the_assignment_carries_no_gradient(guesses: tuple[Tensor, Tensor, Tensor]) -> None:
     logits, boxes, true = guesses
     boxes = boxes.clone().requires_grad_()
-    (slope,) = torch.autograd.grad(laconvnet_loss(logits, boxes, true, GRID), boxes)
+    (slope,) = torch.autograd.grad(laconvnet_box_loss(logits, boxes, true, GRID), boxes)
     moved = slope.abs().sum(-1) > 0
     predicted = [[tuple(guess.tolist()) for guess in boxes[image]] for image in range(4)]
     wanted = [transported(box, guess) for box, guess in zip(TRUE, predicted, strict=True)]

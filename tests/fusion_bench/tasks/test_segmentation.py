@@ -14,7 +14,7 @@ from fusion_bench.samples.geometry import Referents, Resizing
 from fusion_bench.samples.split import Split
 from fusion_bench.tasks.mask_heads import ConvMaskHead, LaConvNetMaskHead
 from fusion_bench.tasks.masks import bounding_box, decoded, mask_of, mask_text
-from fusion_bench.tasks.segmentation import Segmentation, laconvnet_loss, overlap_loss
+from fusion_bench.tasks.segmentation import Segmentation, laconvnet_mask_loss, overlap_loss
 from fusion_bench.tasks.task import HeadSettings
 from fusion_modules.laconvnet.heads import SegmentationHead
 from referring_toys import ColouredSquares
@@ -118,7 +118,7 @@ def test_losses_against_plain_sums() -> None:
             total += chance + aim
         dice += (1 - (2 * shared + 1) / (total + 1)) / 3
     assert overlap_loss(logits, target).item() == pytest.approx(entropy + dice, rel=1e-9)
-    assert laconvnet_loss(logits, target).item() == pytest.approx(3 * entropy, rel=1e-9)
+    assert laconvnet_mask_loss(logits, target).item() == pytest.approx(3 * entropy, rel=1e-9)
 
 
 def test_the_pyramid_is_that_of_the_authors_network() -> None:

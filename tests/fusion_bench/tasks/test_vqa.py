@@ -48,7 +48,7 @@ MIXED = [
 def test_targets_are_dense_only_for_the_samples_that_are_asked_for() -> None:
     targets = Vqa(split_of(MIXED), RESIZING).targets(split_of(MIXED))
     assert isinstance(targets, SoftTargets)
-    assert targets.places.shape == targets.scores.shape == (3, 10)
+    assert targets.paths.shape == targets.scores.shape == (3, 10)
     expected = [[0.9, 0.0, 1.0, 0.0], [0.0] * 4, [0.0, 0.0, 0.0, 1.0]]
     for chosen in ([0, 1, 2], [2], [1, 0, 0]):
         dense = targets.rows(torch.tensor(chosen))

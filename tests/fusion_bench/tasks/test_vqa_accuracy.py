@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from fusion_bench.errors import DataError
-from fusion_bench.samples.vqa_answers import normalise
+from fusion_bench.samples.vqa_answers import normalise_answer
 from fusion_bench.tasks.vqa_accuracy import soft_scores, vqa_accuracy
 
 
@@ -78,11 +78,12 @@ def test_real_annotations(packs: Path, subtype: str) -> None:
         differ = len(set(answers)) > 1
         unanimous += not differ
         cleaned = [
-            item | {"answer": normalise(item["answer"])} if differ else item for item in record["answers"]
+            item | {"answer": normalise_answer(item["answer"])} if differ else item
+            for item in record["answers"]
         ]
         soft = soft_scores(answers)
         for said in {*answers, record["multiple_choice_answer"], "no such answer"}:
-            expected = left_one_out(normalise(said) if differ else said, cleaned)
+            expected = left_one_out(normalise_answer(said) if differ else said, cleaned)
             assert vqa_accuracy(said, answers) == pytest.approx(float(expected), abs=1e-15)
-            assert soft.get(normalise(said), 0.0) == pytest.approx(float(expected), abs=1e-15)
+            assert soft.get(normalise_answer(said), 0.0) == pytest.approx(float(expected), abs=1e-15)
     assert 0 < unanimous < 100

@@ -11,17 +11,17 @@ import pytest
 import torch
 
 from fusion_bench.errors import CellFailure
-from fusion_bench.training.batches import Feeder, steps_per_epoch
+from fusion_bench.training.batches import BatchLoader, steps_per_epoch
 from fusion_bench.training.config import CellConfig
-from fusion_bench.training.loop import Progress, Trained, Trainer, build_model
+from fusion_bench.training.loop import Progress, Trainer, TrainingResult, build_model
 from fusion_bench.training.optim import make_optimizer, schedule
-from toys import toy_config, toy_materials
+from toys import toy_cell_data, toy_config
 
 CPU = torch.device("cpu")
 
 
-def trained(config: CellConfig, heard: list[Progress] | None = None) -> Trained:
-    return Trainer(config, toy_materials(), CPU, (heard if heard is not None else []).append).train()
+def trained(config: CellConfig, heard: list[Progress] | None = None) -> TrainingResult:
+    return Trainer(config, toy_cell_data(), CPU, (heard if heard is not None else []).append).train()
 
 
 def test_it_learns_what_needs_both_inputs() -> None:
@@ -43,18 +43,18 @@ def test_what_ran_before_does_not_matter() -> None:
 
 
 def test_two_arms_see_the_same_batches_in_the_same_order() -> None:
-    materials = toy_materials()
-    feeder = Feeder(materials.examples["train"], materials, CPU)
-    first = [batch.tokens for batch in feeder.epoch(2, seed=7, size=16)]
-    again = [batch.tokens for batch in feeder.epoch(2, seed=7, size=16)]
-    other = [batch.tokens for batch in feeder.epoch(3, seed=7, size=16)]
+    cell_data = toy_cell_data()
+    loader = BatchLoader(cell_data.encoded["train"], cell_data, CPU)
+    first = [batch.tokens for batch in loader.epoch(2, seed=7, size=16)]
+    again = [batch.tokens for batch in loader.epoch(2, seed=7, size=16)]
+    other = [batch.tokens for batch in loader.epoch(3, seed=7, size=16)]
     assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
     assert not all(torch.equal(a, b) for a, b in zip(first, other, strict=True))
 
 
 def test_an_epoch_is_whole_batches_of_distinct_samples() -> None:
-    materials = toy_materials()
-    batches = list(Feeder(materials.examples["train"], materials, CPU).epoch(1, 0, 40))
+    cell_data = toy_cell_data()
+    batches = list(BatchLoader(cell_data.encoded["train"], cell_data, CPU).epoch(1, 0, 40))
     assert [len(batch.target) for batch in batches] == [40, 40]
     assert steps_per_epoch(96, 40) == 2
     assert steps_per_epoch(5, 40) == 1
@@ -63,7 +63,7 @@ def test_an_epoch_is_whole_batches_of_distinct_samples() -> None:
 def test_the_best_epoch_is_restored(monkeypatch: pytest.MonkeyPatch) -> None:
     values = iter([0.5, 0.9, 0.1])
     states: list[torch.Tensor] = []
-    trainer = Trainer(toy_config(), toy_materials(), CPU, lambda _: None)
+    trainer = Trainer(toy_config(), toy_cell_data(), CPU, lambda _: None)
 
     def selected(epoch: int) -> float:
         states.append(trainer.model.slot.projection.weight.detach().clone())
@@ -76,7 +76,7 @@ def test_the_best_epoch_is_restored(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_early_stopping_waits_for_its_patience(monkeypatch: pytest.MonkeyPatch) -> None:
-    trainer = Trainer(toy_config(epochs=9, patience=2), toy_materials(), CPU, lambda _: None)
+    trainer = Trainer(toy_config(epochs=9, patience=2), toy_cell_data(), CPU, lambda _: None)
     values = iter([0.5, 0.6, 0.6, 0.55, 0.9])
     monkeypatch.setattr(trainer, "_select", lambda epoch: next(values))
     outcome = trainer.train()
@@ -116,7 +116,7 @@ def test_the_schedule_warms_up_and_ends_near_zero() -> None:
 
 
 def test_norms_biases_and_gates_do_not_decay() -> None:
-    model = build_model(toy_config(), toy_materials())
+    model = build_model(toy_config(), toy_cell_data())
     decayed, spared = make_optimizer(model, toy_config(weight_decay=0.5).train).param_groups
     assert (decayed["weight_decay"], spared["weight_decay"]) == (0.5, 0.0)
     assert all(parameter.ndim > 1 for parameter in decayed["params"])

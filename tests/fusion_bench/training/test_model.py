@@ -11,27 +11,27 @@ from torch import nn
 
 from fusion_bench.contract import Language
 from fusion_bench.registry import Target
-from fusion_bench.training.batches import Feeder
+from fusion_bench.training.batches import BatchLoader
 from fusion_bench.training.config import Component, FusionConfig
 from fusion_bench.training.loop import build_model
 from fusion_bench.training.model import FusionModel
-from fusion_bench.training.slot import Slot, make_slot, with_coordinates
-from toys import here, toy_config, toy_materials
+from fusion_bench.training.slot import Slot, append_coordinates, make_slot
+from toys import here, toy_cell_data, toy_config
 
 CPU = torch.device("cpu")
 
 
 def model_of(arm: str = "Product", **fusion: object) -> FusionModel:
     config = toy_config(arm)
-    return build_model(replace(config, fusion=replace(config.fusion, **fusion)), toy_materials())
+    return build_model(replace(config, fusion=replace(config.fusion, **fusion)), toy_cell_data())
 
 
 def test_coordinates_run_from_minus_one_to_one_column_first() -> None:
-    maps = with_coordinates(torch.zeros(2, 5, 3, 4))
+    maps = append_coordinates(torch.zeros(2, 5, 3, 4))
     assert maps.shape == (2, 7, 3, 4)
     assert torch.allclose(maps[1, 5, 2], torch.linspace(-1, 1, 4))
     assert torch.allclose(maps[1, 6, :, 0], torch.linspace(-1, 1, 3))
-    assert torch.equal(with_coordinates(torch.zeros(1, 1, 1, 1))[0, 1:].flatten(), torch.zeros(2))
+    assert torch.equal(append_coordinates(torch.zeros(1, 1, 1, 1))[0, 1:].flatten(), torch.zeros(2))
 
 
 def test_two_arms_start_from_equal_shared_weights() -> None:
@@ -43,8 +43,8 @@ def test_two_arms_start_from_equal_shared_weights() -> None:
 
 
 def test_another_seed_starts_from_other_weights() -> None:
-    one = build_model(toy_config(seed=0), toy_materials())
-    other = build_model(toy_config(seed=1), toy_materials())
+    one = build_model(toy_config(seed=0), toy_cell_data())
+    other = build_model(toy_config(seed=1), toy_cell_data())
     assert not torch.equal(one.slot.projection.weight, other.slot.projection.weight)
 
 
@@ -102,22 +102,22 @@ def test_mixers_are_paid_for_by_the_arm() -> None:
 
 def test_a_network_takes_the_images_themselves() -> None:
     config = replace(toy_config("TinyNetwork"), kind="network", fusion=FusionConfig(width=8, depth=1))
-    model = build_model(config, replace(toy_materials(), map_shape=(3, 4, 4)))
-    batch = Feeder(toy_materials().examples["val"], toy_materials(), CPU).batch(torch.arange(5))
+    model = build_model(config, replace(toy_cell_data(), map_shape=(3, 4, 4)))
+    batch = BatchLoader(toy_cell_data().encoded["val"], toy_cell_data(), CPU).batch(torch.arange(5))
     assert model.eval()(batch).shape == (5, 2)
 
 
 def test_the_head_of_a_network_costs_what_it_reads() -> None:
     config = replace(toy_config("TinyNetwork"), kind="network", fusion=FusionConfig(width=8, depth=1))
-    model = build_model(config, replace(toy_materials(), map_shape=(3, 4, 4)))
+    model = build_model(config, replace(toy_cell_data(), map_shape=(3, 4, 4)))
     around = model.costs((4, 4), (3, 4, 4), words=3).around.multiply_adds
     positions = 1  # of the network's coarsest map, not of the image
     assert around == positions * 8 * 8 + 16 * 16 + 16 * 2
 
 
 def test_padding_never_changes_an_output() -> None:
-    materials = toy_materials()
-    batch = Feeder(materials.examples["val"], materials, CPU).batch(torch.arange(4))
+    cell_data = toy_cell_data()
+    batch = BatchLoader(cell_data.encoded["val"], cell_data, CPU).batch(torch.arange(4))
     longer = replace(
         batch,
         tokens=torch.nn.functional.pad(batch.tokens, (0, 3)),

@@ -12,12 +12,12 @@ from torch import Tensor, nn
 
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.samples.split import Split
-from fusion_bench.training.batches import Feeder
-from fusion_bench.training.cell_data import Materials
+from fusion_bench.training.batches import BatchLoader
+from fusion_bench.training.cell_data import CellData
 from fusion_bench.training.config import TrainConfig
 from fusion_bench.training.loop import Trainer
 from fusion_bench.training.optim import MovingAverage, learning_rate, make_optimizer, schedule
-from toys import toy_config, toy_materials
+from toys import toy_cell_data, toy_config
 
 CPU = torch.device("cpu")
 OFFICIAL = TrainConfig(
@@ -110,7 +110,7 @@ def test_what_does_not_change_averages_to_itself() -> None:
 
 def test_the_average_is_what_is_judged_and_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     config = toy_config(epochs=2, ema=0.9)
-    trainer = Trainer(config, toy_materials(), CPU, lambda _: None)
+    trainer = Trainer(config, toy_cell_data(), CPU, lambda _: None)
     weights: list[Tensor] = []
     averages: list[Tensor] = []
     step = trainer._optimizer.step
@@ -131,24 +131,24 @@ def test_the_average_is_what_is_judged_and_kept(monkeypatch: pytest.MonkeyPatch)
     assert not torch.allclose(kept, weights[end], rtol=1e-4, atol=1e-5)
 
 
-def referring(materials: Materials) -> Materials:
+def referring(cell_data: CellData) -> CellData:
     """Three questions about one picture are three sentences about one referent."""
-    train = materials.examples["train"]
+    train = cell_data.encoded["train"]
     table = train.split.table.assign(referent=train.split.table["image"].map(str))
     named = replace(train, split=Split("train", table, train.split.images))
-    return replace(materials, examples={**materials.examples, "train": named})
+    return replace(cell_data, encoded={**cell_data.encoded, "train": named})
 
 
 def test_an_epoch_draws_one_sentence_of_each_referent() -> None:
-    materials = referring(toy_materials())
-    train = materials.examples["train"]
-    feeder = Feeder(train, materials, CPU)
-    assert (feeder.drawn(), feeder.drawn(one_per_referent=True)) == (96, 32)
+    cell_data = referring(toy_cell_data())
+    train = cell_data.encoded["train"]
+    loader = BatchLoader(train, cell_data, CPU)
+    assert (loader.drawn(), loader.drawn(one_per_referent=True)) == (96, 32)
     seen = []
     for epoch in (1, 2):
         rows: list[Tensor] = []
-        feeder.batch = lambda chosen, rows=rows: rows.append(chosen)  # type: ignore[method-assign, misc]
-        for _ in feeder.epoch(epoch, 0, 8, one_per_referent=True):
+        loader.batch = lambda chosen, rows=rows: rows.append(chosen)  # type: ignore[method-assign, misc]
+        for _ in loader.epoch(epoch, 0, 8, one_per_referent=True):
             continue
         chosen = torch.cat(rows)
         assert sorted(train.split.table["image"][chosen.tolist()]) == list(range(32)), "each referent once"
@@ -157,14 +157,14 @@ def test_an_epoch_draws_one_sentence_of_each_referent() -> None:
     assert sorted(seen[0].tolist()) != sorted(seen[1].tolist()), "other sentences in another epoch"
     again = list(torch.cat(rows).tolist())
     rows.clear()
-    for _ in feeder.epoch(2, 0, 8, one_per_referent=True):
+    for _ in loader.epoch(2, 0, 8, one_per_referent=True):
         continue
     assert torch.cat(rows).tolist() == again, "the same in every arm"
 
 
 def test_steps_count_the_referents() -> None:
     config = toy_config(one_expression_per_referent=True)
-    assert Trainer(config, referring(toy_materials()), CPU, lambda _: None)._steps == 3 * (32 // 16)
+    assert Trainer(config, referring(toy_cell_data()), CPU, lambda _: None)._steps == 3 * (32 // 16)
 
 
 def test_a_data_set_without_referents_is_told_of() -> None:
@@ -172,4 +172,4 @@ def test_a_data_set_without_referents_is_told_of() -> None:
     with pytest.raises(
         FusionBenchError, match="the split 'train' has no such column, so leave the setting out"
     ):
-        Trainer(config, toy_materials(), CPU, lambda _: None)
+        Trainer(config, toy_cell_data(), CPU, lambda _: None)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import torch
 
-from fusion_bench.training.seeds import drawing, seed_of, stream
+from fusion_bench.training.seeds import seed_of, seeded_rng, stream
 
 
 def test_a_stream_depends_on_axis_and_seed_alone() -> None:
@@ -21,8 +21,8 @@ def test_drawing_leaves_the_global_generator_as_it_was() -> None:
     torch.manual_seed(5)
     expected = torch.rand(3)
     torch.manual_seed(5)
-    with drawing("init/head", 0):
+    with seeded_rng("init/head", 0):
         inside = torch.rand(3)
     assert torch.equal(torch.rand(3), expected)
-    with drawing("init/head", 0):
+    with seeded_rng("init/head", 0):
         assert torch.equal(torch.rand(3), inside)

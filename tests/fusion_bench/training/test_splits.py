@@ -14,9 +14,9 @@ from fusion_bench.results.describe import cautions_of
 from fusion_bench.samples.split import Split
 from fusion_bench.samples.vocabulary import Vocabulary
 from fusion_bench.spec.arms import Arm
-from fusion_bench.training.cell_data import Materials, load_materials
+from fusion_bench.training.cell_data import CellData, load_cell_data
 from fusion_bench.training.config import Component, DataConfig
-from fusion_bench.training.paths import Places
+from fusion_bench.training.paths import RunPaths
 from fusion_bench.training.splits import known_texts, read_split
 from toys import ColourData, Squares, here, toy_config
 
@@ -73,23 +73,23 @@ def test_words_of_the_evaluation_split_are_known_only_when_asked(
     assert {*Vocabulary.of(texts).words} == {"is", "it", *own}
 
 
-def materials(tmp_path: Path, adapter: str) -> Materials:
+def cell_data(tmp_path: Path, adapter: str) -> CellData:
     config = toy_config()
     data = replace(CONFIG, adapter=Component(here(adapter)))
-    return load_materials(replace(config, data=data, kind="network"), Places(tmp_path, {}, {}))
+    return load_cell_data(replace(config, data=data, kind="network"), RunPaths(tmp_path, {}, {}))
 
 
 def test_shared_images_are_refused_where_splits_are_the_users_own(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"images of squares are in train and judged on as well .24 of test."):
-        materials(tmp_path, "Leaky")
-    found = materials(tmp_path, "LeakyAsPublished")
-    assert found.doubts == {"shared_image": {"test": 24}}
+        cell_data(tmp_path, "Leaky")
+    found = cell_data(tmp_path, "LeakyAsPublished")
+    assert found.data_warnings == {"shared_image": {"test": 24}}
 
 
 def test_a_report_tells_of_all_of_it() -> None:
     arm = _arm()
     result = {
-        "doubts": {
+        "data_warnings": {
             "damaged_image": {"val": 1200},
             "repeated_id": {"test": 2},
             "shared_image": {"test": 3},

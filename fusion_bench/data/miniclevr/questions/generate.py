@@ -9,9 +9,9 @@ from typing import Any
 
 from fusion_bench.data.miniclevr.questions.families import FAMILIES
 from fusion_bench.data.miniclevr.questions.phrases import Phrase, program
-from fusion_bench.data.miniclevr.questions.sampling import draw
-from fusion_bench.data.miniclevr.questions.strata import Cell, Rounds, cells
-from fusion_bench.data.miniclevr.questions.templates import word
+from fusion_bench.data.miniclevr.questions.sampling import sample_question
+from fusion_bench.data.miniclevr.questions.strata import Rounds, Stratum, strata_of
+from fusion_bench.data.miniclevr.questions.templates import write_question
 from fusion_bench.data.miniclevr.questions.view import View
 from fusion_bench.data.programs import Facts
 
@@ -19,7 +19,7 @@ _CELLS_TRIED = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
+class GeneratedQuestion:
     """A question about one scene; ``program`` is in the released form."""
 
     family: int
@@ -28,9 +28,9 @@ class Question:
     program: list[dict[str, Any]]
 
 
-def ask(
+def generate_questions(
     scenes: Sequence[Facts], kinds: Sequence[str], per_scene: int, stream: str
-) -> Iterator[tuple[Question, ...]]:
+) -> Iterator[tuple[GeneratedQuestion, ...]]:
     """Questions about each scene in turn.
 
     What is asked of one scene depends on the scenes before it, since answers are balanced over all of
@@ -43,13 +43,13 @@ def ask(
         per_scene: how many questions; a scene of few objects may allow fewer.
         stream: names the random stream.
     """
-    random = Random(stream)
+    random = Random(stream)  # noqa: S311 - questions, not secrets
     rounds = Rounds(random)
-    families = [cells(family) for family in FAMILIES if family.kind in kinds]
+    families = [strata_of(family) for family in FAMILIES if family.kind in kinds]
     asked = [0] * len(families)
     for facts in scenes:
         view = View(facts)
-        questions: dict[tuple[int, tuple[Phrase, ...]], Question] = {}
+        questions: dict[tuple[int, tuple[Phrase, ...]], GeneratedQuestion] = {}
         progress = True
         while progress and len(questions) < per_scene:
             before = len(questions)
@@ -63,22 +63,22 @@ def ask(
 
 
 def _ask_one(
-    options: tuple[Cell, ...],
+    options: tuple[Stratum, ...],
     view: View,
     rounds: Rounds,
     random: Random,
-    questions: dict[tuple[int, tuple[Phrase, ...]], Question],
+    questions: dict[tuple[int, tuple[Phrase, ...]], GeneratedQuestion],
 ) -> bool:
     """Add a question of one family to ``questions``; whether a new one was found."""
     for _ in range(_CELLS_TRIED):
         cell = rounds.choose(options)
-        drawn = draw(cell, rounds.due(cell), view, random)
+        drawn = sample_question(cell, rounds.due(cell), view, random)
         if drawn is None or (cell.family.index, drawn.phrases) in questions:
             continue
         rounds.asked(cell, drawn.answer)
-        questions[cell.family.index, drawn.phrases] = Question(
+        questions[cell.family.index, drawn.phrases] = GeneratedQuestion(
             cell.family.index,
-            word(cell.family, drawn.phrases, random),
+            write_question(cell.family, drawn.phrases, random),
             drawn.answer,
             program(cell.family, drawn.phrases),
         )

@@ -46,7 +46,7 @@ class Either:
     second: Phrase
 
 
-Condition: TypeAlias = Related | Both | Same | Either
+PhraseCondition: TypeAlias = Related | Both | Same | Either
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ class Phrase:
     """A set of objects: those that fit the description and meet the condition."""
 
     description: Description
-    condition: Condition | None = None
+    condition: PhraseCondition | None = None
 
 
 def program(family: Family, phrases: tuple[Phrase, ...]) -> list[dict[str, Any]]:
@@ -106,7 +106,7 @@ class _Nodes:
                 place = self.add(f"filter_{attribute}", place, value=value)
         return place
 
-    def _candidates(self, condition: Condition | None) -> int:
+    def _candidates(self, condition: PhraseCondition | None) -> int:
         match condition:
             case None:
                 return self.add("scene")

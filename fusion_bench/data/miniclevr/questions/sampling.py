@@ -15,14 +15,14 @@ from fusion_bench.data.miniclevr.questions.families import Family
 from fusion_bench.data.miniclevr.questions.phrases import (
     ANYTHING,
     Both,
-    Condition,
     Description,
     Either,
     Phrase,
+    PhraseCondition,
     Same,
 )
 from fusion_bench.data.miniclevr.questions.references import Finder, Side
-from fusion_bench.data.miniclevr.questions.strata import Cell, Target
+from fusion_bench.data.miniclevr.questions.strata import AnswerTarget, Stratum
 from fusion_bench.data.miniclevr.questions.view import BIT, NAMES, View, pick
 from fusion_bench.data.programs import ATTRIBUTES, Facts
 
@@ -47,14 +47,14 @@ class _Members:
         unfitting: objects that the description must not fit.
     """
 
-    condition: Condition | None
+    condition: PhraseCondition | None
     bits: int
     dropped: tuple[int, ...] = ()
     unmentioned: int = 0
     unfitting: int = 0
 
 
-def draw(cell: Cell, due: Sequence[Target], view: View, random: Random) -> Drawn | None:
+def sample_question(cell: Stratum, due: Sequence[AnswerTarget], view: View, random: Random) -> Drawn | None:
     """One question of ``cell`` about ``view`` with an answer that is ``due``; None if this attempt failed."""
     finder = Finder(view, random)
     patterns = pick(random, cell.patterns)
@@ -69,7 +69,7 @@ def draw(cell: Cell, due: Sequence[Target], view: View, random: Random) -> Drawn
     return None if members is None else _describe(finder, cell.family, patterns[0], members, due)
 
 
-def _hops(finder: Finder, cell: Cell) -> _Members | None:
+def _hops(finder: Finder, cell: Stratum) -> _Members | None:
     everything = finder.facts.everything
     (hops,) = cell.family.hops
     if hops == 0:
@@ -81,7 +81,7 @@ def _hops(finder: Finder, cell: Cell) -> _Members | None:
     return _Members(related, bits, (everything,), unmentioned=reference.mentioned)
 
 
-def _both(finder: Finder, cell: Cell) -> _Members | None:
+def _both(finder: Finder, cell: Stratum) -> _Members | None:
     del cell
     one, other = finder.reference(0), finder.reference(0)
     if one is None or other is None or one.thing == other.thing:
@@ -92,7 +92,7 @@ def _both(finder: Finder, cell: Cell) -> _Members | None:
     return _Members(Both(first, second), some & others, (some, others))
 
 
-def _same(finder: Finder, cell: Cell) -> _Members | None:
+def _same(finder: Finder, cell: Stratum) -> _Members | None:
     attribute = _attribute(cell.family)
     reference = finder.reference(0, cell.filters, without=BIT[attribute])
     if reference is None:
@@ -104,7 +104,7 @@ def _same(finder: Finder, cell: Cell) -> _Members | None:
 
 
 def _describe(
-    finder: Finder, family: Family, pattern: int, members: _Members, due: Sequence[Target]
+    finder: Finder, family: Family, pattern: int, members: _Members, due: Sequence[AnswerTarget]
 ) -> Drawn | None:
     """Describe a part of ``members`` by the attributes of ``pattern`` so that the answer is due."""
     facts = finder.facts
@@ -126,8 +126,8 @@ def _describe(
     return Drawn((Phrase(description, members.condition),), _answer(family, facts, found))
 
 
-def _either(finder: Finder, family: Family, sides: tuple[Side, Side], target: Target) -> Drawn | None:
-    assert isinstance(target, range)
+def _either(finder: Finder, family: Family, sides: tuple[Side, Side], target: AnswerTarget) -> Drawn | None:
+    assert isinstance(target, range)  # noqa: S101 - unions are counted
     common, fitting = ANYTHING, finder.facts.everything
     if family.attribute:
         value = pick(finder.random, ATTRIBUTES[family.attribute])
@@ -149,7 +149,7 @@ def _either(finder: Finder, family: Family, sides: tuple[Side, Side], target: Ta
     return Drawn((Phrase(common, either),), str(found.bit_count()))
 
 
-def _integers(finder: Finder, family: Family, sides: tuple[Side, Side], target: Target) -> Drawn | None:
+def _integers(finder: Finder, family: Family, sides: tuple[Side, Side], target: AnswerTarget) -> Drawn | None:
     one, some = _first(finder, sides[0])
     options = [
         other
@@ -161,7 +161,9 @@ def _integers(finder: Finder, family: Family, sides: tuple[Side, Side], target: 
     return _compared(finder, sides, one, options, target)
 
 
-def _attributes(finder: Finder, family: Family, sides: tuple[Side, Side], target: Target) -> Drawn | None:
+def _attributes(
+    finder: Finder, family: Family, sides: tuple[Side, Side], target: AnswerTarget
+) -> Drawn | None:
     firsts = [entry for entry in sides[0].candidates if not entry[1] & sides[1].mentioned]
     if not firsts:
         return None
@@ -173,7 +175,11 @@ def _attributes(finder: Finder, family: Family, sides: tuple[Side, Side], target
 
 
 def _compared(
-    finder: Finder, sides: tuple[Side, Side], one: Description, options: list[Description], target: Target
+    finder: Finder,
+    sides: tuple[Side, Side],
+    one: Description,
+    options: list[Description],
+    target: AnswerTarget,
 ) -> Drawn | None:
     if not options:
         return None
@@ -181,8 +187,8 @@ def _compared(
     return Drawn((Phrase(one, sides[0].condition), Phrase(other, sides[1].condition)), str(target))
 
 
-_SETS: dict[str, Callable[[Finder, Cell], _Members | None]] = {"hops": _hops, "both": _both, "same": _same}
-_PAIRS: dict[str, Callable[[Finder, Family, tuple[Side, Side], Target], Drawn | None]] = {
+_SETS: dict[str, Callable[[Finder, Stratum], _Members | None]] = {"hops": _hops, "both": _both, "same": _same}
+_PAIRS: dict[str, Callable[[Finder, Family, tuple[Side, Side], AnswerTarget], Drawn | None]] = {
     "either": _either,
     "integers": _integers,
     "attributes": _attributes,
@@ -196,11 +202,11 @@ def _first(finder: Finder, side: Side) -> tuple[Description, int]:
 
 
 def _attribute(family: Family) -> str:
-    assert family.attribute is not None
+    assert family.attribute is not None  # noqa: S101 - narrows the type
     return family.attribute
 
 
-def _single(facts: Facts, due: Sequence[Target]) -> Callable[[int], bool]:
+def _single(facts: Facts, due: Sequence[AnswerTarget]) -> Callable[[int], bool]:
     """Sets of one object whose queried value is due."""
     things = 0
     for value in due:
@@ -208,10 +214,10 @@ def _single(facts: Facts, due: Sequence[Target]) -> Callable[[int], bool]:
     return lambda found: bool(found & things) and not found & (found - 1)
 
 
-def _sized(due: Sequence[Target]) -> Callable[[int], bool]:
+def _sized(due: Sequence[AnswerTarget]) -> Callable[[int], bool]:
     """Sets of a size that is due."""
     (sizes,) = due
-    assert isinstance(sizes, range)
+    assert isinstance(sizes, range)  # noqa: S101 - narrows the type
     return lambda found: found.bit_count() in sizes
 
 

@@ -22,18 +22,18 @@ from fusion_bench.data.miniclevr.questions.families import Family
 from fusion_bench.data.miniclevr.questions.view import BIT, COMBINATIONS, patterns, pick
 from fusion_bench.data.programs import ATTRIBUTES
 
-Target: TypeAlias = str | range
+AnswerTarget: TypeAlias = str | range
 """An answer: a value or yes or no, or how many objects the set may hold."""
 
-_SIZES: tuple[Target, ...] = (*(range(size, size + 1) for size in range(6)), range(6, 11))
+_SIZES: tuple[AnswerTarget, ...] = (*(range(size, size + 1) for size in range(6)), range(6, 11))
 _MOST = ((2, 6), (6, 4), (24, 3), (math.inf, 2))
 """The largest count asked for, by how many different sets share a scene out (6 stands for six and more)."""
-_EXIST: tuple[Target, ...] = (range(1), range(1, 11))
-_YES_NO: tuple[Target, ...] = ("yes", "no")
+_EXIST: tuple[AnswerTarget, ...] = (range(1), range(1, 11))
+_YES_NO: tuple[AnswerTarget, ...] = ("yes", "no")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Cell:
+class Stratum:
     """Questions of one family whose wording should not give their answer away.
 
     Attributes:
@@ -46,10 +46,10 @@ class Cell:
     family: Family
     patterns: tuple[tuple[int, ...], ...]
     filters: int
-    targets: tuple[Target, ...]
+    targets: tuple[AnswerTarget, ...]
 
 
-def cells(family: Family) -> tuple[Cell, ...]:
+def strata_of(family: Family) -> tuple[Stratum, ...]:
     """Every cell of a family."""
     if family.form == "attributes":
         return tuple(_attribute_cells(family))
@@ -58,7 +58,7 @@ def cells(family: Family) -> tuple[Cell, ...]:
     return tuple(_set_cells(family))
 
 
-def _set_cells(family: Family) -> Iterable[Cell]:
+def _set_cells(family: Family) -> Iterable[Stratum]:
     """One described set: what is counted, looked for or queried."""
     related = family.form != "hops" or family.hops != (0,)
     longest = 2 if family.form == "both" else 4 if family.asks == "exist" else 3
@@ -75,12 +75,12 @@ def _set_cells(family: Family) -> Iterable[Cell]:
     )
     for pattern in named:
         for filters in references:
-            yield Cell(family, ((pattern,),), filters, _targets(family, COMBINATIONS[pattern] * shares))
+            yield Stratum(family, ((pattern,),), filters, _targets(family, COMBINATIONS[pattern] * shares))
 
 
-def _attribute_cells(family: Family) -> Iterable[Cell]:
+def _attribute_cells(family: Family) -> Iterable[Stratum]:
     """Two objects compared by an attribute that neither description names."""
-    assert family.attribute is not None
+    assert family.attribute is not None  # noqa: S101 - narrows the type
     without = BIT[family.attribute]
     for first in (1, 2, 3):
         for second in (1, 2, 3):
@@ -89,10 +89,10 @@ def _attribute_cells(family: Family) -> Iterable[Cell]:
                 for p in patterns(range(first, first + 1), without)
                 for q in patterns(range(second, second + 1), without)
             ]
-            yield Cell(family, tuple(pairs), 0, _YES_NO)
+            yield Stratum(family, tuple(pairs), 0, _YES_NO)
 
 
-def _pair_cells(family: Family) -> Iterable[Cell]:
+def _pair_cells(family: Family) -> Iterable[Stratum]:
     """Two sets of about equal expected size; the more alternatives a description has, the fewer it fits."""
     without = BIT[family.attribute] if family.attribute else 0
     named = patterns(range(1, 4), without)
@@ -103,10 +103,10 @@ def _pair_cells(family: Family) -> Iterable[Cell]:
             if max(sizes) <= 2 * min(sizes):
                 groups[sizes].append((p, q))
     for sizes, pairs in groups.items():
-        yield Cell(family, tuple(pairs), 0, _targets(family, min(sizes)))
+        yield Stratum(family, tuple(pairs), 0, _targets(family, min(sizes)))
 
 
-def _targets(family: Family, alternatives: int) -> tuple[Target, ...]:
+def _targets(family: Family, alternatives: int) -> tuple[AnswerTarget, ...]:
     """The answers of a cell; ``alternatives`` is how many different sets of its kind share a scene out."""
     if family.queried:
         return ATTRIBUTES[family.queried]
@@ -124,22 +124,22 @@ class Rounds:
 
     def __init__(self, random: Random) -> None:
         self._random = random
-        self._left: dict[Cell, list[Target]] = {}
-        self._asked: Counter[Cell] = Counter()
+        self._left: dict[Stratum, list[AnswerTarget]] = {}
+        self._asked: Counter[Stratum] = Counter()
 
-    def choose(self, options: Sequence[Cell]) -> Cell:
+    def choose(self, options: Sequence[Stratum]) -> Stratum:
         """A cell to try next: every other time of two at random the one less asked, to help the slow ones."""
         one, other = pick(self._random, options), pick(self._random, options)
         return other if self._random.random() < 0.5 and self._asked[other] < self._asked[one] else one
 
-    def due(self, cell: Cell) -> Sequence[Target]:
+    def due(self, cell: Stratum) -> Sequence[AnswerTarget]:
         """The answers that will do: the next one, or for attribute values all that the round still lacks."""
         if cell not in self._left:
             self._left[cell] = self._shuffled(cell.targets)
         left = self._left[cell]
         return left if cell.family.queried else left[-1:]
 
-    def asked(self, cell: Cell, answer: str) -> None:
+    def asked(self, cell: Stratum, answer: str) -> None:
         """A question with a due answer was found."""
         self._asked[cell] += 1
         left = self._left[cell]
@@ -147,5 +147,5 @@ class Rounds:
         if not left:
             self._left[cell] = self._shuffled(cell.targets)
 
-    def _shuffled(self, targets: tuple[Target, ...]) -> list[Target]:
+    def _shuffled(self, targets: tuple[AnswerTarget, ...]) -> list[AnswerTarget]:
         return sorted(targets, key=lambda _: self._random.random())

@@ -94,7 +94,7 @@ _MADE_OF = (
 )
 
 
-def word(family: Family, phrases: tuple[Phrase, ...], random: Random) -> str:
+def write_question(family: Family, phrases: tuple[Phrase, ...], random: Random) -> str:
     """One question in English.
 
     Args:
@@ -106,7 +106,7 @@ def word(family: Family, phrases: tuple[Phrase, ...], random: Random) -> str:
     return sentence.format_map(_Fields(family, phrases, _Speaker(random)))
 
 
-def refer_to(phrase: Phrase, random: Random) -> str:
+def write_expression(phrase: Phrase, random: Random) -> str:
     """A phrase as a referring expression: "the small metal thing left of the blue sphere"."""
     return f"the {_Speaker(random).noun(phrase)}"
 
@@ -159,7 +159,7 @@ class _Fields(dict[str, str]):
                 return speaker.noun(self._phrases[1])
             case "attribute":
                 return self._family.attribute or ""
-        assert isinstance(phrase.condition, Related)
+        assert isinstance(phrase.condition, Related)  # noqa: S101 - only such sentences have the fields below
         match field:
             case "relation":
                 return pick(speaker.random, _RELATIONS[phrase.condition.relation])

@@ -8,15 +8,15 @@ from functools import partial
 from pathlib import Path
 from random import Random
 
-from fusion_bench.data.miniclevr.build import draw, paint
+from fusion_bench.data.miniclevr.build import draw_split_scenes, render_images
 from fusion_bench.data.miniclevr.layout import scene_record
-from fusion_bench.data.miniclevr.parallel import spread
+from fusion_bench.data.miniclevr.parallel import map_in_processes
 from fusion_bench.data.miniclevr.placement import Recipe
-from fusion_bench.data.miniclevr.referring.expressions import refer
-from fusion_bench.data.miniclevr.referring.layout import Described, image_path, outlines, write
+from fusion_bench.data.miniclevr.referring.expressions import generate_expressions
+from fusion_bench.data.miniclevr.referring.layout import Described, outlines, refer_image_path, write
 from fusion_bench.data.miniclevr.render.render import object_ids
 from fusion_bench.data.miniclevr.scenes.scenes import Scene
-from fusion_bench.data.miniclevr.settings import Scenery
+from fusion_bench.data.miniclevr.settings import SceneSettings
 from fusion_bench.data.programs import Facts
 
 _ALIKE = 0.5
@@ -24,7 +24,7 @@ _ALIKE = 0.5
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReferEdition(Scenery):
+class ReferEdition(SceneSettings):
     """What to make: the settings of one miniclevr_refer.
 
     Attributes:
@@ -40,7 +40,7 @@ class ReferEdition(Scenery):
         return replace(super().recipe(split), alike=_ALIKE)
 
 
-def make(edition: ReferEdition, name: str, root: Path, workers: int) -> None:
+def build_refer(edition: ReferEdition, name: str, root: Path, workers: int) -> None:
     """Write REFER's layout under ``root``.
 
     Args:
@@ -49,12 +49,12 @@ def make(edition: ReferEdition, name: str, root: Path, workers: int) -> None:
         root: folder that does not exist yet.
         workers: processes; 1 works in this one.
     """
-    image_path(root, 1).parent.mkdir(parents=True)
+    refer_image_path(root, 1).parent.mkdir(parents=True)
     jobs, number = [], 1
-    for split, scenes in draw(edition, workers):
+    for split, scenes in draw_split_scenes(edition, workers):
         jobs.append(partial(_describe, edition, root, split, scenes, number))
         number += len(scenes)
-    described = [image for some in spread(jobs, workers) for image in some]
+    described = [image for some in map_in_processes(jobs, workers) for image in some]
     write(root, name, edition.size, described)
 
 
@@ -62,13 +62,15 @@ def _describe(
     edition: ReferEdition, root: Path, split: str, scenes: Sequence[Scene], first: int
 ) -> list[Described]:
     """Paint scenes as images from number ``first`` on, and say what is in them."""
-    paint(scenes, edition.size, [image_path(root, number) for number, _ in enumerate(scenes, start=first)])
+    render_images(
+        scenes, edition.size, [refer_image_path(root, number) for number, _ in enumerate(scenes, start=first)]
+    )
     described = []
     for scene, ids in zip(scenes, object_ids(scenes, edition.size), strict=True):
         # Every scene has a stream of its own, so that no sentence depends on how the work is spread.
-        random = Random(f"miniclevr_refer {edition.seed} {split} {scene.index}")
+        random = Random(f"miniclevr_refer {edition.seed} {split} {scene.index}")  # noqa: S311 - no secrets
         facts = Facts.of(scene_record(scene, split))
-        sentences = refer(facts, edition.expressions_per_image, edition.relations, random)
+        sentences = generate_expressions(facts, edition.expressions_per_image, edition.relations, random)
         shapes = tuple(thing.shape for thing in scene.things)
         described.append(Described(split, shapes, outlines(ids, len(shapes)), tuple(sentences)))
     return described

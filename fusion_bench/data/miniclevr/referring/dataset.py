@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from fusion_bench.data.miniclevr.generated import BuiltIn
-from fusion_bench.data.miniclevr.referring.build import ReferEdition, make
-from fusion_bench.data.miniclevr.settings import counts, size_of, things_of, whole
+from fusion_bench.data.miniclevr.referring.build import ReferEdition, build_refer
+from fusion_bench.data.miniclevr.settings import counts, int_or_minus_one, size_of, things_of
 from fusion_bench.data.refer.dataset import Partition, Refer
 from fusion_bench.errors import DataError
 from fusion_bench.samples.dataset import Splits
@@ -59,7 +59,7 @@ class MiniClevrRefer(BuiltIn, Refer):
         things: Sequence[int] = (3, 10),
     ) -> None:
         super().__init__(root)
-        if whole(expressions_per_image) < 1:
+        if int_or_minus_one(expressions_per_image) < 1:
             raise DataError(f"expressions_per_image must be at least 1, not {expressions_per_image!r}")
         self._edition: ReferEdition = ReferEdition(
             seed=seed,
@@ -71,4 +71,4 @@ class MiniClevrRefer(BuiltIn, Refer):
         )
 
     def _make(self, folder: Path, workers: int) -> None:
-        make(self._edition, self.name, folder, workers)
+        build_refer(self._edition, self.name, folder, workers)

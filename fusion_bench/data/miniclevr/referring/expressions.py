@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from random import Random
 
 from fusion_bench.data.miniclevr.questions.phrases import ANYTHING, Phrase, Related, referring
-from fusion_bench.data.miniclevr.questions.templates import refer_to
+from fusion_bench.data.miniclevr.questions.templates import write_expression
 from fusion_bench.data.miniclevr.questions.view import PATTERNS, View, pick
 from fusion_bench.data.programs import RELATIONS, Facts, find
 from fusion_bench.errors import FusionBenchError
@@ -31,7 +31,7 @@ class Expression:
     text: str
 
 
-def refer(facts: Facts, sentences: int, relations: bool, random: Random) -> list[Expression]:
+def generate_expressions(facts: Facts, sentences: int, relations: bool, random: Random) -> list[Expression]:
     """Sentences about a scene, no two alike, those about one thing side by side.
 
     Every thing is as likely to be spoken of as any other, except those that cannot be told apart.
@@ -52,7 +52,7 @@ def refer(facts: Facts, sentences: int, relations: bool, random: Random) -> list
         for phrase in describer.phrases(thing, due, random):
             if find(referring(phrase), facts) != thing:
                 raise FusionBenchError(f"the phrase {phrase} does not single out thing {thing}")
-            expressions.append(Expression(thing, phrase, refer_to(phrase, random)))
+            expressions.append(Expression(thing, phrase, write_expression(phrase, random)))
     return expressions
 
 

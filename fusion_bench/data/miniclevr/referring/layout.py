@@ -43,7 +43,7 @@ def outlines(ids: npt.NDArray[np.int8], things: int) -> tuple[Outline, ...]:
     return tuple(Outline((x, y, width, height), _runs(mask)) for (x, y, width, height), mask in found)
 
 
-def image_path(root: Path, number: int) -> Path:
+def refer_image_path(root: Path, number: int) -> Path:
     """Where the image of this number stands under ``root``."""
     return root / IMAGE_FOLDERS[0] / _image_file(number)
 

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from fusion_bench.data.miniclevr.render.scene_batch import Stage
+from fusion_bench.data.miniclevr.render.scene_batch import SceneBatch
 from fusion_bench.data.miniclevr.scenes.camera import Array
 from fusion_bench.data.miniclevr.scenes.scenes import SHAPES
 
@@ -18,10 +18,10 @@ NEVER = float("inf")
 """Ray parameter of a body that is missed."""
 
 
-def frame_of(stage: Stage) -> Array:
+def frame_of(batch: SceneBatch) -> Array:
     """``[5, O]``: what `into_frame` needs: scaled cosine and sine, offset, scale."""
-    cos, sin, scale = stage.turn[:, 0] / stage.radius, stage.turn[:, 1] / stage.radius, 1 / stage.radius
-    x, y = stage.centre[:, 0], stage.centre[:, 1]
+    cos, sin, scale = batch.turn[:, 0] / batch.radius, batch.turn[:, 1] / batch.radius, 1 / batch.radius
+    x, y = batch.centre[:, 0], batch.centre[:, 1]
     return np.stack([cos, sin, -cos * x - sin * y, sin * x - cos * y, scale])
 
 
@@ -32,15 +32,15 @@ def into_frame(frame: Tensor, points: Tensor) -> Tensor:
     return torch.stack([cos * x + sin * y + shift_x, cos * y - sin * x + shift_y, z * scale - 1])
 
 
-def to_local(stage: Stage, points: Array) -> Array:
+def to_local(batch: SceneBatch, points: Array) -> Array:
     """World points ``[O, N, 3]`` in the objects' unit frames."""
-    offset = (points - stage.centre[:, None]) / stage.radius[:, None, None]
-    cos, sin = stage.turn[:, None, 0], stage.turn[:, None, 1]
+    offset = (points - batch.centre[:, None]) / batch.radius[:, None, None]
+    cos, sin = batch.turn[:, None, 0], batch.turn[:, None, 1]
     x, y = cos * offset[..., 0] + sin * offset[..., 1], cos * offset[..., 1] - sin * offset[..., 0]
     return np.stack([x, y, offset[..., 2]], axis=2)
 
 
-def intersect(stage: Stage, origin: Tensor, ray: Tensor, starts: npt.NDArray[np.int64]) -> Tensor:
+def intersect(batch: SceneBatch, origin: Tensor, ray: Tensor, starts: npt.NDArray[np.int64]) -> Tensor:
     """Where rays enter unit bodies.
 
     Args:
@@ -54,7 +54,7 @@ def intersect(stage: Stage, origin: Tensor, ray: Tensor, starts: npt.NDArray[np.
     """
     entering = {"sphere": _enter_sphere, "cube": _enter_cube, "cylinder": _enter_cylinder}
     depth = torch.empty(origin.shape[1])
-    for shape, objects in stage.slices.items():
+    for shape, objects in batch.slices.items():
         within = slice(int(starts[objects.start]), int(starts[objects.stop]))
         depth[within] = entering[shape](origin[:, within], ray[:, within])
     return depth

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from fusion_bench.data.miniclevr.render.primitives import NEVER, frame_of, intersect, into_frame
 from fusion_bench.data.miniclevr.render.raycast import nearest
-from fusion_bench.data.miniclevr.render.scene_batch import Stage, as_tensor, gathered
+from fusion_bench.data.miniclevr.render.scene_batch import SceneBatch, as_tensor, gathered
 from fusion_bench.data.miniclevr.scenes.lights import AMBIENT, dot, light_at
 
 _SKY, _HORIZON = 0.045, 0.17
@@ -20,7 +20,7 @@ _SILVER = 0.008  # part of every colour that metal mirrors as it is
 
 
 def mirrored_room(
-    stage: Stage, thing: Tensor, at: Tensor, bounced: Tensor, lamps: Tensor, arriving: Tensor
+    batch: SceneBatch, thing: Tensor, at: Tensor, bounced: Tensor, lamps: Tensor, arriving: Tensor
 ) -> Tensor:
     """Linear colour ``[3, N]`` that metal adds to its own.
 
@@ -32,9 +32,9 @@ def mirrored_room(
         lamps: ``[3, 3, N]`` lamp, axis, point.
         arriving: ``[3, N]`` share of each lamp's light that is not shadowed.
     """
-    albedo = gathered(as_tensor(stage.albedo.T), thing)
+    albedo = gathered(as_tensor(batch.albedo.T), thing)
     room = _ground_or_sky(at, bounced, lamps)
-    room = _over_neighbours(stage, thing, at, bounced, room)
+    room = _over_neighbours(batch, thing, at, bounced, room)
     glare = torch.zeros(len(thing))
     low, high = _LAMP_SEEN
     for lamp, strength in enumerate(_LAMP_GLARE):
@@ -61,23 +61,23 @@ def _ground_or_sky(at: Tensor, bounced: Tensor, lamps: Tensor) -> Tensor:
     return torch.where(bounced[2] < 0, ground, sky)
 
 
-def _over_neighbours(stage: Stage, thing: Tensor, at: Tensor, bounced: Tensor, room: Tensor) -> Tensor:
+def _over_neighbours(batch: SceneBatch, thing: Tensor, at: Tensor, bounced: Tensor, room: Tensor) -> Tensor:
     """Lay the nearest mirrored neighbour over the room."""
-    scene = stage.scene[thing.numpy()]
-    first = np.searchsorted(scene, stage.scene, side="left")
-    counts = np.searchsorted(scene, stage.scene, side="right") - first
+    scene = batch.scene[thing.numpy()]
+    first = np.searchsorted(scene, batch.scene, side="left")
+    counts = np.searchsorted(scene, batch.scene, side="right") - first
     starts = np.concatenate([[0], np.cumsum(counts)])
     ray = torch.from_numpy(np.arange(starts[-1]) + np.repeat(first - starts[:-1], counts))
     body = torch.from_numpy(np.repeat(np.arange(len(counts)), counts))
-    frame = torch.from_numpy(np.repeat(frame_of(stage).astype(np.float32), counts, axis=1))
+    frame = torch.from_numpy(np.repeat(frame_of(batch).astype(np.float32), counts, axis=1))
     x, y, z = gathered(bounced, ray)
     cos, sin, _, _, scale = frame
     local = torch.stack([cos * x + sin * y, cos * y - sin * x, z * scale])
-    distance = intersect(stage, into_frame(frame, gathered(at, ray)), local, starts)
+    distance = intersect(batch, into_frame(frame, gathered(at, ray)), local, starts)
     distance.masked_fill_(gathered(thing, ray) == body, NEVER)
     hits = nearest(ray, body, distance, len(thing))
     height = gathered(at[2] + hits.depth * bounced[2], hits.seen)
     seen = gathered(hits.object, hits.seen)
-    albedo, radius = gathered(as_tensor(stage.albedo.T), seen), gathered(as_tensor(stage.radius), seen)
+    albedo, radius = gathered(as_tensor(batch.albedo.T), seen), gathered(as_tensor(batch.radius), seen)
     colour = _NEIGHBOUR * (0.3 + 0.7 * (height / (2 * radius)).clamp(0, 1)) * albedo
     return room.index_copy_(1, hits.seen, colour)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fusion_bench.data.miniclevr.render.raycast import cast, ground_points, object_slots, surfaces
-from fusion_bench.data.miniclevr.render.scene_batch import Size, gathered, set_stage
+from fusion_bench.data.miniclevr.render.scene_batch import Size, gathered, make_scene_batch
 from fusion_bench.data.miniclevr.render.shading import paint_bodies, paint_ground, to_bytes
 from fusion_bench.data.miniclevr.render.shadows import shade
 from fusion_bench.data.miniclevr.scenes.scenes import Scene
@@ -41,15 +41,15 @@ def render(scenes: Sequence[Scene], size: Size) -> npt.NDArray[np.uint8]:
 
 def _picture(scenes: Sequence[Scene], size: Size) -> Tensor:
     """``[S, H, W, 3]`` uint8. The ground and all shadows are smooth: one ray a pixel suffices for them."""
-    stage, fine = set_stage(scenes), (_FINER * size[0], _FINER * size[1])
-    ground = ground_points(stage, size)
-    shades = shade(stage, ground, surfaces(stage, cast(stage, size), size), size)
-    layout = (len(stage), size[0], 1, size[1], 1)
-    finer = (len(stage), size[0], _FINER, size[1], _FINER)
-    colour = paint_ground(stage, ground, shades).clamp(0, 1).view(3, *layout).expand(3, *finer).reshape(3, -1)
+    batch, fine = make_scene_batch(scenes), (_FINER * size[0], _FINER * size[1])
+    ground = ground_points(batch, size)
+    shades = shade(batch, ground, surfaces(batch, cast(batch, size), size), size)
+    layout = (len(batch), size[0], 1, size[1], 1)
+    finer = (len(batch), size[0], _FINER, size[1], _FINER)
+    colour = paint_ground(batch, ground, shades).clamp(0, 1).view(3, *layout).expand(3, *finer).reshape(3, -1)
     pixel = torch.arange(ground.shape[1]).view(layout).expand(finer).reshape(-1)
-    surface = surfaces(stage, cast(stage, fine), fine)
-    bodies = paint_bodies(stage, surface, gathered(shades.body, gathered(pixel, surface.pixel)))
+    surface = surfaces(batch, cast(batch, fine), fine)
+    bodies = paint_bodies(batch, surface, gathered(shades.body, gathered(pixel, surface.pixel)))
     # Clamped before averaging, so that the edge of a highlight is smooth too.
     rays = colour.index_copy_(1, surface.pixel, bodies.clamp(0, 1)).view(3, *finer)
     rows = rays[:, :, :, 0] + rays[:, :, :, 1]
@@ -62,8 +62,8 @@ def object_ids(scenes: Sequence[Scene], size: Size) -> npt.NDArray[np.int8]:
     at_once = max(1, _RAYS_AT_ONCE // (size[0] * size[1]))
     for start in range(0, len(scenes), at_once):
         part = scenes[start : start + at_once]
-        stage = set_stage(part)
-        ids[start : start + at_once] = object_slots(stage, cast(stage, size)).reshape(len(part), *size)
+        batch = make_scene_batch(part)
+        ids[start : start + at_once] = object_slots(batch, cast(batch, size)).reshape(len(part), *size)
     return ids
 
 

@@ -39,7 +39,7 @@ _CORNERS = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1
 
 
 @dataclass(frozen=True, eq=False)
-class Stage:
+class SceneBatch:
     """``S`` scenes with ``O`` objects in all, objects sorted by shape.
 
     Attributes:
@@ -117,7 +117,7 @@ class Stage:
         return clipped
 
 
-def set_stage(scenes: Sequence[Scene]) -> Stage:
+def make_scene_batch(scenes: Sequence[Scene]) -> SceneBatch:
     """Put scenes into tensors."""
     rows = [
         (number, slot, thing)
@@ -128,7 +128,7 @@ def set_stage(scenes: Sequence[Scene]) -> Stage:
     owner = np.array([number for number, _, _ in rows], dtype=np.int64)
     axes = np.stack([scene.camera.axes for scene in scenes])
     things = [thing for _, _, thing in rows]
-    return Stage(
+    return SceneBatch(
         eye=np.array([scene.camera.location for scene in scenes]),
         axes=axes,
         lights=np.array([scene.lights for scene in scenes]),

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from fusion_bench.data.miniclevr.render.primitives import frame_of, into_frame, to_local
 from fusion_bench.data.miniclevr.render.raycast import Surface
-from fusion_bench.data.miniclevr.render.scene_batch import Size, Stage, gathered, pair_up
+from fusion_bench.data.miniclevr.render.scene_batch import SceneBatch, Size, gathered, pair_up
 from fusion_bench.data.miniclevr.scenes.camera import Array
 
 _LIGHT_RADIUS = 0.45
@@ -41,7 +41,7 @@ class Shade:
     sky: Tensor
 
 
-def shade(stage: Stage, ground: Tensor, surface: Surface, size: Size) -> Shade:
+def shade(batch: SceneBatch, ground: Tensor, surface: Surface, size: Size) -> Shade:
     """Shadows of all objects on the ground and on each other.
 
     Args:
@@ -55,28 +55,28 @@ def shade(stage: Stage, ground: Tensor, surface: Surface, size: Size) -> Shade:
     seen = torch.full((pixels,), -1).scatter_(0, surface.pixel, surface.object)
     on_ground, on_body = torch.ones(3, pixels), torch.ones(3, pixels)
     for light in range(3):
-        place = stage.lights[stage.scene, light]
-        pairs = pair_up(stage.scene, stage.bounds(_shadow_corners(stage, place), size, margin=1), size)
-        target = to_local(stage, place[:, None])[:, 0].T
+        place = batch.lights[batch.scene, light]
+        pairs = pair_up(batch.scene, batch.bounds(_shadow_corners(batch, place), size, margin=1), size)
+        target = to_local(batch, place[:, None])[:, 0].T
         frame = pairs.of_objects(
-            np.concatenate([frame_of(stage), target, _LIGHT_RADIUS / stage.radius[None]])
+            np.concatenate([frame_of(batch), target, _LIGHT_RADIUS / batch.radius[None]])
         )
-        arriving = _arriving(stage, frame, gathered(ground, pairs.pixel), pairs.starts)
+        arriving = _arriving(batch, frame, gathered(ground, pairs.pixel), pairs.starts)
         on_ground[light].scatter_reduce_(0, pairs.pixel, arriving, "amin")
         thing = gathered(seen, pairs.pixel)
         other = torch.from_numpy(np.flatnonzero(((thing >= 0) & (thing != pairs.object)).numpy()))
-        starts = np.searchsorted(pairs.object.numpy()[other.numpy()], np.arange(len(stage.scene) + 1))
+        starts = np.searchsorted(pairs.object.numpy()[other.numpy()], np.arange(len(batch.scene) + 1))
         pixel = gathered(pairs.pixel, other)
-        arriving = _arriving(stage, gathered(frame, other), gathered(at, pixel), starts)
+        arriving = _arriving(batch, gathered(frame, other), gathered(at, pixel), starts)
         on_body[light].scatter_reduce_(0, pixel, arriving, "amin")
     on_body = torch.where(seen >= 0, on_body, on_ground)
-    return Shade(on_ground, on_body, _open_sky(stage, ground, size))
+    return Shade(on_ground, on_body, _open_sky(batch, ground, size))
 
 
-def _arriving(stage: Stage, frame: Tensor, points: Tensor, starts: npt.NDArray[np.int64]) -> Tensor:
+def _arriving(batch: SceneBatch, frame: Tensor, points: Tensor, starts: npt.NDArray[np.int64]) -> Tensor:
     """``[N]`` share of a lamp's light that passes objects on its way to points ``[3, N]``, ordered by object."""
     point, share = into_frame(frame, points), torch.empty(points.shape[1])
-    for shape, objects in stage.slices.items():
+    for shape, objects in batch.slices.items():
         part = slice(int(starts[objects.start]), int(starts[objects.stop]))
         share[part] = 1 - _hidden_share(shape, point[:, part], frame[5:8, part], frame[8, part])
     return share
@@ -113,29 +113,29 @@ def _square_gap(start: Tensor, flat: Tensor) -> Tensor:
     return torch.maximum(beside, across / length)
 
 
-def _open_sky(stage: Stage, ground: Tensor, size: Size) -> Tensor:
+def _open_sky(batch: SceneBatch, ground: Tensor, size: Size) -> Tensor:
     """Ground near an object sees less of the sky: the share of the unit sphere in its place (cos / d^2)."""
-    bounds = stage.bounds(_spread_corners(stage, _CONTACT_REACH)[:, :4], size)
-    pairs = pair_up(stage.scene, bounds, size)
-    x, y, _ = into_frame(pairs.of_objects(frame_of(stage)), gathered(ground, pairs.pixel))
+    bounds = batch.bounds(_spread_corners(batch, _CONTACT_REACH)[:, :4], size)
+    pairs = pair_up(batch.scene, bounds, size)
+    x, y, _ = into_frame(pairs.of_objects(frame_of(batch)), gathered(ground, pairs.pixel))
     across = x * x + y * y
     squared = across + 1
     seen = torch.maximum(1 - 1 / (squared * squared.sqrt()), across / _CONTACT_REACH**2)
     return torch.ones(ground.shape[1]).scatter_reduce_(0, pairs.pixel, seen, "amin")
 
 
-def _spread_corners(stage: Stage, factor: float) -> Array:
+def _spread_corners(batch: SceneBatch, factor: float) -> Array:
     """``[O, 8, 3]``: the box of each object widened on the ground, the lower four corners first."""
-    corners = stage.corners()
-    corners[..., :2] = stage.centre[:, None, :2] + factor * (corners[..., :2] - stage.centre[:, None, :2])
+    corners = batch.corners()
+    corners[..., :2] = batch.centre[:, None, :2] + factor * (corners[..., :2] - batch.centre[:, None, :2])
     return corners[:, np.argsort(corners[0, :, 2], kind="stable")]
 
 
-def _shadow_corners(stage: Stage, place: Array) -> Array:
+def _shadow_corners(batch: SceneBatch, place: Array) -> Array:
     """``[O, 12, 3]``: corners of what holds an object and the shadow that it throws on the ground."""
-    corners = _spread_corners(stage, 1.15)
+    corners = _spread_corners(batch, 1.15)
     top = corners[:, 4:]
-    height = 2 * stage.radius[:, None, None]
+    height = 2 * batch.radius[:, None, None]
     step = (top[..., :2] - place[:, None, :2]) * height / np.maximum(place[:, None, 2:] - height, 0.1)
     length = np.linalg.norm(step, axis=2, keepdims=True)
     step *= np.minimum(1.0, _REACH / np.maximum(length, 1e-9))

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from fusion_bench.data.miniclevr.scenes.conditions import Condition, colors
+from fusion_bench.data.miniclevr.scenes.conditions import CogentCondition, colors
 from fusion_bench.data.miniclevr.scenes.scenes import MATERIALS, SHAPES, SIZES
 from fusion_bench.data.programs import ATTRIBUTES
 
 
-class Look(NamedTuple):
+class Attributes(NamedTuple):
     """The attributes of a thing, in CLEVR's words."""
 
     shape: str
@@ -19,7 +19,7 @@ class Look(NamedTuple):
     material: str
 
 
-def look(draws: Sequence[float], condition: Condition | None) -> Look:
+def draw_attributes(draws: Sequence[float], condition: CogentCondition | None) -> Attributes:
     """Looks from numbers in [0, 1): of size, shape, colour and material, each value as likely as the others.
 
     Args:
@@ -27,7 +27,7 @@ def look(draws: Sequence[float], condition: Condition | None) -> Look:
         condition: of CoGenT, which the colour keeps to.
     """
     shape = _choose(SHAPES, draws[1])
-    return Look(
+    return Attributes(
         shape,
         _choose(SIZES, draws[0]),
         _choose(colors(shape, condition), draws[2]),
@@ -35,7 +35,9 @@ def look(draws: Sequence[float], condition: Condition | None) -> Look:
     )
 
 
-def unlike(other: Look, draws: Sequence[float], condition: Condition | None) -> Look:
+def change_one_attribute(
+    other: Attributes, draws: Sequence[float], condition: CogentCondition | None
+) -> Attributes:
     """The looks of ``other`` but for one attribute.
 
     Args:
@@ -43,7 +45,7 @@ def unlike(other: Look, draws: Sequence[float], condition: Condition | None) -> 
         draws: two numbers in [0, 1): of the attribute that changes and of its new value.
         condition: of CoGenT, which the colour keeps to.
     """
-    name = _choose(Look._fields, draws[0])
+    name = _choose(Attributes._fields, draws[0])
     changed = [other._replace(**{name: value}) for value in ATTRIBUTES[name]]
     allowed = [one for one in changed if one != other and one.color in colors(one.shape, condition)]
     return allowed[int(draws[1] * len(allowed))]

@@ -11,16 +11,16 @@ from typing import Literal, TypeAlias
 
 from fusion_bench.data.programs import ATTRIBUTES
 
-Condition: TypeAlias = Literal["A", "B"]
+CogentCondition: TypeAlias = Literal["A", "B"]
 
 _ONE, _OTHER = ("gray", "blue", "brown", "yellow"), ("red", "green", "purple", "cyan")
-_COLORS: Mapping[Condition, Mapping[str, tuple[str, ...]]] = {
+_COLORS: Mapping[CogentCondition, Mapping[str, tuple[str, ...]]] = {
     "A": {"cube": _ONE, "cylinder": _OTHER},
     "B": {"cube": _OTHER, "cylinder": _ONE},
 }
 
 
-def colors(shape: str, condition: Condition | None) -> tuple[str, ...]:
+def colors(shape: str, condition: CogentCondition | None) -> tuple[str, ...]:
     """The colours that things of a shape may have; without a condition, all eight."""
     every = ATTRIBUTES["color"]
     return every if condition is None else _COLORS[condition].get(shape, every)

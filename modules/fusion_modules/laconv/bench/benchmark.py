@@ -17,7 +17,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from fusion_bench.errors import FusionBenchError
-from fusion_modules.laconv.bench.comparison import SHAPES, Result, measure
+from fusion_modules.laconv.bench.comparison import SHAPES, BenchmarkResult, measure
 
 
 def bench_dynamic_conv(
@@ -36,10 +36,10 @@ def bench_dynamic_conv(
     if as_json:
         typer.echo(json.dumps(asdict(result), indent=2))
     else:
-        show(result, Console())
+        print_benchmark(result, Console())
 
 
-def show(result: Result, console: Console) -> None:
+def print_benchmark(result: BenchmarkResult, console: Console) -> None:
     """Print one table."""
     on_gpu = result.copy_bandwidth is not None
     table = Table(
@@ -69,7 +69,7 @@ def show(result: Result, console: Console) -> None:
     console.print(table)
 
 
-def _caption(result: Result) -> str:
+def _caption(result: BenchmarkResult) -> str:
     waiting = os.environ.get("OMP_WAIT_POLICY", "unset")
     said = (
         f"{result.threads} threads (OMP_WAIT_POLICY {waiting}), {result.versions}. Medians of {result.repeats} "

@@ -63,7 +63,7 @@ FUSED_SHAPE, FUSED_EXTENT = Shape(32, 256, 26, 7, 8), 256
 
 
 @dataclass(frozen=True)
-class Row:
+class BenchmarkRow:
     """One implementation on one shape."""
 
     shape: str
@@ -75,14 +75,14 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Result:
+class BenchmarkResult:
     """A whole run."""
 
     machine: str
     threads: int
     repeats: int
     versions: str
-    rows: tuple[Row, ...]
+    rows: tuple[BenchmarkRow, ...]
     copy_bandwidth: float | None  # GB/s read and written by a copy in the same run, on a GPU
 
 
@@ -106,12 +106,12 @@ def implementations(device: torch.device) -> dict[str, Function]:
     return {YARDSTICK: unfold_multiply_sum, **ours}
 
 
-def measure(shapes: Sequence[Shape], device: torch.device, threads: int, repeats: int) -> Result:
+def measure(shapes: Sequence[Shape], device: torch.device, threads: int, repeats: int) -> BenchmarkResult:
     """Time every implementation on every shape; the first shape's memory is measured as well."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
-        rows: list[Row] = []
+        rows: list[BenchmarkRow] = []
         for place, shape in enumerate(shapes):
             rows += _compare(shape, implementations(device), device, threads, repeats, memory=place == 0)
         on_gpu = device.type == "cuda"
@@ -123,7 +123,7 @@ def measure(shapes: Sequence[Shape], device: torch.device, threads: int, repeats
     versions = f"torch {torch.__version__}, Python {platform.python_version()}"
     if importlib.util.find_spec("triton") is not None:
         versions += f", triton {importlib.metadata.version('triton')}"
-    return Result(_machine(device), threads, repeats, versions, tuple(rows), copied)
+    return BenchmarkResult(_machine(device), threads, repeats, versions, tuple(rows), copied)
 
 
 def _compare(
@@ -134,7 +134,7 @@ def _compare(
     repeats: int,
     *,
     memory: bool,
-) -> list[Row]:
+) -> list[BenchmarkRow]:
     inputs = [torch.randn(extent, device=device).requires_grad_() for extent in shape.inputs]
     grad = torch.randn(shape.inputs[0], device=device)
     steps = {
@@ -158,7 +158,7 @@ def _compare(
     return rows
 
 
-def _compare_fused(device: torch.device, repeats: int) -> list[Row]:
+def _compare_fused(device: torch.device, repeats: int) -> list[BenchmarkRow]:
     """bfloat16: the projection to kernels and the operator, one after the other and in one."""
     shape, extent = FUSED_SHAPE, FUSED_EXTENT
     maps = shape.inputs[0]
@@ -183,10 +183,10 @@ def _compare_fused(device: torch.device, repeats: int) -> list[Row]:
     ]
 
 
-def _rows(shape: str, seconds: Mapping[str, Sequence[float]]) -> list[Row]:
+def _rows(shape: str, seconds: Mapping[str, Sequence[float]]) -> list[BenchmarkRow]:
     yardstick = next(iter(seconds.values()))
     return [
-        Row(
+        BenchmarkRow(
             shape,
             name,
             Spread.of([1e3 * value for value in own]),

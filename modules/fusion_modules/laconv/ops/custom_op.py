@@ -25,9 +25,9 @@ def aggregate(x: Tensor, kernels: Tensor, stride: int, dilation: int, backend: s
     window = Window.of(kernels, stride, dilation)
     out = empty_map(x, *kernels.shape[3:])
     if backend == "triton":
-        from fusion_modules.laconv.ops import triton_kernels
+        from fusion_modules.laconv.ops import triton_kernels  # noqa: PLC0415 - only where Triton is
 
-        triton_kernels.aggregate(x, kernels, window, out)
+        triton_kernels.launch_aggregate(x, kernels, window, out)
     else:
         aggregate_shifted(x, kernels, window, out)
     return out
@@ -41,9 +41,9 @@ def differentiate(
     window = Window.of(kernels, stride, dilation)
     grad_x, grad_kernels = _empty_gradients(x, kernels)
     if backend == "triton":
-        from fusion_modules.laconv.ops import triton_kernels
+        from fusion_modules.laconv.ops import triton_kernels  # noqa: PLC0415 - only where Triton is
 
-        triton_kernels.differentiate(grad, x, kernels, window, grad_x, grad_kernels)
+        triton_kernels.launch_gradients(grad, x, kernels, window, grad_x, grad_kernels)
     else:
         differentiate_shifted(grad, x, kernels, window, grad_x, grad_kernels)
     return grad_x, grad_kernels

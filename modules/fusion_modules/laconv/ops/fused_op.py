@@ -19,10 +19,12 @@ def fused(
     x: Tensor, condition: Tensor, weight: Tensor, bias: Tensor, groups: int, stride: int, dilation: int
 ) -> Tensor:
     """``[B, C, H_out, W_out]``, laid out like ``x``, from a condition ``[B, E, H_out, W_out]`` of its type."""
-    from fusion_modules.laconv.ops import triton_fused
+    from fusion_modules.laconv.ops import triton_fused  # noqa: PLC0415 - only where Triton is
 
     out = empty_map(x, *condition.shape[2:])
-    triton_fused.aggregate(x, condition, weight, bias, _window(weight, groups, stride, dilation), out)
+    triton_fused.launch_fused_aggregate(
+        x, condition, weight, bias, _window(weight, groups, stride, dilation), out
+    )
     return out
 
 
@@ -38,11 +40,11 @@ def fused_backward(
     dilation: int,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The gradients of ``x``, ``condition``, ``weight`` and ``bias``."""
-    from fusion_modules.laconv.ops import triton_fused_gradients
+    from fusion_modules.laconv.ops import triton_fused_gradients  # noqa: PLC0415 - only where Triton is
 
     targets = _empty_gradients(x, condition, weight, bias)
     window = _window(weight, groups, stride, dilation)
-    triton_fused_gradients.differentiate(grad, x, condition, weight, bias, window, targets)
+    triton_fused_gradients.launch_fused_gradients(grad, x, condition, weight, bias, window, targets)
     return targets
 
 

@@ -36,7 +36,7 @@ _MOST_EXTENT = 256  # channels of the condition that are multiplied at once
 LEAST_INNER = 16  # the smallest inner extent of a matrix product
 
 
-def aggregate(
+def launch_fused_aggregate(
     x: Tensor, condition: Tensor, weight: Tensor, bias: Tensor, window: Window, out: Tensor
 ) -> None:
     """Fill ``out`` ``[B, C, H_out, W_out]``, contiguous or channels-last; the condition has its height and width."""

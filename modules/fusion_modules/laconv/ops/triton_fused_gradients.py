@@ -5,8 +5,8 @@
     dZ[p]      = sum_{g, j} dw_j[p, g] V[g, j]
     dV[g, j]   = sum_p dw_j[p, g] Z[p]                        dbias[g, j] = sum_p dw_j[p, g]
 
-Symbols are those of `fusion_modules.laconv.ops.triton_fused`. ``dw_j`` is used up tap by tap like ``w_j``. Programs add
-their shares of ``dV`` and ``dbias`` atomically, so these vary in the last bits from run to run.
+Symbols are those of `fusion_modules.laconv.ops.triton_fused`. ``dw_j`` is used up tap by tap like ``w_j``.
+Programs add their shares of ``dV`` and ``dbias`` atomically, so these vary in the last bits from run to run.
 """
 
 # Triton brings no types.
@@ -33,7 +33,7 @@ from fusion_modules.laconv.ops.triton_kernels import on_device_of
 from fusion_modules.laconv.ops.window import Window
 
 
-def differentiate(
+def launch_fused_gradients(
     grad: Tensor,
     x: Tensor,
     condition: Tensor,

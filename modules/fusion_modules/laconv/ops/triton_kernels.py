@@ -43,7 +43,7 @@ _KEY = ["units", "per_group", "size", "stride", "dilation"]
 _MOST_CHANNELS = 16  # of a program
 
 
-def aggregate(x: Tensor, kernels: Tensor, window: Window, out: Tensor) -> None:
+def launch_aggregate(x: Tensor, kernels: Tensor, window: Window, out: Tensor) -> None:
     """Fill ``out`` ``[B, C, H_out, W_out]``, contiguous or channels-last, from ``x`` and ``kernels`` of its type."""
     launch = _Launch(x, kernels, window, out)
     with on_device_of(x):
@@ -52,7 +52,7 @@ def aggregate(x: Tensor, kernels: Tensor, window: Window, out: Tensor) -> None:
         )
 
 
-def differentiate(
+def launch_gradients(
     grad: Tensor, x: Tensor, kernels: Tensor, window: Window, grad_x: Tensor, grad_kernels: Tensor
 ) -> None:
     """Fill ``grad_x``, contiguous or channels-last, and ``grad_kernels``, contiguous, from the output's ``grad``."""

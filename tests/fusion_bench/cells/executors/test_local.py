@@ -8,13 +8,14 @@ from pathlib import Path
 
 import pytest
 
+import toys
 from fusion_bench.cells.executors.executor import WorkerSettings
 from fusion_bench.cells.executors.local import LocalExecutor
 from fusion_bench.cells.folder import cell_folder
 from fusion_bench.cells.worker import Event
 from fusion_bench.spec.load import load_study
 from fusion_bench.study.plan import ask_all, confirm_cells
-from fusion_bench.training.paths import Places
+from fusion_bench.training.paths import RunPaths
 from toys import study_file
 
 PRODUCT = ("seeds=[0]", "arms.weaker=null")
@@ -22,16 +23,16 @@ PRODUCT = ("seeds=[0]", "arms.weaker=null")
 
 @pytest.fixture
 def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WorkerSettings:
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
-    return WorkerSettings(Places(tmp_path / "runs", {}, {}), workers=2, threads=1)
+    monkeypatch.setenv("PYTHONPATH", str(Path(toys.__file__).parent))
+    return WorkerSettings(RunPaths(tmp_path / "runs", {}, {}), workers=2, threads=1)
 
 
 @pytest.mark.slow
 def test_a_cell_that_another_study_trains_is_waited_for(tmp_path: Path, settings: WorkerSettings) -> None:
     study = load_study(study_file(tmp_path), PRODUCT)
     (cell,) = confirm_cells(study.arms, study.seeds)
-    ask_all([cell], settings.places.runs)
-    folder = cell_folder(settings.places.runs, cell.id)
+    ask_all([cell], settings.paths.runs)
+    folder = cell_folder(settings.paths.runs, cell.id)
     held, asked_for = threading.Event(), threading.Event()
 
     def another_study() -> None:
@@ -58,7 +59,7 @@ def test_a_cell_that_another_study_trains_is_waited_for(tmp_path: Path, settings
 def test_workers_live_on_between_calls_and_stop_when_left(tmp_path: Path, settings: WorkerSettings) -> None:
     study = load_study(study_file(tmp_path), ("seeds=[0, 1]", "arms.weaker=null"))
     cells = confirm_cells(study.arms, study.seeds)
-    ask_all(cells, settings.places.runs)
+    ask_all(cells, settings.paths.runs)
     with LocalExecutor(settings, tmp_path / "logs") as executor:
         assert [event.kind for event in executor.prepare([cells[0].id])] == ["prepared"]
         (first,) = executor._processes

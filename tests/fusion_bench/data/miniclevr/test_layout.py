@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from fusion_bench.data.miniclevr.layout import scene_record, write_questions, write_scenes
-from fusion_bench.data.miniclevr.questions.generate import ask
+from fusion_bench.data.miniclevr.questions.generate import generate_questions
 from fusion_bench.data.miniclevr.scenes.camera import Camera
 from fusion_bench.data.miniclevr.scenes.scenes import Scene, Thing
 from fusion_bench.data.programs import Facts, execute
@@ -32,7 +32,9 @@ def root(tmp_path: Path) -> Path:
     scenes = [Scene(index, things, Camera(), lights) for index in (0, 1)]
     records = [scene_record(scene, "val") for scene in scenes]
     write_scenes(tmp_path, "val", records)
-    asked = list(ask([Facts.of(record) for record in records], ("one_hop", "same_relate"), 3, "test"))
+    asked = list(
+        generate_questions([Facts.of(record) for record in records], ("one_hop", "same_relate"), 3, "test")
+    )
     write_questions(tmp_path, "val", enumerate(asked))
     return tmp_path
 

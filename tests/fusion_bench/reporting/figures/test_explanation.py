@@ -16,7 +16,7 @@ from matplotlib.transforms import Bbox
 from PIL import Image
 
 from fusion_bench.errors import DataError
-from fusion_bench.explain.explain import Answer, Explained, Subject
+from fusion_bench.explain.explain import Answer, ExplainedCell, ExplainedInput
 from fusion_bench.reporting.figures.explanation import draw_explained, draw_sheet, sheet_of
 from fusion_bench.reporting.figures.style import WIDTH, canvas
 
@@ -38,21 +38,21 @@ def drawn_picture(file: Path, height: int, width: int) -> Path:
     return file
 
 
-def explained(picture: Path, text: str = SHORT, **changed: Any) -> Explained:
+def explained(picture: Path, text: str = SHORT, **changed: Any) -> ExplainedCell:
     words = tuple(text.split())
     draw = np.random.default_rng(1)
     attention = draw.dirichlet(np.full(len(words), 0.3), (6, 9)).transpose(2, 0, 1).astype(np.float32)
     kernels = draw.normal(size=(4, 9, 6, 9)).astype(np.float32)
-    found = Explained(
+    found = ExplainedCell(
         study="toy",
         arm="laconv",
         component="laconv",
         seed=0,
         cell="0123456789abcdef",
-        doubt="",
+        stale_reason="",
         copy=2,
         copies=2,
-        subject=Subject(picture, text + "?", "yes", "val-0"),
+        subject=ExplainedInput(picture, text + "?", "yes", "val-0"),
         words=words,
         known=tuple(word != "zebra" for word in words),
         attention=attention,
@@ -78,7 +78,7 @@ class Drawn:
         return [image for image in self.images if image.get_array().shape == shape]
 
 
-def drawn(what: Explained) -> Drawn:
+def drawn(what: ExplainedCell) -> Drawn:
     texts: list[Text] = []
     draw = Text.draw
 
@@ -132,15 +132,15 @@ def test_it_says_who_answered_what_and_what_is_seen(picture: Path) -> None:
     assert "zebra*" in said and "read as an unknown word" in said
     assert "one of largest norm" in said
     assert "stale" not in said and "reads the first" not in said
-    cut = dataclasses.replace(explained(picture), subject=Subject(picture, SHORT + " and the sphere?"))
+    cut = dataclasses.replace(explained(picture), subject=ExplainedInput(picture, SHORT + " and the sphere?"))
     assert "The study reads the first 8 words of a sentence." in drawn(cut).said
 
 
 def test_a_stale_cell_a_missing_truth_and_one_kernel_for_all_are_said(picture: Path) -> None:
     what = explained(
         picture,
-        doubt="the module's source changed since it was trained",
-        subject=Subject(picture, "is it $red$ or $blue$"),
+        stale_reason="the module's source changed since it was trained",
+        subject=ExplainedInput(picture, "is it $red$ or $blue$"),
         kernels=np.ones((1, 9, 6, 9), dtype=np.float32),
         copies=1,
     )

@@ -13,24 +13,24 @@ import pandas as pd
 import pytest
 
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.reporting.mlflow_.runs import ProjectedRun, description, metric_name, projected
+from fusion_bench.reporting.mlflow_.runs import MlflowRun, description, metric_name, mlflow_runs
 from fusion_bench.reporting.mlflow_.views import CHARTS, TABLE, saved_views, view_tag
 from fusion_bench.results.results import StudyResults
 
 Make = Callable[..., StudyResults]
 
 
-def run_of(results: StudyResults, key: str, report: Path | None = None) -> ProjectedRun:
-    return next(run for run in projected(results, report).runs if run.key == key)
+def run_of(results: StudyResults, key: str, report: Path | None = None) -> MlflowRun:
+    return next(run for run in mlflow_runs(results, report).runs if run.key == key)
 
 
-def final(run: ProjectedRun) -> dict[str, float]:
+def final(run: MlflowRun) -> dict[str, float]:
     return {point.metric: point.value for point in run.points if not point.metric.startswith("curve/")}
 
 
 def test_a_run_per_arm_and_one_per_cell_that_has_been_run(make_results: Make) -> None:
     results = make_results(seeds=3)
-    runs = projected(results, None).runs
+    runs = mlflow_runs(results, None).runs
     assert [run.name for run in runs if run.kind == "arm"] == [arm.label for arm in results.arms]
     missing = int((results.cells["state"] == "missing").sum())
     assert missing == 1
@@ -113,12 +113,12 @@ def test_equal_content_has_an_equal_digest_and_any_change_another(make_results: 
     figure.write_bytes(b"one")
     results = make_results()
 
-    before = {run.key: run.digest for run in projected(results, report).runs}
-    assert before == {run.key: run.digest for run in projected(make_results(), report).runs}
+    before = {run.key: run.digest for run in mlflow_runs(results, report).runs}
+    assert before == {run.key: run.digest for run in mlflow_runs(make_results(), report).runs}
 
     figure.write_bytes(b"two")
     results.values.loc[results.values["arm"] == "film", "value"] += 0.01
-    after = {run.key: run.digest for run in projected(results, report).runs}
+    after = {run.key: run.digest for run in mlflow_runs(results, report).runs}
     changed = {key for key in before if before[key] != after[key]}
     assert changed == {"report", "arm/film", "cell/film/0", "cell/film/1", "cell/film/2"}
 
@@ -136,7 +136,7 @@ def test_the_report_takes_its_pictures_along_and_nothing_else(make_results: Make
 
 def test_a_report_that_is_not_there_is_an_error(make_results: Make, tmp_path: Path) -> None:
     with pytest.raises(FusionBenchError, match=re.escape("report.md does not exist")):
-        projected(make_results(), tmp_path / "report.md")
+        mlflow_runs(make_results(), tmp_path / "report.md")
 
 
 def test_a_long_report_is_cut_between_paragraphs_and_says_where_the_rest_is() -> None:
@@ -166,7 +166,7 @@ def test_views_show_the_primary_metric_and_the_factors_and_name_only_what_is_log
     make_results: Make,
 ) -> None:
     results = make_results()
-    runs = projected(results, None).runs
+    runs = mlflow_runs(results, None).runs
     metrics = {point.metric for run in runs for point in run.points}
     params = {name for run in runs for name in run.params}
     views = saved_views(results)
@@ -189,7 +189,7 @@ def test_a_study_without_a_finished_cell_can_be_shown(make_results: Make) -> Non
     results = make_results()
     cells = results.cells.assign(state="failed", reason="no memory")
     empty = {name: getattr(results, name).iloc[:0] for name in ("values", "curves")}
-    shown = projected(dataclasses.replace(results, cells=cells, **empty), None)
+    shown = mlflow_runs(dataclasses.replace(results, cells=cells, **empty), None)
     assert {run.status for run in shown.runs} == {"FAILED"}
     assert isinstance(cells, pd.DataFrame)
     saved_views(dataclasses.replace(results, cells=cells, **empty))

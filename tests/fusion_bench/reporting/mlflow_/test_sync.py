@@ -19,7 +19,7 @@ from mlflow.exceptions import MlflowException
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.reporting.mlflow_ import sync as tracking
 from fusion_bench.reporting.mlflow_.store import TrackingStore
-from fusion_bench.reporting.mlflow_.sync import Projection, destinations, project
+from fusion_bench.reporting.mlflow_.sync import SyncResult, destinations, sync_study
 from fusion_bench.results.results import StudyResults
 
 Make = Callable[..., StudyResults]
@@ -78,7 +78,7 @@ def report(tmp_path: Path) -> Path:
     return folder / "report.md"
 
 
-def runs_of(projection: Projection) -> dict[str, Run]:
+def runs_of(projection: SyncResult) -> dict[str, Run]:
     """Every run that a user of MLflow sees, by name."""
     client = MlflowClient(tracking_uri=projection.store.uri)
     found = client.search_runs([projection.destination.experiment], run_view_type=ViewType.ACTIVE_ONLY)
@@ -86,7 +86,7 @@ def runs_of(projection: Projection) -> dict[str, Run]:
     return {run.info.run_name: run for run in found}
 
 
-def content(projection: Projection) -> dict[str, Any]:
+def content(projection: SyncResult) -> dict[str, Any]:
     """What is shown, without ids and times."""
     runs = runs_of(projection)
     names = {run.info.run_id: name for name, run in runs.items()}
@@ -105,7 +105,7 @@ def content(projection: Projection) -> dict[str, Any]:
 def test_a_study_is_an_experiment_with_a_run_per_arm_and_a_child_per_seed(
     results: StudyResults, store: TrackingStore
 ) -> None:
-    projection = project(results, None, store)
+    projection = sync_study(results, None, store)
     runs = runs_of(projection)
     assert len(runs) == projection.created == 3 + 9
 
@@ -123,7 +123,7 @@ def test_a_study_is_an_experiment_with_a_run_per_arm_and_a_child_per_seed(
 
 
 def test_curves_are_histories_by_epoch(results: StudyResults, store: TrackingStore) -> None:
-    projection = project(results, None, store)
+    projection = sync_study(results, None, store)
     run = runs_of(projection)["laconv · seed 0"].info.run_id
     history = MlflowClient(tracking_uri=store.uri).get_metric_history(run, "curve/train_loss")
     curve = results.curves.query("arm == 'laconv' and seed == 0 and quantity == 'train/loss'")
@@ -135,14 +135,14 @@ def test_curves_longer_than_a_request_arrive_whole(results: StudyResults, store:
     few = before_seed(only(results, "laconv"), 1)
     long = pd.DataFrame({"epoch": range(1, 2501), "samples_seen": 0, "quantity": "train/loss", "value": 0.5})
     long = long.assign(arm="laconv", seed=0)
-    projection = project(dataclasses.replace(few, curves=long), None, store)
+    projection = sync_study(dataclasses.replace(few, curves=long), None, store)
     run = runs_of(projection)["laconv · seed 0"].info.run_id
     history = MlflowClient(tracking_uri=store.uri).get_metric_history(run, "curve/train_loss")
     assert sorted(point.step for point in history) == list(range(1, 2501))
 
 
 def test_bad_ends_are_seen(results: StudyResults, store: TrackingStore) -> None:
-    runs = runs_of(project(results, None, store))
+    runs = runs_of(sync_study(results, None, store))
     failed, stale = runs["prior · seed 2"], runs["image_only · seed 2"]
     assert (failed.info.status, stale.info.status) == ("FAILED", "KILLED")
     assert "the loss was not finite" in failed.data.tags["reason"]
@@ -150,8 +150,8 @@ def test_bad_ends_are_seen(results: StudyResults, store: TrackingStore) -> None:
 
 
 def test_projecting_again_changes_nothing(results: StudyResults, report: Path, store: TrackingStore) -> None:
-    first = project(results, report, store)
-    second = project(results, report, store)
+    first = sync_study(results, report, store)
+    second = sync_study(results, report, store)
     assert (second.created, second.kept, second.removed) == (0, first.created, 0)
     assert second.destination == first.destination
 
@@ -159,8 +159,8 @@ def test_projecting_again_changes_nothing(results: StudyResults, report: Path, s
 def test_one_more_seed_adds_its_runs_and_keeps_the_others(
     results: StudyResults, store: TrackingStore
 ) -> None:
-    before = runs_of(project(before_seed(results, 2), None, store))
-    projection = project(results, None, store)
+    before = runs_of(sync_study(before_seed(results, 2), None, store))
+    projection = sync_study(results, None, store)
     after = runs_of(projection)
     # The parents' means have changed, and with them the parents.
     assert (projection.created, projection.removed) == (3 + 3, 3)
@@ -172,8 +172,8 @@ def test_one_more_seed_adds_its_runs_and_keeps_the_others(
 
 
 def test_cells_and_arms_no_longer_planned_disappear(results: StudyResults, store: TrackingStore) -> None:
-    project(results, None, store)
-    projection = project(only(results, "laconv"), None, store)
+    sync_study(results, None, store)
+    projection = sync_study(only(results, "laconv"), None, store)
     assert set(runs_of(projection)) == {"laconv", "laconv · seed 0", "laconv · seed 1", "laconv · seed 2"}
     assert (projection.created, projection.kept) == (0, 4)
 
@@ -195,12 +195,12 @@ def test_an_error_halfway_leaves_no_running_run_and_projecting_again_heals(
     with monkeypatch.context() as patch:
         patch.setattr(MlflowClient, "log_batch", failing)
         with pytest.raises(FusionBenchError, match="the disk is full"):
-            project(results, None, store)
+            sync_study(results, None, store)
     client = MlflowClient(tracking_uri=store.uri)
     experiment = client.get_experiment_by_name("invented")
     assert not client.search_runs([experiment.experiment_id], "attributes.status = 'RUNNING'")
 
-    projection = project(results, None, store)
+    projection = sync_study(results, None, store)
     assert (projection.created, projection.kept) == (12 - survived, survived)
     assert {run.info.status for run in runs_of(projection).values()} == {"FINISHED", "FAILED", "KILLED"}
 
@@ -208,14 +208,14 @@ def test_an_error_halfway_leaves_no_running_run_and_projecting_again_heals(
 def test_a_projection_killed_while_it_wrote_a_run_is_healed(
     results: StudyResults, store: TrackingStore
 ) -> None:
-    first = project(results, None, store)
+    first = sync_study(results, None, store)
     undisturbed = content(first)
     client = MlflowClient(tracking_uri=store.uri)
     victims = [runs_of(first)[name].info.run_id for name in ("laconv", "laconv · seed 0", "prior · seed 2")]
     for run in victims:
         client.update_run(run, status="RUNNING")
 
-    healed = project(results, None, store)
+    healed = sync_study(results, None, store)
     assert (healed.removed, healed.created) == (3, 3)
     assert content(healed) == undisturbed
 
@@ -223,7 +223,7 @@ def test_a_projection_killed_while_it_wrote_a_run_is_healed(
 def test_the_report_is_a_run_with_figures_and_its_text_describes_the_experiment(
     results: StudyResults, report: Path, store: TrackingStore
 ) -> None:
-    projection = project(results, report, store)
+    projection = sync_study(results, report, store)
     client = MlflowClient(tracking_uri=store.uri)
     run = projection.destination.report
     assert run == runs_of(projection)["report"].info.run_id
@@ -240,33 +240,33 @@ def test_a_new_report_replaces_the_old_one_and_its_files(
     results: StudyResults, report: Path, store: TrackingStore
 ) -> None:
     few = before_seed(only(results, "laconv"), 1)
-    old = project(few, report, store).destination.report
+    old = sync_study(few, report, store).destination.report
     report.write_text("# Invented\n\nNo difference.\n")
-    new = project(few, report, store).destination.report
+    new = sync_study(few, report, store).destination.report
     assert store.artifacts is not None
     kept = [path.read_text() for path in store.artifacts.rglob("report.md")]
     assert (old == new, kept) == (False, ["# Invented\n\nNo difference.\n"])
-    assert project(few, None, store).destination.report is None
+    assert sync_study(few, None, store).destination.report is None
 
 
 def test_runs_and_experiments_of_others_are_left_alone(results: StudyResults, store: TrackingStore) -> None:
     few = before_seed(only(results, "laconv"), 1)
     client = MlflowClient(tracking_uri=store.uri)
-    destination = project(few, None, store).destination
+    destination = sync_study(few, None, store).destination
     client.create_run(destination.experiment, run_name="my own", tags={"study": "invented"})
-    assert "my own" in runs_of(project(results, None, store))
+    assert "my own" in runs_of(sync_study(results, None, store))
 
     client.create_experiment("taken")
     with pytest.raises(FusionBenchError, match="'taken' that fusion-bench did not make: rename"):
-        project(dataclasses.replace(few, name="taken"), None, store)
+        sync_study(dataclasses.replace(few, name="taken"), None, store)
     assert client.get_experiment_by_name("taken").lifecycle_stage == "active"
 
 
 def test_a_deleted_experiment_comes_back(results: StudyResults, store: TrackingStore) -> None:
     few = before_seed(only(results, "laconv"), 1)
-    first = project(few, None, store).destination
+    first = sync_study(few, None, store).destination
     MlflowClient(tracking_uri=store.uri).delete_experiment(first.experiment)
-    again = project(few, None, store)
+    again = sync_study(few, None, store)
     assert again.destination.experiment == first.experiment
     assert set(runs_of(again)) == {"laconv", "laconv · seed 0"}
 
@@ -275,23 +275,23 @@ def test_a_moved_runs_folder_keeps_its_artifacts_beside_it(
     results: StudyResults, report: Path, store: TrackingStore, tmp_path: Path
 ) -> None:
     few = before_seed(only(results, "laconv"), 1)
-    project(few, report, store)
+    sync_study(few, report, store)
     folder = tmp_path / "else where #2 (100%20?)"  # every sign that means something in an address
     folder.mkdir()
     moved = TrackingStore.of(folder)
     shutil.move(tmp_path / "mlflow.db", folder / "mlflow.db")
     shutil.rmtree(tmp_path / "artifacts")
-    project(few, report, moved)
+    sync_study(few, report, moved)
     assert not (tmp_path / "artifacts").exists()
     assert len(list((folder / "artifacts").rglob("report.md"))) == 1
-    assert project(few, report, moved).kept == 3
+    assert sync_study(few, report, moved).kept == 3
     assert [found.study for found in destinations(moved)] == ["invented"]
 
 
 def test_studies_are_found_again_with_all_that_links_need(
     results: StudyResults, report: Path, store: TrackingStore
 ) -> None:
-    projection = project(results, report, store)
+    projection = sync_study(results, report, store)
     assert destinations(store) == (projection.destination,)
     found = projection.destination
     assert (found.study, found.primary) == ("invented", "test_accuracy")
@@ -316,7 +316,7 @@ def test_a_store_that_refuses_saved_views_gets_everything_else(
 
     monkeypatch.setattr(MlflowClient, "set_experiment_tag", picky)
     with caplog.at_level(logging.WARNING, logger=tracking.__name__):
-        projection = project(before_seed(only(results, "laconv"), 1), None, store)
+        projection = sync_study(before_seed(only(results, "laconv"), 1), None, store)
     assert "does not take the saved view" in caplog.text
     assert projection.destination.table is None
     assert set(runs_of(projection)) == {"laconv", "laconv · seed 0"}
@@ -339,7 +339,7 @@ def test_a_server_that_is_down_is_one_sentence_without_its_password(results: Stu
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     with pytest.raises(FusionBenchError, match="cannot be reached") as caught:
-        project(results, None, TrackingStore(f"http://me:secret@127.0.0.1:{port}/mlflow"))
+        sync_study(results, None, TrackingStore(f"http://me:secret@127.0.0.1:{port}/mlflow"))
     assert "secret" not in str(caught.value)
     assert f"http://127.0.0.1:{port}/mlflow" in str(caught.value)
 
@@ -348,4 +348,4 @@ def test_a_damaged_database_is_one_sentence(results: StudyResults, store: Tracki
     assert store.database is not None
     store.database.write_bytes(b"not a database" * 1000)
     with pytest.raises(FusionBenchError, match=r"mlflow\.db is not a database that can be read .* delete it"):
-        project(results, None, store)
+        sync_study(results, None, store)

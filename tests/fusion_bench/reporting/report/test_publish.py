@@ -13,7 +13,7 @@ from pandas.testing import assert_frame_equal
 
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.reporting.report.publish import load, save
-from fusion_bench.reporting.tables.samples_table import lengthen, widen
+from fusion_bench.reporting.tables.samples_table import pivot_samples, unpivot_samples
 from fusion_bench.results.results import StudyResults
 
 Make = Callable[..., StudyResults]
@@ -54,16 +54,16 @@ def test_an_answer_costs_less_than_four_bytes_on_disk(make_results: Make, tmp_pa
 
 def test_partial_scores_are_kept_when_they_do_not_follow_from_the_answer(make_results: Make) -> None:
     samples = make_results().samples
-    assert not any(name.startswith("score/") for name in widen(samples, ["kind"]).column_names)
+    assert not any(name.startswith("score/") for name in pivot_samples(samples, ["kind"]).column_names)
     samples["score"] = samples["score"] * 0.3
-    same(lengthen(widen(samples, ["kind", "length"])), samples, KEY)
+    same(unpivot_samples(pivot_samples(samples, ["kind", "length"])), samples, KEY)
 
 
 def test_a_cell_is_written_with_its_own_answers_alone(make_results: Make) -> None:
     """Boxes nearly all differ: with the answers of all cells beside each, a report would be megabytes."""
     samples = make_results().samples
     every = samples.assign(prediction=[f"box {row}" for row in range(len(samples))])
-    table = widen(every, ())
+    table = pivot_samples(every, ())
     columns = [name for name in table.column_names if name.startswith("prediction/")]
     held = sum(len(table.column(name).combine_chunks().dictionary) for name in columns)
     assert len(columns) > 2
@@ -80,7 +80,7 @@ def test_measures_of_the_task_are_kept_for_each_cell(make_results: Make, tmp_pat
 def test_a_cell_that_lacks_a_split_stays_without_it(make_results: Make) -> None:
     samples = make_results().samples
     samples = samples[(samples["arm"] != "film") | (samples["split"] == "test")]
-    same(lengthen(widen(samples, ["kind", "length"])), samples, KEY)
+    same(unpivot_samples(pivot_samples(samples, ["kind", "length"])), samples, KEY)
 
 
 @pytest.mark.parametrize("column", ["truth", "cluster", "kind"])
@@ -88,14 +88,14 @@ def test_cells_that_saw_different_data_are_refused(make_results: Make, column: s
     samples = make_results().samples
     samples.loc[samples.index[-1], column] = "other"
     with pytest.raises(FusionBenchError, match=f"disagree on the {column}"):
-        widen(samples, ["kind", "length"])
+        pivot_samples(samples, ["kind", "length"])
 
 
 def test_an_absent_answer_is_refused(make_results: Make) -> None:
     samples = make_results().samples
     samples.loc[samples.index[0], "prediction"] = None
     with pytest.raises(FusionBenchError, match="has no prediction"):
-        widen(samples, [])
+        pivot_samples(samples, [])
 
 
 def test_a_damaged_folder_says_which_file(make_results: Make, tmp_path: Path) -> None:

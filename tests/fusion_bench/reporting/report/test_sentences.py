@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from fusion_bench.reporting.report.report import sentences
-from fusion_bench.reporting.report.sentences import answers
+from fusion_bench.reporting.report.sentences import verdict_sentences
 from fusion_bench.reporting.tables.formatting import points, points_range, size
 from fusion_bench.reporting.tables.tables import build_tables
 from fusion_bench.results.results import StudyResults
@@ -17,7 +17,7 @@ Make = Callable[..., StudyResults]
 
 
 def said(results: StudyResults) -> str:
-    return "\n".join(answers(results, build_tables(results)))
+    return "\n".join(verdict_sentences(results, build_tables(results)))
 
 
 def test_a_real_difference_is_stated_with_its_numbers_and_its_limits(make_results: Make) -> None:
@@ -165,7 +165,9 @@ def test_many_open_comparisons_share_a_sentence_with_every_number(
     tables = build_tables(results)
     undecided = tables.comparisons[tables.comparisons["verdict"] == "underpowered"]
     assert len(undecided) > 1
-    (line,) = [line for line in answers(results, tables) if "difference from `laconv` is shown" in line]
+    (line,) = [
+        line for line in verdict_sentences(results, tables) if "difference from `laconv` is shown" in line
+    ]
     assert line.startswith("At this budget and for these trained models, **no difference")
     for row in undecided.itertuples():
         assert f"`{row.arm}` {points(row.estimate)} ({points_range(row.low, row.high)})" in line
@@ -173,7 +175,7 @@ def test_many_open_comparisons_share_a_sentence_with_every_number(
     assert f"{least} points" in line
     assert f"{most} points" in line
     assert "no proof of equality" in line
-    assert not any("between `concat`" in line for line in answers(results, tables))
+    assert not any("between `concat`" in line for line in verdict_sentences(results, tables))
 
 
 def test_many_arms_behind_a_control_share_a_sentence(

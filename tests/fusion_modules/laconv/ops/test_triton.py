@@ -16,20 +16,20 @@ import torch
 
 triton = pytest.importorskip("triton")
 
-from triton.backends.compiler import GPUTarget
-from triton.compiler import ASTSource
+from triton.backends.compiler import GPUTarget  # noqa: E402
+from triton.compiler import ASTSource  # noqa: E402
 
-from fusion_modules.laconv.ops import triton_fused, triton_fused_gradients, triton_kernels
+from fusion_modules.laconv.ops import triton_fused, triton_fused_gradients, triton_kernels  # noqa: E402
 
 HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
+ROOT = HERE.parents[3]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("file", "chosen"), [("operator", "test_triton"), ("fused", "fused")])
 def test_the_backends_tests_pass_in_the_interpreter(file: str, chosen: str) -> None:
     """It must be switched on before Triton is imported, hence a process of its own."""
-    arguments = [str(HERE / f"test_laconv_{file}.py"), "-k", chosen]
+    arguments = [str(HERE / f"test_{file}.py"), "-k", chosen]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments],
         cwd=ROOT,

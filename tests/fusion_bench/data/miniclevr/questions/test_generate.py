@@ -14,7 +14,7 @@ import pytest
 
 from fusion_bench.data.clevr import KIND_STARTS
 from fusion_bench.data.miniclevr.questions.families import FAMILIES
-from fusion_bench.data.miniclevr.questions.generate import Question, ask
+from fusion_bench.data.miniclevr.questions.generate import GeneratedQuestion, generate_questions
 from fusion_bench.data.programs import ANSWERS, ATTRIBUTES, RELATIONS, Facts, ProgramError, execute
 from fusion_bench.samples.vocabulary import tokenize
 
@@ -37,28 +37,28 @@ def scattered(number: int, seed: int) -> list[Facts]:
     return scenes
 
 
-Asked = list[tuple[Facts, Question]]
+Asked = list[tuple[Facts, GeneratedQuestion]]
 
 
 @pytest.fixture(scope="module")
 def asked() -> Asked:
     """All nine kinds: about 6,000 questions on 600 scenes."""
     scenes = scattered(600, seed=1)
-    return _flat(scenes, ask(scenes, tuple(KIND_STARTS), 10, "test"))
+    return _flat(scenes, generate_questions(scenes, tuple(KIND_STARTS), 10, "test"))
 
 
 @pytest.fixture(scope="module")
 def simple() -> Asked:
     """The kinds of the quickstart on 400 scenes."""
     scenes = scattered(400, seed=2)
-    return _flat(scenes, ask(scenes, ("zero_hop", "one_hop"), 10, "test"))
+    return _flat(scenes, generate_questions(scenes, ("zero_hop", "one_hop"), 10, "test"))
 
 
-def _flat(scenes: list[Facts], questions: Iterable[tuple[Question, ...]]) -> Asked:
+def _flat(scenes: list[Facts], questions: Iterable[tuple[GeneratedQuestion, ...]]) -> Asked:
     return [(facts, question) for facts, some in zip(scenes, questions, strict=True) for question in some]
 
 
-def _functions(question: Question) -> list[str]:
+def _functions(question: GeneratedQuestion) -> list[str]:
     return [node["function"] for node in question.program]
 
 
@@ -78,7 +78,9 @@ def test_every_family_is_asked(asked: Asked) -> None:
 
 def test_the_same_stream_asks_the_same_questions() -> None:
     scenes = scattered(20, seed=3)
-    first, again, other = (list(ask(scenes, ("one_hop",), 5, stream)) for stream in ("a", "a", "b"))
+    first, again, other = (
+        list(generate_questions(scenes, ("one_hop",), 5, stream)) for stream in ("a", "a", "b")
+    )
     assert first == again
     assert first != other
 

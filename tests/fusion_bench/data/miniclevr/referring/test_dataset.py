@@ -17,7 +17,7 @@ from pycocotools import mask as coco
 from fusion_bench.data.miniclevr.layout import scene_record
 from fusion_bench.data.miniclevr.placement import Recipe, draw_scenes
 from fusion_bench.data.miniclevr.referring.dataset import MiniClevrRefer
-from fusion_bench.data.miniclevr.referring.expressions import refer
+from fusion_bench.data.miniclevr.referring.expressions import generate_expressions
 from fusion_bench.data.miniclevr.render.render import object_ids, render
 from fusion_bench.data.miniclevr.scenes.scenes import Scene
 from fusion_bench.data.programs import Facts
@@ -154,7 +154,7 @@ def test_a_picture_does_not_tell_which_thing_is_spoken_of(relations: bool) -> No
         facts = Facts.of(scene_record(scene, "bound"))
         counted: Counter[int] = Counter()
         for number in range(draws):
-            drawn = refer(facts, 2, relations, Random(f"{scene.index} {number}"))
+            drawn = generate_expressions(facts, 2, relations, Random(f"{scene.index} {number}"))  # noqa: S311
             counted.update({sentence.thing for sentence in drawn})
         commonest.append(max(counted.values(), default=0))
         things = len(scene.things)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fusion_bench.data.miniclevr.placement import Recipe, draw_scenes
-from fusion_bench.data.miniclevr.scenes.attributes import Look, look, unlike
+from fusion_bench.data.miniclevr.scenes.attributes import Attributes, change_one_attribute, draw_attributes
 from fusion_bench.data.programs import ATTRIBUTES
 
 RANDOM = np.random.default_rng(0)
@@ -17,7 +17,7 @@ RANDOM = np.random.default_rng(0)
 
 @pytest.mark.parametrize("condition", [None, "A", "B"])
 def test_values_are_equally_likely(condition: Any) -> None:
-    looks = [look(u, condition) for u in RANDOM.random((4000, 4))]
+    looks = [draw_attributes(u, condition) for u in RANDOM.random((4000, 4))]
     for name in ("shape", "size", "material"):
         shares = np.array(list(Counter(getattr(one, name) for one in looks).values())) / len(looks)
         assert len(shares) == len(ATTRIBUTES[name])
@@ -32,9 +32,9 @@ def test_values_are_equally_likely(condition: Any) -> None:
 def test_a_distractor_differs_in_one_attribute(condition: Any) -> None:
     changed: Counter[str] = Counter()
     for u in RANDOM.random((2000, 6)):
-        one = look(u, condition)
-        other = unlike(one, u[4:], condition)
-        (name,) = [name for name in Look._fields if getattr(one, name) != getattr(other, name)]
+        one = draw_attributes(u, condition)
+        other = change_one_attribute(one, u[4:], condition)
+        (name,) = [name for name in Attributes._fields if getattr(one, name) != getattr(other, name)]
         changed[name] += 1
         if condition is not None and other.shape != "sphere":
             first = other.color in {"gray", "blue", "brown", "yellow"}
@@ -50,7 +50,7 @@ def test_scenes_without_distractors_are_what_they_were_and_those_with_have_many(
         """Share of the things from which another one differs in one attribute only."""
         found = []
         for scene in draw_scenes(recipe, range(60)):
-            looks = [[getattr(thing, name) for name in Look._fields] for thing in scene.things]
+            looks = [[getattr(thing, name) for name in Attributes._fields] for thing in scene.things]
             off = [[sum(a != b for a, b in zip(x, y, strict=True)) for y in looks] for x in looks]
             found += [1 in row for row in off]
         return float(np.mean(found))
