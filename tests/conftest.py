@@ -1,13 +1,13 @@
-"""Shared fixtures: the data packs, unpacked once a session."""
+"""Shared fixtures: the data packs, unpacked once for all test processes."""
 
 from __future__ import annotations
 
 import os
 import tarfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 
 class Packs:
@@ -25,14 +25,31 @@ class Packs:
                 reason = f"the data pack {stem} is not in {self._archives}; set FUSION_BENCH_PACKS"
                 # Where packs are promised, a test that quietly skips would be a hole.
                 (pytest.fail if os.environ.get("FUSION_BENCH_PACKS_REQUIRED") else pytest.skip)(reason)
-            with tarfile.open(archive) as tar:
-                tar.extractall(self._folder, filter="data")
+            with FileLock(self._folder / f"{name}.lock"):
+                if not unpacked.exists():  # another process may have done it meanwhile
+                    self._unpack(archive)
         return unpacked
+
+    def _unpack(self, archive: Path) -> None:
+        """Unpack under another name, then rename: no process sees half a pack."""
+        part = self._folder / f"{archive.name}.part"
+        with tarfile.open(archive) as tar:
+            tar.extractall(part, filter="data")
+        for inside in part.iterdir():
+            inside.rename(self._folder / inside.name)
 
 
 @pytest.fixture(scope="session")
-def packs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Packs]:
-    """``packs / "nlvr"`` is the unpacked pack; looks in FUSION_BENCH_PACKS, then in ../shared/data."""
+def packs(tmp_path_factory: pytest.TempPathFactory) -> Packs:
+    """``packs / "nlvr"`` is the unpacked pack, not to be changed.
+
+    The archives are looked for in FUSION_BENCH_PACKS, then in ../shared/data.
+    """
     beside = Path(__file__).parents[2] / "shared" / "data"
     archives = Path(os.environ.get("FUSION_BENCH_PACKS", beside))
-    yield Packs(archives, tmp_path_factory.mktemp("packs"))
+    base = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        base = base.parent  # the folder of all processes of this run
+    folder = base / "packs"
+    folder.mkdir(exist_ok=True)
+    return Packs(archives, folder)

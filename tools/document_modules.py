@@ -1,7 +1,4 @@
-"""``docs/modules.md``: every registered module with its formula, its paper and what it costs.
-
-Written by ``python -m document_modules docs/modules.md``; without a path it is printed.
-"""
+"""``docs/reference/modules.md``: every registered module with its formula, its paper and what it costs."""
 
 from __future__ import annotations
 
@@ -10,7 +7,6 @@ import re
 import sys
 import textwrap
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,18 +18,17 @@ from fusion_bench.efficiency.cost import cost_of
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.registries import MODULES, NETWORKS
 from fusion_bench.registry import Registry
-from fusion_bench.storage import write_text
 
 VISUAL, LANGUAGE, HEIGHT, WIDTH, WORDS = 64, 128, 8, 12, 12
-"""The one size at which everything is counted: channels of the map and of the words, cells, words."""
+"""The one size at which everything is counted: channels of the map and of the words, positions, words."""
 
 _HEAD = f"""\
 # Modules
 
-Written by `python -m document_modules docs/modules.md` from what is registered; do not edit.
+Written by `python tools/document.py` from what is registered; do not edit.
 
 Parameters and multiply-adds are those of one copy with its defaults, on a map of {VISUAL} channels and
-{HEIGHT} x {WIDTH} cells and {WORDS} words of {LANGUAGE} channels. Counted are matrix products, convolutions,
+{HEIGHT} x {WIDTH} positions and {WORDS} words of {LANGUAGE} channels. Counted are matrix products, convolutions,
 attention and Fourier transforms of one sample; elementwise work, norms and softmax are not. The width is the
 setting that `budget.match` may choose.
 """
@@ -41,7 +36,7 @@ _LISTENS = {"both": "words and sentence"}
 
 
 def modules_page(modules: Registry[FusionModule] = MODULES, networks: Registry[Any] = NETWORKS) -> str:
-    """The page as Markdown.
+    """Return the page as Markdown.
 
     Raises:
         FusionBenchError: a registered class cannot be imported or constructed.
@@ -165,16 +160,3 @@ def _table(heads: Sequence[str], rows: Sequence[Sequence[str]], left: int) -> st
     sides = ["left" if place < left else "right" for place in range(len(heads))]
     table = tabulate(cells, headers=list(heads), tablefmt="pipe", colalign=sides, disable_numparse=True)
     return f"{table}\n"
-
-
-def main(arguments: Sequence[str]) -> None:
-    """Write the page to the path given, or print it."""
-    page = modules_page()
-    if arguments:
-        write_text(Path(arguments[0]), page)
-    else:
-        sys.stdout.write(page)
-
-
-if __name__ == "__main__":
-    main(sys.argv[1:])

@@ -1,4 +1,4 @@
-"""A cell's folder: what was asked, what came out, and in which state it is. The folder decides."""
+"""The folder of a cell: its configuration, its outcome and its state. No other file decides the state."""
 
 from __future__ import annotations
 
@@ -7,104 +7,85 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TypeVar
 
 import filelock
 import pandas as pd
 from safetensors.torch import save
 from torch import Tensor
 
+from fusion_bench.cells.result import CellResult, Outcome, Provenance, Timing
 from fusion_bench.errors import FusionBenchError
+from fusion_bench.serialisation import from_json, to_json
 from fusion_bench.storage import lock, read_json, replacing, write_json, write_text
 from fusion_bench.training.config import CellConfig
 
+D = TypeVar("D")
 OUTCOME_FILES = ("result.json", "samples.parquet", "curves.parquet", "timing.json", "provenance.json")
 _PREDICTIONS = "predictions.parquet"
 
 
-@dataclass(frozen=True, eq=False)
-class Outcome:
-    """What a finished cell left.
-
-    Attributes:
-        result: deterministic values: ``metrics`` (``<split>/<metric>`` to value), ``selection`` (those of
-            the selection split by metric), ``epochs``, ``best_epoch``, ``costs``, ``vocabulary``,
-            ``outputs``, ``train_samples``, ``doubts`` (see `training.materials.Materials`).
-        samples, curves: see `training.loop.Trained`.
-        timing: seconds, which differ from run to run.
-        provenance: hashes of sources, data and weights, versions, device.
-        predictions: ``split``, ``sample`` and ``prediction`` on the splits whose truth is not published; no report
-            reads them. None where the data set names no such split.
-    """
-
-    result: Mapping[str, Any]
-    samples: pd.DataFrame
-    curves: pd.DataFrame
-    timing: Mapping[str, float]
-    provenance: Mapping[str, Any]
-    predictions: pd.DataFrame | None = None
-
-
 @dataclass(frozen=True)
 class CellFolder:
-    """``runs/cells/<id>``."""
+    """The folder ``runs/cells/<id>``."""
 
     path: Path
 
     @property
     def id(self) -> str:
-        """The cell's id is its folder's name."""
+        """The id of the cell, which is the name of its folder."""
         return self.path.name
 
     @property
     def done(self) -> bool:
-        """True once everything is written; DONE comes last."""
+        """True once the outcome is written whole; ``DONE`` is written last."""
         return (self.path / "DONE").exists()
 
     @property
     def failure(self) -> str | None:
-        """Why the cell failed when it was last tried; None if it did not."""
+        """The reason why the last try of the cell failed; None if it did not fail."""
         record = self.path / "failed.json"
         return None if self.done or not record.exists() else str(read_json(record)["reason"])
 
-    def ask(self, config: CellConfig) -> None:
-        """Write ``config.json`` unless it stands.
+    def write_config(self, config: CellConfig) -> None:
+        """Write ``config.json`` unless it holds this configuration already.
 
-        It is written again where a registered class has moved since: the id is that of the registered name.
+        The id depends on registered names only, so a file written before a registered class was moved is replaced.
         """
         file = self.path / "config.json"
-        if not file.exists() or self._stored() != config:
+        if not file.exists() or self._stored_config() != config:
             write_json(file, config.to_json())
 
     def config(self) -> CellConfig:
-        """What the cell was asked.
+        """Return the configuration of the cell.
 
         Raises:
-            FusionBenchError: ``config.json`` is missing, damaged, or another cell's.
+            FusionBenchError: ``config.json`` is missing, damaged, or belongs to another cell.
         """
         config = CellConfig.from_json(read_json(self.path / "config.json"))
         if config.id != self.id:
             raise FusionBenchError(
-                f"{self.path / 'config.json'} asks for cell {config.id}; it does not belong in this folder"
+                f"{self.path / 'config.json'} holds the configuration of cell {config.id}, which does not belong in "
+                "this folder"
             )
         return config
 
-    def _stored(self) -> CellConfig | None:
-        """What ``config.json`` holds; None where it cannot be read."""
+    def _stored_config(self) -> CellConfig | None:
+        """Return what ``config.json`` holds; None if it cannot be read."""
         try:
             return CellConfig.from_json(read_json(self.path / "config.json"))
         except FusionBenchError:
             return None
 
     def claim(self) -> filelock.BaseFileLock:
-        """The lock that makes one process at a time train this cell; freed even by ``kill -9``."""
+        """Return the lock that lets one process at a time train this cell; ``kill -9`` releases it too."""
         return lock(self.path / "lock", wait=False)
 
     def finish(self, outcome: Outcome, weights: Mapping[str, Tensor] | None = None) -> None:
-        """Write an outcome; DONE last, so that an interrupted writing leaves a cell that is not done."""
+        """Write an outcome, ``DONE`` last, so that an interrupted write leaves a cell that is not done."""
         if weights is not None:
             with replacing(self.path / "model.safetensors") as part:
-                # Not save_file, whose own error for a full disk has no errno.
+                # save_file would raise an error without errno when the disk is full.
                 part.write_bytes(save({name: tensor.contiguous() for name, tensor in weights.items()}))
         tables = {"samples": outcome.samples, "curves": outcome.curves, "predictions": outcome.predictions}
         for name, table in tables.items():
@@ -112,71 +93,74 @@ class CellFolder:
                 continue
             with replacing(self.path / f"{name}.parquet") as part:
                 table.to_parquet(part, index=False, compression="zstd")
-        write_json(self.path / "timing.json", dict(outcome.timing))
-        write_json(self.path / "provenance.json", dict(outcome.provenance))
-        write_json(self.path / "result.json", dict(outcome.result))
+        write_json(self.path / "timing.json", to_json(outcome.timing))
+        write_json(self.path / "provenance.json", to_json(outcome.provenance))
+        write_json(self.path / "result.json", to_json(outcome.result))
         (self.path / "failed.json").unlink(missing_ok=True)
         write_text(self.path / "DONE", "")
 
     def fail(self, reason: str, details: str) -> None:
-        """Record why the cell could not finish; a failure is never taken for a result."""
+        """Record why the cell failed; a failure is never counted as a result."""
         write_json(self.path / "failed.json", {"reason": reason, "details": details})
 
     def forget_failure(self) -> None:
-        """Let the cell be tried again."""
+        """Remove the record of the failure, so that the cell is tried again."""
         (self.path / "failed.json").unlink(missing_ok=True)
 
     def set_aside(self) -> None:
-        """Put a stale outcome aside under ``shelf/<n>`` so that the cell can be trained anew."""
-        cache = self.path / "shelf" / str(len(list((self.path / "shelf").glob("*"))))
-        cache.mkdir(parents=True)
-        # DONE goes first: from here on the cell counts as not done, whenever we are interrupted.
+        """Move a stale outcome to ``replaced/<n>``, so that the cell can be trained again."""
+        replaced = self.path / "replaced"
+        folder = replaced / str(len(list(replaced.glob("*"))))
+        folder.mkdir(parents=True)
+        # DONE is moved first: an interruption after this leaves a cell that is not done.
         for name in ("DONE", *OUTCOME_FILES, _PREDICTIONS, "model.safetensors"):
             if (self.path / name).exists():
-                shutil.move(self.path / name, cache / name)
+                shutil.move(self.path / name, folder / name)
 
     def outcome(self) -> Outcome:
-        """Read a finished cell.
+        """Return everything that the finished cell left.
 
         Raises:
             FusionBenchError: it is not finished, or a file is missing or damaged.
         """
         if not self.done:
-            raise FusionBenchError(f"the cell {self.path} is not finished (it has no DONE)")
+            raise FusionBenchError(f"the cell {self.path} is not finished (its folder has no file DONE)")
         try:
             samples = pd.read_parquet(self.path / "samples.parquet")
             curves = pd.read_parquet(self.path / "curves.parquet")
-            said = self.path / _PREDICTIONS
-            predictions = pd.read_parquet(said) if said.exists() else None
+            unlabelled = self.path / _PREDICTIONS
+            predictions = pd.read_parquet(unlabelled) if unlabelled.exists() else None
         except (OSError, ValueError) as error:
             raise FusionBenchError(
-                f"the cell {self.path} is damaged: {error}; delete it to train again"
+                f"the cell {self.path} is damaged: {error}; delete the folder to train the cell again"
             ) from error
         return Outcome(
             self.result(),
             samples,
             curves,
-            read_json(self.path / "timing.json"),
+            self._read(Timing, "timing.json"),
             self.provenance(),
             predictions,
         )
 
-    def result(self) -> Mapping[str, Any]:
-        """The deterministic values of a finished cell."""
-        written: Mapping[str, Any] = read_json(self.path / "result.json")
-        return written
+    def result(self) -> CellResult:
+        """Return the deterministic values of the finished cell."""
+        return self._read(CellResult, "result.json")
 
-    def provenance(self) -> Mapping[str, Any]:
-        """Where a finished cell's numbers come from."""
-        written: Mapping[str, Any] = read_json(self.path / "provenance.json")
-        return written
+    def provenance(self) -> Provenance:
+        """Return where the numbers of the finished cell come from."""
+        return self._read(Provenance, "provenance.json")
+
+    def _read(self, kind: type[D], name: str) -> D:
+        file = self.path / name
+        return from_json(kind, read_json(file), str(file))
 
 
-def no_room(error: OSError) -> bool:
-    """True for a full disk, a spent quota and the largest size that a file may have."""
+def is_disk_full(error: OSError) -> bool:
+    """Return True if a disk is full, a quota is used up, or a file has reached its largest size."""
     return error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def cell_folder(runs: Path, cell: str) -> CellFolder:
-    """The folder of a cell in a runs folder."""
+    """Return the folder of a cell in a runs folder."""
     return CellFolder(runs / "cells" / cell)

@@ -44,7 +44,8 @@ class Scope:
         return name.partition(".")[0] in {"fusion_bench", *(p.partition(".")[0] for p in self.followed)}
 
 
-def reachable_digest(starts: Iterable[str], scope: Scope) -> str:
+@functools.lru_cache(maxsize=1024)  # asked for every cell of a study; sources are read once a process
+def reachable_digest(starts: tuple[str, ...], scope: Scope) -> str:
     """Digest over the modules ``starts`` (dotted names) and all in ``scope`` that they import, in turn."""
     seen, waiting = set[str](), list(starts)
     while waiting:
@@ -97,7 +98,6 @@ def _is_package(name: str) -> bool:
     return spec is not None and spec.submodule_search_locations is not None
 
 
-@functools.lru_cache(maxsize=1024)  # every cell asks for the same forty files again
 def _code(text: str) -> str:
     """Source without comments, docstrings and layout."""
     return ast.unparse(_stripped(ast.parse(text)))
@@ -171,29 +171,39 @@ def _own_imports(name: str, scope: Scope) -> Iterator[tuple[str, str, str]]:
 
     The imported name of a whole module is empty.
     """
+    for local, (module, symbol) in _named_imports(name, scope).items():
+        yield local, *_definition(module, symbol, scope)
+
+
+@functools.lru_cache(maxsize=1024)
+def _named_imports(name: str, scope: Scope) -> dict[str, tuple[str, str]]:
+    """Module and symbol that each local name is imported from, as written; the symbol of a module is empty."""
+    found: dict[str, tuple[str, str]] = {}
     for node in _split(name, scope)[1]:
         if isinstance(node, ast.Import):
-            yield from ((alias.asname or alias.name, "", alias.name) for alias in node.names)
+            found |= {alias.asname or alias.name: (alias.name, "") for alias in node.names}
             continue
         base = _base(node, name)
         for alias in node.names:
             module, local = f"{base}.{alias.name}", alias.asname or alias.name
-            if read_source(module):
-                yield local, "", module
-            else:
-                yield local, *_definition(base, alias.name, scope)
+            found[local] = (module, "") if read_source(module) else (base, alias.name)
+    return found
 
 
 def _definition(module: str, symbol: str, scope: Scope) -> tuple[str, str]:
     """The name and the module of a symbol where it is defined; a package's face may only hand it on."""
-    for local, imported, home in _own_imports(module, scope):
-        if local == symbol and home != module:
-            return imported, home
+    visited = set[tuple[str, str]]()
+    while symbol and (module, symbol) not in visited:
+        visited.add((module, symbol))
+        handed_on = _named_imports(module, scope).get(symbol) if scope.owns(module) else None
+        if handed_on is None:
+            break
+        module, symbol = handed_on
     return symbol, module
 
 
 def _digest(parts: Iterable[str]) -> str:
-    hashed = hashlib.sha256()
+    sha256 = hashlib.sha256()
     for part in parts:
-        hashed.update(part.encode() + b"\0")
-    return hashed.hexdigest()[:16]
+        sha256.update(part.encode() + b"\0")
+    return sha256.hexdigest()[:16]

@@ -1,4 +1,4 @@
-"""Cells that start from another cell's weights: where those are, and whether they can be had."""
+"""The trained cell whose weights another cell starts from."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ _WEIGHTS = "model.safetensors"
 
 
 def source_folder(config: CellConfig, runs: Path) -> CellFolder | None:
-    """Of the cell that one starts from, done and with its weights; None for a cell that starts from scratch.
+    """Return the folder of the finished cell to warm-start from; None when training from scratch.
 
     Raises:
-        FusionBenchError: it is not done, or kept no weights; says how to train it.
+        FusionBenchError: that cell is not trained, or did not keep its weights; the message says how to train it.
     """
     if config.source is None:
         return None
     folder = cell_folder(runs, config.source.id)
     if folder.done and (folder.path / _WEIGHTS).exists():
         return folder
-    what = (
+    problem = (
         "was trained without keeping its weights: delete its folder and" if folder.done else "is not trained:"
     )
     raise FusionBenchError(
-        f"the cell {folder.path} (seed {config.seed}), from whose weights another starts, {what} run the study "
-        "named under start with --keep-weights"
+        f"a cell starts from the weights of the cell {folder.path} (seed {config.seed}), which {problem} run the "
+        "study named under start with --keep-weights"
     )
 
 
 def starting_weights(config: CellConfig, runs: Path) -> Mapping[str, Tensor] | None:
-    """The weights that a cell starts from, by name; None for one that starts from scratch.
+    """Return the weights that a cell starts from, by parameter name; None when training from scratch.
 
     Raises:
         FusionBenchError: see `source_folder`; or the file is damaged.
@@ -49,10 +49,12 @@ def starting_weights(config: CellConfig, runs: Path) -> Mapping[str, Tensor] | N
     try:
         return load_file(folder.path / _WEIGHTS)
     except SafetensorError as error:
-        raise WeightsError(f"{folder.path / _WEIGHTS} is damaged: {error}; train that cell again") from error
+        raise WeightsError(
+            f"{folder.path / _WEIGHTS} is damaged: {error}; delete the folder and train that cell again"
+        ) from error
 
 
 def starting_digest(config: CellConfig, runs: Path) -> str:
-    """SHA-256 of the weights that a cell starts from; empty where there are none (any more)."""
+    """Return the SHA-256 of the weights that a cell starts from; empty if there are none, or they are gone."""
     file = cell_folder(runs, config.source.id).path / _WEIGHTS if config.source is not None else None
     return file_digest(file) if file is not None and file.exists() else ""

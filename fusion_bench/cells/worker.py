@@ -1,8 +1,7 @@
-"""A worker: ``python -m fusion_bench.study.worker``; cell ids in, events out, one JSON object a line.
+"""A worker: ``python -m fusion_bench.study.worker`` reads requests and writes events, one JSON object a line.
 
-In: ``{"cell": "<id>"}`` or ``{"prepare": "<id>"}``. Out: ``{"event": ..., "cell": ...}`` with ``started``,
-``progressed`` (epoch, epochs, quantity, value, seconds_left), ``prepared``, ``finished`` (metrics),
-``failed`` (reason), ``busy``. Every executor starts this one program.
+A request is ``{"cell": "<id>"}`` (train this cell) or ``{"prepare": "<id>"}`` (make the data, weights and cached maps
+that it needs). The answers are the events of `fusion_bench.cells.events`. Every executor starts this one program.
 """
 
 from __future__ import annotations
@@ -15,41 +14,41 @@ import queue
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import torch
 
+from fusion_bench.cells.events import (
+    CellBusy,
+    CellFailed,
+    CellFinished,
+    CellPrepared,
+    CellProgressed,
+    CellStarted,
+    WorkerEvent,
+    event_line,
+)
 from fusion_bench.cells.folder import CellFolder, cell_folder
-from fusion_bench.cells.run_cell import Busy, CellDataCache, named_paths, run_cell
+from fusion_bench.cells.run_cell import CellIsBusy, run_cell
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.storage import read_json
+from fusion_bench.training.inputs import make_pretext
+from fusion_bench.training.load_cell_data import CellDataCache
 from fusion_bench.training.loop import Progress
-from fusion_bench.training.paths import RunPaths
-
-
-@dataclass(frozen=True)
-class Event:
-    """What a worker says: its kind, the cell, and the event's other fields by name."""
-
-    kind: str
-    cell: str
-    details: Mapping[str, Any]
-
-    @classmethod
-    def parse(cls, line: str) -> Event:
-        """Read one line of a worker's output."""
-        said = json.loads(line)
-        return cls(said.pop("event"), said.pop("cell"), said)
+from fusion_bench.training.paths import RunPaths, parse_named_paths
 
 
 class Worker:
-    """Takes requests one at a time and says what happens."""
+    """Serves requests one at a time and reports every event.
 
-    def __init__(self, paths: RunPaths, say: Callable[[Event], None], *, keep_weights: bool) -> None:
-        self._cache, self._hear, self._keep_weights = CellDataCache(paths), say, keep_weights
+    Args:
+        paths: where runs, data and weights lie.
+        notify: is called with each event.
+        keep_weights: whether cells keep their trained weights.
+    """
+
+    def __init__(self, paths: RunPaths, notify: Callable[[WorkerEvent], None], *, keep_weights: bool) -> None:
+        self._cache, self._notify, self._keep_weights = CellDataCache(paths), notify, keep_weights
         self._runs = paths.runs
 
     def handle(self, request: Mapping[str, str]) -> None:
@@ -63,48 +62,38 @@ class Worker:
         try:
             config = folder.config()
             torch.set_num_threads(config.threads)
+            make_pretext(config, self._cache.paths)
             self._cache.cell_data(config)
         except FusionBenchError as error:
-            self._say("failed", folder.id, reason=str(error))
-            return
+            self._notify(CellFailed(folder.id, str(error)))
         except Exception as error:  # a data set or an encoder of somebody else may raise anything
-            self._say("failed", folder.id, reason=f"{type(error).__name__}: {error}")
-            return
-        self._say("prepared", folder.id)
+            self._notify(CellFailed(folder.id, f"{type(error).__name__}: {error}"))
+        else:
+            self._notify(CellPrepared(folder.id))
 
     def _run(self, folder: CellFolder) -> None:
-        self._say("started", folder.id)
+        self._notify(CellStarted(folder.id))
         try:
-            finished = run_cell(
+            report = run_cell(
                 folder,
                 self._cache,
-                lambda step: self._progress(folder.id, step),
+                lambda epoch: self._notify(_progressed(folder.id, epoch)),
                 keep_weights=self._keep_weights,
             )
-        except Busy:
-            self._say("busy", folder.id)
-            return
+        except CellIsBusy:
+            self._notify(CellBusy(folder.id))
         except FusionBenchError as error:
-            self._say("failed", folder.id, reason=str(error))
-            return
-        if finished.failure is not None:
-            self._say("failed", folder.id, reason=finished.failure)
-            return
-        self._say("finished", folder.id, metrics=read_json(folder.path / "result.json")["metrics"])
+            self._notify(CellFailed(folder.id, str(error)))
+        else:
+            self._notify(
+                CellFinished(folder.id, folder.result().metrics)
+                if report.failure is None
+                else CellFailed(folder.id, report.failure)
+            )
 
-    def _progress(self, cell: str, step: Progress) -> None:
-        self._say(
-            "progressed",
-            cell,
-            epoch=step.epoch,
-            epochs=step.epochs,
-            quantity=step.quantity,
-            value=step.value,
-            seconds_left=step.seconds_left,
-        )
 
-    def _say(self, event: str, cell: str, **details: Any) -> None:
-        self._hear(Event(event, cell, details))
+def _progressed(cell: str, epoch: Progress) -> CellProgressed:
+    return CellProgressed(cell, epoch.epoch, epoch.epochs, epoch.quantity, epoch.value, epoch.seconds_left)
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -118,27 +107,32 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--keep-weights", action="store_true")
     given = parser.parse_args(arguments)
     paths = RunPaths(
-        given.runs, named_paths(given.data), named_paths(given.weights), given.device, given.making
+        given.runs,
+        parse_named_paths(given.data),
+        parse_named_paths(given.weights),
+        given.device,
+        given.making,
     )
     # Events own the real standard output; whatever a module prints goes to standard error.
     events = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     worker = Worker(paths, partial(_write, events), keep_weights=given.keep_weights)
     requests: queue.SimpleQueue[str] = queue.SimpleQueue()
-    threading.Thread(target=_listen, args=(requests,), daemon=True).start()
+    threading.Thread(target=_read_requests, args=(requests,), daemon=True).start()
     while True:
         worker.handle(json.loads(requests.get()))
 
 
-def _write(out: io.TextIOWrapper, event: Event) -> None:
-    out.write(json.dumps({"event": event.kind, "cell": event.cell, **event.details}) + "\n")
+def _write(out: io.TextIOWrapper, event: WorkerEvent) -> None:
+    out.write(event_line(event) + "\n")
     out.flush()
 
 
-def _listen(requests: queue.SimpleQueue[str]) -> None:
-    """Pass requests on; when the coordinator is gone, so is the worker, in the middle of a cell too.
+def _read_requests(requests: queue.SimpleQueue[str]) -> None:
+    """Pass requests on; end this process when the coordinator has ended, even in the middle of a cell.
 
-    (An orphan would hold its cell's lock and keep the next run waiting. A cell not done is trained again.)
+    An orphaned worker would hold the lock of its cell and block the next run; a cell that is not done is trained
+    again.
     """
     for line in sys.stdin:
         requests.put(line)

@@ -1,4 +1,4 @@
-"""How a forward behaves: shapes, repetition, memory, the company of other samples, padding."""
+"""Checks of a forward pass: shapes, determinism, state, independence of samples, padding."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def shape(subject: Subject) -> str:
 
 
 def deterministic(subject: Subject) -> str:
-    """The seed decides the parameters and, while training, the dropout; without training nothing is drawn."""
+    """The seed determines the parameters and, in training mode, the dropout; evaluation is deterministic."""
     inputs = (image(), language())
     states = [subject.fresh(seed=3).state_dict() for _ in range(2)]
     for name, value in states[0].items():
@@ -73,7 +73,7 @@ def deterministic(subject: Subject) -> str:
 
 
 def stateless(subject: Subject) -> str:
-    """A forward leaves nothing behind; while training, batch norms follow their statistics and nothing else does."""
+    """A forward changes no state, except that batch norms update their statistics in training mode."""
     for mode in ("eval", "train"):
         module = subject.perturbed().train(mode == "train")
         free = (
@@ -88,13 +88,13 @@ def stateless(subject: Subject) -> str:
         if changed:
             raise CheckFailed(
                 f"module.{mode}(): a forward changes {', '.join(changed)}",
-                "return it, or recompute it: what stays makes results depend on what came before",
+                "return it, or recompute it: stored state makes results depend on earlier inputs",
             )
     return ""
 
 
 def _memory(module: nn.Module, free: set[int]) -> Mapping[str, object]:
-    """Everything that a module could remember, in a form that compares."""
+    """Return all state of a module in a form that can be compared."""
     memory: dict[str, object] = {}
     for name, tensor in (*module.named_parameters(), *module.named_buffers()):
         if id(tensor) not in free:
@@ -117,7 +117,7 @@ def _comparable(value: Any) -> object:
 
 
 def independent(subject: Subject) -> str:
-    """No sample hears of another: alone or in company, the same; in training too, batch norms aside."""
+    """A sample's output does not depend on the other samples, in training mode too (batch norms excepted)."""
     module, seen, heard = subject.perturbed(), image(), language()
     alone = module(seen[1:2], _row(heard, 1))
     remedy = "attend and normalise within a sample: check the order of batch and positions, and what means run over"
@@ -141,7 +141,7 @@ def _row(heard: Language, row: int) -> Language:
 
 
 def padding(subject: Subject) -> str:
-    """Padding is not heard: neither what stands in it nor how much of it there is."""
+    """The output depends neither on the values of padding words nor on their number."""
     module, seen, heard = subject.perturbed(), image(), language()
     expected = module(seen, heard)
     remedy = "leave padding out with language.mask in every attention, mean and maximum over words"

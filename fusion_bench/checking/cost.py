@@ -1,4 +1,4 @@
-"""Multiply-adds: what is counted is what is done."""
+"""Checks of multiply-adds: the count covers the arithmetic of the module."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ _SIZES = ((4, 6, 5), (8, 8, 12))
 
 
 def counted(subject: Subject) -> str:
-    """The counter sees its arithmetic.
+    """The counter counts the arithmetic of the module.
 
-    Exempt is a module that has no matrix among its parameters: elementwise work is not counted by
-    convention. A module whose only product is an FFT is not exempt, since the FFT has a formula.
+    The check does not apply to a module without a matrix among its parameters: by convention, elementwise work is
+    not counted. It does apply to a module whose only product is an FFT, because the FFT has a formula.
     """
     module = subject.fresh()
     if not any(parameter.dim() > 1 for parameter in module.parameters()):
@@ -27,7 +27,7 @@ def counted(subject: Subject) -> str:
 
 
 def declared_cost(subject: Subject) -> str:
-    """The paper's formula, where the module states it, agrees with the count within 2 %."""
+    """The paper's formula, if the module declares it, agrees with the count within 2 %."""
     module = subject.fresh()
     pairs = [
         (size, module.declared_cost(*size), module.multiply_adds(VISUAL_DIM, LANGUAGE_DIM, *size))

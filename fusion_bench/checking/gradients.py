@@ -1,4 +1,4 @@
-"""Gradients: they reach every parameter, they are right, and they are finite where there is nothing to see."""
+"""Checks of gradients: they reach every parameter, they are correct, and they are finite for inputs of zero."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from fusion_bench.contract import FusionModule, Language
 def trained(subject: Subject) -> str:
     """A loss on the output reaches every parameter with a gradient that is finite and not zero.
 
-    A parameter that is used and cancels out (the bias of attention keys, which a softmax takes out again)
-    collects rounding noise alone. Published modules have such, so that is told and no failure.
+    A parameter that is used and cancels out (such as the bias of attention keys, which a softmax removes) has a
+    gradient of rounding noise only. Published modules have such parameters, so the check reports them and passes.
     """
     if not subject.kind.trainable:
-        raise NotApplicable("trainable is False: its parameters stay as drawn")
+        raise NotApplicable("trainable is False: its parameters keep their initial values")
     module = subject.perturbed()
     parameters = dict(module.named_parameters())
     if not parameters:
@@ -35,7 +35,7 @@ def trained(subject: Subject) -> str:
     if fixed := [name for name, value in parameters.items() if not value.requires_grad]:
         raise CheckFailed(
             f"{', '.join(fixed)} does not ask for a gradient",
-            "what nobody trains is a buffer: register_buffer",
+            "register a tensor that is not trained as a buffer: register_buffer",
         )
     gradients = _gradients(module(image(), language()), list(parameters.values()))
     unreached = [name for name, gradient in zip(parameters, gradients, strict=True) if gradient is None]
@@ -55,12 +55,12 @@ def trained(subject: Subject) -> str:
                 f"the output depends on {name}, and its gradient is zero",
                 "rounding, comparing and taking signs have no slope: train on a soft form of them",
             )
-    told = f"; {', '.join(noise)} cancels out of the output" if noise else ""
-    return f"{len(parameters)} parameters{told}"
+    note = f"; {', '.join(noise)} cancels out of the output" if noise else ""
+    return f"{len(parameters)} parameters{note}"
 
 
 def finite_at_zero(subject: Subject) -> str:
-    """Gradients stay finite where map, words and sentence are zero (signed roots, norms)."""
+    """Gradients are finite where map, words and sentence are zero (signed roots, norms)."""
     module, heard = subject.fresh(), language(dtype=torch.float32)
     seen = torch.zeros_like(image(dtype=torch.float32)).requires_grad_()
     nothing = Language(torch.zeros_like(heard.words), heard.mask, torch.zeros_like(heard.sentence))
@@ -85,8 +85,8 @@ _TRIES = 3
 def gradcheck(subject: Subject) -> str:
     """Gradients of each input and parameter agree with central differences, in float64 on a 2x3 map.
 
-    Along random directions, as the fast mode of `torch.autograd.gradcheck` does, whose failures however take a
-    forward per parameter to be told. A kink that happens to lie on a direction is not on the next two.
+    The comparison uses random directions, like the fast mode of `torch.autograd.gradcheck`; that function needs one
+    forward per parameter to report a failure. A direction that crosses a kink is followed by up to two others.
     """
     module, heard = subject.perturbed(), language((3, 2), words=3)
     inputs = {"the map": image(2, 2, 3), "the words": heard.words, "the sentence": heard.sentence}
@@ -113,19 +113,19 @@ def gradcheck(subject: Subject) -> str:
                 ahead, behind = (
                     forward({**leaves, name: value + sign * _STEP * direction}).sum() for sign in (1, -1)
                 )
-            measured, told = float(ahead - behind) / (2 * _STEP), float((slope * direction).sum())
-            if abs(measured - told) <= floor + 1e-4 * max(float(slope.norm()), abs(measured)):
+            measured, computed = float(ahead - behind) / (2 * _STEP), float((slope * direction).sum())
+            if abs(measured - computed) <= floor + 1e-4 * max(float(slope.norm()), abs(measured)):
                 break
         else:
             raise CheckFailed(
-                f"along a direction of {name} backward says {told:.6g}, differences say {measured:.6g}",
+                f"along a direction of {name} backward gives {computed:.6g}, differences give {measured:.6g}",
                 "look at custom autograd functions, .detach(), .data and in-place writes",
             )
     return f"{len(leaves)} tensors"
 
 
 def _gradients(out: Tensor, wanted: Sequence[Tensor]) -> tuple[Tensor | None, ...]:
-    """Of a randomly weighted sum of the output, in which nothing cancels by symmetry."""
+    """Return the gradients of a randomly weighted sum of the output, in which nothing cancels by symmetry."""
     if not out.requires_grad:
         return tuple(None for _ in wanted)
     return torch.autograd.grad((out * _weights(out)).sum(), wanted, allow_unused=True)
@@ -137,7 +137,7 @@ def _weights(out: Tensor) -> Tensor:
 
 
 def _matters(module: FusionModule, name: str) -> bool:
-    """Whether the output changes with one parameter."""
+    """Return True if the output changes with one parameter."""
     inputs = (image(), language())
     value = dict(module.named_parameters())[name].detach()
     noise = torch.randn(value.shape, generator=torch.Generator().manual_seed(8), dtype=torch.float64)

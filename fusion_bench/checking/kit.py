@@ -1,6 +1,6 @@
-"""The contract kit: every check in order, and one module's way through them.
+"""The contract kit: every check in order, and the results of one module.
 
-A check that builds on another is not asked where that one failed: one fault, one failed line.
+A check is skipped if a check that it needs has failed, so that one fault gives one failed line.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ class Check:
     """A promise of the contract.
 
     Attributes:
-        name: as printed.
-        examine: what a pass is worth telling; raises `CheckFailed` or `NotApplicable`.
-        needs: checks without which its answer would mean nothing.
+        name: name of the check, as printed.
+        examine: the function of the check; it returns a note on a pass, or raises `CheckFailed` or `NotApplicable`.
+        needs: checks that must pass before the result of this check has a meaning.
     """
 
     name: str
@@ -37,14 +37,14 @@ class Check:
 
 @dataclass(frozen=True)
 class CheckResult:
-    """What one check found.
+    """The result of one check.
 
     Attributes:
-        check: its name.
+        check: name of the check.
         status: ``pass``, ``fail`` or ``skip``.
-        detail: what was seen, or why it was skipped; may be empty.
-        remedy: what to do about a failure.
-        blocked: skipped because a check that it needs did not pass.
+        detail: the observation, or the reason of a skip; may be empty.
+        remedy: the change that fixes a failure.
+        blocked: True if it was skipped because a check that it needs did not pass.
     """
 
     check: str
@@ -89,14 +89,14 @@ CHECKS: tuple[Check, ...] = (
 
 
 class Checkup:
-    """One module's results, each found when it is first asked for.
+    """The results of one module; each check runs when its result is first requested.
 
     Args:
         kind: the module's class.
-        name: what the user calls it.
+        name: the user's name for it.
 
     Raises:
-        FusionBenchError: it is not a concrete `FusionModule`.
+        FusionBenchError: the class is not a concrete `FusionModule`.
     """
 
     def __init__(self, kind: type[FusionModule], name: str | None = None) -> None:
@@ -109,12 +109,12 @@ class Checkup:
         self._found: dict[str, CheckResult] = {}
 
     def results(self) -> Iterator[CheckResult]:
-        """Every check's result, in order, as it is found."""
+        """Yield the result of every check, in order."""
         for name in self._checks:
             yield self.result(name)
 
     def result(self, name: str) -> CheckResult:
-        """The result of one check; those that it needs are asked first."""
+        """Return the result of one check; the checks that it needs run first."""
         if name not in self._found:
             self._found[name] = self._ask(self._checks[name])
         return self._found[name]
@@ -133,5 +133,5 @@ class Checkup:
             return CheckResult(check.name, "skip", str(reason))
         except CheckFailed as failure:
             return CheckResult(check.name, "fail", failure.seen, failure.remedy)
-        except Exception as error:  # the module's code, which may do anything
+        except Exception as error:  # the code of the module can raise any exception
             return CheckResult(check.name, "fail", message_of(error), CRASHED)

@@ -1,4 +1,4 @@
-"""The contract kit in a third party's test suite, by choice: one pytest test per check.
+"""An optional pytest plugin for test suites of other packages: one test per check of the contract kit.
 
 Switch it on with ``-p fusion_bench.checking.plugin`` (say, in ``addopts``), or in ``conftest.py`` at the root with
 ``pytest_plugins = ["fusion_bench.checking.plugin"]``. Then three lines in any test file check a module:
@@ -26,24 +26,24 @@ _MARK = "fusion_module"
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Make the mark known."""
+    """Register the mark."""
     config.addinivalue_line(
-        "markers", f"{_MARK}(*modules): classes or names that `contract_check` puts through the contract kit"
+        "markers", f"{_MARK}(*modules): classes or names that `contract_check` checks with the contract kit"
     )
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """One test per module and check, for every function that asks for `contract_check`.
+    """Create one test per module and check, for every function with the fixture `contract_check`.
 
     Raises:
-        pytest.UsageError: no mark says which module.
+        pytest.UsageError: no mark names a module.
     """
     if "contract_check" not in metafunc.fixturenames:
         return
     mark = metafunc.definition.get_closest_marker(_MARK)
     if mark is None or not mark.args:
         raise pytest.UsageError(
-            f"{metafunc.definition.nodeid} asks for contract_check; say of which module: "
+            f"{metafunc.definition.nodeid} uses contract_check; name its module: "
             f"@pytest.mark.{_MARK}(MyFusion)"
         )
     cases = [
@@ -56,7 +56,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 @pytest.fixture
 def contract_check(request: pytest.FixtureRequest) -> Callable[[], None]:
-    """Call it to see one check pass, fail with what was seen and what to do, or skip with its reason."""
+    """The function that runs one check: it passes, fails with observation and remedy, or skips with a reason."""
     module, check = request.param
 
     def run() -> None:
@@ -72,7 +72,7 @@ def contract_check(request: pytest.FixtureRequest) -> Callable[[], None]:
 
 @cache
 def _checkup(module: type[FusionModule] | str) -> Checkup:
-    """Kept for the session, so that a check which others need runs once."""
+    """Return the results of a module, cached for the session so that a check that others need runs once."""
     return Checkup(MODULES.load(module) if isinstance(module, str) else module, _name(module))
 
 

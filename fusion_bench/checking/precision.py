@@ -1,4 +1,4 @@
-"""Floating types: the output keeps the input's, and half precision stays finite."""
+"""Checks of floating types: the output has the type of the input, and half precision is finite."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def dtype(subject: Subject) -> str:
 
 
 def half(subject: Subject) -> str:
-    """float16 and bfloat16 give finite numbers, also where the map is zero: whole, and training under autocast."""
+    """float16 and bfloat16 give finite numbers, also for a map of zeros: as type, and in training with autocast."""
     without_kernel = []
     for kind in (torch.float16, torch.bfloat16):
         for autocast in (False, True):
@@ -78,5 +78,5 @@ def _require_finite_gradients(module: nn.Module, out: Tensor, where: str) -> Non
 
 
 def _lacks_kernel(error: Exception) -> bool:
-    """Whether torch, not the module, is what cannot do this on a CPU."""
+    """Return True if torch, not the module, lacks support for this type on a CPU."""
     return "not implemented for" in str(error) or "Unsupported dtype" in str(error)

@@ -1,4 +1,4 @@
-"""What a module reads, proved in both directions; and that what it reads at a place, it answers at that place."""
+"""Checks of the inputs that a module reads, in both directions, and of the position of their effect."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from fusion_bench.contract import FusionModule, Language
 
 
 def reacts(subject: Subject) -> str:
-    """Every input that it declares to read changes its output, once all parameters are perturbed."""
+    """Every input that the module declares to read changes its output, with all parameters perturbed."""
     module = subject.perturbed()
     expected = module(image(), language())
     for what, inputs in _changes().items():
@@ -35,7 +35,7 @@ def reacts(subject: Subject) -> str:
 
 
 def ignores(subject: Subject) -> str:
-    """What it does not declare to read has no effect at all: same output, bit for bit."""
+    """An input that the module does not declare to read has no effect: the output is the same bit for bit."""
     module = subject.perturbed()
     expected = module(image(), language())
     for what, inputs in _changes().items():
@@ -49,7 +49,7 @@ def ignores(subject: Subject) -> str:
 
 
 def _declared(module: FusionModule) -> frozenset[str]:
-    """``image``, ``words``, ``sentence``: those that ``reads`` and ``listens`` speak of."""
+    """Return those of ``image``, ``words``, ``sentence`` that ``reads`` and ``listens`` declare."""
     heard = {"words": {"words"}, "sentence": {"sentence"}, "both": {"words", "sentence"}}
     return frozenset((module.reads & {"image"}) | heard.get(module.listens, set()))
 
@@ -65,7 +65,7 @@ def _changes() -> dict[str, tuple[Tensor, Language]]:
 
 @dataclass(frozen=True)
 class Misplacement:
-    """A way to put a map down wrongly: ``to`` leads from a (row, column) to where it lands on ``height x width``."""
+    """A wrong order of positions: ``to`` maps a (row, column) to its wrong position on ``height x width``."""
 
     name: str
     height: int
@@ -73,14 +73,17 @@ class Misplacement:
     to: Callable[[int, int], tuple[int, int]]
 
 
-# A square map large enough that modules which pool to 36 cells do so, and one that is not square.
+# A square map with more than 36 positions, so that modules with a pooled grid do pool, and one that is not square.
 _MISPLACEMENTS = (
-    Misplacement("its transposed place", 7, 7, lambda row, column: (column, row)),
+    Misplacement("the transposed position", 7, 7, lambda row, column: (column, row)),
     Misplacement(
-        "the place of a transposed map read as H x W", 4, 6, lambda row, column: divmod(column * 4 + row, 6)
+        "the position in a transposed map that is read as H x W",
+        4,
+        6,
+        lambda row, column: divmod(column * 4 + row, 6),
     ),
     Misplacement(
-        "the place of a map read as W x H and transposed",
+        "the position in a map that is read as W x H and transposed",
         4,
         6,
         lambda row, column: divmod(row * 6 + column, 4)[::-1],
@@ -92,17 +95,18 @@ _REMEDY = "check the order of H and W wherever positions are flattened and laid 
 
 
 def places(subject: Subject) -> str:
-    """What is seen at a place is answered there, not at its transposed place.
+    """A change at a position has its effect at this position, not at the transposed position.
 
-    One position of a map is changed at a time, and the change of the output is measured everywhere, beyond
-    what changed at all positions alike (a tiled answer). Two things must hold, for several random modules:
+    One position of the map is changed at a time. The change of the output is measured at every position, minus the
+    change that is common to all positions (such as a vector added everywhere). Two conditions must hold, for several
+    random modules:
 
-    - where only part of the map changes (pointwise modules, windows), the changed position is in that part;
-    - the place where a transposed map would put it does not stand out: among the places at the same distance
-      from the changed position it is the most changed one in no more than half of the trials. By chance it is
-      so in one of 4 to 24. A global mixture spreads a change over places that its values choose, a position
-      code favours rows, columns or nearness; none of them knows the transposed place. An attention map that is
-      added transposed, beside a correct residual, changes that one place most in nearly every trial.
+    - if only part of the output changes (pointwise modules, windows), this part contains the changed position;
+    - the transposed position is not special: among the positions at the same distance from the changed position, it
+      changes most in at most half of the trials. By chance it does so in one of 4 to 24. A global mixture spreads a
+      change according to the values, and a position code favours rows, columns or near positions; neither prefers
+      the transposed position. An attention map that is added transposed to a correct residual changes the transposed
+      position most in nearly every trial.
     """
     if "image" not in subject.kind.reads:
         raise NotApplicable("it does not read the image")
@@ -112,13 +116,13 @@ def places(subject: Subject) -> str:
         for draw in range(_DRAWS):
             for row, column, change in _changed(subject.perturbed(seed=draw), wrong, draw):
                 if not change.max() > _NOTHING:
-                    continue  # all positions changed alike, as a tiled answer does
+                    continue  # all positions changed by the same amount
                 pools = False
-                # A global answer may leave single places as they were; a local one must not leave this one.
+                # A global effect may leave single positions unchanged; a local effect must include this position.
                 if change[row, column] <= _NOTHING and change.median() <= _NOTHING:
                     raise CheckFailed(
-                        f"a change at row {row}, column {column} of a {wrong.height}x{wrong.width} map shows "
-                        "elsewhere and not there",
+                        f"a change at row {row}, column {column} of a {wrong.height}x{wrong.width} map changes "
+                        "the output at other positions and not there",
                         _REMEDY,
                     )
                 rivals = _rivals(change, row, column, wrong.to(row, column))
@@ -127,14 +131,14 @@ def places(subject: Subject) -> str:
                     hits += float(change[wrong.to(row, column)]) > 1.001 * float(rivals.max()) + _NOTHING
         if trials and hits > trials / 2:
             raise CheckFailed(
-                f"a change at a position changes {wrong.name} most, in {hits} of {trials} trials",
+                f"a change at a position changes the output most at {wrong.name}, in {hits} of {trials} trials",
                 _REMEDY,
             )
-    return "it pools: a change at one position changes all alike" if pools else ""
+    return "it pools: a change at one position changes all positions by the same amount" if pools else ""
 
 
 def _changed(module: FusionModule, wrong: Misplacement, draw: int) -> Iterator[tuple[int, int, Tensor]]:
-    """For positions off the diagonal: row, column, and how much each place ``[H, W]`` changed beyond the common."""
+    """Yield row, column and the change at each position ``[H, W]``, minus the common change, per changed position."""
     height, width = wrong.height, wrong.width
     spots = [
         (row, column)
@@ -161,7 +165,7 @@ def _changed(module: FusionModule, wrong: Misplacement, draw: int) -> Iterator[t
 
 
 def _rivals(change: Tensor, row: int, column: int, target: tuple[int, int]) -> Tensor | None:
-    """Changes at the other places as far from (row, column) as ``target``; None where they are fewer than 3."""
+    """Return the changes at the other positions as far from (row, column) as ``target``; None if fewer than 3."""
     rows = torch.arange(change.shape[0])[:, None].sub(row).abs()
     columns = torch.arange(change.shape[1])[None].sub(column).abs()
     distance = torch.maximum(rows.expand_as(change), columns.expand_as(change))

@@ -1,4 +1,4 @@
-"""What a module declares, and what it is made of: declarations, registered parameters, states, devices."""
+"""Checks of a module's structure: declarations, registered parameters, saved state, devices."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _OWN = frozenset({"_parameters", "_buffers", "_modules"})
 
 
 def declarations(subject: Subject) -> str:
-    """It can be built, and what it declares about itself agrees with its constructor."""
+    """The module can be built, and its declarations agree with its constructor."""
     kind = subject.kind
     try:
         module = subject.fresh()
@@ -58,7 +58,7 @@ def declarations(subject: Subject) -> str:
 
 
 def registered(subject: Subject) -> str:
-    """Every parameter and layer is known to torch: what the graph trains is what ``parameters()`` lists."""
+    """Every parameter and layer is registered: ``parameters()`` lists every trainable tensor of the graph."""
     module = subject.fresh()
     known = {id(parameter) for parameter in module.parameters()}
     for held in _held(module):
@@ -80,7 +80,7 @@ def registered(subject: Subject) -> str:
 
 
 def saved(subject: Subject) -> str:
-    """A saved state and a copy are the module again, bit for bit."""
+    """A module restored from its saved state, or copied, computes the same output bit for bit."""
     module, inputs = subject.perturbed(), (image(), language())
     expected = module(*inputs)
     if not torch.equal(copy.deepcopy(module)(*inputs), expected):
@@ -96,7 +96,7 @@ def saved(subject: Subject) -> str:
 
 
 def moved(subject: Subject) -> str:
-    """``.to`` takes everything along, and nothing is made on another device than the input's."""
+    """``.to`` moves every tensor, and forward creates tensors only on the device of its input."""
     module = subject.fresh()
     known = {id(tensor) for tensor in (*module.parameters(), *module.buffers())}
     for held in _held(module):
@@ -119,7 +119,7 @@ def moved(subject: Subject) -> str:
 
 
 def width_scales(subject: Subject) -> str:
-    """The argument named by ``width`` makes the module cost more, so that budgets can be matched with it."""
+    """The argument named by ``width`` increases the cost of the module, so that a budget can be matched with it."""
     knob = subject.kind.width
     if knob is None:
         return "width is None: shown, never matched to a budget"
@@ -138,7 +138,7 @@ def width_scales(subject: Subject) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Held:
-    """A tensor or a layer that an attribute holds, outside what torch registers."""
+    """A tensor or layer in an attribute that torch does not register."""
 
     path: str
     value: Tensor | nn.Module
@@ -163,7 +163,7 @@ def _inside(value: Any, path: str, depth: int) -> Iterator[Held]:
 
 
 def _leaves(out: Tensor) -> Iterator[Tensor]:
-    """The tensors that a gradient of ``out`` ends in."""
+    """Yield the leaf tensors of the graph of ``out``."""
     waiting, seen = [out.grad_fn], set()
     while waiting:
         node = waiting.pop()

@@ -1,6 +1,6 @@
-"""The module under check, built as often as a check asks for it, and the toy inputs that it is given.
+"""The module under check, built as often as needed, and its toy inputs.
 
-Everything is drawn from seeds of its own, so that a check gives the same answer each time and alone.
+Modules and inputs have seeds of their own, so that the result of a check does not depend on the other checks.
 """
 
 from __future__ import annotations
@@ -21,38 +21,38 @@ WORDS = 5
 TOLERANCE = 1e-5
 
 
-class CheckFailed(Exception):  # noqa: N818 - a verdict, raised where it is found
-    """The module does not keep its word: what was seen, and what to do about it."""
+class CheckFailed(Exception):  # noqa: N818 - a result of a check, not a program error
+    """The module breaks a promise of the contract: ``seen`` is the observation, ``remedy`` the fix."""
 
     def __init__(self, seen: str, remedy: str) -> None:
         super().__init__(seen, remedy)
         self.seen, self.remedy = seen, remedy
 
 
-class NotApplicable(Exception):  # noqa: N818 - a verdict too
-    """The module declares something that leaves nothing to check; the message is the reason."""
+class NotApplicable(Exception):  # noqa: N818 - a result of a check, not a program error
+    """The check does not apply to the module because of its declarations; the message is the reason."""
 
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """A module's class, as every check sees it.
+    """The class of a module, as every check receives it.
 
     Attributes:
         kind: the class.
-        name: what the user calls it.
+        name: the user's name for it.
     """
 
     kind: type[FusionModule]
     name: str
 
     def fresh(self, *, seed: int = 0, dtype: torch.dtype = torch.float32) -> FusionModule:
-        """The module as its constructor leaves it, in evaluation mode; torch's global stream is left alone."""
+        """Return a new module in evaluation mode; torch's global random stream does not change."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             return self.kind(VISUAL_DIM, LANGUAGE_DIM).to(dtype).eval()
 
     def perturbed(self, *, seed: int = 0, dtype: torch.dtype = torch.float64) -> FusionModule:
-        """The same with noise on every parameter and statistic, so that no gate stays closed at its first zero."""
+        """Return a new module with noise on every parameter and statistic, so that no gate keeps its initial zero."""
         module = self.fresh(seed=seed, dtype=dtype)
         generator = torch.Generator().manual_seed(1000 + seed)
         with torch.no_grad():
@@ -71,7 +71,7 @@ class Subject:
 def image(
     batch: int = 3, height: int = 4, width: int = 6, *, seed: int = 0, dtype: torch.dtype = torch.float64
 ) -> Tensor:
-    """A random map ``[batch, C, height, width]``."""
+    """Return a random map ``[batch, C, height, width]``."""
     generator = torch.Generator().manual_seed(2000 + seed)
     drawn = torch.randn(batch, VISUAL_DIM, height, width, generator=generator, dtype=torch.float64)
     return drawn.to(dtype)
@@ -84,7 +84,7 @@ def language(
     seed: int = 0,
     dtype: torch.dtype = torch.float64,
 ) -> Language:
-    """Random sentences of the given lengths, padded to ``words`` with random numbers."""
+    """Return random sentences of the given lengths, padded to ``words`` with random numbers."""
     generator = torch.Generator().manual_seed(3000 + seed)
     count = len(lengths)
     return Language(
@@ -95,7 +95,7 @@ def language(
 
 
 def difference(one: Tensor, other: Tensor) -> float:
-    """The largest difference as a share of the largest number; infinite where either is not finite."""
+    """Return the largest difference relative to the largest number; infinity if one tensor is not finite."""
     one, other = one.detach(), other.detach()
     if not (one.isfinite().all() and other.isfinite().all()):
         return float("inf")
@@ -104,7 +104,7 @@ def difference(one: Tensor, other: Tensor) -> float:
 
 
 def require_same(one: Tensor, other: Tensor, seen: str, remedy: str) -> None:
-    """Fail with ``seen`` and by how much, unless both are the same to `TOLERANCE`."""
+    """Raise `CheckFailed` with ``seen`` and the difference, unless both are equal within `TOLERANCE`."""
     share = difference(one, other)
     if share > TOLERANCE:
         amount = "and not all is finite" if share == float("inf") else f"by {share:.2g} of its size"
@@ -112,11 +112,11 @@ def require_same(one: Tensor, other: Tensor, seen: str, remedy: str) -> None:
 
 
 def batch_norms(module: nn.Module) -> list[_BatchNorm]:
-    """Every layer whose statistics may follow the batch while it trains."""
+    """Return every layer whose statistics may follow the batch in training mode."""
     return [layer for layer in module.modules() if isinstance(layer, _BatchNorm)]
 
 
 def message_of(error: Exception) -> str:
-    """An exception in one line: its type and the first line of its message."""
+    """Return an exception in one line: its type and the first line of its message."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__

@@ -1,13 +1,13 @@
-"""A toy problem that neither input solves alone: the exclusive or of a bit that is seen and a bit that is heard.
+"""A toy problem that needs both inputs: the exclusive or of one bit of the image and one bit of the sentence.
 
-Each position of a 2x3 map carries one bit, each sentence another, in all of its words and in its vector; a
-little noise lies on everything. One linear layer reads the module's output at each position. What reaches it must
-already be fused: no linear layer, and no sum of two, makes an exclusive or.
+Each position of a 2x3 map encodes one bit. Each sentence encodes another bit, in all of its words and in its vector.
+All inputs have a little noise. One linear layer reads the output of the module at each position. The module itself
+must combine the inputs, because an exclusive or is no linear function of them.
 
-A module may pool: it answers for the whole image and lays the answer down everywhere. Nothing in the contract
-declares that, and nothing has to: if the bits of single positions are not learnt, every position of an image is
-given the same bit, and one answer per image is read from the mean over positions. Success on either level counts, and
-the line says which.
+A module may pool: it computes one result for the image and puts it at every position. The contract has no declaration
+for this. Therefore, if the bits of single positions are not learnt, every position of an image gets the same bit, and
+one answer per image is read from the mean over positions. Success on either level counts, and the result names the
+level.
 """
 
 from __future__ import annotations
@@ -43,9 +43,9 @@ _NOISE = 0.1
 
 
 def learns(subject: Subject, seeds: tuple[int, ...] = SEEDS, steps: int = STEPS) -> str:
-    """The toy is learnt to 99 % within 2,000 steps from every seed; a control stays at chance."""
+    """The toy problem is learnt to 99 % within 2,000 steps from every seed; a control stays at chance."""
     if not subject.kind.trainable:
-        raise NotApplicable("trainable is False: what is around it is trained and may solve the toy")
+        raise NotApplicable("trainable is False: the trained layers around it may solve the toy problem")
     if subject.kind.reads != {"image", "language"}:
         return _stays_at_chance(subject, seeds)
     level: Level = "position"
@@ -74,31 +74,31 @@ def _stays_at_chance(subject: Subject, seeds: tuple[int, ...]) -> str:
                 f"it declares to read less than both inputs, yet solves {attempt.accuracy:.0%} of what needs both",
                 "declare what it reads",
             )
-    return "as a control must, it stays at chance"
+    return "it stays at chance, as a control must"
 
 
 def _not_learnt(reached: str, seed: int, steps: int) -> CheckFailed:
     return CheckFailed(
-        f"the exclusive or of a seen and a heard bit is not learnt in {steps} steps (seed {seed}: {reached})",
-        "both inputs must meet before a nonlinearity, and gradients must reach the parameters that join them",
+        f"the exclusive or of image and sentence bit is not learnt in {steps} steps (seed {seed}: {reached})",
+        "combine both inputs before a nonlinearity, and let gradients reach the parameters that combine them",
     )
 
 
 @dataclass(frozen=True)
 class Attempt:
-    """How far a training came: accuracy on fresh samples, after so many steps."""
+    """The result of a training: the accuracy on new samples and the number of steps."""
 
     accuracy: float
     steps: int
 
     @property
     def learnt(self) -> bool:
-        """Whether it reached the target."""
+        """True if the accuracy reached the target."""
         return self.accuracy >= TARGET
 
 
 def _attempt(subject: Subject, seed: int, level: Level, steps: int) -> Attempt:
-    """Train until the target is reached or the steps are spent; the best accuracy seen, and when."""
+    """Train until the target or the last step is reached, and return the best accuracy and its step."""
     torch.manual_seed(seed)
     module = subject.fresh(seed=seed).train()
     head = nn.Conv2d(module.out_dim, 1, 1)
@@ -120,7 +120,7 @@ def _attempt(subject: Subject, seed: int, level: Level, steps: int) -> Attempt:
 
 
 def _read(module: FusionModule, head: nn.Module, seen: Tensor, heard: Language, level: Level) -> Tensor:
-    """Logits ``[B, 1, H, W]``, or ``[B, 1, 1, 1]`` where one answer per image is asked for."""
+    """Return logits ``[B, 1, H, W]``, or ``[B, 1, 1, 1]`` for one answer per image."""
     fused = module(seen, heard)
     logits: Tensor = head(fused.mean(dim=(2, 3), keepdim=True) if level == "image" else fused)
     return logits
@@ -140,7 +140,7 @@ def _accuracy(
 
 
 def _samples(seed: int, level: Level) -> Iterator[tuple[Tensor, Language, Tensor]]:
-    """Batches without end: map, language, the exclusive or at each position (or of the image)."""
+    """Yield batches without end: map, language, and the exclusive or at each position (or of the image)."""
     generator = torch.Generator().manual_seed(5000 + seed)
 
     def drawn(*shape: int) -> Tensor:

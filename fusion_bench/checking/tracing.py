@@ -1,4 +1,4 @@
-"""What compilers ask of a forward: no look at the numbers, one graph, an exported program."""
+"""Checks of a forward pass for compilers: no data-dependent values, one graph, an exported program."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from fusion_bench.contract import Language
 
 
 def host_sync(subject: Subject) -> str:
-    """No step waits for a number: the forward runs on tensors that have shapes and no values."""
+    """No step reads a value from the device: the forward runs on tensors with shapes and without values."""
     module, heard = subject.fresh(), language(dtype=torch.float32)
     state = {**dict(module.named_parameters()), **dict(module.named_buffers())}
     with torch.no_grad(), FakeTensorMode(allow_non_fake_inputs=True) as mode:
@@ -32,7 +32,7 @@ def host_sync(subject: Subject) -> str:
 
 
 def compiles(subject: Subject) -> str:
-    """``torch.compile(backend="eager", fullgraph=True)`` takes it whole and computes the same."""
+    """``torch.compile(backend="eager", fullgraph=True)`` compiles it as one graph with the same output."""
     module, inputs = subject.perturbed(dtype=torch.float32), _inputs()
     try:
         with torch.no_grad():
@@ -49,7 +49,7 @@ def compiles(subject: Subject) -> str:
 
 
 def exports(subject: Subject) -> str:
-    """``torch.export.export`` takes it and the program computes the same."""
+    """``torch.export.export`` exports it, and the program computes the same output."""
     module, inputs = subject.perturbed(dtype=torch.float32), _inputs()
     try:
         with torch.no_grad():

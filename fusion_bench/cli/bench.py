@@ -1,4 +1,4 @@
-"""``fusion-bench bench input``: how fast samples reach a model on this machine."""
+"""The implementation of ``fusion-bench bench input``: the speed of reading a data set on this machine."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ def bench_input(
     samples: int,
     as_json: bool,
 ) -> None:
-    """Print a table of steps; indexes and decoded images go to a temporary cache.
+    """Time each step from files to batches and print a table; indexes and decoded images go to a temporary cache.
 
     Raises:
-        FusionBenchError: there is no such data set, or its files are missing or damaged.
+        FusionBenchError: the data set does not exist, or its files are missing or damaged.
     """
     config = data_config(name, settings, size)
     roots = {} if root is None else {config.name: root.resolve()}

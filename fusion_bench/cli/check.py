@@ -1,4 +1,4 @@
-"""``fusion-bench check``: does a module keep the contract? One line per check."""
+"""The implementation of ``fusion-bench check``: whether a module follows the contract, one line per check."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from fusion_bench.registries import MODULES
 
 
 def check_module(name: str, *, as_json: bool) -> None:
-    """Put a module through the contract kit and print what each check found.
+    """Run all checks of the contract on a module and print the result of each.
 
     Args:
         name: a registered name, ``package.module:Class`` or ``path/to/file.py[:Class]``.
-        as_json: one JSON object instead of lines.
+        as_json: print one JSON object instead of lines.
 
     Raises:
-        FusionBenchError: there is no such module, or it is not one.
+        FusionBenchError: the module does not exist, or it is not a fusion module.
         typer.Exit: with code 1, if a check fails.
     """
     checkup = Checkup(MODULES.load(name), name)

@@ -1,4 +1,4 @@
-"""Behind ``fusion-bench data``."""
+"""The implementation of the commands ``fusion-bench data``."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from fusion_bench.storage import write_json
 
 
 def verify_data(name: str, root: Path, settings: Sequence[str], manifest: Path | None) -> None:
-    """Print what a folder holds and what is wrong with it.
+    """Print the contents of the folder of a data set and its problems.
 
     Raises:
-        FusionBenchError: there is no such data set, or it takes no such settings.
-        typer.Exit: with code 1, if something is wrong.
+        FusionBenchError: the data set does not exist, or it does not accept the settings.
+        typer.Exit: with code 1, if a problem is found.
     """
     verified = verify(_constructed(name, root, settings), _track, os.cpu_count() or 1)
     for split, counts in verified.found.items():
@@ -38,18 +38,18 @@ def verify_data(name: str, root: Path, settings: Sequence[str], manifest: Path |
         typer.echo(f"Checksums: {manifest}")
     if verified.problems:
         raise typer.Exit(1)
-    typer.echo("all as published" if verified.published else "all whole")
+    typer.echo("complete, with the published counts" if verified.published else "complete")
 
 
 def make_data(name: str, out: Path, settings: Sequence[str]) -> None:
-    """Make a built-in data set and say what it holds.
+    """Make a built-in data set and print the sizes of its splits.
 
     Raises:
-        FusionBenchError: it is not built in, or the folder holds something else.
+        FusionBenchError: the data set is not built in, or the folder contains something else.
     """
     data = _constructed(name, out, settings)
     if not data.built_in:
-        raise FusionBenchError(f"{data.name} is not built in; its files are published at {data.homepage}")
+        raise FusionBenchError(f"{data.name} is not built in; download its files from {data.homepage}")
     data.prepare(os.cpu_count() or 1)
     for split in (data.splits.train, data.splits.select, *data.splits.evaluate):
         made = data.split(split)
@@ -60,16 +60,16 @@ def make_data(name: str, out: Path, settings: Sequence[str]) -> None:
 def show_data(
     name: str, root: Path, settings: Sequence[str], out: Path, *, split: str | None, count: int
 ) -> None:
-    """Write a sheet of samples.
+    """Draw samples into one PNG.
 
     Raises:
-        FusionBenchError: there is no such split, its files are damaged, or ``out`` is no PNG.
+        FusionBenchError: the split does not exist, its files are damaged, or ``out`` is not a PNG.
     """
     if out.suffix.lower() != ".png":
-        raise FusionBenchError(f"--out {out}: a PNG is written; let the name end in .png")
+        raise FusionBenchError(f"--out {out}: the output is a PNG; write a name that ends in .png")
     data = _constructed(name, root, settings)
     shown = data.split(split or data.splits.evaluate[0])
-    draw_contact_sheet(shown.spread(count), out)
+    draw_contact_sheet(shown.evenly_spaced(count), out)
     typer.echo(f"{shown.name}: {min(count, len(shown))} of {len(shown):,} samples. Picture: {out}")
 
 

@@ -1,4 +1,4 @@
-"""Behind ``fusion-bench explain``: ask a finished cell what it listens to, and draw it."""
+"""The implementation of ``fusion-bench explain``: explain a finished cell and draw the explanation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fusion_bench.study.run import study_folder
 
 @dataclass(frozen=True)
 class ExplainOptions:
-    """What the user asked of ``explain``; see the command's help."""
+    """The options of ``explain``; the help of the command describes them."""
 
     study: Path
     arm: str
@@ -33,50 +33,51 @@ class ExplainOptions:
     data: tuple[str, ...]
 
 
-def explain_and_draw(request: ExplainOptions) -> None:
-    """Write one PNG and say where it is and what was answered.
+def explain_and_draw(options: ExplainOptions) -> None:
+    """Write one PNG; print its path and the answer of the cell.
 
     Raises:
-        FusionBenchError: see `study.explain.explain`; or what to ask about, or where to write, is unclear.
+        FusionBenchError: see `fusion_bench.explain.explain.explain`; or the input or the output file is not given
+            correctly.
     """
-    about = _about(request)
-    if request.out is not None and request.out.suffix.lower() != ".png":
-        raise FusionBenchError(f"--out {request.out}: a PNG is written; let the name end in .png")
-    study = open_study(request.study, request.overrides)
-    paths = paths_of(study, request.runs, request.data, device="cpu", making=1)
-    explained = explain(study, ExplainRequest(request.arm, about, request.seed, request.copy), paths)
-    path = request.out or study_folder(paths.runs, study.name) / "explained" / _file_name(explained)
+    explained_input = _input(options)
+    if options.out is not None and options.out.suffix.lower() != ".png":
+        raise FusionBenchError(f"--out {options.out}: the output is a PNG; write a name that ends in .png")
+    study = open_study(options.study, options.overrides)
+    paths = paths_of(study, options.runs, options.data, device="cpu", making=1)
+    explained = explain(
+        study, ExplainRequest(options.arm, explained_input, options.seed, options.copy), paths
+    )
+    path = options.out or study_folder(paths.runs, study.name) / "explained" / _file_name(explained)
     draw_explained(explained, path)
-    typer.echo(_answered(explained))
+    typer.echo(_summary(explained))
     typer.echo(f"Picture: {path}")
 
 
-def _about(request: ExplainOptions) -> ExplainedInput | str:
-    given = (request.image, request.sentence)
-    if request.sample is not None and given == (None, None):
-        return request.sample
-    if request.sample is None and request.image is not None and request.sentence is not None:
-        return ExplainedInput(request.image, request.sentence)
-    if request.sample is not None:
+def _input(options: ExplainOptions) -> ExplainedInput | str:
+    own_input = (options.image, options.sentence)
+    if options.sample is not None and own_input == (None, None):
+        return options.sample
+    if options.sample is None and options.image is not None and options.sentence is not None:
+        return ExplainedInput(options.image, options.sentence)
+    if options.sample is not None:
         raise FusionBenchError(
-            f"--sample {request.sample} brings its own picture and sentence: leave --image and --sentence out"
+            f"--sample {options.sample} has its own image and sentence: leave --image and --sentence out"
         )
-    raise FusionBenchError("say what to ask about: --sample ID, or both --image FILE and --sentence TEXT")
+    raise FusionBenchError("nothing to explain: give --sample ID, or both --image FILE and --sentence TEXT")
 
 
 def _file_name(explained: ExplainedCell) -> str:
-    """A name that tells the pictures of a study apart."""
-    subject = explained.subject
-    about = subject.sample or f"{subject.image.stem}-{digest(subject.text, 6)}"
-    name = f"{explained.arm}-seed{explained.seed}-copy{explained.copy}-{about}"
+    """Return a file name that is different for each explanation of a study."""
+    explained_input = explained.explained_input
+    label = explained_input.sample or f"{explained_input.image.stem}-{digest(explained_input.text, 6)}"
+    name = f"{explained.arm}-seed{explained.seed}-copy{explained.copy}-{label}"
     return re.sub(r"[^\w.=-]+", "_", name) + ".png"
 
 
-def _answered(explained: ExplainedCell) -> str:
-    subject, answer = explained.subject, explained.answer
-    asked = (
-        f"{explained.arm}, seed {explained.seed}, copy {explained.copy} of {explained.copies}: {subject.text}"
-    )
-    said = "" if answer is None else f" -> {answer.text} ({100 * answer.probability:.0f} %)"
-    truth = "" if subject.truth is None else f", truth {subject.truth}"
-    return f"{asked}{said}{truth}"
+def _summary(explained: ExplainedCell) -> str:
+    explained_input, answer = explained.explained_input, explained.answer
+    cell = f"{explained.arm}, seed {explained.seed}, copy {explained.copy} of {explained.copies}"
+    given = "" if answer is None else f" -> {answer.text} ({100 * answer.probability:.0f} %)"
+    truth = "" if explained_input.truth is None else f", truth {explained_input.truth}"
+    return f"{cell}: {explained_input.text}{given}{truth}"

@@ -1,4 +1,4 @@
-"""``fusion-bench list``: what a study can name, as a table or as JSON."""
+"""The implementation of ``fusion-bench list``: the components that a study can use, as a table or as JSON."""
 
 from __future__ import annotations
 
@@ -30,8 +30,14 @@ _SHORT = frozenset({"name", "kind", "listens", "position_code", "task", "version
 class ModuleRow:
     """A module, network or control.
 
-    ``listens`` is ``word-level``, ``sentence-level``, ``words and sentence`` or ``nothing``; ``position_code``
-    what it brings itself.
+    Attributes:
+        name: its registered name.
+        kind: ``module``, ``network`` or ``control``.
+        summary: the first line of its docstring.
+        citation: its paper.
+        listens: its language input: ``word-level``, ``sentence-level``, ``words and sentence`` or ``nothing``.
+        position_code: the position code that it adds itself.
+        origin: the package that offers it.
     """
 
     name: str
@@ -45,7 +51,7 @@ class ModuleRow:
 
 @dataclass(frozen=True)
 class DataSetRow:
-    """A data set; ``files`` says whether it makes its own or where they are published."""
+    """A data set; ``files`` is "makes its own" for a built-in one, else the address where its files are published."""
 
     name: str
     task: str
@@ -69,14 +75,14 @@ ListRow: TypeAlias = ModuleRow | DataSetRow | TextEncoderRow
 
 
 def list_kind(kind: str, *, as_json: bool) -> None:
-    """Print everything of one kind.
+    """Print all components of one kind.
 
     Args:
         kind: ``modules`` (networks and controls too), ``networks``, ``datasets`` or ``text-encoders``.
-        as_json: a JSON list instead of a table.
+        as_json: print a JSON list instead of a table.
 
     Raises:
-        FusionBenchError: there is no such kind, or two packages claim a name.
+        FusionBenchError: the kind does not exist, or two packages offer the same name.
     """
     kinds: Mapping[str, Callable[[], list[ListRow]]] = {
         "modules": lambda: [*_rows(MODULES, _module_row), *_rows(NETWORKS, _network_row)],
@@ -85,29 +91,31 @@ def list_kind(kind: str, *, as_json: bool) -> None:
         "text-encoders": lambda: _rows(TEXT_ENCODERS, _text_encoder_row),
     }
     if kind not in kinds:
-        raise FusionBenchError(f"nothing to list under {kind!r}{did_you_mean(kind, kinds)}")
+        raise FusionBenchError(
+            f"cannot list {kind!r}{did_you_mean(kind, kinds)}; write one of {', '.join(kinds)}"
+        )
     rows = kinds[kind]()
     if as_json:
         Console(soft_wrap=True).print_json(json.dumps([asdict(row) for row in rows]))
         return
     console = Console()
     if not console.is_terminal:
-        console.width = max(console.width, 160)  # what reads a pipe or a file wraps for itself
+        console.width = max(console.width, 160)  # a pipe or a file needs no line breaks
     console.print(_table(rows) if rows else f"No {kind} are registered.")
 
 
 def list_modules(as_json: bool) -> None:
-    """Print modules, networks and controls."""
+    """Print all modules, networks and controls."""
     list_kind("modules", as_json=as_json)
 
 
 def _rows(registry: Registry[Any], row: Callable[[Entry, type[Any]], ListRow]) -> list[ListRow]:
-    """One row per name; importing a class that is broken fails with the name of who offered it."""
+    """Return one row per registered name; the error of a class that cannot be imported names its package."""
     rows = []
     for entry in registry.entries().values():
         try:
             cls = entry.target.load()
-        except Exception as error:  # importing runs code that is not ours
+        except Exception as error:  # the import runs code of the package
             raise FusionBenchError(
                 f"the {registry.kind} {entry.name!r} of {entry.origin} cannot be imported: {error}"
             ) from error
@@ -148,7 +156,7 @@ def _text_encoder_row(entry: Entry, cls: type[Any]) -> TextEncoderRow:
 
 
 def _summary(cls: type[Any]) -> str:
-    """The first line of a class's own docstring."""
+    """Return the first line of the docstring of a class."""
     return inspect.cleandoc(cls.__doc__ or "").partition("\n")[0]
 
 

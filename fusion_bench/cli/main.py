@@ -1,4 +1,7 @@
-"""``fusion-bench``: parses, calls, prints. Heavy libraries are imported by the command that needs them."""
+"""The command line ``fusion-bench``: each command parses its options and calls the implementation.
+
+Heavy libraries are imported only by the command that needs them.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,13 @@ from typing import Annotated
 import typer
 
 from fusion_bench.cli.data import data_app
-from fusion_bench.cli.plugin_commands import OpenGroup
+from fusion_bench.cli.new import new_app
+from fusion_bench.cli.plugin_commands import PluginGroup
 from fusion_bench.errors import FusionBenchError
 
 app = typer.Typer(
     name="fusion-bench",
-    cls=OpenGroup,
+    cls=PluginGroup,
     help="Compare vision-language fusion modules, fairly. Start with: fusion-bench run studies/quickstart.yaml",
     no_args_is_help=True,
     add_completion=False,
@@ -27,24 +31,30 @@ cells_app = typer.Typer(
 )
 app.add_typer(cells_app, name="cells")
 app.add_typer(data_app, name="data")
+app.add_typer(new_app, name="new")
 bench_app = typer.Typer(
-    cls=OpenGroup, help="How fast: benchmarks of operators and modules on this machine.", no_args_is_help=True
+    cls=PluginGroup,
+    help="Benchmarks of operators, modules and data reading on this machine.",
+    no_args_is_help=True,
 )
 app.add_typer(bench_app, name="bench")
 app.add_typer(
-    typer.Typer(cls=OpenGroup, help="Checkpoints of other projects, to and fro.", no_args_is_help=True),
+    typer.Typer(
+        cls=PluginGroup, help="Convert checkpoints from and to other projects.", no_args_is_help=True
+    ),
     name="convert",
 )
 
 StudyArgument = Annotated[Path, typer.Argument(help="The study file.", metavar="STUDY.yaml")]
-Runs = Annotated[Path, typer.Option("--runs", help="Where cells, caches and reports are kept.")]
+Runs = Annotated[Path, typer.Option("--runs", help="The folder of cells, caches and reports.")]
 Overrides = Annotated[
     list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key: --set train.epochs=3")
 ]
 DataRoots = Annotated[
-    list[str] | None, typer.Option("--data", metavar="NAME=FOLDER", help="Where a data set's files are.")
+    list[str] | None,
+    typer.Option("--data", metavar="NAME=FOLDER", help="The folder of the files of a data set."),
 ]
-Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1; a GPU is used when there is one.")]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1; by default a GPU if there is one.")]
 
 
 @app.command()
@@ -52,33 +62,40 @@ def run(
     study: StudyArgument,
     runs: Runs = Path("runs"),
     workers: Annotated[
-        int | None, typer.Option(min=1, help="Cells at once; cores / threads on a CPU.")
+        int | None,
+        typer.Option(min=1, help="Cells trained at once; by default cores / threads on a CPU, 1 on a GPU."),
     ] = None,
     overrides: Overrides = None,
     data: DataRoots = None,
     device: Device = None,
-    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try failed cells again.")] = False,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Train failed cells again.")] = False,
     retry_stale: Annotated[
-        bool, typer.Option("--retry-stale", help="Train stale cells anew; old outcomes are put aside.")
+        bool,
+        typer.Option("--retry-stale", help="Train stale cells again; their old results are moved aside."),
     ] = False,
     keep_weights: Annotated[
-        bool, typer.Option("--keep-weights", help="Write model.safetensors beside each outcome.")
+        bool, typer.Option("--keep-weights", help="Write model.safetensors into the folder of each cell.")
     ] = False,
     smoke: Annotated[
-        bool, typer.Option("--smoke", help="Toy sizes, in seconds, one planted failure: does all of it work?")
+        bool,
+        typer.Option(
+            "--smoke", help="Test all steps in seconds, at toy sizes and with one deliberate failure."
+        ),
     ] = False,
 ) -> None:
-    """Train what a study still lacks, then write its report."""
+    """Train the cells of a study that have no result yet, then write its report."""
     try:
-        from fusion_bench.cli.run import RunRequest, run_and_report  # noqa: PLC0415 - imports torch
+        from fusion_bench.api.run import RunRequest  # noqa: PLC0415 - imports torch
+        from fusion_bench.cli.run import run_and_say  # noqa: PLC0415 - imports torch
+        from fusion_bench.training.paths import parse_named_paths  # noqa: PLC0415 - imports torch
 
-        run_and_report(
+        run_and_say(
             RunRequest(
                 study=study,
                 runs=runs,
                 workers=workers,
                 overrides=tuple(overrides or ()),
-                data=tuple(data or ()),
+                data=parse_named_paths(data or []),
                 device=device,
                 retry_failed=retry_failed,
                 retry_stale=retry_stale,
@@ -86,8 +103,8 @@ def run(
                 smoke=smoke,
             )
         )
-    except KeyboardInterrupt:  # caught here: typer would end without a word
-        typer.echo("stopped; finished cells are kept, run again to go on", err=True)
+    except KeyboardInterrupt:  # caught here, because typer would print no message
+        typer.echo("stopped; finished cells are kept, run the command again to continue", err=True)
         raise typer.Exit(130) from None
 
 
@@ -100,10 +117,13 @@ def plan(
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
     export: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Write the cells that are not done, to train elsewhere."),
+        typer.Option(
+            metavar="FOLDER",
+            help="Write the cells that are not done, to train them on another machine.",
+        ),
     ] = None,
 ) -> None:
-    """Show the cells of a study and where each stands; nothing is trained."""
+    """Show the arms of a study, its cells and their states; nothing is trained."""
     from fusion_bench.cli.plan import show_plan  # noqa: PLC0415 - imports torch
 
     show_plan(study, runs, tuple(overrides or ()), tuple(data or ()), as_json=as_json, export=export)
@@ -116,11 +136,12 @@ def report(
     overrides: Overrides = None,
     data: DataRoots = None,
     publish: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="Write it under FOLDER/<name> (say, reports).")
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Write the report into FOLDER/<name> (for example reports)."),
     ] = None,
-    mlflow: Annotated[bool, typer.Option("--mlflow", help="Bring MLflow in line with it as well.")] = False,
+    mlflow: Annotated[bool, typer.Option("--mlflow", help="Update MLflow too.")] = False,
 ) -> None:
-    """Write the report of what is done, or rebuild a published one from its own tables."""
+    """Write the report of the finished cells, or rebuild a published report from its own files."""
     from fusion_bench.cli.run import report_only  # noqa: PLC0415 - imports torch
 
     report_only(source, runs, tuple(overrides or ()), tuple(data or ()), publish=publish, to_mlflow=mlflow)
@@ -133,29 +154,34 @@ def check(
     ],
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
-    """Put a fusion module through the contract kit: one line per check, exit code 1 if one fails."""
+    """Check that a fusion module follows the contract: one line per check, exit code 1 if a check fails."""
     from fusion_bench.cli.check import check_module  # noqa: PLC0415 - imports torch
 
     check_module(module, as_json=as_json)
 
 
-@app.command()
+@app.command(name="explain")
 def explain_command(
     study: StudyArgument,
-    arm: Annotated[str, typer.Option(metavar="LABEL", help="The arm to ask; it must explain itself.")],
+    arm: Annotated[
+        str, typer.Option(metavar="LABEL", help="The label of the arm; its module must explain itself.")
+    ],
     sample: Annotated[str | None, typer.Option(metavar="ID", help="A sample of the data set.")] = None,
-    image: Annotated[Path | None, typer.Option(metavar="FILE", help="Or a picture of your own, with")] = None,
-    sentence: Annotated[str | None, typer.Option(metavar="TEXT", help="a sentence about it.")] = None,
-    seed: Annotated[int | None, typer.Option(help="One of the study's; its first if left out.")] = None,
-    copy: Annotated[
-        int | None, typer.Option(help="Which of the arm's fusion modules, from 1; the last if left out.")
+    image: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Instead of a sample: your own image, with")
     ] = None,
-    out: Annotated[Path | None, typer.Option(metavar="FILE.png", help="The picture to write.")] = None,
+    sentence: Annotated[str | None, typer.Option(metavar="TEXT", help="a sentence about it.")] = None,
+    seed: Annotated[int | None, typer.Option(help="A seed of the study; by default its first.")] = None,
+    copy: Annotated[
+        int | None,
+        typer.Option(help="The number of the fusion module in the arm, from 1; by default the last."),
+    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE.png", help="The image to write.")] = None,
     runs: Runs = Path("runs"),
     overrides: Overrides = None,
     data: DataRoots = None,
 ) -> None:
-    """Draw what a trained arm listens to in a sentence, and the kernels it builds of it."""
+    """Draw the attention of a trained arm to the words of a sentence, and the kernels that it builds."""
     from fusion_bench.cli.explain import ExplainOptions, explain_and_draw  # noqa: PLC0415 - imports torch
 
     explain_and_draw(
@@ -180,7 +206,7 @@ def list_(
     what: Annotated[str, typer.Argument(help="modules, networks, datasets or text-encoders")] = "modules",
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
-    """List what a study can name."""
+    """List the modules, networks, data sets or text encoders that a study can use."""
     from fusion_bench.cli.list import list_kind  # noqa: PLC0415 - imports torch
 
     list_kind(what, as_json=as_json)
@@ -189,10 +215,10 @@ def list_(
 @app.command()
 def ui(
     runs: Runs = Path("runs"),
-    host: Annotated[str, typer.Option(help="Address to listen on; there is no password.")] = "127.0.0.1",
+    host: Annotated[str, typer.Option(help="Address of the server; it has no password.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(min=1, max=65535)] = 5000,
 ) -> None:
-    """Start MLflow's UI on this machine and print links to the right pages."""
+    """Start the UI of MLflow on this machine and print links to the pages of each study."""
     from fusion_bench.cli.ui import serve  # noqa: PLC0415 - imports mlflow
 
     serve(runs, host, port)
@@ -201,7 +227,7 @@ def ui(
 @app.command()
 def schema() -> None:
     """Print the JSON schema of study files, for editors."""
-    import json  # noqa: PLC0415 - beside the import it serves
+    import json  # noqa: PLC0415 - needed by this command only
 
     from fusion_bench.spec.document.schema import study_schema  # noqa: PLC0415 - imports pydantic
 
@@ -212,7 +238,7 @@ def schema() -> None:
 def cells_ls(
     study: StudyArgument, runs: Runs = Path("runs"), overrides: Overrides = None, data: DataRoots = None
 ) -> None:
-    """List a study's cells and where each stands."""
+    """List the cells of a study with their states."""
     from fusion_bench.cli.plan import list_cells  # noqa: PLC0415 - imports torch
 
     list_cells(study, runs, tuple(overrides or ()), tuple(data or ()))
@@ -222,13 +248,13 @@ def cells_ls(
 def cells_export(
     source: Annotated[Path, typer.Argument(help="The study file, or a cell's folder runs/cells/<id>.")],
     submission: Annotated[
-        Path, typer.Option(metavar="FOLDER", help="Write what finished cells answered, ready to hand in.")
+        Path, typer.Option(metavar="FOLDER", help="The folder to write the submission files into.")
     ],
     runs: Runs = Path("runs"),
     overrides: Overrides = None,
     data: DataRoots = None,
 ) -> None:
-    """Write finished cells' answers in the form that a data set's publishers take."""
+    """Write the predictions of finished cells in the format that the publishers of the data set accept."""
     from fusion_bench.cli.plan import export_submissions  # noqa: PLC0415 - imports torch
 
     export_submissions(source, submission, runs, tuple(overrides or ()), tuple(data or ()))
@@ -239,12 +265,12 @@ def cells_import(
     exported: Annotated[Path, typer.Argument(help="A folder written by plan --export.")],
     runs: Runs = Path("runs"),
 ) -> None:
-    """Take finished cells from an exported folder."""
+    """Copy finished cells from an exported folder into the runs folder."""
     from fusion_bench.study.archive import import_cells  # noqa: PLC0415 - imports torch
 
     found = import_cells(exported, runs)
     typer.echo(
-        f"{len(found.taken)} cells taken, {len(found.already_here)} already here, "
+        f"{len(found.taken)} cells imported, {len(found.already_here)} already present, "
         f"{len(found.unfinished)} not finished"
     )
 
@@ -252,30 +278,34 @@ def cells_import(
 @bench_app.command(name="input")
 def bench_input_(
     name: Annotated[str, typer.Argument(help="A data set.", metavar="NAME")],
-    root: Annotated[Path | None, typer.Option(metavar="DIR", help="Where its files are.")] = None,
+    root: Annotated[Path | None, typer.Option(metavar="DIR", help="The folder of its files.")] = None,
     settings: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="A setting of the data set.")
+        list[str] | None,
+        typer.Option("--set", metavar="KEY=VALUE", help="A setting of the data set: --set seed=3"),
     ] = None,
     size: Annotated[tuple[int, int], typer.Option(help="Height and width of resized images.")] = (224, 224),
-    images: Annotated[int, typer.Option(min=1, help="Images to decode.")] = 256,
-    samples: Annotated[int, typer.Option(min=64, help="Samples to gather.")] = 2048,
+    images: Annotated[int, typer.Option(min=1, help="Number of images to decode.")] = 256,
+    samples: Annotated[int, typer.Option(min=64, help="Number of samples to put into batches.")] = 2048,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
-    """Time the way from a data set's files to a batch: opening, decoding, words, gathering."""
+    """Time each step from the files of a data set to a batch: opening, decoding, encoding words, batching."""
     from fusion_bench.cli.bench import bench_input  # noqa: PLC0415 - imports torch
 
     bench_input(name, root, tuple(settings or ()), size, images=images, samples=samples, as_json=as_json)
 
 
 def set_environment() -> None:
-    """Settings that libraries read when they are imported."""
-    # Spinning OpenMP threads slow training many times over whenever anything else runs.
+    """Set the environment variables that libraries read when they are imported."""
+    # OpenMP threads that wait actively slow down training many times when another process runs.
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line; what the user can put right, a full disk too, is one message and exit code 2."""
+    """Run the command line.
+
+    An error that the user can correct, such as a wrong study file or a full disk, is one message and exit code 2.
+    """
     set_environment()
     try:
         app(arguments)

@@ -1,4 +1,4 @@
-"""Behind ``fusion-bench plan`` and ``cells ls``: what a study would train, and where each cell stands."""
+"""The implementation of ``fusion-bench plan`` and ``cells``: the cells of a study and their states."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from fusion_bench.cells.folder import CellFolder
-from fusion_bench.cells.run_cell import named_paths
 from fusion_bench.cli.open_study import open_study, paths_of
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.spec.arms import Fit
+from fusion_bench.spec.arms import BudgetMatch
 from fusion_bench.spec.study import Study
 from fusion_bench.study.archive import export_cells
-from fusion_bench.study.plan import CellStatus, cell_status, confirm_cells, plan_row
+from fusion_bench.study.cell_status import CellStatus, cell_status
+from fusion_bench.study.plan import confirm_cells, plan_row
 from fusion_bench.study.search_results import search_result, with_choices
 from fusion_bench.study.submission import Author, authors_of, write_submissions
-from fusion_bench.training.paths import RunPaths
+from fusion_bench.training.paths import RunPaths, parse_named_paths
 
 
 def show_plan(
@@ -35,12 +35,12 @@ def show_plan(
     as_json: bool,
     export: Path | None,
 ) -> None:
-    """Print the plan, and export the cells that are not done if asked to.
+    """Print the plan; with ``export``, also write the cells that are not done into that folder.
 
     Raises:
-        StudyFileError: the study file is wrong.
-        FusionBenchError: cells of a study whose search is not finished, or that start from cells that are not
-            trained, cannot be exported.
+        StudyFileError: the study file has problems.
+        FusionBenchError: the cells cannot be exported, because the search of the study is not finished or the cells
+            from which they start are not trained.
     """
     study = open_study(file, overrides)
     paths = paths_of(study, runs, data, device="cpu", making=1)
@@ -52,24 +52,29 @@ def show_plan(
     else:
         _print_arms(study, statuses)
     if export is not None:
-        search = search_result(study, paths)  # raises unless the winners are known
+        search = search_result(study, paths)  # raises if the search is not finished
         around = [with_choices(context, search) for context in study.contexts.values()]
         everywhere = [item for context in around for item in _statuses(context, paths)]
         _export([*statuses, *everywhere], export, paths.runs, say_on_stderr=as_json)
 
 
 def _export(statuses: Sequence[CellStatus], folder: Path, runs: Path, *, say_on_stderr: bool) -> None:
-    """Write what could be trained elsewhere; a stale cell could not come home, since its outcome stands here."""
-    left = [item.cell for item in statuses if item.state in {"missing", "failed"} and not item.cell.abandoned]
+    """Write the missing and failed cells for another machine.
+
+    Stale cells are left out: the import would refuse them, because their old result is still here.
+    """
+    exported = [
+        item.cell for item in statuses if item.state in {"missing", "failed"} and not item.cell.abandoned
+    ]
     stale = sum(item.state == "stale" for item in statuses)
-    said = f"{export_cells(left, folder.resolve(), runs)} cells written to {folder}; see HOW_TO_RUN.txt there"
+    message = f"{export_cells(exported, folder.resolve(), runs)} cells written to {folder}; see HOW_TO_RUN.txt there"
     if stale:
-        said += f" ({stale} stale cells left out: run the study with --retry-stale for those)"
-    typer.echo(said, err=say_on_stderr)
+        message += f" ({stale} stale cells left out: run the study with --retry-stale for those)"
+    typer.echo(message, err=say_on_stderr)
 
 
 def list_cells(file: Path, runs: Path, overrides: Sequence[str], data: Sequence[str]) -> None:
-    """Print every cell of a study."""
+    """Print all cells of a study."""
     study = open_study(file, overrides)
     paths = paths_of(study, runs, data, device="cpu", making=1)
     table = Table("arm", "seed", "state", Column("cell", no_wrap=True), "reason", box=None)
@@ -84,22 +89,22 @@ def export_submissions(
     """Write submissions for the finished cells of a study, or for one cell named by its folder.
 
     Raises:
-        FusionBenchError: see `study.submission.write_submissions`.
+        FusionBenchError: see `fusion_bench.study.submission.write_submissions`.
     """
     if source.is_dir():
         cell = CellFolder(source.resolve())
-        roots = {name: root.expanduser().resolve() for name, root in named_paths(list(data)).items()}
+        roots = {name: root.expanduser().resolve() for name, root in parse_named_paths(list(data)).items()}
         authors: tuple[Author, ...] = (Author(cell, cell.id),)
-        config, paths, left = cell.config().data, RunPaths(cell.path.parents[1], roots, {}), 0
+        config, paths, left_out = cell.config().data, RunPaths(cell.path.parents[1], roots, {}), 0
     else:
         study = open_study(source, overrides)
         paths = paths_of(study, runs, data, device="cpu", making=1)
         statuses = _statuses(study, paths)
         authors, config = authors_of(statuses, paths.runs), study.data
-        left = len(statuses) - len(authors)
+        left_out = len(statuses) - len(authors)
     files = write_submissions(authors, config, paths, folder)
-    omitted = f" ({left} cells that are not done, or stale, are left out)" if left else ""
-    typer.echo(f"{len(files)} files written to {folder}{omitted}")
+    note = f" ({left_out} cells that are not done, or stale, are left out)" if left_out else ""
+    typer.echo(f"{len(files)} files written to {folder}{note}")
 
 
 def _statuses(study: Study, paths: RunPaths) -> list[CellStatus]:
@@ -111,7 +116,7 @@ def _statuses(study: Study, paths: RunPaths) -> list[CellStatus]:
 
 
 def _console() -> Console:
-    """The screen; a pipe or a file gets every row on one line, so that it can be searched."""
+    """Return the console; in a pipe or a file every row is on one line, so that it can be searched."""
     console = Console()
     if not console.is_terminal:
         console.width = 1000
@@ -131,38 +136,39 @@ def _print_arms(study: Study, statuses: Sequence[CellStatus]) -> None:
         settings = ", ".join(f"{key}={value}" for key, value in arm.factors.items())
         seeds = ", ".join(str(item.cell.seed) for item in own)
         shown = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
-        distance = [_distance(arm.fit)] if arm.fit is not None else []
+        distance = [_distance(arm.budget_match)] if arm.budget_match is not None else []
         table.add_row(arm.label, arm.role, arm.component, settings, seeds, shown, *distance)
     console.print(table)
     if study.search is not None:
         cells = study.search.trials * len(study.search.seeds) * len(study.arms)
-        console.print(f"before them {cells} search cells ({study.search.trials} trials an arm)")
+        console.print(f"before these, {cells} search cells ({study.search.trials} trials per arm)")
     console.print(f"{len(statuses)} cells in all")
     for label, context in study.contexts.items():
         budget = f"; {context.budget.sentence()}" if context.budget is not None else ""
-        again = f"{len(context.arms) * len(context.seeds)} cells again under {label} (study {context.name}){budget}"
-        console.print(again, highlight=False)
+        count = len(context.arms) * len(context.seeds)
+        line = f"{count} cells of the same arms under {label} (study {context.name}){budget}"
+        console.print(line, highlight=False)
 
 
-def _distance(fit: Fit) -> str:
-    distance = "unknown" if fit.distance is None else f"{fit.distance:+.1%}"
-    return f"{distance}, not ranked: {fit.unranked}" if fit.unranked else distance
+def _distance(match: BudgetMatch) -> str:
+    distance = "unknown" if match.distance is None else f"{match.distance:+.1%}"
+    return f"{distance}, not ranked: {match.unranked}" if match.unranked else distance
 
 
 def _budget(study: Study) -> dict[str, Any]:
-    """The budget as JSON: what is matched, and each arm's width and distance; nothing without one."""
+    """Return the budget as JSON: what is matched, and the width and distance of each arm; empty without a budget."""
     budget = study.budget
     if budget is None:
         return {}
     arms = {
         arm.label: {
             "width": {knob.argument: arm.factors.get(knob.argument)} if knob is not None else {},
-            "distance": arm.fit.distance,
-            "unranked": arm.fit.unranked,
+            "distance": arm.budget_match.distance,
+            "unranked": arm.budget_match.unranked,
         }
         for arm in study.arms
-        if arm.fit is not None
-        for knob in [budget.knobs.get(arm.label)]
+        if arm.budget_match is not None
+        for knob in [budget.widths.get(arm.label)]
     }
     return {
         "budget": {

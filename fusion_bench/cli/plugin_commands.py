@@ -1,8 +1,8 @@
-"""Commands that module packages offer through the entry-point group ``fusion_bench.commands``.
+"""Commands of installed packages, from the entry-point group ``fusion_bench.commands``.
 
-An entry point's name is the command as it is typed, ``convert laconvnet``; its value is a function whose
-annotated parameters typer reads. Its package is imported only when the command is asked for, so that
-``fusion-bench --help`` stays quick.
+The name of an entry point is the command as a user types it (``convert laconvnet``); its value is a function whose
+annotated parameters typer reads. The package is imported only when the command is used, so that
+``fusion-bench --help`` stays fast.
 """
 
 from __future__ import annotations
@@ -20,62 +20,62 @@ from fusion_bench.registry import CollisionError
 GROUP = "fusion_bench.commands"
 
 
-class OpenGroup(TyperGroup):
-    """A group of commands that packages may add to: its own first, then what is offered under its name."""
+class PluginGroup(TyperGroup):
+    """A group of commands to which packages add: first its own commands, then those of packages."""
 
     def list_commands(self, ctx: Any) -> list[str]:
-        """Names of its own commands and of those offered."""
+        """Return the names of its own commands and of the commands of packages."""
         own = super().list_commands(ctx)
         depth = len(words := _words_of(ctx))
-        offered = {
-            path[depth] for path in offered_commands() if path[:depth] == words and len(path) == depth + 1
+        of_packages = {
+            path[depth] for path in package_commands() if path[:depth] == words and len(path) == depth + 1
         }
-        return [*own, *sorted(offered.difference(own))]
+        return [*own, *sorted(of_packages.difference(own))]
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        """A command by its name; None if there is none.
+        """Return a command by its name; None if there is none.
 
         Raises:
-            FusionBenchError: an offered one cannot be imported.
+            FusionBenchError: the command of a package cannot be imported.
         """
         own = super().get_command(ctx, cmd_name)
-        point = offered_commands().get((*_words_of(ctx), cmd_name))
+        point = package_commands().get((*_words_of(ctx), cmd_name))
         if own is not None or point is None:
             return own
         return _command(point, cmd_name)
 
 
 @cache
-def offered_commands() -> dict[tuple[str, ...], EntryPoint]:
-    """Every offered command by its words.
+def package_commands() -> dict[tuple[str, ...], EntryPoint]:
+    """Return the commands of all packages, each by the tuple of its words.
 
     Raises:
-        CollisionError: two packages offer the same command.
+        CollisionError: two packages have the same command.
     """
-    found: dict[tuple[str, ...], EntryPoint] = {}
+    commands: dict[tuple[str, ...], EntryPoint] = {}
     for point in sorted(entry_points(group=GROUP), key=lambda point: (point.name, point.value)):
         words = tuple(point.name.split())
-        if words in found:
+        if words in commands:
             raise CollisionError(
-                f"two packages offer the command {point.name!r}: {_package(found[words])} and "
-                f"{_package(point)}; uninstall one"
+                f"two packages have the command {point.name!r}: {_package(commands[words])} and "
+                f"{_package(point)}; uninstall one of them"
             )
-        found[words] = point
-    return found
+        commands[words] = point
+    return commands
 
 
 def _words_of(ctx: Any) -> tuple[str, ...]:
-    """The words typed after the program's name, up to this group."""
+    """Return the words that the user typed after the name of the program, up to this group."""
     return () if ctx.parent is None else (*_words_of(ctx.parent), ctx.info_name)
 
 
 def _command(point: EntryPoint, name: str) -> Any:
     try:
         function = point.load()
-    except Exception as error:  # importing runs code that is not ours
+    except Exception as error:  # the import runs code of the package
         raise FusionBenchError(
-            f"the command {point.name!r} of {_package(point)} cannot be imported ({error}); put that package "
-            "right or uninstall it"
+            f"the command {point.name!r} of {_package(point)} cannot be imported ({error}); repair or "
+            "uninstall that package"
         ) from error
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command(name=name)(function)

@@ -1,101 +1,31 @@
-"""Behind ``fusion-bench run`` and ``report``: connect study, screen, report and MLflow."""
+"""Behind ``fusion-bench run`` and ``report``: calls the run or the report, then says what came of it."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import optuna
-import torch
 import typer
 from rich.console import Console
 
-from fusion_bench.cells.executors.executor import Executor, WorkerSettings
-from fusion_bench.cells.executors.inline import InlineExecutor
-from fusion_bench.cells.executors.local import LocalExecutor
+from fusion_bench.api.run import RunRequest, chosen_device, report_on, run_and_report, track
 from fusion_bench.cli.open_study import open_study, paths_of
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.reporting.mlflow_.links import LOCAL_SERVER, Link, deep_links, server_of
-from fusion_bench.reporting.mlflow_.store import TrackingStore
-from fusion_bench.reporting.mlflow_.sync import sync_study
-from fusion_bench.reporting.progress import observer_for
-from fusion_bench.reporting.report.report import rebuild, write_report
-from fusion_bench.results.collect import collect
+from fusion_bench.reporting.mlflow_.links import Link
+from fusion_bench.reporting.report.report import rebuild
 from fusion_bench.results.results import StudyResults
-from fusion_bench.spec.contexts import report_folder
-from fusion_bench.spec.smoke import smoke_study
-from fusion_bench.spec.study import Study
-from fusion_bench.study.run import RunOptions, StudyRun, study_folder
-from fusion_bench.study.search_results import search_result, with_choices
 
 
-@dataclass(frozen=True)
-class RunRequest:
-    """What the user asked of ``run``; see the command's help."""
-
-    study: Path
-    runs: Path
-    workers: int | None
-    overrides: tuple[str, ...]
-    data: tuple[str, ...]
-    device: str | None
-    retry_failed: bool
-    retry_stale: bool
-    keep_weights: bool
-    smoke: bool
-
-
-def run_and_report(request: RunRequest) -> None:
-    """Run a study and write its report.
+def run_and_say(request: RunRequest) -> None:
+    """Run a study, write its report, and print where it lies and what has no result.
 
     Raises:
-        FusionBenchError: see `study.run.StudyRun.run`.
+        FusionBenchError: see `fusion_bench.api.run.run_and_report`.
     """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)  # the screen says what happens
-    study = open_study(request.study, request.overrides)
-    if request.smoke:
-        study = smoke_study(study)
-    device = _device(request.device, on_gpu=not request.smoke)
-    cores, threads = os.cpu_count() or 1, study.threads
-    workers = request.workers or (1 if device.startswith("cuda") else max(1, cores // threads))
-    paths = paths_of(study, request.runs, request.data, device=device, making=1 if request.smoke else cores)
-    settings = WorkerSettings(paths, workers, threads, request.keep_weights)
-
-    def run(one: Study) -> None:
-        def executor() -> Executor:
-            if request.smoke:
-                return InlineExecutor(settings)
-            return LocalExecutor(settings, study_folder(paths.runs, one.name) / "logs")
-
-        options = RunOptions(request.retry_failed, request.retry_stale)
-        StudyRun(one, paths, executor, observer_for(Console()), options).run()
-
-    run(study)
-    search = search_result(study, paths)
-    for label, context in study.contexts.items():
-        typer.echo(f"the same arms under {label}:")
-        run(with_choices(context, search))
-    results = collect(study, paths)
-    report = write_report(results, study_folder(paths.runs, study.name) / "report")
-    _say_where(results, report, _track(results, report, paths.runs))
-
-
-def _device(asked: str | None, *, on_gpu: bool) -> str:
-    """The device asked for; else a GPU if there is one and ``on_gpu``.
-
-    Raises:
-        FusionBenchError: there is no such device.
-    """
-    if asked is None:
-        return "cuda" if torch.cuda.is_available() and on_gpu else "cpu"
-    kind, _, number = asked.partition(":")
-    if asked != "cpu" and (kind != "cuda" or not (number or "0").isdecimal()):
-        raise FusionBenchError(f"--device {asked}: write cpu, cuda or cuda:1")
-    if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
-        raise FusionBenchError(f"--device {asked}: torch finds {torch.cuda.device_count()} GPUs here")
-    return asked
+    finished = run_and_report(request, Console())
+    _say_where(finished.results, finished.report, finished.links)
 
 
 def report_only(
@@ -123,21 +53,9 @@ def report_only(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = open_study(source, overrides)
     # What is not measured yet is measured where a run would have done it.
-    paths = paths_of(study, runs, data, device=_device(None, on_gpu=True), making=os.cpu_count() or 1)
-    results = collect(study, paths)
-    report = write_report(results, study_folder(paths.runs, study.name) / "report")
-    if publish is not None:
-        report = write_report(results, publish / study.name)
-    links = _track(results, report, paths.runs) if to_mlflow else ()
-    _say_where(results, report, links)
-
-
-def _track(results: StudyResults, report: Path, runs: Path) -> tuple[Link, ...]:
-    store = TrackingStore.of(runs)
-    for label, context in results.contexts.items():
-        sync_study(context, report.parent / report_folder(label) / report.name, store)
-    projection = sync_study(results, report, store)
-    return deep_links(projection.destination, server_of(store.uri) or LOCAL_SERVER)
+    paths = paths_of(study, runs, data, device=chosen_device(None, on_gpu=True), making=os.cpu_count() or 1)
+    results, report = report_on(study, paths, publish)
+    _say_where(results, report, track(results, report, paths.runs) if to_mlflow else ())
 
 
 def _say_where(results: StudyResults, report: Path, links: Sequence[Link]) -> None:

@@ -1,4 +1,4 @@
-"""``fusion-bench ui``: MLflow's server, lean and on this machine only, and the pages worth opening."""
+"""The implementation of ``fusion-bench ui``: a small MLflow server on this machine, and links to its pages."""
 
 from __future__ import annotations
 
@@ -29,18 +29,18 @@ _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
 def serve(runs: Path, host: str = "127.0.0.1", port: int = 5000, console: Console | None = None) -> None:
-    """Serve the studies shown in MLflow until Ctrl-C; print the links that open the right pages.
+    """Serve MLflow until Ctrl-C and print links to the pages of each study.
 
-    With MLFLOW_TRACKING_URI set to a server, that server's links are printed and none is started.
+    If MLFLOW_TRACKING_URI names a server, only the links to that server are printed.
 
     Args:
-        runs: the folder of runs.
-        host: the address to listen on; anything but loopback lets others read and write without a password.
-        port: the port to listen on.
-        console: where to print.
+        runs: the runs folder.
+        host: the address of the server; with any address but loopback, others can read and write without a password.
+        port: the port of the server.
+        console: the console to print on.
 
     Raises:
-        FusionBenchError: there is nothing to show, the port is taken, or the server does not start.
+        FusionBenchError: there is nothing to show, the port is in use, or the server does not start.
     """
     console = console or Console()
     store = TrackingStore.of(runs)
@@ -52,7 +52,7 @@ def serve(runs: Path, host: str = "127.0.0.1", port: int = 5000, console: Consol
     _check_free(host, port)
     try:
         status = _serve(store, host, port, console)
-    except KeyboardInterrupt:  # the way to end it, at any moment
+    except KeyboardInterrupt:  # the normal way to stop the server
         return
     raise FusionBenchError(
         f"the MLflow server stopped by itself with status {status}; its messages are above"
@@ -60,31 +60,32 @@ def serve(runs: Path, host: str = "127.0.0.1", port: int = 5000, console: Consol
 
 
 def _serve(store: TrackingStore, host: str, port: int, console: Console) -> int:
-    """Serve until interrupted; the exit status of a server that ends before."""
+    """Serve until interrupted; return the exit status of a server that ends before."""
     address = f"http://{'127.0.0.1' if host in {'0.0.0.0', '::'} else host}:{port}"  # noqa: S104 - compared only
     with _server(store, host, port) as process:
         _wait_until_up(process, address)
         _print_links(console, store, address)
         if host not in _LOOPBACK:
             _say(
-                console, f"Anybody who reaches {host}:{port} can change what is shown: there is no password."
+                console,
+                f"The server has no password: everyone who can reach {host}:{port} can change its content.",
             )
         _say(console, "Ctrl-C stops the server.")
         return process.wait()
 
 
 def _print_links(console: Console, store: TrackingStore, server: str) -> None:
-    found = destinations(store)
-    if not found:
-        _say(console, f"MLflow is at {server}; no study is shown there yet.")
-    for destination in found:
+    studies = destinations(store)
+    if not studies:
+        _say(console, f"MLflow runs at {server}; it shows no study yet.")
+    for destination in studies:
         console.print(f"\n{destination.study}", style="bold", markup=False, highlight=False)
         for link in deep_links(destination, server):
             _say(console, f"  {link.title}:\n    {link.url}")
 
 
 def _say(console: Console, line: str) -> None:
-    # Soft: a link that is broken over two lines cannot be clicked.
+    # Soft wrap, because a link that is broken over two lines cannot be clicked.
     console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -103,7 +104,7 @@ def _check_free(host: str, port: int) -> None:
 
 @contextmanager
 def _server(store: TrackingStore, host: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
-    """MLflow's server and its workers as one process group, which is gone when the block is left."""
+    """Run the MLflow server and its workers as one process group; stop the group at the end of the block."""
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store.uri]
     if store.artifacts is not None:
         command += ["--artifacts-destination", store.artifacts.as_uri()]
@@ -117,19 +118,19 @@ def _server(store: TrackingStore, host: str, port: int) -> Iterator[subprocess.P
         "--uvicorn-opts",
         "--log-level warning",
     ]
-    lean = {
+    settings = {
         "MLFLOW_DISABLE_TELEMETRY": "true",
-        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # seven processes less
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",  # saves seven processes
         "MLFLOW_LOGGING_LEVEL": "WARNING",
-        "PYTHONWARNINGS": "ignore",  # of the server's own libraries
+        "PYTHONWARNINGS": "ignore",  # those of the libraries of the server
     }
-    # A session of its own: Ctrl-C reaches this process alone, which then ends the group in order.
-    process = subprocess.Popen(command, env={**os.environ, **lean}, start_new_session=True)  # noqa: S603 - no shell
-    earlier = signal.signal(signal.SIGTERM, _as_interrupt)
+    # A new session: Ctrl-C reaches this process only, which then stops the group.
+    process = subprocess.Popen(command, env={**os.environ, **settings}, start_new_session=True)  # noqa: S603 - no shell
+    previous_handler = signal.signal(signal.SIGTERM, _as_interrupt)
     try:
         yield process
     finally:
-        signal.signal(signal.SIGTERM, earlier)
+        signal.signal(signal.SIGTERM, previous_handler)
         _stop(process)
 
 

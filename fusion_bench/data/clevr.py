@@ -1,4 +1,4 @@
-"""CLEVR v1.0 in its released layout: real, rendered elsewhere, or made by `miniclevr`."""
+"""The adapter of CLEVR v1.0 in its released layout; it also reads files that `miniclevr` generates."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fusion_bench.data.clevr_questions import ASKS, question_table
+from fusion_bench.data.clevr_questions import QUESTION_GROUPS, question_table
 from fusion_bench.data.files import image_sizes, manifest, require
-from fusion_bench.data.held_out import held_out_of
+from fusion_bench.data.held_out import held_out_images
 from fusion_bench.errors import DataError
 from fusion_bench.registry import did_you_mean
 from fusion_bench.samples.dataset import Counts, DataSet, Splits, Submission, WordingFloor
@@ -32,26 +32,26 @@ KIND_STARTS: Mapping[str, int] = {
     "two_hop": 78,
     "zero_hop": 84,
 }
-"""The nine template kinds and the first ``question_family_index`` of each, in the order of the release."""
+"""The nine question kinds and the first ``question_family_index`` of each, in the order of the release."""
 
 
 class Clevr(DataSet):
     """CLEVR v1.0 (Johnson et al., CVPR 2017): ``images/``, ``questions/`` and ``scenes/`` under ``root``.
 
-    The answers of the test split are not published, so ``val`` is what arms are judged on, and one train
-    image in twenty, chosen by a hash of its index, is held out as ``select``. `split` reads ``test`` too.
+    The answers of the test split are not published, so arms are evaluated on ``val``, and one train image in twenty,
+    chosen by a hash of its index, is held out as ``select``. `split` also reads ``test``.
 
-    Columns beyond those of `Split`: the slices ``kind`` (the nine template kinds), ``hops`` (number of
-    ``relate`` steps) and ``asks`` (the paper's five groups, by the last program function), and
-    ``floor_group`` (kind, last function, number of filters), which `floor` reads and no model sees.
+    Further columns of `Split.table`: the slices ``kind`` (the nine question kinds), ``hops`` (number of ``relate``
+    steps) and ``asks`` (the paper's five groups, by the last program function), and ``floor_group`` (kind, last
+    function, number of filters), which only `floor` reads; no model sees it.
 
     Args:
         root: the folder ``CLEVR_v1.0``.
         kinds: keep only questions of these kinds; None keeps all.
-        predict: splits without published answers whose predictions a cell records (``test``).
+        predict: splits without published answers for which a cell records predictions (``test``).
 
     Raises:
-        DataError: ``kinds`` names no kind of CLEVR, or ``predict`` no split without answers.
+        DataError: ``kinds`` contains an unknown kind, or ``predict`` a split that has answers or does not exist.
     """
 
     name: ClassVar[str] = "clevr"
@@ -68,8 +68,8 @@ class Clevr(DataSet):
     unlabelled: ClassVar[tuple[str, ...]] = ("test",)
 
     splits = Splits(train="train", select="select", evaluate=("val",))
-    holds_out: ClassVar[bool] = True
-    """True if ``select`` has no files of its own and is held out of the train files."""
+    select_from_train: ClassVar[bool] = True
+    """True if ``select`` has no files and is held out of the train files."""
 
     def __init__(
         self, root: Path, *, kinds: Sequence[str] | None = None, predict: Sequence[str] = ()
@@ -78,7 +78,7 @@ class Clevr(DataSet):
         for name in predict:
             if name not in self.unlabelled:
                 raise DataError(
-                    f"predict: {name!r} is no split without answers{did_you_mean(name, self.unlabelled)}"
+                    f"predict: {name!r} is not a split without answers{did_you_mean(name, self.unlabelled)}"
                 )
         self.splits = replace(self.splits, predict=tuple(predict))
         self.kinds = tuple(KIND_STARTS) if kinds is None else tuple(kinds)
@@ -89,72 +89,72 @@ class Clevr(DataSet):
             raise DataError(f"kinds is empty; name at least one of {', '.join(KIND_STARTS)}")
 
     def prepare(self, workers: int = 1) -> None:
-        """Check that questions and images of every split are there."""
+        """Check that the questions and images of every split exist; see `DataSet.prepare`."""
         del workers
         for stem in self._stems():
             require(self._questions(stem), self.homepage)
             image_sizes(self._images(stem))
 
     def split(self, name: str) -> Split:
-        """Read one split; see `DataSet.split`. One that is `unlabelled` has no slices and takes no ``kinds``."""
+        """Read one split; see `DataSet.split`. An `unlabelled` split has no slices and ignores ``kinds``."""
         known = (self.splits.train, self.splits.select, *self.splits.evaluate, *self.unlabelled)
         if name not in known:
             raise DataError(f"{self.name} has no split {name!r}{did_you_mean(name, known)}")
         answered = name not in self.unlabelled
         path = self._questions(self._stem(name))
         questions = question_table(path, self.homepage, cache=self.cache, answered=answered)
-        keep = self._belongs(name, questions["image_index"].to_numpy())
+        keep = self._members(name, questions["image_index"].to_numpy())
         if answered:
             keep &= np.isin(_kinds(questions), [list(KIND_STARTS).index(kind) for kind in self.kinds])
         questions = questions.filter(pa.array(keep))
         if not len(questions):
             raise DataError(
-                f"the split {name!r} of {path} holds no question of the kinds {', '.join(self.kinds)}"
+                f"{path} has no question of the kinds {', '.join(self.kinds)} for the split {name!r}"
             )
         return self._assemble(name, questions, answered=answered)
 
     def manifest(self) -> str:
-        """SHA-256 over the question files and the names and sizes of the images."""
+        """Return the SHA-256 of the question files and of the names and sizes of the images."""
         stems = self._stems()
         return manifest(self.root, map(self._questions, stems), map(self._images, stems), self.cache)
 
     def submission(self, split: str, answers: Mapping[str, str], author: str) -> Submission:
-        """One answer a line, in the order of the questions file: the release asks for no other form."""
+        """Return one answer per line in the order of the questions file; CLEVR defines no other format."""
         return Submission(
             f"CLEVR_{split}_{author}.txt", "".join(f"{answer}\n" for answer in answers.values())
         )
 
     def floor(self, train: Split, select: Split) -> WordingFloor:
-        """The best constant answer per ``floor_group`` of ``train``, measured on ``select``.
+        """Return the accuracy on ``select`` of the best constant answer per ``floor_group`` of ``train``.
 
-        A group that ``train`` lacks gets the most frequent answer of all; ties go to the first in
-        alphabetical order.
+        A group that does not occur in ``train`` gets the most frequent answer of all questions. Of equally frequent
+        answers the first in alphabetical order is taken.
         """
         counts = train.table.groupby(["floor_group", "truth"], sort=True).size().rename("count").reset_index()
         ranked = counts.sort_values("count", ascending=False, kind="stable")
         best = ranked.drop_duplicates("floor_group").set_index("floor_group")["truth"]
         totals = counts.groupby("truth", sort=True)["count"].sum()
-        said = select.table["floor_group"].map(best).fillna(str(totals.idxmax()))
+        predicted = select.table["floor_group"].map(best).fillna(str(totals.idxmax()))
         return WordingFloor(
             "wording",
-            float((said == select.table["truth"]).mean()),
+            float((predicted == select.table["truth"]).mean()),
             "best constant answer per (kind, last program function, number of filter words), fitted on train",
         )
 
     def _stem(self, split: str) -> str:
-        """The name that the published files give a split."""
-        return self.splits.train if self.holds_out and split == self.splits.select else split
+        """Return the name of a split in the published files."""
+        return self.splits.train if self.select_from_train and split == self.splits.select else split
 
     def _stems(self) -> tuple[str, ...]:
         names = (self.splits.train, self.splits.select, *self.splits.evaluate, *self.splits.predict)
         return tuple(dict.fromkeys(map(self._stem, names)))
 
-    def _belongs(self, split: str, image_index: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-        """Which questions of the file that `_stem` names belong to ``split``."""
-        if not self.holds_out or self._stem(split) != self.splits.train:
+    def _members(self, split: str, image_index: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+        """Return a mask ``[N]``: which questions of the file of `_stem` belong to ``split``."""
+        if not self.select_from_train or self._stem(split) != self.splits.train:
             return np.ones(len(image_index), dtype=bool)
-        apart = np.isin(image_index, list(held_out_of(image_index.tolist())))
-        return apart if split == self.splits.select else ~apart
+        is_selected = np.isin(image_index, list(held_out_images(image_index.tolist())))
+        return is_selected if split == self.splits.select else ~is_selected
 
     def _questions(self, stem: str) -> Path:
         return self.root / "questions" / f"CLEVR_{stem}_questions.json"
@@ -165,16 +165,16 @@ class Clevr(DataSet):
     def _assemble(self, name: str, questions: pa.Table, *, answered: bool) -> Split:
         stem = self._stem(name)
         files = questions["image_filename"].combine_chunks().dictionary_encode()
-        # In alphabetical order, whatever the order of the questions.
-        names, place = np.unique(files.dictionary.to_numpy(zero_copy_only=False), return_inverse=True)
-        rows = place[files.indices.to_numpy()]
+        # Images are in alphabetical order, independent of the order of the questions.
+        names, position = np.unique(files.dictionary.to_numpy(zero_copy_only=False), return_inverse=True)
+        rows = position[files.indices.to_numpy()]
         folder = self._images(stem)
         present = image_sizes(folder)
         missing = [file for file in names.tolist() if file not in present]
         if missing:
             raise DataError(
-                f"{len(missing)} of the {len(names)} images that {self._questions(stem)} asks about are not "
-                f"in {folder}, the first is {missing[0]}; get them from {self.homepage}"
+                f"{len(missing)} of the {len(names)} images of {self._questions(stem)} are missing in {folder}; the "
+                f"first is {missing[0]}; get them from {self.homepage}"
             )
         clusters = np.array([file.rpartition(".")[0] for file in names.tolist()], dtype=object)
         table = pd.DataFrame(
@@ -193,26 +193,26 @@ class Clevr(DataSet):
         table = table.assign(
             kind=kinds,
             hops=_strings(pc.cast(questions["hops"], pa.large_string())),
-            asks=_strings(questions["last"]).map(ASKS),
+            asks=_strings(questions["last"]).map(QUESTION_GROUPS),
             floor_group=_joined(pa.array(kinds), questions["last"], questions["filters"], by=" "),
         )
         return Split(name, table, images, ("kind", "hops", "asks"))
 
 
 def _kinds(questions: pa.Table) -> npt.NDArray[np.int64]:
-    """Index into `KIND_STARTS` of each question."""
+    """Return the index into `KIND_STARTS` of each question ``[N]``."""
     starts = list(KIND_STARTS.values())
     kinds: npt.NDArray[np.int64] = np.searchsorted(starts, questions["family"].to_numpy(), side="right") - 1
     return kinds
 
 
 def _strings(column: pa.ChunkedArray | pa.Array) -> pd.Series[str]:
-    """A column of text, as pandas holds text, without a copy."""
+    """Return a text column as a pandas series without a copy."""
     strings: pd.Series[str] = column.to_pandas()
     return strings
 
 
 def _joined(*columns: pa.ChunkedArray | pa.Array, by: str) -> pd.Series[str]:
-    """Columns written one after the other with ``by`` between them."""
+    """Return the columns joined row by row, with ``by`` between them."""
     parts = [pc.cast(part, pa.large_string()) for part in columns]
     return _strings(pc.binary_join_element_wise(*parts, pa.scalar(by, pa.large_string())))

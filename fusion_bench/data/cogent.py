@@ -1,4 +1,4 @@
-"""CLEVR-CoGenT v1.0: the colours of cubes and cylinders change places between training and judging."""
+"""The adapter of CLEVR-CoGenT v1.0: the colours of cubes and cylinders are exchanged between train and test."""
 
 from __future__ import annotations
 
@@ -9,20 +9,21 @@ import numpy as np
 import numpy.typing as npt
 
 from fusion_bench.data.clevr import Clevr
-from fusion_bench.data.held_out import dealt
+from fusion_bench.data.held_out import divide_images
 from fusion_bench.samples.dataset import Counts, Splits
 
 _PARTS = ("tuneB", "selectB", "restB")
 _SHARES = (0.2, 0.05)
-"""Of the images of ``valB``; ``restB`` is what they leave."""
+"""Shares of ``tuneB`` and ``selectB`` in the images of ``valB``; the other images are ``restB``."""
 
 
 class ClevrCogent(Clevr):
     """CLEVR-CoGenT (Johnson et al., CVPR 2017, section 4.7) in its released layout.
 
-    Condition A: cubes are gray, blue, brown or yellow, cylinders red, green, purple or cyan; condition B: the
-    other way round; spheres have any colour. Trained on ``trainA``, of which one image in twenty is held out
-    as ``select``; judged on ``valA`` and ``valB``, since the answers of the test splits are not published.
+    In condition A, cubes are gray, blue, brown or yellow, and cylinders are red, green, purple or cyan. In condition
+    B the two sets of colours are exchanged. Spheres have any colour. Models are trained on ``trainA``, of which one
+    image in twenty is held out as ``select``, and evaluated on ``valA`` and ``valB``, because the answers of the test
+    splits are not published.
 
     Args:
         root: the folder ``CLEVR_CoGenT_v1.0``.
@@ -44,11 +45,11 @@ class ClevrCogent(Clevr):
 
 
 class ClevrCogentB(ClevrCogent):
-    """The same files, to fine-tune on condition B what was trained on A (``start``).
+    """The same files, divided for fine-tuning on condition B after training on condition A (``start``).
 
-    The release has no training split of condition B, so ``valB``'s images are dealt out: one in five is ``tuneB``
-    (30,000 questions), one in twenty ``selectB``, and what is left, which no arm has seen, is ``restB``. Judged
-    on ``valA``, where something may be forgotten, and ``restB``.
+    The release has no training split of condition B, so the images of ``valB`` are divided: one in five belongs to
+    ``tuneB`` (30,000 questions), one in twenty to ``selectB``, and the others, which no arm sees, to ``restB``.
+    Models are evaluated on ``valA``, which measures forgetting, and on ``restB``.
     """
 
     name: ClassVar[str] = "clevr_cogent_b"
@@ -60,8 +61,8 @@ class ClevrCogentB(ClevrCogent):
     def _stem(self, split: str) -> str:
         return "valB" if split in _PARTS else super()._stem(split)
 
-    def _belongs(self, split: str, image_index: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
+    def _members(self, split: str, image_index: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
         if split not in _PARTS:
-            return super()._belongs(split, image_index)
-        part = dealt(image_index.tolist(), _SHARES)[_PARTS.index(split)]
+            return super()._members(split, image_index)
+        part = divide_images(image_index.tolist(), _SHARES)[_PARTS.index(split)]
         return np.isin(image_index, list(part))

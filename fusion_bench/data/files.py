@@ -1,4 +1,4 @@
-"""Published files on disk: folders of images listed once, and the manifest that stands for them."""
+"""Published files on disk: checks that they exist, sizes of images, digests and the manifest."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from pathlib import Path
 from fusion_bench.errors import DataError, FusionBenchError
 from fusion_bench.storage import digest, file_digest, read_json, write_json
 
-_SETTLED = 2 * 10**9
+_CLOCK_TOLERANCE = 2 * 10**9
 
 
 def image_sizes(folder: Path) -> dict[str, int]:
-    """Bytes of every PNG and JPEG under ``folder``, by path relative to it, sorted; one walk, no file is opened.
+    """Return the size in bytes of every PNG and JPEG under ``folder`` by relative path, sorted; no file is opened.
 
     Raises:
-        DataError: there is no such folder.
+        DataError: the folder does not exist.
     """
     if not folder.is_dir():
-        raise DataError(f"{folder} is not a folder; it should hold the images as they were published")
+        raise DataError(f"{folder} is not a folder; it must contain the published images")
     return dict(sorted(_walk(str(folder), "")))
 
 
@@ -34,10 +34,10 @@ def _walk(folder: str, prefix: str) -> Iterable[tuple[str, int]]:
 
 
 def named_sizes(folder: Path, names: Iterable[str], published: str) -> dict[str, int]:
-    """Bytes of the named files of a folder, by name, sorted.
+    """Return the size in bytes of the named files of a folder by name, sorted.
 
     Raises:
-        DataError: some are missing; says how many and which is the first.
+        DataError: some files are missing; the message gives their number and the first name.
     """
     sizes: dict[str, int] = {}
     missing: list[str] = []
@@ -48,51 +48,51 @@ def named_sizes(folder: Path, names: Iterable[str], published: str) -> dict[str,
             missing.append(name)
     if missing:
         raise DataError(
-            f"{len(missing)} of {len(sizes) + len(missing)} images are not in {folder}, the first is "
+            f"{len(missing)} of {len(sizes) + len(missing)} images are missing in {folder}; the first is "
             f"{missing[0]}; get them from {published}"
         )
     return sizes
 
 
 def known_digest(path: Path, cache: Path | None) -> str:
-    """SHA-256 of a file's bytes, remembered in ``cache``.
+    """Return the SHA-256 of a file's bytes, stored in ``cache``.
 
-    A file of the same place, size and time of change (``mtime_ns``) as when it was last read is taken to hold
-    the same; any other is read again. One that had changed less than two seconds before it was read is not
-    remembered: a file system's clock may be too coarse to show the next change.
+    A file with the same path, size and modification time (``mtime_ns``) as at its last reading is assumed unchanged;
+    any other file is read again. The digest of a file that changed less than two seconds before it was read is not
+    stored, because the clock of the file system may be too coarse to show the next change.
 
     Raises:
-        DataError: there is no such file.
+        DataError: the file does not exist.
     """
     if cache is None:
         return file_digest(path)
     require(path)
     stat = path.stat()
     state = {"path": str(path.resolve()), "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
-    note = cache / "digests" / f"{digest(state['path'])}.json"
+    record = cache / "digests" / f"{digest(state['path'])}.json"
     try:
-        noted = read_json(note)
-        if {key: noted[key] for key in state} == state:
-            return str(noted["sha256"])
+        stored = read_json(record)
+        if {key: stored[key] for key in state} == state:
+            return str(stored["sha256"])
     except (FusionBenchError, KeyError, TypeError):
-        note.unlink(missing_ok=True)
+        record.unlink(missing_ok=True)
     read = time.time_ns()
     sha256 = file_digest(path)
-    if read - stat.st_mtime_ns > _SETTLED:
-        write_json(note, {**state, "sha256": sha256})
+    if read - stat.st_mtime_ns > _CLOCK_TOLERANCE:
+        write_json(record, {**state, "sha256": sha256})
     return sha256
 
 
 def manifest(
     root: Path, annotations: Iterable[Path], images: Iterable[Path], cache: Path | None = None
 ) -> str:
-    """SHA-256 over annotation files by content and image folders by file name and size.
+    """Return the SHA-256 of annotation files by content and of image folders by file name and size.
 
     Args:
-        root: paths are taken relative to it, so that moving a data set changes nothing.
-        annotations: files.
-        images: folders.
-        cache: where digests of files are remembered; None reads every annotation file.
+        root: folder of the data set; paths are taken relative to it, so that a moved data set has the same manifest.
+        annotations: annotation files.
+        images: image folders.
+        cache: folder in which digests of files are stored; None reads every annotation file.
 
     Raises:
         DataError: a file or folder is missing.
@@ -107,14 +107,14 @@ def manifest(
 
 
 def require(path: Path, published: str = "") -> None:
-    """Refuse to go on without a file.
+    """Check that a file exists.
 
     Args:
         path: the file.
-        published: where it can be had.
+        published: the address where it is published, for the error message.
 
     Raises:
-        DataError: it does not exist.
+        DataError: the file does not exist.
     """
     if not path.is_file():
         raise DataError(f"{path} does not exist" + (f"; it is published at {published}" if published else ""))

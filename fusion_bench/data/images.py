@@ -1,4 +1,4 @@
-"""Image files decoded once into one array on disk that every process maps."""
+"""Decoding of image files into one array on disk, which every process maps into memory."""
 
 from __future__ import annotations
 
@@ -25,29 +25,31 @@ S = TypeVar("S")
 T = TypeVar("T")
 
 GREY = 127
-"""What stands around a letterboxed picture."""
+"""The value of the pixels around a letterboxed image."""
 _CHUNK = 64
-"""Files a task: handing over single small files would cost more than hashing them."""
+"""Files per task of a thread: passing on single small files would cost more than hashing them."""
 _PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB\x60\x82"
-_DAMAGE = (OSError, SyntaxError, ValueError, struct.error, zlib.error, Image.DecompressionBombError)
-"""What Pillow raises, by format and place of the damage, when a file is not a whole image."""
+_DECODING_ERRORS = (OSError, SyntaxError, ValueError, struct.error, zlib.error, Image.DecompressionBombError)
+"""The exceptions of Pillow for a file that is not a complete image; they depend on format and damage."""
 
 
 def image_digests(paths: Sequence[Path], workers: int = 1, cache: Path | None = None) -> tuple[bytes, ...]:
-    """SHA-256 of the bytes of each file: equal pictures of two splits, and the key of what is decoded.
+    """Return the SHA-256 of the bytes of each file.
+
+    The digests identify equal images of two splits and are the key of the decoded array.
 
     Args:
         paths: image files.
-        workers: threads; reading and hashing release the interpreter lock.
-        cache: folder where the answer is kept, under the places, sizes and times of change of all files: a
-            published data set is tens of gigabytes, which every worker would read. None reads them each time.
+        workers: number of threads; reading and hashing release the interpreter lock.
+        cache: folder in which the digests are stored, under the paths, sizes and modification times of all files; a
+            published data set has tens of gigabytes, which every worker would read. None reads all files each time.
 
     Raises:
-        DataError: a file is missing; names it.
+        DataError: a file is missing; the message names it.
     """
 
     def find() -> bytes:
-        return b"".join(_in_threads(lambda path: hashlib.sha256(_bytes(path)).digest(), paths, workers))
+        return b"".join(_in_threads(lambda path: hashlib.sha256(_read_bytes(path)).digest(), paths, workers))
 
     if cache is None:
         joined = find()
@@ -59,17 +61,17 @@ def image_digests(paths: Sequence[Path], workers: int = 1, cache: Path | None = 
 
 
 def damaged_images(paths: Sequence[Path], cache: Path | None, workers: int = 1) -> frozenset[Path]:
-    """Files that are missing or no whole images.
+    """Return the files that are missing or are not complete images.
 
     Args:
         paths: image files.
-        cache: folder where the answer is kept, under the places, sizes and times of change of all files; None
-            decodes every one of them each time.
-        workers: threads.
+        cache: folder in which the result is stored, under the paths, sizes and modification times of all files; None
+            decodes all files each time.
+        workers: number of threads.
     """
 
     def find() -> list[str]:
-        found = _in_threads(damage_of, paths, workers)
+        found = _in_threads(image_damage, paths, workers)
         return [str(path) for path, damage in zip(paths, found, strict=True) if damage]
 
     if cache is None:
@@ -79,8 +81,8 @@ def damaged_images(paths: Sequence[Path], cache: Path | None, workers: int = 1) 
     return frozenset(map(Path, read_json(list_file)))
 
 
-def damage_of(path: Path) -> str:
-    """What is wrong with an image file, in words; empty for nothing."""
+def image_damage(path: Path) -> str:
+    """Return a sentence about the damage of an image file; empty if the file is a complete image."""
     try:
         _decode(path)
     except DataError as error:
@@ -89,7 +91,7 @@ def damage_of(path: Path) -> str:
 
 
 def _states(paths: Sequence[Path]) -> list[list[str | int]]:
-    """What changes with a file's content; nobody sets the time of the last change of all (``ctime``)."""
+    """Return path, size and times of each file; they change with its content, and programs cannot set ``ctime``."""
     return [
         [str(path), *((stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns) if (stat := _stat(path)) else ())]
         for path in paths
@@ -112,32 +114,32 @@ def decoded_images(
     *,
     letterbox: bool = False,
 ) -> npt.NDArray[np.uint8]:
-    """Decode images to RGB and resize them, once; later calls map the stored array.
+    """Decode images to RGB and resize them once; later calls map the stored array.
 
-    Images of another size are resized with Pillow's bilinear filter, whose support grows with the
-    reduction (antialiased); images of the right size are left as they are. An alpha channel is dropped.
+    Images of another size are resized with Pillow's bilinear filter, whose support grows with the reduction factor
+    (antialiasing); images of the requested size are not changed. An alpha channel is dropped.
 
-    With ``letterbox`` they keep their shape and stand in the middle of grey 127 (`Resizing`), resized bilinearly
-    between the four nearest pixels alone: not antialiased, as OpenCV's ``INTER_LINEAR`` is not, with which
-    LaConvNet's weights were made.
+    With ``letterbox`` images keep their aspect ratio and are centred on grey 127 (`Resizing`). They are resized with
+    bilinear interpolation of the four nearest pixels, without antialiasing, like OpenCV's ``INTER_LINEAR``, with
+    which LaConvNet's weights were trained.
 
-    The array is stored under a hash of the *content* of all files, in order. Names and times are left
-    out: a moved or copied data set finds its array again, and a changed picture of equal name and size
-    never does. Hashing costs about a twentieth of decoding.
+    The array is stored under a hash of the *content* of all files, in order. Names and times are not part of the
+    hash: a moved or copied data set finds its array again, and an image that changed under the same name and size
+    does not find the old one. Hashing takes about a twentieth of the time of decoding.
 
     Args:
         paths: image files.
         size: height and width in pixels.
         cache: folder of the stored arrays.
-        letterbox: keep their shape.
-        workers: threads; reading, hashing and decoding release the interpreter lock.
-        digests: what `image_digests` says of the files, if it was asked before.
+        workers: number of threads; reading, hashing and decoding release the interpreter lock.
+        digests: the result of `image_digests` for these files, if it is content_digest.
+        letterbox: keep the aspect ratio.
 
     Returns:
-        Read-only memory map ``[N, H, W, 3]``.
+        Read-only memory map ``[N, H, W, 3]`` uint8.
 
     Raises:
-        DataError: a file is missing, truncated or no image; names it.
+        DataError: a file is missing, truncated or not an image; the message names it.
     """
     height, width = size
     resizing = Resizing(height, width, letterbox)
@@ -148,9 +150,9 @@ def decoded_images(
 
         _in_threads(decode, range(len(paths)), workers)
 
-    known = hashlib.sha256(b"".join(digests or image_digests(paths, workers))).hexdigest()
-    how = "letterbox" if letterbox else "bilinear"
-    key = {"decoded": known, "size": list(size), "resize": how, "pillow": PIL.__version__}
+    content_digest = hashlib.sha256(b"".join(digests or image_digests(paths, workers))).hexdigest()
+    method = "letterbox" if letterbox else "bilinear"
+    key = {"decoded": content_digest, "size": list(size), "resize": method, "pillow": PIL.__version__}
     return cached_array(cache, key, (len(paths), height, width, 3), np.uint8, fill)
 
 
@@ -165,7 +167,7 @@ def _in_threads(work: Callable[[S], T], items: Sequence[S], workers: int) -> lis
         return [result for part in pool.map(chunk, range(0, len(items), _CHUNK)) for result in part]
 
 
-def _bytes(path: Path) -> bytes:
+def _read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
@@ -173,18 +175,18 @@ def _bytes(path: Path) -> bytes:
 
 
 def _decode(path: Path, resizing: Resizing | None = None) -> npt.NDArray[np.uint8]:
-    """One image as ``[H, W, 3]``, at its own size if ``resizing`` is left out.
+    """Return one image as ``[H, W, 3]`` uint8, at its own size without ``resizing``.
 
-    Pillow 13 decodes 595 CLEVR-like PNGs of 240x160, 98 PNGs of 480x320 with alpha and 172 JPEGs of 640x512 a
-    second on one core, torchvision 0.29 629, 128 and 261, simplejpeg 268 of the JPEGs; all to the same pixels.
-    Resizing included, torchvision would save a fifth of what is done once per data set, does not say what is
-    wrong with a damaged file, and gives its decoders up.
+    Measured on one core, in images per second: Pillow 13 decodes 595 CLEVR-like PNGs of 240x160, 98 PNGs of 480x320
+    with alpha, and 172 JPEGs of 640x512; torchvision 0.29 decodes 629, 128 and 261; simplejpeg 268 of the JPEGs. All
+    give the same pixels. Including resizing, torchvision would save a fifth of work that is done once per data set;
+    but it does not report what is wrong with a damaged file, and its decoders are deprecated.
     """
-    data = _bytes(path)
+    data = _read_bytes(path)
     try:
-        # Pillow is content once it has every pixel; a file cut short behind them is still not the published one.
+        # Pillow accepts a PNG that is truncated after its last pixel, but such a file is not the published one.
         if data.startswith(_PNG_START) and _PNG_END not in data[-64:]:
-            raise OSError("its end is missing")
+            raise OSError("the end of the file is missing")
         with Image.open(BytesIO(data)) as image:
             rgb = image.convert("RGB")
             size = rgb.size if resizing is None else (resizing.width, resizing.height)
@@ -192,16 +194,18 @@ def _decode(path: Path, resizing: Resizing | None = None) -> npt.NDArray[np.uint
                 fitted = _letterboxed(rgb, resizing) if resizing.letterbox else None
                 rgb = fitted or rgb.resize(size, Image.Resampling.BILINEAR)
             return np.asarray(rgb)
-    except _DAMAGE as error:
-        raise DataError(f"{path} is damaged or no image ({error}); fetch or make it again") from error
+    except _DECODING_ERRORS as error:
+        raise DataError(
+            f"{path} is damaged or not an image ({error}); download or generate it again"
+        ) from error
 
 
 def _letterboxed(rgb: Image.Image, resizing: Resizing) -> Image.Image:
-    wide, high = rgb.size
-    left, top, width, height = map(int, resizing.windows(np.array([[high, wide]]))[0])
-    # A point of the new picture, its centre half a pixel in, to its place in the old one.
-    onto = (wide / width, 0, 0, 0, high / height, 0)
-    fitted = rgb.transform((width, height), Image.Transform.AFFINE, onto, Image.Resampling.BILINEAR)
+    original_width, original_height = rgb.size
+    left, top, width, height = map(int, resizing.windows(np.array([[original_height, original_width]]))[0])
+    # The affine map from pixels of the new image to pixels of the original one; Pillow adds the half pixels.
+    to_original = (original_width / width, 0, 0, 0, original_height / height, 0)
+    fitted = rgb.transform((width, height), Image.Transform.AFFINE, to_original, Image.Resampling.BILINEAR)
     canvas = Image.new("RGB", (resizing.width, resizing.height), (GREY, GREY, GREY))
     canvas.paste(fitted, (left, top))
     return canvas

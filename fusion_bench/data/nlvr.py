@@ -1,4 +1,4 @@
-"""NLVR v1 (Suhr et al., ACL 2017) in its published layout: human sentences, true or false of three boxes."""
+"""The adapter of NLVR v1 (Suhr et al., ACL 2017): human sentences that are true or false of three boxes."""
 
 from __future__ import annotations
 
@@ -19,27 +19,27 @@ from fusion_bench.samples.dataset import Counts, DataSet, Splits, WordingFloor
 from fusion_bench.samples.split import Split
 
 PERMUTATIONS = 6
-"""Every example is drawn six times, once per order of its three boxes."""
+"""Number of images per example: one for each order of its three boxes."""
 
 _IDENTIFIER = re.compile(r"(\d+)-(\d+)")
 _WORD = re.compile(r"[a-z0-9']+")
-_LENGTHS = ((8, "up to 8"), (11, "9-11"), (14, "12-14"))
+_LENGTH_BINS = ((8, "up to 8"), (11, "9-11"), (14, "12-14"))
 
 
 class Nlvr(DataSet):
     """NLVR v1: ``<split>/<split>.json`` and ``<split>/images/<directory>/<split>-<n>-<m>-<k>.png``.
 
-    Each of an example's six box orders ``k`` is a sample of its own, named ``split-n-m-k``. The position
-    ``m`` (A and B are nearly always true) stands in that name alone: it is in no text and no slice.
-    ``n`` is the sentence group, so it is the cluster. The official ``train.json`` is read if it is there,
-    else ``train_recovered.json``.
+    Each of the six box orders ``k`` of an example is one sample, with the id ``split-n-m-k``. The position ``m`` of
+    the image in its annotation task appears in the id only, in no text and no slice, because the first two positions
+    (A and B) are nearly always true. ``n`` is the sentence group, which is the cluster. The official ``train.json``
+    is read if it exists, otherwise ``train_recovered.json``.
 
-    Slices: ``picture`` is ``tower`` if every object is a square of size 20 at x = 40 (the stacked
-    pictures), else ``scatter``; ``words`` bins the sentence's length in runs of letters, digits and
+    Slices: ``picture`` is ``tower`` if every object is a square of size 20 at x = 40 (the images with stacked
+    squares), else ``scatter``; ``words`` is the binned length of the sentence, counted in runs of letters, digits and
     apostrophes.
 
     Args:
-        root: the folder that holds ``train``, ``dev``, ``test`` and ``hidden``.
+        root: the folder with ``train``, ``dev``, ``test`` and ``hidden``.
     """
 
     name: ClassVar[str] = "nlvr"
@@ -54,8 +54,8 @@ class Nlvr(DataSet):
         "hidden": Counts(PERMUTATIONS * 985, 5_910),
     }
     cautions = (
-        "Where the official train.json is absent, models are trained on train_recovered.json (3,523 of its "
-        "12,410 examples), and results are not comparable with published ones.",
+        "If the official train.json is missing, models are trained on train_recovered.json (3,523 of its "
+        "12,410 examples), and results are not comparable with published results.",
     )
 
     splits = Splits(train="train", select="dev", evaluate=("test", "hidden"))
@@ -64,7 +64,7 @@ class Nlvr(DataSet):
         self.root = Path(root)
 
     def prepare(self, workers: int = 1) -> None:
-        """Check that sentences and images of every split are there."""
+        """Check that the sentences and images of every split exist; see `DataSet.prepare`."""
         del workers
         for name in self._names():
             require(self._sentences(name), self.homepage)
@@ -76,7 +76,7 @@ class Nlvr(DataSet):
             raise DataError(f"NLVR has no split {name!r}{did_you_mean(name, self._names())}")
         path = self._sentences(name)
         require(path, self.homepage)
-        examples = _read(path)
+        examples = _read_examples(path)
         orders = [(example, k) for example in examples for k in range(PERMUTATIONS)]
         samples = [f"{name}-{example.group}-{example.position}-{k}" for example, k in orders]
         folder = self._images(name)
@@ -89,18 +89,18 @@ class Nlvr(DataSet):
                 "text": [example.sentence for example, _ in orders],
                 "truth": [example.label for example, _ in orders],
                 "picture": [example.picture for example, _ in orders],
-                "words": [_length(example.sentence) for example, _ in orders],
+                "words": [_length_bin(example.sentence) for example, _ in orders],
             }
         )
         return Split(name, table, images, ("picture", "words"))
 
     def manifest(self) -> str:
-        """SHA-256 over the sentence files and the names and sizes of the images."""
+        """Return the SHA-256 of the sentence files and of the names and sizes of the images."""
         names = self._names()
         return manifest(self.root, map(self._sentences, names), map(self._images, names))
 
     def floor(self, train: Split, select: Split) -> WordingFloor:
-        """Accuracy of the more frequent truth value of ``train`` (it is ``true``), measured on ``select``."""
+        """Return the accuracy on ``select`` of the more frequent truth value of ``train`` (which is ``true``)."""
         constant = str(train.table["truth"].mode().iloc[0])
         accuracy = float((select.table["truth"] == constant).mean())
         return WordingFloor(
@@ -121,7 +121,7 @@ class Nlvr(DataSet):
 
 @dataclass(frozen=True, slots=True)
 class _Example:
-    """One line of a sentences file; ``directory`` is None where the release does not say it (hidden)."""
+    """One line of a sentences file; ``directory`` is None where the release does not give it (split hidden)."""
 
     group: str
     position: str
@@ -131,8 +131,8 @@ class _Example:
     directory: str | None
 
 
-def _read(path: Path) -> list[_Example]:
-    """One JSON object a line."""
+def _read_examples(path: Path) -> list[_Example]:
+    """Read a file with one JSON object per line."""
     examples: list[_Example] = []
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
@@ -144,12 +144,12 @@ def _read(path: Path) -> list[_Example]:
         except json.JSONDecodeError as error:
             raise DataError(f"{path}, line {number} is not JSON: {error}") from error
         except (KeyError, TypeError, ValueError) as error:
-            detail = f"it lacks {error}" if isinstance(error, KeyError) else str(error)
+            detail = f"the key {error} is missing" if isinstance(error, KeyError) else str(error)
             raise DataError(f"{path}, line {number} is not an NLVR example: {detail}") from error
     if not examples:
-        raise DataError(f"{path} holds no example")
+        raise DataError(f"{path} contains no example")
     if len({(example.group, example.position) for example in examples}) != len(examples):
-        raise DataError(f"{path} holds an identifier twice")
+        raise DataError(f"{path} contains an identifier twice")
     return examples
 
 
@@ -166,29 +166,31 @@ def _example(record: Mapping[str, Any]) -> _Example:
         identifier[2],
         record["sentence"],
         record["label"],
-        _picture(record["structured_rep"]),
+        _picture_type(record["structured_rep"]),
         record.get("directory"),
     )
 
 
-def _picture(boxes: Sequence[Sequence[Mapping[str, Any]]]) -> str:
+def _picture_type(boxes: Sequence[Sequence[Mapping[str, Any]]]) -> str:
     stacked = all((o["type"], o["size"], o["x_loc"]) == ("square", 20, 40) for box in boxes for o in box)
     return "tower" if stacked else "scatter"
 
 
-def _length(sentence: str) -> str:
+def _length_bin(sentence: str) -> str:
     words = len(_WORD.findall(sentence.lower()))
-    return next((label for longest, label in _LENGTHS if words <= longest), "15 and more")
+    return next((label for longest, label in _LENGTH_BINS if words <= longest), "15 and more")
 
 
 def _locate(
     folder: Path, samples: Sequence[str], directories: Sequence[str | None], published: str
 ) -> tuple[Path, ...]:
-    """The image of each sample, found by walking ``folder``; a stated directory must be the right one."""
-    places = {Path(file).stem: file for file in image_sizes(folder)}
+    """Return the image of each sample, found in ``folder``; a directory given by the release must be right."""
+    files = {Path(name).stem: name for name in image_sizes(folder)}
     for sample, directory in zip(samples, directories, strict=True):
-        place = places.get(sample)
-        if place is None or (directory is not None and place != f"{directory}/{sample}.png"):
-            wanted = f"images/{directory or '<directory>'}/{sample}.png"
-            raise DataError(f"{folder.parent} lacks {wanted}; the images are published at {published}")
-    return tuple(folder / places[sample] for sample in samples)
+        file_path = files.get(sample)
+        if file_path is None or (directory is not None and file_path != f"{directory}/{sample}.png"):
+            expected = f"images/{directory or '<directory>'}/{sample}.png"
+            raise DataError(
+                f"{expected} is missing in {folder.parent}; the images are published at {published}"
+            )
+    return tuple(folder / files[sample] for sample in samples)

@@ -1,8 +1,8 @@
-"""CLEVR's functional programs, run on a scene in the released schema.
+"""The executor of CLEVR's functional programs on scenes in the released schema.
 
-The function set is that of Johnson et al., "CLEVR: A Diagnostic Dataset for Compositional Language and
-Elementary Visual Reasoning", CVPR 2017 (section 3.2 and its supplement). A set of objects is held as an
-integer whose bit ``i`` stands for object ``i``, so a filter is one ``&``.
+The functions are those of Johnson et al., "CLEVR: A Diagnostic Dataset for Compositional Language and Elementary
+Visual Reasoning", CVPR 2017 (section 3.2 and supplement). A set of objects is an integer whose bit ``i`` stands for
+object ``i``, so a filter is one ``&``.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ ProgramNode: TypeAlias = Mapping[str, Any]
 
 
 class ProgramError(DataError):
-    """A program that has no answer: malformed, or a ``unique`` of no or several objects."""
+    """The error of a program without an answer: it is malformed, or applies ``unique`` to no or several objects."""
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What programs may ask about a scene of ``n`` objects, as bit sets.
+    """The facts about a scene of ``n`` objects that programs use, as bit sets.
 
     Attributes:
         everything: all objects.
-        having: attribute value -> the objects that have it (the values of CLEVR's attributes are distinct).
-        related: relation -> for each object, those that stand in that relation to it.
-        same: attribute -> for each object, the *other* objects that share its value.
-        values: attribute -> value of each object.
+        having: attribute value -> the objects with this value (no two attributes of CLEVR share a value).
+        related: relation -> for each object, the objects in that relation to it.
+        same: attribute -> for each object, the *other* objects with the same value.
+        values: attribute -> the value of each object.
     """
 
     everything: int
@@ -54,17 +54,19 @@ class Facts:
 
     @classmethod
     def of(cls, scene: Mapping[str, Any]) -> Facts:
-        """Read a scene of the released scenes file (``objects`` and ``relationships``).
+        """Return the facts of a scene of a released scenes file (keys ``objects`` and ``relationships``).
 
         Raises:
-            DataError: a key is missing, a value is not one of CLEVR's, or a relation names no object.
+            DataError: a key is missing, a value is not one of CLEVR's, or a relation contains an unknown object.
         """
         try:
             objects, relationships = scene["objects"], scene["relationships"]
             values = {name: tuple(thing[name] for thing in objects) for name in ATTRIBUTES}
-            related = {name: tuple(map(_bits, relationships[name])) for name in RELATIONS}
+            related = {name: tuple(map(_to_bits, relationships[name])) for name in RELATIONS}
         except KeyError as error:
-            raise DataError(f"{_name(scene)} lacks {error}; scenes follow the CLEVR v1.0 schema") from error
+            raise DataError(
+                f"{_name(scene)} has no key {error}; scenes must follow the CLEVR v1.0 schema"
+            ) from error
         everything = (1 << len(objects)) - 1
         having = {value: 0 for known in ATTRIBUTES.values() for value in known}
         for name, column in values.items():
@@ -84,7 +86,7 @@ class Facts:
         return cls(everything, having, related, same, values)
 
 
-def _bits(members: Sequence[int]) -> int:
+def _to_bits(members: Sequence[int]) -> int:
     bits = 0
     for member in members:
         bits |= 1 << member
@@ -96,52 +98,54 @@ def _name(scene: Mapping[str, Any]) -> str:
 
 
 def execute(program: Sequence[ProgramNode], facts: Facts) -> str:
-    """Answer a program in the released form (``function``, ``inputs``, ``value_inputs`` per node).
+    """Run a program in the released form (``function``, ``inputs``, ``value_inputs`` per node) and return its answer.
 
     Args:
         program: nodes in topological order; the last one gives the answer.
-        facts: the scene.
+        facts: the facts of the scene.
 
     Returns:
         One of `ANSWERS`.
 
     Raises:
-        ProgramError: the program is malformed, or asks for the one object of a set that has none or several.
+        ProgramError: the program is malformed, or applies ``unique`` to a set of no or several objects.
     """
     function, answer = _run(program, facts)
     if function not in _ANSWERING:
-        raise ProgramError(f"the program ends in {function or 'nothing'!r}, which gives no answer")
+        raise ProgramError(f"the program ends in {function or 'nothing'!r}, which returns no answer")
     if isinstance(answer, bool):
         return "yes" if answer else "no"
     return str(answer)
 
 
 def find(program: Sequence[ProgramNode], facts: Facts) -> int:
-    """The number of the object that a program in the released form, ending in ``unique``, finds.
+    """Return the number of the object that a program finds; the program ends in ``unique``.
 
     Raises:
-        ProgramError: the program is malformed, or finds none or several.
+        ProgramError: the program is malformed, or finds no or several objects.
     """
     function, thing = _run(program, facts)
     if function != "unique":
-        raise ProgramError(f"the program ends in {function or 'nothing'!r}, which finds no single object")
+        raise ProgramError(
+            f"the program ends in {function or 'nothing'!r}, which does not return a single object"
+        )
     return int(thing)
 
 
 def _run(program: Sequence[ProgramNode], facts: Facts) -> tuple[str, Any]:
-    """The last function of a program and its result."""
+    """Run a program; return its last function and the result."""
     results: list[Any] = []
     function = ""
     for number, node in enumerate(program):
         try:
             function = node["function"]
-            arguments = [results[place] for place in node["inputs"]]
+            arguments = [results[index] for index in node["inputs"]]
             results.append(_FUNCTIONS[function](facts, *arguments, *node["value_inputs"]))
         except ProgramError as error:
             raise ProgramError(f"node {number} ({function}): {error}") from None
         except (KeyError, IndexError, TypeError) as error:
             raise ProgramError(
-                f"node {number} ({node!r}) is not a node of CLEVR's released programs, which hold "
+                f"node {number} ({node!r}) is not a node of CLEVR's released programs, whose keys are "
                 f"'function', 'inputs' and 'value_inputs' ({type(error).__name__}: {error})"
             ) from error
     return function, results[-1] if results else None
@@ -152,7 +156,7 @@ def _filter(attribute: str) -> Callable[[Facts, int, str], int]:
 
     def run(facts: Facts, chosen: int, value: str) -> int:
         if value not in known:
-            raise ProgramError(f"{value!r} is no {attribute}")
+            raise ProgramError(f"{value!r} is not a value of {attribute}")
         return chosen & facts.having[value]
 
     return run
@@ -161,7 +165,7 @@ def _filter(attribute: str) -> Callable[[Facts, int, str], int]:
 def _unique(facts: Facts, chosen: int) -> int:
     del facts
     if chosen.bit_count() != 1:
-        raise ProgramError(f"the set holds {chosen.bit_count()} objects, not one")
+        raise ProgramError(f"the set has {chosen.bit_count()} objects, not one")
     return chosen.bit_length() - 1
 
 

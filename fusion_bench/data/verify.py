@@ -1,4 +1,4 @@
-"""Is a data set on this disk the one that was published? Everything that is wrong, in one list."""
+"""The check that a data set on disk is the published one; all problems are returned in one list."""
 
 from __future__ import annotations
 
@@ -10,26 +10,26 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from fusion_bench.data.images import damage_of
+from fusion_bench.data.images import image_damage
 from fusion_bench.errors import DataError
 from fusion_bench.samples.dataset import Counts, DataSet
 from fusion_bench.samples.split import Split
 from fusion_bench.storage import file_digest
 
 _SHOWN = 5
-"""Damaged images that are named; of the rest only their number is told."""
+"""Number of damaged images that are named; of the others only the number is given."""
 _CHUNK = 64
 
 
 @dataclass(frozen=True)
-class Verified:
-    """What was found.
+class VerificationResult:
+    """The result of `verify`.
 
     Attributes:
-        found: what each split that could be read holds.
-        problems: one sentence each; none if all is as published.
-        notes: what is no problem: splits without answers that are not there, where files are published.
-        published: whether there were published counts to compare with.
+        found: the counts of each split that could be read.
+        problems: one sentence per problem; empty if the data set is as published.
+        notes: further sentences that are not problems: missing splits without answers, the place of publication.
+        published: True if there are published counts to compare with.
     """
 
     found: Mapping[str, Counts]
@@ -39,16 +39,16 @@ class Verified:
 
 
 Track = Callable[[Sequence[Path], str], Iterable[Path]]
-"""Hands on what it is given, one by one, and shows how far it is (a progress bar)."""
+"""A function that yields the given paths one by one and shows the progress under the given label."""
 
 
-def verify(data: DataSet, track: Track, workers: int = 1) -> Verified:
+def verify(data: DataSet, track: Track, workers: int = 1) -> VerificationResult:
     """Check files, schema, ids, counts and every image of a data set.
 
     Args:
-        data: constructed, nothing prepared.
-        track: shows how far the images are.
-        workers: threads that open them.
+        data: the data set, constructed and not prepared.
+        track: shows the progress over the images.
+        workers: number of threads that open images.
     """
     problems: list[str] = []
     notes: list[str] = []
@@ -62,24 +62,26 @@ def verify(data: DataSet, track: Track, workers: int = 1) -> Verified:
         try:
             splits[name] = data.split(name)
         except DataError as error:
-            # What nobody is judged on need not be there.
+            # A split on which no arm is evaluated may be missing.
             (notes if name in data.unlabelled else problems).append(str(error))
     for split in splits.values():
-        problems += _flaws(split, labelled=split.name not in data.unlabelled)
+        problems += _split_problems(split, labelled=split.name not in data.unlabelled)
     found = {name: Counts(len(split), len(split.images)) for name, split in splits.items()}
-    problems += _miscounts(data, found)
+    problems += _count_problems(data, found)
     images = list(dict.fromkeys(image for split in splits.values() for image in split.images))
-    problems += _damaged(images, track, workers)
+    problems += _image_problems(images, track, workers)
     if problems and not data.built_in:
         notes.append(f"{data.name} {data.version} is published at {data.homepage}")
-    return Verified(found, tuple(dict.fromkeys(problems)), tuple(dict.fromkeys(notes)), bool(data.published))
+    return VerificationResult(
+        found, tuple(dict.fromkeys(problems)), tuple(dict.fromkeys(notes)), bool(data.published)
+    )
 
 
 def checksums(root: Path, track: Track) -> dict[str, str]:
-    """SHA-256 of every file under ``root``, by path relative to it, sorted; hidden files left out.
+    """Return the SHA-256 of every file under ``root`` by relative path, sorted; hidden files are left out.
 
     Raises:
-        DataError: ``root`` is no folder.
+        DataError: ``root`` is not a folder.
     """
     if not root.is_dir():
         raise DataError(f"{root} is not a folder")
@@ -92,28 +94,28 @@ def checksums(root: Path, track: Track) -> dict[str, str]:
 
 
 def _names(data: DataSet) -> tuple[str, ...]:
-    judging = (data.splits.train, data.splits.select, *data.splits.evaluate)
-    return tuple(dict.fromkeys([*judging, *data.splits.predict, *data.unlabelled]))
+    main_splits = (data.splits.train, data.splits.select, *data.splits.evaluate)
+    return tuple(dict.fromkeys([*main_splits, *data.splits.predict, *data.unlabelled]))
 
 
-def _flaws(split: Split, *, labelled: bool) -> Iterator[str]:
-    """What no split may have, whatever the data set."""
+def _split_problems(split: Split, *, labelled: bool) -> Iterator[str]:
+    """Yield the problems of one split that are independent of the data set."""
     table = split.table
     if repeated := int(table["sample"].duplicated().sum()):
-        yield f"{split.name}: {repeated} sample ids stand there twice"
-    wanted = ("sample", "cluster", "text", *(("truth",) if labelled else ()), *split.slices)
-    for column in wanted:
+        yield f"{split.name}: {repeated} sample ids occur twice"
+    required = ("sample", "cluster", "text", *(("truth",) if labelled else ()), *split.slices)
+    for column in required:
         if empty := int((table[column].isna() | (table[column].astype(str).str.strip() == "")).sum()):
             yield f"{split.name}: {empty} samples have no {column}"
     outside = ~table["image"].between(0, len(split.images) - 1)
     if outside.any():
-        yield f"{split.name}: {int(outside.sum())} samples name an image that is not there"
+        yield f"{split.name}: {int(outside.sum())} samples refer to an image that does not exist"
     if split.referents is not None:
-        yield from _misplaced(split.name, split.referents.boxes, split.referents.sizes[table["image"]])
+        yield from _box_problems(split.name, split.referents.boxes, split.referents.sizes[table["image"]])
 
 
-def _misplaced(name: str, boxes: npt.NDArray[np.float64], sizes: npt.NDArray[np.int64]) -> Iterator[str]:
-    """Boxes that do not lie in their images, to a pixel."""
+def _box_problems(name: str, boxes: npt.NDArray[np.float64], sizes: npt.NDArray[np.int64]) -> Iterator[str]:
+    """Yield a problem if boxes are empty or exceed their images by more than one pixel."""
     left, top, right, bottom = boxes.T
     height, width = sizes.T
     bad = (
@@ -125,29 +127,29 @@ def _misplaced(name: str, boxes: npt.NDArray[np.float64], sizes: npt.NDArray[np.
         | (bottom > height + 1)
     )
     if bad.any():
-        yield f"{name}: {int(bad.sum())} boxes are empty or not within their images"
+        yield f"{name}: {int(bad.sum())} boxes are empty or outside their images"
 
 
-def _miscounts(data: DataSet, found: Mapping[str, Counts]) -> Iterator[str]:
-    """Published counts against those of the splits; one that is held out of another counts with it."""
+def _count_problems(data: DataSet, found: Mapping[str, Counts]) -> Iterator[str]:
+    """Yield the differences from the published counts; a held-out split is counted with its source split."""
     for name, published in data.published.items():
         if name not in found:
             continue
         parts = [name]
         if name == data.splits.train and data.splits.select not in data.published:
             parts.append(data.splits.select)
-        for what in ("samples", "images"):
-            want, have = (
-                getattr(published, what),
-                sum(getattr(found[part], what) for part in parts if part in found),
+        for unit in ("samples", "images"):
+            expected, actual = (
+                getattr(published, unit),
+                sum(getattr(found[part], unit) for part in parts if part in found),
             )
-            if want is not None and have != want:
-                yield f"{name}: {have:,} {what}, published are {want:,}"
+            if expected is not None and actual != expected:
+                yield f"{name}: {actual:,} {unit}, but {expected:,} are published"
 
 
-def _damaged(images: Sequence[Path], track: Track, workers: int) -> Iterator[str]:
+def _image_problems(images: Sequence[Path], track: Track, workers: int) -> Iterator[str]:
     with ThreadPoolExecutor(max(1, workers)) as pool:
-        damages = pool.map(damage_of, images)
+        damages = pool.map(image_damage, images)
         found = [damage for _, damage in zip(track(images, "images"), damages, strict=True) if damage]
     yield from found[:_SHOWN]
     if len(found) > _SHOWN:

@@ -1,4 +1,4 @@
-"""VQA v2 (Goyal et al., CVPR 2017) in its published layout: people's questions about COCO photographs."""
+"""The adapter of VQA v2 (Goyal et al., CVPR 2017): human questions about COCO photographs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from fusion_bench.data.files import image_sizes, manifest, named_sizes, require
-from fusion_bench.data.held_out import held_out
+from fusion_bench.data.held_out import is_held_out
 from fusion_bench.data.vqa2_files import Vqa2Annotation, Vqa2Question, read_annotations, read_questions
 from fusion_bench.errors import DataError, FusionBenchError
 from fusion_bench.registry import did_you_mean
@@ -22,32 +22,34 @@ from fusion_bench.samples.vqa_answers import ANNOTATORS, answer_list
 from fusion_bench.storage import read_json
 
 _TRAIN, _VAL = "train2014", "val2014"
-_COMPARED = (
-    "Arms are judged on val2014 and learn from 95 % of train2014; most published accuracies are of the test splits, "
-    "and of models that learnt from val2014 too."
+_COMPARABILITY = (
+    "Arms are trained on 95 % of train2014 and evaluated on val2014; most published accuracies are on the test "
+    "splits, of models that were also trained on val2014."
 )
 
 
 class Vqa2(DataSet):
     """VQA v2: ``Questions/``, ``Annotations/`` and ``Images/mscoco/<subtype>/`` under ``root``.
 
-    Splits bear the official subtypes. Answers of the test splits are not published, so ``val2014`` is what arms
-    are judged on, and one train image in twenty, chosen by a hash of its number, is held out as ``select``.
+    Splits have the names of the official subtypes. The answers of the test splits are not published, so arms are
+    evaluated on ``val2014``, and one train image in twenty, chosen by a hash of its number, is held out as
+    ``select``.
 
-    Columns beyond those of `Split`: ``answers`` (what the ten annotators said, as published; empty texts where
-    that is secret), and the slices ``question_type`` (65 of them) and ``answer_type``.
+    Further columns of `Split.table`: ``answers`` (the ten published answers; empty texts if they are secret), and
+    the slices ``question_type`` (65 types) and ``answer_type``.
 
     Args:
-        root: the folder that holds the three.
-        answers: which answers a model may give. ``train``: those that are the commonest answer of more than eight
-            questions of the training split; ``published``: the same over all of train2014 and val2014 (so it
-            needs the annotations of both), as most published systems do; else the name of a file under
-            ``root`` that holds a list ``[answer to index, index to answer]``.
-        predict: splits without published answers whose predictions a cell records for a submission
+        root: the folder with the three folders above.
+        answers: the answers that a model may give. ``train``: the most common answers of more than eight questions
+            of the training split. ``published``: the same over all of train2014 and val2014, as in most published
+            systems; it needs the annotations of both. Otherwise, the name of a file under ``root`` with a list
+            ``[answer to index, index to answer]``.
+        predict: splits without published answers for which a cell records predictions for a submission
             (``test-dev2015``, ``test2015``).
 
     Raises:
-        DataError: ``predict`` names no such split, or ``answers`` a file outside ``root``.
+        DataError: ``predict`` contains a split that has answers or does not exist, or ``answers`` names a file
+            outside ``root``.
     """
 
     name: ClassVar[str] = "vqa2"
@@ -68,21 +70,23 @@ class Vqa2(DataSet):
         for name in predict:
             if name not in self.unlabelled:
                 raise DataError(
-                    f"predict: {name!r} is no split without answers{did_you_mean(name, self.unlabelled)}"
+                    f"predict: {name!r} is not a split without answers{did_you_mean(name, self.unlabelled)}"
                 )
         self.splits = Splits(train=_TRAIN, select="select", evaluate=(_VAL,), predict=tuple(predict))
-        if self._listed is not None and not self._listed.resolve().is_relative_to(self.root.resolve()):
+        if self._answer_file is not None and not self._answer_file.resolve().is_relative_to(
+            self.root.resolve()
+        ):
             raise DataError(
-                f"answers: {answers!r} is not under {self.root}; put the file there and name it alone"
+                f"answers: {answers!r} is not under {self.root}; move the file there and write its name only"
             )
-        self.cautions = (_COMPARED, *self._data_warnings())
+        self.cautions = (_COMPARABILITY, *self._data_warnings())
 
     def prepare(self, workers: int = 1) -> None:
-        """Check that questions, annotations and images of every split are there."""
+        """Check that the questions, annotations and images of every split exist; see `DataSet.prepare`."""
         del workers
         for path in self._files():
             require(path, self.homepage)
-        for folder in self._folders():
+        for folder in self._image_folders():
             image_sizes(folder)
 
     def split(self, name: str) -> Split:
@@ -91,53 +95,55 @@ class Vqa2(DataSet):
         if name not in known:
             raise DataError(f"VQA v2 has no split {name!r}{did_you_mean(name, known)}")
         subtype = _TRAIN if name == self.splits.select else name
-        path = self._questions(subtype)
+        path = self._question_path(subtype)
         questions = read_questions(path, self.homepage)
         if name in self.unlabelled:
             return self._assemble(name, questions, None)
-        annotations = self._matched(questions, subtype)
+        annotations = self._matching_annotations(questions, subtype)
         if subtype == _TRAIN:
-            held = name == self.splits.select
-            questions = [question for question in questions if held_out(question.image) == held]
+            selected = name == self.splits.select
+            questions = [question for question in questions if is_held_out(question.image) == selected]
             if not questions:
-                raise DataError(f"no image of {path} falls to the split {name!r}; it holds too few")
+                raise DataError(f"the split {name!r} of {path} is empty: the file has too few images")
         return self._assemble(name, questions, [annotations[question.id] for question in questions])
 
     def manifest(self) -> str:
-        """SHA-256 over questions, annotations and the answer list, and the names and sizes of the images."""
-        return manifest(self.root, self._files(), self._folders(), self.cache)
+        """Return the SHA-256 of questions, annotations, answer list, and of the names and sizes of the images."""
+        return manifest(self.root, self._files(), self._image_folders(), self.cache)
 
     def submission(self, split: str, answers: Mapping[str, str], author: str) -> Submission:
-        """The official results file: ``[{"question_id": int, "answer": str}]``, one entry per question."""
+        """Return the official results file: ``[{"question_id": int, "answer": str}]``, one entry per question."""
         entries = [{"question_id": int(sample), "answer": answer} for sample, answer in answers.items()]
         file = f"v2_OpenEnded_mscoco_{split}_{author}_results.json"
         return Submission(file, json.dumps(entries, ensure_ascii=False))
 
-    def _matched(self, questions: Sequence[Vqa2Question], subtype: str) -> dict[int, Vqa2Annotation]:
-        """The annotation of each question, by the question's number."""
-        path = self._annotations(subtype)
+    def _matching_annotations(
+        self, questions: Sequence[Vqa2Question], subtype: str
+    ) -> dict[int, Vqa2Annotation]:
+        """Return the annotations by the number of their question; check that they match the questions."""
+        path = self._annotation_path(subtype)
         annotations = {annotation.id: annotation for annotation in read_annotations(path, self.homepage)}
         for question in questions:
             annotation = annotations.get(question.id)
             if annotation is None:
-                raise DataError(f"{path} has no annotation of the question {question.id}")
+                raise DataError(f"{path} has no annotation of question {question.id}")
             if annotation.image != question.image:
                 raise DataError(
-                    f"{path} has the question {question.id} with the image {annotation.image}, and "
-                    f"{self._questions(subtype).name} with the image {question.image}"
+                    f"question {question.id} has the image {annotation.image} in {path}, but the image "
+                    f"{question.image} in {self._question_path(subtype).name}"
                 )
         if len(annotations) > len(questions):
-            spare = min(annotations.keys() - {question.id for question in questions})
+            extra = min(annotations.keys() - {question.id for question in questions})
             raise DataError(
-                f"{path} has annotations of {len(annotations) - len(questions)} questions that "
-                f"{self._questions(subtype).name} lacks, the first is {spare}"
+                f"{path} has annotations of {len(annotations) - len(questions)} questions that are not in "
+                f"{self._question_path(subtype).name}; the first is {extra}"
             )
         return annotations
 
     def _assemble(
         self, name: str, questions: Sequence[Vqa2Question], annotations: Sequence[Vqa2Annotation] | None
     ) -> Split:
-        folder, rows, images = self._located(name, questions)
+        folder, rows, images = self._locate_images(name, questions)
         table = pd.DataFrame(
             {
                 "sample": [str(question.id) for question in questions],
@@ -148,80 +154,84 @@ class Vqa2(DataSet):
         )
         files = tuple(folder / image for image in images)
         if annotations is None:
-            secret = [("",) * ANNOTATORS] * len(questions)
-            return Split(name, table.assign(truth="", answers=pd.Series(secret, dtype=object)), files)
+            unknown = [("",) * ANNOTATORS] * len(questions)
+            return Split(name, table.assign(truth="", answers=pd.Series(unknown, dtype=object)), files)
         table = table.assign(
-            truth=[annotation.commonest for annotation in annotations],
+            truth=[annotation.most_common for annotation in annotations],
             answers=pd.Series([annotation.answers for annotation in annotations], dtype=object),
             question_type=[annotation.question_type for annotation in annotations],
             answer_type=[annotation.answer_type for annotation in annotations],
         )
-        answers = self._list(table) if name == self.splits.train else None
+        answers = self._answer_list(table) if name == self.splits.train else None
         return Split(name, table, files, ("question_type", "answer_type"), answers=answers)
 
-    def _located(
+    def _locate_images(
         self, name: str, questions: Sequence[Vqa2Question]
     ) -> tuple[Path, npt.NDArray[np.int64], list[str]]:
-        """The folder, the row of each question's image, and the images' names."""
-        stem = self._pictures(name)
+        """Return the image folder, the row of each question's image, and the names of the images."""
+        stem = self._image_subtype(name)
         folder = self.root / "Images" / "mscoco" / stem
         numbers, rows = np.unique([question.image for question in questions], return_inverse=True)
         images = [f"COCO_{stem}_{number:012d}.jpg" for number in numbers.tolist()]
         named_sizes(folder, images, self.homepage)
         return folder, rows.astype(np.int64), images
 
-    def _list(self, train: pd.DataFrame) -> tuple[str, ...]:
-        """The answers that a model may give."""
-        if self._listed is not None:
-            return read_answers(self._listed)
+    def _answer_list(self, train: pd.DataFrame) -> tuple[str, ...]:
+        """Return the answers that a model may give."""
+        if self._answer_file is not None:
+            return read_answers(self._answer_file)
         if self.answers == "train":
             return answer_list(train["truth"])
-        files = [self._annotations(subtype) for subtype in (_TRAIN, _VAL)]
+        files = [self._annotation_path(subtype) for subtype in (_TRAIN, _VAL)]
         return answer_list(
-            annotation.commonest for file in files for annotation in read_annotations(file, self.homepage)
+            annotation.most_common for file in files for annotation in read_annotations(file, self.homepage)
         )
 
     @property
-    def _listed(self) -> Path | None:
-        """The file with the answers, where one is named."""
+    def _answer_file(self) -> Path | None:
+        """The file with the answer list; None if the setting ``answers`` does not name a file."""
         return None if self.answers in {"train", "published"} else self.root / self.answers
 
-    def _pictures(self, name: str) -> str:
-        """The published name of the images that a split asks about."""
+    def _image_subtype(self, name: str) -> str:
+        """Return the subtype in the names of a split's images."""
         return {self.splits.select: _TRAIN, "test-dev2015": "test2015"}.get(name, name)
 
-    def _questions(self, subtype: str) -> Path:
+    def _question_path(self, subtype: str) -> Path:
         return self.root / "Questions" / f"v2_OpenEnded_mscoco_{subtype}_questions.json"
 
-    def _annotations(self, subtype: str) -> Path:
+    def _annotation_path(self, subtype: str) -> Path:
         return self.root / "Annotations" / f"v2_mscoco_{subtype}_annotations.json"
 
     def _files(self) -> list[Path]:
-        files = [read(subtype) for subtype in (_TRAIN, _VAL) for read in (self._questions, self._annotations)]
-        files += map(self._questions, self.splits.predict)
-        return [*files, *([self._listed] if self._listed is not None else [])]
+        files = [
+            read(subtype)
+            for subtype in (_TRAIN, _VAL)
+            for read in (self._question_path, self._annotation_path)
+        ]
+        files += map(self._question_path, self.splits.predict)
+        return [*files, *([self._answer_file] if self._answer_file is not None else [])]
 
-    def _folders(self) -> list[Path]:
-        names = dict.fromkeys(map(self._pictures, (_TRAIN, _VAL, *self.splits.predict)))
+    def _image_folders(self) -> list[Path]:
+        names = dict.fromkeys(map(self._image_subtype, (_TRAIN, _VAL, *self.splits.predict)))
         return [self.root / "Images" / "mscoco" / name for name in names]
 
     def _data_warnings(self) -> tuple[str, ...]:
-        """What must be said of the answer list."""
+        """Return the cautions about the answer list."""
         if self.answers == "train":
             return ()
-        if self._listed is not None:
+        if self._answer_file is not None:
             return (f"The answers that arms may give are those of the file `{self.answers}`.",)
         return (
-            "The answers that arms may give were counted on val2014 too (`answers: published`), on which arms are "
-            "judged.",
+            "The answers that arms may give were also counted on val2014 (`answers: published`), on which arms are "
+            "evaluated.",
         )
 
 
 def read_answers(path: Path) -> tuple[str, ...]:
-    """A list of answers as published implementations keep it: ``[answer to index, index to answer]``.
+    """Read a list of answers in the format of published implementations: ``[answer to index, index to answer]``.
 
     Raises:
-        DataError: the file is missing, not JSON, or not such a list.
+        DataError: the file is missing, is not JSON, or does not contain such a list.
     """
     try:
         index = read_json(path)[0]
@@ -229,6 +239,6 @@ def read_answers(path: Path) -> tuple[str, ...]:
         return tuple(ordered[number] for number in range(len(index)))
     except (FusionBenchError, LookupError, TypeError, AttributeError) as error:
         raise DataError(
-            f"{path} does not hold a list of answers: JSON of the form [{{answer: index}}, {{index: answer}}], with "
+            f"{path} does not contain a list of answers: expected JSON [{{answer: index}}, {{index: answer}}] with "
             f"indices from 0 ({error})"
         ) from error

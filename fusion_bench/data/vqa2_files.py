@@ -1,4 +1,4 @@
-"""VQA v2's question and annotation files, each record checked and shrunk to what is needed."""
+"""Readers of VQA v2's question and annotation files; each record is checked and reduced to the needed fields."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from fusion_bench.data.files import require
-from fusion_bench.data.json_stream import items_of
+from fusion_bench.data.json_stream import list_items
 from fusion_bench.errors import DataError
 from fusion_bench.samples.vqa_answers import ANNOTATORS
 
@@ -24,13 +24,16 @@ class Vqa2Question(NamedTuple):
 
 
 class Vqa2Annotation(NamedTuple):
-    """One record of an annotations file: what the ten said, in the order of their numbers, as published."""
+    """One record of an annotations file; ``answers`` are the ten published answers in the order of their numbers.
+
+    ``most_common`` is the published ``multiple_choice_answer``.
+    """
 
     id: int
     image: int
     question_type: str
     answer_type: str
-    commonest: str
+    most_common: str
     answers: tuple[str, ...]
 
 
@@ -39,10 +42,11 @@ def read_questions(path: Path, published: str) -> list[Vqa2Question]:
 
     Args:
         path: the file.
-        published: where it can be had; for the error message.
+        published: the address where it is published, for the error message.
 
     Raises:
-        DataError: it is missing, not JSON, not in the published schema, or holds a question_id twice.
+        DataError: the file is missing, is not JSON, does not follow the published schema, or contains a question_id
+            twice.
     """
     return _read(path, "questions", _question, published)
 
@@ -52,63 +56,68 @@ def read_annotations(path: Path, published: str) -> list[Vqa2Annotation]:
 
     Args:
         path: the file.
-        published: where it can be had; for the error message.
+        published: the address where it is published, for the error message.
 
     Raises:
-        DataError: as for `read_questions`, or a question has not ten answers by ten people.
+        DataError: as for `read_questions`, or a question does not have ten answers by ten people.
     """
     return _read(path, "annotations", _annotation, published)
 
 
-def _read(path: Path, key: str, shrink: Callable[[Mapping[str, Any]], T], published: str) -> list[T]:
+def _read(path: Path, key: str, convert: Callable[[Mapping[str, Any]], T], published: str) -> list[T]:
     require(path, published)
     records: list[T] = []
-    for number, item in enumerate(items_of(path, key)):
+    for number, item in enumerate(list_items(path, key)):
         try:
-            records.append(shrink(item))
+            records.append(convert(item))
         except KeyError as error:
-            raise DataError(f"{path}, number {number} of the {key}: it lacks {error}") from error
+            raise DataError(f"{path}, number {number} of the {key}: the key {error} is missing") from error
         except TypeError as error:
             raise DataError(
-                f"{path}, number {number} of the {key} is not in VQA's schema: {error}"
+                f"{path}, number {number} of the {key} does not follow VQA's schema: {error}"
             ) from error
         except DataError as error:
             raise DataError(f"{path}: {error}") from error
     if not records:
-        raise DataError(f"{path} holds none of the {key}")
+        raise DataError(f"{path} has no {key}")
     seen: set[int] = set()
     for record in records:
         if record.id in seen:
-            raise DataError(f"{path} holds the question_id {record.id} twice")
+            raise DataError(f"{path} contains the question_id {record.id} twice")
         seen.add(record.id)
     return records
 
 
 def _question(record: Mapping[str, Any]) -> Vqa2Question:
     return Vqa2Question(
-        _whole(record, "question_id"), _whole(record, "image_id"), _text(record["question"], "question")
+        _int_field(record, "question_id"),
+        _int_field(record, "image_id"),
+        _text(record["question"], "question"),
     )
 
 
 def _annotation(record: Mapping[str, Any]) -> Vqa2Annotation:
-    number = _whole(record, "question_id")
-    said = {
-        _whole(item, "answer_id"): sys.intern(_text(item["answer"], "answer")) for item in record["answers"]
+    number = _int_field(record, "question_id")
+    answer_by_person = {
+        _int_field(item, "answer_id"): sys.intern(_text(item["answer"], "answer"))
+        for item in record["answers"]
     }
-    if len(said) != ANNOTATORS or len(record["answers"]) != ANNOTATORS:
+    if len(answer_by_person) != ANNOTATORS or len(record["answers"]) != ANNOTATORS:
         raise DataError(
-            f"the question {number} has {len(record['answers'])} answers by {len(said)} people; VQA's accuracy "
-            f"needs {ANNOTATORS} by {ANNOTATORS}"
+            f"question {number} has {len(record['answers'])} answers by {len(answer_by_person)} people; VQA's "
+            f"accuracy needs {ANNOTATORS} answers by {ANNOTATORS} people"
         )
-    question_type, answer_type, commonest = (
+    question_type, answer_type, most_common = (
         sys.intern(_text(record[name], name))
         for name in ("question_type", "answer_type", "multiple_choice_answer")
     )
-    answers = tuple(said[person] for person in sorted(said))
-    return Vqa2Annotation(number, _whole(record, "image_id"), question_type, answer_type, commonest, answers)
+    answers = tuple(answer_by_person[person] for person in sorted(answer_by_person))
+    return Vqa2Annotation(
+        number, _int_field(record, "image_id"), question_type, answer_type, most_common, answers
+    )
 
 
-def _whole(record: Mapping[str, Any], key: str) -> int:
+def _int_field(record: Mapping[str, Any], key: str) -> int:
     value = record[key]
     if type(value) is not int:
         raise TypeError(f"{key} {value!r} is not a whole number")

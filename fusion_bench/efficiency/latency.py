@@ -1,4 +1,4 @@
-"""How long a call takes and how much memory it needs, on the device where it runs."""
+"""The time of a call and its peak memory, on the device where it runs."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import torch
 
 @dataclass(frozen=True)
 class Latency:
-    """A measured call.
+    """The time and memory of one call.
 
     Attributes:
-        milliseconds: median over the repeats.
-        peak_memory: most bytes allocated on the GPU during one call beyond what was there before; None on
-            a CPU, where torch keeps no such count.
+        milliseconds: the median over the repeats.
+        peak_memory: the largest number of bytes that one call allocated on the GPU in addition to those already
+            allocated before it; None on a CPU, where torch does not count them.
     """
 
     milliseconds: float
@@ -27,15 +27,15 @@ class Latency:
 def latency(
     call: Callable[[], object], device: torch.device, *, warmup: int = 3, repeats: int = 20
 ) -> Latency:
-    """Time ``call`` alone: the median of ``repeats`` after ``warmup`` calls that are not timed.
+    """Return the median time of ``repeats`` calls, after ``warmup`` calls that are not timed.
 
-    On a GPU each timing waits for the work to finish, not only for its launch.
+    On a GPU each timing includes the work itself, not only its launch: the device is synchronised first.
 
     Args:
-        call: takes nothing; its result is dropped.
-        device: where it runs.
-        warmup: calls before the first timing (allocator, kernel selection, caches).
-        repeats: timed calls, at least one.
+        call: a function without arguments; its result is ignored.
+        device: the device on which it runs.
+        warmup: the number of calls before the first timing (they fill the allocator and caches and select kernels).
+        repeats: the number of timed calls, at least one.
     """
     on_gpu = device.type == "cuda"
     for _ in range(warmup):

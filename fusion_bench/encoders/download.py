@@ -1,4 +1,4 @@
-"""Whether timm's weights can be had: from the local cache, over the network, or not at all, said at once."""
+"""The source of timm's weights: the local cache, the network, or neither, decided within a second."""
 
 from __future__ import annotations
 
@@ -17,23 +17,23 @@ from timm.models import get_pretrained_cfg
 
 from fusion_bench.errors import WeightsError
 
-PATIENCE = 0.6  # seconds for a name to resolve and a connection to open
-_ALTERNATIVES = "write weights: file:PATH, pretext or random instead"
+CONNECTION_TIMEOUT = 0.6  # seconds to resolve a name and open a connection
+_ADVICE = "write weights: file:PATH, pretext or random instead"
 
 
-def weights_at_hand(name: str) -> Mapping[str, Any]:
-    """Where to load timm's weights of ``name`` from, as an overlay for its record; empty for "download".
+def find_weights(name: str) -> Mapping[str, Any]:
+    """Return the source of timm's weights of ``name`` as an overlay for timm's record; empty to download them.
 
-    The local cache is looked at first; without it the server must answer within `PATIENCE`, since the
-    download itself would retry for most of a minute before it gives up.
+    The local cache is checked first. If the weights are not there, the server must answer within
+    `CONNECTION_TIMEOUT` seconds, because the download itself would retry for almost a minute before it fails.
 
     Raises:
-        WeightsError: timm has no weights for this model, or they are not here and the network is not
-            there either.
+        WeightsError: timm has no weights for this model, or they are not in the cache and the server cannot be
+            reached.
     """
     config = get_pretrained_cfg(name)
     if config is None or not config.has_weights:
-        raise WeightsError(f"timm has no pretrained weights for {name!r}; {_ALTERNATIVES}")
+        raise WeightsError(f"timm has no pretrained weights for {name!r}; {_ADVICE}")
     if config.hf_hub_id:
         file = None if config.custom_load else _cached(config.hf_hub_id, config.hf_hub_filename)
         if file:
@@ -47,13 +47,13 @@ def weights_at_hand(name: str) -> Mapping[str, Any]:
     if not reachable:
         raise WeightsError(
             f"the ImageNet weights of {name!r} are not in the local cache and {urlsplit(server).hostname} "
-            f"cannot be reached; {_ALTERNATIVES}"
+            f"cannot be reached; {_ADVICE}"
         )
     return {}
 
 
 def _cached(hub_id: str, filename: str | None) -> str | None:
-    """The path of a weights file that an earlier download left, if there is one."""
+    """Return the path of a weights file in the local cache; None if there is none."""
     repository, _, revision = hub_id.partition("@")
     for candidate in [filename] if filename else ["model.safetensors", "pytorch_model.bin"]:
         found = huggingface_hub.try_to_load_from_cache(repository, candidate, revision=revision or None)
@@ -63,21 +63,21 @@ def _cached(hub_id: str, filename: str | None) -> str | None:
 
 
 def is_reachable(url: str) -> bool:
-    """Whether the server of ``url`` (or the proxy that leads to it) opens a connection in time."""
+    """Return True if the server of ``url``, or the proxy in front of it, opens a connection in time."""
     host, port = _first_hop(url)
     opened = threading.Event()
 
     def connect() -> None:
         try:
-            socket.create_connection((host, port), timeout=PATIENCE).close()
+            socket.create_connection((host, port), timeout=CONNECTION_TIMEOUT).close()
         except OSError:
             return
         opened.set()
 
-    # Resolving a name has no timeout of its own, so it runs beside; a daemon never delays the exit.
+    # Name resolution has no timeout, so it runs in a thread; a daemon thread does not delay the exit.
     attempt = threading.Thread(target=connect, daemon=True)
     attempt.start()
-    attempt.join(PATIENCE)
+    attempt.join(CONNECTION_TIMEOUT)
     return opened.is_set()
 
 

@@ -1,4 +1,4 @@
-"""Maps of a frozen backbone and vectors of a frozen text encoder, computed once, shared by every cell."""
+"""Maps of a frozen backbone and vectors of a frozen text encoder, computed once and shared by all cells."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ def frozen_features(
     folder: Path,
     batch: int = 64,
 ) -> npt.NDArray[np.float16]:
-    """The map of every image, from the cache or made now.
+    """Return the map of every image, from the cache or computed now.
 
-    Stored as float16: half the size of float32 on disk, in memory and on the way to a GPU, for a
-    rounding error of at most 2^-11 of each value, the same for every arm.
+    Maps are stored as float16: half the size of float32 on disk, in memory and in the transfer to a GPU, with a
+    relative rounding error of at most 2^-11, the same for every arm.
 
     Args:
-        backbone: in evaluation mode, on any device.
-        images: uint8 ``[N, H, W, 3]`` in [0, 255]; read in order, so a memory map will do.
-        key: names the images and how they were made (data manifest, split, resizing), as JSON values.
-            What this function knows is added: backbone, layer, weights, size, normalisation, type, timm.
+        backbone: a backbone in evaluation mode, on any device.
+        images: uint8 ``[N, H, W, 3]`` in [0, 255]; read in order, so a memory map is efficient.
+        key: JSON values that identify the images and their preprocessing (data manifest, split, resizing). This
+            function adds what it knows: backbone, layer, weights, size, normalisation, type, timm version.
         folder: the cache folder.
-        batch: images at a time.
+        batch: number of images per forward pass.
 
     Returns:
-        A read-only memory map ``[N, channels, h, w]``.
+        A read-only memory map ``[N, channels, h, w]`` float16.
 
     Raises:
-        WeightsError: the backbone is not frozen, or gives values that are not finite in float16.
+        WeightsError: the backbone is not frozen, or its values are not finite in float16.
     """
     if backbone.training:
         raise WeightsError(f"the features of {backbone.name!r} can be cached only while it is frozen")
@@ -59,48 +59,48 @@ def frozen_features(
                 maps = backbone(normalise(pixels, backbone.mean, backbone.std)).half()
             if not maps.isfinite().all():
                 raise WeightsError(
-                    f"backbone {backbone.name!r} gives values beyond float16 at layer {backbone.layer}; "
+                    f"the backbone {backbone.name!r} gives values beyond float16 at layer {backbone.layer}; "
                     "choose another layer or other weights"
                 )
             features[start : start + batch] = maps.cpu().numpy()
 
-    return cached_array(folder, {**key, **_recipe(backbone)}, shape, DTYPE, fill)
+    return cached_array(folder, {**key, **_backbone_key(backbone)}, shape, DTYPE, fill)
 
 
 @dataclass(frozen=True, eq=False)
 class TextVectors:
-    """What a frozen text encoder made of a split's texts.
+    """The word vectors of a split's texts, from a frozen text encoder.
 
     Attributes:
-        different: ``[U, T, E]`` float16, one row per different text; rows of padding are 0.
-        text: ``[N]`` row in ``different`` of each sample.
+        unique: ``[U, T, E]`` float16, one row per distinct text; vectors of padding are 0.
+        row: ``[N]`` int64, the row in ``unique`` of each sample.
     """
 
-    different: npt.NDArray[np.float16]
-    text: npt.NDArray[np.int64]
+    unique: npt.NDArray[np.float16]
+    row: npt.NDArray[np.int64]
 
-    def of(self, samples: npt.NDArray[np.int64], longest: int) -> npt.NDArray[np.float16]:
-        """Vectors ``[B, longest, E]`` of some samples."""
-        vectors: npt.NDArray[np.float16] = self.different[self.text[samples], :longest]
+    def gather(self, samples: npt.NDArray[np.int64], longest: int) -> npt.NDArray[np.float16]:
+        """Return the vectors ``[B, longest, E]`` of the given samples ``[B]``."""
+        vectors: npt.NDArray[np.float16] = self.unique[self.row[samples], :longest]
         return vectors
 
 
 def frozen_vectors(
-    reader: nn.Module, channels: int, tokens: npt.NDArray[np.int64], folder: Path, batch: int = 64
+    frozen_part: nn.Module, channels: int, tokens: npt.NDArray[np.int64], folder: Path, batch: int = 64
 ) -> TextVectors:
-    """The vectors of every different text, from the cache or made now, stored as float16 as maps are.
+    """Return the vectors of every distinct text, from the cache or computed now, stored as float16.
 
     Args:
-        reader: a text encoder's frozen part, which is put into evaluation mode.
-        channels: of its vectors.
+        frozen_part: the frozen part of a text encoder; it is switched to evaluation mode.
+        channels: number of channels of its vectors.
         tokens: ids ``[N, T]``, 0 at padding.
         folder: the cache folder.
-        batch: texts at a time.
+        batch: number of texts per forward pass.
 
     Raises:
-        WeightsError: it gives values that are not finite in float16.
+        WeightsError: the vectors are not finite in float16.
     """
-    reader.eval()
+    frozen_part.eval()
     texts, rows = np.unique(tokens, axis=0, return_inverse=True)
 
     def fill(vectors: npt.NDArray[Any]) -> None:
@@ -109,24 +109,24 @@ def frozen_vectors(
             longest = int((ids != 0).sum(1).max())
             mask = ids[:, :longest] != 0
             with torch.inference_mode():
-                made = reader(ids[:, :longest], mask).masked_fill(~mask[..., None], 0).half()
-            if not made.isfinite().all():
+                computed = frozen_part(ids[:, :longest], mask).masked_fill(~mask[..., None], 0).half()
+            if not computed.isfinite().all():
                 raise WeightsError("the frozen text encoder gives values beyond float16; choose another one")
-            vectors[start : start + batch, :longest] = made.numpy()
+            vectors[start : start + batch, :longest] = computed.numpy()
 
     key = {
-        "reader": repr(reader),
-        "weights": weights_digest(reader),
+        "reader": repr(frozen_part),
+        "weights": weights_digest(frozen_part),
         "texts": hashlib.sha256(texts.tobytes()).hexdigest(),
         "dtype": DTYPE.name,
         "torch": torch.__version__,
     }
-    different = cached_array(folder, key, (*texts.shape, channels), DTYPE, fill)
-    return TextVectors(different, rows.reshape(-1))
+    unique = cached_array(folder, key, (*texts.shape, channels), DTYPE, fill)
+    return TextVectors(unique, rows.reshape(-1))
 
 
-def _recipe(backbone: Backbone) -> dict[str, Any]:
-    """What the features depend on beside the images."""
+def _backbone_key(backbone: Backbone) -> dict[str, Any]:
+    """Return the cache key of everything that features depend on, except the images."""
     return {
         "backbone": backbone.name,
         "layer": backbone.layer,

@@ -1,4 +1,4 @@
-"""Word vectors from a file in GloVe's text format, read by the GRU of `fusion_bench.encoders.text`."""
+"""Word vectors from a file in GloVe's text format, encoded by the GRU of `fusion_bench.encoders.text`."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ _GZIP = b"\x1f\x8b"
 
 
 class GloveEncoder(GruEncoder):
-    """GloVe's vectors (Pennington et al., EMNLP 2014) in place of learned ones, then `GruEncoder`.
+    """A `GruEncoder` whose word vectors are read from a GloVe file (Pennington et al., EMNLP 2014).
 
-    A word that the file lacks gets a row drawn from a normal distribution with the standard deviation of the
-    rows that were found: a row of zeros (as in spaCy) would make one word of all such words where the rows
-    stay frozen. Which rows are drawn depends on the seed and not on the arm. The row of unknown words, which
-    training never sees, is zero.
+    A word that is not in the file gets a random vector from a normal distribution with the standard deviation of the
+    vectors that were found. Zeros (as in spaCy) would make all such words identical while the vectors are frozen. The
+    random vectors depend on the seed and not on the arm. The vector of unknown words, which do not occur in training,
+    is zero.
 
     Args:
-        vocabulary_size: rows of the embedding; row 0 is padding, row 1 every unknown word.
-        file: lines of ``word v1 v2 ...``, all of one length; plain or gzip.
-        frozen: keep the vectors as they are, those that were drawn too.
+        vocabulary_size: rows of the embedding; row 0 is padding, row 1 is any unknown word.
+        file: a text file, plain or gzip, with lines ``word v1 v2 ...`` of equal length.
+        frozen: do not train the vectors, including the random ones.
         hidden, directions, sentence, dropout: as in `GruEncoder`.
 
     Raises:
-        WeightsError: the file cannot be read or its first line holds no vector.
+        WeightsError: the file cannot be read, or its first line has no vector.
     """
 
     def __init__(
@@ -61,60 +61,60 @@ class GloveEncoder(GruEncoder):
 
     @torch.no_grad()
     def meet(self, words: Sequence[str]) -> None:
-        """Fill the rows of the words; see `TextEncoder.meet`.
+        """Fill the embedding rows of the given words; see `TextEncoder.meet`.
 
         Raises:
-            WeightsError: a line is no vector of the first one's length, or the file knows none of the words.
+            WeightsError: a line does not have a vector of the first line's length, or the file has none of the words.
         """
         found = read_vectors(self.file, words)
         if not found:
-            raise WeightsError(f"{self.file} holds none of the {len(words)} words of the training split")
-        spread = torch.stack(list(found.values())).std(correction=0)
+            raise WeightsError(f"{self.file} contains none of the {len(words)} words of the training split")
+        deviation = torch.stack(list(found.values())).std(correction=0)
         rows = self.embedding.weight
-        rows[_FIRST_WORD:].normal_().mul_(spread)
+        rows[_FIRST_WORD:].normal_().mul_(deviation)
         rows[[PAD, UNKNOWN]] = 0
         for row, word in enumerate(words, start=_FIRST_WORD):
             if word in found:
                 rows[row] = found[word]
-        state = "frozen" if self.frozen else "trained from there"
+        state = "frozen" if self.frozen else "fine-tuned"
         self.note = (
             f"{len(words):,} words from train, {len(found):,} of them ({len(found) / len(words):.1%}) with a "
-            f"vector in the file and the rest drawn, {state}"
+            f"vector in the file, the others with a random vector; vectors are {state}"
         )
 
 
 def vector_length(file: Path) -> int:
-    """Numbers of the first line's vector.
+    """Return the number of channels of the vector in the first line.
 
     Raises:
-        WeightsError: the file cannot be read or is empty, or the line holds no number.
+        WeightsError: the file cannot be read or is empty, or its first line has no numbers.
     """
     for _, fields in _lines(file):
         if len(fields) > 1:
             return len(fields) - 1
         break
-    raise WeightsError(f"{file}, line 1: a word and its vector should stand here (word v1 v2 ...)")
+    raise WeightsError(f"{file}, line 1: expected a word and its vector (word v1 v2 ...)")
 
 
 def read_vectors(file: Path, words: Sequence[str]) -> Mapping[str, Tensor]:
-    """The vectors ``[E]`` float32 of those words that the file holds; of a word that stands twice, the first.
+    """Return the vectors ``[E]`` float32 of the words that the file contains; the first one of a repeated word.
 
-    Every line's length is checked, and the numbers of the wanted words.
+    The length of every line is checked, and the numbers of the requested words.
 
     Raises:
-        WeightsError: with the number of the line that is wrong.
+        WeightsError: a line is wrong; the message gives its number.
     """
     length = vector_length(file)
-    wanted = {word.encode(): word for word in words}
+    requested = {word.encode(): word for word in words}
     found: dict[str, Tensor] = {}
     for number, fields in _lines(file):
-        # The file of 840 billion tokens has words with blanks in them: they make a line longer, not its vector.
-        spare = len(fields) - 1 - length
-        if spare < 0 or (spare and _is_number(fields[spare])):
+        # Some words of the 840-billion-token file contain spaces: the line has more fields, not a longer vector.
+        extra = len(fields) - 1 - length
+        if extra < 0 or (extra and _is_number(fields[extra])):
             raise WeightsError(
                 f"{file}, line {number}: {len(fields) - 1} numbers where the first line has {length}"
             )
-        word = wanted.get(fields[0]) if not spare else None
+        word = requested.get(fields[0]) if not extra else None
         if word is not None and word not in found:
             found[word] = _vector(fields[1:], file, number)
     return found
@@ -135,7 +135,7 @@ def _is_number(field: bytes) -> bool:
 
 
 def _lines(file: Path) -> Iterator[tuple[int, list[bytes]]]:
-    """Number, from 1, and fields of every line."""
+    """Yield the number, from 1, and the fields of every line."""
     try:
         with file.open("rb") as plain:
             zipped = plain.read(len(_GZIP)) == _GZIP

@@ -1,4 +1,4 @@
-"""Any encoder of words from Hugging Face's ``transformers``, with its own tokenizer; frozen or trained."""
+"""Any text encoder of Hugging Face's ``transformers`` with its own tokenizer, frozen or trained."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ from fusion_bench.encoders.download import is_reachable
 from fusion_bench.errors import WeightsError
 from fusion_bench.samples.vocabulary import PAD
 
-_DOWNLOAD = "hub:"
-_NEEDED = ["*.json", "*.txt", "*.model", "*.safetensors"]
+_HUB_PREFIX = "hub:"
+_FILE_PATTERNS = ["*.json", "*.txt", "*.model", "*.safetensors"]
 
 
 class HuggingFaceTokenizer:
-    """A pretrained tokenizer whose ids are moved up by one, so that 0 is padding whatever the model's is."""
+    """A pretrained tokenizer whose ids are increased by one, so that id 0 is padding for every model."""
 
     def __init__(self, folder: Path) -> None:
-        self._tokenizer = _loaded("AutoTokenizer", folder)
+        self._tokenizer = _from_pretrained("AutoTokenizer", folder)
 
     def __len__(self) -> int:
         return len(self._tokenizer) + 1
 
     def encode(self, texts: Sequence[str], longest: int | None = None) -> npt.NDArray[np.int64]:
-        """Ids ``[N, T]``, the model's own plus one, its special tokens among them; see `Tokenizer`."""
+        """Return ids ``[N, T]`` int64: the model's ids plus one, with its special tokens; see `Tokenizer`."""
         rows = [self._ids(text, longest) for text in texts]
         encoded = np.full((len(rows), max(map(len, rows), default=1)), PAD, dtype=np.int64)
         for row, ids in zip(encoded, rows, strict=True):
@@ -43,34 +43,34 @@ class HuggingFaceTokenizer:
         return encoded
 
     def read(self, text: str, longest: int | None = None) -> tuple[tuple[str, bool], ...]:
-        """The pieces of a text as the model gets them, and whether each is known."""
+        """Return the tokens of a text as the model receives them, each with True if it is known."""
         ids = self._ids(text, longest)
         special = self._tokenizer.unk_token_id
         pieces = self._tokenizer.convert_ids_to_tokens(ids)
         return tuple((piece, number != special) for piece, number in zip(pieces, ids, strict=True))
 
     def _ids(self, text: str, longest: int | None) -> list[int]:
-        most = min(longest or self._tokenizer.model_max_length, self._tokenizer.model_max_length)
-        ids: list[int] = self._tokenizer(text, truncation=True, max_length=most)["input_ids"]
+        limit = min(longest or self._tokenizer.model_max_length, self._tokenizer.model_max_length)
+        ids: list[int] = self._tokenizer(text, truncation=True, max_length=limit)["input_ids"]
         return ids or [self._tokenizer.unk_token_id or 0]
 
 
 class PretrainedWords(nn.Module):
-    """The words' states after the last layer, of ids as `HuggingFaceTokenizer` gives them."""
+    """A module that maps the ids of `HuggingFaceTokenizer` to the states of the last layer."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__()
-        net = _model(folder)
+        net = _load_model(folder)
         if net.config.is_encoder_decoder:
             net = net.get_encoder()
-        self.net: nn.Module = getattr(net, "text_model", net)  # of CLIP and its kind
+        self.net: nn.Module = getattr(net, "text_model", net)  # for CLIP and similar models
 
     def extra_repr(self) -> str:
-        """What its numbers depend on beside its weights; a cache of its vectors is keyed by it."""
+        """Return what the output depends on besides the weights; it is part of the cache key of the vectors."""
         return f"transformers {version('transformers')}"
 
     def forward(self, tokens: Tensor, mask: Tensor) -> Tensor:
-        """``[B, T]`` ids and ``[B, T]`` mask -> ``[B, T, D]``."""
+        """Return states ``[B, T, D]`` of ids ``[B, T]`` and mask ``[B, T]``."""
         ids = (tokens - 1).clamp_min(0)
         real = None if ids.is_meta else mask.long()  # counting multiply-adds: every word counts as real
         words: Tensor = self.net(input_ids=ids, attention_mask=real).last_hidden_state
@@ -78,22 +78,23 @@ class PretrainedWords(nn.Module):
 
 
 class HuggingFaceEncoder(TextEncoder):
-    """A pretrained encoder of words (BERT, the text side of CLIP ...) from ``transformers``, the extra ``hf``.
+    """A pretrained text encoder (BERT, the text model of CLIP ...) from ``transformers`` (the extra ``hf``).
 
-    Frozen, its words are computed once per different text and cached as float16: texts x tokens x channels x
-    2 bytes on the disk. The tokens are those of its own tokenizer, special ones included, and
-    ``data.longest_text`` counts them.
+    The word states of a frozen encoder are computed once per distinct text and cached as float16; they use texts x
+    tokens x channels x 2 bytes on disk. The tokens are those of the model's tokenizer, including special tokens, and
+    ``data.longest_text`` counts all of them.
 
     Args:
-        vocabulary_size: not used; the model has its own.
-        model: a folder that ``save_pretrained`` wrote for model and tokenizer; or a name in the local cache of
-            the Hugging Face Hub, or ``hub:NAME`` to download what is not there. A cell knows it by content.
-        frozen: keep the model as it is; else it is trained with the arm.
-        sentence: ``mean`` of the real tokens, or the state of the ``first`` (BERT's ``[CLS]``) or ``last`` one
-            (CLIP's end of text).
+        vocabulary_size: not used; the model has its own vocabulary.
+        model: a folder in which ``save_pretrained`` stored the model and its tokenizer; or a name in the local cache
+            of the Hugging Face Hub; or ``hub:NAME`` to download a model that is not in the cache. A cell records the
+            content, not the place.
+        frozen: do not train the model; otherwise it is trained with the arm.
+        sentence: ``mean`` of the real tokens, or the state of the ``first`` token (BERT's ``[CLS]``) or of the
+            ``last`` token (CLIP's end of text).
 
     Raises:
-        WeightsError: ``transformers`` is not installed, or the folder holds no such model.
+        WeightsError: ``transformers`` is not installed, or the folder does not contain such a model.
     """
 
     def __init__(
@@ -106,27 +107,32 @@ class HuggingFaceEncoder(TextEncoder):
     ) -> None:
         super().__init__()
         del vocabulary_size
-        config = _loaded("AutoConfig", model)
+        config = _from_pretrained("AutoConfig", model)
         words = config.get_text_config()
         self.language_dim = int(words.hidden_size)
         self.vector_dim = self.language_dim if frozen else None
         self.model, self.sentence = model, sentence
         self.net = None if frozen else PretrainedWords(model)
-        state = "frozen, its words computed once" if frozen else "trained from its weights on"
+        state = "frozen" if frozen else "fine-tuned"
         self.note = (
             f"a {config.model_type} model with {words.vocab_size:,} tokens of its own tokenizer, {state}"
         )
 
     def tokenizer(self) -> HuggingFaceTokenizer:
-        """The model's own."""
+        """Return the model's own tokenizer."""
         return HuggingFaceTokenizer(self.model)
 
     def frozen_part(self) -> nn.Module | None:
-        """The whole model, if it is frozen."""
+        """Return the whole model if it is frozen, else None."""
         return PretrainedWords(self.model).requires_grad_(False).eval() if self.net is None else None
 
     def forward(self, tokens: Tensor, mask: Tensor) -> Language:
-        """Encode ids ``[B, T]``, or take their vectors ``[B, T, D]``. Padding rows of words are zero."""
+        """Encode a batch; word states of padding are 0.
+
+        Args:
+            tokens: ids ``[B, T]``; vectors ``[B, T, D]`` if the model is frozen.
+            mask: ``[B, T]`` bool, True at real tokens.
+        """
         words = tokens if self.net is None else self.net(tokens, mask)
         words = words * mask[..., None]
         if self.sentence == "mean":
@@ -138,21 +144,21 @@ class HuggingFaceEncoder(TextEncoder):
 
     @classmethod
     def locate(cls, written: str) -> Path:
-        """The folder of a model in the local cache of the Hub; ``hub:NAME`` downloads it first.
+        """Return the folder of a model in the local cache of the Hub; ``hub:NAME`` downloads the model if needed.
 
         Raises:
-            FileNotFoundError: it is neither here nor to be had.
+            FileNotFoundError: the model is not in the cache and cannot be downloaded.
         """
-        name, online = written.removeprefix(_DOWNLOAD), written.startswith(_DOWNLOAD)
+        name, online = written.removeprefix(_HUB_PREFIX), written.startswith(_HUB_PREFIX)
         try:
             return Path(
-                huggingface_hub.snapshot_download(name, local_files_only=True, allow_patterns=_NEEDED)
+                huggingface_hub.snapshot_download(name, local_files_only=True, allow_patterns=_FILE_PATTERNS)
             )
         except (LocalEntryNotFoundError, ValueError, OSError) as error:
             if not online:
                 raise FileNotFoundError(
                     f"{written!r} is neither a folder nor a model in the local cache of the Hugging Face Hub; "
-                    f"write {_DOWNLOAD}{written} to download it"
+                    f"write {_HUB_PREFIX}{written} to download it"
                 ) from error
         if constants.HF_HUB_OFFLINE or not is_reachable(constants.ENDPOINT):
             raise FileNotFoundError(
@@ -160,34 +166,40 @@ class HuggingFaceEncoder(TextEncoder):
                 "of a folder with the model instead"
             )
         try:
-            return Path(huggingface_hub.snapshot_download(name, allow_patterns=_NEEDED))
+            return Path(huggingface_hub.snapshot_download(name, allow_patterns=_FILE_PATTERNS))
         except (HfHubHTTPError, ValueError, OSError) as error:
-            said = str(error).strip().partition("\n")[0]
-            raise FileNotFoundError(f"{name!r} cannot be downloaded: {said}") from error
+            reason = str(error).strip().partition("\n")[0]
+            raise FileNotFoundError(f"{name!r} cannot be downloaded: {reason}") from error
 
 
-def _model(folder: Path) -> Any:
-    """The model of a folder with all of its weights; where only its shapes are wanted, without any."""
+def _load_model(folder: Path) -> Any:
+    """Return the model of a folder with all of its weights; on the meta device, the architecture without weights."""
     if torch.get_default_device().type == "meta":
-        return _library().AutoModel.from_config(_loaded("AutoConfig", folder))
-    net, told = _loaded("AutoModel", folder, use_safetensors=True, output_loading_info=True)
-    lacking = sorted(key for key in told["missing_keys"] if "pooler" not in key)  # what it makes is not read
-    if lacking:
-        raise WeightsError(f"{folder} lacks {len(lacking)} weights of its own model, such as {lacking[0]}")
+        return _import_transformers().AutoModel.from_config(_from_pretrained("AutoConfig", folder))
+    net, loading = _from_pretrained("AutoModel", folder, use_safetensors=True, output_loading_info=True)
+    missing = sorted(
+        key for key in loading["missing_keys"] if "pooler" not in key
+    )  # the pooler's output is not used
+    if missing:
+        raise WeightsError(
+            f"{folder} is incomplete: {len(missing)} weights of its model are missing, such as {missing[0]}"
+        )
     return net
 
 
-def _loaded(kind: str, folder: Path, **settings: Any) -> Any:
-    """``transformers.<kind>`` with what a folder holds; never over the network, never unpickled."""
+def _from_pretrained(kind: str, folder: Path, **settings: Any) -> Any:
+    """Return ``transformers.<kind>`` loaded from a folder, without the network and without pickle."""
     try:
-        return getattr(_library(), kind).from_pretrained(folder, local_files_only=True, **settings)
+        return getattr(_import_transformers(), kind).from_pretrained(
+            folder, local_files_only=True, **settings
+        )
     except (OSError, ValueError, KeyError, RuntimeError, ImportError) as error:
-        said = str(error).strip().partition("\n")[0]
-        raise WeightsError(f"{folder} cannot be read as a Hugging Face model ({kind}): {said}") from error
+        reason = str(error).strip().partition("\n")[0]
+        raise WeightsError(f"{folder} cannot be read as a Hugging Face model ({kind}): {reason}") from error
 
 
-def _library() -> Any:
-    """``transformers``, told to be quiet."""
+def _import_transformers() -> Any:
+    """Return the module ``transformers`` without its warnings and progress bars."""
     try:
         transformers = import_module("transformers")  # the extra ``hf``; takes seconds
     except ModuleNotFoundError as error:

@@ -1,4 +1,4 @@
-"""The study's text encoder: learned word vectors and a gated recurrent unit."""
+"""The default text encoder: learned word vectors and a gated recurrent unit (GRU)."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from fusion_bench.samples.vocabulary import PAD
 
 
 class GruEncoder(TextEncoder):
-    """A learned embedding read by one GRU layer (Cho et al., EMNLP 2014), forward or both ways.
+    """A learned embedding and one GRU layer (Cho et al., EMNLP 2014), in one or two directions.
 
-    Sentences are packed: the GRU stops at the last real word (and its backward direction starts there),
-    so padding changes nothing. That is also the fastest exact way on a CPU, where it skips the padding.
+    Sentences are packed: the forward direction ends and the backward direction starts at the last real word, so
+    padding has no effect. On a CPU, packing is also the fastest exact method, since it skips the padding.
 
     Args:
         vocabulary_size: rows of the embedding; row 0 is padding.
         embedding: channels of a word vector (200 as in FiLM).
-        hidden: channels of one direction's state.
-        directions: ``forward`` reads left to right, ``both`` also right to left.
-        sentence: ``last`` is the last real state of each direction; ``attention`` a weighted mean of the
-            words, ``softmax(w . tanh(U h))`` over real words (Yang et al., NAACL 2016).
-        dropout: on the word vectors.
+        hidden: channels of the state of one direction.
+        directions: ``forward`` reads from left to right, ``both`` also from right to left.
+        sentence: ``last`` is the last real state of each direction; ``attention`` is the mean of the word states
+            with weights ``softmax(w . tanh(U h))`` over real words (Yang et al., NAACL 2016).
+        dropout: dropout rate on the word vectors.
     """
 
     def __init__(
@@ -52,17 +52,17 @@ class GruEncoder(TextEncoder):
             )
 
     def forward(self, tokens: Tensor, mask: Tensor) -> Language:
-        """Encode ``[B, T]`` word ids; real words stand first in every row. Padding rows of words are zero."""
+        """Encode word ids ``[B, T]`` with mask ``[B, T]``; padding follows the real words, and its states are 0."""
         vectors = self.dropout(self.embedding(tokens))  # [B, T, embedding]
-        words, last = self._run(vectors, mask)  # [B, T, D], [directions, B, hidden]
+        words, last = self._encode(vectors, mask)  # [B, T, D], [directions, B, hidden]
         if self.score is None:
             return Language(words, mask, last.transpose(0, 1).flatten(1))
         logits = self.score(words)[..., 0].masked_fill(~mask, -torch.inf)  # [B, T]
         weights = logits.softmax(dim=1)
         return Language(words, mask, (weights[:, None] @ words)[:, 0])
 
-    def _run(self, vectors: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        if vectors.is_meta:  # counting multiply-adds: no lengths to read, every word counts as real
+    def _encode(self, vectors: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+        if vectors.is_meta:  # multiply-adds are counted without data: every word counts as real
             words, last = self.gru(vectors)
             return words, last
         lengths = mask.sum(dim=1).cpu()

@@ -1,4 +1,4 @@
-"""A small transformer over learned word vectors, as a text encoder."""
+"""A text encoder: a small transformer over learned word vectors."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Block(nn.Module):
     Args:
         width: channels, a multiple of ``heads``.
         heads: attention heads.
-        dropout: on attention weights and on both residual branches.
+        dropout: dropout rate on attention weights and on both residual branches.
     """
 
     def __init__(self, width: int, heads: int, dropout: float) -> None:
@@ -31,11 +31,11 @@ class Block(nn.Module):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, words: Tensor, mask: Tensor) -> Tensor:
-        """``[B, T, width]`` with real words True in ``mask`` ``[B, T]`` -> ``[B, T, width]``."""
+        """Return ``[B, T, width]`` of words ``[B, T, width]``; ``mask`` ``[B, T]`` is True at real words."""
         words = words + self.dropout(self._attend(self.attention_norm(words), mask))
         hidden = F.gelu(self.expand(self.feedforward_norm(words)))  # [B, T, 4 width]
-        fed: Tensor = words + self.dropout(self.contract(hidden))
-        return fed
+        out: Tensor = words + self.dropout(self.contract(hidden))
+        return out
 
     def _attend(self, words: Tensor, mask: Tensor) -> Tensor:
         query, key, value = (
@@ -43,27 +43,27 @@ class Block(nn.Module):
             for part in self.query_key_value(words).chunk(3, dim=2)
         )
         rate = self.rate if self.training else 0.0
-        answer = F.scaled_dot_product_attention(query, key, value, mask[:, None, None, :], rate)
-        merged: Tensor = self.merge(answer.transpose(1, 2).flatten(2))  # [B, T, width]
+        attended = F.scaled_dot_product_attention(query, key, value, mask[:, None, None, :], rate)
+        merged: Tensor = self.merge(attended.transpose(1, 2).flatten(2))  # [B, T, width]
         return merged
 
 
 class TransformerEncoder(TextEncoder):
     """Learned word vectors plus sines of the position (Vaswani et al., NeurIPS 2017), then pre-norm layers.
 
-    ``sentence`` is the mean of the real words: the vocabulary has no word of the sentence's own, as BERT's
-    ``[CLS]`` is, and the first token of a question is merely its first word. Sines rather than learned
-    positions, since they know no longest sentence.
+    ``sentence`` is the mean of the real words, because the vocabulary has no special token for the sentence, such as
+    BERT's ``[CLS]``, and the first token is only the first word. Sine positions are used instead of learned ones,
+    because they do not limit the length of a sentence.
 
     Args:
         vocabulary_size: rows of the embedding; row 0 is padding.
         width: channels throughout, even and a multiple of ``heads``.
-        layers: how many.
-        heads: attention heads of each.
-        dropout: on the word vectors, on attention weights and on the residual branches.
+        layers: number of layers.
+        heads: attention heads per layer.
+        dropout: dropout rate on word vectors, attention weights and residual branches.
 
     Raises:
-        ValueError: ``width`` is odd or no multiple of ``heads``.
+        ValueError: ``width`` is odd or not a multiple of ``heads``.
     """
 
     def __init__(
@@ -85,7 +85,7 @@ class TransformerEncoder(TextEncoder):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, tokens: Tensor, mask: Tensor) -> Language:
-        """Encode ``[B, T]`` word ids. Padding rows of words are zero."""
+        """Encode word ids ``[B, T]`` with mask ``[B, T]``; the states of padding are 0."""
         words = self.embedding(tokens)  # [B, T, width]
         words = self.dropout(words + positions(words.shape[1], words.shape[2], words.device))
         for block in self.blocks:
@@ -95,7 +95,10 @@ class TransformerEncoder(TextEncoder):
 
 
 def positions(length: int, width: int, device: torch.device) -> Tensor:
-    """``[length, width]``: ``sin(t / 10000^(2i/width))`` at channel ``2i``, its cosine at ``2i + 1``."""
+    """Return codes ``[length, width]``: ``sin(t / 10000^(2i/width))`` in channel ``2i``, its cosine in ``2i + 1``.
+
+    Source: Vaswani et al., "Attention Is All You Need", NeurIPS 2017, section 3.5.
+    """
     step = torch.arange(0, width, 2, device=device) / width
     angles = torch.arange(length, device=device)[:, None] / 10_000**step
     return torch.stack([angles.sin(), angles.cos()], dim=2).flatten(1)

@@ -1,9 +1,9 @@
-"""Any timm backbone as one map: the layer that the study chose, frozen or trained."""
+"""Backbones: one feature map of any timm model, frozen or trained."""
 
 from __future__ import annotations
 
 import hashlib
-import pickle  # for its error alone: nothing is unpickled here
+import pickle  # only for its exception: nothing is unpickled here
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -15,15 +15,15 @@ import torch
 from timm.models import get_pretrained_cfg
 from torch import Tensor, nn
 
-from fusion_bench.encoders.download import weights_at_hand
+from fusion_bench.encoders.download import find_weights
 from fusion_bench.errors import FusionBenchError, WeightsError
 from fusion_bench.registry import UnknownNameError, did_you_mean
 from fusion_bench.storage import replacing
 
 Weights = Literal["imagenet", "random", "file", "pretext"]
 
-# What timm lets through when a download fails, or a file is cut off or is no checkpoint of this model.
-_UNREADABLE = (
+# Exceptions of timm when a download fails, or a file is truncated or is not a checkpoint of the model.
+_LOADING_ERRORS = (
     OSError,
     RuntimeError,
     ValueError,
@@ -39,15 +39,18 @@ class Backbone(nn.Module):
     """One feature map of a timm model.
 
     Attributes:
-        name: timm's name.
-        layer: index of the map among the model's features, as it was asked for.
-        image_size: height and width of its images.
+        name: timm's name of the model.
+        layer: index of the map among the model's feature maps, as requested.
+        image_size: height and width of the input images in pixels.
         channels: channels of the map.
-        map_size: its height and width.
-        stride: pixels per cell, by timm's account.
-        mean: per channel, what images in [0, 1] are centred by.
-        std: per channel, what they are divided by.
-        frozen: its parameters are not trained and it stays in evaluation mode.
+        map_size: height and width of the map.
+        stride: pixels between neighbouring positions of the map, as timm states it.
+        mean: mean per channel that is subtracted from images in [0, 1].
+        std: standard deviation per channel by which they are divided.
+        frozen: True if the parameters are not trained and the model stays in evaluation mode.
+
+    Raises:
+        FusionBenchError: the model does not accept images of this size, or the layer is not a map.
     """
 
     def __init__(
@@ -56,18 +59,18 @@ class Backbone(nn.Module):
         super().__init__()
         self.net = net
         self.name, self.layer, self.image_size, self.frozen = name, layer, image_size, frozen
-        facts: Any = net  # timm hangs what it knows of a model on the module itself
-        self.mean: tuple[float, ...] = tuple(facts.pretrained_cfg["mean"])
-        self.std: tuple[float, ...] = tuple(facts.pretrained_cfg["std"])
-        self.channels: int = facts.feature_info.channels()[-1]
-        self.stride: int = facts.feature_info.reduction()[-1]
+        timm_model: Any = net  # timm stores its timm_model about a model as attributes of the module
+        self.mean: tuple[float, ...] = tuple(timm_model.pretrained_cfg["mean"])
+        self.std: tuple[float, ...] = tuple(timm_model.pretrained_cfg["std"])
+        self.channels: int = timm_model.feature_info.channels()[-1]
+        self.stride: int = timm_model.feature_info.reduction()[-1]
         self._channels_last = str(getattr(net, "output_fmt", "NCHW")).endswith("NHWC")
         self.requires_grad_(not frozen)
         self.train()
         self.map_size = self._probe()
 
     def forward(self, images: Tensor) -> Tensor:
-        """Normalised images ``[B, 3, H, W]`` -> map ``[B, channels, h, w]``."""
+        """Return the map ``[B, channels, h, w]`` of normalised images ``[B, 3, H, W]``."""
         features: Tensor = self.net(images)[-1]
         return features.permute(0, 3, 1, 2) if self._channels_last else features
 
@@ -77,7 +80,7 @@ class Backbone(nn.Module):
         return self
 
     def _probe(self) -> tuple[int, int]:
-        """Height and width of the map, seen on one black image."""
+        """Return height and width of the map, measured on one black image."""
         training = self.training
         self.eval()
         try:
@@ -86,12 +89,12 @@ class Backbone(nn.Module):
         except (AssertionError, RuntimeError) as error:
             height, width = self.image_size
             raise FusionBenchError(
-                f"images of {height}x{width} do not suit the backbone {self.name!r}: {_said(error)}"
+                f"the backbone {self.name!r} does not accept images of {height}x{width}: {_first_line(error)}"
             ) from error
         super().train(training)
         if features.dim() != 4 or features.shape[1] != self.channels:
             raise FusionBenchError(
-                f"the backbone {self.name!r} gives {list(features.shape)} at layer {self.layer}, not a map of "
+                f"the backbone {self.name!r} returns {list(features.shape)} at layer {self.layer}, not a map of "
                 f"{self.channels} channels; choose another layer or backbone"
             )
         return features.shape[2], features.shape[3]
@@ -106,53 +109,53 @@ def build_backbone(
     weights_file: Path | None = None,
     frozen: bool = False,
 ) -> Backbone:
-    """Build a timm model cut at one layer, its weights loaded.
+    """Build a timm model up to one layer and load its weights.
 
     Args:
-        name: timm's name (``resnet18``, ``vit_tiny_patch16_224`` ...).
-        image_size: height and width of the images.
-        layer: index among the model's feature maps, from the finest; negative counts from the coarsest.
-        weights: ``random`` draws them from torch's generator; ``imagenet`` are timm's, downloaded once;
-            ``file`` is a timm checkpoint; ``pretext`` what `save_backbone` wrote.
+        name: timm's name of the model (``resnet18``, ``vit_tiny_patch16_224`` ...).
+        image_size: height and width of the images in pixels.
+        layer: index among the model's feature maps, from the finest; negative indices count from the coarsest.
+        weights: ``random`` draws weights from torch's generator; ``imagenet`` uses timm's weights, downloaded once;
+            ``file`` reads a timm checkpoint; ``pretext`` reads a file of `save_backbone`.
         weights_file: the file for ``file`` and ``pretext`` (``.safetensors``, ``.pth``).
-        frozen: keep it as it is.
+        frozen: do not train the backbone.
 
     Raises:
-        UnknownNameError: timm has no such model; the message holds the nearest name.
-        WeightsError: the weights cannot be had, or are not this model's.
-        FusionBenchError: the layer does not exist or the image size does not suit the model.
+        UnknownNameError: timm has no such model; the message gives the nearest name.
+        WeightsError: the weights are not available, or belong to another model.
+        FusionBenchError: the layer does not exist, or the model does not accept the image size.
     """
     _check_name(name)
     if weights == "imagenet":
-        net = _create(name, layer, image_size, weights_at_hand(name))
+        net = _create(name, layer, image_size, find_weights(name))
     elif weights == "file":
-        net = _from_checkpoint(name, layer, image_size, _given(weights_file, weights))
+        net = _from_checkpoint(name, layer, image_size, _require_file(weights_file, weights))
     else:
         net = _create(name, layer, image_size)
     backbone = Backbone(net, name=name, layer=layer, image_size=image_size, frozen=frozen)
     if weights == "pretext":
-        _load_saved(backbone, _given(weights_file, weights))
+        _load_saved(backbone, _require_file(weights_file, weights))
     return backbone
 
 
 def save_backbone(backbone: Backbone, path: Path) -> None:
-    """Write a backbone's weights for ``weights: pretext``, whole or not at all."""
+    """Write a backbone's weights to a file for ``weights: pretext``; an interruption leaves no partial file."""
     state = {name: value.detach().cpu().contiguous() for name, value in backbone.net.state_dict().items()}
     with replacing(path) as part:
         safetensors.torch.save_file(state, part, metadata={"backbone": backbone.name})
 
 
 def weights_digest(module: nn.Module) -> str:
-    """SHA-256 over names, types, shapes and values of everything in the module's state."""
-    total = hashlib.sha256()
+    """Return the SHA-256 over the names, types, shapes and values of the module's state."""
+    digest = hashlib.sha256()
     for name, value in sorted(module.state_dict().items()):
-        total.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
-        total.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
-    return total.hexdigest()
+        digest.update(f"{name} {value.dtype} {tuple(value.shape)}\n".encode())
+        digest.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()
 
 
 def normalise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
-    """uint8 images ``[B, H, W, 3]`` -> ``[B, 3, H, W]`` float32, ``(image / 255 - mean) / std``."""
+    """Return ``(image / 255 - mean) / std`` as ``[B, 3, H, W]`` float32 for uint8 images ``[B, H, W, 3]``."""
     scale = torch.tensor(std, device=images.device) * 255
     shift = torch.tensor(mean, device=images.device) * 255
     return ((images.float() - shift) / scale).permute(0, 3, 1, 2)
@@ -161,7 +164,7 @@ def normalise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -
 def _create(
     name: str, layer: int, image_size: tuple[int, int], source: Mapping[str, Any] | None = None
 ) -> nn.Module:
-    """A ``features_only`` model; ``source`` overlays timm's record of where its weights are."""
+    """Create a ``features_only`` model; ``source`` overlays timm's record of the place of its weights."""
     config = get_pretrained_cfg(name)
     fixed = {"img_size": image_size} if config and config.fixed_input_size else {}
     overlay = {} if source is None else {"pretrained": True, "pretrained_cfg_overlay": dict(source)}
@@ -170,12 +173,14 @@ def _create(
     except (AssertionError, IndexError) as error:
         _check_layer(name, layer)
         raise FusionBenchError(
-            f"timm cannot build {name!r} for images of {image_size[0]}x{image_size[1]}: {_said(error)}"
+            f"timm cannot build {name!r} for images of {image_size[0]}x{image_size[1]}: {_first_line(error)}"
         ) from error
-    except _UNREADABLE as error:
+    except _LOADING_ERRORS as error:
         if source is None:
-            raise FusionBenchError(f"timm cannot cut {name!r} into feature maps: {_said(error)}") from error
-        raise WeightsError(f"cannot load the weights of {name!r}: {_said(error)}") from error
+            raise FusionBenchError(
+                f"timm cannot extract feature maps from {name!r}: {_first_line(error)}"
+            ) from error
+        raise WeightsError(f"cannot load the weights of {name!r}: {_first_line(error)}") from error
     return net
 
 
@@ -188,35 +193,36 @@ def _check_name(name: str) -> None:
         raise UnknownNameError(f"timm has no weights {tag!r} of {arch!r}{did_you_mean(name, tagged)}")
 
 
-def _said(error: Exception) -> str:
-    """The first line of what an error says; some of timm's assertions say nothing."""
-    return str(error).strip().partition("\n")[0] or "it refuses this combination"
+def _first_line(error: Exception) -> str:
+    """Return the first line of an error's message; some of timm's assertions have no message."""
+    return str(error).strip().partition("\n")[0] or "timm rejects this combination"
 
 
 def _check_layer(name: str, layer: int) -> None:
-    """Raise the sentence that lists the layers, if ``layer`` is not one of them."""
+    """Raise an error that lists the layers if ``layer`` is not one of them."""
     with torch.device("meta"):
         info = timm.create_model(name).feature_info
     if not -len(info) <= layer < len(info):
         strides = ", ".join(str(entry["reduction"]) for entry in info)
         raise FusionBenchError(
-            f"backbone {name!r} has no layer {layer}; it has {len(info)}, counted from 0, at strides {strides}"
+            f"the backbone {name!r} has no layer {layer}; its {len(info)} layers, counted from 0, have the strides "
+            f"{strides}"
         )
 
 
-def _given(path: Path | None, weights: Weights) -> Path:
+def _require_file(path: Path | None, weights: Weights) -> Path:
     if path is None:
-        raise WeightsError(f"backbone weights {weights!r} need a file, and none was given")
+        raise WeightsError(f"the backbone weights {weights!r} need a file; pass it as weights_file")
     if not path.is_file():
-        raise WeightsError(f"the backbone weights {path} do not exist")
+        raise WeightsError(f"the file of backbone weights {path} does not exist")
     return path
 
 
 def _from_checkpoint(name: str, layer: int, image_size: tuple[int, int], path: Path) -> nn.Module:
-    """Build with a timm checkpoint, and make sure that it filled every parameter.
+    """Build a model from a timm checkpoint and check that the file sets every parameter.
 
-    timm skips what a file lacks when a classifier is cut off. What differs between two builds from
-    different random states was drawn, not loaded.
+    When timm removes a classifier, it ignores parameters that the file does not contain. The model is therefore built
+    twice, from different random states: parameters that differ between the two were not loaded.
     """
     nets = []
     for seed in (0, 1):
@@ -224,10 +230,10 @@ def _from_checkpoint(name: str, layer: int, image_size: tuple[int, int], path: P
             torch.manual_seed(seed)
             nets.append(_create(name, layer, image_size, {"file": str(path)}))
     second = nets[1].state_dict()
-    drawn = [key for key, value in nets[0].state_dict().items() if not torch.equal(value, second[key])]
-    if drawn:
+    missing = [key for key, value in nets[0].state_dict().items() if not torch.equal(value, second[key])]
+    if missing:
         raise WeightsError(
-            f"{path} is not a checkpoint of {name!r}: it lacks {len(drawn)} of its weights, such as {drawn[0]}"
+            f"{path} is not a checkpoint of {name!r}: {len(missing)} of its weights are missing, such as {missing[0]}"
         )
     return nets[0]
 
@@ -237,5 +243,5 @@ def _load_saved(backbone: Backbone, path: Path) -> None:
         backbone.net.load_state_dict(safetensors.torch.load_file(path))
     except (RuntimeError, safetensors.SafetensorError) as error:
         raise WeightsError(
-            f"{path} does not hold the weights of {backbone.name!r} cut at layer {backbone.layer}"
+            f"{path} does not contain the weights of {backbone.name!r} up to layer {backbone.layer}"
         ) from error

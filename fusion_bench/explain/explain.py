@@ -1,4 +1,4 @@
-"""What a finished cell listened to: its fusion modules, asked about one picture and one sentence."""
+"""Explanations of a finished cell: the attention and kernels of its fusion modules for one image and sentence."""
 
 from __future__ import annotations
 
@@ -28,7 +28,14 @@ from fusion_bench.training.paths import RunPaths
 
 @dataclass(frozen=True)
 class ExplainedInput:
-    """A picture and a sentence; ``truth`` and ``sample`` are None where they are not a data set's."""
+    """An image and a sentence.
+
+    Attributes:
+        image: the image file.
+        text: the sentence.
+        truth: the true answer; None if the input is not a sample of the data set.
+        sample: the id of the sample; None if the input is not a sample of the data set.
+    """
 
     image: Path
     text: str
@@ -38,24 +45,24 @@ class ExplainedInput:
 
 @dataclass(frozen=True)
 class ExplainRequest:
-    """Whom to ask about what.
+    """The arm to explain, and the input.
 
     Attributes:
-        arm: its label in the study.
-        about: a picture and a sentence, or the id of a sample.
-        seed: one of the study's; its first if left out.
-        copy: which of the arm's fusion modules, counted from 1; the last if left out.
+        arm: the label of the arm in the study.
+        explained_input: an image and a sentence, or the id of a sample.
+        seed: a seed of the study; None for its first seed.
+        copy: the number of the fusion module among the copies of the arm, from 1; None for the last copy.
     """
 
     arm: str
-    about: ExplainedInput | str
+    explained_input: ExplainedInput | str
     seed: int | None = None
     copy: int | None = None
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the cell answered, and the probability that it gave to it."""
+    """The answer of the cell and the probability that the cell gives to it."""
 
     text: str
     probability: float
@@ -63,18 +70,23 @@ class Answer:
 
 @dataclass(frozen=True, eq=False)
 class ExplainedCell:
-    """One sentence as one fusion module heard it.
+    """The explanation of one fusion module for one image and sentence.
 
     Attributes:
-        study: its name; ``arm``, ``component``, ``seed``, ``cell``: who was asked.
-        doubt: why the cell is stale; empty if it is not.
-        copy: which of ``copies`` fusion modules was asked, from 1.
-        subject: about what.
-        words: the sentence's words, ``T`` of them, as far as the study reads sentences.
-        known: ``T`` times whether a word is in the vocabulary; one that is not was read as unknown.
-        attention: ``[T, H, W]`` float32, how much each position listens to each word.
-        kernels: ``[G, k*k, H', W']`` float32, taps row by row; None if the module builds none.
-        answer: None for a task that does not choose among answers.
+        study: the name of the study.
+        arm: the label of the arm.
+        component: the component of the arm.
+        seed: the seed of the cell.
+        cell: the id of the cell.
+        stale_reason: why the cell is stale; empty if it is not stale.
+        copy: the number of the explained fusion module among the copies, from 1.
+        copies: the number of fusion modules that explain themselves.
+        explained_input: the image and the sentence.
+        words: the ``T`` words of the sentence that the study reads.
+        known: for each word, whether it is in the vocabulary; other words are read as unknown words.
+        attention: ``[T, H, W]`` float32, the attention of each position to each word.
+        kernels: ``[G, k*k, H', W']`` float32, taps row by row; None if the module builds no kernels.
+        answer: the answer of the cell; None for a task without a set of answers.
     """
 
     study: str
@@ -85,7 +97,7 @@ class ExplainedCell:
     stale_reason: str
     copy: int
     copies: int
-    subject: ExplainedInput
+    explained_input: ExplainedInput
     words: tuple[str, ...]
     known: tuple[bool, ...]
     attention: npt.NDArray[np.float32]
@@ -93,45 +105,47 @@ class ExplainedCell:
     answer: Answer | None
 
 
-def explain(study: Study, wanted: ExplainRequest, paths: RunPaths) -> ExplainedCell:
-    """Ask a finished cell of a study what it listens to.
+def explain(study: Study, request: ExplainRequest, paths: RunPaths) -> ExplainedCell:
+    """Return the explanation of a fusion module of a finished cell.
 
     Args:
-        study: read and checked.
-        wanted: which cell, and about what.
-        paths: where runs, data and weights lie; the model runs on the CPU whatever its device.
+        study: the study.
+        request: the arm, seed and copy to explain, and the input.
+        paths: the folders of runs, data and weights; the model always runs on the CPU.
 
     Raises:
-        FusionBenchError: there is no such arm, seed, sample, picture or copy, the cell has no weights, or
+        FusionBenchError: the arm, seed, sample, image or copy does not exist, the cell has no weights, or
             the arm does not explain itself.
     """
-    arm = explainable_arm(study, wanted.arm, paths)
-    asked = finished_cell(study, arm, wanted.seed, paths)
-    trained = load_trained_cell(cell_folder(paths.runs, asked.cell.id), paths)
-    subject = _subject(trained.data, wanted.about)
-    batch = trained.batch(subject.image, subject.text)
-    parts = explaining_parts(trained.model.slot)
-    if not parts:
+    arm = explainable_arm(study, request.arm, paths)
+    status = finished_cell(study, arm, request.seed, paths)
+    trained = load_trained_cell(cell_folder(paths.runs, status.cell.id), paths)
+    explained_input = _find_input(trained.data, request.explained_input)
+    batch = trained.batch(explained_input.image, explained_input.text)
+    modules = explaining_modules(trained.model.slot)
+    if not modules:
         raise FusionBenchError(cannot_explain_message(study, arm))
-    copy = len(parts) if wanted.copy is None else wanted.copy
-    if not 1 <= copy <= len(parts):
-        there = "1 copy" if len(parts) == 1 else f"{len(parts)} copies, counted from 1"
+    copy = len(modules) if request.copy is None else request.copy
+    if not 1 <= copy <= len(modules):
+        available = "1 copy" if len(modules) == 1 else f"{len(modules)} copies, counted from 1"
         raise FusionBenchError(
-            f"--copy {copy}: the arm {arm.label!r} has {there} of a module that explains itself"
+            f"--copy {copy}: the arm {arm.label!r} has {available} of a module that explains itself"
         )
-    output, explanation = _ask(trained, batch, parts[copy - 1])
-    words, known = zip(*trained.vocabulary.read(subject.text, trained.config.data.longest_text), strict=True)
-    attention, kernels = _checked(explanation, len(words), type(parts[copy - 1]).__name__)
+    output, explanation = _forward_and_explain(trained, batch, modules[copy - 1])
+    words, known = zip(
+        *trained.vocabulary.read(explained_input.text, trained.config.data.longest_text), strict=True
+    )
+    attention, kernels = _checked_arrays(explanation, len(words), type(modules[copy - 1]).__name__)
     return ExplainedCell(
         study=study.name,
         arm=arm.label,
         component=arm.component,
-        seed=asked.cell.seed,
-        cell=asked.cell.id,
-        stale_reason=asked.reason,
+        seed=status.cell.seed,
+        cell=status.cell.id,
+        stale_reason=status.reason,
         copy=copy,
-        copies=len(parts),
-        subject=subject,
+        copies=len(modules),
+        explained_input=explained_input,
         words=words,
         known=known,
         attention=attention,
@@ -140,77 +154,82 @@ def explain(study: Study, wanted: ExplainRequest, paths: RunPaths) -> ExplainedC
     )
 
 
-def explaining_parts(slot: nn.Module) -> list[nn.Module]:
-    """The modules of a slot that explain themselves, outermost first, in the order of their construction.
+def explaining_modules(slot: nn.Module) -> list[nn.Module]:
+    """Return the modules of a slot that explain themselves, in the order of their construction.
 
-    For an arm of fusion modules these are its copies; for an end-to-end network, its blocks that can.
+    Modules inside a returned module are left out. For an arm with fusion modules the result is its copies; for an
+    end-to-end network it is the blocks that explain themselves.
     """
     return list(_walk(slot))
 
 
-def _walk(part: nn.Module) -> Iterator[nn.Module]:
-    for child in part.children():
+def _walk(module: nn.Module) -> Iterator[nn.Module]:
+    for child in module.children():
         if isinstance(child, Explains):
             yield child
         else:
             yield from _walk(child)
 
 
-def _subject(data: DataSet, about: ExplainedInput | str) -> ExplainedInput:
-    """What to ask about; a sample is looked for in the splits that judge first."""
-    if isinstance(about, ExplainedInput):
-        if not tokenize(about.text):
-            raise FusionBenchError(f"the sentence {about.text!r} holds no word")
-        return about
+def _find_input(data: DataSet, wanted: ExplainedInput | str) -> ExplainedInput:
+    """Return the input; a sample id is searched in the evaluate splits first, then in select and train."""
+    if isinstance(wanted, ExplainedInput):
+        if not tokenize(wanted.text):
+            raise FusionBenchError(f"the sentence {wanted.text!r} contains no word; write at least one")
+        return wanted
     names = (*data.splits.evaluate, data.splits.select, data.splits.train)
     for name in names:
         split = data.split(name)
-        (rows,) = np.nonzero((split.table["sample"] == about).to_numpy())
+        (rows,) = np.nonzero((split.table["sample"] == wanted).to_numpy())
         if len(rows):
             sample = split.sample(int(rows[0]))
             return ExplainedInput(sample.image, sample.text, sample.truth, sample.id)
     first = data.split(names[0]).table["sample"].iloc[0]
     raise FusionBenchError(
-        f"no split of {data.name} ({', '.join(names)}) has a sample {about!r}; the first of {names[0]} is "
-        f"{str(first)!r}, and every cell's samples.parquet lists those that it was judged on"
+        f"no split of {data.name} ({', '.join(names)}) has a sample {wanted!r}; the first of {names[0]} is "
+        f"{str(first)!r}, and samples.parquet of each cell lists the samples on which it was evaluated"
     )
 
 
 @torch.no_grad()
-def _ask(trained: TrainedCell, batch: Batch, part: nn.Module) -> tuple[Tensor, Explanation]:
-    """The model's output, and the part's explanation of what it was given on the way."""
-    given: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
-    watch = part.register_forward_pre_hook(
-        lambda _, args, kwargs: given.append((args, kwargs)), with_kwargs=True
+def _forward_and_explain(trained: TrainedCell, batch: Batch, module: nn.Module) -> tuple[Tensor, Explanation]:
+    """Return the output of the model and the explanation of ``module`` for the arguments that it got."""
+    calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+    hook = module.register_forward_pre_hook(
+        lambda _, args, kwargs: calls.append((args, kwargs)), with_kwargs=True
     )
     try:
         output: Tensor = trained.model(batch)
     finally:
-        watch.remove()
-    if not given:
+        hook.remove()
+    if not calls:
         raise FusionBenchError(
-            f"the model never calls its {type(part).__name__}; there is nothing to explain"
+            f"the model does not call its {type(module).__name__}, so there is nothing to explain"
         )
-    assert isinstance(part, Explains)  # noqa: S101 - it was chosen for that
-    args, kwargs = given[0]
-    return output, part.explain(*args, **kwargs)
+    assert isinstance(module, Explains)  # noqa: S101 - `explaining_modules` returns only such modules
+    args, kwargs = calls[0]
+    return output, module.explain(*args, **kwargs)
 
 
-def _checked(
-    explanation: Explanation, words: int, who: str
+def _checked_arrays(
+    explanation: Explanation, words: int, name: str
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32] | None]:
-    """Attention ``[T, H, W]`` and kernels ``[G, k*k, H, W]`` of the one sample, held to the protocol."""
+    """Return attention ``[T, H, W]`` and kernels ``[G, k*k, H, W]`` of the single sample, with checked shapes.
+
+    Raises:
+        FusionBenchError: a shape differs from `fusion_bench.contract.Explains`; ``name`` is the class in the message.
+    """
     attention, kernels = explanation.words, explanation.kernels
     if attention.dim() != 4 or attention.shape[:2] != (1, words):
         raise FusionBenchError(
-            f"{who}.explain gives words {list(attention.shape)} for one sentence of {words} words; the protocol "
-            "asks for [B, T, H, W]"
+            f"{name}.explain gives words {list(attention.shape)} for one sentence of {words} words; the protocol "
+            "requires [B, T, H, W]"
         )
     if kernels is None:
         return attention[0].float().numpy(), None
     if kernels.dim() != 5 or kernels.shape[0] != 1 or math.isqrt(kernels.shape[2]) ** 2 != kernels.shape[2]:
         raise FusionBenchError(
-            f"{who}.explain gives kernels {list(kernels.shape)}; the protocol asks for [B, G, k*k, H, W]"
+            f"{name}.explain gives kernels {list(kernels.shape)}; the protocol requires [B, G, k*k, H, W]"
         )
     return attention[0].float().numpy(), kernels[0].float().numpy()
 
@@ -218,5 +237,5 @@ def _checked(
 def _answer(trained: TrainedCell, output: Tensor) -> Answer | None:
     if not isinstance(trained.task, Answering):
         return None
-    decided = int(trained.task.decide(output)[0])
-    return Answer(trained.task.answers[decided], float(trained.task.probabilities(output)[0, decided]))
+    index = int(trained.task.decide(output)[0])
+    return Answer(trained.task.answers[index], float(trained.task.probabilities(output)[0, index]))

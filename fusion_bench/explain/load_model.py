@@ -1,4 +1,4 @@
-"""A finished cell's model, built again from its folder: the weights it kept, the words and answers it knew."""
+"""The trained model of a finished cell, built from its folder, with the vocabulary and answers of its training."""
 
 from __future__ import annotations
 
@@ -24,33 +24,35 @@ from fusion_bench.samples.split import Batch
 from fusion_bench.tasks.task import Task
 from fusion_bench.training.config import CellConfig, DataConfig
 from fusion_bench.training.inputs import (
-    NOT_NORMALISED,
+    UNIT_NORMALISATION,
+    initial_backbone,
+    make_pretext,
     make_task,
-    normalising,
     open_data,
-    starting_backbone,
+    read_pretext,
+    set_normalisation,
     vocabulary_sources,
-    weights_of_pretext,
 )
 from fusion_bench.training.model import FusionModel, assemble
 from fusion_bench.training.paths import RunPaths
 from fusion_bench.training.splits import read_split
-from fusion_bench.training.text_encoder import NOTHING_READ, text_encoder, tokenizer_of
+from fusion_bench.training.text_encoder import EMPTY_VOCABULARY, build_text_encoder, tokenizer_of
 
 
 @dataclass(frozen=True, eq=False)
 class TrainedCell:
-    """A finished cell, ready to be asked about any picture and any sentence.
+    """A trained model that takes any image and any sentence.
 
     Attributes:
-        config: what the cell was asked.
+        config: the configuration of the cell.
         data: its data set.
-        task: what it answers, from the training split.
-        vocabulary: the words of the training split, or the text encoder's own tokenizer.
-        model: in evaluation mode, on the CPU.
-        backbone: the frozen backbone that stands before the model; None where it is part of it or there is none.
-        frozen_text: the frozen part of the text encoder, likewise.
-        mean, std: what pictures in [0, 1] are centred and divided by, per channel.
+        task: its task, with the answers of the training split.
+        vocabulary: the words of the training split, or the tokenizer of the text encoder.
+        model: the trained model, in evaluation mode, on the CPU.
+        backbone: the frozen backbone that runs before the model; None if the model contains it or has none.
+        frozen_text: the frozen part of the text encoder, which runs before the model; None if there is none.
+        mean: the mean per channel that is subtracted from images in [0, 1].
+        std: the standard deviation per channel by which the result is divided.
     """
 
     config: CellConfig
@@ -65,14 +67,14 @@ class TrainedCell:
 
     @torch.no_grad()
     def batch(self, image: Path, text: str) -> Batch:
-        """One sample as the model was trained on it, up to the rounding of a batch of one.
+        """Return one sample as a batch, equal to the training input up to rounding in a batch of one.
 
         Args:
-            image: a picture of any size; it is resized as the data set's are.
-            text: a sentence; cut to as many words as the study reads.
+            image: an image file of any size; it is resized like the images of the data set.
+            text: a sentence; only the first words are used, as many as the study reads.
 
         Raises:
-            DataError: the file is missing or no whole image.
+            DataError: the file is missing or is not a complete image.
         """
         pixels = torch.from_numpy(_decoded(image, self.config.data))
         visual = normalise(pixels, self.mean, self.std)  # [1, 3, H, W]
@@ -88,29 +90,29 @@ class TrainedCell:
 
 
 def load_trained_cell(folder: CellFolder, paths: RunPaths) -> TrainedCell:
-    """Build a finished cell's model and give it the weights that it kept.
+    """Build the model of a finished cell and load its weights.
 
     Args:
-        folder: the cell's, with ``model.safetensors`` in it.
-        paths: where its data and weights lie.
+        folder: the folder of the cell, which contains ``model.safetensors``.
+        paths: the folders of its data and weights.
 
     Raises:
-        FusionBenchError: the weights do not fit the source of today, or the backbone that they were trained
-            on cannot be had here.
+        FusionBenchError: the weights do not fit the current source, or the backbone of the training cannot be built
+            on this machine.
     """
     config = folder.config()
     data = open_data(config.data, paths)
     train = read_split(data, data.splits.train, config.data).split
-    taught, texts = vocabulary_sources(config, data, train, paths)
-    task = make_task(config, taught)
-    probe = text_encoder(config, NOTHING_READ, paths.weight_files)
+    task_split, texts = vocabulary_sources(config, data, train, paths)
+    task = make_task(config, task_split)
+    probe = build_text_encoder(config, EMPTY_VOCABULARY, paths.weight_files)
     vocabulary = tokenizer_of(probe, texts)
     backbone = _backbone(folder, config, paths)
     frozen = config.backbone is not None and config.backbone.frozen
     model = assemble(
         config,
         task,
-        text=text_encoder(config, vocabulary, paths.weight_files),
+        text=build_text_encoder(config, vocabulary, paths.weight_files),
         map_channels=3 if backbone is None else backbone.channels,
         backbone=None if frozen else backbone,
     )
@@ -123,26 +125,29 @@ def load_trained_cell(folder: CellFolder, paths: RunPaths) -> TrainedCell:
         model=model.eval(),
         backbone=backbone if frozen else None,
         frozen_text=probe.frozen_part(),
-        mean=NOT_NORMALISED[0] if backbone is None else backbone.mean,
-        std=NOT_NORMALISED[1] if backbone is None else backbone.std,
+        mean=UNIT_NORMALISATION[0] if backbone is None else backbone.mean,
+        std=UNIT_NORMALISATION[1] if backbone is None else backbone.std,
     )
 
 
 def _backbone(folder: CellFolder, config: CellConfig, paths: RunPaths) -> Backbone | None:
-    """The cell's backbone; one that was trained gets its weights later, with the rest of the model."""
-    asked, size = config.backbone, config.data.image_size
-    if asked is None:
+    """Return the backbone of the cell; a trained one gets its weights later, with the rest of the model."""
+    wanted, size = config.backbone, config.data.image_size
+    if wanted is None:
         return None
-    if not asked.frozen:
+    if not wanted.frozen:
         with torch.random.fork_rng(devices=[]):
-            return normalising(build_backbone(asked.name, layer=asked.layer, image_size=size), config.data)
-    backbone = starting_backbone(config, paths, weights_of_pretext(config, paths))
-    assert backbone is not None  # noqa: S101 - the study file demands one for modules
-    if weights_digest(backbone) != folder.provenance()["weights"]:
+            return set_normalisation(
+                build_backbone(wanted.name, layer=wanted.layer, image_size=size), config.data
+            )
+    make_pretext(config, paths)
+    backbone = initial_backbone(config, paths, read_pretext(config, paths))
+    assert backbone is not None  # noqa: S101 - the study file requires a backbone for modules
+    if weights_digest(backbone) != folder.provenance().weights:
         raise WeightsError(
-            f"the frozen backbone {asked.name!r} comes out otherwise here than where the cell {folder.path} was "
-            f"trained (torch {folder.provenance()['torch']} and timm {folder.provenance()['timm']} there); explain "
-            "it there, or train it anew here"
+            f"the frozen backbone {wanted.name!r} has other weights here than where the cell {folder.path} was "
+            f"trained (torch {folder.provenance().torch} and timm {folder.provenance().timm} there); explain "
+            "it there, or train it again here"
         )
     return backbone
 
@@ -151,15 +156,15 @@ def _load(model: FusionModel, file: Path) -> None:
     try:
         model.load_state_dict(load_file(file))
     except (RuntimeError, SafetensorError) as error:
-        said = textwrap.shorten(str(error), 160)
+        problem = textwrap.shorten(str(error), 160)
         raise FusionBenchError(
-            f"{file} does not fit the arm as its source stands today ({said}); train it anew: delete "
+            f"{file} does not fit the current source of the arm ({problem}); train it again: delete "
             f"{file.parent} and run the study with --keep-weights"
         ) from error
 
 
 def _decoded(image: Path, config: DataConfig) -> npt.NDArray[np.uint8]:
-    """``[1, H, W, 3]``, decoded and resized as a data set's pictures are, without a trace in the cache."""
+    """Return the image ``[1, H, W, 3]``, decoded and resized like those of the data set, without using the cache."""
     with TemporaryDirectory() as folder:
         letterbox = config.resize == "letterbox"
         return np.array(

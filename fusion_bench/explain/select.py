@@ -1,4 +1,4 @@
-"""An arm that can be asked and its finished cell with the weights; what is in the way, and how to put it right."""
+"""The arm to explain and its finished cell with weights; each error says what is missing and how to get it."""
 
 from __future__ import annotations
 
@@ -8,16 +8,17 @@ from fusion_bench.errors import FusionBenchError
 from fusion_bench.registry import did_you_mean
 from fusion_bench.spec.arms import Arm
 from fusion_bench.spec.study import Study
-from fusion_bench.study.plan import CellStatus, cell_status, confirm_cells
+from fusion_bench.study.cell_status import CellStatus, cell_status
+from fusion_bench.study.plan import confirm_cells
 from fusion_bench.study.search_results import search_result
 from fusion_bench.training.paths import RunPaths
 
 
 def explainable_arm(study: Study, label: str, paths: RunPaths) -> Arm:
-    """The arm with a label, with its winner's settings after a search.
+    """Return the arm with this label; after a search, with the settings that the search chose.
 
     Raises:
-        FusionBenchError: there is none, its module does not explain itself, or the search is not finished.
+        FusionBenchError: there is no such arm, its module does not explain itself, or the search is not finished.
     """
     arms = {arm.label: arm for arm in study.arms}
     if label not in arms:
@@ -29,40 +30,46 @@ def explainable_arm(study: Study, label: str, paths: RunPaths) -> Arm:
 
 
 def cannot_explain_message(study: Study, arm: Arm) -> str:
-    """Says that an arm cannot be asked, and which can."""
+    """Return the message that an arm does not explain itself, with the arms that do."""
     kinds = {other.label: other.config.arm.target.load() for other in study.arms}
-    able = [label for label, kind in kinds.items() if issubclass(kind, Explains)]
-    others = f"ask {', '.join(map(repr, able))}" if able else "no arm of this study can"
+    explaining = [label for label, kind in kinds.items() if issubclass(kind, Explains)]
+    others = f"use {', '.join(map(repr, explaining))}" if explaining else "no arm of this study has one"
     return (
-        f"the arm {arm.label!r} cannot be asked: {kinds[arm.label].__name__} has no "
+        f"the arm {arm.label!r} cannot be explained: {kinds[arm.label].__name__} has no "
         f"explain(visual, language) (fusion_bench.contract.Explains); {others}"
     )
 
 
 def finished_cell(study: Study, arm: Arm, seed: int | None, paths: RunPaths) -> CellStatus:
-    """The arm's cell, trained and with its weights; of the study's first seed if none is named.
+    """Return the status of the cell of an arm that is trained and kept its weights.
+
+    Args:
+        study: the study.
+        arm: its arm.
+        seed: a seed of the study; None for its first seed.
+        paths: the folders of runs, data and weights.
 
     Raises:
-        FusionBenchError: it is not trained, it failed, or it kept no weights; says how to train it.
+        FusionBenchError: the cell is not trained, it failed, or it kept no weights; the message says how to train it.
     """
     seed = study.seeds[0] if seed is None else seed
     if seed not in study.seeds:
-        named = ", ".join(map(str, study.seeds))
-        raise FusionBenchError(f"--seed {seed}: the study {study.name!r} has the seeds {named}")
+        seeds = ", ".join(map(str, study.seeds))
+        raise FusionBenchError(f"--seed {seed}: the study {study.name!r} has the seeds {seeds}")
     (cell,) = confirm_cells([arm], [seed])
-    found = cell_status(cell, paths)
-    who, command = f"{arm.label!r} with seed {seed}", f"fusion-bench run {study.path} --keep-weights"
-    if found.state == "missing":
+    status = cell_status(cell, paths)
+    name, command = f"{arm.label!r} with seed {seed}", f"fusion-bench run {study.path} --keep-weights"
+    if status.state == "missing":
         raise FusionBenchError(
-            f"{who} is not trained in {paths.runs}: run `{command}` first, with the same --set and --runs"
+            f"{name} is not trained in {paths.runs}: run `{command}` first, with the same --set and --runs"
         )
-    if found.state == "failed":
-        retry = "" if cell.abandoned else f"; put that right and run `{command} --retry-failed`"
-        raise FusionBenchError(f"{who} could not be trained ({found.reason}){retry}")
+    if status.state == "failed":
+        retry = "" if cell.abandoned else f"; correct this and run `{command} --retry-failed`"
+        raise FusionBenchError(f"{name} could not be trained ({status.reason}){retry}")
     folder = cell_folder(paths.runs, cell.id).path
     if not (folder / "model.safetensors").exists():
         raise FusionBenchError(
-            f"{who} was trained without keeping its weights: delete {folder} and run `{command}`, with the same "
+            f"{name} was trained without keeping its weights: delete {folder} and run `{command}`, with the same "
             "--set and --runs"
         )
-    return found
+    return status

@@ -12,14 +12,16 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from fusion_bench.study.observer import ObservedState, Observer, PlannedStatus
+from fusion_bench.cells.events import CellEvent, CellFailed, CellFinished, CellProgressed, CellStarted
+from fusion_bench.study.cell_status import CellState, CellStatus
+from fusion_bench.study.observer import Observer, RunClosed, RunEvent, RunPlanned, RunPreparing
 
-_LOOKS: Final[Mapping[ObservedState, tuple[str, str]]] = {
+_SIGNS: Final[Mapping[CellState, tuple[str, str]]] = {
     "running": ("▶", "bold cyan"),
     "failed": ("✗", "bold red"),
     "stale": ("~", "yellow"),
     "done": ("✓", "green"),
-    "waiting": ("·", "dim"),
+    "missing": ("·", "dim"),
 }
 _FRAME_ROWS = 6  # title, head, rules and the two lines below the table
 
@@ -28,8 +30,8 @@ _FRAME_ROWS = 6  # title, head, rules and the two lines below the table
 class _Row:
     """A cell as the screen shows it; times are seconds on the observer's clock."""
 
-    status: PlannedStatus
-    state: ObservedState
+    status: CellStatus
+    state: CellState
     epoch: int = 0
     epochs: int = 0
     metric: str = ""
@@ -42,36 +44,52 @@ class _Row:
 
 
 class _Board:
-    """The state of all cells and the estimate of the time left: what both displays share."""
+    """The state of all cells and the estimate of the time left, which both displays share."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self.rows: dict[str, _Row] = {}
 
-    def planned(self, cells: Sequence[PlannedStatus]) -> None:
+    def plan(self, statuses: Sequence[CellStatus]) -> None:
+        """Take the planned cells; what was seen of a cell trained in this run is kept."""
         seen = {name: row for name, row in self.rows.items() if row.here}
-        self.rows = {cell.cell: seen.get(cell.cell, _Row(cell, cell.state)) for cell in cells}
+        self.rows = {
+            status.cell.id: seen.get(status.cell.id, _Row(status, status.state)) for status in statuses
+        }
 
-    def started(self, cell: str) -> _Row:
-        return self._change(
-            cell, state="running", began=self._clock(), ended=None, leaves=None, here=True, epoch=0, reason=""
-        )
+    def update(self, event: CellEvent) -> _Row:
+        """Take an event of a cell and return the cell's row as it is now."""
+        now = self._clock()
+        match event:
+            case CellStarted():
+                return self._change(
+                    event.cell,
+                    state="running",
+                    began=now,
+                    ended=None,
+                    leaves=None,
+                    here=True,
+                    epoch=0,
+                    reason="",
+                )
+            case CellProgressed():
+                return self._change(
+                    event.cell,
+                    epoch=event.epoch,
+                    epochs=event.epochs,
+                    metric=event.quantity,
+                    value=event.value,
+                    leaves=None if event.seconds_left is None else now + event.seconds_left,
+                )
+            case CellFinished():
+                row = self.rows[event.cell]
+                value = event.metrics.get(row.metric, row.value)
+                return self._change(event.cell, state="done", ended=now, value=value)
+            case CellFailed():
+                reason = " ".join(event.reason.split())
+                return self._change(event.cell, state="failed", ended=now, reason=reason)
 
-    def progressed(
-        self, cell: str, epoch: int, epochs: int, quantity: str, value: float, *, seconds_left: float | None
-    ) -> _Row:
-        leaves = None if seconds_left is None else self._clock() + seconds_left
-        return self._change(cell, epoch=epoch, epochs=epochs, metric=quantity, value=value, leaves=leaves)
-
-    def finished(self, cell: str, metrics: Mapping[str, float]) -> _Row:
-        row = self.rows[cell]
-        value = metrics.get(row.metric, row.value)
-        return self._change(cell, state="done", ended=self._clock(), value=value)
-
-    def failed(self, cell: str, reason: str) -> _Row:
-        return self._change(cell, state="failed", ended=self._clock(), reason=" ".join(reason.split()))
-
-    def count(self, state: ObservedState) -> int:
+    def count(self, state: CellState) -> int:
         return sum(row.state == state for row in self.rows.values())
 
     def seconds(self, row: _Row) -> float | None:
@@ -82,18 +100,18 @@ class _Board:
 
     def seconds_left(self, row: _Row) -> float | None:
         """The worker's own estimate, run down by the clock; else the arm's usual duration; else None."""
-        if row.state not in {"running", "waiting"}:
+        if row.state not in {"running", "missing"}:
             return 0.0
         if row.leaves is not None:
             return max(0.0, row.leaves - self._clock())
-        usual = self._usual_seconds(row.status.arm)
+        usual = self._usual_seconds(row.status.cell.arm)
         return None if usual is None else max(0.0, usual - (self.seconds(row) or 0.0))
 
     def total_seconds_left(self) -> float | None:
         """Work left over workers seen at once, and never less than the longest running cell."""
         running = [row for row in self.rows.values() if row.state == "running"]
-        waiting = [row for row in self.rows.values() if row.state == "waiting"]
-        left = [self.seconds_left(replace(row, state="waiting")) for row in waiting]
+        waiting = [row for row in self.rows.values() if row.state == "missing"]
+        left = [self.seconds_left(replace(row, state="missing")) for row in waiting]
         now = [self.seconds_left(row) for row in running]
         known = [seconds for seconds in (*now, *left) if seconds is not None]
         if not running or len(known) < len(now) + len(left):
@@ -102,7 +120,7 @@ class _Board:
 
     def _usual_seconds(self, arm: str) -> float | None:
         durations = [
-            (row.status.arm == arm, row.ended - row.began)
+            (row.status.cell.arm == arm, row.ended - row.began)
             for row in self.rows.values()
             if row.here and row.state == "done" and row.began is not None and row.ended is not None
         ]
@@ -129,50 +147,45 @@ class PlainLines:
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self._console, self._board = console, _Board(clock)
 
-    def planned(self, cells: Sequence[PlannedStatus]) -> None:
-        """Say how many cells there are and how many stand already."""
-        self._board.planned(cells)
-        states: tuple[ObservedState, ...] = ("done", "failed", "stale", "waiting")
-        counts = ", ".join(
-            f"{self._board.count(state)} {state}" for state in states if self._board.count(state)
-        )
-        self._say(f"{len(cells)} cells: {counts or 'none'}")
+    def notify(self, event: RunEvent) -> None:
+        """Print what happened."""
+        match event:
+            case RunPlanned():
+                self._board.plan(event.cells)
+                self._print(self._counts())
+            case RunPreparing():
+                self._print(event.what)
+            case RunClosed():
+                if self._board.rows:
+                    self._print(_summary(self._board))
+            case _:
+                self._print(self._line(event, self._board.update(event)))
 
-    def preparing(self, what: str) -> None:
-        """Say what is being prepared."""
-        self._say(what)
+    def _counts(self) -> str:
+        states: tuple[CellState, ...] = ("done", "failed", "stale", "missing")
+        counts = [
+            f"{self._board.count(state)} {_word(state)}" for state in states if self._board.count(state)
+        ]
+        return f"{len(self._board.rows)} cells: {', '.join(counts) or 'none'}"
 
-    def started(self, cell: str) -> None:
-        """Say which cell began."""
-        self._say(f"{self._name(self._board.started(cell))} started")
-
-    def progressed(
-        self, cell: str, epoch: int, epochs: int, quantity: str, value: float, *, seconds_left: float | None
-    ) -> None:
-        """Say where a cell stands."""
-        row = self._board.progressed(cell, epoch, epochs, quantity, value, seconds_left=seconds_left)
-        left = "" if seconds_left is None else f", {duration(seconds_left)} left"
-        self._say(f"{self._name(row)} epoch {epoch}/{epochs}: {quantity} {value:.4g}{left}")
-
-    def finished(self, cell: str, metrics: Mapping[str, float]) -> None:
-        """Say what a cell reached and how much of the study is left."""
-        row = self._board.finished(cell, metrics)
-        values = ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())
-        self._say(f"{self._name(row)} done in {duration(self._board.seconds(row))}: {values}{self._rest()}")
-
-    def failed(self, cell: str, reason: str) -> None:
-        """Say why a cell failed."""
-        row = self._board.failed(cell, reason)
-        self._say(f"{self._name(row)} FAILED: {row.reason}{self._rest()}")
-
-    def closed(self) -> None:
-        """Say how the study ended."""
-        if self._board.rows:
-            self._say(_summary(self._board))
+    def _line(self, event: CellEvent, row: _Row) -> str:
+        match event:
+            case CellStarted():
+                return f"{self._name(row)} started"
+            case CellProgressed():
+                left = "" if event.seconds_left is None else f", {duration(event.seconds_left)} left"
+                epoch = f"epoch {event.epoch}/{event.epochs}"
+                return f"{self._name(row)} {epoch}: {event.quantity} {event.value:.4g}{left}"
+            case CellFinished():
+                values = ", ".join(f"{name} {value:.4g}" for name, value in event.metrics.items())
+                took = duration(self._board.seconds(row))
+                return f"{self._name(row)} done in {took}: {values}{self._rest()}"
+            case CellFailed():
+                return f"{self._name(row)} FAILED: {row.reason}{self._rest()}"
 
     def _name(self, row: _Row) -> str:
-        purpose = "" if row.status.purpose == "confirm" else f" ({row.status.purpose})"
-        return f"{row.status.arm} seed {row.status.seed}{purpose}"
+        purpose = "" if row.status.cell.purpose == "confirm" else f" ({row.status.cell.purpose})"
+        return f"{row.status.cell.arm} seed {row.status.cell.seed}{purpose}"
 
     def _rest(self) -> str:
         over = self._board.count("done") + self._board.count("failed")
@@ -181,7 +194,7 @@ class PlainLines:
             "]" if left is None else f", about {duration(left)} left]"
         )
 
-    def _say(self, line: str) -> None:
+    def _print(self, line: str) -> None:
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
@@ -198,42 +211,27 @@ class LiveTable:
             console=console, get_renderable=self.render, refresh_per_second=4, vertical_overflow="crop"
         )
 
-    def planned(self, cells: Sequence[PlannedStatus]) -> None:
-        """Show the cells."""
-        self._board.planned(cells)
-        self._live.start()
-
-    def preparing(self, what: str) -> None:
-        """Show what is being prepared."""
-        self._preparing = what
-        self._live.start()
-
-    def started(self, cell: str) -> None:
-        """Mark the cell as running."""
-        self._preparing = ""
-        self._board.started(cell)
-
-    def progressed(
-        self, cell: str, epoch: int, epochs: int, quantity: str, value: float, *, seconds_left: float | None
-    ) -> None:
-        """Update the cell's row."""
-        self._board.progressed(cell, epoch, epochs, quantity, value, seconds_left=seconds_left)
-
-    def finished(self, cell: str, metrics: Mapping[str, float]) -> None:
-        """Mark the cell as done."""
-        self._board.finished(cell, metrics)
-
-    def failed(self, cell: str, reason: str) -> None:
-        """Mark the cell as failed and leave the reason above the table, where it stays readable."""
-        row = self._board.failed(cell, reason)
-        line = Text(f"✗ {row.status.arm}, seed {row.status.seed}: {row.reason}", style="red")
-        self._live.console.print(line)
-
-    def closed(self) -> None:
-        """Draw the last state and give the terminal back."""
-        self._preparing = ""
-        if self._live.is_started:
-            self._live.stop()
+    def notify(self, event: RunEvent) -> None:
+        """Show what happened."""
+        match event:
+            case RunPlanned():
+                self._board.plan(event.cells)
+                self._live.start()
+            case RunPreparing():
+                self._preparing = event.what
+                self._live.start()
+            case RunClosed():
+                self._preparing = ""
+                if self._live.is_started:
+                    self._live.stop()
+            case _:
+                row = self._board.update(event)
+                if isinstance(event, CellStarted):
+                    self._preparing = ""
+                if isinstance(event, CellFailed):
+                    # Printed above the table, where the reason stays readable.
+                    line = f"✗ {row.status.cell.arm}, seed {row.status.cell.seed}: {row.reason}"
+                    self._live.console.print(Text(line, style="red"))
 
     def render(self) -> RenderableType:
         """The table as it stands, no taller than the terminal."""
@@ -258,13 +256,13 @@ class LiveTable:
         table.add_column("time", justify="right", no_wrap=True)
         table.add_column("left", justify="right", no_wrap=True)
         for row in shown:
-            sign, style = _LOOKS[row.state]
-            purpose = "" if row.status.purpose == "confirm" else f" {row.status.purpose}"
+            sign, style = _SIGNS[row.state]
+            purpose = "" if row.status.cell.purpose == "confirm" else f" {row.status.cell.purpose}"
             left = self._board.seconds_left(row) if row.state == "running" else None
             table.add_row(
-                Text(row.status.arm),
-                str(row.status.seed),
-                Text(f"{sign} {row.state}{purpose}", style=style),
+                Text(row.status.cell.arm),
+                str(row.status.cell.seed),
+                Text(f"{sign} {_word(row.state)}{purpose}", style=style),
                 "" if row.value is None else f"{row.value:.4f}",
                 f"{row.epoch}/{row.epochs}" if row.epochs else "",
                 duration(self._board.seconds(row)),
@@ -277,7 +275,7 @@ class LiveTable:
         """The rows that matter most, kept in the plan's order, and how many are left out."""
         if len(rows) <= room:
             return rows, 0
-        urgency: tuple[ObservedState, ...] = ("running", "failed", "stale", "waiting", "done")
+        urgency: tuple[CellState, ...] = ("running", "failed", "stale", "missing", "done")
         ranked = sorted(range(len(rows)), key=lambda index: (urgency.index(rows[index].state), index))
         return [rows[index] for index in sorted(ranked[:room])], len(rows) - room
 
@@ -295,6 +293,11 @@ def duration(seconds: float | None) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _word(state: CellState) -> str:
+    """Return what the screen calls a state: a missing cell waits for its turn in this run."""
+    return "waiting" if state == "missing" else state
 
 
 def _summary(board: _Board) -> str:

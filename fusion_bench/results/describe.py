@@ -1,12 +1,11 @@
-"""What was compared on what and how, in sentences for the head of a report."""
+"""The setup of a study as sentences for its report: data, model, training and selection."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
-from fusion_bench.cells.folder import Outcome
+from fusion_bench.cells.result import Outcome
 from fusion_bench.contract import FusionModule
 from fusion_bench.samples.dataset import DataSet
 from fusion_bench.samples.split import Split
@@ -20,7 +19,7 @@ from fusion_bench.training.splits import task_class
 _WEIGHTS = {
     "imagenet": "ImageNet weights from timm",
     "random": "random initial weights",
-    "pretext": "weights from dense attribute recognition on built-in scenes of their own",
+    "pretext": "weights from dense attribute recognition on separate built-in scenes",
     "file": "weights from a file",
 }
 
@@ -28,7 +27,7 @@ _WEIGHTS = {
 def describe(
     study: Study, arms: Sequence[Arm], data: DataSet, splits: Mapping[str, Split], outcome: Outcome
 ) -> tuple[tuple[str, str], ...]:
-    """Heading and sentence pairs."""
+    """Return pairs of heading and sentence; ``outcome`` is that of any finished cell."""
     config = arms[0].config
     return (
         ("Data", _data(data, splits, config, outcome)),
@@ -44,61 +43,73 @@ def describe(
     )
 
 
-_DOUBTS = {
-    "damaged_image": "{count:,} samples of {split} are left out, since their images do not open.",
-    "repeated_id": "{count:,} samples of {split} are left out, since their ids stand there twice.",
+_DATA_WARNINGS = {
+    "damaged_image": "{count:,} samples of {split} are left out, because their images cannot be read.",
+    "repeated_id": "{count:,} samples of {split} are left out, because their ids occur twice.",
     "shared_image": "{count:,} images of {split} are training images too (the published splits share them).",
 }
 
 
 def cautions_of(
-    arms: Sequence[Arm], data: DataSet, files: Mapping[str, Path], result: Mapping[str, Any]
+    arms: Sequence[Arm],
+    data: DataSet,
+    files: Mapping[str, Path],
+    data_warnings: Mapping[str, Mapping[str, int]],
 ) -> tuple[str, ...]:
-    """Sentences that belong under every verdict; ``result`` is that of any cell."""
+    """Return the sentences that qualify every verdict.
+
+    Args:
+        arms: the arms of the study.
+        data: its data set.
+        files: the weight files that the study names.
+        data_warnings: kind of problem -> split -> number of samples or images, from the result of any cell.
+    """
     config = arms[0].config
     cautions = []
     if config.backbone is not None and config.backbone.weights == "pretext":
         cautions.append("All results are conditional on one attribute-supervised backbone.")
     elif config.backbone is not None and config.backbone.frozen:
         cautions.append("All results are conditional on one frozen backbone.")
-    carrying = sorted({arm.label for arm in arms if _brings_coordinates(arm, files)})
-    if config.fusion.coordinates == "shared" and carrying:
+    with_code = sorted({arm.label for arm in arms if _has_position_code(arm, files)})
+    if config.fusion.coordinates == "shared" and with_code:
         cautions.append(
             "Every arm gets the same two coordinate maps; "
-            f"{', '.join(carrying)} bring{'s' if len(carrying) == 1 else ''} a position code besides, "
-            "as published."
+            f"{', '.join(with_code)} add{'s' if len(with_code) == 1 else ''} a position code of "
+            f"{'its' if len(with_code) == 1 else 'their'} own, as published."
         )
     adapting = [arm.label for arm in arms if _adapts(arm)]
     if adapting:
         cautions.append(
-            f"{', '.join(adapting)}: a post-hoc adaptation here, since the backbone is frozen; the paper modulates "
-            "the backbone's own layers."
+            f"{', '.join(adapting)}: a post-hoc adaptation, because the backbone is frozen; the paper modulates "
+            "layers inside the backbone."
         )
     if len(in_slots := _in_slots(arms)) > 1:
-        named = "; ".join(f"{slot}: {', '.join(labels)}" for slot, labels in in_slots.items())
+        labels_by_slot = "; ".join(f"{slot}: {', '.join(labels)}" for slot, labels in in_slots.items())
         cautions.append(
-            f"The slot differs between arms ({named}); a difference across slots is the mixer's as much as the "
-            "module's."
+            f"The slot differs between arms ({labels_by_slot}); a difference between slots may come from the mixer "
+            "as well as from the module."
         )
     cautions.append("Dropout masks are not paired between arms.")
     cautions += data.cautions
     cautions += [
-        _DOUBTS[what].format(count=count, split=split)
-        for what, counts in result.get("data_warnings", {}).items()
+        _DATA_WARNINGS[what].format(count=count, split=split)
+        for what, counts in data_warnings.items()
         for split, count in counts.items()
     ]
     if config.data.vocabulary == "published":
-        cautions.append("The vocabulary holds the words of every published split, those that judge included.")
+        cautions.append(
+            "The vocabulary contains the words of all published splits, including the evaluate splits."
+        )
     return tuple(cautions)
 
 
-def _brings_coordinates(arm: Arm, files: Mapping[str, Path]) -> bool:
+def _has_position_code(arm: Arm, files: Mapping[str, Path]) -> bool:
     module = instantiate_module(arm.config, files)
     return module is not None and module.position_code != "none"
 
 
 def _adapts(arm: Arm) -> bool:
-    """Whether the arm stands behind a frozen backbone though its paper puts it inside one."""
+    """Return whether the arm runs after a frozen backbone although its paper puts it inside the backbone."""
     backbone = arm.config.backbone
     if arm.config.kind == "network" or backbone is None or not backbone.frozen:
         return False
@@ -117,47 +128,47 @@ def _data(data: DataSet, splits: Mapping[str, Split], config: CellConfig, outcom
     letterboxed = ", letterboxed on grey" if config.data.resize == "letterbox" else ""
     raw = ", values in [0, 1] for every arm" if config.data.normalise == "none" else ""
     task = task_class(config.data)
-    counted = f" {outcome.result['outputs']} {task.counted}." if task.counted else ""
+    counted = f" {outcome.result.outputs} {task.outputs_label}." if task.outputs_label else ""
     shown = f"images at {height}x{width}{letterboxed}{raw}"
     remarks = [task.remarks(splits[data.splits.train], splits[name]) for name in data.splits.evaluate]
-    said = " ".join(filter(None, remarks))
+    text = " ".join(filter(None, remarks))
     return (
         f"{config.data.name} {config.data.version}, {shown}: {'; '.join(sizes)}.{counted}"
-        f"{_outside(data, splits, config)}{f' {said}' if said else ''}"
+        f"{_outside(data, splits, config)}{f' {text}' if text else ''}"
     )
 
 
 def _outside(data: DataSet, splits: Mapping[str, Split], config: CellConfig) -> str:
-    """How many true answers no model can give."""
+    """Return a sentence on the true answers that no model can give, because they are not in train."""
     if data.task(config.data.task) != "answering":
         return ""
     known = frozenset(splits[data.splits.train].table["truth"])
     shares = {name: 1 - splits[name].table["truth"].isin(known).mean() for name in data.splits.evaluate}
     outside = [f"{share:.1%} of {name}" for name, share in shares.items() if share]
-    return f" True answers outside them count as wrong: {', '.join(outside)}." if outside else ""
+    return f" True answers that are not among them count as wrong: {', '.join(outside)}." if outside else ""
 
 
 def _backbone(config: CellConfig) -> str:
-    asked = config.backbone
-    if asked is None:
+    backbone = config.backbone
+    if backbone is None:
         return "None: end-to-end networks only."
-    state = "frozen, its maps computed once" if asked.frozen else "trained with every arm"
-    return f"{asked.name} (timm), map {asked.layer}, {_WEIGHTS[asked.weights]}, {state}."
+    state = "frozen, its feature maps computed once" if backbone.frozen else "trained with every arm"
+    return f"{backbone.name} (timm), map {backbone.layer}, {_WEIGHTS[backbone.weights]}, {state}."
 
 
 def _words(config: CellConfig, outcome: Outcome) -> str:
     name = config.text.target.reference.partition(":")[2]
     settings = ", ".join(f"{key} {_short(value)}" for key, value in config.text.settings.items())
-    words = outcome.result.get("words") or f"{outcome.result['vocabulary']:,} words from train"
+    words = outcome.result.words or f"{outcome.result.vocabulary:,} words from train"
     return (
         f"{name}{f' ({settings})' if settings else ''}, {words}; "
         "equal architecture and initial weights in every arm, trained with it"
-        f"{', as far as it is not frozen' if 'words' in outcome.result else ''}."
+        f"{', as far as it is not frozen' if outcome.result.words else ''}."
     )
 
 
 def _short(value: Json) -> Json:
-    """A file's hash as people compare hashes; any other setting as it is."""
+    """Return the first digits of a file hash; any other setting unchanged."""
     return (
         value[: len(hash_reference("")) + 12]
         if isinstance(value, str) and value.startswith(hash_reference(""))
@@ -166,7 +177,7 @@ def _short(value: Json) -> Json:
 
 
 def _in_slots(arms: Sequence[Arm]) -> dict[str, list[str]]:
-    """Labels of the arms in each kind of slot; networks stand in none."""
+    """Return the labels of the arms with each kind of slot; networks have none."""
     found: dict[str, list[str]] = {}
     for arm in arms:
         if arm.config.kind == "module":
@@ -185,8 +196,8 @@ def _slot(arms: Sequence[Arm]) -> str:
     copies = "1 copy" if depth == 1 else f"{depth} copies"
     followed = {
         "published": "as published",
-        "uniform": "with one and the same residual 3x3 mixer after each",
-        "both": "as published, or with one and the same residual 3x3 mixer after each (a factor of this study)",
+        "uniform": "with the same residual 3x3 mixer after each",
+        "both": "as published, or with the same residual 3x3 mixer after each (a factor of this study)",
     }
     slots = list(_in_slots(arms)) or ["published"]
     return (
@@ -196,20 +207,20 @@ def _slot(arms: Sequence[Arm]) -> str:
 
 
 def _head(config: CellConfig) -> str:
-    return task_class(config.data).described(config.head.kind, head_settings(config.head))
+    return task_class(config.data).describe_head(config.head.kind, head_settings(config.head))
 
 
 def _start(source: Study) -> str:
     return (
         f"Every arm starts from the weights of the same arm and seed of the study {source.name}, trained on "
-        f"{source.data.name} {source.data.version}; words and answers are those of that training."
+        f"{source.data.name} {source.data.version}; vocabulary and answers are those of that training."
     )
 
 
 def _training(arms: Sequence[Arm]) -> str:
     train = arms[0].config.train
     if not train.epochs:
-        return "None: the weights that every arm starts from are judged as they are."
+        return "None: the initial weights of each arm are evaluated without training."
     rates = sorted({arm.config.train.learning_rate for arm in arms})
     rate = (
         f"learning rate {rates[0]:g}"
@@ -224,17 +235,17 @@ def _training(arms: Sequence[Arm]) -> str:
         f"{train.epochs} epochs of batches of {train.batch_size}, {optimizer}, {rate}, weight decay "
         f"{train.weight_decay:g}, warm-up{start} over {100 * train.warmup:.3g}% of the steps, cosine to "
         f"{f'{train.final_learning_rate:g}' if train.final_learning_rate else 'zero'}, "
-        f"gradient norm clipped at {train.clip:g}{_further(train)}."
+        f"gradient norm clipped at {train.clip:g}{_extra_settings(train)}."
     )
 
 
-def _further(train: TrainConfig) -> str:
-    said = ""
+def _extra_settings(train: TrainConfig) -> str:
+    text = ""
     if train.ema is not None:
-        said += f"; judged and kept is a moving average of the weights ({train.ema:g})"
+        text += f"; a moving average of the weights ({train.ema:g}) is evaluated and kept"
     if train.one_expression_per_referent:
-        said += "; an epoch draws one sentence of each referent"
-    return said
+        text += "; an epoch draws one sentence per referent"
+    return text
 
 
 def _pairing(study: Study) -> str:
@@ -245,11 +256,13 @@ def _pairing(study: Study) -> str:
 
 
 def _selection(study: Study, data: DataSet) -> str:
-    how = f"Weights are those of the best epoch on {data.splits.select}; {', '.join(data.splits.evaluate)} "
-    how += "judged once, afterwards."
+    sentence = (
+        f"Weights are those of the best epoch on {data.splits.select}; {', '.join(data.splits.evaluate)} "
+    )
+    sentence += "evaluated once, after the selection."
     if study.search is not None:
-        how += (
+        sentence += (
             f" Settings were chosen per arm by {study.search.trials} trials on {data.splits.select} with seeds "
-            f"{', '.join(map(str, study.search.seeds))}, which are not among the study's."
+            f"{', '.join(map(str, study.search.seeds))}, which are not seeds of the study."
         )
-    return how
+    return sentence

@@ -1,4 +1,4 @@
-"""Everything a report is made from: the plan's arms and the outcomes, as tidy tables."""
+"""The complete input of a report: the arms of the plan and the outcomes of the cells, as tidy tables."""
 
 from __future__ import annotations
 
@@ -13,23 +13,27 @@ from fusion_bench.spec.arms import Role
 
 @dataclass(frozen=True)
 class ArmSummary:
-    """One arm as the report names it.
+    """The description of one arm in a report.
 
     Attributes:
-        label: the name in the study.
-        role: ``reference`` (what the others are compared with), ``arm`` or ``control``.
-        component: what it is (``laconv``, ``my_module.py``).
-        factors: its settings that differ from the study's base, flat (``kernel_size`` -> 3).
-        citation: the paper, short; empty for a module without one.
-        listens, position_code: what the module declares.
-        fusion: parameters and multiply-adds of its modules and adapters (the budget).
-        around: the same of backbone (if it is trained), text encoder and head. All four are None for an
-            arm without a finished cell.
-        latency_ms: median milliseconds of one forward pass of one batch of ``latency_batch``, measured
-            with nothing else running; None if not measured.
-        budget_distance: its fusion cost over the budget that the study matches, less 1; None without one.
-        unranked: why it gets no verdict ("it has no width to match"); empty if it may have one.
-        searched: what a search chose for it (setting -> value), with ``search_trials``; empty without a search.
+        label: the name of the arm in the study.
+        role: ``reference`` (the arm with which the others are compared), ``arm`` or ``control``.
+        component: its module or network (``laconv``, ``my_module.py``).
+        factors: its settings that differ from the base of the study, flat (``kernel_size`` -> 3).
+        citation: the paper, in short form; empty for a module without one.
+        listens: the language input that the module declares (words, sentence, both, nothing).
+        position_code: the position code that the module declares.
+        fusion_parameters: the parameters of its fusion modules and adapters (the budget). This and the next three
+            fields are None for an arm without a finished cell.
+        fusion_multiply_adds: the multiply-adds of the same for one sample.
+        around_parameters: the parameters of the rest of the model: backbone (if it is trained), text encoder, head.
+        around_multiply_adds: the multiply-adds of the same for one sample.
+        latency_ms: the median time in milliseconds of one forward pass of a batch of ``latency_batch`` samples,
+            measured without other load; None if not measured.
+        searched: the settings that a search chose (setting -> value); empty without a search.
+        search_trials: the number of trials of that search.
+        budget_distance: the fusion cost divided by the matched budget, minus 1; None without a budget.
+        unranked: why the arm gets no verdict ("it has no width to match"); empty if it gets one.
     """
 
     label: str
@@ -52,40 +56,44 @@ class ArmSummary:
 
 @dataclass(frozen=True, eq=False)
 class StudyResults:
-    """A study's outcomes.
+    """The results of a study.
 
     Attributes:
-        name, title: the study's name and one line about it.
-        setup: what was compared on what and how: ordered pairs of heading and sentence.
-        primary: the primary metric's name; ``primary_split``: the split that the verdicts judge.
-        select_split, evaluate_splits: names of splits.
-        cluster: what a cluster is ("image", "sentence group").
-        margin: the difference that counts as nothing (equivalence), if the study states one.
-        reference: label of the reference arm.
-        arms: in the study's order.
+        name: the name of the study.
+        title: one line about the study.
+        setup: data, model, training and selection, as ordered pairs of heading and sentence.
+        primary: the name of the primary metric.
+        primary_split: the split of the verdicts.
+        select_split: the split for the selection of weights and settings.
+        evaluate_splits: the splits on which finished cells are evaluated.
+        cluster: the kind of a cluster ("image", "sentence group").
+        margin: the largest difference that counts as equivalent, a share; None if the study states none.
+        reference: the label of the reference arm.
+        arms: the arms, in the order of the study.
         cells: one row per planned cell: arm, role, seed, cell, state (done | failed | stale | missing),
             reason, epochs, best_epoch, seconds.
         values: one row per done cell, split and metric: arm, role, seed, cell, split, metric, value.
         samples: one row per done cell, split and sample: arm, seed, split, sample, cluster, prediction,
             truth, score, and the slice and measure columns.
-        slices: names of the slice columns.
+        slices: the names of the slice columns.
         curves: one row per done cell, epoch and quantity: arm, seed, epoch, samples_seen, quantity
             (``train/loss``, ``select/<metric>``), value.
-        pictures: samples to show: sample, split, image (a path), text, truth; where boxes or masks are shown also
-            height and width of the original image. Those that all arms answer
-            alike are left out.
-        floors: named constant baselines, such as the wording floor or always-true, each on one split:
-            name, split, accuracy, description.
-        expected: published or earlier values to compare with (arm, metric, split, value, source).
+        pictures: the samples that the report may show: sample, split, image (a path), text, truth; for boxes and
+            masks also height and width of the original image.
+        floors: named baselines without training, such as the wording floor or always-true, each on one split: name,
+            split, accuracy, description.
+        expected: published or earlier values for comparison: arm, metric, split, value, source.
         environment: machine and versions, by name.
-        cautions: sentences that belong under every verdict ("conditional on one pretext backbone").
-        latency_batch: how many samples the measured forward pass had.
+        cautions: sentences that qualify every verdict ("conditional on one pretext backbone").
+        latency_batch: the batch size of the measured forward pass.
         command: the command that runs the study again.
-        lower_is_better: names of the metrics that should fall.
-        budget: what every arm should have as much of as the reference ("parameters", "multiply-adds"), up to
-            ``tolerance``, a share; empty where nothing is matched.
-        shows: what predictions and truths hold, see `fusion_bench.tasks.task.Task`.
-        measures: columns of numbers that the task adds to ``samples``.
+        lower_is_better: the names of the metrics that should fall.
+        budget: the cost in which every arm is matched to the reference ("parameters", "multiply-adds"); empty if
+            none is matched.
+        tolerance: the largest relative distance from the budget of a ranked arm, a share; None without a budget.
+        contexts: the results of the same arms in other contexts, by label.
+        shows: the content of predictions and truths, see `fusion_bench.tasks.task.Task`.
+        measures: the columns of numbers that the task adds to ``samples``.
     """
 
     name: str

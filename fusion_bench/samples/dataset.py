@@ -13,9 +13,13 @@ from fusion_bench.samples.split import Split
 
 @dataclass(frozen=True)
 class Splits:
-    """Which splits train, choose and judge: weights are chosen on ``select``, judged once on ``evaluate``.
+    """The roles of a data set's splits.
 
-    On ``predict``, whose truth is not published (empty texts), a cell only records what it says.
+    Attributes:
+        train: the split that a model is trained on.
+        select: the split on which weights are chosen (early stopping, search).
+        evaluate: the splits on which the chosen weights are evaluated, once.
+        predict: splits whose truth is not published (empty texts); a cell only records its predictions there.
     """
 
     train: str
@@ -26,7 +30,7 @@ class Splits:
 
 @dataclass(frozen=True)
 class Counts:
-    """How many samples and images a published split has; None for a number that is not published."""
+    """The number of samples and of images in a published split; None where it is not published."""
 
     samples: int | None
     images: int | None
@@ -34,7 +38,7 @@ class Counts:
 
 @dataclass(frozen=True)
 class Submission:
-    """Answers to a whole split in the form that a data set's publishers take: a file's name and its text."""
+    """The predictions for one split in the form that the data set's publishers accept: file name and file text."""
 
     file: str
     text: str
@@ -43,28 +47,31 @@ class Submission:
 class DataSet(ABC):
     """An adapter that reads one data set in its published layout.
 
-    Constructed as ``Adapter(root, **settings)``. ``root`` is the folder with the published files; a
-    ``built_in`` data set makes its files there itself (`prepare`).
+    It is constructed as ``Adapter(root, **settings)``. ``root`` is the folder with the published files; a
+    ``built_in`` data set generates its files there (`prepare`).
 
     Class attributes:
-        version: the declared version; a change of it makes new cells.
-        tasks: what can be asked of it, the default first: a task's name, and which of its metrics, the
-            primary one first.
-        cluster: what samples are drawn in ("image", "sentence group").
-        homepage: where the files are published.
-        toy_settings: settings that make it small, for ``run --smoke``.
-        pretext_condition: CoGenT's condition of what is trained on: scenes that a pretext backbone learns from
-            keep to it, since it must see nothing that is new in the other; None: any scenes.
-        unlabelled: splits that `split` reads as well, whose truth is not published (empty there).
+        name: the registered name.
+        version: the declared version; a new version gives new cells.
+        tasks: the tasks that the data set supports, the default first: the name of each task and the names of
+            its metrics, the primary metric first.
+        built_in: True if `prepare` generates the files.
+        cluster: the unit in which samples are drawn ("image", "sentence group").
+        homepage: the address where the files are published.
+        toy_settings: settings that make the data set small, for ``run --smoke``.
+        pretext_condition: the CoGenT condition of the training split. The pretext backbone is trained on scenes of
+            this condition only, so that it sees no combination that is new in the other condition; None allows
+            any scene.
+        unlabelled: further splits that `split` reads, whose truth is not published (empty texts).
 
-    Attributes of a class or, where settings decide, of an instance:
-        splits: which train, choose and judge.
-        cautions: sentences that belong under every verdict on it.
-        published: what the published splits hold, by name as published (one that is held out of another has no
-            entry); empty for data of one's own. Images that splits share are a caution where splits are
-            published, and refused where they are not.
-        cache: folder for what the adapter may keep to be quicker next time; None keeps nothing. Whoever opens
-            the data set sets it.
+    Attributes of the class or, where settings decide, of an instance:
+        splits: the role of each split.
+        cautions: sentences that a report prints under every verdict on this data set.
+        published: the published counts by the published name of the split (a split that is held out of another
+            one has no entry); empty for data that is not published. Images shared by two splits give a caution
+            where counts are published, and an error where they are not.
+        cache: folder for files that make later reads faster; None stores nothing. The code that opens the data
+            set sets it.
     """
 
     name: ClassVar[str]
@@ -83,19 +90,19 @@ class DataSet(ABC):
     cache: Path | None = None
 
     @classmethod
-    def task(cls, asked: str = "") -> str:
-        """The name of the task that is meant; none means the first."""
-        return asked or next(iter(cls.tasks))
+    def task(cls, name: str = "") -> str:
+        """Return the name of the requested task; an empty name means the default task."""
+        return name or next(iter(cls.tasks))
 
     @abstractmethod
     def prepare(self, workers: int = 1) -> None:
-        """Make the files (built-in) or check that they are there.
+        """Generate the files (built-in data sets) or check that they exist.
 
         Args:
-            workers: how many processes may work on it; never changes what is made.
+            workers: number of processes that may be used; the files do not depend on it.
 
         Raises:
-            DataError: files are missing or damaged; says which and where they are published.
+            DataError: files are missing or damaged; the message names them and the place of publication.
         """
 
     @abstractmethod
@@ -103,35 +110,38 @@ class DataSet(ABC):
         """Read one split.
 
         Raises:
-            DataError: there is no such split, or its files are damaged.
+            DataError: the data set has no such split, or its files are damaged.
         """
 
     @abstractmethod
     def manifest(self) -> str:
-        """SHA-256 over what results depend on: annotation files by content, image files by name and size."""
+        """Return the SHA-256 of the files that results depend on: annotations by content, images by name and size."""
 
     def submission(self, split: str, answers: Mapping[str, str], author: str) -> Submission | None:
-        """What to hand in for a split; None where the publishers take nothing.
+        """Return the file to submit for a split; None where the publishers accept no submissions.
 
         Args:
-            split: its name.
-            answers: sample to answer, every sample of the split in its order.
-            author: who answered, fit for a file's name.
+            split: name of the split.
+            answers: prediction by sample id, for every sample of the split in the split's order.
+            author: name of the model, usable in a file name.
         """
         del split, answers, author
         return None
 
     def floor(self, train: Split, select: Split) -> WordingFloor | None:
-        """What the wording of a question alone gives away, where the data set defines it."""
+        """Return the accuracy that the wording of a question alone allows; None if the data set defines none."""
         del train, select
         return None
 
 
 @dataclass(frozen=True)
 class WordingFloor:
-    """Accuracy of the best constant answer per group of questions: fitted on train, measured on another split.
+    """The accuracy of the best constant answer per group of questions, fitted on train and measured on another split.
 
-    ``name`` is what a figure writes at its line ("wording", "always true").
+    Attributes:
+        name: label of its line in a figure ("wording", "always true").
+        accuracy: the accuracy, in [0, 1].
+        description: one phrase that says how the floor is computed.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""Boxes, masks and image sizes: where the object that a sentence refers to is, and how images are resized."""
+"""The boxes and masks of referred objects, and the resizing of images to the network's input."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import numpy.typing as npt
 
 @dataclass(frozen=True, eq=False)
 class Referents:
-    """Where the thing that each sentence speaks of stands, in pixels of the original images.
+    """The position of the object that each sentence refers to, in pixels of the original images.
 
     Attributes:
-        boxes: ``[N, 4]`` float64, one row per sample: x1, y1, x2, y2, continuous edges (a box from pixel 3 up to
-            and including pixel 5 is 3 to 6).
-        sizes: ``[I, 2]`` int64, height and width of each of the split's images.
-        masks: one per sample, COCO's compressed run lengths ``{"size": [h, w], "counts": bytes}``; None where
+        boxes: ``[N, 4]`` float64, one row per sample: x1, y1, x2, y2 as continuous coordinates (a box that covers
+            pixels 3, 4 and 5 goes from 3 to 6).
+        sizes: ``[I, 2]`` int64, height and width of each image of the split.
+        masks: one mask per sample as COCO's compressed run lengths ``{"size": [h, w], "counts": bytes}``; None if
             the data set has boxes only.
     """
 
@@ -26,18 +26,19 @@ class Referents:
     sizes: npt.NDArray[np.int64]
     masks: tuple[Mapping[str, Any], ...] | None = None
 
-    def of(self, samples: npt.NDArray[np.int64], images: Sequence[int]) -> Referents:
-        """Those of some samples, on some of the images."""
+    def subset(self, samples: npt.NDArray[np.int64], images: Sequence[int]) -> Referents:
+        """Return the referents of the given samples (rows) and the sizes of the given images (rows)."""
         masks = None if self.masks is None else tuple(self.masks[row] for row in samples)
         return Referents(self.boxes[samples], self.sizes[list(images)], masks)
 
 
 @dataclass(frozen=True)
 class Resizing:
-    """How pictures of any size come to the network's input of ``height`` and ``width`` in pixels.
+    """The resizing of images of any size to the network's input of ``height`` x ``width`` pixels.
 
-    They are stretched; or, with ``letterbox``, kept in shape, as large as they fit (sides rounded down) and in the
-    middle (the smaller half of the rest before them), as YOLO's readers and LaConvNet's do.
+    By default an image is stretched to the input. With ``letterbox`` it keeps its aspect ratio: it is scaled to the
+    largest size that fits (sides rounded down) and centred (an odd remainder puts the smaller half above or to the
+    left), as in the data loaders of YOLO and LaConvNet.
     """
 
     height: int
@@ -45,37 +46,44 @@ class Resizing:
     letterbox: bool = False
 
     def windows(self, sizes: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-        """The part of the input that shows each picture: ``[N, 2]`` heights and widths to ``[N, 4]``.
+        """Return the rectangle of the input that each image covers.
 
-        Columns: left, top, width, height, in pixels of the input.
+        Args:
+            sizes: ``[N, 2]``, height and width of each original image.
+
+        Returns:
+            ``[N, 4]``: left, top, width and height in pixels of the input.
         """
         if not self.letterbox:
             return np.tile(np.array([0.0, 0.0, self.width, self.height]), (len(sizes), 1))
-        high, wide = sizes[:, 0], sizes[:, 1]
-        broad = wide * self.height >= high * self.width  # the width is what limits it
-        fitted_width = np.where(broad, self.width, np.maximum(1, wide * self.height // high))
-        fitted_height = np.where(broad, np.maximum(1, high * self.width // wide), self.height)
+        heights, widths = sizes[:, 0], sizes[:, 1]
+        width_limits = widths * self.height >= heights * self.width  # the width limits the scale
+        fitted_width = np.where(width_limits, self.width, np.maximum(1, widths * self.height // heights))
+        fitted_height = np.where(width_limits, np.maximum(1, heights * self.width // widths), self.height)
         left, top = (self.width - fitted_width) // 2, (self.height - fitted_height) // 2
         return np.stack([left, top, fitted_width, fitted_height], axis=1).astype(np.float64)
 
     def to_input(
         self, boxes: npt.NDArray[np.float64], sizes: npt.NDArray[np.int64]
     ) -> npt.NDArray[np.float64]:
-        """Boxes ``[N, 4]`` (x1, y1, x2, y2) of the originals, each of its size, in pixels of the input."""
+        """Convert boxes ``[N, 4]`` (x1, y1, x2, y2) from pixels of the original images to pixels of the input.
+
+        ``sizes`` is ``[N, 2]``: height and width of the original image of each box.
+        """
         shift, scale = self._affine(sizes)
         return boxes * scale + shift
 
     def to_original(
         self, boxes: npt.NDArray[np.float64], sizes: npt.NDArray[np.int64]
     ) -> npt.NDArray[np.float64]:
-        """`to_input` undone."""
+        """Convert boxes ``[N, 4]`` from pixels of the input to pixels of the originals; inverse of `to_input`."""
         shift, scale = self._affine(sizes)
         return (boxes - shift) / scale
 
     def _affine(
         self, sizes: npt.NDArray[np.int64]
     ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
-        """Shift and scale ``[N, 4]`` that bring x1, y1, x2, y2 into the windows."""
+        """Return shift and scale ``[N, 4]`` that map x1, y1, x2, y2 of the originals into the windows."""
         windows = self.windows(sizes)
         scale = windows[:, 2:] / sizes[:, ::-1]
         return np.tile(windows[:, :2], 2), np.tile(scale, 2)

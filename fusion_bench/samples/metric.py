@@ -1,4 +1,4 @@
-"""Metrics: numbers computed from the rows of one split."""
+"""Metrics: numbers computed from the recorded rows of one split."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ import pandas as pd
 class Metric:
     """A number computed from a cell's ``samples.parquet`` alone.
 
-    Reports give an interval to the mean of the scores or of a measure, to the share of samples in which a measure
-    is above 0.5 to 0.9, and to the share of clusters that are right throughout.
+    Reports give a confidence interval for three kinds of metric: the mean of the scores or of a measure, the share
+    of samples whose measure exceeds a threshold from 0.5 to 0.9, and the share of clusters in which every sample is
+    right.
 
     Attributes:
-        name: short, lower case; reports put the split before it.
-        compute: from the rows of one split (``sample``, ``cluster``, ``prediction``, ``truth``,
-            ``score``, slices, the task's measures) to a number within ``range``.
+        name: a short name in lower case; reports put the split's name before it.
+        compute: function from the rows of one split (columns ``sample``, ``cluster``, ``prediction``, ``truth``,
+            ``score``, the slices and the task's measures) to a number within ``range``.
+        higher_is_better: False for an error.
+        range: the least and the greatest possible value.
     """
 
     name: str

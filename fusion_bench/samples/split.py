@@ -1,4 +1,4 @@
-"""One split of a data set, its samples, and batches of them."""
+"""One split of a data set, one of its samples, and a batch of samples."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fusion_bench.samples.geometry import Referents
 
 @dataclass(frozen=True)
 class Sample:
-    """One question about one image, for showing to people."""
+    """One text about one image, for display."""
 
     id: str
     image: Path
@@ -25,17 +25,18 @@ class Sample:
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """One split of a data set, by column.
+    """One split of a data set, stored by column.
 
     Attributes:
-        name: its name in the data set.
-        table: one row per sample with ``sample`` (unique id), ``cluster`` (what is drawn together: the
-            image, the sentence group), ``image`` (row in ``images``), ``text``, ``truth``, and one string
-            column per entry of ``slices``; where several sentences speak of one thing, ``referent`` names it.
-        images: files, each once.
+        name: name of the split in the data set.
+        table: one row per sample with the columns ``sample`` (unique id), ``cluster`` (the unit in which samples
+            are drawn: the image, the sentence group), ``image`` (row in ``images``), ``text``, ``truth``, and one
+            string column per entry of ``slices``; ``referent`` identifies the object where several sentences refer
+            to one object.
+        images: the image files, each listed once.
         slices: columns of ``table`` by which results are broken down.
-        referents: boxes and masks, in the order of ``table``; None where nothing is to be found in the image.
-        answers: those that may be given, where the data set lists them; only the training split has them.
+        referents: boxes and masks in the order of ``table``; None if the task is not to find an object.
+        answers: the answers that a model may give, if the data set lists them; only the training split has them.
     """
 
     name: str
@@ -48,35 +49,35 @@ class Split:
     def __len__(self) -> int:
         return len(self.table)
 
-    def spread(self, samples: int) -> Split:
-        """So many samples, spread evenly over the split, and the images that they are about."""
+    def evenly_spaced(self, samples: int) -> Split:
+        """Return at most ``samples`` samples, evenly spaced over the split, and only their images."""
         return self.rows(np.linspace(0, len(self) - 1, min(samples, len(self))).round().astype(np.int64))
 
     def rows(self, chosen: npt.NDArray[np.int64]) -> Split:
-        """The samples in these rows, in this order, and the images that they are about."""
+        """Return the samples in the rows ``chosen`` ``[N]``, in that order, and only their images."""
         table = self.table.iloc[chosen].reset_index(drop=True)
         used = sorted(set(table["image"]))
         table["image"] = table["image"].map({old: new for new, old in enumerate(used)})
         images = tuple(self.images[number] for number in used)
-        referents = None if self.referents is None else self.referents.of(chosen, used)
+        referents = None if self.referents is None else self.referents.subset(chosen, used)
         return Split(self.name, table, images, self.slices, referents, self.answers)
 
     def sample(self, row: int) -> Sample:
-        """The sample in ``row``."""
+        """Return the sample in ``row``."""
         record = self.table.iloc[row]
         return Sample(record["sample"], self.images[record["image"]], record["text"], record["truth"])
 
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Samples on their way through a model.
+    """The input of a model for ``B`` samples.
 
     Attributes:
-        visual: images ``[B, 3, H, W]``, normalised, or cached backbone maps ``[B, C, h, w]``.
-        tokens: ``[B, T]`` word ids, or ``[B, T, E]`` cached vectors of a frozen text encoder; ``mask``:
-            ``[B, T]``, True at real words.
-        target: what the task wants, by its own definition (answering: class index ``[B]``, -1 for an
-            answer outside the list).
+        visual: normalised images ``[B, 3, H, W]``, or cached backbone maps ``[B, C, h, w]``.
+        tokens: word ids ``[B, T]``, or cached vectors ``[B, T, E]`` of a frozen text encoder.
+        mask: ``[B, T]`` bool, True at real words.
+        target: the targets as the task defines them (answering: class index ``[B]``, -1 for an answer outside
+            the list).
     """
 
     visual: Tensor

@@ -1,4 +1,4 @@
-"""Words and their ids: the tokenizer and the vocabulary that adapters and text encoders share."""
+"""The tokenizer and the vocabulary that data set adapters and text encoders share."""
 
 from __future__ import annotations
 
@@ -15,19 +15,22 @@ _WORD = re.compile(r"[\w']+|[;,]")
 
 
 def tokenize(text: str) -> list[str]:
-    """Lower-case runs of letters, digits and apostrophes, in any script; ``;`` and ``,`` are words too."""
+    """Split a text into lower-case words.
+
+    A word is a run of letters, digits and apostrophes in any script, or one of ``;`` and ``,``.
+    """
     return _WORD.findall(text.lower())
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """Words by id; 0 is padding and 1 every word not in the list."""
+    """The list of known words. Word ``i`` of the list has id ``i + 2``; id 0 is padding, id 1 is any other word."""
 
     words: tuple[str, ...]
 
     @classmethod
     def of(cls, texts: Iterable[str]) -> Vocabulary:
-        """Every word of ``texts``, the most frequent first, ties in alphabetical order."""
+        """Return the vocabulary of ``texts``, the most frequent word first, equal counts in alphabetical order."""
         counts = Counter(word for text in texts for word in tokenize(text))
         return cls(tuple(sorted(counts, key=lambda word: (-counts[word], word))))
 
@@ -35,9 +38,9 @@ class Vocabulary:
         return len(self.words) + 2
 
     def encode(self, texts: Sequence[str], longest: int | None = None) -> npt.NDArray[np.int64]:
-        """Word ids ``[N, T]``; ``T`` is the longest text, at most ``longest`` words.
+        """Return word ids ``[N, T]`` int64; ``T`` is the length of the longest text, at most ``longest`` words.
 
-        A text without a word becomes one unknown word, so that every row has a real one.
+        A text without words becomes one unknown word, so that every row has at least one real word.
         """
         ids = {word: number for number, word in enumerate(self.words, start=2)}
         rows = [[ids.get(word, UNKNOWN) for word in tokenize(text)][:longest] or [UNKNOWN] for text in texts]
@@ -47,6 +50,6 @@ class Vocabulary:
         return encoded
 
     def read(self, text: str, longest: int | None = None) -> tuple[tuple[str, bool], ...]:
-        """The words of one text as `encode` reads them, and whether each is in the list."""
+        """Return the words of one text as `encode` splits it, each with True if the word is in the list."""
         known = {*self.words}
         return tuple((word, word in known) for word in tokenize(text)[:longest] or [text.strip()])

@@ -1,8 +1,8 @@
-"""Answers as VQA's official evaluation reads them, and the list of answers that a model may give.
+"""Answer normalisation of VQA's official evaluation, and the list of answers that a model may give.
 
-The rules are those of the evaluation published with VQA v2 (Goyal et al., CVPR 2017; github.com/GT-Vision-Lab/VQA,
-commit a013f004), with its slips: results are comparable only with the very same rules. Digits are ASCII, as
-they were for the Python that it was written for.
+The rules are those of the evaluation code published with VQA v2 (Goyal et al., CVPR 2017;
+github.com/GT-Vision-Lab/VQA, commit a013f004). Its mistakes are kept, because results are comparable only under
+identical rules. Digits are ASCII digits, as in the Python version for which that code was written.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from functools import lru_cache
 from fusion_bench.errors import DataError
 
 ANNOTATORS = 10
-"""Every question was put to ten people."""
+"""Number of people who answered each question."""
 OCCURRENCES = 8
-"""An answer is listed if it is the commonest answer of more questions than this."""
+"""An answer is listed if it is the most common answer of more than this number of questions."""
 
-_MARKS = (*";/[]", '"', *"{}()=+\\_-><@`,?!")
+_PUNCTUATION = (*";/[]", '"', *"{}()=+\\_-><@`,?!")
 _DIGIT_COMMA_DIGIT = re.compile(r"\d,\d", re.ASCII)
-# The official expression starts with a mistyped look-behind that never holds anything back.
+# The official expression begins with a mistyped look-behind that never matches; it is left out here.
 _PERIOD = re.compile(r"\.(?!\d)", re.ASCII)
-# The official call passes the flag re.UNICODE where the number of replacements goes.
+# The official call passes the flag re.UNICODE (32) as the maximum number of replacements.
 _PERIODS = 32
 _NUMBERS: Mapping[str, str] = {
     "none": "0",
@@ -40,7 +40,7 @@ _NUMBERS: Mapping[str, str] = {
     "ten": "10",
 }
 _ARTICLES = frozenset({"a", "an", "the"})
-_SPELT = """
+_CONTRACTED = """
 ain't aren't can't could've couldn't couldn't've didn't doesn't don't hadn't hadn't've hasn't haven't he'd
 he'd've he's how'd how'll how's I'd've I'm I've isn't it'd it'd've it'll ma'am mightn't mightn't've might've
 mustn't must've needn't not've o'clock oughtn't 'ow's'at shan't she'd've should've shouldn't shouldn't've
@@ -50,62 +50,63 @@ we'd've we've weren't what'll what're what's what've when's where'd where's wher
 who's who've why'll why're why's won't would've wouldn't wouldn't've y'all y'all'll y'all'd've you'd you'd've
 you'll you're you've
 """
-_SLIPS = {"let's": "let's", "she's": "she's", "somebody'd": "somebodyd"}
+_OFFICIAL_MISTAKES = {"let's": "let's", "she's": "she's", "somebody'd": "somebodyd"}
 
 
 def _contractions() -> dict[str, str]:
-    """The official table: each contraction with one of its apostrophes left out leads to it whole."""
+    """Return the official table: each contraction without one of its apostrophes -> the full contraction."""
     table = {
-        word[:place] + word[place + 1 :]: word
-        for word in _SPELT.split()
-        for place, letter in enumerate(word)
+        word[:position] + word[position + 1 :]: word
+        for word in _CONTRACTED.split()
+        for position, letter in enumerate(word)
         if letter == "'"
     }
-    return table | _SLIPS
+    return table | _OFFICIAL_MISTAKES
 
 
 CONTRACTIONS: Mapping[str, str] = _contractions()
-"""120 keys; those with a capital can never match a lower-case word, and two lead to themselves."""
+"""120 entries. Keys with a capital letter never match, since words are in lower case; two keys map to themselves."""
 
 
-def tidy(text: str) -> str:
-    """Newlines and tabs become blanks, and blanks at both ends go: what is done to every text, always."""
+def normalise_whitespace(text: str) -> str:
+    """Return the text with spaces for newlines and tabs and without outer spaces, as in the official code."""
     return text.replace("\n", " ").replace("\t", " ").strip()
 
 
 @lru_cache(maxsize=1 << 17)
 def normalise_answer(text: str) -> str:
-    """The text without punctuation and articles, in lower case, with digits for numbers up to ten.
+    """Return the text in lower case, without punctuation and articles, with digits for the numbers up to ten.
 
-    Whether a mark is deleted or becomes a blank is decided on ``text`` as it came: it is deleted if it stands
-    next to a blank anywhere, and if a comma stands between two digits every mark is. At most 32 periods go.
+    A punctuation mark is deleted if the original ``text`` contains it next to a space anywhere, or if the text
+    contains a comma between two digits; otherwise the mark is replaced by a space. At most 32 periods are removed.
     """
-    text = tidy(text)
-    bare = text
+    text = normalise_whitespace(text)
+    stripped = text
     between_digits = _DIGIT_COMMA_DIGIT.search(text) is not None
-    for mark in _MARKS:
+    for mark in _PUNCTUATION:
         deleted = between_digits or f"{mark} " in text or f" {mark}" in text
-        bare = bare.replace(mark, "" if deleted else " ")
-    bare = _PERIOD.sub("", bare, count=_PERIODS)
-    words = (_NUMBERS.get(word, word) for word in bare.lower().split())
+        stripped = stripped.replace(mark, "" if deleted else " ")
+    stripped = _PERIOD.sub("", stripped, count=_PERIODS)
+    words = (_NUMBERS.get(word, word) for word in stripped.lower().split())
     return " ".join(CONTRACTIONS.get(word, word) for word in words if word not in _ARTICLES)
 
 
-def answer_list(commonest: Iterable[str], occurrences: int = OCCURRENCES) -> tuple[str, ...]:
-    """The answers that a model may give, in alphabetical order.
+def answer_list(most_common: Iterable[str], occurrences: int = OCCURRENCES) -> tuple[str, ...]:
+    """Return the answers that a model may give, in alphabetical order.
 
     Args:
-        commonest: the ``multiple_choice_answer`` of every question that counts.
-        occurrences: an answer is listed if, normalised, it is that of more questions than this.
+        most_common: the most common answer (``multiple_choice_answer``) of every question.
+        occurrences: an answer is listed if, after normalisation, it is the most common answer of more than this
+            number of questions.
 
     Raises:
-        DataError: no answer is.
+        DataError: no answer occurs often enough.
     """
-    counts = Counter(map(normalise_answer, commonest))
+    counts = Counter(map(normalise_answer, most_common))
     listed = tuple(sorted(answer for answer, count in counts.items() if count > occurrences))
     if not listed:
         raise DataError(
-            f"none of the {counts.total()} questions has a commonest answer that occurs more than {occurrences} "
-            "times, so no answer can be listed; name a file of answers (answers: FILE)"
+            f"no answer can be listed: none of the {counts.total()} most common answers occurs more than "
+            f"{occurrences} times; give a file with a list of answers instead (answers: FILE)"
         )
     return listed

@@ -1,4 +1,4 @@
-"""Which arms a study asks for: written out under ``arms``, spanned by ``vary``, and the controls."""
+"""The arms that a study file asks for: those under ``arms``, the variations of ``vary``, and the controls."""
 
 from __future__ import annotations
 
@@ -10,29 +10,30 @@ from typing import Literal, TypeAlias
 
 from fusion_bench.registry import did_you_mean
 from fusion_bench.spec.document.problems import Problems
-from fusion_bench.spec.document.schema import CONTROLS, KNOWN_CONTROLS, OPEN, OVERRIDABLE, SECTIONS, VARIABLE
-from fusion_bench.spec.document.tree import Node, merged
+from fusion_bench.spec.document.schema import CONTROLS, KNOWN_CONTROLS
+from fusion_bench.spec.document.sections import OPEN, OVERRIDABLE, SECTIONS, VARIABLE
+from fusion_bench.spec.document.tree import Node, merge_nodes
 from fusion_bench.training.config import Json
 
 BASE = "base"
-MOST_ARMS = 500
+MAX_VARIATIONS = 500
 ArmKind: TypeAlias = Literal["module", "network"]
 ARM_KINDS: tuple[ArmKind, ...] = ("module", "network")
 
 
 @dataclass(frozen=True)
 class ArmSpec:
-    """An arm as written, not yet held to any class.
+    """An arm as it is written, before its settings are checked against its class.
 
     Attributes:
-        label: its name in the study.
-        kind: whether ``name`` is a module or a network.
+        label: the arm's name in the study.
+        kind: the kind of the class that ``name`` names.
         name: the node that names the class.
-        settings: the class's settings, a mapping.
-        sections: parts of the study that it overrides (``train``, ``fusion``, ...).
-        where: what an error about the arm as a whole points at.
-        varied: for an arm of ``vary``: the keys that this arm sets.
-        control: True for a control that rides along.
+        settings: the settings of the class, a mapping.
+        sections: the sections of the study that the arm overrides (``train``, ``fusion``, ...), by name.
+        where: the node that a mistake in the arm as a whole is recorded at.
+        varied: the keys that this arm sets, if it is a variation of ``vary``.
+        control: True for a control.
     """
 
     label: str
@@ -44,75 +45,75 @@ class ArmSpec:
     varied: tuple[str, ...] = ()
     control: bool = False
 
-    def having(self, key: str, value: Node) -> ArmSpec:
-        """The same arm with one more setting (``kernel_size``) or study key (``fusion.depth``)."""
+    def with_value(self, key: str, value: Node) -> ArmSpec:
+        """Return the arm with one more setting (``kernel_size``) or study key (``fusion.depth``)."""
         section, dot, name = key.partition(".")
         if not dot:
             return replace(self, settings=self.settings.having({**self.settings.children, key: value}))
-        over = Node({name: value}, value.place, section)
-        both = merged(self.sections.get(section), over)
-        assert both is not None  # noqa: S101 - over is a node
-        return replace(self, sections={**self.sections, section: both})
+        override = Node({name: value}, value.location, section)
+        merged = merge_nodes(self.sections.get(section), override)
+        assert merged is not None  # noqa: S101 - override is a node
+        return replace(self, sections={**self.sections, section: merged})
 
 
 def written_arms(tree: Node, problems: Problems) -> list[ArmSpec]:
-    """The arms under ``arms``; a null arm is one that this file drops from the file it extends."""
+    """Return the arms under ``arms``, without those whose value is null (a file drops inherited arms that way)."""
     found = []
     for label, node in tree.children.get("arms", tree.having({})).children.items():
         if node.value is None:
             continue
         if not label.strip() or "/" in label or not label.isprintable():
-            problems.add(node, "a label is one line of text without '/'")
+            problems.add(node, "a label must be one line of text without '/'")
         if arm := _arm(label, node, problems):
             found.append(arm)
     return found
 
 
 def base_arm(tree: Node, problems: Problems) -> ArmSpec | None:
-    """The arm that ``vary`` starts from."""
+    """Return the arm under ``vary.base``; None after a mistake."""
     node = tree.children["vary"].children.get("base") if "vary" in tree.children else None
     return None if node is None else _arm(BASE, node, problems)
 
 
-def controls(tree: Node) -> list[ArmSpec]:
-    """The controls that ride along."""
-    node = tree.children.get("controls", Node(True, tree.place, "controls"))
+def control_arms(tree: Node) -> list[ArmSpec]:
+    """Return the controls of the study."""
+    node = tree.children.get("controls", Node(True, tree.location, "controls"))
     listed = (
         [item for item in node.value if item.value in KNOWN_CONTROLS] if isinstance(node.value, list) else []
     )
     if node.value is True:
-        listed = [Node(name, node.place, node.path) for name in CONTROLS]
+        listed = [Node(name, node.location, node.path) for name in CONTROLS]
     return [
         ArmSpec(str(item.value), "module", item, item.having({}), {}, item, control=True) for item in listed
     ]
 
 
 def _arm(label: str, node: Node, problems: Problems) -> ArmSpec | None:
-    kinds: list[ArmKind] = [kind for kind in ARM_KINDS if _given(node, kind)]
+    kinds: list[ArmKind] = [kind for kind in ARM_KINDS if _is_set(node, kind)]
     if not isinstance(node.value, Mapping):
-        return None  # the schema says so
+        return None  # the schema records this mistake
     if len(kinds) != 1:
-        problems.add(node, "write what it is: one of module: and network:")
+        problems.add(node, "must name a class; write either module: or network:")
         return None
     name = node.children[kinds[0]]
     if not isinstance(name.value, str):
-        return None  # the schema says so
-    sections = {key: node.children[key] for key in OVERRIDABLE if _given(node, key)}
+        return None  # the schema records this mistake
+    sections = {key: node.children[key] for key in OVERRIDABLE if _is_set(node, key)}
     return ArmSpec(label, kinds[0], name, node.without(*ARM_KINDS, *OVERRIDABLE), sections, node)
 
 
-def _given(node: Node, key: str) -> bool:
+def _is_set(node: Node, key: str) -> bool:
     return key in node.children and node.children[key].value is not None
 
 
-def variations(base: ArmSpec, tree: Node, settings: tuple[str, ...], problems: Problems) -> list[ArmSpec]:
-    """The arms that ``vary`` spans around its base, the base itself left out.
+def varied_arms(base: ArmSpec, tree: Node, settings: tuple[str, ...], problems: Problems) -> list[ArmSpec]:
+    """Return the variations of the base arm that ``vary`` lists, without the base arm itself.
 
     Args:
-        base: the arm to vary.
+        base: the arm that is varied.
         tree: the study.
-        settings: names of the base's own settings.
-        problems: the collector.
+        settings: names of the settings that the class of the base arm takes.
+        problems: collects the mistakes.
     """
     vary = tree.children["vary"]
     alone = _axes(vary.children.get("one_at_a_time"), settings, problems)
@@ -124,13 +125,13 @@ def variations(base: ArmSpec, tree: Node, settings: tuple[str, ...], problems: P
         else (),
     )
     found = []
-    for combination in itertools.islice(combinations, MOST_ARMS + 1):
+    for combination in itertools.islice(combinations, MAX_VARIATIONS + 1):
         arm = replace(base, where=combination[0][1], varied=tuple(key for key, _ in combination))
         for key, value in combination:
-            arm = arm.having(key, value)
+            arm = arm.with_value(key, value)
         found.append(arm)
-    if len(found) > MOST_ARMS:
-        problems.add(vary, f"spans more than {MOST_ARMS} arms")
+    if len(found) > MAX_VARIATIONS:
+        problems.add(vary, f"gives more than {MAX_VARIATIONS} arms; list fewer values")
         return []
     return found
 
@@ -138,15 +139,23 @@ def variations(base: ArmSpec, tree: Node, settings: tuple[str, ...], problems: P
 def _axes(node: Node | None, settings: tuple[str, ...], problems: Problems) -> dict[str, list[Node]]:
     axes: dict[str, list[Node]] = {}
     for key, values in (node.children if node else {}).items():
-        if known_key(key, values, settings, VARIABLE, problems) and isinstance(values.value, list):
+        if check_key(key, values, settings, VARIABLE, problems) and isinstance(values.value, list):
             axes[key] = values.value
     return axes
 
 
-def known_key(
+def check_key(
     key: str, node: Node, settings: tuple[str, ...], sections: tuple[str, ...], problems: Problems
 ) -> bool:
-    """Whether a key is a setting of the class or lies in one of the study's ``sections``; notes it if not."""
+    """Return whether a key is known: a setting, or a key of one of the study's sections; record a mistake if not.
+
+    Args:
+        key: the key, such as ``kernel_size`` or ``fusion.depth``.
+        node: the node that a mistake is recorded at.
+        settings: names of the known settings.
+        sections: names of the sections that may be used here.
+        problems: collects the mistakes.
+    """
     section, dot, name = key.partition(".")
     if dot and section in sections:
         fields = SECTIONS[section].model_fields
@@ -165,7 +174,7 @@ def known_key(
 
 
 def varied_label(values: Mapping[str, Json]) -> str:
-    """``kernel_size=5, head.pool=max``."""
+    """Return the label of a variation, such as ``kernel_size=5, head.pool=max``."""
     return ", ".join(
         f"{key}={value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)}"
         for key, value in values.items()

@@ -1,4 +1,4 @@
-"""One thing under comparison, decided in full, and how its settings are changed."""
+"""An arm of a study with all its settings, and the function that changes them."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ Role = Literal["reference", "arm", "control"]
 
 
 @dataclass(frozen=True)
-class Fit:
-    """How an arm stands to the budget that its study matches.
+class BudgetMatch:
+    """The distance of an arm from the budget that its study matches.
 
     Attributes:
-        distance: its fusion cost over the budget, less 1; None where it cannot be counted.
-        unranked: why it gets no verdict; empty if it may have one.
+        distance: the arm's fusion cost divided by the budget, minus 1; None where the cost cannot be counted.
+        unranked: the reason why the arm is not ranked; empty for a ranked arm.
     """
 
     distance: float | None
@@ -36,14 +36,14 @@ class Arm:
     """One thing under comparison.
 
     Attributes:
-        label: its name in the study.
+        label: the arm's name in the study.
         role: ``reference``, ``arm`` or ``control``.
-        component: what it is, as the study names it.
-        config: what its cells are asked, with seed 0; ``dataclasses.replace(config, seed=s)`` for a cell.
-        factors: what sets it apart, flat (``kernel_size``, ``train.learning_rate``): what it writes, or for
-            ``vary`` the value of every key that any arm varies.
-        abandoned: why it is not trained (a search found no settings for it); empty if it is.
-        fit: how it stands to the budget; None where none is matched.
+        component: the module or network, as the study names it.
+        config: the settings of its cells, with seed 0; ``dataclasses.replace(config, seed=s)`` gives those of a cell.
+        factors: the values in which arms differ, by setting or study key (``kernel_size``, ``train.learning_rate``):
+            those that the arm writes, or for ``vary`` the value of every key that any arm varies.
+        abandoned: the reason why the arm is not trained (its search found no settings); empty if it is trained.
+        budget_match: the arm's distance from the budget; None if the study matches no budget.
     """
 
     label: str
@@ -52,18 +52,18 @@ class Arm:
     config: CellConfig
     factors: Mapping[str, Json] = field(default_factory=dict)
     abandoned: str = ""
-    fit: Fit | None = None
+    budget_match: BudgetMatch | None = None
 
 
 def with_settings(config: CellConfig, settings: Mapping[str, Json]) -> CellConfig:
-    """A cell's settings with some of them replaced: what a trial of a search trains.
+    """Return the settings of a cell with some values replaced.
 
     Args:
-        config: the arm's settings.
-        settings: by the keys of `Arm.factors`: settings of the arm's class, ``train.*`` and ``fusion.*``.
+        config: the settings of the arm's cells.
+        settings: new values by the keys of `Arm.factors`: settings of the arm's class, ``train.*`` and ``fusion.*``.
 
     Raises:
-        StudyFileError: a value does not fit its setting.
+        StudyFileError: a value does not have the type of its setting.
     """
     own = dict(config.arm.settings)
     for key, value in settings.items():
@@ -77,11 +77,13 @@ def with_settings(config: CellConfig, settings: Mapping[str, Json]) -> CellConfi
     try:
         validated = signature.adapter.validate_json(json.dumps(own), strict=True)
     except ValueError as error:
-        raise StudyFileError(f"{config.arm.target.asked} cannot take {own}: {error}") from error
-    return replace(config, arm=Component(config.arm.target, signature.kept(validated)))
+        raise StudyFileError(
+            f"{config.arm.target.asked} does not accept the settings {own}: {error}"
+        ) from error
+    return replace(config, arm=Component(config.arm.target, signature.without_defaults(validated)))
 
 
-@functools.lru_cache(maxsize=256)  # matching a budget asks for the same few classes over and over
+@functools.lru_cache(maxsize=256)  # matching a budget reads the same few signatures many times
 def _signature(target: Target) -> Signature:
     from fusion_bench.spec.signatures import signature_of  # noqa: PLC0415 - bare machines have no pydantic
 

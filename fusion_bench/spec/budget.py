@@ -1,11 +1,11 @@
-"""Equal cost: the width at which an arm costs what the reference does.
+"""Matches the cost of every arm to the cost of the reference, by the width of its modules.
 
-A module declares the constructor argument that scales its cost (`fusion_bench.contract.Width`). A study with
-``budget.match`` chooses it for every arm that leaves it open, so that the arm's fusion cost (modules, mixers
-and adapters: `fusion_bench.training.model.Costs.fusion`) comes as near to the reference's as its steps
-allow. Arms that stay outside the tolerance are shown and not ranked. Controls are not matched.
+A module declares the constructor argument that scales its cost (`fusion_bench.contract.Width`). With
+``budget.match``, this argument is chosen for every arm that does not write it. The arm's fusion cost (modules, mixers
+and adapters: `fusion_bench.training.model.Costs.fusion`) is then as near to the cost of the reference as the steps of
+the width allow. Arms outside the tolerance are shown and not ranked. Controls are not matched.
 
-Everything is counted on the meta device, where a layer of any width takes no memory.
+Costs are counted on the meta device, where a layer of any width takes no memory.
 """
 
 from __future__ import annotations
@@ -23,68 +23,70 @@ from torch.random import fork_rng
 from fusion_bench.contract import Language, Width, multiply_adds_of
 from fusion_bench.encoders.vision import Backbone, build_backbone
 from fusion_bench.errors import StudyFileError
-from fusion_bench.spec.arms import Arm, Fit, with_settings
+from fusion_bench.spec.arms import Arm, BudgetMatch, with_settings
 from fusion_bench.training.config import CellConfig
 from fusion_bench.training.slot import make_slot
-from fusion_bench.training.text_encoder import NOTHING_READ, text_encoder
+from fusion_bench.training.text_encoder import EMPTY_VOCABULARY, build_text_encoder
 
 Match = Literal["params", "flops"]
 T = TypeVar("T")
 
 UNITS: Mapping[Match, str] = {"params": "parameters", "flops": "multiply-adds"}
 DEFAULT_WORDS = 16
-"""Words of the sentence that multiply-adds are counted on, in a study that does not cut its texts."""
+"""The number of words for which multiply-adds are counted in a study that does not cut its texts."""
 
-_WIDEST = 2**20
-_PATIENCE = 64
-"""So many refused steps in a row are the end of a module's widths, fewer are a gap."""
+_MAX_WIDTH = 2**20
+_MAX_GAP = 64
+"""After this number of refused steps in a row, a module is taken to accept no larger width."""
 
 
-def solve(cost: Callable[[int], int | None], target: int, knob: Width) -> int | None:
-    """The width whose cost is nearest to ``target``, the smaller of equals; None if none is accepted.
+def solve_width(cost: Callable[[int], int | None], target: int, widths: Width) -> int | None:
+    """Return the width whose cost is nearest to ``target``, the smaller of two equals; None if none is accepted.
+
+    The cost is bracketed by doubling the width, then bisected.
 
     Args:
-        cost: what a width costs, rising with it; None where the module refuses the width.
-        target: what it should cost.
-        knob: the widths: multiples of its ``step`` from its ``minimum`` on.
+        cost: the cost of a width, which rises with the width; None where the module refuses the width.
+        target: the cost to come near to.
+        widths: the possible widths: multiples of its ``step``, from its ``minimum`` on.
     """
-    seen: dict[int, int] = {}  # the cost of every accepted width, in steps
-    first, last = -(-knob.minimum // knob.step), _WIDEST // knob.step
+    costs: dict[int, int] = {}  # the cost of each accepted width; widths are counted in steps
+    first, last = -(-widths.minimum // widths.step), _MAX_WIDTH // widths.step
 
     def accepted(start: int, end: int) -> int | None:
-        """The first accepted width of ``[start, end)``."""
-        for steps in range(max(start, first), min(end, start + _PATIENCE, last + 1)):
-            if steps in seen:
+        """Return the first accepted width in ``[start, end)``; None if there is none."""
+        for steps in range(max(start, first), min(end, start + _MAX_GAP, last + 1)):
+            if steps in costs:
                 return steps
-            if (found := cost(steps * knob.step)) is not None:
-                seen[steps] = found
+            if (found := cost(steps * widths.step)) is not None:
+                costs[steps] = found
                 return steps
         return None
 
     def nearest() -> int:
-        return min(seen, key=lambda steps: (abs(seen[steps] - target), steps))
+        return min(costs, key=lambda steps: (abs(costs[steps] - target), steps))
 
     low = accepted(first, last)
     if low is None:
         return None
     high = low
-    while seen[low] < target and high == low:  # double until it costs enough, or no width is left
+    while costs[low] < target and high == low:  # double until the cost reaches the target or no width is left
         wider = accepted(2 * low, last + 1)
-        if wider is not None and seen[wider] < target:
+        if wider is not None and costs[wider] < target:
             low = high = wider
         else:
             high = 2 * low
     while high - low > 1:
         middle = (low + high) // 2
         found = accepted(middle, high)
-        if found is not None and seen[found] < target:
+        if found is not None and costs[found] < target:
             low = found
         else:
             high = middle
     best = nearest()
-    accepted(best - 1, best)  # where a cost does not rise evenly, a neighbour may be nearer
+    accepted(best - 1, best)  # a neighbour may be nearer where the cost does not rise with every step
     accepted(best + 1, best + 2)
-    return nearest() * knob.step
+    return nearest() * widths.step
 
 
 def fusion_cost(
@@ -93,12 +95,16 @@ def fusion_cost(
     words: int = DEFAULT_WORDS,
     files: Mapping[str, Path] = MappingProxyType({}),
 ) -> int:
-    """What an arm with these settings pays for its modules, mixers and adapters, for one sample of ``words``.
+    """Return the cost of an arm's modules, mixers and adapters.
 
-    ``files`` are those that its text encoder reads, by SHA-256.
+    Args:
+        config: the settings of the arm's cells.
+        match: ``params`` counts parameters, ``flops`` counts multiply-adds of one sample.
+        words: number of words of that sample's sentence.
+        files: the files that the text encoder reads, by SHA-256.
 
     Raises:
-        Exception: whatever the module's constructor or forward pass raises.
+        Exception: any error of the module's constructor or forward pass.
     """
     dim = _language_dim(config, files)
     channels, height, width = _map_shape(config)
@@ -113,47 +119,49 @@ def fusion_cost(
 
 @dataclass(frozen=True, eq=False)
 class Budget:
-    """A budget that the arms of a study are matched to.
+    """The budget that the arms of a study are matched to.
 
     Attributes:
-        match: what is counted.
-        tolerance: the largest relative distance with which an arm is still ranked.
-        reference: label of the arm whose cost it is; ``target``: that cost.
-        knobs: the widths that may be chosen, by arm label; the reference's moves only in a search, where its
-            other settings change what it costs.
-        words: length of the sentence that multiply-adds are counted on.
-        files: what text encoders read, by SHA-256.
+        match: the cost that is matched: parameters or multiply-adds.
+        tolerance: the largest relative distance from the budget at which an arm is still ranked.
+        reference: label of the arm whose cost is the budget.
+        target: the budget: the cost of the reference.
+        widths: the widths that may be chosen, by arm label. The width of the reference changes only in a search,
+            where its other settings change its cost.
+        words: number of words of the sentence for which multiply-adds are counted.
+        files: the files that text encoders read, by SHA-256.
     """
 
     match: Match
     tolerance: float
     reference: str
     target: int
-    knobs: Mapping[str, Width]
+    widths: Mapping[str, Width]
     words: int
     files: Mapping[str, Path]
 
     def matched(self, arm: Arm) -> Arm:
-        """The arm at the width that comes nearest, and how near that is.
+        """Return the arm with the width whose cost is nearest to the budget, and its distance from the budget.
 
-        A default that no multiple of the step comes as near as is kept, and so is the reference as written. An
-        arm that was matched before and costs what it did (a search drew its learning rate) keeps its width.
+        An arm keeps its default width if no multiple of the step is nearer, and the reference keeps its width as
+        written. An arm that was matched before and whose cost has not changed (a search changed its learning rate,
+        for example) keeps its width too.
         """
-        knob = self.knobs.get(arm.label)
+        widths = self.widths.get(arm.label)
         cost = self._cost(arm.config)
-        if arm.fit is not None and arm.fit == self._fit(arm, cost):
+        if arm.budget_match is not None and arm.budget_match == self._budget_match(arm, cost):
             return arm
-        if knob is not None and (arm.label, cost) != (self.reference, self.target):
-            width = solve(lambda width: self._cost_at(arm.config, knob, width), self.target, knob)
-            best = None if width is None else self._cost_at(arm.config, knob, width)
+        if widths is not None and (arm.label, cost) != (self.reference, self.target):
+            width = solve_width(lambda width: self._cost_at(arm.config, widths, width), self.target, widths)
+            best = None if width is None else self._cost_at(arm.config, widths, width)
             if best is not None and (cost is None or abs(best - self.target) <= abs(cost - self.target)):
-                setting = {knob.argument: width}
+                setting = {widths.argument: width}
                 config, factors = with_settings(arm.config, setting), {**arm.factors, **setting}
                 arm, cost = replace(arm, config=config, factors=factors), best
-        return replace(arm, fit=self._fit(arm, cost))
+        return replace(arm, budget_match=self._budget_match(arm, cost))
 
     def sentence(self) -> str:
-        """What was matched, for the head of a report."""
+        """Return the sentence of a report that says what was matched, to which value and how closely."""
         size = f" (a sentence of {self.words} words)" if self.match == "flops" else ""
         return (
             f"{UNITS[self.match].capitalize()}{size} of the fusion modules and adapters, matched by each "
@@ -161,42 +169,42 @@ class Budget:
             f"{100 * self.tolerance:.3g} %. Controls are not matched."
         )
 
-    def _cost_at(self, config: CellConfig, knob: Width, width: int) -> int | None:
-        """None where the module refuses the width, or its type."""
+    def _cost_at(self, config: CellConfig, widths: Width, width: int) -> int | None:
+        """Return the cost at a width; None where the module refuses the width or its type."""
         try:
-            return self._cost(with_settings(config, {knob.argument: width}))
+            return self._cost(with_settings(config, {widths.argument: width}))
         except StudyFileError:
             return None
 
     def _cost(self, config: CellConfig) -> int | None:
         try:
             return fusion_cost(config, self.match, self.words, self.files)
-        except Exception:  # a refusal, in whatever way the module's own code refuses
+        except Exception:  # the code of a module may refuse settings by any exception
             return None
 
-    def _fit(self, arm: Arm, cost: int | None) -> Fit:
+    def _budget_match(self, arm: Arm, cost: int | None) -> BudgetMatch:
         if cost is None:
-            return Fit(None, "" if arm.role == "control" else "its cost cannot be counted")
+            return BudgetMatch(None, "" if arm.role == "control" else "its cost cannot be counted")
         distance = cost / self.target - 1
         if arm.role == "control" or abs(distance) <= self.tolerance:
-            return Fit(distance)
-        return Fit(distance, self._why_not(arm))
+            return BudgetMatch(distance)
+        return BudgetMatch(distance, self._reason_unranked(arm))
 
-    def _why_not(self, arm: Arm) -> str:
-        if arm.label in self.knobs:
-            return f"no {self.knobs[arm.label].argument} comes nearer"
+    def _reason_unranked(self, arm: Arm) -> str:
+        if arm.label in self.widths:
+            return f"no value of {self.widths[arm.label].argument} is nearer to the budget"
         if arm.config.kind == "network":
             return "a network has no width to match"
-        knob: Width | None = arm.config.arm.target.load().width
-        return "it has no width to match" if knob is None else f"the study fixes its {knob.argument}"
+        width: Width | None = arm.config.arm.target.load().width
+        return "it has no width to match" if width is None else f"the study fixes its {width.argument}"
 
 
 def _language_dim(config: CellConfig, files: Mapping[str, Path]) -> int:
-    return int(_on_meta(lambda: text_encoder(config, NOTHING_READ, files)).language_dim)
+    return int(_on_meta(lambda: build_text_encoder(config, EMPTY_VOCABULARY, files)).language_dim)
 
 
 def _map_shape(config: CellConfig) -> tuple[int, int, int]:
-    """Channels, height and width of what an arm's slot reads."""
+    """Return channels, height and width of the map that an arm's slot reads."""
     if config.kind == "network" or config.backbone is None:
         return (3, *config.data.image_size)
     return _backbone_map(config.backbone.name, config.backbone.layer, config.data.image_size)
@@ -209,7 +217,7 @@ def _backbone_map(name: str, layer: int, image_size: tuple[int, int]) -> tuple[i
 
 
 def _on_meta(build: Callable[[], T]) -> T:
-    """Construct on the meta device, or, where a constructor reads its own numbers, in memory."""
+    """Return an object built on the meta device, or in memory if its constructor reads values of its tensors."""
     with fork_rng(devices=[]):
         try:
             with torch.device("meta"):

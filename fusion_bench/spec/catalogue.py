@@ -1,4 +1,4 @@
-"""Finding the classes that a study names, and trying them out before anything trains."""
+"""Finds the classes that a study names, checks their settings and constructs them once before any training."""
 
 from __future__ import annotations
 
@@ -23,11 +23,14 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Catalogue:
-    """Everything that a study may name.
+    """The components that a study may name.
 
     Attributes:
-        modules, networks, text_encoders, datasets: the registries.
-        backbones: lists timm's names; called only when a study has a backbone.
+        modules: the registry of fusion modules.
+        networks: the registry of end-to-end networks.
+        text_encoders: the registry of text encoders.
+        datasets: the registry of data sets.
+        backbones: returns timm's names of backbones; called only for a study with a backbone.
     """
 
     modules: Registry[FusionModule]
@@ -37,8 +40,8 @@ class Catalogue:
     backbones: Callable[[], Sequence[str]]
 
 
-def installed() -> Catalogue:
-    """What is installed in this environment."""
+def installed_catalogue() -> Catalogue:
+    """Return the components that are installed in this environment."""
     from fusion_bench.registries import (  # noqa: PLC0415 - imports torch
         DATASETS,
         MODULES,
@@ -58,7 +61,13 @@ def _timm_backbones() -> Sequence[str]:
 
 @dataclass(frozen=True, eq=False)
 class NamedClass:
-    """A class that the study names: where it comes from, and what it can be given."""
+    """A class that the study names.
+
+    Attributes:
+        target: the reference that the class is imported by.
+        cls: the class.
+        signature: the settings that it takes.
+    """
 
     target: Target
     cls: type[Any]
@@ -67,9 +76,13 @@ class NamedClass:
 
 @dataclass(frozen=True, eq=False)
 class ConfiguredClass:
-    """A class with its settings: ``written`` as the study has them, ``component`` without the defaults.
+    """A class with its settings.
 
-    ``files`` are those that the component names by SHA-256.
+    Attributes:
+        named: the class.
+        written: the settings that the study writes, as JSON values.
+        component: the class and the settings that differ from a default.
+        files: the files that the component names, by SHA-256.
     """
 
     named: NamedClass
@@ -78,25 +91,25 @@ class ConfiguredClass:
     files: Mapping[str, Path] = field(default_factory=dict)
 
     def value(self, setting: str) -> Json:
-        """A setting's value, the default where the study does not write it."""
+        """Return the value of a setting; its default where the study does not write it."""
         return self.written.get(setting, self.named.signature.defaults.get(setting))
 
     def construct(self, *arguments: Any) -> Any:
-        """An instance with these settings, before which ``arguments`` stand."""
+        """Return an instance with these settings after the positional ``arguments``."""
         return self.named.cls(*arguments, **resolve_paths(self.component.settings, self.files))
 
 
-def named_class(registry: Registry[T], base: type[Any], name: Node, problems: Problems) -> NamedClass | None:
-    """Import the class that ``name`` stands for and read its signature; note what is wrong with it.
+def find_class(registry: Registry[T], base: type[Any], name: Node, problems: Problems) -> NamedClass | None:
+    """Import a class and read its signature; record a mistake and return None if that fails.
 
     Args:
-        registry: knows the names.
-        base: what the class must be a subclass of.
+        registry: the registry of names.
+        base: the class that it must be a subclass of.
         name: a node with a registered name, ``package.module:Class`` or ``file.py[:Class]``.
-        problems: the collector.
+        problems: collects the mistakes.
     """
     try:
-        target = registry.resolve(str(name.value), name.place.folder)
+        target = registry.resolve(str(name.value), name.location.folder)
         cls = target.load()
         if not issubclass(cls, base):
             problems.add(name, f"{cls.__name__} is not a {base.__name__}")
@@ -107,41 +120,57 @@ def named_class(registry: Registry[T], base: type[Any], name: Node, problems: Pr
         return NamedClass(target, cls, signature_of(cls))
     except FusionBenchError as error:
         problems.add(name, str(error))
-    except Exception as error:  # importing runs code that is not ours: whatever it raises, the user is told
+    except Exception as error:  # importing runs third-party code, which may raise any exception
         problems.add(name, f"{name.value} cannot be imported: {type(error).__name__}: {error}")
     return None
 
 
 def configure_class(
-    named: NamedClass, settings: Node, beside: Sequence[str], problems: Problems
+    named: NamedClass, settings: Node, other_keys: Sequence[str], problems: Problems
 ) -> ConfiguredClass | None:
-    """Hold settings to the constructor's types; ``beside`` are keys that the study reads in the same place."""
-    validated = problems.settings(named.signature, settings, beside)
+    """Return a class with its settings, checked against the constructor's types; None after recording mistakes.
+
+    Args:
+        named: the class.
+        settings: the settings as written.
+        other_keys: keys that the study file allows in the same place, for suggestions about unknown keys.
+        problems: collects the mistakes.
+    """
+    validated = problems.validate_settings(named.signature, settings, other_keys)
     if validated is None:
         return None
-    component = Component(named.target, named.signature.kept(validated))
+    component = Component(named.target, named.signature.without_defaults(validated))
     return ConfiguredClass(named, named.signature.written(validated), component)
 
 
 def try_construct(
-    chosen_class: ConfiguredClass, where: Node, problems: Problems, *arguments: Any
+    configured: ConfiguredClass, where: Node, problems: Problems, *arguments: Any
 ) -> Any | None:
-    """Construct once, so that a value which only the constructor refuses is found before training."""
+    """Return an instance of a class, or None after recording the constructor's refusal as a mistake.
+
+    Values that only the constructor can check are so checked before any training.
+
+    Args:
+        configured: the class with its settings.
+        where: the node that a mistake is recorded at.
+        problems: collects the mistakes.
+        arguments: the positional arguments of the constructor.
+    """
     from torch.random import fork_rng  # noqa: PLC0415 - imports torch
 
     try:
         with fork_rng(devices=[]):
-            return chosen_class.construct(*arguments)
-    except Exception as error:  # the constructor's own refusal, whatever its type
-        problems.add(where, f"{chosen_class.named.cls.__name__} refuses these settings: {error}")
+            return configured.construct(*arguments)
+    except Exception as error:  # a constructor may refuse settings by any exception
+        problems.add(where, f"{configured.named.cls.__name__} refuses these settings: {error}")
         return None
 
 
-def known_backbone(name: Node, catalogue: Catalogue, problems: Problems) -> None:
-    """Note a backbone that timm does not have; a pretraining tag after the dot is timm's business."""
+def check_backbone(name: Node, catalogue: Catalogue, problems: Problems) -> None:
+    """Record a mistake if timm has no such backbone; a pretraining tag after the dot is not checked."""
     names = catalogue.backbones()
     architecture = str(name.value).partition(".")[0]
     if architecture not in names:
         hint = did_you_mean(architecture, names)
-        hint = hint if "did you mean" in hint else " (timm.list_models() names them)"
+        hint = hint if "did you mean" in hint else " (timm.list_models() lists the names)"
         problems.add(name, f"unknown timm backbone {name.value!r}{hint}")

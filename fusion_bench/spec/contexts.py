@@ -1,8 +1,8 @@
-"""The same arms in other surroundings: does a ranking hold with another backbone, slot or pooling?
+"""Contexts: the same arms with another backbone, slot or pooling, to show whether a ranking holds.
 
-A context is the study with some of its keys changed and a name of its own (``<study>--<context>``): it plans,
-trains, resumes and reports as every study does. It searches nothing: an arm keeps what the study's own search
-chose for it. Its budget is matched anew, since its surroundings change what a module costs.
+A context is the study with some keys changed and its own name (``<study>--<context>``). It plans, trains, resumes and
+reports like any other study. It has no search: an arm keeps the settings that the study's own search chose. Its
+budget is matched again, because the changed keys change the cost of a module.
 """
 
 from __future__ import annotations
@@ -11,34 +11,37 @@ import re
 from collections.abc import Mapping
 
 from fusion_bench.registry import did_you_mean
-from fusion_bench.spec.arm_specs import known_key
+from fusion_bench.spec.arm_specs import check_key
 from fusion_bench.spec.document.problems import Problems
-from fusion_bench.spec.document.schema import VARIABLE
-from fusion_bench.spec.document.tree import Node, assigned
+from fusion_bench.spec.document.sections import VARIABLE
+from fusion_bench.spec.document.tree import Node, set_value
 
 _NOT_INHERITED = ("contexts", "search", "expected")
 
 
 def slug(label: str) -> str:
-    """A context's label as part of a folder's name: ``uniform slot`` -> ``uniform_slot``."""
+    """Return a context's label as part of a folder's name: ``uniform slot`` becomes ``uniform_slot``."""
     return re.sub(r"[^A-Za-z0-9.-]+", "_", label).strip("_.-")
 
 
 def report_folder(label: str) -> str:
-    """Where a context's report stands, inside its study's."""
+    """Return the folder of a context's report, relative to the folder of its study's report."""
     return f"contexts/{slug(label)}"
 
 
 def context_trees(tree: Node, problems: Problems) -> Mapping[str, Node]:
-    """The study once for each of its contexts, with that context's keys and name."""
+    """Return, by label of the context, the tree of the study with that context's keys and name."""
     node = tree.children.get("contexts", tree.having({}))
     name = tree.children.get("name")
     if name is None or not isinstance(name.value, str):
         return {}
-    found: dict[str, Node] = {}
+    trees: dict[str, Node] = {}
     for label, changes in node.children.items():
-        if not slug(label) or slug(label) in map(slug, found):
-            problems.add(changes, "names a folder: write letters and digits, unlike the other contexts'")
+        if not slug(label) or slug(label) in map(slug, trees):
+            problems.add(
+                changes,
+                "names a folder; write a label with letters or digits that differs from the other contexts",
+            )
             continue
         if not changes.children:
             problems.add(changes, "changes nothing; write study keys, for example {head.pool: mean}")
@@ -48,8 +51,8 @@ def context_trees(tree: Node, problems: Problems) -> Mapping[str, Node]:
             if "." not in key:
                 hint = did_you_mean(key, VARIABLE)
                 problems.add(value, f"must be a key of a section, for example head.pool{hint}")
-            elif known_key(key, value, (), VARIABLE, problems):
-                changed = assigned(changed, key, value)
-        own = Node(f"{name.value}--{slug(label)}", name.place, name.path)
-        found[label] = changed.having({**changed.children, "name": own})
-    return found
+            elif check_key(key, value, (), VARIABLE, problems):
+                changed = set_value(changed, key, value)
+        own_name = Node(f"{name.value}--{slug(label)}", name.location, name.path)
+        trees[label] = changed.having({**changed.children, "name": own_name})
+    return trees

@@ -1,4 +1,4 @@
-"""Reading a study file: every section resolved and checked before anything trains."""
+"""Reads a study file: every section is resolved and checked before any training."""
 
 from __future__ import annotations
 
@@ -9,62 +9,60 @@ from typing import TYPE_CHECKING
 
 from fusion_bench.registry import did_you_mean
 from fusion_bench.spec.arms import Arm
-from fusion_bench.spec.catalogue import Catalogue, installed
+from fusion_bench.spec.catalogue import Catalogue, installed_catalogue
 from fusion_bench.spec.contexts import context_trees
 from fusion_bench.spec.document.problems import Problems
-from fusion_bench.spec.document.schema import (
-    SEARCH_SEEDS,
-    BudgetSection,
-    ExpectedSection,
-    SearchSection,
-    StudyFile,
-)
+from fusion_bench.spec.document.schema import StudyFile
+from fusion_bench.spec.document.sections import SEARCH_SEEDS, BudgetSection, ExpectedSection, SearchSection
 from fusion_bench.spec.document.tree import Node
 from fusion_bench.spec.document.yaml import read_study_tree
 from fusion_bench.spec.recipes import apply_official_recipe
-from fusion_bench.spec.resolve import ResolvedData, Resolver
+from fusion_bench.spec.resolve import Resolver
+from fusion_bench.spec.resolve_data import ResolvedData, resolve_data
 from fusion_bench.spec.search_spaces import search_spaces
+from fusion_bench.spec.study import Expected, Search, Study
 from fusion_bench.spec.study_arms import StudyArms
 from fusion_bench.spec.warm_start import arms_with_start, read_source_study
 
 if TYPE_CHECKING:
     from fusion_bench.spec.budget import Budget
-from fusion_bench.spec.study import Expected, Search, Study
 
 
 def load_study(path: Path, overrides: Sequence[str] = (), *, catalogue: Catalogue | None = None) -> Study:
-    """Read a study file.
+    """Return the study that a file describes.
 
     Args:
-        path: the file.
-        overrides: ``a.b=c``, each through the same checks as the file; the value is YAML.
-        catalogue: what the study may name; everything installed if left out.
+        path: the study file.
+        overrides: ``KEY=VALUE`` texts such as ``train.epochs=3``, checked like the file; a value is YAML.
+        catalogue: the components that the study may name; by default all that are installed.
 
     Raises:
-        StudyFileError: with every mistake, one a line: place, key, what is wrong, what to write.
+        StudyFileError: the file has mistakes; the message has one line for each: the line in the file, the key, what
+            is wrong and what to write instead.
     """
     problems = Problems()
     tree = read_study_tree(path, overrides, problems)
     if tree is None:
         raise problems.error()
     tree = apply_official_recipe(tree, problems)
-    known = catalogue or installed()
-    changed = context_trees(tree, problems)
-    study = _study(path, tree, known, problems)
+    components = catalogue or installed_catalogue()
+    contexts = context_trees(tree, problems)
+    study = _study(path, tree, components, problems)
     return replace(
-        study, contexts={label: _study(path, inner, known, problems) for label, inner in changed.items()}
+        study,
+        contexts={label: _study(path, context, components, problems) for label, context in contexts.items()},
     )
 
 
 def _study(path: Path, tree: Node, catalogue: Catalogue, problems: Problems) -> Study:
-    """One study without its contexts.
+    """Return one study without its contexts.
 
     Raises:
-        StudyFileError: something is wrong with it.
+        StudyFileError: the study has mistakes.
     """
-    file = problems.section(StudyFile, tree)
+    file = problems.validate_section(StudyFile, tree)
     resolver = Resolver(tree, catalogue, problems)
-    data = resolver.data()
+    data = resolve_data(tree, catalogue, problems)
     study_arms = StudyArms(tree, resolver, data, problems)
     reference = study_arms.reference()
     seeds = _seeds(tree)
@@ -79,12 +77,12 @@ def _study(path: Path, tree: Node, catalogue: Catalogue, problems: Problems) -> 
     budget = _budget(tree, file.budget, study_arms, arms, resolver.weight_files, problems)
     if budget is not None:
         arms = tuple(budget.matched(arm) for arm in arms)
-        _check_unlike(study_arms, arms, problems)
+        _check_distinct(study_arms, arms, problems)
     if source is not None:
         arms = arms_with_start(arms, seeds, source, tree.children["start"], problems)
     if problems:
         raise problems.error()
-    own_root = {} if root is None else {data.config.name: root}
+    roots = {} if root is None else {data.config.name: root}
     return Study(
         path=path,
         name=file.name,
@@ -103,14 +101,14 @@ def _study(path: Path, tree: Node, catalogue: Catalogue, problems: Problems) -> 
         search=search,
         budget=budget,
         expected=expected,
-        roots=own_root if source is None else {**source.roots, **own_root},
+        roots=roots if source is None else {**source.roots, **roots},
         weight_files={**({} if source is None else source.weight_files), **resolver.weight_files},
         source=source,
     )
 
 
 def _seeds(node: Node, default: tuple[int, ...] = ()) -> tuple[int, ...]:
-    """The entry ``seeds`` as far as it can be read; what is wrong with it the schema says."""
+    """Return the seeds under ``seeds`` that can be read; the schema records mistakes in them."""
     value = node.children["seeds"].plain() if "seeds" in node.children else list(default)
     if isinstance(value, int):
         return tuple(range(min(value, 1000)))
@@ -131,13 +129,11 @@ def _search(
     if both := sorted({*_seeds(node, SEARCH_SEEDS)} & {*seeds}):
         where = node.children.get("seeds", node)
         named = ", ".join(map(str, both))
-        problems.add(
-            where, f"{named} would be both searched and confirmed; write seeds that the study has not"
-        )
+        problems.add(where, f"{named} is also among the study's seeds; write other seeds for the search")
     match = tree.children.get("budget", tree.having({})).children.get("match")
     matched = match is not None and match.value in ("params", "flops")
     spaces = search_spaces(study_arms, tree, data, resolver, problems, matched=matched)
-    section = problems.section(SearchSection, node)
+    section = problems.validate_section(SearchSection, node)
     return None if section is None else Search(section.trials, section.batch, tuple(section.seeds), spaces)
 
 
@@ -148,10 +144,10 @@ def _expected(
     labels = (*study_arms.labels, *(arm.spec.label for arm in study_arms.resolved if arm.spec.control))
     found = []
     for item in node.value if node is not None and isinstance(node.value, list) else []:
-        _known(item, "arm", labels, problems)
-        _known(item, "metric", data.metrics, problems)
-        _known(item, "split", data.judging, problems)
-        section = problems.section(ExpectedSection, item)
+        _check_name(item, "arm", labels, problems)
+        _check_name(item, "metric", data.metrics, problems)
+        _check_name(item, "split", data.report_splits, problems)
+        section = problems.validate_section(ExpectedSection, item)
         if section is not None:
             found.append(Expected(**section.model_dump()))
     return tuple(found)
@@ -159,25 +155,27 @@ def _expected(
 
 def _check_report(tree: Node, data: ResolvedData, problems: Problems) -> None:
     node = tree.children.get("report", tree.having({}))
-    _known(node, "primary", data.metrics, problems, "metric")
-    _known(node, "split", data.judging, problems)
+    _check_name(node, "primary", data.metrics, problems, "metric")
+    _check_name(node, "split", data.report_splits, problems)
 
 
-def _known(node: Node, key: str, names: Sequence[str], problems: Problems, kind: str | None = None) -> None:
-    """The value at ``key``, if there is one, must be one of ``names`` (if those are known at all)."""
+def _check_name(
+    node: Node, key: str, names: Sequence[str], problems: Problems, kind: str | None = None
+) -> None:
+    """Record a mistake if the value at ``key`` is not one of ``names``; empty ``names`` are not known."""
     found = node.children.get(key)
     if found is not None and isinstance(found.value, str) and names and found.value not in names:
         problems.add(found, f"there is no {kind or key} {found.value!r}{did_you_mean(found.value, names)}")
 
 
 def _root(tree: Node, data: ResolvedData, problems: Problems) -> Path | None:
-    """Where the study says the data set's files are; a path starts at the file that it stands in."""
+    """Return the folder under ``data.root``, relative to the file that names it; None without one."""
     node = tree.children.get("data", tree).children.get("root")
     if node is None or not isinstance(node.value, str):
         return None
     if data.adapter.built_in:
-        problems.add(node, f"{data.config.name} makes its own files; leave root out")
-    return (node.place.folder / Path(node.value).expanduser()).resolve()
+        problems.add(node, f"{data.config.name} generates its own files; leave root out")
+    return (node.location.folder / Path(node.value).expanduser()).resolve()
 
 
 def _budget(
@@ -188,7 +186,7 @@ def _budget(
     files: Mapping[str, Path],
     problems: Problems,
 ) -> Budget | None:
-    """What the reference costs as it is written, and whose width may be chosen to cost the same."""
+    """Return the budget: the cost of the reference as written and the widths to choose; None if none is matched."""
     if section.match == "none":
         return None
     from fusion_bench.spec.budget import DEFAULT_WORDS, Budget, fusion_cost  # noqa: PLC0415 - imports torch
@@ -197,21 +195,22 @@ def _budget(
     words = reference.config.data.longest_text or DEFAULT_WORDS
     try:
         target = fusion_cost(reference.config, section.match, words, files)
-    except Exception as error:  # a module's code is not ours: whatever it raises, the user is told
+    except Exception as error:  # third-party code of a module may raise any exception
         node = tree.children["budget"].children["match"]
-        problems.add(node, f"what the reference {reference.label!r} costs cannot be counted: {error}")
+        problems.add(node, f"the cost of the reference {reference.label!r} cannot be counted: {error}")
         return None
-    knobs = {arm.spec.label: arm.knob for arm in study_arms.resolved if arm.knob is not None}
-    return Budget(section.match, section.tolerance, reference.label, target, knobs, words, files)
+    widths = {arm.spec.label: arm.free_width for arm in study_arms.resolved if arm.free_width is not None}
+    return Budget(section.match, section.tolerance, reference.label, target, widths, words, files)
 
 
-def _check_unlike(study_arms: StudyArms, arms: Sequence[Arm], problems: Problems) -> None:
-    """Arms that differed may come to the same width."""
-    places = {arm.spec.label: arm.spec.where for arm in study_arms.resolved}
-    found: dict[str, str] = {}
+def _check_distinct(study_arms: StudyArms, arms: Sequence[Arm], problems: Problems) -> None:
+    """Record a mistake for arms that are equal after the budget was matched, because they got the same width."""
+    nodes = {arm.spec.label: arm.spec.where for arm in study_arms.resolved}
+    labels: dict[str, str] = {}
     for arm in arms:
-        twin = found.setdefault(arm.config.id, arm.label)
+        twin = labels.setdefault(arm.config.id, arm.label)
         if twin != arm.label:
             problems.add(
-                places[arm.label], f"{arm.label!r} at the matched budget is the same as {twin!r}; drop one"
+                nodes[arm.label],
+                f"{arm.label!r} at the matched budget is the same as {twin!r}; leave one of them out",
             )

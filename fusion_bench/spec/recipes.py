@@ -1,22 +1,23 @@
-"""``official: true``: LaConvNet's published recipe for images and training, written out as the study's own settings.
+"""``official: true``: the settings of LaConvNet's published recipe for images and training.
 
-Source: the configuration that the authors ship for detection and segmentation (one recipe, S and B alike): input
-416 x 416, letterboxed on grey 127 with values in [0, 1]; 15 words; Adam (0.9, 0.98, eps 1e-9), no weight decay; 40
-epochs of batches of 32; 3 epochs of warm-up from 1e-7 to 1e-4, cosine to 1e-6, step by step; gradient norm 0.15; a
-moving average of 0.9997, judged and kept; one of a referent's sentences at random; no mixed precision. They start
-from a network pretrained on 200,000 images, which a study without these weights does not.
+Source: the configuration that the authors ship for detection and segmentation, the same for the sizes S and B: input
+416 x 416, letterboxed on grey 127, values in [0, 1]; 15 words; Adam (0.9, 0.98, eps 1e-9) without weight decay; 40
+epochs, batches of 32; 3 epochs of warm-up from 1e-7 to 1e-4, then a cosine to 1e-6, updated at every step; gradient
+norm at most 0.15; a moving average of the weights with decay 0.9997, evaluated and kept; one random sentence of each
+referent; no mixed precision. The authors start from a network pretrained on 200,000 images; a study without these
+weights starts from other weights.
 
-The data section's ``normalise`` is left to the study: a network gets values in [0, 1] in any case, and a
-backbone's mean and deviation belong to the backbone's weights; ``normalise: none`` gives them to backbones too.
+The recipe leaves ``data.normalise`` to the study. A network gets values in [0, 1] in any case. The mean and standard
+deviation of a backbone belong to its weights; ``normalise: none`` gives values in [0, 1] to backbones too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from fusion_bench.spec.document.problems import Problems, shown
+from fusion_bench.spec.document.problems import Problems, format_value
 from fusion_bench.spec.document.tree import Node
-from fusion_bench.spec.signatures import same
+from fusion_bench.spec.signatures import equal_values
 from fusion_bench.training.config import Json
 
 _WARMUP_EPOCHS, _EPOCHS = 3, 40
@@ -43,9 +44,10 @@ OFFICIAL: Mapping[str, Mapping[str, Json]] = {
 
 
 def apply_official_recipe(tree: Node, problems: Problems) -> Node:
-    """The study with the recipe written out, if it says ``official: true``; what it says otherwise is noted.
+    """Return the study with the settings of the recipe if it says ``official: true``, else the study as it is.
 
-    An arm's own ``train`` stays as it is: that is how an arm departs from the recipe.
+    A setting of the study that contradicts the recipe is recorded as a mistake. The ``train`` section of an arm may
+    differ from the recipe.
     """
     switch = tree.children.get("official")
     if switch is None or switch.value is not True:
@@ -54,26 +56,28 @@ def apply_official_recipe(tree: Node, problems: Problems) -> Node:
     for name, values in OFFICIAL.items():
         section = sections.get(name)
         if section is None or section.value is None:
-            section = Node({}, switch.place, name)
+            section = Node({}, switch.location, name)
         entries = dict(section.children)
         for key, value in values.items():
-            wanted = _node(value, Node(None, switch.place, f"{name}.{key}"))
-            if key in entries and not same(entries[key].plain(), value):
+            required = _to_node(value, Node(None, switch.location, f"{name}.{key}"))
+            if key in entries and not equal_values(entries[key].plain(), value):
                 problems.add(
                     entries[key],
-                    f"official: true means {shown(wanted)} here, not {shown(entries[key])}; leave it out, or drop "
-                    "official",
+                    f"official: true means {format_value(required)} here, not {format_value(entries[key])}; leave it "
+                    "out, or drop official",
                 )
-            entries[key] = wanted
+            entries[key] = required
         sections[name] = section.having(entries)
     return tree.having(sections)
 
 
-def _node(value: Json, at: Node) -> Node:
+def _to_node(value: Json, at: Node) -> Node:
+    """Return a JSON value as a node at the location and path of ``at``."""
     if isinstance(value, list):
         items = [
-            _node(item, Node(None, at.place, f"{at.path}[{number}]")) for number, item in enumerate(value)
+            _to_node(item, Node(None, at.location, f"{at.path}[{number}]"))
+            for number, item in enumerate(value)
         ]
-        return Node(items, at.place, at.path)
-    assert not isinstance(value, dict)  # noqa: S101 - the recipe has none
-    return Node(value, at.place, at.path)
+        return Node(items, at.location, at.path)
+    assert not isinstance(value, dict)  # noqa: S101 - the recipe has no deeper mapping
+    return Node(value, at.location, at.path)

@@ -1,40 +1,38 @@
-"""From an arm as written to a cell's settings: classes found, settings held to constructors, defaults dropped."""
+"""Resolves an arm as written to the settings of its cells: finds classes, checks settings and drops defaults."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.registry import Target, did_you_mean
+from fusion_bench.registry import did_you_mean
 from fusion_bench.spec.arm_specs import ArmSpec
 from fusion_bench.spec.catalogue import (
     Catalogue,
     ConfiguredClass,
     NamedClass,
+    check_backbone,
     configure_class,
-    known_backbone,
-    named_class,
+    find_class,
     try_construct,
 )
 from fusion_bench.spec.document.problems import Problems
-from fusion_bench.spec.document.schema import (
+from fusion_bench.spec.document.sections import (
     OVERRIDABLE,
     SECTIONS,
     WEIGHTS,
     BackboneSection,
-    DataSection,
     TextSection,
 )
-from fusion_bench.spec.document.tree import Node, merged
+from fusion_bench.spec.document.tree import Node, merge_nodes
+from fusion_bench.spec.resolve_data import ResolvedData
 from fusion_bench.storage import file_digest, folder_digest
 from fusion_bench.training.config import (
     BackboneConfig,
     CellConfig,
     Component,
-    DataConfig,
     FusionConfig,
     HeadConfig,
     Json,
@@ -44,23 +42,24 @@ from fusion_bench.training.config import (
 
 if TYPE_CHECKING:
     from fusion_bench.contract import Width
-    from fusion_bench.samples.dataset import DataSet
     from fusion_bench.tasks.task import Task
 
 C = TypeVar("C")
-NOTHING_LEARNT = 2  # vocabulary size with which a text encoder is tried out
+TRIAL_VOCABULARY_SIZE = 2
+"""The vocabulary size with which a text encoder is constructed once to check its settings."""
 
 
 @dataclass(frozen=True, eq=False)
 class ResolvedArm:
-    """An arm with everything decided.
+    """An arm with all its settings.
 
     Attributes:
-        candidate: the arm as written.
-        config: what its cells are asked, with seed 0.
-        arm, text: its class and the text encoder's, with their settings as written.
+        spec: the arm as written.
+        config: the settings of its cells, with seed 0.
+        arm: the class of the arm with its settings.
+        text: the class of the text encoder with its settings.
         language_dim: channels of the encoded words.
-        heads: kinds of head of the study's task, the default first.
+        heads: the kinds of head of the study's task, the default first.
     """
 
     spec: ArmSpec
@@ -71,7 +70,7 @@ class ResolvedArm:
     heads: tuple[str, ...]
 
     def value(self, key: str) -> Json:
-        """The value of a setting (``kernel_size``) or study key (``fusion.depth``), defaults included."""
+        """Return the value, or the default, of a setting (``kernel_size``) or study key (``fusion.depth``)."""
         section, dot, name = key.partition(".")
         if not dot:
             return self.arm.value(key)
@@ -84,63 +83,23 @@ class ResolvedArm:
         return cast("Json", getattr(getattr(self.config, section), name))
 
     @property
-    def knob(self) -> Width | None:
-        """The width that a matched budget may choose: none for controls, for networks, for modules without
-        one, and where the study writes it.
+    def free_width(self) -> Width | None:
+        """The width that a matched budget may choose.
+
+        None for controls, networks and modules without a width, and where the study writes the width.
         """
         if self.spec.control or self.spec.kind == "network":
             return None
-        knob: Width | None = self.arm.named.cls.width
-        settable = knob is not None and knob.argument in self.arm.named.signature.names
-        return knob if knob is not None and settable and knob.argument not in self.arm.written else None
-
-
-@dataclass(frozen=True, eq=False)
-class ResolvedData:
-    """The data set of a study.
-
-    Where the file does not say it right, a stand-in lets the checks of everything else go on.
-
-    Attributes:
-        config: what cells are asked.
-        adapter: its class.
-        instance: made only to hold its settings to the constructor; None if that refuses them.
-        task: what is asked of it; empty if that is not known.
-    """
-
-    config: DataConfig
-    adapter: type[Any]
-    instance: Any
-    task: str = ""
-
-    @property
-    def metrics(self) -> tuple[str, ...]:
-        """The task's metrics that the data set wants, the primary one first; none if they are not known."""
-        wanted: tuple[str, ...] = self.adapter.tasks.get(self.task, ())
-        return wanted
-
-    @property
-    def judging(self) -> tuple[str, ...]:
-        """The splits that a report may judge; none if they are not known."""
-        splits = getattr(self.instance, "splits", None)
-        return (splits.select, *splits.evaluate) if splits else ()
-
-
-class _Unknown:
-    """Stands in for a data set that the file does not name right."""
-
-    name, version, built_in = "unknown", "", False
-    tasks: ClassVar[Mapping[str, tuple[str, ...]]] = {}
-
-
-_NO_DATA = DataConfig("unknown", Component(Target("unknown:Unknown")), "", (0, 0))
+        width: Width | None = self.arm.named.cls.width
+        settable = width is not None and width.argument in self.arm.named.signature.names
+        return width if width is not None and settable and width.argument not in self.arm.written else None
 
 
 class Resolver:
-    """Resolves the arms of one study; notes every mistake in ``problems``.
+    """Resolves the arms of one study and records every mistake in ``problems``.
 
     Attributes:
-        weight_files: backbone weight files, and what text encoders read, met so far, by SHA-256.
+        weight_files: the files of backbone weights and of text encoders that arms named so far, by SHA-256.
     """
 
     def __init__(self, tree: Node, catalogue: Catalogue, problems: Problems) -> None:
@@ -148,71 +107,27 @@ class Resolver:
         self._classes: dict[tuple[str, Path, str], NamedClass | None] = {}
         self.weight_files: dict[str, Path] = {}
 
-    def data(self) -> ResolvedData:
-        """The data set, the same for every arm."""
-        from fusion_bench.samples.dataset import DataSet  # noqa: PLC0415 - imports torch
-
-        node = self._tree.children.get("data", self._tree.having({}))
-        section = self._problems.section(DataSection, node) if node.children else None
-        name = node.children.get("name")
-        if name is None or not isinstance(name.value, str):
-            return ResolvedData(_NO_DATA, _Unknown, None)
-        named = named_class(self._catalogue.datasets, DataSet, name, self._problems)
-        if named is None:
-            return ResolvedData(_NO_DATA, _Unknown, None)
-        beside = tuple(DataSection.model_fields)
-        picked = configure_class(named, node.without(*beside), beside, self._problems)
-        instance = try_construct(picked, node, self._problems, Path()) if picked else None
-        task = self._task(node, named.cls)
-        if section is None or picked is None:
-            return ResolvedData(replace(_NO_DATA, name=named.cls.name), named.cls, instance, task)
-        config = DataConfig(
-            name=named.cls.name,
-            adapter=picked.component,
-            version=named.cls.version,
-            image_size=section.image_size,
-            longest_text=section.longest_text,
-            resize=section.resize,
-            normalise=section.normalise,
-            task="" if task == named.cls.task() else task,
-            on_bad_image=section.on_bad_image,
-            vocabulary=section.vocabulary,
-        )
-        return ResolvedData(config, named.cls, instance, task)
-
-    def _task(self, data: Node, adapter: type[DataSet]) -> str:
-        """What is asked of the data set; empty where it does not offer what is written."""
-        node = data.children.get("task")
-        asked = adapter.task(node.value if node is not None and isinstance(node.value, str) else "")
-        if asked in adapter.tasks:
-            return asked
-        assert node is not None  # noqa: S101 - the first task is one of them
-        self._problems.add(
-            node, f"{adapter.name} offers no task {asked!r}{did_you_mean(asked, adapter.tasks)}"
-        )
-        return ""
-
     def named(self, spec: ArmSpec) -> NamedClass | None:
-        """The class of an arm."""
+        """Return the class of an arm; None after a mistake."""
         from fusion_bench.contract import FusionModule, VisionLanguageNetwork  # noqa: PLC0415 - imports torch
 
-        key = (spec.kind, spec.name.place.folder, str(spec.name.value))
+        key = (spec.kind, spec.name.location.folder, str(spec.name.value))
         if key not in self._classes:
             module = spec.kind == "module"
             self._classes[key] = (
-                named_class(self._catalogue.modules, FusionModule, spec.name, self._problems)
+                find_class(self._catalogue.modules, FusionModule, spec.name, self._problems)
                 if module
-                else named_class(self._catalogue.networks, VisionLanguageNetwork, spec.name, self._problems)
+                else find_class(self._catalogue.networks, VisionLanguageNetwork, spec.name, self._problems)
             )
         return self._classes[key]
 
-    def resolve(self, spec: ArmSpec, data: ResolvedData, *, trial: bool = True) -> ResolvedArm | None:
-        """Decide everything about an arm.
+    def resolve(self, spec: ArmSpec, data: ResolvedData, *, construct: bool = True) -> ResolvedArm | None:
+        """Return an arm with all its settings; None after a mistake.
 
         Args:
-            candidate: the arm as written.
+            spec: the arm as written.
             data: the study's data set.
-            trial: whether to construct the classes once.
+            construct: construct the arm's class once to check its settings.
         """
         fusion = self._config(FusionConfig, spec)
         task = self._task_class(data)
@@ -227,7 +142,7 @@ class Resolver:
         if spec.kind == "network":
             fusion = FusionConfig(coordinates=fusion.coordinates)
         language_dim = self._language_dim(text, spec)
-        if trial and language_dim and not self._tried(spec, arm, fusion, language_dim):
+        if construct and language_dim and not self._can_construct(spec, arm, fusion, language_dim):
             return None
         config = CellConfig(
             data=data.config,
@@ -248,20 +163,21 @@ class Resolver:
         return node.value if node is not None and isinstance(node.value, int) else 1
 
     def _section(self, name: str, spec: ArmSpec) -> Node:
+        """Return a section of the study with the keys that the arm overrides."""
         written = self._tree.children.get(name)
         if written is None or written.value is None:
-            written = Node({}, (written or self._tree).place, name)
-        return merged(written, spec.sections.get(name)) or written
+            written = Node({}, (written or self._tree).location, name)
+        return merge_nodes(written, spec.sections.get(name)) or written
 
-    def _config(self, kind: type[C], spec: ArmSpec) -> C | None:
-        """A section that is nothing but the fields of a dataclass of the same name."""
-        name = kind.__name__.removesuffix("Config").lower()
+    def _config(self, cls: type[C], spec: ArmSpec) -> C | None:
+        """Return a section whose keys are the fields of the dataclass ``cls``; None after a mistake in the arm."""
+        name = cls.__name__.removesuffix("Config").lower()
         node = self._section(name, spec)
-        section = self._problems.section(SECTIONS[name], node)
+        section = self._problems.validate_section(SECTIONS[name], node)
         if section is None:
-            # Noted; with the defaults instead, what else is wrong with the arm is found as well.
-            return None if name in spec.sections else kind()
-        return kind(**{field.name: getattr(section, field.name) for field in fields(cast("Any", kind))})
+            # After a mistake in the study's own section, defaults let the other checks of the arm go on.
+            return None if name in spec.sections else cls()
+        return cls(**{field.name: getattr(section, field.name) for field in fields(cast("Any", cls))})
 
     def _task_class(self, data: ResolvedData) -> type[Task] | None:
         from fusion_bench.registries import TASKS  # noqa: PLC0415 - imports torch
@@ -269,14 +185,14 @@ class Resolver:
         return TASKS.load(data.task) if data.task else None
 
     def _head(self, spec: ArmSpec, task: type[Task] | None) -> HeadConfig | None:
-        """The task's head; what it does not know is a mistake, and its first kind need not be named."""
+        """Return the settings of the head, with an empty kind for the task's first; None after a mistake."""
         head = self._config(HeadConfig, spec)
         if head is None or task is None:
             return head
         written = self._section("head", spec).children
         for key, node in written.items():
             if key not in {"width", "kind", *task.head_settings}:
-                self._problems.add(node, f"means nothing to the head of {task.name}; leave it out")
+                self._problems.add(node, f"is not a setting of the heads of {task.name}; leave it out")
         if head.kind and head.kind not in task.heads:
             hint = did_you_mean(head.kind, task.heads)
             self._problems.add(written["kind"], f"{task.name} has no head {head.kind!r}{hint}")
@@ -285,18 +201,20 @@ class Resolver:
     def _backbone(self, spec: ArmSpec, data: ResolvedData) -> BackboneConfig | None:
         node = self._section("backbone", spec)
         if spec.kind == "network":
-            self._no_slot(spec)
+            self._refuse_slot_settings(spec)
             return None
         if not node.children:
-            what = "controls are modules too; add one or write controls: false"
-            self._problems.add(
-                node, f"is missing: {what if spec.control else 'every module arm stands on one'}"
+            reason = (
+                "controls are modules and need a backbone; add one, or write controls: false"
+                if spec.control
+                else "every module needs a backbone; add one"
             )
+            self._problems.add(node, f"is missing: {reason}")
             return None
         name = node.children.get("name")
         if name is not None and isinstance(name.value, str):
-            known_backbone(name, self._catalogue, self._problems)
-        section = self._problems.section(BackboneSection, node)
+            check_backbone(name, self._catalogue, self._problems)
+        section = self._problems.validate_section(BackboneSection, node)
         if section is None:
             return None
         source, sha256 = section.weights, None
@@ -305,27 +223,27 @@ class Resolver:
         elif source == "pretext" and not self._has_pretext(data):
             self._problems.add(
                 node.children["weights"],
-                f"pretext weights are learnt from the scenes of a built-in data set, which {data.config.name} "
-                "is not; write imagenet, random or file:PATH, or start from a study of a built-in one",
+                f"pretext weights are trained on scenes of a built-in data set, and {data.config.name} is not built "
+                "in; write imagenet, random or file:PATH, or start from a study on a built-in data set",
             )
         weights = cast("Literal['imagenet', 'random', 'file', 'pretext']", source)
         return BackboneConfig(section.name, section.layer, weights, sha256, section.frozen)
 
     def _has_pretext(self, data: ResolvedData) -> bool:
-        """Whether the data set's own scenes were learnt from, or those of the study that this one starts from."""
+        """Return whether there can be pretext weights for the data set or for the study that this one starts from."""
         start = self._tree.children.get("start")
-        begins = start is not None and start.value is not None
-        return data.adapter.built_in or data.config.name == _Unknown.name or begins
+        warm_start = start is not None and start.value is not None
+        return data.adapter.built_in or not data.known or warm_start
 
-    def _no_slot(self, spec: ArmSpec) -> None:
-        for key, node in spec.sections.get("fusion", Node({}, self._tree.place)).children.items():
+    def _refuse_slot_settings(self, spec: ArmSpec) -> None:
+        for key, node in spec.sections.get("fusion", Node({}, self._tree.location)).children.items():
             if key == "slot":
-                self._problems.add(node, "a network stands in no slot")
+                self._problems.add(node, "a network has no slot; leave this out")
             elif key in {"width", "depth"}:
-                self._problems.add(node, f"a network has no slot whose {key} could be set")
+                self._problems.add(node, f"a network has no slot, so it has no {key}; leave this out")
 
     def _weight_file(self, node: Node) -> str | None:
-        path = node.place.folder / Path(str(node.value).removeprefix("file:")).expanduser()
+        path = node.location.folder / Path(str(node.value).removeprefix("file:")).expanduser()
         try:
             sha256 = file_digest(path)
         except OSError as error:
@@ -338,44 +256,46 @@ class Resolver:
         from fusion_bench.contract import TextEncoder  # noqa: PLC0415 - imports torch
 
         node = self._section("text", spec)
-        section = self._problems.section(TextSection, node)
+        section = self._problems.validate_section(TextSection, node)
         if section is None:
             return None
-        encoder = node.children.get("encoder", Node(section.encoder, node.place, "text.encoder"))
-        named = named_class(self._catalogue.text_encoders, TextEncoder, encoder, self._problems)
+        encoder = node.children.get("encoder", Node(section.encoder, node.location, "text.encoder"))
+        named = find_class(self._catalogue.text_encoders, TextEncoder, encoder, self._problems)
         if named is None:
             return None
-        picked = configure_class(named, node.without("encoder"), ("encoder",), self._problems)
-        picked = picked and self._with_files(picked, node)
-        # As in `_config`: with the defaults, where every setting has one, the other checks go on.
-        without = "text" in spec.sections or set(named.signature.names) - set(named.signature.defaults)
-        return picked or (None if without else ConfiguredClass(named, {}, Component(named.target)))
+        configured = configure_class(named, node.without("encoder"), ("encoder",), self._problems)
+        configured = configured and self._hash_files(configured, node)
+        # As in `_config`: defaults, if every setting has one, let the other checks go on.
+        failed = "text" in spec.sections or set(named.signature.names) - set(named.signature.defaults)
+        return configured or (None if failed else ConfiguredClass(named, {}, Component(named.target)))
 
-    def _with_files(self, picked: ConfiguredClass, node: Node) -> ConfiguredClass | None:
-        """The same with every file or folder that its settings name hashed; None if one is not there."""
+    def _hash_files(self, configured: ConfiguredClass, node: Node) -> ConfiguredClass | None:
+        """Return the class with its files and folders replaced by their hashes; None if one does not exist."""
         files: dict[str, Path] = {}
         hashes: dict[str, Json] = {}
-        for name in picked.named.signature.paths:
-            if name not in picked.component.settings:
+        for name in configured.named.signature.paths:
+            if name not in configured.component.settings:
                 continue
             written = node.children[name]
             try:
-                path = written.place.folder / Path(str(written.value)).expanduser()
-                path = path if path.exists() else picked.named.cls.locate(str(written.value))
+                path = written.location.folder / Path(str(written.value)).expanduser()
+                path = path if path.exists() else configured.named.cls.locate(str(written.value))
                 sha256 = folder_digest(path) if path.is_dir() else file_digest(path)
             except (FusionBenchError, OSError) as error:
                 self._problems.add(written, str(error))
                 return None
             files[sha256], hashes[name] = path.resolve(), hash_reference(sha256)
         self.weight_files.update(files)
-        component = replace(picked.component, settings={**picked.component.settings, **hashes})
-        return replace(picked, component=component, files=files)
+        component = replace(configured.component, settings={**configured.component.settings, **hashes})
+        return replace(configured, component=component, files=files)
 
     def _language_dim(self, text: ConfiguredClass, spec: ArmSpec) -> int:
-        encoder = try_construct(text, self._section("text", spec), self._problems, NOTHING_LEARNT)
+        encoder = try_construct(text, self._section("text", spec), self._problems, TRIAL_VOCABULARY_SIZE)
         return 0 if encoder is None else int(encoder.language_dim)
 
-    def _tried(self, spec: ArmSpec, arm: ConfiguredClass, fusion: FusionConfig, language_dim: int) -> bool:
+    def _can_construct(
+        self, spec: ArmSpec, arm: ConfiguredClass, fusion: FusionConfig, language_dim: int
+    ) -> bool:
         if spec.kind == "network":
             return try_construct(arm, spec.where, self._problems, language_dim) is not None
         first = try_construct(arm, spec.where, self._problems, fusion.width, language_dim)

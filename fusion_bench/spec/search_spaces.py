@@ -1,15 +1,16 @@
-"""What a search may change in an arm: the module's own space, with what the study lays on it."""
+"""The values that a search may try in each arm: the module's declared space and the study's additions to it."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from fusion_bench.spec.arm_specs import known_key
+from fusion_bench.spec.arm_specs import check_key
 from fusion_bench.spec.document.problems import Problems
-from fusion_bench.spec.document.schema import OVERRIDABLE, RangeSection
+from fusion_bench.spec.document.sections import OVERRIDABLE, RangeSection
 from fusion_bench.spec.document.tree import Node
-from fusion_bench.spec.resolve import ResolvedArm, ResolvedData, Resolver
+from fusion_bench.spec.resolve import ResolvedArm, Resolver
+from fusion_bench.spec.resolve_data import ResolvedData
 from fusion_bench.spec.study_arms import StudyArms
 
 if TYPE_CHECKING:
@@ -25,82 +26,95 @@ def search_spaces(
     *,
     matched: bool,
 ) -> Mapping[str, Mapping[str, Space]]:
-    """The space of each arm by label; an arm with nothing to search has an empty one.
+    """Return the search space of each arm by label; it is empty for an arm with nothing to search.
 
-    With ``search.declared: false`` it is ``search.space`` alone.
+    A space holds the space that the module declares (unless ``search.declared`` is false) and the keys under
+    ``search.space``. The declared space loses the settings that the arm writes and the width that a matched budget
+    chooses. A key under ``search.space`` is searched in every arm that takes it, also where the arm writes it.
 
-    A setting that the arm writes is pinned and leaves the module's own space, and so does the width that a
-    ``matched`` budget chooses; a key under ``search.space`` is searched in every arm that takes it, pinned or
-    not.
+    Args:
+        study_arms: the arms of the study.
+        tree: the study.
+        data: the study's data set.
+        resolver: resolves an arm with a value of the space, to check the value.
+        problems: collects the mistakes.
+        matched: True if the study matches a budget.
     """
     overrides = tree.children["search"].children.get("space", tree.having({})).children
     arms = study_arms.resolved
     varied = {key for arm in arms for key in arm.spec.varied}
-    knobs = {arm.spec.label: arm.knob.argument for arm in arms if matched and arm.knob is not None}
+    widths = {
+        arm.spec.label: arm.free_width.argument for arm in arms if matched and arm.free_width is not None
+    }
     declared = tree.children["search"].children.get("declared")
-    owning = declared is None or declared.value is not False
-    spaces = {arm.spec.label: dict(_own(arm)) if owning else {} for arm in arms}
-    for label, knob in knobs.items():
-        spaces[label].pop(knob, None)
+    use_declared = declared is None or declared.value is not False
+    spaces = {arm.spec.label: dict(_declared_space(arm)) if use_declared else {} for arm in arms}
+    for label, width in widths.items():
+        spaces[label].pop(width, None)
     for key, node in overrides.items():
         settings = (key,) if study_arms.settings is None else study_arms.settings
-        if not known_key(key, node, settings, OVERRIDABLE, problems):
+        if not check_key(key, node, settings, OVERRIDABLE, problems):
             continue
         if key in varied:
-            problems.add(node, "is what vary varies, so it cannot be searched as well")
+            problems.add(node, "is varied under vary, so it cannot be searched too; leave it out here")
             continue
-        if key in knobs.values():
-            wide = ", ".join(label for label, knob in knobs.items() if knob == key)
-            problems.add(node, f"is what budget.match chooses for {wide}, so it cannot be searched as well")
+        if key in widths.values():
+            labels = ", ".join(label for label, width in widths.items() if width == key)
+            problems.add(
+                node,
+                f"is chosen by budget.match for {labels}, so it cannot be searched too; leave it out here",
+            )
             continue
         if key == "fusion.slot":
-            problems.add(node, "cannot be searched: a table never mixes slots; let vary vary it")
+            problems.add(
+                node, "cannot be searched, because a table never mixes slots; write it under vary instead"
+            )
             continue
         for arm in arms:
-            if _takes(arm, key):
+            if _accepts(arm, key):
                 space = _space(arm, key, node, data, resolver, problems)
                 if space is not None:
                     spaces[arm.spec.label][key] = space
     return spaces
 
 
-def _takes(arm: ResolvedArm, key: str) -> bool:
+def _accepts(arm: ResolvedArm, key: str) -> bool:
     if arm.spec.kind == "network" and key.startswith("fusion."):
         return False
     return "." in key or key in arm.arm.named.signature.names
 
 
-def _own(arm: ResolvedArm) -> Mapping[str, Space]:
+def _declared_space(arm: ResolvedArm) -> Mapping[str, Space]:
     if arm.spec.kind == "network":
         return {}
-    own = arm.arm.named.cls.search_space(arm.config.fusion.width, arm.language_dim)
-    return {key: space for key, space in own.items() if key not in arm.arm.written}
+    declared = arm.arm.named.cls.search_space(arm.config.fusion.width, arm.language_dim)
+    return {key: space for key, space in declared.items() if key not in arm.arm.written}
 
 
 def _space(
     arm: ResolvedArm, key: str, node: Node, data: ResolvedData, resolver: Resolver, problems: Problems
 ) -> Space | None:
-    """A space as written, every bound and every value held to the arm's own types."""
+    """Return a space as written, checked against the types of the arm's settings; None after a mistake."""
     from fusion_bench.contract import Choice, Float, Int  # noqa: PLC0415 - imports torch
 
-    def held(value: Node) -> ResolvedArm | None:
-        return resolver.resolve(arm.spec.having(key, value), data, trial=False)
+    def with_value(value: Node) -> ResolvedArm | None:
+        return resolver.resolve(arm.spec.with_value(key, value), data, construct=False)
 
     if isinstance(node.value, list):
-        values = [item.value for item in node.value if held(item) is not None]
+        values = [item.value for item in node.value if with_value(item) is not None]
         plain = [value for value in values if not isinstance(value, Mapping | list)]
         return Choice(tuple(plain)) if len(plain) == len(node.value) else None
-    written = problems.section(RangeSection, node)
-    low, high = (held(node.children[end]) if end in node.children else None for end in ("low", "high"))
+    written = problems.validate_section(RangeSection, node)
+    low, high = (with_value(node.children[end]) if end in node.children else None for end in ("low", "high"))
     if written is None or low is None or high is None:
         return None
     ends = (low.value(key), high.value(key))
     if any(isinstance(end, bool) or not isinstance(end, int | float) for end in ends):
-        problems.add(node, f"{key} takes no numbers; list its values instead")
+        problems.add(node, f"{key} takes no numbers; write a list of values instead")
         return None
     if all(isinstance(end, int) for end in ends):
         return Int(int(written.low), int(written.high), written.step or 1, written.log)
     if written.step is not None:
-        problems.add(node.children["step"], "is only for whole numbers")
+        problems.add(node.children["step"], "is for whole numbers only; leave it out")
         return None
     return Float(float(written.low), float(written.high), written.log)

@@ -1,7 +1,7 @@
-"""What settings a class takes, read from its constructor: names, types and defaults.
+"""Reads the settings that a class takes from its constructor: names, types and defaults.
 
-Modules, text encoders, data adapters and networks declare nothing twice: their keyword-only parameters
-are the settings that a study may write, and the type hints are what it is held to.
+The keyword-only parameters of a module, network, text encoder or data set adapter are the settings that a study may
+write; their type hints are the types that the study file is checked against.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ class Signature:
     """The settings of a class.
 
     Attributes:
-        adapter: validates a mapping of settings; nothing unknown is ignored.
-        defaults: JSON form of the default of each setting that has one.
-        names: every setting.
-        paths: those that name a file or a folder.
+        adapter: validates a mapping of settings; an unknown key is an error.
+        defaults: the default of each setting that has one, as a JSON value.
+        names: the names of all settings.
+        paths: the names of the settings that name a file or a folder.
     """
 
     adapter: TypeAdapter[dict[str, Any]]
@@ -37,25 +37,25 @@ class Signature:
     paths: tuple[str, ...] = ()
 
     def written(self, validated: Mapping[str, Any]) -> dict[str, Json]:
-        """Validated settings as JSON values."""
+        """Return validated settings as JSON values."""
         return cast("dict[str, Json]", self.adapter.dump_python(dict(validated), mode="json"))
 
-    def kept(self, validated: Mapping[str, Any]) -> dict[str, Json]:
-        """The same, those equal to a default left out."""
+    def without_defaults(self, validated: Mapping[str, Any]) -> dict[str, Json]:
+        """Return validated settings as JSON values, without those that equal a default."""
         return {
             name: value
             for name, value in self.written(validated).items()
-            if name not in self.defaults or not same(value, self.defaults[name])
+            if name not in self.defaults or not equal_values(value, self.defaults[name])
         }
 
 
 def signature_of(cls: type[Any]) -> Signature:
-    """The keyword-only parameters of a constructor.
+    """Return the settings of a class: the keyword-only parameters of its constructor.
 
-    A parameter with a default whose type no text can give (a function, a tensor) is no setting.
+    A parameter whose type has no JSON form (a function, a tensor) is not a setting; it must have a default.
 
     Raises:
-        FusionBenchError: a type hint cannot be evaluated, or a required parameter cannot be written.
+        FusionBenchError: a type hint cannot be evaluated, or a required parameter has a type without a JSON form.
     """
     where = f"{cls.__module__}.{cls.__qualname__}"
     try:
@@ -72,7 +72,8 @@ def signature_of(cls: type[Any]) -> Signature:
         if parameter.default is inspect.Parameter.empty:
             if adapter is None:
                 raise FusionBenchError(
-                    f"{where} requires {name!r}, whose type {hint} a study file cannot write"
+                    f"{where} requires {name!r}, whose type {hint} cannot be written in a study file; give it a "
+                    "default"
                 )
             fields[name] = Required[hint]
         elif adapter is not None:
@@ -84,7 +85,7 @@ def signature_of(cls: type[Any]) -> Signature:
 
 
 def _adapter(hint: Any) -> TypeAdapter[Any] | None:
-    """What reads the type from JSON; None for a type that has no JSON form."""
+    """Return the validator that reads the type from JSON; None for a type without a JSON form."""
     try:
         adapter: TypeAdapter[Any] = TypeAdapter(hint)
         adapter.json_schema()
@@ -93,10 +94,10 @@ def _adapter(hint: Any) -> TypeAdapter[Any] | None:
     return adapter
 
 
-def same(one: Json, other: Json) -> bool:
-    """Equality in which 1 equals 1.0 but not true."""
+def equal_values(one: Json, other: Json) -> bool:
+    """Return whether two JSON values are equal; 1 equals 1.0 and does not equal true."""
     if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() == other.keys() and all(same(one[key], other[key]) for key in one)
+        return one.keys() == other.keys() and all(equal_values(one[key], other[key]) for key in one)
     if isinstance(one, list) and isinstance(other, list):
-        return len(one) == len(other) and all(map(same, one, other))
+        return len(one) == len(other) and all(map(equal_values, one, other))
     return one == other and isinstance(one, bool) == isinstance(other, bool)

@@ -1,8 +1,8 @@
-"""``run --smoke``: any study at toy size, to see that every part of it works. The one toy mode.
+"""Reduces a study to toy size for ``run --smoke``, which shows that every part of the study works.
 
-A few arms, one context, a few samples, two short epochs, two seeds, random backbone weights, everything in this
-process; and one more arm whose loss is not a number, to see how a failed cell is shown. Its results mean nothing, and
-its name says so.
+The toy study has a few arms, one context, a few samples, two epochs, two seeds and random backbone weights, and runs
+in this process. One more arm, whose loss is not a number, shows how a failed cell is reported. The results mean
+nothing; the name of the study ends in ``-smoke``.
 """
 
 from __future__ import annotations
@@ -24,13 +24,14 @@ PLANTED = "planted_nan"
 _SAMPLES = 48
 _ARMS = 4
 _CONTEXTS = 1
-_LARGEST, _SIDE = 128, 96
-"""Pixels: an image of a longer side is made smaller, its longer side to the second number."""
-_HASTE = 10  # times the learning rate: after so few steps arms would all give the commonest answer
+_MAX_SIDE, _TOY_SIDE = 128, 96
+"""Pixels: images with a longer side than the first number are resized, their longer side to the second number."""
+_LEARNING_RATE_FACTOR = 10
+"""The factor on the learning rate; without it all arms give the most frequent answer after so few steps."""
 
 
 class NotFinite(FusionModule):
-    """Turns every map into not-a-number: the planted failure."""
+    """A module whose output is not a number, so that its cell fails."""
 
     citation: ClassVar[Citation] = Citation("A planted failure", "fusion-bench", "smoke", 2026, "")
     width: ClassVar[Width | None] = None
@@ -39,7 +40,7 @@ class NotFinite(FusionModule):
 
     @classmethod
     def search_space(cls, visual_dim: int, language_dim: int) -> Mapping[str, Space]:
-        """Nothing to search."""
+        """Return an empty space."""
         return {}
 
     def __init__(self, visual_dim: int, language_dim: int) -> None:
@@ -47,13 +48,13 @@ class NotFinite(FusionModule):
         self.out_dim = visual_dim
 
     def forward(self, visual: Tensor, language: Language) -> Tensor:
-        """``[B, C, H, W]`` of not-a-number."""
+        """Return a map ``[B, C, H, W]`` of values that are not a number."""
         return visual * float("nan")
 
 
 def smoke_study(study: Study) -> Study:
-    """The same study at toy size, under the name ``<name>-smoke``."""
-    toys = tuple(replace(arm, config=_toy(arm.config)) for arm in _few(study.arms))
+    """Return the study at toy size under the name ``<name>-smoke``."""
+    toys = tuple(replace(arm, config=_toy_config(arm.config)) for arm in _some_arms(study.arms))
     first = next((toy.config for toy in toys if toy.config.kind == "module"), toys[0].config)
     planted = replace(
         toys[0],
@@ -65,7 +66,7 @@ def smoke_study(study: Study) -> Study:
             first,
             arm=Component(Target("fusion_bench.spec.smoke:NotFinite", name=PLANTED)),
             kind="module",
-            # A study of networks alone has no backbone for it to stand on.
+            # A module needs a backbone, and a study of networks alone has none.
             backbone=first.backbone or BackboneConfig("test_resnet"),
         ),
     )
@@ -88,20 +89,20 @@ def smoke_study(study: Study) -> Study:
     )
 
 
-def _few(arms: Sequence[Arm]) -> list[Arm]:
-    """The reference, the first few of the others and the controls: a study of every module is no toy."""
+def _some_arms(arms: Sequence[Arm]) -> list[Arm]:
+    """Return the reference, the first few of the other arms and the controls."""
     others = [arm.label for arm in arms if arm.role == "arm"][:_ARMS]
     return [arm for arm in arms if arm.role != "arm" or arm.label in others]
 
 
-def _toy(config: CellConfig) -> CellConfig:
+def _toy_config(config: CellConfig) -> CellConfig:
     adapter: type[DataSet] = config.data.adapter.target.load()
     settings = {**config.data.adapter.settings, **adapter.toy_settings}
     data = replace(
         config.data,
         adapter=replace(config.data.adapter, settings=settings),
         limit=_SAMPLES,
-        image_size=_small(config.data.image_size),
+        image_size=_toy_image_size(config.data.image_size),
     )
     backbone = config.backbone
     if backbone is not None and backbone.weights != "random":
@@ -110,16 +111,16 @@ def _toy(config: CellConfig) -> CellConfig:
         config.train,
         epochs=2,
         batch_size=min(4, config.train.batch_size),
-        learning_rate=_HASTE * config.train.learning_rate,
+        learning_rate=_LEARNING_RATE_FACTOR * config.train.learning_rate,
     )
-    # What it would start from is not at toy size.
+    # The cells that the study starts from do not have toy size.
     return replace(config, data=data, backbone=backbone, train=train, start=None)
 
 
-def _small(size: tuple[int, int]) -> tuple[int, int]:
-    """Height and width of about the same shape, multiples of 32 as end-to-end networks want them."""
+def _toy_image_size(size: tuple[int, int]) -> tuple[int, int]:
+    """Return height and width of about the same shape, in multiples of 32 as end-to-end networks need them."""
     longer = max(size)
-    if longer <= _LARGEST:
+    if longer <= _MAX_SIDE:
         return size
-    height, width = (max(32, round(side * _SIDE / longer / 32) * 32) for side in size)
+    height, width = (max(32, round(side * _TOY_SIDE / longer / 32) * 32) for side in size)
     return height, width

@@ -1,4 +1,4 @@
-"""The study as the rest of the harness knows it: arms, seeds, search, budget and report, checked."""
+"""The study after its file was read and checked: arms, seeds, search, budget and report."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Search:
-    """A search for every arm, before its seeds are trained.
+    """The search for settings of every arm, before its seeds are trained.
 
     Attributes:
-        trials: how many per arm; ``batch`` of them are drawn together.
-        seeds: seeds of the search's cells, none of them the study's.
-        spaces: what may change, by arm label and key; see `fusion_bench.spec.arms.with_settings`.
+        trials: number of trials per arm.
+        batch: number of trials that are drawn together.
+        seeds: seeds of the search cells; none of them is a seed of the study.
+        spaces: the values to search, by arm label and by key; for the keys see
+            `fusion_bench.spec.arms.with_settings`.
     """
 
     trials: int
@@ -31,13 +33,21 @@ class Search:
     spaces: Mapping[str, Mapping[str, Space]]
 
     def space_of(self, arm: Arm) -> Mapping[str, Space]:
-        """What the search may change in an arm; empty if nothing."""
+        """Return the values to search in an arm by key; empty if there are none."""
         return self.spaces.get(arm.label, {})
 
 
 @dataclass(frozen=True)
 class Expected:
-    """A published or earlier value to compare with."""
+    """A published or earlier value that a result is compared with.
+
+    Attributes:
+        arm: label of the arm.
+        metric: name of the metric.
+        split: the split on which the value was measured.
+        value: the value.
+        source: the origin of the value, one line.
+    """
 
     arm: str
     metric: str
@@ -48,25 +58,30 @@ class Expected:
 
 @dataclass(frozen=True)
 class Study:
-    """A study, read and checked.
+    """A study whose file was read and checked.
 
     Attributes:
-        path: its file.
-        name: names its folder; ``title`` is one line for people.
-        data: the data set, the same for every arm; ``task`` is what is asked of it.
-        arms: in the file's order, the controls last.
-        seeds: seeds of every arm's cells; ``threads`` of torch in each.
-        reference: label of the arm that the others are compared with.
-        selection_metric: what early stopping and search look at.
-        primary, primary_split: the metric and the split of every verdict.
-        margin: a difference that counts as nothing, None if the study states none.
-        pictures: how many sample images the report shows.
-        search: None without one.
-        budget: what every arm should cost; None where none is matched.
-        expected: values to compare with.
-        roots: folder of the data set by name, if the file says it.
-        weight_files: backbone weight files, and what text encoders read, by SHA-256.
-        source: the study from whose cells its own start; None if they start from scratch.
+        path: the study file.
+        name: the name of the study and of its folder.
+        title: the title of its report, one line.
+        data: the data set, the same for every arm.
+        task: the name of the task.
+        arms: the arms in the order of the file, the controls last.
+        seeds: the seeds of every arm's cells.
+        threads: torch's number of threads in each cell.
+        reference: label of the arm that all others are compared with.
+        selection_metric: the metric that early stopping and search use.
+        primary: the metric of every verdict.
+        primary_split: the split of every verdict.
+        margin: the largest difference that counts as equal; None if the study states none.
+        pictures: number of sample images in the report.
+        search: the search for settings; None without a search.
+        budget: the budget that arms are matched to; None if the study matches none.
+        expected: published or earlier values that results are compared with.
+        roots: folders of data sets by name, where study files name them.
+        weight_files: the files of backbone weights and of text encoders, by SHA-256.
+        contexts: the contexts by label, each a study.
+        source: the study whose cells this study's cells start from; None when training from scratch.
     """
 
     path: Path
@@ -92,18 +107,18 @@ class Study:
     source: Study | None = None
 
     @property
-    def reads(self) -> tuple[DataConfig, ...]:
-        """Every data set that its cells need: its own, and those of what they start from."""
-        return (self.data, *(() if self.source is None else self.source.reads))
+    def data_sets(self) -> tuple[DataConfig, ...]:
+        """The data sets that the study's cells need: its own, and those of the studies that they start from."""
+        return (self.data, *(() if self.source is None else self.source.data_sets))
 
     def factors_of(self, label: str) -> Mapping[str, Json]:
-        """The factors of the arm with a label.
+        """Return the factors of the arm with a label.
 
         Raises:
-            KeyError: no arm is called so.
+            KeyError: no arm has this label.
         """
         return {arm.label: arm.factors for arm in self.arms}[label]
 
     def matched(self, arm: Arm) -> Arm:
-        """An arm whose settings have changed, brought back to the study's budget if it matches one."""
+        """Return an arm whose settings have changed, matched to the study's budget again if there is one."""
         return arm if self.budget is None else self.budget.matched(arm)

@@ -1,4 +1,4 @@
-"""The arms of a study: resolved, no two alike, with their roles and factors."""
+"""Collects the arms of a study: resolved, all different, with their roles and factors."""
 
 from __future__ import annotations
 
@@ -9,94 +9,105 @@ from fusion_bench.registry import did_you_mean
 from fusion_bench.spec.arm_specs import (
     ArmSpec,
     base_arm,
-    controls,
-    variations,
+    control_arms,
+    varied_arms,
     varied_label,
     written_arms,
 )
 from fusion_bench.spec.arms import Arm, Role
 from fusion_bench.spec.document.problems import Problems
 from fusion_bench.spec.document.tree import Node
-from fusion_bench.spec.resolve import ResolvedArm, ResolvedData, Resolver
-from fusion_bench.spec.signatures import same
+from fusion_bench.spec.resolve import ResolvedArm, Resolver
+from fusion_bench.spec.resolve_data import ResolvedData
+from fusion_bench.spec.signatures import equal_values
 
 
 class StudyArms:
-    """Every arm of a study, in the file's order, the controls last."""
+    """The arms of a study, in the order of the file, the controls last.
+
+    Args:
+        tree: the study.
+        resolver: resolves each arm.
+        data: the study's data set.
+        problems: collects the mistakes.
+    """
 
     def __init__(self, tree: Node, resolver: Resolver, data: ResolvedData, problems: Problems) -> None:
         self._tree, self._resolver, self._data, self._problems = tree, resolver, data, problems
-        self._found: dict[str, ResolvedArm] = {}
+        self._by_id: dict[str, ResolvedArm] = {}
         self._labels: list[str] = []
         self._settings: dict[str, None] | None = {}
-        ways = [
+        keys = [
             key for key in ("arms", "vary") if key in tree.children and tree.children[key].value is not None
         ]
-        if ways == ["arms"]:
-            self._written()
-        elif ways == ["vary"]:
-            self._varied()
-        elif ways:
-            problems.add(tree.children["vary"], "write either arms or vary")
+        if keys == ["arms"]:
+            self._add_written_arms()
+        elif keys == ["vary"]:
+            self._add_variations()
+        elif keys:
+            problems.add(tree.children["vary"], "cannot be written together with arms; leave one of them out")
         else:
-            problems.add(tree, "nothing to compare: write arms or vary")
-        for control in controls(tree):
+            problems.add(tree, "there is nothing to compare; write arms or vary")
+        for control in control_arms(tree):
             self._add(control)
 
     @property
     def resolved(self) -> tuple[ResolvedArm, ...]:
         """The arms that could be resolved."""
-        return tuple(self._found.values())
+        return tuple(self._by_id.values())
 
     @property
     def labels(self) -> tuple[str, ...]:
-        """Every label but those of controls, of arms with mistakes too."""
+        """The labels of all arms except controls, also of arms with mistakes."""
         return tuple(self._labels)
 
     @property
     def settings(self) -> tuple[str, ...] | None:
-        """Every setting that some arm's class takes; None if a class is not known."""
+        """The names of the settings that the classes of the arms take; None if a class is not known."""
         return None if self._settings is None else tuple(self._settings)
 
     def reference(self) -> str:
-        """The label of the reference: the first arm unless the study names another."""
+        """Return the label of the reference: the first arm unless the study names another."""
         node = self._tree.children.get("reference")
         if node is None or node.value is None:
             return self._labels[0] if self._labels else ""
         if isinstance(node.value, str) and node.value not in self._labels:
             hint = did_you_mean(node.value, self._labels)
-            self._problems.add(node, f"no arm is called {node.value!r}{hint}")
+            self._problems.add(node, f"there is no arm {node.value!r}{hint}")
         return str(node.value)
 
     def arms(self, reference: str) -> tuple[Arm, ...]:
-        """The arms as the rest of the harness knows them."""
+        """Return the arms with their roles and factors."""
         return tuple(_arm(arm, reference, self.resolved) for arm in self.resolved)
 
-    def _written(self) -> None:
+    def _add_written_arms(self) -> None:
         specs = written_arms(self._tree, self._problems)
         self._labels = [spec.label for spec in specs]
         for spec in specs:
             self._add(spec)
         if not self._tree.children["arms"].children:
-            self._problems.add(self._tree.children["arms"], "nothing to compare: write at least one arm")
+            self._problems.add(
+                self._tree.children["arms"], "there is nothing to compare; write at least one arm"
+            )
 
-    def _varied(self) -> None:
+    def _add_variations(self) -> None:
         base = base_arm(self._tree, self._problems)
         named = self._resolver.named(base) if base else None
         if base is None or named is None:
             return
         self._add(base)
         self._labels.append(base.label)
-        start = next(iter(self._found.values()), None)
-        for spec in variations(base, self._tree, named.signature.names, self._problems):
+        resolved_base = next(iter(self._by_id.values()), None)
+        for spec in varied_arms(base, self._tree, named.signature.names, self._problems):
             resolved = self._resolver.resolve(spec, self._data)
-            # A value equal to the base's, or a combination that stands alone already, gives no second arm.
-            if resolved is None or start is None or resolved.config.id in self._found:
+            # A value that equals the base's, or a combination that exists already, gives no second arm.
+            if resolved is None or resolved_base is None or resolved.config.id in self._by_id:
                 continue
             values = {key: resolved.value(key) for key in spec.varied}
-            label = varied_label({key: v for key, v in values.items() if not same(v, start.value(key))})
+            changed = {key: v for key, v in values.items() if not equal_values(v, resolved_base.value(key))}
+            label = varied_label(changed)
             self._labels.append(label)
-            self._found[resolved.config.id] = replace(resolved, spec=replace(spec, label=label))
+            self._by_id[resolved.config.id] = replace(resolved, spec=replace(spec, label=label))
 
     def _add(self, spec: ArmSpec) -> None:
         named = self._resolver.named(spec)
@@ -108,14 +119,18 @@ class StudyArms:
         if spec.control and spec.label in self._labels:
             self._problems.add(
                 spec.where,
-                f"the arm {spec.label!r} has the label of a control; rename it or drop one",
+                f"the arm {spec.label!r} has the label of this control; rename the arm, or leave the control out",
             )
-        elif resolved is not None and resolved.config.id in self._found:
-            twin = self._found[resolved.config.id].spec.label
-            remedy = "leave it out of controls" if spec.control else "give it other settings or drop one"
+        elif resolved is not None and resolved.config.id in self._by_id:
+            twin = self._by_id[resolved.config.id].spec.label
+            remedy = (
+                "leave it out of controls"
+                if spec.control
+                else "change its settings, or leave one of them out"
+            )
             self._problems.add(spec.where, f"{spec.label!r} is the same as the arm {twin!r}; {remedy}")
         elif resolved is not None:
-            self._found[resolved.config.id] = resolved
+            self._by_id[resolved.config.id] = resolved
 
 
 def _arm(arm: ResolvedArm, reference: str, arms: Sequence[ResolvedArm]) -> Arm:

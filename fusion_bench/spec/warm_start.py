@@ -1,4 +1,4 @@
-"""The study whose trained cells another study's cells start from: arm for arm, seed for seed."""
+"""Starts the cells of a study from the trained cells of another study with the same arm label and seed."""
 
 from __future__ import annotations
 
@@ -18,28 +18,30 @@ if TYPE_CHECKING:
     from fusion_bench.spec.study import Study
 
 _MODEL = ("backbone", "text", "fusion", "arm", "kind", "head")
-"""What must be equal for weights to fit."""
+"""The fields of `CellConfig` that must be equal for the weights to fit."""
 
 
 def read_source_study(tree: Node, load: Callable[[Path], Study], problems: Problems) -> Study | None:
-    """The study named under ``start``, if there is one; notes what is wrong with it.
+    """Return the study under ``start``; None without one or after a mistake.
 
     Args:
-        tree: of the study file.
+        tree: the study.
         load: reads another study file.
-        problems: the collector.
+        problems: collects the mistakes.
     """
     start = tree.children.get("start")
     node = None if start is None else start.children.get("study")
     if node is None or not isinstance(node.value, str):
         _check_epochs(tree, problems)
         return None
-    path = node.place.folder / Path(node.value).expanduser()
-    if node.place.file is not None and path.resolve() == node.place.file.resolve():
-        problems.add(node, "a study cannot start from itself")
+    path = node.location.folder / Path(node.value).expanduser()
+    if node.location.file is not None and path.resolve() == node.location.file.resolve():
+        problems.add(node, "a study cannot start from itself; name another study file")
         return None
     if "search" in tree.children and tree.children["search"].value is not None:
-        problems.add(tree.children["search"], "a study that starts from another has no search of its own")
+        problems.add(
+            tree.children["search"], "a study with a start cannot have a search; leave one of them out"
+        )
     try:
         source = load(path)
     except StudyFileError as error:
@@ -47,7 +49,8 @@ def read_source_study(tree: Node, load: Callable[[Path], Study], problems: Probl
         return None
     if source.search is not None:
         problems.add(
-            node, f"{source.name!r} has a search; write what it found into a study, and start from that"
+            node,
+            f"{source.name!r} has a search; write the settings that it found into another study, and start from that",
         )
         return None
     return source
@@ -56,35 +59,45 @@ def read_source_study(tree: Node, load: Callable[[Path], Study], problems: Probl
 def arms_with_start(
     arms: Sequence[Arm], seeds: Sequence[int], source: Study, start: Node, problems: Problems
 ) -> tuple[Arm, ...]:
-    """The arms, each starting from the arm of the same label of ``source``; notes those that cannot."""
+    """Return the arms, each starting from the arm of ``source`` with the same label.
+
+    Args:
+        arms: the arms of the study.
+        seeds: the seeds of the study.
+        source: the study to start from.
+        start: the node of the study's ``start`` section.
+        problems: collects the mistakes: missing seeds, missing arms, and models that differ.
+    """
     node = start.children["study"]
     if missing := sorted({*seeds} - {*source.seeds}):
         named = ", ".join(map(str, missing))
         problems.add(
             node, f"{source.name!r} has no seed {named}; its seeds are {', '.join(map(str, source.seeds))}"
         )
-    theirs = {arm.label: arm.config for arm in source.arms}
+    source_configs = {arm.label: arm.config for arm in source.arms}
     for arm in arms:
-        if arm.label not in theirs:
-            problems.add(node, f"{source.name!r} has no arm {arm.label!r}{did_you_mean(arm.label, theirs)}")
-        elif other := _unlike(arm.config, theirs[arm.label]):
+        if arm.label not in source_configs:
+            problems.add(
+                node, f"{source.name!r} has no arm {arm.label!r}{did_you_mean(arm.label, source_configs)}"
+            )
+        elif parts := _differing_parts(arm.config, source_configs[arm.label]):
             problems.add(
                 node,
-                f"the arm {arm.label!r} of {source.name!r} differs in {', '.join(other)}; its weights do not fit",
+                f"the arm {arm.label!r} of {source.name!r} differs in {', '.join(parts)}, so its weights do not fit",
             )
     if problems:
         return tuple(arms)
-    return tuple(replace(arm, config=replace(arm.config, start=theirs[arm.label])) for arm in arms)
+    return tuple(replace(arm, config=replace(arm.config, start=source_configs[arm.label])) for arm in arms)
 
 
-def _unlike(one: CellConfig, other: CellConfig) -> list[str]:
+def _differing_parts(one: CellConfig, other: CellConfig) -> list[str]:
     return [part for part in _MODEL if getattr(one, part) != getattr(other, part)]
 
 
 def _check_epochs(tree: Node, problems: Problems) -> None:
-    """Nothing can be judged that was never trained."""
+    """Record a mistake for 0 epochs, which need trained weights to start from."""
     arms = tree.children.get("arms", tree.having({})).children.values()
-    for place in (tree, *arms):
-        epochs = place.children.get("train", tree.having({})).children.get("epochs")
+    for node in (tree, *arms):
+        epochs = node.children.get("train", tree.having({})).children.get("epochs")
         if epochs is not None and epochs.value == 0 and not isinstance(epochs.value, bool):
             problems.add(epochs, "must be at least 1, not 0, unless the study has a start")

@@ -1,10 +1,10 @@
-"""Means, paired differences and verdicts: tables out of `Scores`.
+"""Means, paired differences and verdicts, as tables computed from `Scores`.
 
-**One family.** The verdicts judge one metric on one split, and the family is every arm against the reference.
-Controls are not in it: nobody asks whether a control is better than the reference, and letting them in would
-only make the arms' tests stricter. They get intervals here and a question of their own, `against_controls`.
-Holm's step-down (1979) corrects the family. "Does it differ?" and "is it within the margin?" are two
-questions, each corrected over the whole family.
+**One family.** Verdicts are values for one metric on one split. The family of tests is every arm against the
+reference. Controls are not in the family: whether a control is better than the reference is not a question of the
+study, and more tests would only make those of the arms stricter. Controls get intervals here, and
+`against_controls` compares the arms with them. Holm's step-down procedure (1979) corrects the family. "Does the arm
+differ?" and "is the difference within the margin?" are two questions; each is corrected over the whole family.
 """
 
 from __future__ import annotations
@@ -21,23 +21,24 @@ from fusion_bench.statistics.crossed import Estimate, FloatArray
 from fusion_bench.statistics.scores import Scores, Unit
 
 Verdict: TypeAlias = Literal["better", "worse", "equivalent", "underpowered", "no verdict", ""]
-"""Of an arm against the reference; empty for a control, which is not judged against the reference."""
+"""The verdict on an arm against the reference; empty for an arm outside the family (a control)."""
 
 ALPHA = 0.05
 FEWEST_SEEDS = 3
-"""Below this many paired seeds no verdict is given: the spread between seeds is all but unknown."""
+"""The smallest number of paired seeds for a verdict; with fewer, the spread between seeds is nearly unknown."""
 
 
 @dataclass(frozen=True)
 class Question:
-    """What a family of comparisons asks.
+    """The comparisons of one family.
 
     Attributes:
-        reference: the arm that the others are compared with.
-        family: the arms that are judged; controls: arms that only get an interval.
-        margin: the largest difference that counts as nothing, or None.
-        unit: what the metric is a mean over.
-        higher_is_better: its direction.
+        reference: the arm with which the others are compared.
+        family: the arms that get a verdict.
+        controls: the arms that get an interval only.
+        margin: the largest difference that counts as equivalent, a share; None without an equivalence test.
+        unit: whether the metric is a mean over samples or over clusters.
+        higher_is_better: the direction of the metric.
     """
 
     reference: str
@@ -50,7 +51,7 @@ class Question:
 
 @dataclass(frozen=True)
 class _Row:
-    """One estimate as the tables hold it."""
+    """The columns that every table of estimates has; ``low`` and ``high`` are the ends of the 95 % interval."""
 
     estimate: float
     low: float
@@ -63,7 +64,12 @@ class _Row:
 
 
 def means(scores: Scores, unit: Unit = "samples") -> pd.DataFrame:
-    """Each arm that has a finished seed: ``arm``, ``estimate``, ``low``, ``high`` ...."""
+    """Return the mean of each arm that has a finished seed.
+
+    Returns:
+        One row per arm: ``arm``, ``estimate``, ``low``, ``high`` (95 %), ``standard_error``, ``degrees``, ``seeds``,
+        ``clusters``, ``samples``.
+    """
     rows = [
         {"arm": arm, **asdict(_row(scores, scores.mean(arm, unit), arm))}
         for arm in scores.arms
@@ -73,15 +79,16 @@ def means(scores: Scores, unit: Unit = "samples") -> pd.DataFrame:
 
 
 def compare(scores: Scores, question: Question) -> pd.DataFrame:
-    """Paired differences ``arm - reference``, judged.
+    """Return the paired differences ``arm - reference`` with their verdicts.
 
     Returns:
         One row per arm that shares a finished seed with the reference: ``arm``, the difference as
         ``estimate`` with ``low`` and ``high`` (95 %, not widened for the family), ``standard_error``,
         ``degrees``, ``seeds``, ``clusters``, ``samples``; ``p`` and ``p_holm``; ``p_margin`` and
         ``p_margin_holm`` (two one-sided tests, NaN without a margin); ``detectable`` (the true difference
-        found with 80 % probability at the family's strictest level); ``verdict``. Equivalence comes
-        before better and worse: a study that states a margin says that what lies inside it is nothing.
+        that is found with 80 % probability at the strictest level of the family); ``verdict``. The verdict
+        "equivalent" has priority over "better" and "worse": a study that states a margin treats a difference
+        inside it as negligible.
     """
     estimates = {
         arm: scores.difference(arm, question.reference, question.unit)
@@ -95,14 +102,14 @@ def compare(scores: Scores, question: Question) -> pd.DataFrame:
         ],
         columns=["arm", *_Row.__dataclass_fields__],
     )
-    judged = (table["arm"].isin(question.family) & (table["seeds"] >= FEWEST_SEEDS)).to_numpy(dtype=bool)
-    alpha = ALPHA / max(1, int(judged.sum()))
+    in_family = (table["arm"].isin(question.family) & (table["seeds"] >= FEWEST_SEEDS)).to_numpy(dtype=bool)
+    alpha = ALPHA / max(1, int(in_family.sum()))
     p = np.array([float(estimate.p_value()) for estimate in estimates.values()])
     p_margin = np.full(len(table), np.nan)
     if question.margin is not None:
         p_margin[:] = [float(estimate.p_outside(question.margin)) for estimate in estimates.values()]
     detectable = [float(estimate.detectable(alpha)) for estimate in estimates.values()]
-    p_holm, p_margin_holm = _holm_of(p, judged), _holm_of(p_margin, judged)
+    p_holm, p_margin_holm = _holm_of(p, in_family), _holm_of(p_margin, in_family)
     gain = table["estimate"].to_numpy(dtype=np.float64) * (1 if question.higher_is_better else -1)
     verdict = np.select(
         [
@@ -128,11 +135,15 @@ def compare(scores: Scores, question: Question) -> pd.DataFrame:
 def against_controls(
     scores: Scores, arms: Sequence[str], controls: Sequence[str], question: Question
 ) -> pd.DataFrame:
-    """Each arm's paired lead over each control: ``arm, control, estimate, low, high, ..., leads, ahead, beats``.
+    """Return the paired differences ``arm - control`` of each arm from each control.
 
-    ``leads`` is True where the difference lies on the better side of zero, ``ahead`` where its whole 95 %
-    interval does, ``beats`` where at least three seeds are paired as well. An arm passes only if it beats
-    *every* control; such an intersection-union test needs no correction over the controls (Berger, 1982).
+    An arm passes only if it beats *every* control. This is an intersection-union test, which needs no correction
+    over the controls (Berger, 1982).
+
+    Returns:
+        One row per arm and control: ``arm``, ``control``, the columns of `means`, and three flags: ``better`` (the
+        estimate is on the better side of zero), ``interval_better`` (the whole 95 % interval is) and ``beats``
+        (the whole interval is, with at least three paired seeds).
     """
     rows = [
         {
@@ -145,19 +156,22 @@ def against_controls(
         if scores.seeds_of(arm, control).any()
     ]
     table = pd.DataFrame(rows, columns=["arm", "control", *_Row.__dataclass_fields__])
-    table["leads"] = table["estimate"] > 0 if question.higher_is_better else table["estimate"] < 0
-    table["ahead"] = table["low"] > 0 if question.higher_is_better else table["high"] < 0
-    table["beats"] = table["ahead"] & (table["seeds"] >= FEWEST_SEEDS)
+    table["better"] = table["estimate"] > 0 if question.higher_is_better else table["estimate"] < 0
+    table["interval_better"] = table["low"] > 0 if question.higher_is_better else table["high"] < 0
+    table["beats"] = table["interval_better"] & (table["seeds"] >= FEWEST_SEEDS)
     return table
 
 
 def holm(p_values: npt.ArrayLike) -> FloatArray:
-    """Holm's step-down adjusted p-values (Scandinavian Journal of Statistics 6, 1979), in the given order."""
-    given = np.asarray(p_values, dtype=np.float64)
-    order = np.argsort(given, kind="stable")
-    steps = given[order] * np.arange(len(given), 0, -1)
-    adjusted = np.empty_like(given)
-    adjusted[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
+    """Return p-values adjusted by Holm's step-down procedure, in the values order.
+
+    Source: Holm, Scandinavian Journal of Statistics 6 (1979).
+    """
+    values = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(values, kind="stable")
+    scaled = values[order] * np.arange(len(values), 0, -1)
+    adjusted = np.empty_like(values)
+    adjusted[order] = np.minimum(np.maximum.accumulate(scaled), 1.0)
     return adjusted
 
 
@@ -175,9 +189,9 @@ def _row(scores: Scores, estimate: Estimate, *arms: str) -> _Row:
     )
 
 
-def _holm_of(p_values: FloatArray, judged: npt.NDArray[np.bool_]) -> FloatArray:
-    """Holm over the judged rows; NaN elsewhere, and where there was nothing to test."""
+def _holm_of(p_values: FloatArray, family: npt.NDArray[np.bool_]) -> FloatArray:
+    """Adjust the p-values of the rows in ``family`` [rows]; NaN in other rows and where the p-value is NaN."""
     adjusted = np.full(len(p_values), np.nan)
-    tested = judged & ~np.isnan(p_values)
+    tested = family & ~np.isnan(p_values)
     adjusted[tested] = holm(p_values[tested])
     return adjusted

@@ -1,4 +1,4 @@
-"""Had an arm finished learning? Equal budgets compare arms fairly only if the sentence says so where not."""
+"""Convergence of each arm: a report must say which arms still improved when the training budget ended."""
 
 from __future__ import annotations
 
@@ -10,21 +10,21 @@ RISE = 0.01
 
 
 def convergence(curves: pd.DataFrame, *, higher_is_better: bool = True) -> pd.DataFrame:
-    """How much each arm's selection metric still improved in the last fifth of its schedule.
+    """Return how much the selection metric of each arm still improved in the last fifth of its schedule.
 
-    A seed's rise is its last value less its value at four fifths of the samples it saw, interpolated
-    linearly in samples seen, since a short schedule has no epoch that ends there; the arm's rise is the mean
-    over its seeds, which for equal schedules is the rise of the mean curve. An arm that rose by more than
-    one point (0.01) had not converged. One evaluation shows no rise either way: such a seed counts as
-    unknown, and so does an arm with one.
+    The rise of a seed is its last value minus its value at four fifths of the samples seen. The latter is
+    interpolated linearly in samples seen, because in a short schedule no epoch ends there. The rise of an arm is the
+    mean over its seeds; with equal schedules this is the rise of the mean curve. An arm whose rise is more than one
+    point (0.01) had not converged. A seed with a single evaluation has an unknown rise, and so has an arm with such
+    a seed.
 
     Args:
-        curves: the selection metric alone: ``arm, seed, samples_seen, value``.
-        higher_is_better: the metric's direction; the rise of a metric that should fall is its fall.
+        curves: the curve of the selection metric: ``arm, seed, samples_seen, value``.
+        higher_is_better: the direction of the metric; a metric that should fall rises by the amount of its fall.
 
     Returns:
         ``arm, rise, converged`` in the order of first appearance; ``rise`` is NaN where unknown, and
-        ``converged`` is True only where shown.
+        ``converged`` is True only where the rise is known.
     """
     sign = 1.0 if higher_is_better else -1.0
     rises = [

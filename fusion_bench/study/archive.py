@@ -1,4 +1,4 @@
-"""Cells on other machines: an export is a runs folder of unanswered cells, an import takes answers home."""
+"""Export of cells to other machines, and import of what they trained there."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fusion_bench.cells.folder import CellFolder, cell_folder
 from fusion_bench.cells.warm_start import source_folder
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.storage import write_text
-from fusion_bench.study.plan import PlannedCell, ask_all
+from fusion_bench.study.plan import PlannedCell, write_configs
 
 _HOW = """Each folder under cells/ is one cell. On a machine with torch, timm, pandas, pyarrow and
 safetensors, from a checkout of fusion-bench (nothing needs to be installed):
@@ -27,16 +27,16 @@ Bring the folder back and run: fusion-bench cells import EXPORT
 
 
 def export_cells(cells: Sequence[PlannedCell], folder: Path, runs: Path) -> int:
-    """Write ``folder/cells/<id>/config.json`` for each cell, and how to run them; returns how many.
+    """Write ``folder/cells/<id>/config.json`` for each cell and how to run them; return how many there are.
 
-    What a cell starts from (`CellConfig.source`) is finished and goes along whole, out of ``runs``.
+    The finished cell that a cell warm-starts from (`CellConfig.source`) is copied whole from ``runs``.
 
     Raises:
-        FusionBenchError: a cell starts from one that is not trained, or kept no weights.
+        FusionBenchError: the cell that one starts from is not trained, or did not keep its weights.
     """
     found = (source_folder(cell.config, runs) for cell in cells)
     sources = {source.id: source for source in found if source is not None}
-    ask_all(cells, folder)
+    write_configs(cells, folder)
     for source in sources.values():
         _copy(source, cell_folder(folder, source.id))
     threads = cells[0].config.threads if cells else 1
@@ -46,7 +46,7 @@ def export_cells(cells: Sequence[PlannedCell], folder: Path, runs: Path) -> int:
 
 @dataclass(frozen=True)
 class Imported:
-    """Cell ids by what became of them."""
+    """Ids of the cells in an export: copied now, already here, and not finished."""
 
     taken: tuple[str, ...]
     already_here: tuple[str, ...]
@@ -54,11 +54,11 @@ class Imported:
 
 
 def import_cells(source: Path, runs: Path) -> Imported:
-    """Copy finished cells from ``source/cells`` into ``runs/cells``; what is already here stays.
+    """Copy finished cells from ``source/cells`` into ``runs/cells``; cells that are here already are kept.
 
     Raises:
-        FusionBenchError: ``source`` holds no cells, or one of them is damaged, in the wrong folder, or being
-            trained here right now; those before it are taken.
+        FusionBenchError: ``source`` holds no cells, or a cell is damaged, in the wrong folder, or being trained here
+            right now; the cells before it are copied.
     """
     if not (source / "cells").is_dir():
         raise FusionBenchError(f"{source} has no folder 'cells'; name the folder that was exported")
@@ -85,7 +85,7 @@ def import_cells(source: Path, runs: Path) -> Imported:
 def _copy(given: CellFolder, own: CellFolder) -> None:
     own.path.mkdir(parents=True, exist_ok=True)
     with own.claim():
-        # DONE goes last here too: an interrupted import leaves a cell that is not done.
+        # DONE is copied last: an interrupted import leaves a cell that is not done.
         files = sorted(
             (path for path in given.path.iterdir() if path.is_file()), key=lambda p: p.name == "DONE"
         )

@@ -1,7 +1,7 @@
-"""Optuna's journal: every cell as a trial, so that Optuna's own tools can look at a study.
+"""The Optuna journal of a study: every cell as a trial, so that Optuna's own tools can show the study.
 
-The folders decide; the journal is brought in line with them, and rebuilt when it is lost, damaged or of
-another plan. Only the coordinator touches it.
+The folders of the cells decide. The journal is updated from them, and rebuilt when it is lost, damaged or made for
+another plan. Only the coordinating process writes it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,15 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Record:
-    """One cell for the journal: ``value`` is the selection metric, None while it has none."""
+    """One cell for the journal.
+
+    Attributes:
+        cell: its id.
+        seed: its seed.
+        factors: the parameters of the trial.
+        value: the selection metric; None without a result.
+        failure: why the cell failed; None if it did not.
+    """
 
     cell: str
     seed: int
@@ -44,8 +52,8 @@ class Journal:
         self._study: optuna.Study | None = None
         self._distributions: dict[str, CategoricalDistribution] = {}
 
-    def bring_in_line(self, records: Sequence[Record]) -> None:
-        """Add what the folders hold and the journal lacks; start anew if the journal does not fit."""
+    def update(self, records: Sequence[Record]) -> None:
+        """Add the cells that the journal lacks; rebuild the journal if it belongs to another plan."""
         choices = _choices(records)
         self._distributions = {name: CategoricalDistribution(values) for name, values in choices.items()}
         self._study = self._opened(digest([self._direction, choices, [record.cell for record in records]]))
@@ -59,8 +67,8 @@ class Journal:
                 self.add(record)
 
     def add(self, record: Record) -> None:
-        """Add one cell that ended since the journal was brought in line; one that has not ended is no trial."""
-        assert self._study is not None, "bring the journal in line first"  # noqa: S101
+        """Add one cell that has ended since `update`; a cell that has not ended is not added."""
+        assert self._study is not None, "call update first"  # noqa: S101
         state = _state(record)
         if state is not None:
             self._study.add_trial(_trial(record, state, self._distributions))
@@ -73,7 +81,7 @@ class Journal:
                 return study
             _LOG.info("the plan of %s changed; its Optuna journal is rebuilt from the cells", self._name)
         except OSError:
-            raise  # the disk, not the journal, is at fault
+            raise  # the disk failed, not the journal
         except Exception as error:
             _LOG.warning("the Optuna journal %s is damaged (%s); rebuilt from the cells", self._file, error)
         self._file.unlink(missing_ok=True)
@@ -92,17 +100,17 @@ class Journal:
 
 
 def _choices(records: Sequence[Record]) -> dict[str, list[Any]]:
-    """For each factor every value that occurs; Optuna wants plain values, so others are written as text."""
+    """Return every value of each factor; Optuna takes plain values only, so others are written as text."""
     choices: dict[str, list[Any]] = {}
     for record in records:
         for name, value in record.factors.items():
             values = choices.setdefault(name, [])
-            if _flat(value) not in values:
-                values.append(_flat(value))
+            if _plain_value(value) not in values:
+                values.append(_plain_value(value))
     return choices
 
 
-def _flat(value: Any) -> Any:
+def _plain_value(value: Any) -> Any:
     return value if value is None or isinstance(value, str | int | float | bool) else str(value)
 
 
@@ -115,7 +123,7 @@ def _state(record: Record) -> TrialState | None:
 def _trial(
     record: Record, state: TrialState, distributions: Mapping[str, CategoricalDistribution]
 ) -> optuna.trial.FrozenTrial:
-    params = {name: _flat(value) for name, value in record.factors.items()}
+    params = {name: _plain_value(value) for name, value in record.factors.items()}
     attributes = {"cell": record.cell, "seed": record.seed}
     if record.failure is not None:
         attributes["failure"] = record.failure

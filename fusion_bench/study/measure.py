@@ -1,23 +1,27 @@
-"""What each arm costs: parameters, multiply-adds, and latency measured while nothing else runs."""
+"""The cost of each arm: parameters, multiply-adds, and latency measured while nothing else runs."""
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 
 from fusion_bench.cells.folder import cell_folder
-from fusion_bench.cells.provenance import expected_provenance, processor
-from fusion_bench.cells.run_cell import CellDataCache
+from fusion_bench.cells.provenance import current_sources, processor
+from fusion_bench.cells.result import ArmCosts
 from fusion_bench.efficiency.latency import latency
 from fusion_bench.errors import FusionBenchError
+from fusion_bench.serialisation import from_json, to_json
 from fusion_bench.spec.arms import Arm
 from fusion_bench.storage import digest, read_json, write_json
-from fusion_bench.study.plan import PlannedCell, cell_status, confirm_cells
+from fusion_bench.study.cell_status import cell_status
+from fusion_bench.study.plan import PlannedCell, confirm_cells
 from fusion_bench.training.batches import BatchLoader
+from fusion_bench.training.inputs import make_pretext
+from fusion_bench.training.load_cell_data import CellDataCache
 from fusion_bench.training.loop import build_model
 from fusion_bench.training.paths import RunPaths
 
@@ -28,12 +32,15 @@ _WARMUP, _REPEATS = 3, 15
 
 @dataclass(frozen=True)
 class Measured:
-    """Sizes of an arm, and the median milliseconds of a forward pass of `LATENCY_BATCH` samples."""
+    """What an arm costs.
 
-    fusion_parameters: int
-    fusion_multiply_adds: int
-    around_parameters: int
-    around_multiply_adds: int
+    Attributes:
+        costs: parameters and multiply-adds.
+        latency_ms: median milliseconds of a forward pass of `LATENCY_BATCH` samples.
+        device: the name of the processor or GPU on which the latency was measured.
+    """
+
+    costs: ArmCosts
     latency_ms: float
     device: str
 
@@ -41,9 +48,9 @@ class Measured:
 def measure_arms(
     arms: Sequence[Arm], seeds: Sequence[int], paths: RunPaths, file: Path
 ) -> Mapping[str, Measured]:
-    """Measure each arm once; what ``file`` already holds for the same arm, source and device is kept.
+    """Return the cost of each arm by label; measurements in ``file`` of the same arm, source and device are reused.
 
-    An arm without a finished cell has no entry: it may be one that takes its process down.
+    An arm without a finished cell has no entry, since running it might kill this process.
     """
     try:
         kept = read_json(file) if file.exists() else {}
@@ -56,14 +63,14 @@ def measure_arms(
         done = [cell for cell in confirm_cells([arm], seeds) if cell_status(cell, paths).state == "done"]
         if not done:
             continue
-        key = digest([arm.config.id, expected_provenance(arm.config), name, torch.__version__])
+        key = digest([arm.config.id, to_json(current_sources(arm.config)), name, torch.__version__])
         if key not in kept:
             found = _measure(done[0], cache, device, name)
             if found is None:
                 continue
-            kept[key] = asdict(found)
+            kept[key] = to_json(found)
             write_json(file, kept)
-        measured[arm.label] = Measured(**kept[key])
+        measured[arm.label] = from_json(Measured, kept[key], f"{file}: {key}")
     return measured
 
 
@@ -71,6 +78,7 @@ def _measure(cell: PlannedCell, cache: CellDataCache, device: torch.device, name
     config = cell.config
     torch.set_num_threads(config.threads)
     try:
+        make_pretext(config, cache.paths)
         cell_data = cache.cell_data(config)
         model = build_model(config, cell_data).to(device).eval()
         encoded = cell_data.encoded[cell_data.splits.select]
@@ -78,8 +86,8 @@ def _measure(cell: PlannedCell, cache: CellDataCache, device: torch.device, name
         batch = loader.batch(torch.arange(min(LATENCY_BATCH, len(loader))))
         with torch.no_grad():
             found = latency(lambda: model(batch), device, warmup=_WARMUP, repeats=_REPEATS)
-    except Exception as error:  # the cells are trained; their report must not fail for want of a latency
+    except Exception as error:  # the cells are trained, and their report needs no latency
         _LOG.warning("the latency of %s cannot be measured: %s: %s", cell.arm, type(error).__name__, error)
         return None
-    costs = cell_folder(cache.paths.runs, cell.id).result()["costs"]
-    return Measured(**costs, latency_ms=round(found.milliseconds, 3), device=name)
+    costs = cell_folder(cache.paths.runs, cell.id).result().costs
+    return Measured(costs, round(found.milliseconds, 3), name)

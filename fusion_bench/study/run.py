@@ -1,4 +1,4 @@
-"""Run a study: search, plan, prepare, train what is missing, measure. Everything done before is kept."""
+"""One run of a study: search, plan, prepare, train the missing cells, measure. Finished cells are kept."""
 
 from __future__ import annotations
 
@@ -9,27 +9,33 @@ from typing import Any
 
 import filelock
 
+from fusion_bench.cells.events import CellBusy, CellFailed, CellFinished, CellPrepared, WorkerEvent
 from fusion_bench.cells.executors.executor import Executor
 from fusion_bench.cells.folder import cell_folder
 from fusion_bench.cells.warm_start import source_folder
-from fusion_bench.cells.worker import Event
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.spec.arms import Arm
 from fusion_bench.spec.study import Study
 from fusion_bench.storage import lock, write_json
+from fusion_bench.study.cell_status import CellStatus, cell_status
 from fusion_bench.study.journal import Journal, Record
-from fusion_bench.study.measure import measure_arms
-from fusion_bench.study.observer import ObservedState, Observer, PlannedStatus
-from fusion_bench.study.plan import CellStatus, PlannedCell, ask_all, cell_status, confirm_cells, write_plan
+from fusion_bench.study.measure import Measured, measure_arms
+from fusion_bench.study.observer import Observer, RunClosed, RunPlanned, RunPreparing
+from fusion_bench.study.plan import PlannedCell, confirm_cells, write_configs, write_plan
 from fusion_bench.study.search import ArmSearch
-from fusion_bench.study.search_results import make_searches, selection_metric, selection_value
+from fusion_bench.study.search_results import (
+    SearchResult,
+    finished_searches,
+    make_searches,
+    selection_metric,
+    selection_value,
+)
 from fusion_bench.training.cell_data import cell_data_key
 from fusion_bench.training.paths import RunPaths
 
 
 @dataclass(frozen=True)
 class RunOptions:
-    """Whether failed cells are tried again and stale ones trained anew."""
+    """Whether failed cells are tried again, and stale cells trained again."""
 
     retry_failed: bool = False
     retry_stale: bool = False
@@ -40,19 +46,28 @@ class RunResult:
     """What a run leaves for the report.
 
     Attributes:
-        arms: the study's arms, with the winners' settings after a search.
-        cells: the cells that are compared; ``search_cells``: those that only chose settings.
+        search: the study's arms, with the winners' settings after a search, and the cells of the search.
+        cells: the cells that are compared.
+        measured: the costs of every arm that has a finished cell, by label.
         trained: how many cells this run trained.
     """
 
-    arms: tuple[Arm, ...]
+    search: SearchResult
     cells: tuple[PlannedCell, ...]
-    search_cells: tuple[PlannedCell, ...]
+    measured: Mapping[str, Measured]
     trained: int
 
 
 class StudyRun:
-    """One run of a study. Only one at a time may hold the study's lock."""
+    """One run of a study; a lock lets one run of a study at a time work in a runs folder.
+
+    Args:
+        study: read and checked.
+        paths: where runs, data and weights lie.
+        executor: makes the executor that trains the cells.
+        observer: is notified of every event.
+        options: which cells are trained again.
+    """
 
     def __init__(
         self,
@@ -73,43 +88,44 @@ class StudyRun:
         self._trained = 0
 
     def run(self) -> RunResult:
-        """Do what is left to do.
+        """Train the missing cells and return what the report needs.
 
         Raises:
-            FusionBenchError: another run of the study is going on, or its data cannot be made or read.
+            FusionBenchError: another run of the study is in progress, or its data cannot be made or read.
         """
         try:
             with lock(self._folder / "lock", wait=False):
                 return self._run()
         except filelock.Timeout as error:
             raise FusionBenchError(
-                f"another run of the study {self._study.name!r} is going on in {self._paths.runs}; "
+                f"another run of the study {self._study.name!r} is in progress in {self._paths.runs}; "
                 "wait for it, or choose another folder with --runs"
             ) from error
 
     def _run(self) -> RunResult:
         try:
             with self._make_executor() as executor:
-                arms, searching = self._search(executor)
-                cells = confirm_cells(arms, self._study.seeds)
-                self._bring_to_done(cells, executor)
-            self._observer.preparing("measuring latency with nothing else running")
-            measure_arms(arms, self._study.seeds, self._paths, self._folder / "measured.json")
+                search = self._search(executor)
+                cells = confirm_cells(search.arms, self._study.seeds)
+                self._complete(cells, executor)
+            self._observer.notify(RunPreparing("measuring latency with nothing else running"))
+            measured = measure_arms(
+                search.arms, self._study.seeds, self._paths, self._folder / "measured.json"
+            )
         finally:
-            self._observer.closed()
-        write_plan(self._folder / "plan.json", self._study.name, [*searching, *cells])
-        return RunResult(arms, cells, searching, self._trained)
+            self._observer.notify(RunClosed())
+        write_plan(self._folder / "plan.json", self._study.name, [*search.search_cells, *cells])
+        return RunResult(search, cells, measured, self._trained)
 
-    def _search(self, executor: Executor) -> tuple[tuple[Arm, ...], tuple[PlannedCell, ...]]:
-        wanted = self._study.search
-        if wanted is None:
-            return self._study.arms, ()
+    def _search(self, executor: Executor) -> SearchResult:
+        if self._study.search is None:
+            return SearchResult(self._study.arms)
         searches = make_searches(self._study, maximise=self._metric.higher_is_better)
         asked: list[PlannedCell] = []
         while not all(search.over for search in searches):
             batches = {search.arm.label: search.ask() for search in searches if not search.over}
             batch = [cell for cells in batches.values() for cell in cells]
-            self._bring_to_done(batch, executor)
+            self._complete(batch, executor)
             self._check_answered(batch)
             asked += batch
             for search in searches:
@@ -117,21 +133,21 @@ class StudyRun:
                     search.tell({cell.id: self._value(cell) for cell in batches[search.arm.label]})
         for search in searches:
             self._write_search_journal(search, [cell for cell in asked if cell.arm == search.arm.label])
-        found = {
+        winners = {
             search.arm.label: {"settings": dict(best[0]), "value": best[1], "trials": search.trials}
             for search in searches
             if (best := search.winner()) is not None
         }
-        write_json(self._folder / "search.json", found)
-        return tuple(search.confirmed() for search in searches), tuple(asked)
+        write_json(self._folder / "search.json", winners)
+        return finished_searches(searches, asked)
 
     def _check_answered(self, cells: Sequence[PlannedCell]) -> None:
-        """A trial without result or failure (the disk is full) must not count: later ones would differ."""
+        """Raise an error if a trial has neither result nor failure (the disk is full): later trials would differ."""
         left = [cell for cell in cells if cell_status(cell, self._paths).state == "missing"]
         if left:
             raise FusionBenchError(
                 f"the search cannot go on: {len(left)} of its cells have no result "
-                f"({left[0].arm}, cell {left[0].id}); put right what is said about them and run again"
+                f"({left[0].arm}, cell {left[0].id}); solve the problem printed above and run the study again"
             )
 
     def _write_search_journal(self, search: ArmSearch, cells: Sequence[PlannedCell]) -> None:
@@ -140,17 +156,18 @@ class StudyRun:
             f"{self._study.name}/{search.arm.label}",
             maximise=self._metric.higher_is_better,
         )
-        journal.bring_in_line([self._record(cell, cell.drawn) for cell in cells])
+        journal.update([self._record(cell, cell.drawn) for cell in cells])
 
-    def _bring_to_done(self, cells: Sequence[PlannedCell], executor: Executor) -> None:
-        """Train whichever of these cells is not done; failures are recorded and do not stop the rest."""
-        ask_all(cells, self._paths.runs)
+    def _complete(self, cells: Sequence[PlannedCell], executor: Executor) -> None:
+        """Train the cells that are not done; a failure is recorded and does not stop the others."""
+        write_configs(cells, self._paths.runs)
+        earlier = [cell_status(cell, self._paths) for cell in self._cells]
         self._cells += cells
         write_plan(self._folder / "plan.json", self._study.name, self._cells)
-        statuses = [self._reopened(cell_status(cell, self._paths)) for cell in cells]
-        self._observer.planned([*self._statuses(self._cells[: -len(cells)]), *map(_status, statuses)])
-        self._journal.bring_in_line(self._records())
-        todo = {item.cell.id: item.cell for item in statuses if item.state == "missing"}
+        statuses = [self._retried(cell_status(cell, self._paths)) for cell in cells]
+        self._observer.notify(RunPlanned([*earlier, *statuses]))
+        self._journal.update(self._records())
+        todo = {status.cell.id: status.cell for status in statuses if status.state == "missing"}
         if not todo:
             return
         for cell in todo.values():
@@ -159,50 +176,40 @@ class StudyRun:
         for event in executor.run(list(todo)):
             self._relay(event)
 
-    def _reopened(self, item: CellStatus) -> CellStatus:
-        folder = cell_folder(self._paths.runs, item.cell.id)
-        if item.cell.abandoned:
-            return item
-        if item.state == "failed" and self._options.retry_failed:
+    def _retried(self, status: CellStatus) -> CellStatus:
+        """Return the status of a cell that is tried again where the options ask for it."""
+        folder = cell_folder(self._paths.runs, status.cell.id)
+        if status.cell.abandoned:
+            return status
+        if status.state == "failed" and self._options.retry_failed:
             folder.forget_failure()
-            return replace(item, state="missing", reason="")
-        if item.state == "stale" and self._options.retry_stale:
+            return replace(status, state="missing", reason="")
+        if status.state == "stale" and self._options.retry_stale:
             folder.set_aside()
-            return replace(item, state="missing", reason="")
-        return item
+            return replace(status, state="missing", reason="")
+        return status
 
     def _prepare(self, cells: Sequence[PlannedCell], executor: Executor) -> None:
         firsts = {cell_data_key(cell.config, shared=True): cell for cell in reversed(cells)}
-        self._observer.preparing("making data, weights and cached maps")
+        self._observer.notify(RunPreparing("making data, weights and cached maps"))
         for event in executor.prepare([cell.id for cell in firsts.values()]):
-            if event.kind == "failed":
-                raise FusionBenchError(str(event.details["reason"]))
+            if isinstance(event, CellFailed):
+                raise FusionBenchError(event.reason)
 
-    def _relay(self, event: Event) -> None:
-        details: Mapping[str, Any] = event.details
-        if event.kind == "started":
-            self._observer.started(event.cell)
-        elif event.kind == "progressed":
-            self._observer.progressed(
-                event.cell,
-                details["epoch"],
-                details["epochs"],
-                details["quantity"],
-                details["value"],
-                seconds_left=details["seconds_left"],
-            )
-        elif event.kind == "finished":
+    def _relay(self, event: WorkerEvent) -> None:
+        """Record how a cell ended and hand the event on to the observer."""
+        if isinstance(event, CellPrepared | CellBusy):
+            return
+        if isinstance(event, CellFailed) and event.worker_died:
+            cell_folder(self._paths.runs, event.cell).fail(event.reason, "")
+        if isinstance(event, CellFinished):
             self._trained += 1
-            self._note(event.cell)
-            self._observer.finished(event.cell, details["metrics"])
-        elif event.kind == "failed":
-            if details.get("died"):
-                cell_folder(self._paths.runs, event.cell).fail(str(details["reason"]), "")
-            self._note(event.cell)
-            self._observer.failed(event.cell, str(details["reason"]))
+        if isinstance(event, CellFinished | CellFailed):
+            self._journal_end(event.cell)
+        self._observer.notify(event)
 
-    def _note(self, ended: str) -> None:
-        """Add the trials of a cell that ended (two arms may be one cell) to the study's journal."""
+    def _journal_end(self, ended: str) -> None:
+        """Add the trials of a cell that ended to the journal (two arms may share one cell)."""
         for cell in self._cells:
             if cell.id == ended and cell.purpose == "confirm":
                 self._journal.add(self._confirm_record(cell))
@@ -222,21 +229,7 @@ class StudyRun:
     def _value(self, cell: PlannedCell) -> float | None:
         return selection_value(cell, self._paths.runs, self._metric.name)
 
-    def _statuses(self, cells: Sequence[PlannedCell]) -> list[PlannedStatus]:
-        return [_status(cell_status(cell, self._paths)) for cell in cells]
-
 
 def study_folder(runs: Path, name: str) -> Path:
-    """Where a study keeps its plan, journal and report."""
+    """Return the folder of a study, which holds its plan, journal and report."""
     return runs / "studies" / name
-
-
-def _status(item: CellStatus) -> PlannedStatus:
-    states: dict[str, ObservedState] = {
-        "missing": "waiting",
-        "done": "done",
-        "failed": "failed",
-        "stale": "stale",
-    }
-    cell = item.cell
-    return PlannedStatus(cell.id, cell.arm, cell.seed, states[item.state], cell.purpose)

@@ -1,11 +1,11 @@
-"""Hyperparameter search per arm: equal trials, the selection split only, the same for any number of workers.
+"""Hyperparameter search per arm: equal numbers of trials, evaluated on the selection split only.
 
-A space of listed values alone that has no more combinations than there are trials is gone through, each once
-and in the order of the lists. Otherwise trials are drawn.
+If the space holds lists of values only and has no more combinations than there are trials, every combination is tried
+once, in the order of the lists. Otherwise trials are drawn by Optuna.
 
-Trials are asked in batches and told in their own order, and trial ``i`` draws from a stream of its own
-(never of the arm, never of the past of a process). So a search depends on its settings alone: replaying it
-over finished cells gives the same trials, which is how it resumes after any interruption.
+Trials are drawn in batches, their values are reported in the order of the trials, and trial ``i`` draws from its own
+random stream, which does not depend on the arm or on earlier processes. So a search depends on its settings only, not
+on the number of workers, and repeating it over finished cells gives the same trials: a search resumes that way.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from fusion_bench.training.config import Json
 from fusion_bench.training.seeds import seed_of
 
 _STARTUP = 8
-"""Trials drawn at random before the sampler learns from any; the same draws for every arm of equal space."""
+"""Number of trials drawn at random before the sampler uses earlier values; equal for arms with equal spaces."""
 
 
 class ArmSearch:
@@ -64,16 +64,16 @@ class ArmSearch:
 
     @property
     def trials(self) -> int:
-        """How many trials there are in all."""
+        """The number of trials of the whole search."""
         return self._trials
 
     @property
     def over(self) -> bool:
-        """True when every trial has been told, or nothing can be searched (all trials would be one cell)."""
+        """True when every trial has its value, or there is nothing to search (all trials would be the same cell)."""
         return not self._space or len(self._finished) >= self._trials
 
     def ask(self) -> tuple[PlannedCell, ...]:
-        """The cells of the next batch of trials."""
+        """Return the cells of the next batch of trials."""
         for number in range(len(self._finished), min(len(self._finished) + self._batch, self._trials)):
             trial = self._ask_one(number)
             drawn = {name: _suggest(trial, name, space) for name, space in self._space.items()}
@@ -86,7 +86,7 @@ class ArmSearch:
         return tuple(cell for _, _, cells in self._asked for cell in cells)
 
     def tell(self, values: Mapping[str, float | None]) -> None:
-        """Give the selection metric of every asked cell (None: it failed), in the trials' own order."""
+        """Take the selection metric of every cell of the last batch by cell id; None for a cell that failed."""
         for trial, drawn, cells in self._asked:
             found = [values[cell.id] for cell in cells]
             known = [value for value in found if value is not None]
@@ -99,7 +99,7 @@ class ArmSearch:
         self._asked.clear()
 
     def winner(self) -> tuple[Mapping[str, Json], float] | None:
-        """The best trial's settings and its value, the earlier of equals; None if every trial failed."""
+        """Return the settings and the value of the best trial, the first of equals; None if every trial failed."""
         done = [(drawn, value) for drawn, _, value in self._finished if value is not None]
         if not done:
             return None
@@ -107,10 +107,10 @@ class ArmSearch:
         return pick(done, key=lambda item: item[1])
 
     def confirmed(self) -> Arm:
-        """The arm with the winner's settings, to be trained on the study's own seeds.
+        """Return the arm with the settings of the best trial, to be trained with the study's own seeds.
 
-        An arm of which every trial failed is abandoned: with settings that nobody chose it would not be
-        comparable with arms that were searched. An arm with nothing to search stays as it is.
+        An arm of which every trial failed is abandoned, since it would not be comparable with searched arms. An arm
+        with nothing to search is returned unchanged.
         """
         best = self.winner()
         if best is not None:
@@ -120,7 +120,7 @@ class ArmSearch:
         return replace(self.arm, abandoned=f"each of the {len(self._finished)} trials of its search failed")
 
     def _having(self, drawn: Mapping[str, Json]) -> Arm:
-        """The arm with a trial's settings."""
+        """Return the arm with the settings of a trial."""
         return self._matched(replace(self.arm, config=with_settings(self.arm.config, drawn)))
 
     def _ask_one(self, number: int) -> optuna.Trial:
@@ -138,7 +138,7 @@ class ArmSearch:
 
 
 def _combinations(space: Mapping[str, Space], most: int) -> list[dict[str, Json]]:
-    """Every combination of a space of listed values; none if they are more than ``most`` or a range is among them."""
+    """Return every combination of a space of lists; none if there are more than ``most`` or a range."""
     lists = [item.values for item in space.values() if isinstance(item, Choice)]
     if not space or len(lists) < len(space) or math.prod(map(len, lists)) > most:
         return []

@@ -1,8 +1,8 @@
-"""What a search chose, found again from its finished cells alone."""
+"""The result of a search, computed again from its finished cells."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -12,7 +12,8 @@ from fusion_bench.registries import TASKS
 from fusion_bench.samples.metric import Metric
 from fusion_bench.spec.arms import Arm, with_settings
 from fusion_bench.spec.study import Study
-from fusion_bench.study.plan import PlannedCell, cell_status
+from fusion_bench.study.cell_status import cell_status
+from fusion_bench.study.plan import PlannedCell
 from fusion_bench.study.search import ArmSearch
 from fusion_bench.training.config import Json
 from fusion_bench.training.paths import RunPaths
@@ -35,7 +36,7 @@ class SearchResult:
 
 
 def search_result(study: Study, paths: RunPaths) -> SearchResult:
-    """Ask and tell every search again, from finished search cells.
+    """Repeat every search over its finished cells and return what it chose.
 
     Raises:
         FusionBenchError: the search is not finished.
@@ -54,14 +55,19 @@ def search_result(study: Study, paths: RunPaths) -> SearchResult:
                 )
             search.tell({cell.id: selection_value(cell, paths.runs, metric.name) for cell in cells})
             asked += cells
+    return finished_searches(searches, asked)
+
+
+def finished_searches(searches: Sequence[ArmSearch], cells: Sequence[PlannedCell]) -> SearchResult:
+    """Return what the finished searches of all arms chose; ``cells`` are those of every trial."""
     winners = {search.arm.label: search.winner() for search in searches}
     chosen = {label: won[0] for label, won in winners.items() if won is not None}
     trials = {search.arm.label: search.trials for search in searches if search.arm.label in chosen}
-    return SearchResult(tuple(search.confirmed() for search in searches), tuple(asked), chosen, trials)
+    return SearchResult(tuple(search.confirmed() for search in searches), tuple(cells), chosen, trials)
 
 
 def make_searches(study: Study, *, maximise: bool) -> tuple[ArmSearch, ...]:
-    """One search per arm, all with the same number of trials."""
+    """Return one search for each arm, all with the same number of trials."""
     assert study.search is not None  # noqa: S101 - asked only of studies with a search
     return tuple(
         ArmSearch(
@@ -78,21 +84,21 @@ def make_searches(study: Study, *, maximise: bool) -> tuple[ArmSearch, ...]:
 
 
 def selection_metric(study: Study) -> Metric:
-    """The metric that chooses weights and search trials: the data set's first, on its selection split."""
+    """Return the metric that chooses weights and trials: the first metric of the data set."""
     found: Metric = TASKS.load(study.task).metrics[study.selection_metric]
     return found
 
 
 def selection_value(cell: PlannedCell, runs: Path, metric: str) -> float | None:
-    """A done cell's metric on its selection split; None if it is not done."""
+    """Return a finished cell's metric on the selection split; None if the cell is not done."""
     folder = cell_folder(runs, cell.id)
     if not folder.done:
         return None
-    return float(folder.result()["selection"][metric])
+    return folder.result().selection[metric]
 
 
 def with_choices(context: Study, result: SearchResult) -> Study:
-    """A context whose arms have the settings that the study's own search chose for them."""
+    """Return a context whose arms have the settings that the search of the study itself chose."""
 
     def chosen(arm: Arm) -> Arm:
         settings: Mapping[str, Json] = result.chosen.get(arm.label, {})

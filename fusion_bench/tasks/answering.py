@@ -16,18 +16,26 @@ from fusion_bench.contract import Head
 from fusion_bench.samples.geometry import Resizing
 from fusion_bench.samples.metric import Metric
 from fusion_bench.samples.split import Split
-from fusion_bench.tasks.task import HeadSettings, Stored, Targets, Task, judged
+from fusion_bench.tasks.task import HeadSettings, Targets, Task, TensorTargets, base_rows
 
-OUTSIDE = -1
-"""Target of an answer that the training split does not hold: it can only be answered wrongly."""
+UNKNOWN_ANSWER = -1
+"""Target of an answer that does not occur in the training split; no prediction can be right for it."""
 
 
 class AnsweringHead(Head):
-    """1x1 convolution, batch norm, ReLU; pooling over positions; a two-layer perceptron.
+    """The answering head: 1x1 convolution, batch norm, ReLU, pooling over positions, two-layer perceptron.
 
-    The pooled map is ``[max; mean]`` by default (FiLM's classifier pools by max alone; both keep what a
-    count and an existence question need). For the control that meets the sentence at the head, the
-    sentence vector joins the pooled map.
+    The pooled vector is ``[max; mean]`` by default: the mean keeps the evidence for counting questions, the max
+    that for existence questions (FiLM's classifier uses the max only). For the control arm ``late_concat``, the
+    sentence vector is concatenated to the pooled vector.
+
+    Args:
+        in_dim: channels of the fused map.
+        outputs: number of answers.
+        sentence_dim: channels of the sentence vector; 0 for none.
+        hidden: width of the perceptron.
+        dropout: dropout rate before the last layer.
+        pool: pooling over positions.
     """
 
     def __init__(
@@ -52,7 +60,12 @@ class AnsweringHead(Head):
         )
 
     def forward(self, fused: Tensor, sentence: Tensor | None) -> Tensor:
-        """Fused map ``[B, in_dim, H, W]`` to logits ``[B, outputs]``."""
+        """Return logits ``[B, outputs]``.
+
+        Args:
+            fused: the fused map ``[B, in_dim, H, W]``.
+            sentence: the sentence vector ``[B, sentence_dim]`` or None.
+        """
         positions = self.stem(fused).flatten(2)  # [B, C, H*W]
         pooled = {"max": (True, False), "mean": (False, True), "max_mean": (True, True)}[self.pool]
         parts = [positions.amax(2)] if pooled[0] else []
@@ -63,17 +76,20 @@ class AnsweringHead(Head):
 
 
 def accuracy(rows: pd.DataFrame) -> float:
-    """Mean score over samples."""
+    """Return the mean score over samples."""
     return float(rows["score"].mean())
 
 
 def consistency(rows: pd.DataFrame) -> float:
-    """Share of clusters in which every sample is right (NLVR: of sentence groups, all positions and orders)."""
+    """Return the share of clusters in which every sample is right.
+
+    A cluster of NLVR is a sentence group with all its images and box orders.
+    """
     return float(rows.groupby("cluster")["score"].min().mean())
 
 
 class Answering(Task):
-    """Cross-entropy over the answers seen in training; accuracy by exact match."""
+    """Classification over the answers of the training split with cross-entropy; accuracy by exact match."""
 
     name: ClassVar[str] = "answering"
     metrics: ClassVar[Mapping[str, Metric]] = {
@@ -83,7 +99,7 @@ class Answering(Task):
 
     heads: ClassVar[tuple[str, ...]] = ("pooled",)
     head_settings: ClassVar[frozenset[str]] = frozenset({"hidden", "dropout", "pool"})
-    counted: ClassVar[str] = "answers, all from train"
+    outputs_label: ClassVar[str] = "answers, all from train"
 
     def __init__(self, train: Split, resizing: Resizing, head: str = "") -> None:
         del resizing, head
@@ -91,14 +107,14 @@ class Answering(Task):
         self.outputs = len(self.answers)
 
     @classmethod
-    def described(cls, head: str, settings: HeadSettings) -> str:
-        """One sentence."""
+    def describe_head(cls, head: str, settings: HeadSettings) -> str:
+        """Return one sentence that describes the head."""
         del head
         pool = settings.pool.replace("_", " and ")
         return f"1x1 convolution, batch norm, ReLU, {pool} pooling, perceptron of {settings.hidden}."
 
     def head(self, in_dim: int, sentence_dim: int, settings: HeadSettings) -> Head:
-        """An `AnsweringHead` over the answers."""
+        """Return an `AnsweringHead` with one output per answer."""
         return AnsweringHead(
             in_dim,
             self.outputs,
@@ -109,26 +125,31 @@ class Answering(Task):
         )
 
     def targets(self, split: Split) -> Targets:
-        """Class index ``[N]``; `OUTSIDE` for an answer that training does not hold."""
+        """Return class indices ``[N]`` int64; `UNKNOWN_ANSWER` for an answer that does not occur in training."""
         index = pd.Index(self.answers).get_indexer(pd.Index(split.table["truth"]))
-        return Stored(torch.from_numpy(index.astype(np.int64)))
+        return TensorTargets(torch.from_numpy(index.astype(np.int64)))
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        """Mean cross-entropy; samples whose answer is outside the list carry no loss."""
-        return F.cross_entropy(output.float(), target, ignore_index=OUTSIDE)
+        """Return the mean cross-entropy over the samples whose answer is in the list; the others have no loss.
+
+        Args:
+            output: logits ``[B, outputs]``.
+            target: class indices ``[B]``.
+        """
+        return F.cross_entropy(output.float(), target, ignore_index=UNKNOWN_ANSWER)
 
     def decide(self, output: Tensor) -> npt.NDArray[np.int64]:
-        """Index of the most probable answer ``[B]``."""
-        decided: npt.NDArray[np.int64] = output.argmax(1).cpu().numpy()
-        return decided
+        """Return the index of the most probable answer ``[B]`` for logits ``[B, outputs]``."""
+        indices: npt.NDArray[np.int64] = output.argmax(1).cpu().numpy()
+        return indices
 
     def probabilities(self, output: Tensor) -> Tensor:
-        """How sure the head is of each answer ``[B, outputs]``."""
+        """Return the softmax probability of each answer ``[B, outputs]`` for logits ``[B, outputs]``."""
         return output.float().softmax(1)
 
-    def judge(self, part: Split, output: Tensor) -> pd.DataFrame:
-        """Score 1 where the most probable answer equals the truth."""
-        rows = judged(part)
+    def score_rows(self, part: Split, output: Tensor) -> pd.DataFrame:
+        """Return rows whose score is 1 where the most probable answer equals the truth, else 0."""
+        rows = base_rows(part)
         rows["prediction"] = np.asarray(self.answers, dtype=object)[self.decide(output)]
         rows["score"] = (rows["prediction"] == rows["truth"]).astype(np.float64)
         return rows

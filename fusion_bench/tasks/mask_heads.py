@@ -1,4 +1,4 @@
-"""Heads that draw one mask an image from the fused map; both give logits ``[B, H, W]`` over the network's input."""
+"""Heads that predict one mask per image; both return logits ``[B, H, W]`` over the network's input."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ _RATES = (6, 12, 18)
 
 
 class ConvMaskHead(Head):
-    """``conv1x1(ReLU(BN(conv3x3(F))))``, brought to the input's size bilinearly.
+    """The head ``conv1x1(ReLU(BN(conv3x3(F))))``, upsampled to the input's size with bilinear interpolation.
 
     Args:
         in_dim: channels of the fused map.
-        input_size: of the network's input.
-        sentence_dim: channels of the sentence that joins every position; 0 without.
+        input_size: height and width of the network's input.
+        sentence_dim: channels of the sentence vector that is concatenated at every position; 0 for none.
         hidden: channels between the convolutions.
     """
 
@@ -34,26 +34,26 @@ class ConvMaskHead(Head):
         )
 
     def forward(self, fused: Tensor, sentence: Tensor | None) -> Tensor:
-        """``[B, in_dim, h, w]`` to ``[B, H, W]``."""
+        """Return logits ``[B, H, W]`` of the fused map ``[B, in_dim, h, w]``."""
         coarse = self.predict(concat_sentence(fused, sentence)).float()
         return F.interpolate(coarse, size=self._size, mode="bilinear", align_corners=False)[:, 0]
 
 
 class LaConvNetMaskHead(Head):
-    """LaConvNet's own: the atrous spatial pyramid of DeepLabv3, five views of the map side by side.
+    """LaConvNet's mask head: the atrous spatial pyramid of DeepLabv3, five views of the map side by side.
 
         V_0 = conv1x1(F),  V_1, V_2, V_3 = conv3x3(F) dilated 6, 12, 18,  V_4 = conv1x1(mean of F) everywhere
         logits = up( conv1x1([V_0; V_1; V_2; V_3; V_4]) )
 
-    each view with batch norm and LeakyReLU (slope 0.1); ``up`` is bilinear, corners on corners. The batch norm
-    of ``V_4`` sees one position an image, so a training batch needs two images.
+    each view with batch norm and LeakyReLU (slope 0.1); ``up`` is bilinear with aligned corners. The batch norm of
+    ``V_4`` sees one position per image, so a training batch needs at least two images.
 
     Luo et al., IJCV 2024 (arXiv 2110.08797); Chen et al., arXiv 1706.05587.
 
     Args:
         in_dim: channels of the fused map ``F``.
-        input_size: of the network's input.
-        sentence_dim: channels of the sentence that joins every position; 0 without.
+        input_size: height and width of the network's input.
+        sentence_dim: channels of the sentence vector that is concatenated at every position; 0 for none.
         hidden: channels of each view; 128 in the paper's network.
     """
 
@@ -62,20 +62,21 @@ class LaConvNetMaskHead(Head):
     ) -> None:
         super().__init__()
         self._size = (input_size.height, input_size.width)
-        wide = in_dim + sentence_dim
+        input_dim = in_dim + sentence_dim
         kernels = [(1, 1), *((3, rate) for rate in _RATES), (1, 1)]
         self.views = nn.ModuleList(
-            nn.Sequential(*_view(wide, hidden, size, nn.LeakyReLU(_SLOPE), rate)) for size, rate in kernels
+            nn.Sequential(*_view(input_dim, hidden, size, nn.LeakyReLU(_SLOPE), rate))
+            for size, rate in kernels
         )
         self.project = nn.Conv2d(len(kernels) * hidden, 1, 1)
 
     def forward(self, fused: Tensor, sentence: Tensor | None) -> Tensor:
-        """``[B, in_dim, h, w]`` to ``[B, H, W]``."""
-        whole = concat_sentence(fused, sentence)
+        """Return logits ``[B, H, W]`` of the fused map ``[B, in_dim, h, w]``."""
+        joined = concat_sentence(fused, sentence)
         *local, pooled = self.views
-        views = [view(whole) for view in local]
-        around = pooled(whole.mean((2, 3), keepdim=True)).expand_as(views[0])
-        coarse = self.project(torch.cat((*views, around), 1)).float()
+        views = [view(joined) for view in local]
+        context = pooled(joined.mean((2, 3), keepdim=True)).expand_as(views[0])
+        coarse = self.project(torch.cat((*views, context), 1)).float()
         return F.interpolate(coarse, size=self._size, mode="bilinear", align_corners=True)[:, 0]
 
 

@@ -1,7 +1,7 @@
-"""Referring expression segmentation: the mask of the one thing that a sentence speaks of.
+"""Referring expression segmentation: the mask of the one object that a sentence refers to.
 
-Masks are compared at the original image's size. An overlap is above a threshold if it is *more*, as SimREC has it
-(some later code counts equality as well).
+Masks are compared at the size of the original image. Precision at a threshold counts overlaps that are *greater* than
+the threshold, as in SimREC (some later code also counts equality).
 """
 
 from __future__ import annotations
@@ -24,28 +24,41 @@ from fusion_bench.samples.metric import Metric
 from fusion_bench.samples.split import Split
 from fusion_bench.tasks.boxes import iou
 from fusion_bench.tasks.mask_heads import ConvMaskHead, LaConvNetMaskHead
-from fusion_bench.tasks.masks import RunLengths, at_original, bounding_box, decoded, mask_text
-from fusion_bench.tasks.referring import mean_score, original_sizes, referents_of, shares_above, with_slices
-from fusion_bench.tasks.task import HeadSettings, Targets, Task, judged
+from fusion_bench.tasks.masks import MaskTargets, bounding_box, decode_mask, mask_at_original_size, mask_text
+from fusion_bench.tasks.referring import (
+    add_referring_slices,
+    mean_score,
+    original_sizes,
+    referents_of,
+    threshold_metrics,
+)
+from fusion_bench.tasks.task import HeadSettings, Targets, Task, base_rows
 
-_RIGHT = 0.5
+_IOU_THRESHOLD = 0.5
 
 
 def overlap_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """Mean cross-entropy of the pixels, and one less the Dice overlap of each mask.
+    """Return the mean cross-entropy over pixels plus the mean Dice loss over masks.
 
-    ``1 - (2 sum p t + 1) / (sum p + sum t + 1)`` (Milletari et al., arXiv 1606.04797) weighs a small object as
-    much as a large one, which a mean over pixels does not: there "nothing" is nearly right.
+    The Dice loss ``1 - (2 sum p t + 1) / (sum p + sum t + 1)`` (Milletari et al., arXiv 1606.04797) gives small and
+    large objects the same weight. A mean over pixels does not: for a small object, an empty mask has a low loss.
+
+    Args:
+        logits: ``[B, H, W]``.
+        target: ``[B, H, W]``, 1 inside the mask, 0 outside.
     """
     pixels = F.binary_cross_entropy_with_logits(logits, target)
-    chance = logits.sigmoid()
-    shared = (chance * target).sum((1, 2))
-    dice = (2 * shared + 1) / (chance.sum((1, 2)) + target.sum((1, 2)) + 1)
+    probability = logits.sigmoid()
+    intersection = (probability * target).sum((1, 2))
+    dice = (2 * intersection + 1) / (probability.sum((1, 2)) + target.sum((1, 2)) + 1)
     return pixels + (1 - dice).mean()
 
 
 def laconvnet_mask_loss(logits: Tensor, target: Tensor) -> Tensor:
-    """Mean cross-entropy of the pixels times the number of images, as LaConvNet's code has it."""
+    """Return the mean cross-entropy over pixels times the number of images, as in LaConvNet's released code.
+
+    ``logits`` and ``target`` are ``[B, H, W]``.
+    """
     return F.binary_cross_entropy_with_logits(logits, target) * len(logits)
 
 
@@ -57,39 +70,42 @@ _LOSSES: Mapping[str, Callable[[Tensor, Tensor], Tensor]] = {
     "conv": overlap_loss,
     "laconvnet": laconvnet_mask_loss,
 }
-_SENTENCES = {
-    "conv": "3x3 convolution of {0}, batch norm, ReLU, 1x1 convolution, bilinear to the input's size "
-    "(cross-entropy and Dice loss)",
-    "laconvnet": "LaConvNet's: an atrous spatial pyramid of five views of {0}, bilinear to the input's size "
-    "(cross-entropy)",
+_DESCRIPTIONS = {
+    "conv": "3x3 convolution of {0}, batch norm, ReLU, 1x1 convolution, bilinear upsampling to the input's "
+    "size (cross-entropy and Dice loss)",
+    "laconvnet": "LaConvNet's: an atrous spatial pyramid of five views of {0}, bilinear upsampling to "
+    "the input's size (cross-entropy)",
 }
 
 
 def overall_iou(rows: pd.DataFrame) -> float:
-    """Sum of intersections over sum of unions: large objects count for more."""
+    """Return the sum of all intersections over the sum of all unions; large objects have more weight."""
     return float(rows["intersection"].sum() / rows["union"].sum())
 
 
 def box_mask_disagreement(rows: pd.DataFrame) -> float:
-    """Share of samples where exactly one holds: the box is right (IoU > 0.5), the mask is (IoU >= 0.5).
+    """Return the share of samples for which exactly one is right: the box (IoU > 0.5) or the mask (IoU >= 0.5).
 
-    SimREC's inconsistency error asks two heads. Here the box is the one around the predicted mask: what it
-    counts is masks whose extent and whose pixels tell different stories.
+    SimREC's inconsistency error compares a box head with a mask head. Here the box is the bounding box of the
+    predicted mask, so the metric counts masks whose extent is right and whose pixels are not, or the reverse.
     """
-    return float(((rows["box_iou"] > _RIGHT) != (rows["iou"] >= _RIGHT)).mean())
+    return float(((rows["box_iou"] > _IOU_THRESHOLD) != (rows["iou"] >= _IOU_THRESHOLD)).mean())
 
 
 class Segmentation(Task):
-    """A logit per pixel of the input; what is above 0 at the original size is the mask.
+    """The head gives one logit per pixel of the input; pixels above 0 at the original size are the predicted mask.
 
     Targets are masks ``[B, H, W]`` over the network's input.
+
+    Raises:
+        DataError: the training split has no masks.
     """
 
     name: ClassVar[str] = "segmentation"
     metrics: ClassVar[Mapping[str, Metric]] = {
         "mean_iou": Metric("mean_iou", mean_score),
         "overall_iou": Metric("overall_iou", overall_iou),
-        **shares_above("precision", (5, 6, 7, 8, 9)),
+        **threshold_metrics("precision", (5, 6, 7, 8, 9)),
         "box_mask_disagreement": Metric(
             "box_mask_disagreement", box_mask_disagreement, higher_is_better=False
         ),
@@ -106,52 +122,52 @@ class Segmentation(Task):
         self.outputs = 1
 
     @classmethod
-    def sliced(cls, split: Split) -> Split:
-        """See `with_slices`; ``truth`` becomes the mask."""
+    def add_slices(cls, split: Split) -> Split:
+        """Return the split with the slices of `add_referring_slices` and with the true mask as ``truth``."""
         counts = [mask["counts"].decode("ascii") for mask in _masks(split)]
-        sliced = with_slices(split)
-        return dataclasses.replace(sliced, table=sliced.table.assign(truth=counts))
+        extended = add_referring_slices(split)
+        return dataclasses.replace(extended, table=extended.table.assign(truth=counts))
 
     @classmethod
     def floor(cls, data: DataSet, train: Split, other: Split) -> WordingFloor | None:
-        """None: a data set's floor is of answers."""
+        """Return None: no constant prediction is defined for masks."""
         del data, train, other
         return None
 
     @classmethod
-    def described(cls, head: str, settings: HeadSettings) -> str:
-        """One sentence."""
-        return f"{_SENTENCES[head or cls.heads[0]].format(settings.hidden)}."
+    def describe_head(cls, head: str, settings: HeadSettings) -> str:
+        """Return one sentence that describes the head."""
+        return f"{_DESCRIPTIONS[head or cls.heads[0]].format(settings.hidden)}."
 
     def head(self, in_dim: int, sentence_dim: int, settings: HeadSettings) -> Head:
-        """The chosen one of `heads`."""
+        """Return a new head of the chosen kind (`heads`)."""
         return _HEADS[self._kind](in_dim, self._resizing, sentence_dim, hidden=settings.hidden)
 
     def targets(self, split: Split) -> Targets:
-        """Masks, decoded a batch at a time."""
-        return RunLengths(_masks(split), self._resizing)
+        """Return the true masks, which are decoded per batch."""
+        return MaskTargets(_masks(split), self._resizing)
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        """See `overlap_loss` and `laconvnet_loss`."""
+        """Return the loss of the chosen head, `overlap_loss` or `laconvnet_mask_loss`, for ``[B, H, W]`` each."""
         return _LOSSES[self._kind](output.float(), target)
 
-    def judge(self, part: Split, output: Tensor) -> pd.DataFrame:
-        """Score is the overlap of the masks; ``box_iou`` that of the box around the predicted one."""
+    def score_rows(self, part: Split, output: Tensor) -> pd.DataFrame:
+        """Return rows whose score is the IoU of the masks; ``box_iou`` is the IoU of the mask's bounding box."""
         referents = referents_of(part)
-        texts, numbers = [], []
+        texts, measured = [], []
         for logits, mask, box, size in zip(
             output, _masks(part), referents.boxes, original_sizes(part), strict=True
         ):
-            predicted = at_original(logits, (int(size[0]), int(size[1])), self._resizing)
-            true = decoded(mask)
-            shared, union = int((predicted & true).sum()), int((predicted | true).sum())
-            around = torch.tensor(bounding_box(predicted), dtype=torch.float64)
-            boxes = float(iou(around, torch.from_numpy(box)))
+            predicted = mask_at_original_size(logits, (int(size[0]), int(size[1])), self._resizing)
+            true = decode_mask(mask)
+            intersection, union = int((predicted & true).sum()), int((predicted | true).sum())
+            bounds = torch.tensor(bounding_box(predicted), dtype=torch.float64)
+            box_iou = float(iou(bounds, torch.from_numpy(box)))
             texts.append(mask_text(predicted))
-            numbers.append((shared / union, float(shared), float(union), boxes))
-        rows = judged(part).assign(prediction=texts)
-        rows["score"] = [overlap for overlap, *_ in numbers]
-        rows[list(self.measures)] = np.array(numbers)
+            measured.append((intersection / union, float(intersection), float(union), box_iou))
+        rows = base_rows(part).assign(prediction=texts)
+        rows["score"] = [overlap for overlap, *_ in measured]
+        rows[list(self.measures)] = np.array(measured)
         return rows
 
 

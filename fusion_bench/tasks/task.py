@@ -1,4 +1,4 @@
-"""What the training loop asks of a task: a head, targets, a loss, and rows that metrics are computed from."""
+"""The task interface: a head, targets, a loss, and the rows from which metrics are computed."""
 
 from __future__ import annotations
 
@@ -18,26 +18,32 @@ from fusion_bench.samples.split import Split
 
 
 class Targets(Protocol):
-    """A split's targets, gathered when a batch wants them: what is large lies here in whatever form is small."""
+    """The targets of a split, gathered per batch; an implementation may store large targets in a compact form."""
 
     def rows(self, chosen: Tensor) -> Tensor:
-        """The targets ``[B, ...]`` of the samples ``chosen`` (``[B]`` int64), on the CPU as they are."""
+        """Return the targets ``[B, ...]`` of the samples ``chosen`` (``[B]`` int64), on the CPU."""
 
 
 @dataclass(frozen=True, eq=False)
-class Stored:
-    """Targets that are small enough to lie in memory as they are, ``[N, ...]``."""
+class TensorTargets:
+    """Targets ``[N, ...]`` that are small enough to be kept in memory as one tensor."""
 
     values: Tensor
 
     def rows(self, chosen: Tensor) -> Tensor:
-        """Gathered by row."""
+        """Return the rows ``chosen`` ``[B]``: ``[B, ...]``."""
         return self.values[chosen]
 
 
 @dataclass(frozen=True)
 class HeadSettings:
-    """What a study may set of a head; a task says which of them its heads know (`Task.head_settings`)."""
+    """The settings of a head that a study may write; `Task.head_settings` lists those that a task's heads use.
+
+    Attributes:
+        hidden: channels of the hidden layer.
+        dropout: dropout rate before the last layer.
+        pool: pooling over positions.
+    """
 
     hidden: int = 256
     dropout: float = 0.0
@@ -45,25 +51,28 @@ class HeadSettings:
 
 
 class Task(ABC):
-    """Constructed from the training split, from which it learns what can be answered.
+    """The base class of tasks. A task is constructed from the training split, which defines the possible outputs.
 
     Class attributes:
-        metrics: by name; a data set says which of them it wants.
-        heads: kinds of head with their losses, the default first.
-        head_settings: fields of `HeadSettings` that the heads know.
-        measures: columns of numbers that `judge` adds to the rows beside ``score``, for metrics to be computed
-            from.
-        counted: what ``outputs`` is the number of, for a report ("answers, all from train"); empty: not worth
-            a word.
-        shows: what ``prediction`` and ``truth`` of the rows hold, for pictures: plain text, a box
-            ``x1 y1 x2 y2`` in pixels of the original image, or a mask as COCO's compressed run lengths. With
-            boxes and masks there is a measure ``iou``.
-        network_map: which map of an end-to-end network the head reads.
+        name: the registered name.
+        metrics: the metrics by name; a data set lists those that it uses.
+        heads: the kinds of head, each with its loss, the default first.
+        head_settings: fields of `HeadSettings` that the heads use.
+        measures: numeric columns that `score_rows` adds beside ``score``, from which metrics are computed.
+        outputs_label: noun phrase for the number ``outputs`` in a report ("answers, all from train"); empty if a
+            report does not mention the number.
+        shows: the content of ``prediction`` and ``truth`` in the rows: plain text, a box ``x1 y1 x2 y2`` in pixels
+            of the original image, or a mask as COCO's compressed run lengths. Tasks with boxes or masks have a
+            measure ``iou``.
+        network_map: the map of an end-to-end network that the head reads.
+
+    Attributes:
+        outputs: number of outputs of the head.
 
     Args:
         train: the training split.
-        resizing: how pictures come to the network's input, for what lies in them.
-        head: one of ``heads``; the first if empty. The loss may go by it.
+        resizing: how images are resized to the network's input; needed for boxes and masks.
+        head: one of ``heads``; the default if empty. The loss may depend on it.
     """
 
     name: ClassVar[str]
@@ -71,7 +80,7 @@ class Task(ABC):
     heads: ClassVar[tuple[str, ...]]
     head_settings: ClassVar[frozenset[str]]
     measures: ClassVar[tuple[str, ...]] = ()
-    counted: ClassVar[str] = ""
+    outputs_label: ClassVar[str] = ""
     shows: ClassVar[Literal["text", "box", "mask"]] = "text"
     network_map: ClassVar[Literal["coarsest", "finest"]] = "coarsest"
 
@@ -81,48 +90,62 @@ class Task(ABC):
     def __init__(self, train: Split, resizing: Resizing, head: str = "") -> None: ...
 
     @classmethod
-    def sliced(cls, split: Split) -> Split:
-        """The split with the slices that follow from the task itself, beside the data set's own."""
+    def add_slices(cls, split: Split) -> Split:
+        """Return the split with the slices that the task defines, in addition to those of the data set."""
         return split
 
     @classmethod
     def remarks(cls, train: Split, other: Split) -> str:
-        """What a reader must know of what can be right on ``other`` after ``train``; empty: nothing."""
+        """Return sentences about the reachable score on ``other`` after training on ``train``; may be empty."""
         del train, other
         return ""
 
     @classmethod
     def floor(cls, data: DataSet, train: Split, other: Split) -> WordingFloor | None:
-        """What a constant prediction fitted on ``train`` reaches on ``other``; the data set's if it has one."""
+        """Return the score on ``other`` of a constant prediction fitted on ``train``; None if none is defined.
+
+        By default this is the data set's own floor.
+        """
         return data.floor(train, other)
 
     @classmethod
     @abstractmethod
-    def described(cls, head: str, settings: HeadSettings) -> str:
-        """A head in one sentence, for a report; ``head`` as in the constructor."""
+    def describe_head(cls, head: str, settings: HeadSettings) -> str:
+        """Return one sentence that describes the head, for a report; ``head`` as in the constructor."""
 
     @abstractmethod
     def head(self, in_dim: int, sentence_dim: int, settings: HeadSettings) -> Head:
-        """The head that every arm gets."""
+        """Return a new head; every arm of a study gets the same one.
+
+        Args:
+            in_dim: channels of the fused map.
+            sentence_dim: channels of the sentence vector that the head receives; 0 for none.
+            settings: the study's settings.
+        """
 
     @abstractmethod
     def targets(self, split: Split) -> Targets:
-        """One target per sample, in the order of ``split.table``."""
+        """Return one target per sample, in the order of ``split.table``."""
 
     @abstractmethod
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        """The mean loss of a batch."""
+        """Return the mean loss of a batch: the head's output and the targets of `targets`, both ``[B, ...]``."""
 
     @abstractmethod
-    def judge(self, part: Split, output: Tensor) -> pd.DataFrame:
-        """Rows for ``samples.parquet``, in the order of ``part``: a batch of a split and the head's output for it.
+    def score_rows(self, part: Split, output: Tensor) -> pd.DataFrame:
+        """Evaluate a batch and return its rows of ``samples.parquet``, in the order of ``part``.
 
-        Columns: those of `judged`, then ``prediction`` (text), ``score`` in [0, 1], and the task's measures.
+        Args:
+            part: ``B`` samples of a split.
+            output: the head's output for them, ``[B, ...]``.
+
+        Returns:
+            The columns of `base_rows`, then ``prediction`` (text), ``score`` in [0, 1] and the task's measures.
         """
 
 
-def judged(part: Split) -> pd.DataFrame:
-    """What rows begin with: split, sample, cluster, the slices and truth."""
+def base_rows(part: Split) -> pd.DataFrame:
+    """Return the first columns of the rows: split, sample, cluster, the slices and truth."""
     rows = part.table[["sample", "cluster", *part.slices, "truth"]].copy()
     rows.insert(0, "split", part.name)
     return rows

@@ -1,4 +1,4 @@
-"""Visual question answering where ten people answered: soft targets over a list, judged by VQA's accuracy."""
+"""Visual question answering with ten answers per question: soft targets over a list of answers, VQA's accuracy."""
 
 from __future__ import annotations
 
@@ -19,117 +19,134 @@ from fusion_bench.samples.metric import Metric
 from fusion_bench.samples.split import Split
 from fusion_bench.samples.vqa_answers import ANNOTATORS, normalise_answer
 from fusion_bench.tasks.answering import Answering, accuracy
-from fusion_bench.tasks.task import Targets, judged
+from fusion_bench.tasks.task import Targets, base_rows
 from fusion_bench.tasks.vqa_accuracy import soft_scores, vqa_accuracy
 
 
 @dataclass(frozen=True, eq=False)
 class SoftTargets:
-    """Scores of at most ten answers a sample; a batch of them becomes dense, the whole split never is.
+    """The scores of at most ten answers per sample, stored sparsely and converted to dense targets per batch.
 
     Attributes:
-        places: ``[N, 10]`` int32, places in the answer list; scores: ``[N, 10]`` float32, 0 where there is none.
-        outputs: answers in the list.
+        indices: ``[N, 10]`` int32, positions in the answer list.
+        scores: ``[N, 10]`` float32, the score of each of these answers; 0 for unused entries.
+        outputs: number of answers in the list.
     """
 
-    places: Tensor
+    indices: Tensor
     scores: Tensor
     outputs: int
 
     @classmethod
     def of(cls, answers: Sequence[Sequence[str]], listed: Sequence[str]) -> SoftTargets:
-        """Those of samples to whose questions ten people each gave ``answers``, as published."""
-        place_of = {normalise_answer(answer): place for place, answer in enumerate(listed)}
-        places = np.zeros((len(answers), ANNOTATORS), dtype=np.int32)
+        """Return the targets of ``N`` samples.
+
+        Args:
+            answers: the ten published answers of each sample.
+            listed: the answer list.
+        """
+        index_of = {normalise_answer(answer): index for index, answer in enumerate(listed)}
+        indices = np.zeros((len(answers), ANNOTATORS), dtype=np.int32)
         scores = np.zeros((len(answers), ANNOTATORS), dtype=np.float32)
         for row, ten in enumerate(answers):
             for column, (answer, score) in enumerate(soft_scores(ten).items()):
-                if answer in place_of:
-                    places[row, column], scores[row, column] = place_of[answer], score
-        return cls(torch.from_numpy(places), torch.from_numpy(scores), len(listed))
+                if answer in index_of:
+                    indices[row, column], scores[row, column] = index_of[answer], score
+        return cls(torch.from_numpy(indices), torch.from_numpy(scores), len(listed))
 
     def rows(self, chosen: Tensor) -> Tensor:
-        """Dense scores ``[B, outputs]`` of the samples ``chosen``."""
+        """Return dense scores ``[B, outputs]`` of the samples ``chosen`` ``[B]``."""
         dense = torch.zeros(len(chosen), self.outputs)
-        # Adding: columns without an answer point at place 0 with a score of 0.
-        return dense.scatter_add_(1, self.places[chosen].long(), self.scores[chosen])
+        # Scores are added, because unused entries have index 0 and score 0.
+        return dense.scatter_add_(1, self.indices[chosen].long(), self.scores[chosen])
 
 
 class Vqa(Answering):
-    """Independent sigmoids over a list of answers, learnt from soft scores; VQA's official accuracy.
+    """Independent sigmoids over a list of answers, trained on soft scores; the metric is VQA's official accuracy.
 
-    The split's table has a column ``answers`` (the ten, as published) and a column ``question_type``; the
-    training split brings the list (`Split.answers`).
+    The table of a split has a column ``answers`` (the ten published answers) and a column ``question_type``. The
+    training split provides the answer list (`Split.answers`).
+
+    Raises:
+        DataError: the training split has no answer list.
     """
 
     name: ClassVar[str] = "vqa"
     metrics: ClassVar[Mapping[str, Metric]] = {"accuracy": Metric("accuracy", accuracy)}
-    counted: ClassVar[str] = "answers may be given"
+    outputs_label: ClassVar[str] = "answers may be given"
 
     def __init__(self, train: Split, resizing: Resizing, head: str = "") -> None:
         del resizing, head
-        self.answers = _listed(train)
+        self.answers = _answer_list(train)
         self.outputs = len(self.answers)
 
     @classmethod
     def remarks(cls, train: Split, other: Split) -> str:
-        """How much of a split lies outside the answer list."""
-        listed = {normalise_answer(answer) for answer in _listed(train)}
-        outside = float((~other.table["truth"].map(normalise_answer).isin(listed)).mean())
-        reach = [
+        """Return a sentence on the share of ``other`` that lies unlisted the answer list of ``train``."""
+        listed = {normalise_answer(answer) for answer in _answer_list(train)}
+        unlisted = float((~other.table["truth"].map(normalise_answer).isin(listed)).mean())
+        reachable = [
             max((score for answer, score in soft_scores(ten).items() if answer in listed), default=0.0)
             for ten in other.table["answers"]
         ]
         return (
-            f"The commonest answer of {100 * outside:.1f} % of {other.name}'s questions is not among them and "
-            f"counts as wrong; always giving the best of the list would score {100 * np.mean(reach):.1f} %."
+            f"For {100 * unlisted:.1f} % of the questions of {other.name} the most common answer is not among them "
+            "and counts as wrong; the best listed answer to every question would score "
+            f"{100 * np.mean(reachable):.1f} %."
         )
 
     @classmethod
     def floor(cls, data: DataSet, train: Split, other: Split) -> WordingFloor:
-        """The commonest answer of each question type in ``train``; of all, where it lacks the type."""
+        """Return the accuracy of the most common answer of each question type in ``train``.
+
+        A type that does not occur in ``train`` gets the most common answer of all questions.
+        """
         del data
-        overall = _commonest(train.table["truth"])
-        by_type = train.table.groupby("question_type")["truth"].agg(_commonest)
-        said = other.table["question_type"].map(by_type).fillna(overall)
-        scores = map(vqa_accuracy, said, other.table["answers"])
+        overall = _most_common(train.table["truth"])
+        by_type = train.table.groupby("question_type")["truth"].agg(_most_common)
+        predicted = other.table["question_type"].map(by_type).fillna(overall)
+        scores = map(vqa_accuracy, predicted, other.table["answers"])
         return WordingFloor(
             "question type",
             float(np.mean(list(scores))),
-            "the commonest answer of each question type, fitted on train",
+            "the most common answer of each question type, fitted on train",
         )
 
     def targets(self, split: Split) -> Targets:
-        """Soft scores; answers outside the list are left out of them."""
+        """Return the soft scores of the listed answers; other answers are left out."""
         return SoftTargets.of(split.table["answers"].tolist(), self.answers)
 
     def loss(self, output: Tensor, target: Tensor) -> Tensor:
-        """Binary cross-entropy with the soft scores: the sum over answers, the mean over the batch.
+        """Return the binary cross-entropy with the soft scores: summed over answers, averaged over the batch.
 
-        (Teney et al., "Tips and Tricks for Visual Question Answering", CVPR 2018, section 3; openvqa's MCAN sums
-        over answers likewise.) A question none of whose answers is listed teaches that no listed one is right.
+        Source: Teney et al., "Tips and Tricks for Visual Question Answering", CVPR 2018, section 3; openvqa's MCAN
+        also sums over answers. If none of a question's answers is listed, all its targets are 0.
+
+        Args:
+            output: logits ``[B, outputs]``.
+            target: soft scores ``[B, outputs]``.
         """
         summed = F.binary_cross_entropy_with_logits(output.float(), target, reduction="sum")
         return summed / len(output)
 
     def probabilities(self, output: Tensor) -> Tensor:
-        """Each answer's own ``[B, outputs]``; they do not add up to 1."""
+        """Return the sigmoid probability of each answer ``[B, outputs]``; the probabilities do not sum to 1."""
         return output.float().sigmoid()
 
-    def judge(self, part: Split, output: Tensor) -> pd.DataFrame:
-        """Score by VQA's accuracy of the most probable answer."""
-        rows = judged(part)
+    def score_rows(self, part: Split, output: Tensor) -> pd.DataFrame:
+        """Return rows whose score is VQA's accuracy of the most probable answer."""
+        rows = base_rows(part)
         rows["prediction"] = np.asarray(self.answers, dtype=object)[self.decide(output)]
         rows["score"] = list(map(vqa_accuracy, rows["prediction"], part.table["answers"]))
         return rows
 
 
-def _listed(train: Split) -> tuple[str, ...]:
+def _answer_list(train: Split) -> tuple[str, ...]:
     if train.answers is None:
-        raise DataError(f"the split {train.name!r} brings no list of answers, which the task 'vqa' needs")
+        raise DataError(f"the split {train.name!r} has no list of answers, which the task 'vqa' needs")
     return train.answers
 
 
-def _commonest(answers: pd.Series[str]) -> str:
-    """Ties go to the first in alphabetical order."""
+def _most_common(answers: pd.Series[str]) -> str:
+    """Return the most common answer; of equally common ones, the first in alphabetical order."""
     return str(answers.mode().iloc[0])

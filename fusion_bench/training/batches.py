@@ -1,4 +1,4 @@
-"""Batches by row number, gathered where they are fastest: on the device when everything fits there."""
+"""Loads the batches of one split by row number; on a GPU the images or maps are kept there when they fit."""
 
 from __future__ import annotations
 
@@ -16,59 +16,70 @@ from fusion_bench.training.seeds import stream
 
 
 class BatchLoader:
-    """Gathers batches of one split.
+    """Loads the batches of one split.
 
-    Maps or images stay memory-mapped on the host; on a GPU they move there whole if they take at most
-    half of its free memory, since a gather there costs nothing beside a copy per batch.
+    Images or maps stay memory-mapped on the host. On a GPU they are copied to the device as a whole if they take at
+    most half of its free memory, because indexing there is far cheaper than one copy per batch.
     """
 
     def __init__(self, encoded: EncodedSplit, cell_data: CellData, device: torch.device) -> None:
         self._encoded, self._device = encoded, device
         self._mean, self._std = cell_data.mean, cell_data.std
-        self._on_device = _moved(encoded, device)
+        self._on_device = _copy_to_device(encoded, device)
 
     def __len__(self) -> int:
         return len(self._encoded.split)
 
     def batch(self, rows: Tensor) -> Batch:
-        """The samples in ``rows`` (int64, on the CPU); words are cut to the longest sentence among them."""
+        """Return the batch of some samples; its words are cut to the longest sentence in it.
+
+        Args:
+            rows: ``[B]`` int64 row numbers, on the CPU.
+        """
         longest = int(self._encoded.lengths[rows].max())
         tokens = self._encoded.tokens[rows, :longest]
-        pictures = self._encoded.image[rows.numpy()]
+        image_rows = self._encoded.image[rows.numpy()]
         if self._on_device is not None:
-            visual = self._on_device[torch.from_numpy(pictures).to(self._device)]
+            visual = self._on_device[torch.from_numpy(image_rows).to(self._device)]
         else:
-            visual = torch.from_numpy(self._encoded.visual[pictures]).to(self._device)
+            visual = torch.from_numpy(self._encoded.visual[image_rows]).to(self._device)
         if visual.dtype == torch.uint8:
             visual = normalise(visual, self._mean, self._std)
         return Batch(
-            # Channels last: 1x1 convolutions and norms, most of a slot, run several times faster on a CPU.
+            # In the layout `channels_last`, the 1x1 convolutions and norms of a slot run several times faster on a
+            # CPU.
             visual=visual.to(dtype=torch.float32, memory_format=torch.channels_last),
-            tokens=self._words(rows, tokens),
+            tokens=self._text_input(rows, tokens),
             mask=(tokens != 0).to(self._device),
             target=self._encoded.targets.rows(rows).to(self._device),
         )
 
-    def _words(self, rows: Tensor, tokens: Tensor) -> Tensor:
-        """``tokens`` ``[B, T]`` on the device, or the vectors that a frozen text encoder made of them."""
+    def _text_input(self, rows: Tensor, tokens: Tensor) -> Tensor:
+        """Return ``tokens`` ``[B, T]`` on the device, or the frozen encoder's vectors ``[B, T, D]`` of them."""
         if self._encoded.vectors is None:
             return tokens.to(self._device)
-        vectors = self._encoded.vectors.of(rows.numpy(), tokens.shape[1])
+        vectors = self._encoded.vectors.gather(rows.numpy(), tokens.shape[1])
         return torch.from_numpy(vectors).to(self._device).float()
 
-    def drawn(self, *, one_per_referent: bool = False) -> int:
-        """How many samples an epoch draws from.
+    def samples_per_epoch(self, *, one_per_referent: bool = False) -> int:
+        """Return how many samples one epoch chooses from: all of the split, or one of each referent.
 
         Raises:
-            FusionBenchError: one per referent is wanted, and the data set names none.
+            FusionBenchError: ``one_per_referent`` is set and the data set has no referents.
         """
         return len(self._referents) if one_per_referent else len(self)
 
     def epoch(self, epoch: int, seed: int, size: int, *, one_per_referent: bool = False) -> Iterator[Batch]:
-        """One epoch in the order of its own stream; a last incomplete batch is left out.
+        """Yield the batches of one epoch in an order that depends on the epoch and the seed alone.
 
-        (Every epoch leaves out other samples; equal batches keep the budget equal and batch norm sound.) With
-        ``one_per_referent`` the same stream first draws one sentence of each referent.
+        The last batch is left out if it is smaller than ``size``. Each epoch leaves out other samples; batches of
+        equal size keep the sample budget equal and batch norm reliable.
+
+        Args:
+            epoch: the number of the epoch, from 1.
+            seed: the cell's seed.
+            size: samples per batch.
+            one_per_referent: first choose one sentence of each referent, from the same random stream.
         """
         generator = stream(f"order/{epoch}", seed)
         if one_per_referent:
@@ -83,12 +94,12 @@ class BatchLoader:
 
     @cached_property
     def _referents(self) -> list[list[int]]:
-        """Rows of each referent, in the order of the table."""
+        """The row numbers of each referent's sentences, in the order of the table."""
         split = self._encoded.split
         if "referent" not in split.table:
             raise FusionBenchError(
-                "train.one_expression_per_referent needs a data set that says which of its sentences are about the "
-                f"same referent; the split {split.name!r} has no such column, so leave the setting out"
+                "train.one_expression_per_referent needs a data set whose splits have the column 'referent'; the "
+                f"split {split.name!r} has no such column, so leave the setting out"
             )
         rows: dict[object, list[int]] = {}
         for row, referent in enumerate(split.table["referent"]):
@@ -96,17 +107,18 @@ class BatchLoader:
         return list(rows.values())
 
     def in_order(self, size: int) -> Iterator[tuple[Split, Batch]]:
-        """Every sample once, in the table's order: a part of the split and its batch."""
+        """Yield every sample once in the order of the table: a part of the split and the batch of that part."""
         for rows in torch.arange(len(self)).split(size):
             yield self._encoded.split.rows(rows.numpy()), self.batch(rows)
 
 
 def steps_per_epoch(samples: int, batch_size: int) -> int:
-    """Whole batches of an epoch; a split smaller than one batch is one batch."""
+    """Return the number of complete batches of an epoch; a split smaller than one batch gives one batch."""
     return max(1, samples // batch_size)
 
 
-def _moved(encoded: EncodedSplit, device: torch.device) -> Tensor | None:
+def _copy_to_device(encoded: EncodedSplit, device: torch.device) -> Tensor | None:
+    """Return the images or maps on a GPU; None on a CPU, and where they take over half of the free memory."""
     if device.type != "cuda":
         return None
     free, _ = torch.cuda.mem_get_info(device)

@@ -1,15 +1,15 @@
-"""What a cell is asked to do: plain frozen dataclasses that travel as JSON and need nothing installed."""
+"""The settings of a cell: plain frozen dataclasses that are stored as JSON and need no further package."""
 
 from __future__ import annotations
 
-import types
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal, TypeAlias
 
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.registry import Target
+from fusion_bench.serialisation import from_json, to_json
 from fusion_bench.storage import digest
 
 Json: TypeAlias = str | int | float | bool | list["Json"] | dict[str, "Json"] | None
@@ -27,14 +27,23 @@ class Component:
 
 @dataclass(frozen=True)
 class DataConfig:
-    """A data set: its adapter, declared version, and the height and width that images are resized to.
+    """A data set and how it is read.
 
-    ``longest_text`` cuts texts to that many words; ``limit`` keeps that many samples of each split (toy runs);
-    ``task`` is what is asked of it, the data set's first if empty. ``on_bad_image`` says what a file that is no
-    whole image does: fail the cell, or leave out its samples. ``vocabulary`` is made of the words of the training
-    split, or of all published splits. ``resize`` is how a picture comes to
-    ``image_size``: stretched, or in its own shape on grey. ``normalise`` is ``backbone`` (by the mean and deviation
-    that the backbone was trained with; a network gets values in [0, 1]) or ``none`` (values in [0, 1] for all).
+    Attributes:
+        name: the data set's registered name.
+        adapter: the class that reads its files, with its settings.
+        version: the version that the adapter declares.
+        image_size: height and width in pixels that images are resized to.
+        longest_text: longer texts are cut to this number of words; None cuts nothing.
+        limit: at most this number of samples of each split is kept (toy runs); None keeps all.
+        task: the name of the task; the data set's first task if empty.
+        on_bad_image: the treatment of a damaged image file: ``fail`` fails the cell, ``skip`` leaves out the
+            samples of that image.
+        vocabulary: the words that are known: those of the training split, or of all published splits.
+        resize: the way of resizing to ``image_size``: ``stretch`` changes the shape of the image, ``letterbox``
+            keeps its shape and fills the rest with grey.
+        normalise: ``backbone`` normalises images by the mean and standard deviation that the backbone was trained
+            with (an end-to-end network gets values in [0, 1]); ``none`` gives values in [0, 1] to both.
     """
 
     name: str
@@ -55,10 +64,11 @@ class BackboneConfig:
     """A timm backbone and the map taken from it.
 
     Attributes:
-        name: timm's name.
-        layer: index into ``feature_info`` (negative from the end).
-        weights: where they come from; ``weights_sha256`` names the file for ``file``.
-        frozen: True if it is not trained; its maps are then computed once and cached.
+        name: timm's name of the backbone.
+        layer: index into timm's ``feature_info``; negative numbers count from the end.
+        weights: the origin of the initial weights.
+        weights_sha256: SHA-256 of the weights file if ``weights`` is ``file``, else None.
+        frozen: True if the backbone is not trained; its maps are then computed once and cached.
     """
 
     name: str
@@ -70,9 +80,14 @@ class BackboneConfig:
 
 @dataclass(frozen=True)
 class FusionConfig:
-    """The slot: see DESIGN, "what surrounds a module is the same for all".
+    """The slot that surrounds the fusion modules; it is the same for every arm.
 
-    ``slot`` is ``published`` (each module as its paper's block) or ``uniform`` (a 3x3 mixer after each).
+    Attributes:
+        width: channels of the map that every module gets.
+        depth: number of copies of the module, one after the other.
+        coordinates: ``shared`` appends the same two coordinate maps for every arm, before the slot and before the
+            head; ``module`` leaves position codes to the modules; ``none`` appends none.
+        slot: ``published`` uses each module as its paper's block; ``uniform`` puts the same 3x3 mixer after each.
     """
 
     width: int = 64
@@ -83,7 +98,15 @@ class FusionConfig:
 
 @dataclass(frozen=True)
 class HeadConfig:
-    """The adapter's output width and the task head's settings; ``kind`` is the task's first head if empty."""
+    """The head of the task.
+
+    Attributes:
+        width: channels of the map that the head gets: the output of the slot's adapter.
+        hidden: channels of the head's hidden layer.
+        dropout: dropout rate before the last layer.
+        pool: the pooling of the map over its positions.
+        kind: one of the task's kinds of head; the task's first if empty.
+    """
 
     width: int = 64
     hidden: int = 256
@@ -94,16 +117,26 @@ class HeadConfig:
 
 @dataclass(frozen=True)
 class TrainConfig:
-    """The loop.
+    """The training loop.
 
     Attributes:
-        learning_rate: the peak.
-        warmup: share of all steps in which it is reached from ``warmup_from``; None starts with the first of equal
-            steps to the peak.
-        final_learning_rate: where the cosine ends.
-        patience: epochs without a better selection metric; None never stops early.
-        ema: decay of the moving average of the weights that is judged and kept; None judges the weights.
-        one_expression_per_referent: an epoch draws one sentence of each referent.
+        epochs: number of epochs; 0 only evaluates the weights that the cell starts from.
+        batch_size: samples per step.
+        learning_rate: the highest learning rate, reached after the warm-up.
+        weight_decay: weight decay of parameters with more than one axis.
+        warmup: share of all steps in which the learning rate rises to its highest value.
+        clip: largest norm of the gradient.
+        patience: number of epochs without a better selection metric after which training stops; None never stops
+            early.
+        precision: number format of the forward pass; ``auto`` is bfloat16 on a GPU and float32 elsewhere.
+        optimizer: the optimizer.
+        betas: decay rates of the optimizer's two moments.
+        eps: the number that the optimizer adds to its denominator.
+        warmup_from: learning rate of the first step of the warm-up; None starts with the first of equal increments.
+        final_learning_rate: learning rate at the end of the cosine.
+        ema: decay of the moving average of the weights, which is then evaluated and kept; None evaluates and keeps
+            the weights themselves.
+        one_expression_per_referent: True if an epoch uses one randomly chosen sentence of each referent.
     """
 
     epochs: int = 10
@@ -125,11 +158,22 @@ class TrainConfig:
 
 @dataclass(frozen=True)
 class CellConfig:
-    """One arm x one data set x one seed. It holds no path, device, worker count or arm label.
+    """The settings of one cell: one arm x one data set x one seed. It holds no path, device or arm label.
 
     Attributes:
-        evaluate: False for a search cell, which never sees an evaluation split.
-        start: the cell whose trained weights, words and answers this one starts from, with seed 0: see `source`.
+        data: the data set.
+        backbone: the backbone; None for an end-to-end network.
+        text: the text encoder.
+        fusion: the slot.
+        arm: the fusion module or the end-to-end network.
+        kind: the kind of ``arm``.
+        head: the head.
+        train: the training loop.
+        seed: the seed that all random streams of the cell are hashed from.
+        threads: torch's number of threads.
+        evaluate: False for a search cell, which never reads an evaluation split.
+        start: the settings, with seed 0, of the cell whose trained weights, vocabulary and answers this cell starts
+            from (see `source`); None when training from scratch.
     """
 
     data: DataConfig
@@ -147,68 +191,60 @@ class CellConfig:
 
     @property
     def source(self) -> CellConfig | None:
-        """The cell of the same seed that this one starts from; None for one that starts from scratch."""
+        """The settings of the cell of the same seed to start from; None when training from scratch."""
         return None if self.start is None else replace(self.start, seed=self.seed)
 
     @property
     def id(self) -> str:
-        """The cell's identity: a hash of what was asked, values equal to a default dropped."""
-        return digest(_dropping_defaults(self))
+        """The cell's identity: a hash of what was asked for, without the values that equal a default."""
+        return digest(_without_defaults(self))
 
     def to_json(self) -> dict[str, Any]:
-        """Every value, written out, as JSON types."""
-        written: dict[str, Any] = _plain(self)
-        return written
+        """Return all values, defaults included, as JSON types."""
+        values: dict[str, Any] = to_json(self)
+        return values
 
     @classmethod
     def from_json(cls, value: Any) -> CellConfig:
-        """Read `to_json` back.
+        """Return the settings that `to_json` wrote.
 
         Raises:
             FusionBenchError: a key is unknown, missing or of the wrong type.
         """
-        built = _build(cls, value, "cell")
-        assert isinstance(built, CellConfig)  # noqa: S101 - narrows the type
-        return built
+        return from_json(cls, value, "cell")
 
 
 def hash_reference(sha256: str) -> str:
-    """A file or folder as the settings of a cell hold it."""
+    """Return the value that stands for a file or folder in the settings of a cell: ``sha256:`` and its digest."""
     return f"{_HASHED}{sha256}"
 
 
 def resolve_paths(settings: Settings, files: Mapping[str, Path]) -> dict[str, Any]:
-    """Settings with every hash replaced by the path of what it stands for on this machine.
+    """Return the settings with each `hash_reference` replaced by the path of that file on this machine.
+
+    Args:
+        settings: the settings of a component.
+        files: paths on this machine by SHA-256.
 
     Raises:
-        FusionBenchError: nobody said where that is.
+        FusionBenchError: ``files`` lacks one of them.
     """
-    return {name: _bound(name, value, files) for name, value in settings.items()}
+    return {name: _resolve_path(name, value, files) for name, value in settings.items()}
 
 
-def _bound(name: str, value: Any, files: Mapping[str, Path]) -> Any:
+def _resolve_path(name: str, value: Any, files: Mapping[str, Path]) -> Any:
     if not isinstance(value, str) or not value.startswith(_HASHED):
         return value
     sha256 = value.removeprefix(_HASHED)
     if sha256 not in files:
         raise FusionBenchError(
-            f"the text encoder reads a {name} with SHA-256 {sha256}, and nobody said where it is; pass --weights "
-            f"{sha256}=PATH"
+            f"the text encoder reads its {name} from the file with SHA-256 {sha256}, whose path is not known; pass "
+            f"--weights {sha256}=PATH"
         )
     return files[sha256]
 
 
-def _plain(value: Any) -> Any:
-    if is_dataclass(value):
-        return {item.name: _plain(getattr(value, item.name)) for item in fields(value)}
-    if isinstance(value, Mapping):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, tuple | list):
-        return [_plain(item) for item in value]
-    return value
-
-
-def _dropping_defaults(value: Any) -> Any:
+def _without_defaults(value: Any) -> Any:
     if isinstance(value, Target):
         return value.identity
     if is_dataclass(value):
@@ -217,39 +253,6 @@ def _dropping_defaults(value: Any) -> Any:
             current = getattr(value, item.name)
             default = item.default_factory() if item.default_factory is not MISSING else item.default
             if current != default:
-                kept[item.name] = _dropping_defaults(current)
+                kept[item.name] = _without_defaults(current)
         return kept
-    return _plain(value)
-
-
-def _build(kind: Any, value: Any, where: str) -> Any:
-    """Construct a dataclass (or union, tuple, mapping of plain values) from JSON types, strictly."""
-    if is_dataclass(kind) and isinstance(kind, type):
-        if not isinstance(value, Mapping):
-            raise FusionBenchError(f"{where} must be a mapping, not {value!r}")
-        hints = get_type_hints(kind)
-        known = {item.name: item for item in fields(kind)}
-        for key in value:
-            if key not in known:
-                raise FusionBenchError(f"{where} has an unknown key {key!r}")
-        for name, item in known.items():
-            if name not in value and item.default is MISSING and item.default_factory is MISSING:
-                raise FusionBenchError(f"{where} lacks {name!r}")
-        return kind(**{key: _build(hints[key], item, f"{where}.{key}") for key, item in value.items()})
-    origin = get_origin(kind)
-    if origin in {Union, types.UnionType}:
-        options = get_args(kind)
-        if value is None and type(None) in options:
-            return None
-        return _build(next(option for option in options if option is not type(None)), value, where)
-    if origin is tuple:
-        return tuple(value)
-    if origin is Literal:
-        if value not in get_args(kind):
-            raise FusionBenchError(f"{where} is {value!r}; known: {', '.join(map(str, get_args(kind)))}")
-        return value
-    if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
-    if kind in {int, float, str, bool} and (not isinstance(value, kind) or (kind is int and value is True)):
-        raise FusionBenchError(f"{where} must be of type {kind.__name__}, not {value!r}")
-    return value
+    return to_json(value)

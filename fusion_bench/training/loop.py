@@ -1,4 +1,4 @@
-"""The training loop: optimizer, schedule, clipping, the best weights by the selection split."""
+"""The training loop: it trains a model, keeps the best weights on the selection split and evaluates them."""
 
 from __future__ import annotations
 
@@ -20,14 +20,22 @@ from fusion_bench.training.config import CellConfig
 from fusion_bench.training.model import FusionModel, assemble, chosen_precision
 from fusion_bench.training.optim import MovingAverage, learning_rate, make_optimizer
 from fusion_bench.training.seeds import seeded_rng
-from fusion_bench.training.text_encoder import text_encoder
+from fusion_bench.training.text_encoder import build_text_encoder
 
 EVALUATION_BATCH = 256
 
 
 @dataclass(frozen=True)
 class Progress:
-    """One finished epoch: its number (from 1), of how many, the selection metric, and seconds left."""
+    """The state of training after one epoch.
+
+    Attributes:
+        epoch: the number of the finished epoch, from 1.
+        epochs: the number of epochs that the cell asks for.
+        quantity: the name of the selection metric: ``select/<metric>``.
+        value: its value after this epoch.
+        seconds_left: estimated seconds until the last epoch ends.
+    """
 
     epoch: int
     epochs: int
@@ -38,16 +46,20 @@ class Progress:
 
 @dataclass(frozen=True, eq=False)
 class TrainingResult:
-    """What training leaves.
+    """The result of training one cell.
 
     Attributes:
-        samples: one row per judged sample of the selection and (unless searching) evaluation splits.
-        predictions: ``split``, ``sample``, ``prediction`` on the splits whose truth is not published; None
-            without such splits.
-        curves: one row per epoch and quantity: epoch, samples_seen, quantity, value.
-        metrics: ``<split>/<metric>`` to value, from ``samples``.
-        epochs: epochs run; ``best_epoch``: the one whose weights were kept.
-        seconds: wall clock of training; ``evaluation_seconds``: of judging.
+        samples: one row per evaluated sample of the selection split and, unless the cell belongs to a search, of the
+            evaluation splits.
+        predictions: the columns ``split``, ``sample`` and ``prediction`` for the splits whose truth is not
+            published; None if there are no such splits.
+        curves: one row per epoch and quantity with the columns ``epoch``, ``samples_seen``, ``quantity``, ``value``.
+        metrics: values computed from ``samples``, by ``<split>/<metric>``.
+        epochs: number of epochs that were trained.
+        best_epoch: the epoch whose weights were kept; 0 for the weights that the cell starts from.
+        seconds: wall-clock seconds of training.
+        evaluation_seconds: wall-clock seconds of the final evaluation.
+        model: the trained model with the kept weights.
     """
 
     samples: pd.DataFrame
@@ -62,11 +74,11 @@ class TrainingResult:
 
 
 def build_model(config: CellConfig, cell_data: CellData) -> FusionModel:
-    """The cell's model with its initial weights; every cell gets its own copy of the backbone."""
+    """Return the cell's model with its initial weights and its own copy of the backbone."""
     return assemble(
         config,
         cell_data.task,
-        text=text_encoder(config, cell_data.vocabulary, cell_data.files),
+        text=build_text_encoder(config, cell_data.vocabulary, cell_data.files),
         map_channels=cell_data.map_shape[0],
         backbone=copy.deepcopy(cell_data.backbone),
     )
@@ -76,11 +88,11 @@ class Trainer:
     """Trains one cell.
 
     Args:
-        config: what is asked.
-        cell_data: data, vocabulary and backbone.
-        device: where to compute.
-        tell: called after each epoch.
-        start: trained weights to begin with; None begins with the initial ones.
+        config: the settings of the cell.
+        cell_data: the data, the vocabulary and the initial backbone.
+        device: the device that computes.
+        on_epoch: called after each epoch.
+        start: the trained state of a model to start from; None starts from the initial weights.
     """
 
     def __init__(
@@ -88,10 +100,10 @@ class Trainer:
         config: CellConfig,
         cell_data: CellData,
         device: torch.device,
-        tell: Callable[[Progress], None],
+        on_epoch: Callable[[Progress], None],
         start: Mapping[str, Tensor] | None = None,
     ) -> None:
-        self.config, self.cell_data, self.device, self._tell = config, cell_data, device, tell
+        self.config, self.cell_data, self.device, self._on_epoch = config, cell_data, device, on_epoch
         self.model = build_model(config, cell_data)
         if start is not None:
             self.model.load_state_dict(start)
@@ -103,43 +115,44 @@ class Trainer:
             name: BatchLoader(encoded, cell_data, device) for name, encoded in cell_data.encoded.items()
         }
         self._metric = cell_data.metrics[0]
-        self._one_each = config.train.one_expression_per_referent
-        drawn = self._loaders[cell_data.splits.train].drawn(one_per_referent=self._one_each)
-        per_epoch = steps_per_epoch(drawn, config.train.batch_size)
+        self._one_per_referent = config.train.one_expression_per_referent
+        train = self._loaders[cell_data.splits.train]
+        samples = train.samples_per_epoch(one_per_referent=self._one_per_referent)
+        per_epoch = steps_per_epoch(samples, config.train.batch_size)
         self._steps = per_epoch * config.train.epochs
         self._step = 0
         self._curves: list[tuple[int, int, str, float]] = []
 
     def train(self) -> TrainingResult:
-        """Train, restore the best weights, judge.
+        """Train the model, restore its best weights and evaluate them.
 
         Raises:
-            CellFailure: the loss stopped being finite.
+            CellFailure: the loss is not finite.
         """
         began = time.monotonic()
         best_value, best_epoch, best_state, epoch = -math.inf, 0, {}, 0
         with seeded_rng("dropout", self.config.seed):
             for epoch in range(1, self.config.train.epochs + 1):
                 self._run_epoch(epoch)
-                value = self._select(epoch)
+                value = self._evaluate_selection(epoch)
                 if value > best_value:
                     best_value, best_epoch = value, epoch
-                    best_state = copy.deepcopy(self._judged_model.state_dict())
+                    best_state = copy.deepcopy(self._evaluated_model.state_dict())
                 left = (time.monotonic() - began) / epoch * (self.config.train.epochs - epoch)
-                self._tell(Progress(epoch, self.config.train.epochs, self._quantity, value, left))
+                self._on_epoch(Progress(epoch, self.config.train.epochs, self._quantity, value, left))
                 patience = self.config.train.patience
                 if patience is not None and epoch - best_epoch >= patience:
                     break
         if self.config.train.epochs:
             self.model.load_state_dict(best_state)
-        else:  # what it starts from is judged as it is
-            self._select(0)
-        self._average = None  # the weights that are kept are in the model itself from here on
+        else:  # the weights that the cell starts from are evaluated without training
+            self._evaluate_selection(0)
+        self._average = None  # from here on the kept weights are in the model itself
         trained = time.monotonic()
-        samples = self._judged()
+        samples = self._evaluate_samples()
         return TrainingResult(
             samples=samples,
-            predictions=self._predicted(),
+            predictions=self._predict_samples(),
             curves=pd.DataFrame(self._curves, columns=["epoch", "samples_seen", "quantity", "value"]),
             metrics=self._metrics(samples),
             epochs=epoch,
@@ -150,11 +163,11 @@ class Trainer:
         )
 
     @property
-    def _judged_model(self) -> FusionModel:
-        """The moving average, where there is one."""
+    def _evaluated_model(self) -> FusionModel:
+        """The moving average of the model, or the model itself without one."""
         if self._average is None:
             return self.model
-        assert isinstance(self._average.model, FusionModel)  # noqa: S101 - a twin of ours
+        assert isinstance(self._average.model, FusionModel)  # noqa: S101 - a copy of the model
         return self._average.model
 
     @property
@@ -171,7 +184,9 @@ class Trainer:
         settings, task = self.config.train, self.cell_data.task
         losses: list[Tensor] = []
         loader = self._loaders[self.cell_data.splits.train]
-        batches = loader.epoch(epoch, self.config.seed, settings.batch_size, one_per_referent=self._one_each)
+        batches = loader.epoch(
+            epoch, self.config.seed, settings.batch_size, one_per_referent=self._one_per_referent
+        )
         for batch in batches:
             rate = learning_rate(self._step, self._steps, settings)
             for group in self._optimizer.param_groups:
@@ -186,48 +201,48 @@ class Trainer:
                 self._average.update(self.model)
             losses.append(loss.detach())
             self._step += 1
-            # Reading the loss waits for the GPU, so it is looked at now and then only.
+            # Reading the loss waits for the GPU, so it is checked at the first steps and then at every 50th only.
             if self._step % 50 == 0 or self._step <= 2:
-                self._check(losses, epoch)
-        self._check(losses, epoch)
+                self._check_loss(losses, epoch)
+        self._check_loss(losses, epoch)
         seen = self._step * settings.batch_size
         self._curves.append((epoch, seen, "train/loss", float(torch.stack(losses).mean())))
         self._curves.append((epoch, seen, "learning_rate", rate))
 
-    def _check(self, losses: list[Tensor], epoch: int) -> None:
+    def _check_loss(self, losses: list[Tensor], epoch: int) -> None:
         if not bool(torch.isfinite(losses[-1])):
             raise CellFailure(
-                f"the loss was not finite by step {self._step} (epoch {epoch}); a lower learning rate or a "
-                "check of the module for divisions and square roots at zero may help"
+                f"the loss was not finite by step {self._step} (epoch {epoch}); try a lower learning rate, or check "
+                "the module for divisions by zero and square roots at zero"
             )
 
-    def _select(self, epoch: int) -> float:
-        rows = self._judge(self.cell_data.splits.select)
+    def _evaluate_selection(self, epoch: int) -> float:
+        rows = self._evaluate(self.cell_data.splits.select)
         value = self.cell_data.task.metrics[self._metric].compute(rows)
         self._curves.append((epoch, self._step * self.config.train.batch_size, self._quantity, value))
         return value
 
     @torch.no_grad()
-    def _judge(self, split: str) -> pd.DataFrame:
-        """The rows of a split, batch by batch: outputs may be large (masks)."""
-        model = self._judged_model.eval()
+    def _evaluate(self, split: str) -> pd.DataFrame:
+        """Return the rows of a split, scored batch by batch because outputs may be large (masks)."""
+        model = self._evaluated_model.eval()
         rows = []
         for part, batch in self._loaders[split].in_order(EVALUATION_BATCH):
             with self._autocast():
                 output = model(batch)
-            rows.append(self.cell_data.task.judge(part, output))
+            rows.append(self.cell_data.task.score_rows(part, output))
         return pd.concat(rows, ignore_index=True)
 
-    def _judged(self) -> pd.DataFrame:
+    def _evaluate_samples(self) -> pd.DataFrame:
         names = [self.cell_data.splits.select]
         if self.config.evaluate:
             names += self.cell_data.splits.evaluate
-        return pd.concat([self._judge(name) for name in names], ignore_index=True)
+        return pd.concat([self._evaluate(name) for name in names], ignore_index=True)
 
-    def _predicted(self) -> pd.DataFrame | None:
-        """What is said where nothing can be judged."""
+    def _predict_samples(self) -> pd.DataFrame | None:
+        """Return the predictions on the splits without a published truth; None if there are none."""
         names = self.cell_data.splits.predict if self.config.evaluate else ()
-        rows = [self._judge(name)[["split", "sample", "prediction"]] for name in names]
+        rows = [self._evaluate(name)[["split", "sample", "prediction"]] for name in names]
         return pd.concat(rows, ignore_index=True) if rows else None
 
     def _metrics(self, samples: pd.DataFrame) -> dict[str, float]:

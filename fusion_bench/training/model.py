@@ -20,14 +20,19 @@ from fusion_bench.training.slot import NetworkSlot, Slot, make_slot
 
 @dataclass(frozen=True)
 class Costs:
-    """What an arm costs: its ``fusion`` budget (modules and adapters) and what stands ``around`` it."""
+    """The cost of an arm for one sample.
+
+    Attributes:
+        fusion: the cost of the projection, modules, mixers and adapter, which a budget matches.
+        around: the cost of the parts that every arm shares: trained backbone, text encoder and head.
+    """
 
     fusion: Cost
     around: Cost
 
 
 class FusionModel(nn.Module):
-    """A backbone (None when batches carry cached maps), a text encoder, an arm's slot and a head."""
+    """A backbone (None where batches hold cached maps or images for a network), a text encoder, a slot and a head."""
 
     def __init__(
         self, backbone: nn.Module | None, text: TextEncoder, slot: Slot | NetworkSlot, head: Head
@@ -36,7 +41,7 @@ class FusionModel(nn.Module):
         self.backbone, self.text, self.slot, self.head = backbone, text, slot, head
 
     def forward(self, batch: Batch) -> Tensor:
-        """The head's output for a batch."""
+        """Return the output of the head ``[B, ...]`` for a batch of ``B`` samples, as the task defines it."""
         visual = batch.visual if self.backbone is None else self.backbone(batch.visual)
         language: Language = self.text(batch.tokens, batch.mask)
         fused = self.slot(visual, language)
@@ -44,10 +49,15 @@ class FusionModel(nn.Module):
         return output
 
     def costs(self, image_size: tuple[int, int], map_shape: tuple[int, int, int], words: int) -> Costs:
-        """Cost of one sample of ``words`` words whose slot reads a map of ``map_shape`` (C, h, w).
+        """Return the cost of one sample.
 
-        The backbone is counted where it is part of the model; its maps are free where they are cached, and so
-        are the vectors of a frozen text encoder.
+        The backbone counts where it is part of the model; cached maps and the vectors of a frozen text encoder cost
+        nothing.
+
+        Args:
+            image_size: height and width of the image in pixels.
+            map_shape: ``(C, h, w)`` of the map that the slot reads.
+            words: number of words of the sentence.
         """
         tokens = torch.ones(1, words, dtype=torch.int64, device="meta")
         if self.text.vector_dim is not None:
@@ -57,7 +67,9 @@ class FusionModel(nn.Module):
         language = Language(torch.empty(1, words, self.text.language_dim, device="meta"), mask, sentence)
         visual = torch.empty(1, *map_shape, device="meta")
         fusion = cost_of(self.slot, visual, language)
-        with torch.no_grad():  # a network's map is smaller than the image that it reads
+        with (
+            torch.no_grad()
+        ):  # to learn the size of the fused map, which for a network is smaller than the image
             fused = copy.deepcopy(self.slot).to("meta").eval()(visual, language)
         around = cost_of(self.text, tokens, mask)
         around += cost_of(self.head, fused, sentence if self.slot.sentence_at_head else None)
@@ -74,14 +86,14 @@ def assemble(
     map_channels: int,
     backbone: nn.Module | None,
 ) -> FusionModel:
-    """Build the model of a cell, each part from its own stream of initial weights.
+    """Return the model of a cell; each part gets its initial weights from its own random stream.
 
     Args:
-        config: what the cell is asked.
-        task: gives the head.
-        text: the text encoder with its initial weights, already drawn from its own stream.
+        config: the settings of the cell.
+        task: the task, which defines the head.
+        text: the text encoder with its initial weights.
         map_channels: channels of the map that the slot reads.
-        backbone: a trained backbone, already built from its own stream; None for cached maps and networks.
+        backbone: a backbone that is trained, with its initial weights; None for cached maps and for networks.
     """
     slot = make_slot(config, map_channels=map_channels, language_dim=text.language_dim)
     with seeded_rng("init/head", config.seed):
@@ -92,7 +104,7 @@ def assemble(
 
 
 def head_settings(config: HeadConfig) -> HeadSettings:
-    """What a task's head is told."""
+    """Return the settings of the task's head."""
     return HeadSettings(config.hidden, config.dropout, config.pool)
 
 
@@ -100,7 +112,10 @@ Precision = Literal["float32", "bfloat16"]
 
 
 def chosen_precision(config: CellConfig, device: torch.device) -> Precision:
-    """``auto`` is bfloat16 autocast on a GPU and float32 elsewhere (bfloat16 is slower on common CPUs)."""
+    """Return the precision of the forward pass.
+
+    ``auto`` means bfloat16 autocast on a GPU and float32 elsewhere, because bfloat16 is slower on common CPUs.
+    """
     if config.train.precision == "auto":
         return "bfloat16" if device.type == "cuda" else "float32"
     return config.train.precision

@@ -1,4 +1,4 @@
-"""What turns gradients into weights: optimizer, learning rate by step, moving average of the weights."""
+"""The optimizer, the learning rate of each step, and the moving average of the weights."""
 
 from __future__ import annotations
 
@@ -12,36 +12,44 @@ from fusion_bench.training.config import TrainConfig
 
 
 def schedule(step: int, steps: int, warmup: float) -> float:
-    """Factor on the learning rate at ``step`` of ``steps``: linear warm-up, then cosine to zero."""
-    rising = _rising(steps, warmup)
-    if step < rising:
-        return (step + 1) / rising
-    return 0.5 * (1 + math.cos(math.pi * (step - rising) / max(1, steps - rising)))
+    """Return the factor on the highest learning rate at ``step`` (from 0): linear warm-up, then a cosine to zero.
+
+    Args:
+        step: the step, from 0.
+        steps: number of steps of the whole training.
+        warmup: share of all steps in which the factor rises to 1.
+    """
+    warm_steps = _warmup_steps(steps, warmup)
+    if step < warm_steps:
+        return (step + 1) / warm_steps
+    return 0.5 * (1 + math.cos(math.pi * (step - warm_steps) / max(1, steps - warm_steps)))
 
 
 def learning_rate(step: int, steps: int, settings: TrainConfig) -> float:
-    """The learning rate at ``step`` of ``steps``, counted from 0.
+    """Return the learning rate at ``step`` (from 0) of ``steps``.
 
-    ``schedule`` times the peak; with ``warmup_from`` the first step has that rate, and the one after the warm-up
-    the peak; the cosine falls to ``final_learning_rate``.
+    It is `schedule` times the highest rate ``settings.learning_rate``. With ``warmup_from``, the first step has that
+    rate and the first step after the warm-up has the highest one. The cosine falls to ``final_learning_rate``.
     """
     peak, first, final = settings.learning_rate, settings.warmup_from, settings.final_learning_rate
-    rising = _rising(steps, settings.warmup)
-    if step < rising:
+    warm_steps = _warmup_steps(steps, settings.warmup)
+    if step < warm_steps:
         if first is None:
             return peak * schedule(step, steps, settings.warmup)
-        return first + (peak - first) * step / rising
+        return first + (peak - first) * step / warm_steps
     return final + (peak - final) * schedule(step, steps, settings.warmup)
 
 
-def _rising(steps: int, warmup: float) -> int:
+def _warmup_steps(steps: int, warmup: float) -> int:
     return max(1, round(warmup * steps))
 
 
 def make_optimizer(model: nn.Module, settings: TrainConfig) -> torch.optim.Optimizer:
-    """Weights decay, while biases, norms and gates (everything of at most one axis) do not.
+    """Return the optimizer of a model's trained parameters.
 
-    AdamW decays apart from the gradient, Adam as part of it.
+    Weight decay applies to parameters with more than one axis, and not to biases, norms and gates. AdamW applies it
+    separately from the gradient (Loshchilov and Hutter, "Decoupled Weight Decay Regularization", ICLR 2019); Adam
+    adds it to the gradient.
     """
     trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups = [
@@ -53,15 +61,15 @@ def make_optimizer(model: nn.Module, settings: TrainConfig) -> torch.optim.Optim
 
 
 class MovingAverage:
-    """A twin of a model whose state is the exponential moving average of the model's.
+    """A copy of a model whose state ``s`` is the exponential moving average of the model's state ``w``:
 
-        s <- s + (1 - d) (w - s),    d = min(decay, (n + 1) / (n + 10)) at the update after n others
+        s <- s + (1 - d) (w - s),    d = min(decay, (n + 1) / (n + 10)) at the update after n others.
 
-    Buffers are averaged like weights, batch norm's running statistics among them, as in LaConvNet's code; whole
-    numbers (batch norm's count of batches) are taken over as they are, which changes nothing that is computed.
+    Buffers such as batch norm's running statistics are averaged like weights, as in LaConvNet's code. Integers (batch
+    norm's count of batches) are copied, which changes no result.
 
     Attributes:
-        model: the twin, which is never trained.
+        model: the copy, which is never trained.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
@@ -70,7 +78,7 @@ class MovingAverage:
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
-        """Take in the model's present state."""
+        """Update the average with the model's current state."""
         weight = 1 - min(self._decay, (self._updates + 1) / (self._updates + 10))
         self._updates += 1
         state = model.state_dict()

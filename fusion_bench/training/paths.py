@@ -15,14 +15,14 @@ from fusion_bench.training.config import DataConfig
 
 @dataclass(frozen=True)
 class RunPaths:
-    """Where things lie on this machine; never part of a cell's identity.
+    """The paths and the device of a run on this machine; they are never part of a cell's identity.
 
     Attributes:
         runs: the folder with cells, studies and caches.
-        roots: folder of each data set that is not built in, by name.
-        weight_files: backbone weight files, and what text encoders read, by SHA-256.
-        device: ``cpu``, ``cuda`` or ``cuda:1``.
-        workers: processes that may make and decode data.
+        roots: the folder of each data set that is not built in, by name.
+        weight_files: the files of backbone weights and of text encoders, by SHA-256.
+        device: torch's name of the device: ``cpu``, ``cuda`` or ``cuda:1``.
+        workers: number of processes that may generate and decode data.
     """
 
     runs: Path
@@ -33,14 +33,14 @@ class RunPaths:
 
     @property
     def cache(self) -> Path:
-        """Everything that can be made again."""
+        """The folder of files that can be generated again."""
         return self.runs / "cache"
 
     def root(self, config: DataConfig) -> Path:
-        """The folder of a data set.
+        """Return the folder of a data set; a built-in one lies in the cache.
 
         Raises:
-            FusionBenchError: nobody said where it is.
+            FusionBenchError: the folder is not known.
         """
         adapter: type[DataSet] = config.adapter.target.load()
         if adapter.built_in:
@@ -53,7 +53,22 @@ class RunPaths:
         root = self.roots.get(config.name) or os.environ.get(variable)
         if root is None:
             raise FusionBenchError(
-                f"where is the data set {config.name!r}? Write data.root in the study, pass "
-                f"--data {config.name}=FOLDER, or set {variable} (published at {adapter.homepage})"
+                f"the folder of the data set {config.name!r} is not known; write data.root in the study, pass "
+                f"--data {config.name}=FOLDER, or set {variable} (the files are published at {adapter.homepage})"
             )
         return Path(root)
+
+
+def parse_named_paths(pairs: list[str]) -> dict[str, Path]:
+    """Return paths by name, read from ``NAME=PATH`` pairs.
+
+    Raises:
+        FusionBenchError: a pair does not have this form.
+    """
+    paths = {}
+    for pair in pairs:
+        name, _, path = pair.partition("=")
+        if not name or not path:
+            raise FusionBenchError(f"{pair!r} should read NAME=PATH")
+        paths[name] = Path(path)
+    return paths

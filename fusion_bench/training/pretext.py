@@ -1,4 +1,4 @@
-"""The pretext task: a backbone learns, cell by cell, what stands there and what it looks like."""
+"""The pretext task: a backbone learns to recognise the object and its attributes at every position of its map."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from fusion_bench.errors import WeightsError
 from fusion_bench.training.seeds import seeded_rng, stream
 
 _OUTPUTS = (1, *(len(values) for values in ATTRIBUTE_VALUES))
-_COVERED = 0.5  # share of a cell that shows a thing, from which on its attributes are scored
+_FOREGROUND = 0.5  # attributes are scored at positions where objects cover at least this share
 
 
 @dataclass(frozen=True)
 class PretextRecipe:
-    """How the pretext is trained; its weights are named by these values.
+    """The settings of pretext training; the file name of the weights is a hash of these values.
 
     Attributes:
-        images: pictures to learn from; ``held_out`` more are kept for scoring.
-        held_out: pictures that are only scored.
-        steps: optimiser steps; the same number whatever the machine's speed.
-        batch_size: pictures a step.
-        learning_rate: highest value of the cosine schedule.
-        weight_decay: AdamW's.
+        images: number of training images.
+        held_out: number of further images that are used for scores only.
+        steps: number of optimizer steps.
+        batch_size: images per step.
+        learning_rate: highest learning rate of the cosine schedule.
+        weight_decay: weight decay of AdamW.
         warmup: share of the steps in which the learning rate rises from zero.
     """
 
@@ -42,12 +42,12 @@ class PretextRecipe:
 
 @dataclass(frozen=True)
 class PretextScores:
-    """Accuracy on held-out pictures.
+    """Accuracy on held-out images.
 
     Attributes:
-        foreground: share of all cells told rightly to be covered by things by half or not.
-        attributes: by name, share of the cells covered by half or more that are named rightly.
-        loss: mean loss of the last tenth of the steps.
+        foreground: accuracy over all positions of the question whether objects cover at least half of the position.
+        attributes: accuracy of each attribute, by name, over the positions that objects cover by at least half.
+        loss: mean training loss of the last tenth of the steps.
     """
 
     foreground: float
@@ -56,13 +56,13 @@ class PretextScores:
 
 
 @dataclass(frozen=True, eq=False)
-class PretextCells:
-    """Pictures with what their cells show.
+class PretextSamples:
+    """``N`` images and the targets at the ``h`` x ``w`` positions of the backbone's map.
 
     Attributes:
-        images: ``[N, 3, H, W]`` float32, normalised as the backbone wants it.
-        share: ``[N, h, w]`` float32, part of each cell that shows a thing.
-        attributes: ``[N, h, w, 4]`` int64, `IGNORED` where a cell shows none.
+        images: ``[N, 3, H, W]`` float32, normalised for the backbone.
+        share: ``[N, h, w]`` float32, the share of each position that objects cover.
+        attributes: ``[N, h, w, 4]`` int64, the value of each attribute by number, `IGNORED` where there is no object.
     """
 
     images: Tensor
@@ -74,23 +74,21 @@ class PretextCells:
 
 
 def train_pretext(
-    backbone: nn.Module, channels: int, cells: PretextCells, recipe: PretextRecipe, seed: int
+    backbone: nn.Module, channels: int, samples: PretextSamples, recipe: PretextRecipe, seed: int
 ) -> PretextScores:
-    """Train a backbone in place, under 1x1 heads that are thrown away.
+    """Train a backbone in place and return its scores on the held-out images.
 
-    The loss is the cross-entropy of the foreground share plus, over the cells that show a thing and weighted
-    by their share, the mean of the four attributes' cross-entropies. AdamW, warm-up and cosine; pictures are
-    mirrored at random. The result depends on weights, data, recipe and seed only.
+    A 1x1 convolution on the backbone's map predicts the targets; it is discarded afterwards. The loss is the
+    cross-entropy of the foreground share plus the mean of the four attributes' cross-entropies, averaged over
+    positions with weights proportional to the share that objects cover. The optimizer is AdamW with a warm-up and a
+    cosine; images are mirrored at random. The result depends on the initial weights, data, recipe and seed alone.
 
     Args:
-        backbone: ``[B, 3, H, W]`` -> ``[B, channels, h, w]``.
-        channels: of its map.
-        cells: the recipe's pictures, the held-out ones last.
-        recipe: how to train.
-        seed: of heads, order and mirroring.
-
-    Returns:
-        Scores on the held-out pictures.
+        backbone: maps ``[B, 3, H, W]`` to ``[B, channels, h, w]``.
+        channels: channels of the backbone's map.
+        samples: the images of the recipe, the held-out ones last.
+        recipe: the training settings.
+        seed: the seed of the 1x1 convolution, the order of the images and the mirroring.
 
     Raises:
         WeightsError: the loss is not finite.
@@ -98,58 +96,60 @@ def train_pretext(
     with seeded_rng("init/pretext", seed):
         head = nn.Conv2d(channels, sum(_OUTPUTS), kernel_size=1)
     network = nn.Sequential(backbone, nn.BatchNorm2d(channels), head).train()
-    network.to(memory_format=torch.channels_last)  # half as fast again on a CPU
+    network.to(memory_format=torch.channels_last)  # one and a half times as fast on a CPU
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
     )
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _pace(step, recipe))
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _learning_rate_factor(step, recipe))
     random, order = stream("order/pretext", seed), torch.empty(0, dtype=torch.int64)
     losses: list[float] = []
     for _ in range(recipe.steps):
         if len(order) < recipe.batch_size:
-            order = torch.cat([order, torch.randperm(len(cells) - recipe.held_out, generator=random)])
+            order = torch.cat([order, torch.randperm(len(samples) - recipe.held_out, generator=random)])
         rows, order = order[: recipe.batch_size], order[recipe.batch_size :]
         mirrored = torch.rand(len(rows), generator=random) < 0.5
-        loss = _loss(network, _mirrored(cells, rows, mirrored))
+        loss = _loss(network, _mirrored(samples, rows, mirrored))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
         optimizer.step()
         schedule.step()
         losses.append(float(loss.detach()))
-    late = losses[-max(1, recipe.steps // 10) :]
-    if not all(map(math.isfinite, late)):
-        raise WeightsError("the pretext task's loss is not finite; choose another backbone")
-    scores = _scores(network.eval(), cells, recipe, sum(late) / len(late))
+    last_losses = losses[-max(1, recipe.steps // 10) :]
+    if not all(map(math.isfinite, last_losses)):
+        raise WeightsError("the loss of the pretext task is not finite; choose another backbone")
+    scores = _scores(network.eval(), samples, recipe, sum(last_losses) / len(last_losses))
     network.to(memory_format=torch.contiguous_format)
     return scores
 
 
-def _pace(step: int, recipe: PretextRecipe) -> float:
-    """Share of the highest learning rate: linear warm-up, then half a cosine to zero."""
-    warm = recipe.warmup * recipe.steps
-    if step < warm:
-        return (step + 1) / (warm + 1)
-    return 0.5 * (1 + math.cos(math.pi * (step - warm) / (recipe.steps - warm)))
+def _learning_rate_factor(step: int, recipe: PretextRecipe) -> float:
+    """Return the factor on the highest learning rate: linear warm-up, then half a cosine to zero."""
+    warm_steps = recipe.warmup * recipe.steps
+    if step < warm_steps:
+        return (step + 1) / (warm_steps + 1)
+    return 0.5 * (1 + math.cos(math.pi * (step - warm_steps) / (recipe.steps - warm_steps)))
 
 
-def _mirrored(cells: PretextCells, rows: Tensor, mirrored: Tensor) -> PretextCells:
-    """Pictures by row, some of them with left and right exchanged (no attribute knows the difference)."""
-    images, share, attributes = cells.images[rows], cells.share[rows], cells.attributes[rows]
-    return PretextCells(
+def _mirrored(samples: PretextSamples, rows: Tensor, mirrored: Tensor) -> PretextSamples:
+    """Return the samples in ``rows``, those with True in ``mirrored`` flipped (no attribute depends on the side)."""
+    images, share, attributes = samples.images[rows], samples.share[rows], samples.attributes[rows]
+    return PretextSamples(
         torch.where(mirrored[:, None, None, None], images.flip(3), images),
         torch.where(mirrored[:, None, None], share.flip(2), share),
         torch.where(mirrored[:, None, None, None], attributes.flip(2), attributes),
     )
 
 
-def _loss(network: nn.Module, cells: PretextCells) -> Tensor:
-    foreground, *logits = network(_channels_last(cells.images)).split(_OUTPUTS, dim=1)
-    loss = F.binary_cross_entropy_with_logits(foreground[:, 0], cells.share)
-    weight = cells.share / cells.share.sum().clamp(min=1)
+def _loss(network: nn.Module, samples: PretextSamples) -> Tensor:
+    foreground, *logits = network(_channels_last(samples.images)).split(_OUTPUTS, dim=1)
+    loss = F.binary_cross_entropy_with_logits(foreground[:, 0], samples.share)
+    weight = samples.share / samples.share.sum().clamp(min=1)
     for number, values in enumerate(logits):
-        named = F.cross_entropy(values, cells.attributes[..., number], ignore_index=IGNORED, reduction="none")
-        loss = loss + (named * weight).sum() / len(logits)
+        losses = F.cross_entropy(
+            values, samples.attributes[..., number], ignore_index=IGNORED, reduction="none"
+        )
+        loss = loss + (losses * weight).sum() / len(logits)
     return loss
 
 
@@ -158,17 +158,17 @@ def _channels_last(images: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def _scores(network: nn.Module, cells: PretextCells, recipe: PretextRecipe, loss: float) -> PretextScores:
-    start = len(cells) - recipe.held_out
+def _scores(network: nn.Module, samples: PretextSamples, recipe: PretextRecipe, loss: float) -> PretextScores:
+    start = len(samples) - recipe.held_out
     outputs = [
-        network(_channels_last(cells.images[row : row + recipe.batch_size]))
-        for row in range(start, len(cells), recipe.batch_size)
+        network(_channels_last(samples.images[row : row + recipe.batch_size]))
+        for row in range(start, len(samples), recipe.batch_size)
     ]
     foreground, *logits = torch.cat(outputs).split(_OUTPUTS, dim=1)
-    covered = cells.share[start:] >= _COVERED
+    covered = samples.share[start:] >= _FOREGROUND
     right = ((foreground[:, 0] >= 0) == covered).float().mean()
     attributes = {
-        name: float((values.argmax(dim=1) == cells.attributes[start:, ..., number])[covered].float().mean())
+        name: float((values.argmax(dim=1) == samples.attributes[start:, ..., number])[covered].float().mean())
         for number, (name, values) in enumerate(zip(ATTRIBUTE_NAMES, logits, strict=True))
     }
     return PretextScores(float(right), attributes, loss)

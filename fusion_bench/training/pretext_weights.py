@@ -1,8 +1,8 @@
-"""Weights for machines without a network: made once by the pretext task, kept in the cache."""
+"""Backbone weights from the pretext task, for machines without a network; trained once and kept in the cache."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 
@@ -11,15 +11,15 @@ import numpy.typing as npt
 import torch
 
 from fusion_bench.data.miniclevr.pretext import (
-    cell_targets,
     image_hashes,
+    position_targets,
     pretext_images,
 )
 from fusion_bench.data.miniclevr.scenes.conditions import CogentCondition
 from fusion_bench.encoders.vision import build_backbone, normalise, save_backbone
-from fusion_bench.errors import DataError
+from fusion_bench.errors import DataError, WeightsError
 from fusion_bench.storage import digest, file_digest, lock, read_json, write_json
-from fusion_bench.training.pretext import PretextCells, PretextRecipe, train_pretext
+from fusion_bench.training.pretext import PretextRecipe, PretextSamples, train_pretext
 from fusion_bench.training.seeds import seeded_rng
 
 _SEED = 0
@@ -27,97 +27,128 @@ _SEED = 0
 
 @dataclass(frozen=True)
 class PretextWeights:
-    """Weights that the pretext task made.
+    """The weights of a backbone after the pretext task.
 
     Attributes:
-        file: what ``build_backbone(weights="pretext")`` reads.
-        pictures: SHA-256 of every picture that they have seen.
+        file: the file that ``build_backbone(weights="pretext")`` reads.
+        trained_on: SHA-256 of every image that the backbone was trained or scored on.
     """
 
     file: Path
-    pictures: frozenset[str]
+    trained_on: frozenset[str]
 
-    def refuse_seen(self, images: npt.NDArray[np.uint8], split: str) -> None:
-        """Make sure that no picture ``[N, H, W, 3]`` of a split was learnt from.
+    def check_unseen(self, images: npt.NDArray[np.uint8], split: str) -> None:
+        """Check that no image of a split was used by the pretext task.
+
+        Args:
+            images: ``[N, H, W, 3]`` uint8.
+            split: the name of the split.
 
         Raises:
-            DataError: one was.
+            DataError: an image was used.
         """
-        shared = self.pictures.intersection(image_hashes(images))
+        shared = self.trained_on.intersection(image_hashes(images))
         if shared:
             raise DataError(
-                f"{len(shared)} pictures of the split {split!r} are also pictures of the pretext task, so the "
-                "backbone has seen them; draw the data set with another seed"
+                f"{len(shared)} images of the split {split!r} are also images of the pretext task, so the backbone "
+                "was trained on them; generate the data set with another seed"
             )
 
 
-def pretext_weights(
-    name: str,
-    layer: int,
-    image_size: tuple[int, int],
-    cache: Path,
-    recipe: PretextRecipe = PretextRecipe(),  # noqa: B008 - frozen
-    condition: CogentCondition | None = None,
-) -> PretextWeights:
-    """The weights of a backbone after the pretext task, from the cache or made now.
+@dataclass(frozen=True)
+class PretextTask:
+    """A backbone and the settings with which it is trained on the pretext task.
 
-    One process makes them while others wait. They depend on the backbone, the size of the pictures, the
-    recipe and the versions of torch and timm.
-
-    Args:
-        name: timm's name; ``layer``: the map that learns.
-        image_size: height and width.
-        cache: the runs' cache.
-        recipe: how to train.
-        condition: of CoGenT, which the scenes keep to; None: any scenes.
+    Attributes:
+        name: timm's name of the backbone.
+        layer: index of the map on which the task is trained.
+        image_size: height and width of the images in pixels.
+        recipe: the training settings.
+        condition: the CoGenT condition of the scenes; None allows any scene.
     """
-    wanted = [name, layer, list(image_size), asdict(recipe), _SEED, torch.__version__, version("timm")]
-    if condition is not None:
-        wanted.append(condition)
-    file = cache / "weights" / f"pretext-{digest(wanted)}.safetensors"
-    record = file.with_suffix(".json")
+
+    name: str
+    layer: int
+    image_size: tuple[int, int]
+    recipe: PretextRecipe = field(default_factory=PretextRecipe)
+    condition: CogentCondition | None = None
+
+    def file(self, cache: Path) -> Path:
+        """Return the file of the weights in the cache; its name also depends on torch's and timm's versions."""
+        named_by = [
+            self.name,
+            self.layer,
+            list(self.image_size),
+            asdict(self.recipe),
+            _SEED,
+            torch.__version__,
+            version("timm"),
+        ]
+        if self.condition is not None:
+            named_by.append(self.condition)
+        return cache / "weights" / f"pretext-{digest(named_by)}.safetensors"
+
+
+def make_pretext_weights(task: PretextTask, cache: Path) -> PretextWeights:
+    """Return the weights after the pretext task; train them first unless they are in the cache.
+
+    One process trains while others wait.
+
+    Raises:
+        WeightsError: the loss of the pretext task is not finite.
+    """
+    file = task.file(cache)
     with lock(file.with_suffix(".lock"), wait=True):
-        if not _whole(file, record):
-            _make(name, layer, image_size, recipe, condition, file)
-    return PretextWeights(file, frozenset(read_json(record)["pictures"]))
+        if not _is_complete(file):
+            _make(task, file)
+    return read_pretext_weights(task, cache)
 
 
-def _whole(file: Path, record: Path) -> bool:
+def read_pretext_weights(task: PretextTask, cache: Path) -> PretextWeights:
+    """Return the weights after the pretext task from the cache.
+
+    Raises:
+        WeightsError: they are missing or damaged.
+    """
+    file = task.file(cache)
+    if not _is_complete(file):
+        raise WeightsError(
+            f"the pretext weights of {task.name} are not in {cache / 'weights'}; run the study again to make them"
+        )
+    return PretextWeights(file, frozenset(read_json(file.with_suffix(".json"))["pictures"]))
+
+
+def _is_complete(file: Path) -> bool:
+    record = file.with_suffix(".json")
     if not (file.exists() and record.exists()):
         return False
     recorded: str = read_json(record)["sha256"]
     return recorded == file_digest(file)
 
 
-def _make(
-    name: str,
-    layer: int,
-    image_size: tuple[int, int],
-    recipe: PretextRecipe,
-    condition: CogentCondition | None,
-    file: Path,
-) -> None:
-    seen = pretext_images(_SEED, recipe.images + recipe.held_out, image_size, condition=condition)
+def _make(task: PretextTask, file: Path) -> None:
+    recipe = task.recipe
+    made = pretext_images(_SEED, recipe.images + recipe.held_out, task.image_size, condition=task.condition)
     with seeded_rng("init/pretext-backbone", _SEED):
-        backbone = build_backbone(name, image_size=image_size, layer=layer)
-    share, attributes = cell_targets(seen.ids, seen.attributes, backbone.map_size)
-    pictures = normalise(torch.from_numpy(seen.images), backbone.mean, backbone.std)
-    cells = PretextCells(
-        pictures.contiguous(memory_format=torch.channels_last),
+        backbone = build_backbone(task.name, image_size=task.image_size, layer=task.layer)
+    share, attributes = position_targets(made.ids, made.attributes, backbone.map_size)
+    images = normalise(torch.from_numpy(made.images), backbone.mean, backbone.std)
+    samples = PretextSamples(
+        images.contiguous(memory_format=torch.channels_last),
         torch.from_numpy(share),
         torch.from_numpy(attributes),
     )
-    scores = train_pretext(backbone, backbone.channels, cells, recipe, _SEED)
+    scores = train_pretext(backbone, backbone.channels, samples, recipe, _SEED)
     save_backbone(backbone, file)
     write_json(
         file.with_suffix(".json"),
         {
             "sha256": file_digest(file),
-            "backbone": name,
-            "layer": layer,
+            "backbone": task.name,
+            "layer": task.layer,
             "recipe": asdict(recipe),
-            "condition": condition,
+            "condition": task.condition,
             "held_out_accuracy": {"foreground": scores.foreground, **scores.attributes},
-            "pictures": image_hashes(seen.images),
+            "pictures": image_hashes(made.images),
         },
     )

@@ -1,9 +1,9 @@
-"""Streams of random numbers by named axis, so that arms are paired.
+"""Random streams by named axis, which pair the arms of a study.
 
-A stream is hashed from its axis and the cell's seed and never from the arm: two arms of one seed see the
-same batches in the same order and start from the same backbone, text encoder, projection and head. Axes
-are ``order/<epoch>``, ``init/<part>`` and ``dropout``. (Dropout masks are not paired: modules differ in
-what they drop.)
+The seed of a stream is a hash of its axis and the cell's seed, never of the arm. Two arms with one seed therefore get
+the same batches in the same order, and start from the same backbone, text encoder, projection and head. The axes are
+``order/<epoch>``, ``init/<part>`` and ``dropout``. Dropout masks are not paired, because modules apply dropout to
+different maps.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ import torch
 
 
 def seed_of(axis: str, seed: int) -> int:
-    """A 63-bit seed from the SHA-256 of axis and seed."""
-    hashed = hashlib.sha256(f"{axis}\n{seed}".encode()).digest()
-    return int.from_bytes(hashed[:8], "big") >> 1
+    """Return a 63-bit seed: the SHA-256 of axis and seed, cut."""
+    sha256 = hashlib.sha256(f"{axis}\n{seed}".encode()).digest()
+    return int.from_bytes(sha256[:8], "big") >> 1
 
 
 def stream(axis: str, seed: int) -> torch.Generator:
-    """A generator on the CPU for one axis."""
+    """Return a generator on the CPU for one axis."""
     return torch.Generator().manual_seed(seed_of(axis, seed))
 
 
 @contextmanager
 def seeded_rng(axis: str, seed: int) -> Iterator[None]:
-    """Within the block torch's global generators draw from one axis; afterwards they are as before."""
+    """Seed torch's global generators from one axis within the block, and restore their state afterwards."""
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
     with torch.random.fork_rng(devices):
         torch.manual_seed(seed_of(axis, seed))

@@ -1,4 +1,4 @@
-"""The slot: projection, fusion modules and adapter, the same surroundings for every arm."""
+"""The slot that surrounds the fusion modules: projection, modules and adapter, the same for every arm."""
 
 from __future__ import annotations
 
@@ -14,32 +14,38 @@ from fusion_bench.contract import FusionModule, Language, VisionLanguageNetwork
 from fusion_bench.training.config import CellConfig
 from fusion_bench.training.seeds import seeded_rng
 from fusion_bench.training.splits import task_class
-from fusion_bench.training.text_encoder import NOTHING_READ, text_encoder
+from fusion_bench.training.text_encoder import EMPTY_VOCABULARY, build_text_encoder
 
 
 def append_coordinates(visual: Tensor) -> Tensor:
-    """Append two maps, column then row, each linear in [-1, 1]: ``[B, C, H, W]`` to ``[B, C + 2, H, W]``.
+    """Return a map with two more channels, the column and the row, each linear in [-1, 1].
 
-    On a map one cell wide or high that coordinate is 0.
+    A coordinate is 0 if the map has only one position in that direction.
+
+    Args:
+        visual: ``[B, C, H, W]``.
+
+    Returns:
+        ``[B, C + 2, H, W]``.
     """
     batch, _, height, width = visual.shape
-    columns = _axis(width, visual).expand(height, width)
-    rows = _axis(height, visual)[:, None].expand(height, width)
+    columns = _coordinates(width, visual).expand(height, width)
+    rows = _coordinates(height, visual)[:, None].expand(height, width)
     grid = torch.stack([columns, rows]).expand(batch, 2, height, width)
     return torch.cat([visual, grid], 1)
 
 
-def _axis(length: int, like: Tensor) -> Tensor:
+def _coordinates(length: int, like: Tensor) -> Tensor:
     if length == 1:
         return like.new_zeros(1)
     return torch.linspace(-1, 1, length, device=like.device, dtype=like.dtype)
 
 
 class Mixer(nn.Module):
-    """What ``fusion.slot: uniform`` puts after each module: ``x + SiLU(BN(conv3x3(x)))`` at the slot's width.
+    """The layer that ``fusion.slot: uniform`` puts after each module: ``x + SiLU(BN(conv3x3(x)))``.
 
-    So that no arm is compared with one that alone mixes positions. Of equal size in every arm, whatever the
-    module's own width: a module that leaves the slot's width is brought back to it by a 1x1 convolution first.
+    It lets every arm mix positions, so that modules that mix none themselves are compared fairly. It has the slot's
+    width in every arm: the output of a module with another width first goes through a 1x1 convolution to that width.
     """
 
     def __init__(self, width: int) -> None:
@@ -48,16 +54,22 @@ class Mixer(nn.Module):
         self.norm = nn.BatchNorm2d(width)
 
     def forward(self, fused: Tensor) -> Tensor:
-        """``[B, width, h, w]`` to the same."""
+        """Return a map of the same shape ``[B, width, h, w]``."""
         mixed: Tensor = fused + F.silu(self.norm(self.conv(fused)))
         return mixed
 
 
 class Slot(nn.Module):
-    """Projection to the slot's width, the fusion modules, adapter to the head's width: what an arm pays for.
+    """The projection to the slot's width, the fusion modules and the adapter to the head's width.
 
-    With ``coordinates``, both 1x1 convolutions see the same two coordinate maps, whatever the arm. There is
-    one of ``mixing`` for each module, or none at all; each gets the module's map.
+    A matched budget counts these layers.
+
+    Args:
+        projection: 1x1 convolution from the backbone's map to the slot's width.
+        modules: the fusion modules, in order.
+        adapter: 1x1 convolution from the last map to the head's width.
+        mixing: one layer after each module, or none at all.
+        coordinates: append the two coordinate maps to the inputs of projection and adapter.
     """
 
     def __init__(
@@ -76,100 +88,108 @@ class Slot(nn.Module):
         self.sentence_at_head = any(module.sentence_at_head for module in modules)
 
     def forward(self, visual: Tensor, language: Language) -> Tensor:
-        """``[B, C, h, w]`` to ``[B, head.width, h, w]``."""
-        fused = self.projection(self._placed(visual))
+        """Return the fused map ``[B, head.width, h, w]`` of the backbone's map ``[B, C, h, w]``."""
+        fused = self.projection(self._with_coordinates(visual))
         for module, mix in itertools.zip_longest(self.fusion, self.mixing):
             fused = module(fused, language)
             if mix is not None:
                 fused = mix(fused)
-        adapted: Tensor = self.adapter(self._placed(fused))
+        adapted: Tensor = self.adapter(self._with_coordinates(fused))
         return adapted
 
-    def _placed(self, visual: Tensor) -> Tensor:
+    def _with_coordinates(self, visual: Tensor) -> Tensor:
         return append_coordinates(visual) if self._coordinates else visual
 
 
 class NetworkSlot(nn.Module):
     """An end-to-end network and the adapter from one of its maps to the head's width.
 
-    ``place`` is that map's among the network's: 0 for the finest, -1 for the coarsest.
+    Args:
+        network: the network.
+        adapter: 1x1 convolution from that map to the head's width.
+        map_index: index of the map in the network's pyramid: 0 for the finest, -1 for the coarsest.
+        coordinates: append the two coordinate maps to the input of the adapter.
     """
 
     sentence_at_head = False
 
     def __init__(
-        self, network: VisionLanguageNetwork, adapter: nn.Conv2d, *, place: int, coordinates: bool
+        self, network: VisionLanguageNetwork, adapter: nn.Conv2d, *, map_index: int, coordinates: bool
     ) -> None:
         super().__init__()
-        self._place = place
+        self._map_index = map_index
         self.network, self.adapter, self._coordinates = network, adapter, coordinates
         self.out_dim = adapter.out_channels
 
     def forward(self, visual: Tensor, language: Language) -> Tensor:
-        """``[B, 3, H, W]`` to ``[B, head.width, h, w]``."""
-        read = self.network(visual, language).maps[self._place]
-        adapted: Tensor = self.adapter(append_coordinates(read) if self._coordinates else read)
+        """Return the fused map ``[B, head.width, h, w]`` of the images ``[B, 3, H, W]``."""
+        fused = self.network(visual, language).maps[self._map_index]
+        adapted: Tensor = self.adapter(append_coordinates(fused) if self._coordinates else fused)
         return adapted
 
 
 def make_slot(config: CellConfig, *, map_channels: int, language_dim: int) -> Slot | NetworkSlot:
-    """What stands between the backbone's map (or the image) and the head, in an arm of its own.
+    """Return the layers between the backbone's map (or the image, for a network) and the head.
 
     Args:
-        config: what the cell is asked.
-        map_channels: channels of the map that the slot reads; a network reads images.
+        config: the settings of the cell.
+        map_channels: channels of the map that the slot reads; a network reads images instead.
         language_dim: channels of the encoded words.
     """
     seed, width = config.seed, config.fusion.width
     coordinates = config.fusion.coordinates == "shared"
     extra = 2 if coordinates else 0
     if config.kind == "network":
-        place = 0 if task_class(config.data).network_map == "finest" else -1
+        map_index = 0 if task_class(config.data).network_map == "finest" else -1
         with seeded_rng("init/module", seed):
             network: VisionLanguageNetwork = config.arm.target.load()(language_dim, **config.arm.settings)
         with seeded_rng("init/adapter", seed):
-            adapter = nn.Conv2d(network.out_dims[place] + extra, config.head.width, 1)
-        return NetworkSlot(network, adapter, place=place, coordinates=coordinates)
+            adapter = nn.Conv2d(network.out_dims[map_index] + extra, config.head.width, 1)
+        return NetworkSlot(network, adapter, map_index=map_index, coordinates=coordinates)
     with seeded_rng("init/projection", seed):
         projection = nn.Conv2d(map_channels + extra, width, 1)
     with seeded_rng("init/module", seed):
-        modules = _modules(config, language_dim)
-    mixing = _mixing(config, modules) if config.fusion.slot == "uniform" else []
-    leaving = width if mixing else modules[-1].out_dim
+        modules = _make_modules(config, language_dim)
+    mixing = _make_mixers(config, modules) if config.fusion.slot == "uniform" else []
+    out_dim = width if mixing else modules[-1].out_dim
     with seeded_rng("init/adapter", seed):
-        adapter = nn.Conv2d(leaving + extra, config.head.width, 1)
+        adapter = nn.Conv2d(out_dim + extra, config.head.width, 1)
     return Slot(projection, modules, adapter, mixing=mixing, coordinates=coordinates)
 
 
 def instantiate_module(config: CellConfig, files: Mapping[str, Path]) -> FusionModule | None:
-    """The arm's first module with throwaway weights, for what an instance declares; None for a network.
+    """Return an instance of the arm's first module, of which only the declarations are read; None for a network.
 
-    Arguments may change what a module listens to or which position code it brings. ``files`` are those that
-    the text encoder reads, by SHA-256.
+    An instance is needed because constructor arguments may change which input a module listens to or which position
+    code it brings.
+
+    Args:
+        config: the settings of the cell.
+        files: the files that the text encoder reads, by SHA-256.
     """
     if config.kind == "network":
         return None
-    text = text_encoder(config, NOTHING_READ, files)
+    text = build_text_encoder(config, EMPTY_VOCABULARY, files)
     with seeded_rng("init/module", config.seed):
-        kind: type[FusionModule] = config.arm.target.load()
-        return kind(config.fusion.width, text.language_dim, **config.arm.settings)
+        cls: type[FusionModule] = config.arm.target.load()
+        return cls(config.fusion.width, text.language_dim, **config.arm.settings)
 
 
-def _modules(config: CellConfig, language_dim: int) -> list[FusionModule]:
-    kind: type[FusionModule] = config.arm.target.load()
+def _make_modules(config: CellConfig, language_dim: int) -> list[FusionModule]:
+    cls: type[FusionModule] = config.arm.target.load()
     modules: list[FusionModule] = []
     for _ in range(config.fusion.depth):
         stacked = bool(modules) and config.fusion.slot == "published"
         visual_dim = modules[-1].out_dim if stacked else config.fusion.width
-        module = kind(visual_dim, language_dim, **config.arm.settings)
-        if not kind.trainable:
+        module = cls(visual_dim, language_dim, **config.arm.settings)
+        if not cls.trainable:
             module.requires_grad_(False)
         modules.append(module)
     return modules
 
 
-def _mixing(config: CellConfig, modules: Sequence[FusionModule]) -> list[nn.Module]:
-    """A mixer after each module, all from a stream that every arm shares; see `Mixer`."""
+def _make_mixers(config: CellConfig, modules: Sequence[FusionModule]) -> list[nn.Module]:
+    """Return one `Mixer` for each module, with initial weights from a random stream that every arm shares."""
     width = config.fusion.width
     with seeded_rng("init/mixer", config.seed):
         mixers = [Mixer(width) for _ in modules]

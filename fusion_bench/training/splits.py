@@ -1,4 +1,4 @@
-"""Splits as cells use them: samples that cannot be used are left out, and counted."""
+"""Reads splits for cells: samples that cannot be used are left out and counted."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from fusion_bench.training.config import DataConfig
 
 @dataclass(frozen=True, eq=False)
 class ReadSplit:
-    """A split, and how many of its samples are no part of it.
+    """A split without its unusable samples, and the numbers of those.
 
     Attributes:
-        split: what cells use.
-        damaged: samples about images that do not open, where the study skips them.
-        repeated: samples whose id stands before them already.
+        split: the samples that cells use.
+        damaged: number of samples that were left out because their image is damaged and the study skips such images.
+        repeated: number of samples that were left out because an earlier sample has the same id.
     """
 
     split: Split
@@ -32,38 +32,42 @@ class ReadSplit:
 
 
 def task_class(config: DataConfig) -> type[Task]:
-    """What is asked of the data set."""
+    """Return the class of the task that a study asks for on a data set."""
     adapter: type[DataSet] = config.adapter.target.load()
     return TASKS.load(adapter.task(config.task))
 
 
 def read_split(data: DataSet, name: str, config: DataConfig, workers: int = 1) -> ReadSplit:
-    """One split of a data set as a study uses it, cut to the configured limit, with the slices of its task.
+    """Return one split as a study uses it: cut to the configured limit, with the slices of its task.
 
     Args:
-        data: opened.
-        name: of the split.
-        config: says whether samples of damaged images are skipped.
-        workers: threads that may look for those.
+        data: the data set, opened.
+        name: the name of the split.
+        config: the settings of the data set.
+        workers: number of threads that may search for damaged images.
 
     Raises:
-        DataError: there is no such split, or its files are damaged.
+        DataError: the data set has no such split, or its files are damaged.
     """
     split = data.split(name)
-    fit = np.ones(len(split), dtype=bool)
+    usable = np.ones(len(split), dtype=bool)
     if config.on_bad_image == "skip":
-        bad = damaged_images(split.images, data.cache, workers)
-        fit = ~np.array([image in bad for image in split.images], dtype=bool)[split.table["image"]]
-    repeated = split.table["sample"].duplicated().to_numpy() & fit
-    if not fit.all() or repeated.any():
-        split = split.rows(np.flatnonzero(fit & ~repeated))
+        damaged = damaged_images(split.images, data.cache, workers)
+        usable = ~np.array([image in damaged for image in split.images], dtype=bool)[split.table["image"]]
+    repeated = split.table["sample"].duplicated().to_numpy() & usable
+    if not usable.all() or repeated.any():
+        split = split.rows(np.flatnonzero(usable & ~repeated))
     if config.limit is not None:
-        split = split.spread(config.limit)
-    return ReadSplit(task_class(config).sliced(split), int((~fit).sum()), int(repeated.sum()))
+        split = split.evenly_spaced(config.limit)
+    return ReadSplit(task_class(config).add_slices(split), int((~usable).sum()), int(repeated.sum()))
 
 
 def known_texts(data: DataSet, train: Split, config: DataConfig) -> list[str]:
-    """The texts whose words are known: of the training split; of all that judge too where the study asks so."""
+    """Return the texts whose words form the vocabulary.
+
+    They are the texts of the training split ``train``; with ``vocabulary: published``, those of the selection and
+    evaluation splits too.
+    """
     texts: list[str] = train.table["text"].tolist()
     if config.vocabulary == "published":
         for name in (data.splits.select, *data.splits.evaluate):
@@ -72,26 +76,26 @@ def known_texts(data: DataSet, train: Split, config: DataConfig) -> list[str]:
 
 
 def shared_images(data: DataSet, digests: Mapping[str, tuple[bytes, ...]]) -> dict[str, int]:
-    """How many images of each judging split are in the training split too, where there are any.
+    """Return, for each other split that shares images with the training split, the number of those images.
 
     Args:
-        data: its splits are either published as they are, or the user's own.
-        digests: of the content of every image, by split.
+        data: the data set.
+        digests: digests of the content of every image, by split.
 
     Raises:
-        DataError: splits of the user's own share images.
+        DataError: splits share images and the data set is not published, so that the user can split it by image.
     """
-    trained = frozenset(digests[data.splits.train])
+    train = frozenset(digests[data.splits.train])
     counts = {
-        name: sum(digest in trained for digest in found)
-        for name, found in digests.items()
+        name: sum(digest in train for digest in images)
+        for name, images in digests.items()
         if name != data.splits.train
     }
     shared = {name: count for name, count in counts.items() if count}
     if shared and not data.published:
         named = " and ".join(f"{count} of {name}" for name, count in shared.items())
         raise DataError(
-            f"images of {data.name} are in {data.splits.train} and judged on as well ({named}); split it by image, "
-            "so that nothing is judged on what was trained on"
+            f"images of the split {data.splits.train} of {data.name} are also in other splits ({named}); split the "
+            "data by image, so that no model is evaluated on images that it was trained on"
         )
     return shared

@@ -1,4 +1,4 @@
-"""A cell's text encoder: constructed, given the files that it names by hash and the words that it will read."""
+"""Builds the text encoder of a cell, with the files that its settings name by hash and with its vocabulary."""
 
 from __future__ import annotations
 
@@ -10,17 +10,20 @@ from fusion_bench.samples.vocabulary import Vocabulary
 from fusion_bench.training.config import CellConfig, resolve_paths
 from fusion_bench.training.seeds import seeded_rng
 
-NOTHING_READ = Vocabulary(())
-"""For an encoder that is only asked what it is."""
+EMPTY_VOCABULARY = Vocabulary(())
+"""The vocabulary of an encoder that is built only to read its attributes."""
 
 
-def text_encoder(config: CellConfig, vocabulary: Tokenizer, files: Mapping[str, Path]) -> TextEncoder:
-    """The cell's text encoder with its initial weights, drawn from the seed's own stream.
+def build_text_encoder(config: CellConfig, vocabulary: Tokenizer, files: Mapping[str, Path]) -> TextEncoder:
+    """Return the cell's text encoder with its initial weights, from the stream ``init/text`` of the cell's seed.
 
     Args:
-        config: what the cell is asked.
-        vocabulary: what it will read.
-        files: what its settings name by SHA-256.
+        config: the settings of the cell.
+        vocabulary: the tokenizer of the texts that it will encode.
+        files: the files that its settings name, by SHA-256.
+
+    Raises:
+        FusionBenchError: the path of such a file is not known.
     """
     with seeded_rng("init/text", config.seed):
         encoder: TextEncoder = config.text.target.load()(
@@ -32,5 +35,5 @@ def text_encoder(config: CellConfig, vocabulary: Tokenizer, files: Mapping[str, 
 
 
 def tokenizer_of(encoder: TextEncoder, texts: Iterable[str]) -> Tokenizer:
-    """The encoder's own tokenizer, or the words of the texts that may be known."""
+    """Return the encoder's own tokenizer; for an encoder without one, the vocabulary of ``texts``."""
     return encoder.tokenizer() or Vocabulary.of(texts)

@@ -1,4 +1,7 @@
-"""Fusion modules for fusion-bench: one paper a file, importable without torch until a class is asked for."""
+"""The fusion modules of fusion-bench, one paper per file.
+
+The catalogue holds names and import paths only, so importing this package does not import torch.
+"""
 
 from collections.abc import Mapping
 
@@ -39,12 +42,12 @@ CATALOGUE: Mapping[str, str] = {
     "frozen_random": "fusion_modules.controls.frozen_random:FrozenRandom",
 }
 
-NETWORKS: Mapping[str, str] = {
+NETWORK_CATALOGUE: Mapping[str, str] = {
     "laconvnet_tiny": "fusion_modules.laconvnet.network:LaConvNetTiny",
     "laconvnet_s": "fusion_modules.laconvnet.network:LaConvNetS",
     "laconvnet_b": "fusion_modules.laconvnet.network:LaConvNetB",
 }
 
-TEXT_ENCODERS: Mapping[str, str] = {
+TEXT_ENCODER_CATALOGUE: Mapping[str, str] = {
     "laconvnet": "fusion_modules.laconvnet.language:LaConvNetText",
 }

@@ -1,20 +1,21 @@
-"""Bilinear attention (BAN): every pair of a word and a position gets a weight, in several glimpses.
+"""Bilinear attention (BAN): a weight for every pair of a word and a position, in several glimpses.
 
-Kim, Jun, Zhang, "Bilinear Attention Networks", NeurIPS 2018 (arXiv 1805.07932). With ``Q_1 = Y``, for the
-glimpses ``g = 1 .. G``, where ``f`` is ReLU:
+Kim, Jun, Zhang, "Bilinear Attention Networks", NeurIPS 2018 (arXiv 1805.07932). For the glimpses
+``g = 1 .. G``, with ``Q_1 = Y`` and ``f`` = ReLU:
 
     A_g     = softmax over all pairs (t, i) of   sum_r p_gr f(U X_i)_r f(V Y_t)_r        rank 3 K
     z_gk    = sum_{t,i} A_g[t, i] f(V_g Q_g,t)_k f(U_g X_i)_k                            rank K
     Q_{g+1} = Q_g + (P_g z_g) 1^T                                                        the same for every word
 
-Symbols: ``X`` the map ``[B, C, H, W]``, ``Y`` the words ``[B, T, D]``, ``K`` the width. All ``A_g`` come from the
-words as they arrived, as in the authors' network; ``U``, ``V`` and ``P`` are linear layers with a bias under weight
-normalisation with one gain for the whole matrix. The bias of the authors' attention logits is left out: it
-cancels in the softmax. So is the counter, which reads the boxes of detected objects. Padding words, which the
-authors' network attends to, get no weight here and are left out of the sum over words.
+Symbols: ``X`` the map ``[B, C, H, W]``, ``Y`` the words ``[B, T, D]``, ``K`` the width. All ``A_g`` are computed
+from the input words ``Y``, as in the authors' network. ``U``, ``V`` and ``P`` are linear layers with a bias and
+with weight normalisation, with one gain for the whole matrix. This module omits the bias of the authors' attention
+logits, because it cancels in the softmax, and their counter, because it needs the boxes of detected objects. The
+authors' network attends to padding words; here they get no weight and are not part of the sum over words.
 
-The paper reads its answer off the vector ``s = sum_t Q_{G+1},t``. The way back to a map is a residual one, so
-that copies can be stacked and a head can point: ``s`` is tiled, and every glimpse adds where it looked:
+The paper predicts its answer from the vector ``s = sum_t Q_{G+1},t``. Here it returns to a map by a residual
+connection, so that copies can be stacked and a head can locate objects: a projection of ``s`` is added at every
+position, and so is a projection of the attention of every glimpse, relative to its peak:
 
     a_gi  = sum_t A_g[t, i]
     out_i = X_i + W_o s + b_o + W_a [a_1i / max a_1; ...; a_Gi / max a_G]
@@ -46,15 +47,15 @@ from fusion_modules.attention import as_map, as_tokens, real_words, relative_to_
 
 
 class BAN(FusionModule):
-    """``G`` residual glimpses of low-rank bilinear attention.
+    """Low-rank bilinear attention in several residual glimpses.
 
     Args:
         visual_dim: ``C``; also the output's channels.
         language_dim: ``D``.
         glimpses: ``G``.
         hidden: ``K``; None is ``C`` (the paper: 1024).
-        dropout: before every projection.
-        attention_dropout: on ``f(U X)`` of the attention.
+        dropout: dropout probability before every projection.
+        attention_dropout: dropout probability on ``f(U X)`` of the attention.
     """
 
     citation: ClassVar[Citation] = Citation(
@@ -66,7 +67,7 @@ class BAN(FusionModule):
 
     @classmethod
     def search_space(cls, visual_dim: int, language_dim: int) -> Mapping[str, Space]:
-        """Glimpses, width and both dropouts."""
+        """The number of glimpses, the width and both dropouts."""
         del language_dim
         return {
             "glimpses": Int(1, 8),
@@ -104,15 +105,17 @@ class BAN(FusionModule):
         for glimpse, weights in zip(self.glimpses, attention.unbind(1), strict=True):
             words = words + glimpse(image, words, weights)[:, None]  # [B, T, D]
         memory = words.masked_fill(~language.mask[..., None], 0.0).sum(dim=1)  # [B, D]
-        looks = relative_to_peak(attention.sum(dim=2)).transpose(1, 2)  # [B, HW, G]
-        where = as_map(self.looked(looks), visual)  # [B, C, H, W]
+        marginal = relative_to_peak(attention.sum(dim=2)).transpose(1, 2)  # [B, HW, G]
+        attended = as_map(self.looked(marginal), visual)  # [B, C, H, W]
         tiled: Tensor = self.answer(memory)[:, :, None, None]  # [B, C, 1, 1]
-        return visual + tiled + where
+        return visual + tiled + attended
 
     def explain(self, visual: Tensor, language: Language) -> Explanation:
-        """The share of each word in a position's attention, averaged over glimpses ``[B, T, H, W]``."""
-        logits = self.attention.logits(as_tokens(visual), real_words(language), language.mask)
-        # The pairs of one position divided by their sum; as a softmax, also where that sum underflows.
+        """The share of each word in the attention of a position, averaged over glimpses: ``[B, T, H, W]``."""
+        logits = self.attention.logits(
+            as_tokens(visual), real_words(language), language.mask
+        )  # [B, G, T, HW]
+        # The weights of one position divided by their sum; a softmax stays finite where that sum underflows.
         share = logits.softmax(dim=2).mean(dim=1)  # [B, T, HW]
         return Explanation(as_map(share.transpose(1, 2), visual))
 
@@ -123,10 +126,10 @@ class BilinearAttention(nn.Module):
     Args:
         visual_dim: ``C``.
         language_dim: ``D``.
-        rank: number of ``r``.
+        rank: number of terms ``r``.
         glimpses: ``G``.
-        dropout: before both projections.
-        pair_dropout: on ``f(U X)``.
+        dropout: dropout probability before both projections.
+        pair_dropout: dropout probability on ``f(U X)``.
     """
 
     def __init__(
@@ -147,11 +150,11 @@ class BilinearAttention(nn.Module):
 
     def forward(self, image: Tensor, words: Tensor, mask: Tensor) -> Tensor:
         """Image ``[B, N, C]``, words ``[B, T, D]``, mask ``[B, T]`` -> attention ``[B, G, T, N]``."""
-        logits = self.logits(image, words, mask)
+        logits = self.logits(image, words, mask)  # [B, G, T, N]
         return logits.flatten(2).softmax(dim=2).view_as(logits)
 
     def logits(self, image: Tensor, words: Tensor, mask: Tensor) -> Tensor:
-        """Before the softmax, ``[B, G, T, N]``; minus infinity at padding."""
+        """Return the attention logits ``[B, G, T, N]``; minus infinity at padding."""
         image = F.dropout(F.relu(self.image(image)), self.pair_dropout, self.training)  # [B, N, rank]
         words = F.relu(self.words(words))  # [B, T, rank]
         pooled = words[:, None] * self.pooling[:, None]  # [B, G, T, rank]
@@ -165,9 +168,9 @@ class Glimpse(nn.Module):
 
     Args:
         visual_dim: ``C``.
-        language_dim: ``D``, also of the answer.
+        language_dim: ``D``, channels of a word and of the output.
         hidden: ``K``.
-        dropout: before every projection.
+        dropout: dropout probability before every projection.
     """
 
     def __init__(self, visual_dim: int, language_dim: int, hidden: int, *, dropout: float) -> None:
@@ -177,9 +180,9 @@ class Glimpse(nn.Module):
         self.answer = Projection(hidden, language_dim, dropout=dropout)
 
     def forward(self, image: Tensor, words: Tensor, attention: Tensor) -> Tensor:
-        """Image ``[B, N, C]``, words ``[B, T, D]``, attention ``[B, T, N]`` -> what to add to a word ``[B, D]``."""
-        seen = attention @ F.relu(self.image(image))  # [B, T, K]
-        joint = (F.relu(self.words(words)) * seen).sum(dim=1)  # [B, K]
+        """Image ``[B, N, C]``, words ``[B, T, D]``, attention ``[B, T, N]`` -> update of all words ``[B, D]``."""
+        attended = attention @ F.relu(self.image(image))  # [B, T, K]
+        joint = (F.relu(self.words(words)) * attended).sum(dim=1)  # [B, K]
         return self.answer(joint)  # type: ignore[no-any-return]
 
 
@@ -187,9 +190,9 @@ class Projection(nn.Module):
     """Dropout, then a linear layer whose weight is ``g V / ||V||`` with one gain ``g`` for the whole matrix.
 
     Args:
-        in_dim: channels in.
-        out_dim: channels out.
-        dropout: before the layer.
+        in_dim: channels of the input.
+        out_dim: channels of the output.
+        dropout: dropout probability before the layer.
     """
 
     def __init__(self, in_dim: int, out_dim: int, *, dropout: float) -> None:

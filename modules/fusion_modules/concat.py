@@ -1,4 +1,4 @@
-"""Concatenation and a perceptron: the plainest fusion that can mix both inputs.
+"""Concatenation and a multilayer perceptron (MLP): the simplest fusion that mixes both inputs.
 
 The concat-MLP baseline of Ben-younes, Cadene, Thome, Cord, "BLOCK: Bilinear Superdiagonal Fusion for
 Visual Question Answering and Visual Relationship Detection", AAAI 2019 (arXiv 1902.00038), at every
@@ -6,9 +6,9 @@ position ``p`` of the map:
 
     z_p = W_3 ReLU(W_2 ReLU(W_1 [V_p; q]))
 
-Symbols: ``V`` the map ``[B, C, H, W]``, ``q`` the sentence ``[B, D]``, tiled over positions. ``W_1`` is
-written as its two halves, ``W_1 [V_p; q] = W_v V_p + W_q q``: the same numbers, but the sentence's half is
-computed once a sample instead of once a position.
+Symbols: ``V`` the map ``[B, C, H, W]``, ``q`` the sentence ``[B, D]``, repeated at every position. The code
+splits ``W_1`` into its two halves, ``W_1 [V_p; q] = W_v V_p + W_q q``. The result is the same, but the
+sentence's half is computed once per sample instead of once per position.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from fusion_bench.contract import (
 
 
 class Concat(FusionModule):
-    """Two hidden layers on the concatenation of a position and the sentence.
+    """A perceptron with two hidden layers on the concatenation of a position and the sentence.
 
     Args:
         visual_dim: ``C``; also the output's channels.
         language_dim: ``D``.
         hidden: width of both hidden layers (the paper: 1600 for inputs of 2048 and 4800); None is ``2 C``.
-        dropout: after both hidden layers.
+        dropout: dropout probability after each of the hidden layers.
     """
 
     citation: ClassVar[Citation] = Citation(
@@ -77,5 +77,5 @@ class Concat(FusionModule):
         first = F.dropout(
             F.relu(self.visual(visual) + tiled), self.dropout, self.training
         )  # [B, hidden, H, W]
-        second = F.dropout(F.relu(self.hidden(first)), self.dropout, self.training)
+        second = F.dropout(F.relu(self.hidden(first)), self.dropout, self.training)  # [B, hidden, H, W]
         return self.output(second)  # type: ignore[no-any-return]

@@ -1,15 +1,15 @@
-"""Cross-attention: every position asks the words, in one transformer block.
+"""Cross-attention: every position attends to the words, in one transformer block.
 
 The guided-attention unit of Yu, Yu, Cui, Tao, Tian, "Deep Modular Co-Attention Networks for Visual
-Question Answering" (MCAN), CVPR 2019 (arXiv 1906.10770), without the self-attention before it:
+Question Answering" (MCAN), CVPR 2019 (arXiv 1906.10770), without the self-attention that precedes it:
 
     X' = X  + MHA( LN(X) + P, Y, Y )          queries: positions, keys and values: words
     out = X' + W_2 ReLU(W_1 LN(X'))
 
 Symbols: ``X`` the map ``[B, C, H, W]``, ``Y`` the words ``[B, T, D]``, ``P`` a 2-D sine position code, which
-MCAN's image regions do not have and a grid needs. The norms stand *before* each part (Xiong et al., "On
-Layer Normalization in the Transformer Architecture", ICML 2020), not after the sum as in MCAN: this trains
-at the learning rates and short warm-up that every arm of a study shares.
+a grid needs and MCAN's image regions do not have. The norms stand *before* each part (Xiong et al., "On
+Layer Normalization in the Transformer Architecture", ICML 2020), not after the sum as in MCAN, because a
+post-norm block needs lower learning rates or a longer warm-up.
 """
 
 from __future__ import annotations
@@ -37,14 +37,15 @@ from fusion_modules.position import sine_position_code
 
 
 class CrossAttention(FusionModule):
-    """One pre-norm transformer block from positions to words.
+    """A pre-norm transformer block in which positions attend to words.
 
     Args:
         visual_dim: ``C``, a multiple of 4 and of ``heads``.
         language_dim: ``D``.
-        heads: attention heads.
+        heads: number of attention heads.
         ffn_dim: hidden width of the feed-forward part; None is the paper's ``4 C``.
-        dropout: on attention weights, on both residual branches and inside the feed-forward part.
+        dropout: dropout probability on attention weights, on both residual branches and inside the feed-forward
+            part.
 
     Raises:
         ValueError: ``C`` is not a multiple of 4 and of ``heads``.
@@ -63,7 +64,7 @@ class CrossAttention(FusionModule):
 
     @classmethod
     def search_space(cls, visual_dim: int, language_dim: int) -> Mapping[str, Space]:
-        """Heads and dropout."""
+        """The number of heads and dropout."""
         del language_dim
         heads = tuple(count for count in (1, 2, 4, 8) if visual_dim % count == 0)
         return {"heads": Choice(heads), "dropout": Float(0.0, 0.3)}
@@ -96,23 +97,23 @@ class CrossAttention(FusionModule):
 
     def forward(self, visual: Tensor, language: Language) -> Tensor:
         """``[B, C, H, W]`` -> ``[B, C, H, W]``."""
-        answer, _ = self._attend(visual, language)
+        answer, _ = self._attend(visual, language)  # [B, C, H, W]
         attended = visual + self._drop(self.merge(answer))  # [B, C, H, W]
-        hidden = F.relu(self.expand(_over_channels(self.ffn_norm, attended)))  # [B, ffn_dim, H, W]
+        hidden = F.relu(self.expand(_norm_channels(self.ffn_norm, attended)))  # [B, ffn_dim, H, W]
         return attended + self._drop(self.contract(self._drop(hidden)))
 
     def explain(self, visual: Tensor, language: Language) -> Explanation:
-        """Word attention averaged over heads ``[B, T, H, W]``."""
-        _, attention = self._attend(visual, language)
+        """The word attention of each position, averaged over heads: ``[B, T, H, W]``."""
+        _, attention = self._attend(visual, language)  # [B, heads, T, H, W]
         return Explanation(attention.mean(dim=1))
 
     def _attend(self, visual: Tensor, language: Language) -> tuple[Tensor, Tensor]:
-        """What each position reads ``[B, C, H, W]`` and its attention ``[B, heads, T, H, W]``."""
-        normed = _over_channels(self.attention_norm, visual)
+        """Return the attended words ``[B, C, H, W]`` and the attention ``[B, heads, T, H, W]`` of each position."""
+        normed = _norm_channels(self.attention_norm, visual)  # [B, C, H, W]
         return attend_to_words(
             self.query(normed + sine_position_code(normed)),  # [B, C, H, W]
             self.key(language.words),  # [B, T, C]
-            self.value(language.words),
+            self.value(language.words),  # [B, T, C]
             language.mask,
             self.heads,
             self.dropout if self.training else 0.0,
@@ -122,6 +123,6 @@ class CrossAttention(FusionModule):
         return F.dropout(value, self.dropout, self.training)
 
 
-def _over_channels(norm: nn.LayerNorm, visual: Tensor) -> Tensor:
-    """LayerNorm over the channels of each position of ``[B, C, H, W]``."""
+def _norm_channels(norm: nn.LayerNorm, visual: Tensor) -> Tensor:
+    """Return the layer norm over the channels of each position: ``[B, C, H, W]`` -> ``[B, C, H, W]``."""
     return norm(visual.movedim(1, -1)).movedim(-1, 1)  # type: ignore[no-any-return]

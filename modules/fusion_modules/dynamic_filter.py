@@ -1,4 +1,4 @@
-"""Dynamic filters: the sentence writes 1x1 filters, and the map is searched with them.
+"""Dynamic filters: 1x1 filters generated from the sentence are correlated with the map.
 
 Gavrilyuk, Ghodrati, Li, Snoek, "Actor and Action Video Segmentation from a Sentence", CVPR 2018
 (arXiv 1803.07485), after Li, Tao, Gavves, Snoek, Smeulders, "Tracking by Natural Language Specification",
@@ -9,11 +9,13 @@ CVPR 2017. At every position ``p``:
     out_p = ReLU(W_o [V_p; R_p])
 
 Symbols: ``V`` the map ``[B, C, H, W]``, ``q`` the sentence ``[B, D]``, ``R`` the responses ``[B, M, H, W]``.
-Li et al. write the filters with a sigmoid; all-positive filters cannot tell a feature's sign, so this is the
-later tanh. Positions have length 1, so that a response compares directions.
+Li et al. generate the filters with a sigmoid. Filters with positive entries only cannot distinguish the sign of a
+feature, so this module uses the tanh of the later paper. The features of a position are divided by their length,
+so a response compares directions only.
 
-Fixed here: x and y where the papers append eight coordinate maps. The papers read a mask off one response; the
-responses return to a map beside ``V``, as is usual for segmentation with several filters.
+Choices of this module: two coordinate maps, x and y, where the papers append eight. The papers predict a mask from
+one response. Here the responses are concatenated with ``V`` to give a map, as is usual for segmentation with
+several filters.
 """
 
 from __future__ import annotations
@@ -39,12 +41,12 @@ from fusion_modules.position import with_coordinates
 
 
 class DynamicFilter(FusionModule):
-    """The responses of the map to ``filters`` filters from the sentence, beside the map.
+    """The map concatenated with its responses to filters that are generated from the sentence.
 
     Args:
         visual_dim: ``C``; also the output's channels.
         language_dim: ``D``.
-        filters: ``M``; the papers have one per resolution.
+        filters: ``M``; the papers use one filter per resolution.
     """
 
     citation: ClassVar[Citation] = Citation(
@@ -76,13 +78,16 @@ class DynamicFilter(FusionModule):
         filters = torch.tanh(self.generator(language.sentence)).unflatten(
             1, (self.filters, -1)
         )  # [B, M, C + 2]
-        located = with_coordinates(_directions(visual))  # [B, C + 2, H, W]
+        located = with_coordinates(_unit_length(visual))  # [B, C + 2, H, W]
         responses = filters @ located.flatten(2)  # [B, M, HW]
         responses = responses.unflatten(2, visual.shape[2:])  # [B, M, H, W]
         return F.relu(self.output(torch.cat((visual, responses), dim=1)))  # [B, C, H, W]
 
 
-def _directions(visual: Tensor) -> Tensor:
-    """Every position divided by its length, in float32 or more; the added constant keeps gradients at 0 finite."""
+def _unit_length(visual: Tensor) -> Tensor:
+    """Return ``[B, C, H, W]`` with the features of each position divided by their length.
+
+    Computed in float32 or wider; the added constant keeps the gradient finite where all features are 0.
+    """
     wide = visual.to(torch.promote_types(visual.dtype, torch.float32))
     return (wide * (wide.square().sum(dim=1, keepdim=True) + 1e-6).rsqrt()).to(visual.dtype)

@@ -1,16 +1,16 @@
-"""Sum and Hadamard product: two projections and one elementwise operation, the plain baselines.
+"""Sum and Hadamard product: two projections and one elementwise operation, as simple baselines.
 
-The linear-sum baseline of the authors' code of Ben-younes, Cadene, Thome, Cord, "BLOCK: Bilinear
+``sum`` is the linear-sum baseline in the authors' code of Ben-younes, Cadene, Thome, Cord, "BLOCK: Bilinear
 Superdiagonal Fusion for Visual Question Answering and Visual Relationship Detection", AAAI 2019 (arXiv
-1902.00038), and the same with a product in the place of the sum, at every position ``p`` of the map:
+1902.00038). ``hadamard`` replaces its sum by a product. At every position ``p`` of the map:
 
     sum:       z_p = ReLU( W_o ( ReLU(W_v V_p) + ReLU(W_q q) ) )
     hadamard:  z_p = ReLU( W_o ( ReLU(W_v V_p) * ReLU(W_q q) ) )
 
 Symbols: ``V`` the map ``[B, C, H, W]``, ``q`` the sentence ``[B, D]``; every linear map has a bias. The two
-differ in nothing but the operation, so what one gains over the other is the product's own. The comparison
-itself is older: Fukui et al. (MCB, EMNLP 2016) report both. With tanh for ReLU, dropout on the inputs and no
-last ReLU, ``hadamard`` is MLB.
+modules differ only in the operation, so a difference in their results is due to the operation. Fukui et al.
+(MCB, EMNLP 2016) made this comparison first. With tanh instead of ReLU, dropout on the inputs and no last
+ReLU, ``hadamard`` is MLB.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ from fusion_bench.contract import (
 
 
 class _Elementwise(FusionModule, abstract=True):
-    """What the two have in common: all but the operation.
+    """The common part of both modules: everything but the operation.
 
     Args:
         visual_dim: ``C``; also the output's channels.
         language_dim: ``D``.
-        hidden: width of both projections (the code: 1200 for inputs of 2048 and 4800); None is ``C``.
+        hidden: width of both projections (the authors' code: 1200 for inputs of 2048 and 4800); None is ``C``.
     """
 
     citation: ClassVar[Citation] = Citation(
@@ -72,18 +72,18 @@ class _Elementwise(FusionModule, abstract=True):
         """``[B, C, H, W]`` -> ``[B, C, H, W]``."""
         positions = F.relu(self.visual(visual))  # [B, hidden, H, W]
         sentence = F.relu(self.sentence(language.sentence))[:, :, None, None]  # [B, hidden, 1, 1]
-        return F.relu(self.output(self._join(positions, sentence)))
+        return F.relu(self.output(self._join(positions, sentence)))  # [B, C, H, W]
 
     @staticmethod
     @abstractmethod
     def _join(positions: Tensor, sentence: Tensor) -> Tensor:
-        """``[B, hidden, H, W]`` and ``[B, hidden, 1, 1]`` -> ``[B, hidden, H, W]``."""
+        """Join ``[B, hidden, H, W]`` and ``[B, hidden, 1, 1]`` to ``[B, hidden, H, W]``."""
 
 
 class Sum(_Elementwise):
-    """Both sides projected and added.
+    """The sum of a projected position and the projected sentence.
 
-    Arguments as in `_Elementwise`.
+    The arguments are those of `_Elementwise`.
     """
 
     @staticmethod
@@ -92,9 +92,9 @@ class Sum(_Elementwise):
 
 
 class Hadamard(_Elementwise):
-    """Both sides projected and multiplied.
+    """The elementwise product of a projected position and the projected sentence.
 
-    Arguments as in `_Elementwise`.
+    The arguments are those of `_Elementwise`.
     """
 
     @staticmethod

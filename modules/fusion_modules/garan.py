@@ -1,4 +1,4 @@
-"""GARAN: the sentence collects one vector from the whole map and spreads it back where it belongs.
+"""GARAN: attention pooling of the whole map to one vector, which is then weighted and added at each position.
 
 The global attentive reasoning unit of Zhou et al., "A Real-time Global Inference Network for One-stage
 Referring Expression Comprehension" (RealGIN), TNNLS 2021 (arXiv 1912.03478). For each of ``n`` heads:
@@ -10,8 +10,8 @@ Referring Expression Comprehension" (RealGIN), TNNLS 2021 (arXiv 1912.03478). Fo
     out = LeakyReLU_0.1( BN( [F^1; ...; F^n] + V ) )
 
 Symbols: ``V`` the map ``[B, C, H, W]``, ``q`` the sentence ``[B, D]``, ``d`` the width of queries and keys. The
-collecting keys have no bias, which would cancel in the softmax. ``F`` is added to the position it belongs to:
-two popular ports exchange H and W first, which scrambles a map that is not square.
+collecting keys have no bias, because it would cancel in the softmax. ``F_p`` is added at position ``p``; two
+popular ports exchange H and W first, which permutes the positions of a map that is not square.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ from fusion_bench.contract import (
 
 
 class GARAN(FusionModule):
-    """Collect and diffuse under one sentence, with ``n`` heads.
+    """Global attention pooling and gated redistribution, both conditioned on the sentence.
 
     Args:
         visual_dim: ``C``, a multiple of ``heads``; also the output's channels (the paper: 512).
         language_dim: ``D``.
         heads: ``n``.
         attention_dim: ``d``, a multiple of ``heads``; None is ``C``, as in the paper.
-        dropout: on both attention maps.
+        dropout: dropout probability on both attention maps.
 
     Raises:
         ValueError: ``C`` or ``d`` is not a multiple of ``heads``.
@@ -62,7 +62,7 @@ class GARAN(FusionModule):
 
     @classmethod
     def search_space(cls, visual_dim: int, language_dim: int) -> Mapping[str, Space]:
-        """Heads and dropout."""
+        """The number of heads and dropout."""
         del language_dim
         heads = tuple(count for count in (1, 2, 4) if visual_dim % count == 0)
         return {"heads": Choice(heads), "dropout": Float(0.0, 0.3)}
@@ -100,10 +100,10 @@ class GARAN(FusionModule):
         collected = value @ self._drop(collect).transpose(2, 3)  # [B, n, C / n, 1]
         diffuse = (query @ self._per_head(self.diffuse_key(visual))).sigmoid()  # [B, n, 1, HW]
         spread = (collected * self._drop(diffuse)).view_as(visual)  # [B, C, H, W]
-        return F.leaky_relu(self.norm(spread + visual), 0.1)
+        return F.leaky_relu(self.norm(spread + visual), 0.1)  # [B, C, H, W]
 
     def _per_head(self, features: Tensor) -> Tensor:
-        """``[B, channels, height, width]`` -> ``[B, n, channels / n, positions]``."""
+        """Split channels into heads: ``[B, channels, H, W]`` -> ``[B, n, channels / n, HW]``."""
         batch, channels, *_ = features.shape
         return features.reshape(batch, self.heads, channels // self.heads, -1)
 

@@ -1,4 +1,4 @@
-"""Gated cross-attention: every position asks the words, and a gate that starts shut lets the answer in.
+"""Gated cross-attention: every position attends to the words, and a gate that starts closed scales the result.
 
 The gated cross-attention block of Alayrac et al., "Flamingo: a Visual Language Model for Few-Shot Learning",
 NeurIPS 2022 (arXiv 2204.14198):
@@ -7,11 +7,11 @@ NeurIPS 2022 (arXiv 2204.14198):
     out = X' + tanh(b) W_2 ReLU(W_1 LN(X'))^2
 
 Symbols: ``X`` the map ``[B, C, H, W]``, ``Y`` the words ``[B, T, D]``, ``a`` and ``b`` two learned numbers that
-start at 0, so that a new block is the identity; in its first step only the gates get a gradient.
+start at 0, so that a new block is the identity; at that point only the gates have a nonzero gradient.
 
-In Flamingo the stream that is kept is a frozen language model's and the image is asked; here the map is
-kept and the words are asked. As there, only the stream is normalised, no projection has a bias, and there is
-no position code. The squared ReLU is the paper's; popular ports have GELU.
+In Flamingo the residual stream is that of a frozen language model, and its queries attend to the image. Here the
+residual stream is the map, and its queries attend to the words. As in Flamingo, only the stream is normalised, no
+projection has a bias, and there is no position code. The squared ReLU is the paper's; popular ports use GELU.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ from fusion_modules.attention import MultiHeadAttention, as_map, as_tokens, real
 
 
 class GatedCrossAttention(FusionModule):
-    """One gated block from positions to words.
+    """A gated transformer block in which positions attend to words.
 
     Args:
         visual_dim: ``C``, a multiple of ``heads``; also the output's channels.
         language_dim: ``D``.
-        heads: attention heads (the paper: 16 at 2048 channels and more; common at this size: 8).
+        heads: number of attention heads (the paper: 16 at 2048 channels and more; 8 is common at this size).
         ffn_dim: hidden width of the feed-forward part; None is the paper's ``4 C``.
 
     Raises:
@@ -84,21 +84,21 @@ class GatedCrossAttention(FusionModule):
     def forward(self, visual: Tensor, language: Language) -> Tensor:
         """``[B, C, H, W]`` -> ``[B, C, H, W]``."""
         stream = as_tokens(visual)  # [B, HW, C]
-        answer, _ = self._attend(stream, language)
-        stream = stream + self.attention_gate.tanh() * answer
+        answer, _ = self._attend(stream, language)  # [B, HW, C]
+        stream = stream + self.attention_gate.tanh() * answer  # [B, HW, C]
         hidden = F.relu(self.expand(self.ffn_norm(stream))).square()  # [B, HW, ffn_dim]
         stream = stream + self.ffn_gate.tanh() * self.contract(hidden)  # [B, HW, C]
-        return as_map(stream, visual)
+        return as_map(stream, visual)  # [B, C, H, W]
 
     def explain(self, visual: Tensor, language: Language) -> Explanation:
-        """Word attention averaged over heads ``[B, T, H, W]``."""
+        """The word attention of each position, averaged over heads: ``[B, T, H, W]``."""
         _, attention = self._attend(as_tokens(visual), language)
         return Explanation(as_map(attention.mean(dim=1), visual))
 
     def _attend(self, stream: Tensor, language: Language) -> tuple[Tensor, Tensor]:
-        """What each position hears ``[B, HW, C]`` and its attention ``[B, heads, HW, T]``."""
+        """Return the attended words ``[B, HW, C]`` and the attention ``[B, heads, HW, T]`` of each position."""
         words = real_words(language)  # [B, T, D]
-        heard: tuple[Tensor, Tensor] = self.attention(
+        attended: tuple[Tensor, Tensor] = self.attention(
             self.attention_norm(stream), words, words, language.mask
         )
-        return heard
+        return attended

@@ -1,8 +1,8 @@
-"""MAC: a control that reads the words and a memory that reads the image, for a fixed number of steps.
+"""MAC: a control state attends to the words and a memory attends to the image, for a fixed number of steps.
 
 Hudson, Manning, "Compositional Attention Networks for Machine Reasoning", ICLR 2018 (arXiv 1803.03067).
 
-Step ``i`` of ``p``, with every weight but ``U_i`` shared by the steps:
+Step ``i`` of ``p``; all steps share every weight except ``U_i``:
 
     control   c'_i = W_c [c_{i-1}; U_i q]
               c_i  = sum_s softmax_s( w_c . (c'_i * y_s) ) y_s                        over the real words
@@ -13,18 +13,20 @@ Step ``i`` of ``p``, with every weight but ``U_i`` shared by the steps:
               n_i <- W_s sum_{j<i} softmax_j( w_s . (c_i * c_j) ) m_j + W_p n_i       if self_attention
               m_i  = n_i,  or  g m_{i-1} + (1 - g) n_i  with  g = sigmoid(w_g . c_i)  if gate
 
-Symbols: ``q`` the sentence ``[B, D]``, ``y_s`` the words, ``k_x`` the positions of the map, both brought to
+Symbols: ``q`` the sentence ``[B, D]``, ``y_s`` the words, ``k_x`` the positions of the map, both projected to
 ``d`` channels; ``*`` is elementwise. Layers have biases, except those whose bias a softmax would cancel: ``w_c``,
-``w_r``, ``w_s``, ``W_k`` and ``W_j``.
+``w_r``, ``w_s``, ``W_k`` and ``W_j``. The paper calls one step with its three units a "MAC cell"; this file says
+"step".
 
-The equations are the paper's. The authors' released code has, beyond them, an ELU and a second linear layer
-around ``J`` and ``c * J``, and a gate that multiplies the *new* memory, with 1 added to its logit; that start is
-kept as a bias of -1 in the paper's orientation. Fixed here: the attention over positions is one number a position
-(the equation's matrix is read as a row); ``sum_{j<i}`` begins with the learned ``c_0`` and ``m_0``; the authors'
-two 3x3 convolutions over the backbone's map become one 1x1 convolution with their ELU, since the slot has a
-projection of its own.
+The equations are the paper's. The authors' released code differs: it has an ELU and a second linear layer around
+``J`` and ``c * J``, and its gate multiplies the *new* memory, with 1 added to the logit. This module starts from
+the same gate: a bias of -1 in the paper's orientation. Choices of this module: the attention over positions has
+one logit per position (the matrix in the equation is read as a row); ``sum_{j<i}`` begins with the learned ``c_0``
+and ``m_0``; one 1x1 convolution with the authors' ELU replaces their two 3x3 convolutions over the backbone's map,
+because the slot has a projection of its own.
 
-The paper answers from the vector ``[m_p; q]``. It returns to a map by meeting the positions as in the read unit:
+The paper predicts the answer from the vector ``[m_p; q]``. Here this vector returns to a map by being combined with
+every position as in the read unit:
 
     out_x = ELU( W_o [k_x; m_p * k_x] + W_a [m_p; q] )
 """
@@ -54,18 +56,19 @@ from fusion_modules.attention import as_tokens, real_words
 
 
 class MAC(FusionModule):
-    """A MAC network of ``steps`` cells.
+    """A MAC network: a fixed number of steps of control, read and write over words and positions.
 
-    It reads the words and, for ``U_i q`` and the output, the sentence vector.
+    The module reads the words and, for ``U_i q`` and the output, the sentence vector.
 
     Args:
         visual_dim: ``C``; also the output's channels.
         language_dim: ``D``.
         dim: ``d``, the width of control and memory (the paper: 512); None keeps ``C``.
-        steps: ``p``, the number of cells (the authors train 4 to 16 on CLEVR).
-        self_attention: the write unit looks back at all earlier steps.
-        gate: the control decides how much of the old memory stays.
-        dropout: on the memory that is read with, one mask for all steps, and on ``c * J``.
+        steps: ``p``, the number of steps (the authors use 4 to 16 on CLEVR).
+        self_attention: the write unit attends to the memories of all earlier steps.
+        gate: the control state decides how much of the old memory is kept.
+        dropout: dropout probability on the memory that the read unit receives, with one mask for all steps, and on
+            ``c * J``.
 
     Raises:
         ValueError: ``steps`` is not positive.
@@ -84,7 +87,7 @@ class MAC(FusionModule):
 
     @classmethod
     def search_space(cls, visual_dim: int, language_dim: int) -> Mapping[str, Space]:
-        """Width, steps, both options of the write unit and dropout."""
+        """The width, the number of steps, both options of the write unit and dropout."""
         del language_dim
         return {
             "dim": Int(max(4, visual_dim // 2), 4 * visual_dim, log=True),
@@ -125,28 +128,34 @@ class MAC(FusionModule):
         """``[B, C, H, W]`` -> ``[B, C, H, W]``."""
         knowledge = F.elu(self.knowledge(visual))  # [B, d, H, W]
         memory = self._reason(as_tokens(knowledge), language)  # [B, d]
-        met = torch.cat((knowledge, memory[:, :, None, None] * knowledge), dim=1)  # [B, 2 d, H, W]
+        joined = torch.cat((knowledge, memory[:, :, None, None] * knowledge), dim=1)  # [B, 2 d, H, W]
         answer = self.answer(torch.cat((memory, language.sentence), dim=1))  # [B, C]
-        return F.elu(self.positions(met) + answer[:, :, None, None])
+        return F.elu(self.positions(joined) + answer[:, :, None, None])  # [B, C, H, W]
 
     def _reason(self, knowledge: Tensor, language: Language) -> Tensor:
-        """The last memory ``[B, d]`` over ``knowledge`` ``[B, N, d]``."""
+        """Return the memory ``[B, d]`` after the last step, given ``knowledge`` ``[B, N, d]``."""
         batch = knowledge.shape[0]
         words = self.words(real_words(language))  # [B, T, d]
         controls = [self.first_control.expand(batch, -1)]  # each [B, d]
         memories = [self.first_memory.expand(batch, -1)]
-        keep = F.dropout(torch.ones_like(memories[0]), self.dropout, self.training)
-        views = self.read.views(knowledge)
+        mask = F.dropout(torch.ones_like(memories[0]), self.dropout, self.training)  # [B, d]
+        projections = self.read.project(knowledge)  # each [B, N, d]
         for step in range(self.steps):
-            control = self.control(step, controls[-1], words, language)
-            information = self.read(memories[-1] * keep, control, knowledge, views)
+            control = self.control(step, controls[-1], words, language)  # [B, d]
+            information = self.read(memories[-1] * mask, control, knowledge, projections)  # [B, d]
             memories.append(self.write(information, control, controls, memories))
             controls.append(control)
         return memories[-1]
 
 
 class ControlUnit(nn.Module):
-    """Chooses what to do next: attention over the words."""
+    """The control unit: attention over the words selects the operation of a step.
+
+    Args:
+        language_dim: ``D``.
+        dim: ``d``.
+        steps: ``p``.
+    """
 
     def __init__(self, language_dim: int, dim: int, steps: int) -> None:
         super().__init__()
@@ -155,19 +164,23 @@ class ControlUnit(nn.Module):
         self.weigh = nn.Linear(dim, 1, bias=False)
 
     def forward(self, step: int, previous: Tensor, words: Tensor, language: Language) -> Tensor:
-        """``c_i`` ``[B, d]`` from ``c_{i-1}`` ``[B, d]`` and ``words`` ``[B, T, d]``."""
-        asked = self.merge(torch.cat((previous, self.position[step](language.sentence)), dim=1))  # [B, d]
-        logits = self.weigh(asked[:, None] * words).squeeze(2)  # [B, T]
-        attention = logits.masked_fill(~language.mask, -torch.inf).softmax(dim=1)
-        chosen: Tensor = attention[:, None] @ words  # [B, 1, d]
-        return chosen.squeeze(1)
+        """Return ``c_i`` ``[B, d]`` from ``c_{i-1}`` ``[B, d]`` and ``words`` ``[B, T, d]``."""
+        query = self.merge(torch.cat((previous, self.position[step](language.sentence)), dim=1))  # [B, d]
+        logits = self.weigh(query[:, None] * words).squeeze(2)  # [B, T]
+        attention = logits.masked_fill(~language.mask, -torch.inf).softmax(dim=1)  # [B, T]
+        attended: Tensor = attention[:, None] @ words  # [B, 1, d]
+        return attended.squeeze(1)
 
 
 class ReadUnit(nn.Module):
-    """Fetches from the image what memory and control ask for: attention over positions.
+    """The read unit: attention over positions, given the memory and the control state.
 
-    ``W_j [I; k]`` is written as its two halves, so that what depends on ``k`` alone is computed once for all
-    steps.
+    The code splits ``W_j`` of ``W_j [I; k]`` into its two halves, so that the part that depends on ``k`` alone is
+    computed once for all steps.
+
+    Args:
+        dim: ``d``.
+        dropout: dropout probability on ``c * J``.
     """
 
     def __init__(self, dim: int, dropout: float) -> None:
@@ -179,24 +192,30 @@ class ReadUnit(nn.Module):
         self.joint_knowledge = nn.Linear(dim, dim, bias=False)
         self.weigh = nn.Linear(dim, 1, bias=False)
 
-    def views(self, knowledge: Tensor) -> tuple[Tensor, Tensor]:
-        """``W_k k`` and the half of ``W_j [I; k]`` that reads ``k``, both ``[B, N, d]``."""
+    def project(self, knowledge: Tensor) -> tuple[Tensor, Tensor]:
+        """Return ``W_k k`` and the part of ``W_j [I; k]`` that depends on ``k``, both ``[B, N, d]``."""
         return self.knowledge(knowledge), self.joint_knowledge(knowledge)
 
     def forward(
-        self, memory: Tensor, control: Tensor, knowledge: Tensor, views: tuple[Tensor, Tensor]
+        self, memory: Tensor, control: Tensor, knowledge: Tensor, projections: tuple[Tensor, Tensor]
     ) -> Tensor:
-        """``r_i`` ``[B, d]``."""
-        interaction = self.memory(memory)[:, None] * views[0]  # [B, N, d]
-        joint = self.joint_interaction(interaction) + views[1]
-        wanted = F.dropout(control[:, None] * joint, self.dropout, self.training)
-        attention = self.weigh(wanted).softmax(dim=1)  # [B, N, 1]
-        fetched: Tensor = attention.transpose(1, 2) @ knowledge  # [B, 1, d]
-        return fetched.squeeze(1)
+        """Return ``r_i`` ``[B, d]`` from ``m_{i-1}``, ``c_i``, ``k`` ``[B, N, d]`` and the result of `project`."""
+        interaction = self.memory(memory)[:, None] * projections[0]  # [B, N, d]
+        joint = self.joint_interaction(interaction) + projections[1]  # [B, N, d]
+        selected = F.dropout(control[:, None] * joint, self.dropout, self.training)  # [B, N, d]
+        attention = self.weigh(selected).softmax(dim=1)  # [B, N, 1]
+        retrieved: Tensor = attention.transpose(1, 2) @ knowledge  # [B, 1, d]
+        return retrieved.squeeze(1)
 
 
 class WriteUnit(nn.Module):
-    """Brings what was read into the memory."""
+    """The write unit: merges the retrieved information into the memory.
+
+    Args:
+        dim: ``d``.
+        self_attention: attend to the memories of all earlier steps.
+        gate: mix the old and the new memory.
+    """
 
     def __init__(self, dim: int, *, self_attention: bool, gate: bool) -> None:
         super().__init__()
@@ -208,19 +227,19 @@ class WriteUnit(nn.Module):
             self.present = nn.Linear(dim, dim)
         if gate:
             self.gate = nn.Linear(dim, 1)
-            nn.init.constant_(self.gate.bias, -1.0)  # begins by favouring the new memory
+            nn.init.constant_(self.gate.bias, -1.0)  # starts with more weight on the new memory
 
     def forward(
         self, information: Tensor, control: Tensor, controls: list[Tensor], memories: list[Tensor]
     ) -> Tensor:
-        """``m_i`` ``[B, d]`` from ``r_i``, ``c_i`` and all controls and memories before."""
-        new: Tensor = self.merge(torch.cat((information, memories[-1]), dim=1))
+        """Return ``m_i`` ``[B, d]`` from ``r_i``, ``c_i`` and all earlier control states and memories."""
+        new: Tensor = self.merge(torch.cat((information, memories[-1]), dim=1))  # [B, d]
         if self.self_attention:
             past = torch.stack(controls, dim=1)  # [B, i, d]
             attention = self.relate(control[:, None] * past).softmax(dim=1)  # [B, i, 1]
             recalled = (attention * torch.stack(memories, dim=1)).sum(dim=1)  # [B, d]
-            new = self.past(recalled) + self.present(new)
+            new = self.past(recalled) + self.present(new)  # [B, d]
         if self.gated:
-            stays = torch.sigmoid(self.gate(control))  # [B, 1]
-            new = stays * memories[-1] + (1 - stays) * new
+            kept = torch.sigmoid(self.gate(control))  # [B, 1]
+            new = kept * memories[-1] + (1 - kept) * new
         return new

@@ -1,8 +1,8 @@
-"""MCAN: the words attend to each other, then the image attends to itself and to the words.
+"""MCAN: self-attention over the words, then self-attention over the image and attention from image to words.
 
 Yu, Yu, Cui, Tao, Tian, "Deep Modular Co-Attention Networks for Visual Question Answering", CVPR 2019
 (arXiv 1906.10770), in its encoder-decoder form: ``L`` self-attention layers (SA) over the words, then ``L``
-guided layers (SGA) over the image, each of which asks the words of the *last* SA layer.
+guided layers (SGA) over the image. Every SGA layer attends to the words of the *last* SA layer.
 
     SA(Y):       Y' = LN(Y + MHA(Y, Y, Y))
                  Y  <- LN(Y' + FFN(Y'))
@@ -11,10 +11,10 @@ guided layers (SGA) over the image, each of which asks the words of the *last* S
                  X  <- LN(X" + FFN(X"))
 
 Symbols: ``X`` the map and ``Y`` the words, both projected to ``E`` channels; ``P`` a 2-D sine position code,
-which MCAN's image regions do not have and a grid needs. Padding is never a key; as a query it changes
-nothing but itself. The paper pools both sides afterwards; here the image side *is* the map, and the head pools.
+which a grid needs and MCAN's image regions do not have. Padding is never a key; a padding query changes only its
+own token. The paper pools both sides afterwards; here the image side *is* the map, and the head pools.
 
-The paper stacks ``L = 6`` layers. In a slot that stacks whole copies the default is one layer a copy;
+The paper stacks ``L = 6`` layers. A slot stacks whole copies of a module, so the default is one layer per copy;
 ``MCAN(..., dim=512, layers=6)`` is the paper's MCAN-small (44.1 M parameters without its two inputs).
 """
 
@@ -43,7 +43,7 @@ from fusion_modules.transformer import AttentionUnit, EncoderLayer, FeedForwardU
 
 
 class MCAN(FusionModule):
-    """``L`` SA layers on the words, ``L`` SGA layers on the image.
+    """Self-attention layers on the words, then guided attention layers on the image.
 
     Args:
         visual_dim: ``C``.
@@ -51,9 +51,10 @@ class MCAN(FusionModule):
         dim: ``E``, a multiple of 4 and of ``heads``; also the output's channels; None keeps ``C`` (the
             paper: 512).
         layers: ``L``.
-        heads: attention heads.
+        heads: number of attention heads.
         ffn_dim: hidden width of every feed-forward part; None is the paper's ``4 E``.
-        dropout: on attention weights, on all residual branches and inside the feed-forward parts.
+        dropout: dropout probability on attention weights, on all residual branches and inside the feed-forward
+            parts.
 
     Raises:
         ValueError: ``E`` is not a multiple of 4 and of ``heads``.
@@ -72,7 +73,7 @@ class MCAN(FusionModule):
 
     @classmethod
     def search_space(cls, visual_dim: int, language_dim: int) -> Mapping[str, Space]:
-        """Heads and dropout."""
+        """The number of heads and dropout."""
         del language_dim
         heads = tuple(count for count in (1, 2, 4, 8) if visual_dim % count == 0)
         return {"heads": Choice(heads), "dropout": Float(0.0, 0.3)}
@@ -106,22 +107,22 @@ class MCAN(FusionModule):
     def forward(self, visual: Tensor, language: Language) -> Tensor:
         """``[B, C, H, W]`` -> ``[B, E, H, W]``."""
         image, _ = self._fuse(visual, language)
-        return as_map(image, visual)
+        return as_map(image, visual)  # [B, E, H, W]
 
     def explain(self, visual: Tensor, language: Language) -> Explanation:
-        """The last layer's word attention, averaged over heads ``[B, T, H, W]``."""
+        """The word attention of the last layer, averaged over heads: ``[B, T, H, W]``."""
         _, attention = self._fuse(visual, language)
         return Explanation(as_map(attention.mean(dim=1), visual))
 
     def _fuse(self, visual: Tensor, language: Language) -> tuple[Tensor, Tensor]:
-        """The image tokens ``[B, HW, E]`` and the last word attention ``[B, heads, HW, T]``."""
+        """Return the image tokens ``[B, HW, E]`` and the word attention ``[B, heads, HW, T]`` of the last layer."""
         words = self.embed_words(real_words(language))  # [B, T, E]
         for layer in self.encoder:
-            words = layer(words, language.mask)
+            words = layer(words, language.mask)  # [B, T, E]
         image = self.embed_image(as_tokens(visual))  # [B, HW, E]
         code = as_tokens(sine_position_code(as_map(image, visual))[None])  # [1, HW, E]
         for layer in self.decoder:
-            image, attention = layer(image, code, words, language.mask)
+            image, attention = layer(image, code, words, language.mask)  # [B, HW, E], [B, heads, HW, T]
         return image, attention
 
 
@@ -131,8 +132,8 @@ class GuidedAttention(nn.Module):
     Args:
         dim: ``E``.
         ffn_dim: hidden width of the feed-forward part.
-        heads: attention heads.
-        dropout: as in `MCAN`.
+        heads: number of attention heads.
+        dropout: dropout probability, applied as in `MCAN`.
     """
 
     def __init__(self, dim: int, ffn_dim: int, *, heads: int, dropout: float) -> None:

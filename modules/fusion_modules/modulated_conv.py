@@ -1,4 +1,4 @@
-"""MoVie: a residual bottleneck that reads the map times the sentence beside the map.
+"""MoVie: a residual bottleneck that also reads the map multiplied by a vector from the sentence.
 
 Nguyen, Goswami, Chen, "MoVie: Revisiting Modulated Convolutions for Visual Counting and Beyond", ICLR 2021
 (arXiv 2004.11883).
@@ -7,19 +7,19 @@ Nguyen, Goswami, Chen, "MoVie: Revisiting Modulated Convolutions for Visual Coun
     s   = BN(conv1x1(ReLU(BN(conv3x3(ReLU(BN(r)))))))
     out = ReLU(V + A(s))
 
-Symbols: ``V`` the map ``[B, C, H, W]``, ``q`` the sentence ``[B, D]``, ``W`` a 1x1 convolution, ``*`` channel by
-channel. The modulation is a term *added* to the map, so ``gamma`` moves around 0 where FiLM's scale moves around 1,
-and it is seen by the residual branch alone. This is the compressed form, ``W`` leading to the bottleneck's width:
-modulating first and reducing then, ``conv1x1(V + W' (V * gamma))``, gives the same functions. ``A`` weighs
-channels and then positions, both by a sigmoid:
+Symbols: ``V`` the map ``[B, C, H, W]``, ``q`` the sentence ``[B, D]``, ``W`` a 1x1 convolution, ``*`` the product
+per channel. The modulation is *added* to the map, so ``gamma`` varies around 0, whereas the scale of FiLM varies
+around 1; only the residual branch receives it. This is the compressed form, in which ``W`` maps to the width of
+the bottleneck: modulating first and reducing afterwards, ``conv1x1(V + W' (V * gamma))``, gives the same
+functions. ``A`` weights first the channels and then the positions, both with a sigmoid:
 
     A(s) = s' * sigmoid(conv7x7(mean_c s')),    s' = s * sigmoid(W_2 ReLU(W_1 mean_p s))
 
-**Post-hoc adaptation.** On a frozen, cached map this block adapts what the backbone made; it modulates none of
-the backbone's own convolutions.
+**Post-hoc adaptation.** With a frozen, cached map this block adapts the output of the backbone. It does not
+modulate the convolutions of the backbone.
 
-Fixed here: one bottleneck a module (a study's ``fusion.depth`` stacks them); batch norms are trained, where the
-authors' released code has frozen ones at their initial values; ``A`` is on, as in that code.
+Choices of this module: one module is one bottleneck (``fusion.depth`` of a study stacks them). Batch norms are
+learned; in the authors' released code they are frozen at their initial values. ``A`` is on, as in that code.
 """
 
 from __future__ import annotations
@@ -45,13 +45,13 @@ from fusion_bench.contract import (
 
 
 class ModulatedConv(FusionModule):
-    """One modulated bottleneck.
+    """A residual bottleneck modulated by the sentence.
 
     Args:
         visual_dim: ``C``; also the output's channels.
         language_dim: ``D``.
-        hidden: channels of the bottleneck; None is ResNet's ``C / 4``.
-        attention: weigh channels and positions before the shortcut is added (``A``).
+        hidden: channels of the bottleneck; None is ``C / 4`` as in ResNet.
+        attention: apply ``A``, which weights channels and positions, before the shortcut is added.
     """
 
     citation: ClassVar[Citation] = Citation(
@@ -89,19 +89,23 @@ class ModulatedConv(FusionModule):
         self.conv_norm = nn.BatchNorm2d(hidden)
         self.expand = nn.Conv2d(hidden, visual_dim, 1, bias=False)
         self.expand_norm = nn.BatchNorm2d(visual_dim)
-        self.attention = ChannelAndPlace(visual_dim) if attention else nn.Identity()
+        self.attention = ChannelPositionAttention(visual_dim) if attention else nn.Identity()
 
     def forward(self, visual: Tensor, language: Language) -> Tensor:
         """``[B, C, H, W]`` -> ``[B, C, H, W]``."""
         gamma = self.gamma(language.sentence)[:, :, None, None]  # [B, C, 1, 1]
         reduced = self.reduce(visual) + self.modulated(visual * gamma)  # [B, hidden, H, W]
-        convolved = self.conv(F.relu(self.reduce_norm(reduced)))
+        convolved = self.conv(F.relu(self.reduce_norm(reduced)))  # [B, hidden, H, W]
         expanded = self.expand_norm(self.expand(F.relu(self.conv_norm(convolved))))  # [B, C, H, W]
         return F.relu(visual + self.attention(expanded))
 
 
-class ChannelAndPlace(nn.Module):
-    """``A``: squeeze-and-excitation over channels, squeezed to a quarter, then one weight a position."""
+class ChannelPositionAttention(nn.Module):
+    """``A``: squeeze-and-excitation over channels with reduction 4, then one weight per position.
+
+    Args:
+        channels: channels of the weighted map.
+    """
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -110,8 +114,8 @@ class ChannelAndPlace(nn.Module):
         self.place = nn.Conv2d(1, 1, 7, padding=3, bias=False)
 
     def forward(self, features: Tensor) -> Tensor:
-        """``[B, C, H, W]`` -> the same shape."""
+        """``[B, C, H, W]`` -> ``[B, C, H, W]``."""
         channel = self.excite(F.relu(self.squeeze(features.mean(dim=(2, 3)))))  # [B, C]
         features = features * torch.sigmoid(channel)[:, :, None, None]
-        place = self.place(features.mean(dim=1, keepdim=True))  # [B, 1, H, W]
-        return features * torch.sigmoid(place)
+        position = self.place(features.mean(dim=1, keepdim=True))  # [B, 1, H, W]
+        return features * torch.sigmoid(position)

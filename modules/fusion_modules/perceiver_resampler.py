@@ -1,24 +1,24 @@
-"""Perceiver resampler: a few learned latents read image and words, and every position reads the latents.
+"""Perceiver resampler: learned latents attend to image and words, and every position attends to the latents.
 
 The resampler of Alayrac et al., "Flamingo: a Visual Language Model for Few-Shot Learning", NeurIPS 2022
-(arXiv 2204.14198), for each of ``L`` layers, with learned latents ``Z`` at the start:
+(arXiv 2204.14198). Each of its ``L`` layers updates the latents ``Z``, whose initial values are learned:
 
-    N  = [LN(M); LN(Z)]                                 keys and values: the inputs, and the latents themselves
+    N  = [LN(M); LN(Z)]                                 keys and values: the inputs and the latents
     Z' = Z + MHA( LN(Z), N, N )
     Z <- Z' + W_2 ReLU(W_1 LN(Z'))^2
 
-and a last LN after the last layer. Flamingo's resampler reads an image alone, and its language model asks the
-latents. Here ``M = [W_x X; W_y Y]`` joins the positions of the map ``X`` ``[B, C, H, W]`` and the words ``Y``
-``[B, T, D]``, so that the two meet in the latents; the biases of the two projections tell them apart. The way
-back to a map is Perceiver IO's (Jaegle et al., ICLR 2022, arXiv 2107.14795), each position asking for its own
-answer:
+An LN follows the last layer. Flamingo's resampler reads only an image, and its language model attends to the
+latents. Here ``M = [W_x X; W_y Y]`` concatenates the positions of the map ``X`` ``[B, C, H, W]`` and the words
+``Y`` ``[B, T, D]``, so that the latents combine both; the biases of the two projections mark which is which. The
+result returns to a map as in Perceiver IO (Jaegle et al., ICLR 2022, arXiv 2107.14795), with one query per
+position:
 
     X' = X  + MHA( LN(X), Z, Z )
     out = X' + W_4 ReLU(W_3 LN(X'))^2
 
-As in Flamingo no projection inside has a bias and there is no code of place: a position is known by its
-features. Padding is never a key. One layer would have every latent read the image before it has heard a word:
-the paper stacks 6, and the default is the least at which words decide what is read.
+As in Flamingo, no inner projection has a bias and there is no position code: a position is identified by its
+features only. Padding is never a key. With one layer, every latent would read the image before it has read a word.
+The paper stacks 6 layers; the default of 2 is the smallest number with which words influence what is read.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from fusion_modules.attention import MultiHeadAttention, as_map, as_tokens, real
 
 
 class PerceiverResampler(FusionModule):
-    """``L`` resampler layers and one read-out.
+    """Resampler layers over image and words, followed by one attention from positions to latents.
 
     Args:
         visual_dim: ``C``, a multiple of ``heads``; also the output's channels.
@@ -54,7 +54,7 @@ class PerceiverResampler(FusionModule):
         dim: channels of a latent, a multiple of ``heads``; None keeps ``C`` (the paper: 1536).
         layers: ``L`` (the paper: 6).
         heads: attention heads (the paper: 16 at 1536 channels).
-        ffn_dim: hidden width of every feed-forward part; None is the paper's four times ``dim``.
+        ffn_dim: hidden width of every feed-forward part; None is ``4 dim`` as in the paper.
 
     Raises:
         ValueError: ``C`` or ``dim`` is not a multiple of ``heads``.
@@ -73,7 +73,7 @@ class PerceiverResampler(FusionModule):
 
     @classmethod
     def search_space(cls, visual_dim: int, language_dim: int) -> Mapping[str, Space]:
-        """Latents, layers and heads."""
+        """The numbers of latents, layers and heads."""
         del language_dim
         heads = tuple(count for count in (1, 2, 4, 8) if visual_dim % count == 0)
         return {"latents": Int(8, 128, log=True), "layers": Int(1, 6), "heads": Choice(heads)}
@@ -109,18 +109,18 @@ class PerceiverResampler(FusionModule):
             (self.embed_image(image), self.embed_words(real_words(language))), dim=1
         )  # [B, HW + T, dim]
         latents = self.latents.expand(image.shape[0], -1, -1)  # [B, latents, dim]
-        seen, kept = (language.mask.new_ones(tokens.shape[:2]) for tokens in (image, latents))
-        mask = torch.cat((seen, language.mask, kept), dim=1)  # [B, HW + T + latents]
+        image_mask, latent_mask = (language.mask.new_ones(tokens.shape[:2]) for tokens in (image, latents))
+        mask = torch.cat((image_mask, language.mask, latent_mask), dim=1)  # [B, HW + T + latents]
         for layer in self.layers:
-            latents = layer(latents, inputs, mask)
+            latents = layer(latents, inputs, mask)  # [B, latents, dim]
         latents = self.norm(latents)
         answer, _ = self.read(self.question_norm(image), latents, latents)  # [B, HW, C]
         image = image + answer
-        return as_map(image + self.feed_forward(image), visual)
+        return as_map(image + self.feed_forward(image), visual)  # [B, C, H, W]
 
 
 class ResamplerLayer(nn.Module):
-    """The latents ask the inputs and themselves, then each is thought over.
+    """One layer: the latents attend to the inputs and to themselves, then the feed-forward part.
 
     Args:
         dim: channels of latents and inputs, a multiple of ``heads``.
@@ -137,15 +137,15 @@ class ResamplerLayer(nn.Module):
 
     def forward(self, latents: Tensor, inputs: Tensor, mask: Tensor) -> Tensor:
         """Latents ``[B, L, dim]``, inputs ``[B, M, dim]``, mask ``[B, M + L]`` -> latents ``[B, L, dim]``."""
-        normed = self.latent_norm(latents)
-        known = torch.cat((self.input_norm(inputs), normed), dim=1)  # [B, M + L, dim]
-        answer, _ = self.attention(normed, known, known, mask)
+        normed = self.latent_norm(latents)  # [B, L, dim]
+        sources = torch.cat((self.input_norm(inputs), normed), dim=1)  # [B, M + L, dim]
+        answer, _ = self.attention(normed, sources, sources, mask)  # [B, L, dim]
         latents = latents + answer
         return latents + self.feed_forward(latents)  # type: ignore[no-any-return]
 
 
 class FeedForward(nn.Module):
-    """``W_2 ReLU(W_1 LN(X))^2`` without biases, token by token.
+    """``W_2 ReLU(W_1 LN(X))^2`` without biases, for each token separately.
 
     Args:
         dim: channels of every token.

@@ -1,4 +1,4 @@
-"""QGHC: a residual bottleneck whose grouped convolution takes some of its kernels from the question.
+"""QGHC: a residual bottleneck whose grouped convolution has some kernels predicted from the question.
 
 Gao, Li, Li, Lu, Li, Hoi, Wang, "Question-Guided Hybrid Convolution for Visual Question Answering", ECCV 2018
 (arXiv 1808.02632).
@@ -9,13 +9,14 @@ Gao, Li, Li, Lu, Li, Hoi, Wang, "Question-Guided Hybrid Convolution for Visual Q
     out = ReLU(V + BN(conv1x1(ReLU(BN([u_1; ...; u_N])))))
 
 Symbols: ``V`` the map ``[B, C, H, W]``, ``q`` the sentence ``[B, D]``, ``r_j`` the ``g`` channels of group ``j``
-of ``N``, ``*`` a 3x3 convolution from ``g`` to ``g`` channels. A question has one kernel a group, the same at
-every position. Grouping is what keeps the predictor of the kernels small: it grows with ``g^2`` a group.
+of ``N``, ``*`` a 3x3 convolution from ``g`` to ``g`` channels. A question has one kernel per group, which is the
+same at every position. Grouping keeps the kernel predictor small: its size grows with ``g^2`` per group.
 
-Fixed here, since only the paper's abstract and introduction were at hand: ``N`` = 8 groups, half of them from
-the question; the bottleneck has a quarter of the channels, as ResNet's; the predicted kernels are neither
-normalised nor squashed, the batch norm after them sees to their scale. The channels are not shuffled between the
-convolutions: the 1x1 convolution that follows mixes all groups, so a shuffle would only rename its inputs.
+Choices of this module, because only the abstract and the introduction of the paper were available: ``N`` = 8
+groups, half of them with kernels from the question; the bottleneck has a quarter of the channels, as in ResNet;
+the predicted kernels are neither normalised nor passed through an activation, because a batch norm follows and
+sets their scale. The channels are not shuffled between the convolutions: the 1x1 convolution that follows mixes
+all groups, so a shuffle would only reorder its inputs.
 """
 
 from __future__ import annotations
@@ -41,17 +42,17 @@ from fusion_bench.contract import (
 
 
 class QuestionGuidedConv(FusionModule):
-    """One QGHC bottleneck.
+    """A residual bottleneck whose grouped 3x3 convolution is partly predicted from the question.
 
     Args:
         visual_dim: ``C``; also the output's channels.
         language_dim: ``D``.
-        hidden: channels of the bottleneck, a multiple of ``groups``; None is ``C / 4``, rounded up to one.
+        hidden: channels of the bottleneck, a multiple of ``groups``; None is ``C / 4``, rounded up to a multiple.
         groups: ``N``.
-        dependent_groups: how many of them, the last, have their kernels from the question.
+        dependent_groups: number of groups, counted from the last, whose kernels are predicted from the question.
 
     Raises:
-        ValueError: ``hidden`` is not a multiple of ``groups``, or not at least one group is of either kind.
+        ValueError: ``hidden`` is not a multiple of ``groups``, or one of the two kinds has no group.
     """
 
     citation: ClassVar[Citation] = Citation(
@@ -67,7 +68,7 @@ class QuestionGuidedConv(FusionModule):
 
     @classmethod
     def search_space(cls, visual_dim: int, language_dim: int) -> Mapping[str, Space]:
-        """The bottleneck's width and how many of its eight groups hear the question."""
+        """The width of the bottleneck and the number of question-dependent groups among its eight."""
         del language_dim
         widest = -(-visual_dim // 8) * 8
         return {"hidden": Int(8, widest, step=8), "dependent_groups": Choice((1, 2, 4, 6))}
@@ -109,17 +110,19 @@ class QuestionGuidedConv(FusionModule):
     def forward(self, visual: Tensor, language: Language) -> Tensor:
         """``[B, C, H, W]`` -> ``[B, C, H, W]``."""
         reduced = F.relu(self.reduce_norm(self.reduce(visual)))  # [B, hidden, H, W]
-        plain, asked = reduced.split(self.split, dim=1)
-        hybrid = torch.cat((self.independent(plain), self._guided(asked, language.sentence)), dim=1)
+        learned, guided = reduced.split(self.split, dim=1)  # [B, (N - n) g, H, W], [B, n g, H, W]
+        hybrid = torch.cat(
+            (self.independent(learned), self._convolve_guided(guided, language.sentence)), dim=1
+        )
         hybrid = F.relu(self.hybrid_norm(hybrid))  # [B, hidden, H, W]
         return F.relu(visual + self.expand_norm(self.expand(hybrid)))  # [B, C, H, W]
 
-    def _guided(self, reduced: Tensor, sentence: Tensor) -> Tensor:
-        """Each group of ``reduced`` ``[B, n g, H, W]`` convolved with its question's kernel."""
+    def _convolve_guided(self, reduced: Tensor, sentence: Tensor) -> Tensor:
+        """Convolve each of the ``n`` groups of ``[B, n g, H, W]`` with its kernel from the question ``[B, D]``."""
         batch, channels, height, width = reduced.shape
         group = self.group_dim
         kernels = self.predict(sentence).reshape(-1, group, group * 9)  # [B n, g, 9 g]
         windows = F.unfold(reduced, 3, padding=1)  # [B, 9 n g, HW]
-        windows = windows.reshape(batch * self.dependent_groups, group * 9, height * width)
+        windows = windows.reshape(batch * self.dependent_groups, group * 9, height * width)  # [B n, 9 g, HW]
         guided: Tensor = kernels @ windows  # [B n, g, HW]
-        return guided.reshape(batch, channels, height, width)
+        return guided.reshape(batch, channels, height, width)  # [B, n g, H, W]

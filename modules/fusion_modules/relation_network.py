@@ -1,18 +1,19 @@
-"""Relation network: every pair of cells is compared in the light of the question.
+"""Relation network: every pair of positions is compared, conditioned on the question.
 
 Santoro, Raposo, Barrett, Malinowski, Pascanu, Battaglia, Lillicrap, "A simple neural network module for
 relational reasoning", NeurIPS 2017 (arXiv 1706.01427).
 
     a = f( sum_{i,j} g([o_i; o_j; q]) )
 
-Symbols: ``o_i`` a cell with its x and y appended, ``q`` the sentence ``[B, D]``; ``g`` four layers with ReLU,
-``f`` two layers with ReLU, dropout after the second, and a linear one. All ordered pairs are summed, a cell with
-itself included, and the sum is not divided by their number. The first layer of ``g`` is written as its three
-parts, ``W [o_i; o_j; q] = W_1 o_i + W_2 o_j + W_3 q``: the same numbers, computed once a cell and once a sample.
+Symbols: ``o_i`` the features of a position with its x and y appended, ``q`` the sentence ``[B, D]``; ``g`` four
+layers with ReLU; ``f`` two layers with ReLU, dropout after the second, and a linear layer. The sum runs over all
+ordered pairs, including a position with itself, and is not divided by their number. The code splits the first
+layer of ``g`` into three parts, ``W [o_i; o_j; q] = W_1 o_i + W_2 o_j + W_3 q``. The result is the same, but each
+part is computed once per position or once per sample.
 
-Fixed here: a map of more than ``cells`` positions is pooled first, since the cost grows with the square of their
-number (the paper's own maps have 8 x 8). The paper ends in the vector ``a``; it returns to a map by standing
-beside every position, and the last, linear layer of ``f`` is ``W_a``:
+Choices of this module: a map of more than ``positions`` positions is pooled first, because the cost grows with the
+square of their number (the maps of the paper have 8 x 8 positions). The result of the paper is the vector ``a``.
+Here it returns to a map by being added at every position; the last, linear layer of ``f`` is ``W_a``:
 
     out_p = ReLU(W_v V_p + W_a a)
 """
@@ -37,22 +38,22 @@ from fusion_bench.contract import (
     Width,
 )
 from fusion_modules.attention import as_tokens
-from fusion_modules.grid_pooling import pool_to_cells
+from fusion_modules.grid_pooling import pool_to_grid
 from fusion_modules.position import with_coordinates
 
 
 class RelationNetwork(FusionModule):
-    """All pairs of at most ``cells`` cells, summed to one vector that is laid beside every position.
+    """The sum over all pairs of positions, given the question, added to every position.
 
     Args:
         visual_dim: ``C``; also the output's channels.
         language_dim: ``D``.
         hidden: width of every layer of ``g`` and ``f``.
-        dropout: after the second layer of ``f``.
-        cells: the most cells that are paired.
+        dropout: dropout probability after the second layer of ``f``.
+        positions: the largest number of positions that are paired; a larger map is pooled to it.
 
     Raises:
-        ValueError: ``cells`` is not positive.
+        ValueError: ``positions`` is not positive.
     """
 
     citation: ClassVar[Citation] = Citation(
@@ -79,13 +80,13 @@ class RelationNetwork(FusionModule):
         *,
         hidden: int = 256,
         dropout: float = 0.5,
-        cells: int = 36,
+        positions: int = 36,
     ) -> None:
         super().__init__()
-        if cells < 1:
-            raise ValueError(f"RelationNetwork: cells must be at least 1, not {cells}")
+        if positions < 1:
+            raise ValueError(f"RelationNetwork: positions must be at least 1, not {positions}")
         self.out_dim = visual_dim
-        self.dropout, self.cells = dropout, cells
+        self.dropout, self.positions = dropout, positions
         self.first = nn.Linear(visual_dim + 2, hidden)
         self.second = nn.Linear(visual_dim + 2, hidden, bias=False)
         self.question = nn.Linear(language_dim, hidden, bias=False)
@@ -97,14 +98,16 @@ class RelationNetwork(FusionModule):
     def forward(self, visual: Tensor, language: Language) -> Tensor:
         """``[B, C, H, W]`` -> ``[B, C, H, W]``."""
         answer = self.answer(self._relate(visual, language.sentence))[:, :, None, None]  # [B, C, 1, 1]
-        return F.relu(self.visual(visual) + answer)
+        return F.relu(self.visual(visual) + answer)  # [B, C, H, W]
 
     def _relate(self, visual: Tensor, sentence: Tensor) -> Tensor:
-        """The pairs' vector before ``W_a``: ``[B, hidden]``."""
-        located = with_coordinates(pool_to_cells(visual, self.cells))  # [B, C + 2, h, w]
+        """Return the vector of all pairs before ``W_a``: ``[B, hidden]``."""
+        located = with_coordinates(pool_to_grid(visual, self.positions))  # [B, C + 2, h, w]
         objects = as_tokens(located)  # [B, N, C + 2]
         question = self.question(sentence)[:, None, None]  # [B, 1, 1, hidden]
-        pairs = F.relu(self.first(objects)[:, :, None] + self.second(objects)[:, None] + question)
+        pairs = F.relu(
+            self.first(objects)[:, :, None] + self.second(objects)[:, None] + question
+        )  # [B, N, N, hidden]
         for layer in self.relation:
             pairs = F.relu(layer(pairs))  # [B, N, N, hidden]
         total = pairs.sum(dim=(1, 2))  # [B, hidden]

@@ -1,21 +1,21 @@
-"""Single stream: words and positions as one sequence in which everything attends to everything.
+"""Single stream: a transformer encoder over the joint sequence of words and positions.
 
 The visual-linguistic transformer of Deng, Yang, Chen, Zhou, Li, "TransVG: End-to-End Visual Grounding with
-Transformers", ICCV 2021 (arXiv 2104.08541), for each of ``L`` layers:
+Transformers", ICCV 2021 (arXiv 2104.08541), with ``L`` layers:
 
     Z   = [W_y Y; W_x X]                                   T words, then HW positions
     Z'  = LN(Z + MHA(Z + P, Z + P, Z))
     Z  <- LN(Z' + W_2 ReLU(W_1 Z'))
     out = the last HW tokens
 
-Symbols: ``X`` the map ``[B, C, H, W]``, ``Y`` the words ``[B, T, D]``, ``P`` the position codes, which each
-layer adds to queries and keys. Padding is never a key.
+Symbols: ``X`` the map ``[B, C, H, W]``, ``Y`` the words ``[B, T, D]``, ``P`` the position codes, which are added
+to the queries and keys of each layer. Padding is never a key.
 
-TransVG learns one code for every place of a sequence of fixed length, which says both where a token
-stands and what it is. Maps and sentences have any size here, so the two are parted: a sine code says where (1-D
-for words, 2-D for positions) and a learned vector of its type says what. The [REG] token, which gathers the box,
-is left out: the positions themselves are handed on as the map. The paper stacks ``L = 6`` layers; in a slot
-that stacks whole copies the default is one layer a copy.
+TransVG learns one code for every index of a sequence of fixed length, which encodes both the place of a token in
+the sequence and its type. Maps and sentences have any size here, so the two are separate: a sine code for the
+place (1-D for words, 2-D for positions) and one learned vector per type. The [REG] token, from which TransVG
+predicts the box, is omitted: the positions themselves are the output map. The paper stacks ``L = 6`` layers. A slot
+stacks whole copies of a module, so the default is one layer per copy.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ from fusion_modules.transformer import EncoderLayer
 
 
 class SingleStream(FusionModule):
-    """``L`` transformer encoder layers over words and positions together.
+    """Transformer encoder layers over words and positions together.
 
     Args:
         visual_dim: ``C``.
@@ -51,9 +51,10 @@ class SingleStream(FusionModule):
         dim: width of every token, a multiple of 4 and of ``heads``; also the output's channels; None keeps
             ``C`` (the paper: 256).
         layers: ``L``.
-        heads: attention heads.
+        heads: number of attention heads.
         ffn_dim: hidden width of the feed-forward parts; None is the paper's ``8 dim``.
-        dropout: on attention weights, on all residual branches and inside the feed-forward parts.
+        dropout: dropout probability on attention weights, on all residual branches and inside the feed-forward
+            parts.
 
     Raises:
         ValueError: ``dim`` is not a multiple of 4 and of ``heads``.
@@ -72,7 +73,7 @@ class SingleStream(FusionModule):
 
     @classmethod
     def search_space(cls, visual_dim: int, language_dim: int) -> Mapping[str, Space]:
-        """Heads and dropout."""
+        """The number of heads and dropout."""
         del language_dim
         heads = tuple(count for count in (1, 2, 4, 8) if visual_dim % count == 0)
         return {"heads": Choice(heads), "dropout": Float(0.0, 0.3)}
@@ -106,14 +107,19 @@ class SingleStream(FusionModule):
         words = self.embed_words(real_words(language))  # [B, T, dim]
         image = self.embed_image(as_tokens(visual))  # [B, HW, dim]
         stream = torch.cat((words, image), dim=1)  # [B, T + HW, dim]
-        code = self._code(words, as_map(image, visual))
+        code = self._code(words, as_map(image, visual))  # [1, T + HW, dim]
         real = torch.cat((language.mask, language.mask.new_ones(image.shape[:2])), dim=1)  # [B, T + HW]
         for layer in self.layers:
-            stream = layer(stream, real, code)
-        return as_map(stream[:, words.shape[1] :], visual)
+            stream = layer(stream, real, code)  # [B, T + HW, dim]
+        return as_map(stream[:, words.shape[1] :], visual)  # [B, dim, H, W]
 
     def _code(self, words: Tensor, image: Tensor) -> Tensor:
-        """Where and what each token is ``[1, T + HW, dim]``, for words ``[B, T, dim]``, a map ``[B, dim, H, W]``."""
+        """Return position code plus type vector of each token ``[1, T + HW, dim]``.
+
+        Args:
+            words: ``[B, T, dim]``.
+            image: ``[B, dim, H, W]``.
+        """
         sentence = words.transpose(1, 2)[:, :, None]  # [B, dim, 1, T]: a map of one row
         return torch.cat(
             (

@@ -1,19 +1,19 @@
-"""Stacked attention (SAN): the sentence looks at the image several times, each look refining the next.
+"""Stacked attention (SAN): the question attends to the positions in several hops, each of which refines the query.
 
 Yang, He, Gao, Deng, Smola, "Stacked Attention Networks for Image Question Answering", CVPR 2016
 (arXiv 1511.02274). With ``u_0 = q``, for each hop ``k = 1 .. K``:
 
-    V   = tanh(W_I X + b_I)                                    regions as wide as the question
+    V   = tanh(W_I X + b_I)                                    regions of the question's width
     h   = tanh(W_v V (+) (W_u u_{k-1} + b))                    (+): the vector is added to every region
     p   = softmax_positions(w_p h)
     u_k = u_{k-1} + sum_i p_i V_i
 
-Symbols: ``X`` the map ``[B, C, H, W]``, ``q`` the sentence ``[B, D]``. The paper's bias of ``w_p`` is left
-out: it cancels in the softmax.
+Symbols: ``X`` the map ``[B, C, H, W]``, ``q`` the sentence ``[B, D]``. This module omits the
+paper's bias of ``w_p``, because it cancels in the softmax.
 
-The paper reads its answer off the vector ``u_K`` with one linear layer. Here the way back to a map is a
-residual one, so that copies can be stacked and a head can point: that layer's output is tiled, and every hop
-adds where it looked, as the attention relative to its peak:
+The paper predicts its answer from the vector ``u_K`` with one linear layer. Here it returns to a map by a residual
+connection, so that copies can be stacked and a head can locate objects: the output of that layer is added at every
+position, and so is a projection of the attention of every hop, relative to its peak:
 
     out_i = X_i + W_o u_K + b_o + W_a [p_i^1 / max p^1; ...; p_i^K / max p^K]
 """
@@ -40,7 +40,7 @@ from fusion_modules.attention import as_map, as_tokens, relative_to_peak
 
 
 class StackedAttention(FusionModule):
-    """``K`` hops of additive attention over positions.
+    """Several hops of additive attention over positions.
 
     Args:
         visual_dim: ``C``; also the output's channels.
@@ -62,7 +62,7 @@ class StackedAttention(FusionModule):
 
     @classmethod
     def search_space(cls, visual_dim: int, language_dim: int) -> Mapping[str, Space]:
-        """Hops and the width of the attention."""
+        """The number of hops and the width of the attention."""
         del visual_dim
         return {
             "hops": Int(1, 3),
@@ -83,23 +83,23 @@ class StackedAttention(FusionModule):
     def forward(self, visual: Tensor, language: Language) -> Tensor:
         """``[B, C, H, W]`` -> ``[B, C, H, W]``."""
         regions = as_tokens(self.embed(visual).tanh())  # [B, HW, D]
-        query = language.sentence
-        looks = []
+        query = language.sentence  # [B, D]
+        maps = []
         for hop in self.hops:
             attention = hop(regions, query)  # [B, HW]
             query = query + (attention[:, None] @ regions).squeeze(1)  # [B, D]
-            looks.append(relative_to_peak(attention))
-        where = as_map(self.looked(torch.stack(looks, dim=2)), visual)  # [B, C, H, W]
+            maps.append(relative_to_peak(attention))
+        attended = as_map(self.looked(torch.stack(maps, dim=2)), visual)  # [B, C, H, W]
         tiled: Tensor = self.answer(query)[:, :, None, None]  # [B, C, 1, 1]
-        return visual + tiled + where
+        return visual + tiled + attended
 
 
 class Hop(nn.Module):
-    """One look: ``p = softmax_positions(w_p tanh(W_v V (+) (W_u u + b)))``.
+    """One hop: ``p = softmax_positions(w_p tanh(W_v V (+) (W_u u + b)))``.
 
     Args:
-        dim: ``D``, of regions and question.
-        hidden: width of the layer in between.
+        dim: ``D``, the width of regions and question.
+        hidden: width of the layer between.
     """
 
     def __init__(self, dim: int, hidden: int) -> None:
@@ -111,4 +111,4 @@ class Hop(nn.Module):
     def forward(self, regions: Tensor, query: Tensor) -> Tensor:
         """Regions ``[B, N, D]`` and question ``[B, D]`` -> attention ``[B, N]``."""
         hidden = torch.tanh(self.region(regions) + self.question(query)[:, None])  # [B, N, hidden]
-        return self.score(hidden).squeeze(2).softmax(dim=1)  # type: ignore[no-any-return]
+        return self.score(hidden).squeeze(2).softmax(dim=1)  # type: ignore[no-any-return]  # [B, N]

@@ -1,25 +1,26 @@
-"""Text involution: every position writes its own kernel, and the sentence modulates how.
+"""Text involution: every position predicts its own kernel, and the sentence modulates the predictor.
 
 Li, Hu, Wang, Li, She, Zhu, Zhang, Chen, "Involution: Inverting the Inherence of Convolution for Visual
-Recognition", CVPR 2021 (arXiv 2103.06255), which has no language. The kernel of position ``p``, ``k x k`` taps
-for each group of 16 channels:
+Recognition", CVPR 2021 (arXiv 2103.06255), which has no language input. The kernel of position ``p`` has
+``k x k`` taps for each group of 16 channels:
 
     h_p = ReLU( (1 + gamma(q)) * BN(W_0 r_p) + beta(q) ),    (gamma, beta) = Linear(q)
     K_p = W_1 h_p + b_1                                                          [G, k^2]
     u[c, p] = sum_j K_p[c // 16, j] r[c, p + o_j]
 
-in place of the 3x3 convolution of a residual bottleneck, as in the paper's RedNet:
+It replaces the 3x3 convolution of a residual bottleneck, as in the paper's RedNet:
 
     r   = ReLU(BN(conv1x1(V)))
     out = ReLU(V + BN(conv1x1(ReLU(BN(u)))))
 
 Symbols: ``V`` the map ``[B, C, H, W]``, ``q`` the sentence ``[B, D]``, ``o_j`` the offsets of a window row by row.
-The kernels are neither normalised nor scaled; beside the map lies zero.
+The kernels are neither normalised nor scaled; values outside the map are zero.
 
-Fixed here: there is no canonical text-conditioned involution. Of its three obvious forms, FiLM on the kernel's
-bottleneck, the sentence tiled before ``W_0``, and kernels from attention to the words (which is LaConv), this is
-the first; the batch norm before FiLM therefore has no affine part. Involution's groups are contiguous, those of
-the shared operator `dynamic_conv2d` interleaved, so channels are reordered around it.
+Choices of this module: no text-conditioned involution has been published as a standard. Three forms are
+straightforward: FiLM in the bottleneck of the kernel predictor, the sentence repeated at every position before
+``W_0``, and kernels from attention to the words (which is LaConv). This module is the first form, so the batch norm
+before FiLM has no affine part. The groups of involution are contiguous and those of the shared operator
+`dynamic_conv2d` are interleaved, so channels are reordered before and after it.
 """
 
 from __future__ import annotations
@@ -45,18 +46,19 @@ from fusion_modules.laconv.ops.operator import dynamic_conv2d
 
 
 class TextInvolution(FusionModule):
-    """One RedNet bottleneck whose involution hears the sentence.
+    """A RedNet bottleneck whose involution is modulated by the sentence.
 
     Args:
         visual_dim: ``C``; also the output's channels.
         language_dim: ``D``.
-        hidden: channels of the bottleneck, a multiple of ``group_dim``; None is ``C / 4``, rounded up to one.
+        hidden: channels of the bottleneck, a multiple of ``group_dim``; None is ``C / 4``, rounded up to a multiple.
         kernel_size: ``k``, odd.
-        group_dim: channels that share a kernel.
-        reduction: ``W_0`` leads to ``hidden / reduction`` channels.
+        group_dim: number of channels that share a kernel.
+        reduction: ratio by which ``W_0`` reduces the channels, to ``hidden / reduction``.
 
     Raises:
-        ValueError: ``kernel_size`` is even or beyond 11, or the widths do not divide.
+        ValueError: ``kernel_size`` is even or above 11, or ``hidden`` is not a multiple of ``group_dim`` and of
+            ``reduction``.
     """
 
     citation: ClassVar[Citation] = Citation(
@@ -72,7 +74,7 @@ class TextInvolution(FusionModule):
 
     @classmethod
     def search_space(cls, visual_dim: int, language_dim: int) -> Mapping[str, Space]:
-        """The bottleneck's width and the kernel's size."""
+        """The width of the bottleneck and the kernel size."""
         del language_dim
         return {"hidden": Int(16, -(-visual_dim // 16) * 16, step=16), "kernel_size": Choice((3, 5, 7))}
 
@@ -112,14 +114,18 @@ class TextInvolution(FusionModule):
         """``[B, C, H, W]`` -> ``[B, C, H, W]``."""
         reduced = F.relu(self.reduce_norm(self.reduce(visual)))  # [B, hidden, H, W]
         kernels = self._kernels(reduced, language.sentence)  # [B, G, k^2, H, W]
-        interleaved = reduced.unflatten(1, (self.groups, -1)).transpose(1, 2).flatten(1, 2)
+        interleaved = (
+            reduced.unflatten(1, (self.groups, -1)).transpose(1, 2).flatten(1, 2)
+        )  # [B, hidden, H, W]
         filtered = dynamic_conv2d(interleaved, kernels)  # [B, hidden, H, W], channel i G + g
-        contiguous = filtered.unflatten(1, (-1, self.groups)).transpose(1, 2).flatten(1, 2)
-        involved = F.relu(self.involution_norm(contiguous))
+        contiguous = (
+            filtered.unflatten(1, (-1, self.groups)).transpose(1, 2).flatten(1, 2)
+        )  # channel g 16 + i
+        involved = F.relu(self.involution_norm(contiguous))  # [B, hidden, H, W]
         return F.relu(visual + self.expand_norm(self.expand(involved)))  # [B, C, H, W]
 
     def _kernels(self, reduced: Tensor, sentence: Tensor) -> Tensor:
-        """``K`` ``[B, G, k^2, H, W]``."""
+        """Return ``K`` ``[B, G, k^2, H, W]`` from ``r`` ``[B, hidden, H, W]`` and ``q`` ``[B, D]``."""
         gamma, beta = self.modulate(sentence)[:, :, None, None].chunk(2, dim=1)  # [B, inner, 1, 1]
         squeezed = F.relu((1 + gamma) * self.squeeze_norm(self.squeeze(reduced)) + beta)  # [B, inner, H, W]
         return self.span(squeezed).unflatten(1, (self.groups, -1))  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""Sentences to fuse, and modules with every weight and statistic drawn, in float64 and evaluation mode."""
+"""Fixtures: random sentences, and modules with random weights and statistics in float64 and evaluation mode."""
 
 from __future__ import annotations
 
@@ -14,27 +14,30 @@ from fusion_bench.registry import Target
 from fusion_modules import CATALOGUE
 
 Sentences = Callable[..., Language]
-Drawn = Callable[..., Any]
+RandomModule = Callable[..., Any]
 
 
 @pytest.fixture
 def sentences() -> Sentences:
-    """``sentences(lengths, words=T, dim=D)``: one sentence per length, padded to ``T`` words."""
+    """The function ``sentences(lengths, words=T, dim=D)``: one random sentence per length, padded to ``T`` words."""
 
     def make(lengths: list[int], *, words: int, dim: int, dtype: torch.dtype = torch.float64) -> Language:
-        drawn = torch.Generator().manual_seed(7)
+        generator = torch.Generator().manual_seed(7)
         return Language(
-            torch.randn(len(lengths), words, dim, generator=drawn, dtype=dtype),
+            torch.randn(len(lengths), words, dim, generator=generator, dtype=dtype),
             torch.arange(words) < torch.tensor(lengths)[:, None],
-            torch.randn(len(lengths), dim, generator=drawn, dtype=dtype),
+            torch.randn(len(lengths), dim, generator=generator, dtype=dtype),
         )
 
     return make
 
 
 @pytest.fixture
-def drawn() -> Drawn:
-    """``drawn(name, visual_dim, language_dim, **settings)``: a module of the catalogue, nothing left at 0 or 1."""
+def random_module() -> RandomModule:
+    """The function ``random_module(name, visual_dim, language_dim, **settings)``: a module of the catalogue.
+
+    No parameter or statistic keeps an initial value of 0 or 1.
+    """
 
     def make(name: str, visual_dim: int, language_dim: int, **settings: Any) -> Any:
         torch.manual_seed(11)

@@ -14,7 +14,7 @@ from fusion_modules.ban import BAN
 
 
 def projection(w: Weights, name: str, x: Vector) -> Vector:
-    """A weight-normalised layer: one gain and one norm for the whole matrix."""
+    """Return the output of a weight-normalised layer with one gain and one norm for the whole matrix."""
     name = f"{name}.linear"
     gain = w[f"{name}.parametrizations.weight.original0"]
     direction = w[f"{name}.parametrizations.weight.original1"]
@@ -26,7 +26,7 @@ def relu(x: Vector) -> Vector:
 
 
 def attention_by_pairs(w: Weights, image: list[Vector], words: list[Vector], glimpse: int) -> Vector:
-    """``[T, N]``: one softmax over all pairs."""
+    """Return ``[T, N]``, one softmax over all pairs."""
     p = w["attention.pooling"][glimpse]
     logits = [
         float(
@@ -39,20 +39,20 @@ def attention_by_pairs(w: Weights, image: list[Vector], words: list[Vector], gli
 
 
 @pytest.mark.parametrize("glimpses", [1, 3])
-def test_equals_the_formula_one_pair_at_a_time(sentences: Any, drawn: Any, glimpses: int) -> None:
-    module = drawn("ban", 6, 5, glimpses=glimpses, hidden=4)
+def test_equals_the_formula_one_pair_at_a_time(sentences: Any, random_module: Any, glimpses: int) -> None:
+    module = random_module("ban", 6, 5, glimpses=glimpses, hidden=4)
     language: Language = sentences([4, 1], words=4, dim=5)
     visual = torch.randn(2, 6, 3, 5, dtype=torch.float64)
     with torch.no_grad():
         out = module(visual, language).numpy()
     w = weights_of(module)
-    places = [(row, column) for row in range(3) for column in range(5)]
+    positions = [(row, column) for row in range(3) for column in range(5)]
     for b in range(2):
-        image = [visual[b, :, row, column].numpy() for row, column in places]
-        arrived = [y.numpy() for y in language.words[b][language.mask[b]]]
-        words, looks = list(arrived), []
+        image = [visual[b, :, row, column].numpy() for row, column in positions]
+        inputs = [y.numpy() for y in language.words[b][language.mask[b]]]
+        words, marginals = list(inputs), []
         for g in range(glimpses):
-            attention = attention_by_pairs(w, image, arrived, g)
+            attention = attention_by_pairs(w, image, inputs, g)
             name = f"glimpses.{g}"
             z = np.zeros(4)
             for t, y in enumerate(words):
@@ -60,16 +60,18 @@ def test_equals_the_formula_one_pair_at_a_time(sentences: Any, drawn: Any, glimp
                     pair = relu(projection(w, f"{name}.words", y)) * relu(projection(w, f"{name}.image", x))
                     z += attention[t, i] * pair
             words = [y + projection(w, f"{name}.answer", z) for y in words]
-            looks.append(attention.sum(axis=0) / attention.sum(axis=0).max())
+            marginals.append(attention.sum(axis=0) / attention.sum(axis=0).max())
         memory = np.sum(words, axis=0)
-        for i, (row, column) in enumerate(places):
-            where = np.array([look[i] for look in looks])
-            expected = image[i] + linear(w, "answer", memory) + linear(w, "looked", where)
+        for i, (row, column) in enumerate(positions):
+            weights = np.array([marginal[i] for marginal in marginals])
+            expected = image[i] + linear(w, "answer", memory) + linear(w, "looked", weights)
             np.testing.assert_allclose(out[b, :, row, column], expected, rtol=1e-10, atol=1e-10)
 
 
-def test_one_softmax_over_all_pairs_of_one_sample_without_the_padding(sentences: Any, drawn: Any) -> None:
-    module = drawn("ban", 8, 5, glimpses=2)
+def test_one_softmax_over_all_pairs_of_one_sample_without_the_padding(
+    sentences: Any, random_module: Any
+) -> None:
+    module = random_module("ban", 8, 5, glimpses=2)
     visual, language = torch.randn(2, 8, 3, 5, dtype=torch.float64), sentences([4, 2], words=4, dim=5)
     tokens = visual.flatten(2).transpose(1, 2)
     attention = module.attention(tokens, language.words, language.mask)
@@ -85,12 +87,12 @@ def test_one_softmax_over_all_pairs_of_one_sample_without_the_padding(sentences:
     )
 
 
-def test_explains_the_share_of_each_word(sentences: Any, drawn: Any) -> None:
-    module = drawn("ban", 8, 5, glimpses=2)
+def test_explains_the_share_of_each_word_in_the_attention(sentences: Any, random_module: Any) -> None:
+    module = random_module("ban", 8, 5, glimpses=2)
     visual, language = torch.randn(2, 8, 3, 5, dtype=torch.float64), sentences([4, 2], words=4, dim=5)
-    told = module.explain(visual, language).words
-    torch.testing.assert_close(told.sum(dim=1), torch.ones(2, 3, 5, dtype=torch.float64))
-    assert told[1, 2:].abs().max() == 0
+    explained = module.explain(visual, language).words
+    torch.testing.assert_close(explained.sum(dim=1), torch.ones(2, 3, 5, dtype=torch.float64))
+    assert explained[1, 2:].abs().max() == 0
     w = weights_of(module)
     pairs = [
         attention_by_pairs(
@@ -99,10 +101,10 @@ def test_explains_the_share_of_each_word(sentences: Any, drawn: Any) -> None:
         for glimpse in range(2)
     ]
     shares = np.mean([attention / attention.sum(axis=0) for attention in pairs], axis=0)
-    np.testing.assert_allclose(told[0].flatten(1).detach().numpy(), shares, rtol=1e-10, atol=1e-10)
+    np.testing.assert_allclose(explained[0].flatten(1).detach().numpy(), shares, rtol=1e-10, atol=1e-10)
 
 
-def test_shows_the_head_where_it_looked_and_not_the_transposed_place(sentences: Any) -> None:
+def test_adds_its_attention_at_the_attended_position_and_not_transposed(sentences: Any) -> None:
     torch.manual_seed(0)
     module = BAN(4, 3, glimpses=1).double().eval()
     visual = torch.zeros(1, 4, 3, 5, dtype=torch.float64)
@@ -129,8 +131,8 @@ def test_multiply_adds_are_the_sum_of_its_parts() -> None:
     assert BAN(c, d, glimpses=g, hidden=k).multiply_adds(c, d, h, w, t) == expected
 
 
-def test_explains_positions_that_get_no_attention_at_all(sentences: Any, drawn: Any) -> None:
-    module = drawn("ban", 8, 5, glimpses=2)
+def test_the_explanation_is_finite_at_positions_without_attention(sentences: Any, random_module: Any) -> None:
+    module = random_module("ban", 8, 5, glimpses=2)
     with torch.no_grad():
         module.attention.pooling.mul_(1e4)
     visual, language = torch.randn(2, 8, 3, 5, dtype=torch.float64), sentences([4, 2], words=4, dim=5)

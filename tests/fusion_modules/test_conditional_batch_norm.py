@@ -1,4 +1,4 @@
-"""Conditional batch norm against its formula, channel by channel, with given and with batch statistics."""
+"""Conditional batch norm against its formula, channel by channel, with running and with batch statistics."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def modulation(w: Layers, name: str, sentence: Array) -> tuple[Array, Array]:
 
 
 @pytest.mark.parametrize("settings", [{"hidden": 3}, {"hidden": 2, "mlp_dim": 5}])
-def test_equals_a_bottleneck_with_moved_scales_and_offsets(
-    sentences: Any, drawn: Any, settings: dict[str, int]
+def test_equals_a_bottleneck_with_shifted_scales_and_offsets(
+    sentences: Any, random_module: Any, settings: dict[str, int]
 ) -> None:
-    module = drawn("conditional_batch_norm", 4, 5, **settings)
+    module = random_module("conditional_batch_norm", 4, 5, **settings)
     language = sentences([3, 2], words=3, dim=5)
     visual = torch.randn(2, 4, 3, 4, dtype=torch.float64)
     with torch.no_grad():
@@ -42,8 +42,8 @@ def test_equals_a_bottleneck_with_moved_scales_and_offsets(
         np.testing.assert_allclose(out[b], relu(visual[b].numpy() + branch), rtol=1e-10, atol=1e-10)
 
 
-def test_training_normalises_every_channel_by_itself() -> None:
-    """Mean and variance of one channel over batch and positions, not of the whole tensor."""
+def test_training_normalises_every_channel_separately() -> None:
+    """Mean and variance are those of one channel over batch and positions, not of the whole tensor."""
     torch.manual_seed(0)
     module = LanguageNorm(3, 5, 4).double().train()
     scales = torch.tensor([1.0, 10.0, 100.0], dtype=torch.float64)[:, None, None]
@@ -74,7 +74,7 @@ def test_modulates_around_one_and_zero() -> None:
     with torch.no_grad():
         moved = module.delta_gamma(torch.randn(100, 48))
     assert moved.abs().max() < 0.2
-    assert moved.std() > 0.005, "small, not zero: every layer has a gradient from the first step on"
+    assert moved.std() > 0.005, "small but not zero, so that every layer has a gradient at the first step"
 
 
 def test_multiply_adds_are_the_sum_of_its_parts() -> None:

@@ -18,9 +18,9 @@ def layer_norm(x: np.ndarray, weight: np.ndarray, bias: np.ndarray) -> np.ndarra
     return (x - x.mean()) / np.sqrt(x.var() + 1e-5) * weight + bias  # type: ignore[no-any-return]
 
 
-def test_equals_the_block_computed_one_position_at_a_time(sentences: Any, drawn: Any) -> None:
+def test_equals_the_block_computed_one_position_at_a_time(sentences: Any, random_module: Any) -> None:
     heads = 2
-    module = drawn("cross_attention", 8, 5, heads=heads)
+    module = random_module("cross_attention", 8, 5, heads=heads)
     language: Language = sentences([4, 1], words=4, dim=5)
     visual = torch.randn(2, 8, 3, 5, dtype=torch.float64)
     with torch.no_grad():
@@ -51,12 +51,14 @@ def test_equals_the_block_computed_one_position_at_a_time(sentences: Any, drawn:
                 np.testing.assert_allclose(out[b, :, row, column], expected, rtol=1e-10, atol=1e-10)
 
 
-def test_explains_which_words_each_position_heard(sentences: Any, drawn: Any) -> None:
-    module = drawn("cross_attention", 8, 5, heads=2)
+def test_explains_the_word_attention_of_each_position(sentences: Any, random_module: Any) -> None:
+    module = random_module("cross_attention", 8, 5, heads=2)
     assert isinstance(module, Explains)
-    told = module.explain(torch.randn(2, 8, 3, 5, dtype=torch.float64), sentences([4, 2], words=4, dim=5))
-    torch.testing.assert_close(told.words.sum(dim=1), torch.ones(2, 3, 5, dtype=torch.float64))
-    assert told.words[1, 2:].abs().max() == 0, "padding is never heard"
+    explanation = module.explain(
+        torch.randn(2, 8, 3, 5, dtype=torch.float64), sentences([4, 2], words=4, dim=5)
+    )
+    torch.testing.assert_close(explanation.words.sum(dim=1), torch.ones(2, 3, 5, dtype=torch.float64))
+    assert explanation.words[1, 2:].abs().max() == 0, "padding gets no attention"
 
 
 def test_multiply_adds_are_the_sum_of_its_parts() -> None:
@@ -66,6 +68,6 @@ def test_multiply_adds_are_the_sum_of_its_parts() -> None:
     assert CrossAttention(c, d, ffn_dim=f).multiply_adds(c, d, h, w, t) == expected
 
 
-def test_heads_that_do_not_divide_the_channels_are_refused() -> None:
+def test_heads_that_do_not_divide_the_channels_are_rejected() -> None:
     with pytest.raises(ValueError, match="not a multiple of 4 and of 8 heads"):
         CrossAttention(20, 12)

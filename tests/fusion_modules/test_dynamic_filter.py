@@ -1,4 +1,4 @@
-"""Dynamic filters against one dot product a filter and position."""
+"""Dynamic filters against one dot product per filter and position."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from fusion_modules.dynamic_filter import DynamicFilter
 
 
 @pytest.mark.parametrize("filters", [1, 3])
-def test_equals_the_responses_to_filters_from_the_sentence(sentences: Any, drawn: Any, filters: int) -> None:
-    module = drawn("dynamic_filter", 4, 5, filters=filters)
+def test_equals_the_responses_to_filters_from_the_sentence(
+    sentences: Any, random_module: Any, filters: int
+) -> None:
+    module = random_module("dynamic_filter", 4, 5, filters=filters)
     language = sentences([3, 2], words=3, dim=5)
     visual = torch.randn(2, 4, 3, 2, dtype=torch.float64)
     with torch.no_grad():
@@ -32,7 +34,7 @@ def test_equals_the_responses_to_filters_from_the_sentence(sentences: Any, drawn
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
-def test_an_empty_position_has_finite_gradients(sentences: Any, dtype: torch.dtype) -> None:
+def test_a_position_of_zeros_has_finite_gradients(sentences: Any, dtype: torch.dtype) -> None:
     torch.manual_seed(0)
     module = DynamicFilter(8, 5).to(dtype)
     visual = torch.zeros(1, 8, 2, 3, dtype=dtype, requires_grad=True)

@@ -11,8 +11,8 @@ from fusion_modules.elementwise import Hadamard, Sum
 
 
 @pytest.mark.parametrize("name", ["sum", "hadamard"])
-def test_equals_the_formula(sentences: Any, drawn: Any, name: str) -> None:
-    module = drawn(name, 6, 5, hidden=7)
+def test_equals_the_formula(sentences: Any, random_module: Any, name: str) -> None:
+    module = random_module(name, 6, 5, hidden=7)
     language = sentences([3, 2], words=3, dim=5)
     visual = torch.randn(2, 6, 3, 4, dtype=torch.float64)
     with torch.no_grad():
@@ -28,7 +28,7 @@ def test_equals_the_formula(sentences: Any, drawn: Any, name: str) -> None:
 
 
 @pytest.mark.parametrize("kind", [Sum, Hadamard])
-def test_the_sentence_is_projected_once_a_sample(kind: type[Sum | Hadamard]) -> None:
+def test_the_sentence_is_projected_once_per_sample(kind: type[Sum | Hadamard]) -> None:
     c, d, h, w, hidden = 16, 12, 5, 7, 20
     expected = 2 * c * hidden * h * w + d * hidden
     assert kind(c, d, hidden=hidden).multiply_adds(c, d, h, w, words=4) == expected

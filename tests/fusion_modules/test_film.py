@@ -19,12 +19,12 @@ def pointwise(module: torch.nn.Module, x: Tensor) -> Tensor:
 def by_formula(module: FiLM, visual: Tensor, sentence: Tensor) -> Tensor:
     batch, _, height, width = visual.shape
     if module.coordinates:
-        places = torch.zeros(batch, 2, height, width, dtype=visual.dtype)
+        coordinates = torch.zeros(batch, 2, height, width, dtype=visual.dtype)
         for row in range(height):
             for column in range(width):
-                places[:, 0, row, column] = 2 * column / (width - 1) - 1
-                places[:, 1, row, column] = 2 * row / (height - 1) - 1
-        visual = torch.cat((visual, places), dim=1)
+                coordinates[:, 0, row, column] = 2 * column / (width - 1) - 1
+                coordinates[:, 1, row, column] = 2 * row / (height - 1) - 1
+        visual = torch.cat((visual, coordinates), dim=1)
     r = pointwise(module.reduce, visual).clamp(min=0)
     bordered = torch.zeros(batch, r.shape[1], height + 2, width + 2, dtype=r.dtype)
     bordered[..., 1:-1, 1:-1] = r
@@ -41,8 +41,8 @@ def by_formula(module: FiLM, visual: Tensor, sentence: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("settings", [{}, {"hidden": 12}, {"coordinates": False}])
-def test_equals_the_formula(sentences: Any, drawn: Any, settings: dict[str, Any]) -> None:
-    module = drawn("film", 8, 5, **settings)
+def test_equals_the_formula(sentences: Any, random_module: Any, settings: dict[str, Any]) -> None:
+    module = random_module("film", 8, 5, **settings)
     language = sentences([3, 2], words=3, dim=5)
     visual = torch.randn(2, 8, 4, 5, dtype=torch.float64)
     with torch.no_grad():
@@ -52,7 +52,7 @@ def test_equals_the_formula(sentences: Any, drawn: Any, settings: dict[str, Any]
 
 
 def test_starts_with_the_authors_initialisation() -> None:
-    """Kaiming-uniform with gain sqrt 2: bound sqrt(6 / fan_in), and no affine parameters before FiLM."""
+    """The initialisation is Kaiming-uniform with gain sqrt 2 (bound sqrt(6 / fan_in)); the norm has no parameters."""
     torch.manual_seed(0)
     module = FiLM(64, 48)
     for layer in (module.reduce, module.conv, module.generator):

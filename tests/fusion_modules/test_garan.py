@@ -1,4 +1,4 @@
-"""GARAN against loops over heads and positions; what it spreads lands where it belongs."""
+"""GARAN against loops over heads and positions, and the position of its output."""
 
 from __future__ import annotations
 
@@ -16,19 +16,21 @@ from fusion_modules.garan import GARAN
 
 
 @pytest.mark.parametrize("heads", [1, 2])
-def test_equals_the_unit_computed_one_position_at_a_time(sentences: Any, drawn: Any, heads: int) -> None:
+def test_equals_the_unit_computed_one_position_at_a_time(
+    sentences: Any, random_module: Any, heads: int
+) -> None:
     d, c = 4, 6
-    module = drawn("garan", c, 5, heads=heads, attention_dim=d)
+    module = random_module("garan", c, 5, heads=heads, attention_dim=d)
     language: Language = sentences([4, 1], words=4, dim=5)
     visual = torch.randn(2, c, 3, 5, dtype=torch.float64)
     with torch.no_grad():
         out = module(visual, language).numpy()
     w = weights_of(module)
-    places = [(row, column) for row in range(3) for column in range(5)]
+    positions = [(row, column) for row in range(3) for column in range(5)]
     for b in range(2):
-        image = {place: visual[b, :, place[0], place[1]].numpy() for place in places}
+        image = {position: visual[b, :, position[0], position[1]].numpy() for position in positions}
         q = linear(w, "query", language.sentence[b].numpy())
-        spread = {place: np.zeros(c) for place in places}
+        spread = {position: np.zeros(c) for position in positions}
         for head in range(heads):
             keys = slice(head * d // heads, (head + 1) * d // heads)
             values = slice(head * c // heads, (head + 1) * c // heads)
@@ -40,8 +42,8 @@ def test_equals_the_unit_computed_one_position_at_a_time(sentences: Any, drawn: 
             f = sum(
                 weight * linear(w, "value", x)[values] for weight, x in zip(a, image.values(), strict=True)
             )
-            for place, x in image.items():
-                spread[place][values] = f / (1 + math.exp(-energy("diffuse_key", x)))
+            for position, x in image.items():
+                spread[position][values] = f / (1 + math.exp(-energy("diffuse_key", x)))
         for (row, column), x in image.items():
             total = spread[row, column] + x
             normed = (total - w["norm.running_mean"]) / np.sqrt(w["norm.running_var"] + 1e-5)
@@ -51,7 +53,7 @@ def test_equals_the_unit_computed_one_position_at_a_time(sentences: Any, drawn: 
 
 
 def test_the_diffused_map_is_not_transposed(sentences: Any) -> None:
-    """All positions but one are told to stay shut; on a 3x5 map the vector lands on that one."""
+    """The gate is open at one position only; on a 3x5 map the vector appears at this position."""
     module: Any = GARAN(2, 3, heads=1).double().eval()
     visual = torch.zeros(1, 2, 3, 5, dtype=torch.float64)
     visual[0, 0, 1, 3] = 1.0
@@ -68,8 +70,8 @@ def test_the_diffused_map_is_not_transposed(sentences: Any) -> None:
     torch.testing.assert_close(second, expected, rtol=1e-4, atol=1e-6)
 
 
-def test_works_on_maps_stored_channels_last(sentences: Any, drawn: Any) -> None:
-    module, language = drawn("garan", 8, 5), sentences([4, 1], words=4, dim=5)
+def test_works_on_maps_stored_channels_last(sentences: Any, random_module: Any) -> None:
+    module, language = random_module("garan", 8, 5), sentences([4, 1], words=4, dim=5)
     visual = torch.randn(2, 8, 3, 5, dtype=torch.float64)
     stored = visual.contiguous(memory_format=torch.channels_last)
     torch.testing.assert_close(module(stored, language), module(visual, language), rtol=1e-12, atol=1e-12)
@@ -83,6 +85,6 @@ def test_multiply_adds_are_the_sum_of_its_parts() -> None:
 
 
 @pytest.mark.parametrize("settings", [{"heads": 3}, {"attention_dim": 5}])
-def test_heads_that_do_not_divide_are_refused(settings: dict[str, int]) -> None:
+def test_heads_that_do_not_divide_are_rejected(settings: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="GARAN: 16 channels and an attention width"):
         GARAN(16, 12, **settings)

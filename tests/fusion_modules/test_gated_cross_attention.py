@@ -1,4 +1,4 @@
-"""Gated cross-attention against loops over positions, heads and words, and what its gates do."""
+"""Gated cross-attention against loops over positions, heads and words, and the effect of its gates."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from fusion_bench.contract import Language
 from fusion_modules.gated_cross_attention import GatedCrossAttention
 
 
-def test_equals_the_block_computed_one_position_at_a_time(sentences: Any, drawn: Any) -> None:
-    module = drawn("gated_cross_attention", 8, 5, heads=2)
+def test_equals_the_block_computed_one_position_at_a_time(sentences: Any, random_module: Any) -> None:
+    module = random_module("gated_cross_attention", 8, 5, heads=2)
     language: Language = sentences([4, 1], words=4, dim=5)
     visual = torch.randn(2, 8, 3, 5, dtype=torch.float64)
     with torch.no_grad():
@@ -33,7 +33,7 @@ def test_equals_the_block_computed_one_position_at_a_time(sentences: Any, drawn:
                 np.testing.assert_allclose(out[b, :, row, column], expected, rtol=1e-10, atol=1e-10)
 
 
-def test_a_new_block_is_the_identity_and_only_its_gates_learn(sentences: Any) -> None:
+def test_a_new_block_is_the_identity_and_only_its_gates_get_a_gradient(sentences: Any) -> None:
     torch.manual_seed(0)
     module = GatedCrossAttention(16, 12).double()
     visual = torch.randn(2, 16, 3, 5, dtype=torch.float64)
@@ -44,20 +44,20 @@ def test_a_new_block_is_the_identity_and_only_its_gates_learn(sentences: Any) ->
     assert moved == {"attention_gate", "ffn_gate"}
 
 
-def test_open_gates_let_every_parameter_learn(sentences: Any, drawn: Any) -> None:
-    module = drawn("gated_cross_attention", 16, 12)
+def test_with_open_gates_every_parameter_gets_a_gradient(sentences: Any, random_module: Any) -> None:
+    module = random_module("gated_cross_attention", 16, 12)
     module(
         torch.randn(2, 16, 3, 5, dtype=torch.float64), sentences([4, 2], words=4, dim=12)
     ).square().sum().backward()
     assert all(parameter.grad.abs().max() > 1e-6 for parameter in module.parameters())
 
 
-def test_padding_is_never_heard(sentences: Any, drawn: Any) -> None:
-    module = drawn("gated_cross_attention", 8, 5, heads=2)
+def test_padding_gets_no_attention(sentences: Any, random_module: Any) -> None:
+    module = random_module("gated_cross_attention", 8, 5, heads=2)
     visual, language = torch.randn(2, 8, 3, 5, dtype=torch.float64), sentences([4, 2], words=4, dim=5)
-    told = module.explain(visual, language).words
-    torch.testing.assert_close(told.sum(dim=1), torch.ones(2, 3, 5, dtype=torch.float64))
-    assert told[1, 2:].abs().max() == 0
+    attention = module.explain(visual, language).words
+    torch.testing.assert_close(attention.sum(dim=1), torch.ones(2, 3, 5, dtype=torch.float64))
+    assert attention[1, 2:].abs().max() == 0
     garbage = torch.where(language.mask[..., None], language.words, 1e300)
     assert torch.equal(
         module(visual, Language(garbage, language.mask, language.sentence)), module(visual, language)
@@ -65,7 +65,7 @@ def test_padding_is_never_heard(sentences: Any, drawn: Any) -> None:
 
 
 def test_has_the_size_of_the_published_block() -> None:
-    """512 channels and 8 heads of 64: 3.15 M parameters."""
+    """A block with 512 channels and 8 heads of 64 has 3.15 M parameters."""
     assert sum(p.numel() for p in GatedCrossAttention(512, 512).parameters()) == pytest.approx(
         3.15e6, rel=2e-3
     )
@@ -78,6 +78,6 @@ def test_multiply_adds_are_the_sum_of_its_parts() -> None:
     assert GatedCrossAttention(c, d, ffn_dim=f).multiply_adds(c, d, h, w, t) == expected
 
 
-def test_heads_that_do_not_divide_the_channels_are_refused() -> None:
+def test_heads_that_do_not_divide_the_channels_are_rejected() -> None:
     with pytest.raises(ValueError, match="20 channels are not a multiple of 8 heads"):
         GatedCrossAttention(20, 12)

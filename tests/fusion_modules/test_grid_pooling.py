@@ -1,4 +1,4 @@
-"""Pooling to few cells and back."""
+"""Area pooling of a map to a grid and back."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from fusion_modules.grid_pooling import cell_grid, pool_to_cells, spread_from_cells
+from fusion_modules.grid_pooling import grid_size, pool_to_grid, spread_from_grid
 
 
 @pytest.mark.parametrize(
-    ("size", "cells", "expected"),
+    ("size", "limit", "expected"),
     [
         ((14, 14), 36, (6, 6)),
         ((7, 5), 36, (7, 5)),
@@ -24,14 +24,14 @@ from fusion_modules.grid_pooling import cell_grid, pool_to_cells, spread_from_ce
         ((1, 1), 36, (1, 1)),
     ],
 )
-def test_a_grid_keeps_to_its_limit(size: tuple[int, int], cells: int, expected: tuple[int, int]) -> None:
-    assert cell_grid(*size, cells) == expected
+def test_a_grid_has_at_most_the_limit(size: tuple[int, int], limit: int, expected: tuple[int, int]) -> None:
+    assert grid_size(*size, limit) == expected
 
 
-def test_every_grid_is_within_the_limit_and_whole_maps_stay() -> None:
+def test_every_grid_is_within_the_limit_and_small_maps_keep_their_size() -> None:
     for height in range(1, 20):
         for width in range(1, 20):
-            rows, columns = cell_grid(height, width, 36)
+            rows, columns = grid_size(height, width, 36)
             assert rows * columns <= 36
             assert 1 <= rows <= height
             assert 1 <= columns <= width
@@ -39,33 +39,33 @@ def test_every_grid_is_within_the_limit_and_whole_maps_stay() -> None:
                 assert (rows, columns) == (height, width)
 
 
-def test_cells_are_averages_where_they_divide_the_map() -> None:
+def test_grid_positions_are_averages_if_the_grid_divides_the_map() -> None:
     visual = torch.randn(2, 3, 12, 6, dtype=torch.float64)
-    pooled = pool_to_cells(visual, 18)  # 6 x 3
+    pooled = pool_to_grid(visual, 18)  # 6 x 3
     torch.testing.assert_close(pooled, F.avg_pool2d(visual, 2), rtol=1e-12, atol=1e-12)
-    spread = spread_from_cells(pooled, 12, 6)
+    spread = spread_from_grid(pooled, 12, 6)
     expected = pooled.repeat_interleave(2, dim=2).repeat_interleave(2, dim=3)
     torch.testing.assert_close(spread, expected, rtol=1e-12, atol=1e-12)
 
 
-def test_a_cell_that_cuts_a_position_takes_its_share_of_it() -> None:
-    """Three positions in two cells: one and a half each."""
+def test_a_position_is_split_between_two_grid_positions_by_area() -> None:
+    """Each position of a grid of two covers one and a half of the three positions of the map."""
     row = torch.tensor([[[[1.0, 10.0, 100.0]]]], dtype=torch.float64)
-    pooled = pool_to_cells(row, 2)
+    pooled = pool_to_grid(row, 2)
     torch.testing.assert_close(pooled[0, 0, 0], torch.tensor([6.0, 105.0], dtype=torch.float64) / 1.5)
-    spread = spread_from_cells(pooled, 1, 3)[0, 0, 0]
+    spread = spread_from_grid(pooled, 1, 3)[0, 0, 0]
     torch.testing.assert_close(spread, torch.tensor([6.0, 55.5, 105.0], dtype=torch.float64) / 1.5)
 
 
 @pytest.mark.parametrize("size", [(7, 11), (9, 5), (1, 40)])
-def test_a_constant_map_is_kept_both_ways(size: tuple[int, int]) -> None:
+def test_a_constant_map_is_kept_in_both_directions(size: tuple[int, int]) -> None:
     visual = torch.full((1, 2, *size), 3.0, dtype=torch.float64)
-    pooled = pool_to_cells(visual, 12)
+    pooled = pool_to_grid(visual, 12)
     torch.testing.assert_close(pooled, torch.full_like(pooled, 3.0), rtol=1e-12, atol=1e-12)
-    torch.testing.assert_close(spread_from_cells(pooled, *size), visual, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(spread_from_grid(pooled, *size), visual, rtol=1e-12, atol=1e-12)
 
 
-def test_a_small_map_is_not_touched() -> None:
+def test_a_small_map_is_returned_unchanged() -> None:
     visual = torch.randn(1, 2, 4, 5)
-    assert pool_to_cells(visual, 20) is visual
-    assert spread_from_cells(visual, 4, 5) is visual
+    assert pool_to_grid(visual, 20) is visual
+    assert spread_from_grid(visual, 4, 5) is visual

@@ -14,12 +14,12 @@ from fusion_modules.position import sine_position_code
 
 
 def commands(w: Layers, words: list[Array], sentence: Array, rounds: int) -> list[Array]:
-    given = []
+    found = []
     for t in range(rounds):
-        asked = w.linear(f"command.of_round.{t}", np.tanh(w.linear("command.sentence", sentence)))
-        weights = softmax([w["command.weigh.weight"][0] @ (asked * word) for word in words])
-        given.append(sum(weight * word for weight, word in zip(weights, words, strict=True)))
-    return given
+        query = w.linear(f"command.of_round.{t}", np.tanh(w.linear("command.sentence", sentence)))
+        weights = softmax([w["command.weigh.weight"][0] @ (query * word) for word in words])
+        found.append(sum(weight * word for weight, word in zip(weights, words, strict=True)))
+    return found
 
 
 def round_of_messages(w: Layers, local: list[Array], context: list[Array], command: Array) -> list[Array]:
@@ -39,8 +39,8 @@ def round_of_messages(w: Layers, local: list[Array], context: list[Array], comma
     return new
 
 
-def test_equals_the_papers_equations(sentences: Any, drawn: Any) -> None:
-    module = drawn("lcgn", 4, 5, dim=6, rounds=3, position_dim=8)
+def test_equals_the_papers_equations(sentences: Any, random_module: Any) -> None:
+    module = random_module("lcgn", 4, 5, dim=6, rounds=3, position_dim=8)
     language = sentences([4, 2], words=4, dim=5)
     visual = torch.randn(2, 4, 2, 3, dtype=torch.float64)
     with torch.no_grad():
@@ -59,9 +59,9 @@ def test_equals_the_papers_equations(sentences: Any, drawn: Any) -> None:
             np.testing.assert_allclose(out[b, :, node // 3, node % 3], expected, rtol=1e-10, atol=1e-10)
 
 
-def test_a_larger_map_hears_its_cells(sentences: Any, drawn: Any) -> None:
-    """Messages between four cells of 2 x 3 positions; every position keeps what it looks like itself."""
-    module = drawn("lcgn", 4, 5, dim=6, rounds=2, position_dim=8, cells=4)
+def test_nodes_of_a_larger_map_are_pooled_positions(sentences: Any, random_module: Any) -> None:
+    """The four nodes are averages of 2 x 3 positions; every position keeps its own local features."""
+    module = random_module("lcgn", 4, 5, dim=6, rounds=2, position_dim=8, positions=4)
     language = sentences([3], words=3, dim=5)
     visual = torch.randn(1, 4, 4, 6, dtype=torch.float64)
     with torch.no_grad():
@@ -69,11 +69,11 @@ def test_a_larger_map_hears_its_cells(sentences: Any, drawn: Any) -> None:
     w = Layers(module)
     code = sine_position_code(torch.empty(1, 8, 4, 6, dtype=torch.float64)).numpy()
     local = elu(w.pointwise("stem", np.concatenate([visual[0].numpy(), code])))
-    cells = [local[:, y : y + 2, x : x + 3].mean(axis=(1, 2)) for y in (0, 2) for x in (0, 3)]
+    nodes = [local[:, y : y + 2, x : x + 3].mean(axis=(1, 2)) for y in (0, 2) for x in (0, 3)]
     context = [w["first_context"]] * 4
     words = [w.linear("command.words", word.numpy()) for word in language.words[0]]
     for command in commands(w, words, language.sentence[0].numpy(), 2):
-        context = round_of_messages(w, cells, context, command)
+        context = round_of_messages(w, nodes, context, command)
     for y in range(4):
         for x in range(6):
             about = context[2 * (y // 2) + x // 3]
@@ -81,7 +81,7 @@ def test_a_larger_map_hears_its_cells(sentences: Any, drawn: Any) -> None:
             np.testing.assert_allclose(out[:, y, x], expected, rtol=1e-10, atol=1e-10)
 
 
-def test_garbage_that_overflows_stays_in_the_padding(sentences: Any) -> None:
+def test_padding_values_that_overflow_have_no_effect(sentences: Any) -> None:
     torch.manual_seed(0)
     module = LCGN(8, 6).half().eval()
     language = sentences([2, 3], words=4, dim=6, dtype=torch.float16)
@@ -99,7 +99,9 @@ def test_multiply_adds_are_the_sum_of_its_parts() -> None:
     assert LCGN(c, d, dim=e, rounds=r, position_dim=p).multiply_adds(c, d, h, w, t) == expected
 
 
-@pytest.mark.parametrize("settings", [{"rounds": 0}, {"cells": 0}, {"position_dim": 6}, {"position_dim": 0}])
-def test_settings_out_of_range_are_refused(settings: dict[str, int]) -> None:
+@pytest.mark.parametrize(
+    "settings", [{"rounds": 0}, {"positions": 0}, {"position_dim": 6}, {"position_dim": 0}]
+)
+def test_settings_out_of_range_are_rejected(settings: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=r"^LCGN: rounds .* a multiple of 4$"):
         LCGN(8, 5, **settings)

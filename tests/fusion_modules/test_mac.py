@@ -18,7 +18,7 @@ def control(w: Layers, step: int, previous: Array, words: list[Array], sentence:
     return sum(weight * word for weight, word in zip(weights, words, strict=True))  # type: ignore[return-value]
 
 
-def read(w: Layers, memory: Array, order: Array, knowledge: list[Array]) -> Array:
+def read(w: Layers, memory: Array, control: Array, knowledge: list[Array]) -> Array:
     joint_weight = np.concatenate(
         [w["read.joint_interaction.weight"], w["read.joint_knowledge.weight"]], axis=1
     )
@@ -26,28 +26,30 @@ def read(w: Layers, memory: Array, order: Array, knowledge: list[Array]) -> Arra
     for k in knowledge:
         interaction = w.linear("read.memory", memory) * w.linear("read.knowledge", k)
         joint = joint_weight @ np.append(interaction, k)
-        logits.append(w["read.weigh.weight"][0] @ (order * joint))
+        logits.append(w["read.weigh.weight"][0] @ (control * joint))
     return sum(weight * k for weight, k in zip(softmax(logits), knowledge, strict=True))  # type: ignore[return-value]
 
 
 def write(w: Layers, module: MAC, information: Array, controls: list[Array], memories: list[Array]) -> Array:
-    """``controls`` ends with the new one, ``memories`` with the old one."""
-    *past, order = controls
+    """Return the new memory; ``controls`` ends with the new control state, ``memories`` with the old memory."""
+    *past, current = controls
     new = w.linear("write.merge", np.append(information, memories[-1]))
     if module.write.self_attention:
-        weights = softmax([w["write.relate.weight"][0] @ (order * earlier) for earlier in past])
+        weights = softmax([w["write.relate.weight"][0] @ (current * earlier) for earlier in past])
         recalled = sum(weight * memory for weight, memory in zip(weights, memories, strict=True))
         new = w["write.past.weight"] @ recalled + w.linear("write.present", new)
     if module.write.gated:
-        stays = sigmoid(w.linear("write.gate", order))
-        new = stays * memories[-1] + (1 - stays) * new
+        kept = sigmoid(w.linear("write.gate", current))
+        new = kept * memories[-1] + (1 - kept) * new
     return new
 
 
 @pytest.mark.parametrize("self_attention", [False, True])
 @pytest.mark.parametrize("gate", [False, True])
-def test_equals_the_papers_equations(sentences: Any, drawn: Any, self_attention: bool, gate: bool) -> None:
-    module = drawn("mac", 4, 5, dim=6, steps=3, self_attention=self_attention, gate=gate)
+def test_equals_the_papers_equations(
+    sentences: Any, random_module: Any, self_attention: bool, gate: bool
+) -> None:
+    module = random_module("mac", 4, 5, dim=6, steps=3, self_attention=self_attention, gate=gate)
     language = sentences([4, 2], words=4, dim=5)
     visual = torch.randn(2, 4, 2, 3, dtype=torch.float64)
     with torch.no_grad():
@@ -72,10 +74,10 @@ def test_equals_the_papers_equations(sentences: Any, drawn: Any, self_attention:
                 np.testing.assert_allclose(out[b, :, y, x], expected, rtol=1e-10, atol=1e-10)
 
 
-def test_a_closed_gate_keeps_the_first_memory(sentences: Any, drawn: Any) -> None:
-    """The gate multiplies the old memory: wide open for it, the steps change nothing."""
-    module = drawn("mac", 4, 5, steps=3, gate=True)
-    other = drawn("mac", 4, 5, steps=3, gate=True)
+def test_a_gate_of_one_keeps_the_first_memory(sentences: Any, random_module: Any) -> None:
+    """The gate multiplies the old memory, so with a gate of 1 the steps change nothing."""
+    module = random_module("mac", 4, 5, steps=3, gate=True)
+    other = random_module("mac", 4, 5, steps=3, gate=True)
     with torch.no_grad():
         for mac in (module, other):
             mac.write.gate.bias.fill_(1e4)
@@ -88,7 +90,7 @@ def test_a_fresh_gate_favours_the_new_memory() -> None:
     assert MAC(8, 5, gate=True).write.gate.bias.item() == -1.0
 
 
-def test_garbage_that_overflows_stays_in_the_padding(sentences: Any) -> None:
+def test_padding_values_that_overflow_have_no_effect(sentences: Any) -> None:
     torch.manual_seed(0)
     module = MAC(8, 6).half().eval()
     language = sentences([2, 3], words=4, dim=6, dtype=torch.float16)
@@ -96,9 +98,9 @@ def test_garbage_that_overflows_stays_in_the_padding(sentences: Any) -> None:
     assert module(torch.randn(2, 8, 2, 3, dtype=torch.float16), language).isfinite().all()
 
 
-def test_one_mask_drops_the_memory_in_all_steps(sentences: Any, drawn: Any) -> None:
-    """With everything dropped from the memory that is read with, its projection reads nothing but its bias."""
-    module = drawn("mac", 4, 5, steps=2, dropout=1.0).train()
+def test_one_mask_drops_the_memory_in_all_steps(sentences: Any, random_module: Any) -> None:
+    """Dropout 1 on the memory of the read unit makes the output independent of the projection of the memory."""
+    module = random_module("mac", 4, 5, steps=2, dropout=1.0).train()
     module.read.dropout = 0.0
     language, visual = sentences([3], words=3, dim=5), torch.randn(1, 4, 2, 3, dtype=torch.float64)
     before = module(visual, language)
@@ -118,6 +120,6 @@ def test_multiply_adds_are_the_sum_of_its_parts() -> None:
     assert MAC(c, d, dim=e, steps=p).multiply_adds(c, d, h, w, t) == expected
 
 
-def test_there_is_at_least_one_step() -> None:
+def test_zero_steps_are_rejected() -> None:
     with pytest.raises(ValueError, match="steps must be at least 1, not 0"):
         MAC(8, 5, steps=0)

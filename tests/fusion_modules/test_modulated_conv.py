@@ -1,4 +1,4 @@
-"""MoVie against its formula, and against modulating before the reduction."""
+"""MoVie against its formula, and against modulation before the reduction."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from fusion_modules.modulated_conv import ModulatedConv
 
 
 @pytest.mark.parametrize("attention", [True, False])
-def test_equals_the_modulated_bottleneck(sentences: Any, drawn: Any, attention: bool) -> None:
-    module = drawn("modulated_conv", 8, 5, hidden=3, attention=attention)
+def test_equals_the_modulated_bottleneck(sentences: Any, random_module: Any, attention: bool) -> None:
+    module = random_module("modulated_conv", 8, 5, hidden=3, attention=attention)
     language = sentences([3, 2], words=3, dim=5)
     visual = torch.randn(2, 8, 3, 4, dtype=torch.float64)
     with torch.no_grad():
@@ -33,9 +33,9 @@ def test_equals_the_modulated_bottleneck(sentences: Any, drawn: Any, attention: 
         np.testing.assert_allclose(out[b], relu(v + s), rtol=1e-10, atol=1e-10)
 
 
-def test_is_the_reduction_of_a_modulated_map(sentences: Any, drawn: Any) -> None:
-    """With ``W = conv1x1 W'`` the compressed form is ``conv1x1(V + W' (V * gamma))``, whatever the question."""
-    module = drawn("modulated_conv", 4, 5, hidden=3)
+def test_equals_the_reduction_of_a_modulated_map(sentences: Any, random_module: Any) -> None:
+    """The compressed form with ``W = conv1x1 W'`` equals ``conv1x1(V + W' (V * gamma))`` for every question."""
+    module = random_module("modulated_conv", 4, 5, hidden=3)
     sentence = sentences([3], words=3, dim=5).sentence
     visual = torch.randn(1, 4, 2, 3, dtype=torch.float64)
     inner = torch.randn(4, 4, dtype=torch.float64)

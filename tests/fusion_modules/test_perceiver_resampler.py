@@ -19,39 +19,43 @@ def feed_forward(w: Weights, name: str, x: Vector) -> Vector:
 
 
 @pytest.mark.parametrize("layers", [1, 2])
-def test_equals_the_layers_computed_one_token_at_a_time(sentences: Any, drawn: Any, layers: int) -> None:
+def test_equals_the_layers_computed_one_token_at_a_time(
+    sentences: Any, random_module: Any, layers: int
+) -> None:
     heads = 2
-    module = drawn("perceiver_resampler", 6, 5, latents=3, dim=8, layers=layers, heads=heads)
+    module = random_module("perceiver_resampler", 6, 5, latents=3, dim=8, layers=layers, heads=heads)
     language: Language = sentences([4, 1], words=4, dim=5)
     visual = torch.randn(2, 6, 2, 3, dtype=torch.float64)
     with torch.no_grad():
         out = module(visual, language).numpy()
     w = weights_of(module)
-    places = [(row, column) for row in range(2) for column in range(3)]
+    positions = [(row, column) for row in range(2) for column in range(3)]
     for b in range(2):
-        image = [visual[b, :, row, column].numpy() for row, column in places]
+        image = [visual[b, :, row, column].numpy() for row, column in positions]
         inputs = [linear(w, "embed_image", x) for x in image]
         inputs += [linear(w, "embed_words", y.numpy()) for y in language.words[b][language.mask[b]]]
         latents = list(w["latents"])
         for i in range(layers):
             name = f"layers.{i}"
             normed = [layer_norm(w, f"{name}.latent_norm", z) for z in latents]
-            known = [layer_norm(w, f"{name}.input_norm", m) for m in inputs] + normed
+            sources = [layer_norm(w, f"{name}.input_norm", m) for m in inputs] + normed
             latents = [
-                z + multi_head(w, f"{name}.attention", query, known, known, heads)
+                z + multi_head(w, f"{name}.attention", query, sources, sources, heads)
                 for z, query in zip(latents, normed, strict=True)
             ]
             latents = [z + feed_forward(w, f"{name}.feed_forward", z) for z in latents]
         latents = [layer_norm(w, "norm", z) for z in latents]
-        for (row, column), x in zip(places, image, strict=True):
-            asked = layer_norm(w, "question_norm", x)
-            told = x + multi_head(w, "read", asked, latents, latents, heads)
-            expected = told + feed_forward(w, "feed_forward", told)
+        for (row, column), x in zip(positions, image, strict=True):
+            query = layer_norm(w, "question_norm", x)
+            attended = x + multi_head(w, "read", query, latents, latents, heads)
+            expected = attended + feed_forward(w, "feed_forward", attended)
             np.testing.assert_allclose(out[b, :, row, column], expected, rtol=1e-10, atol=1e-10)
 
 
-def test_every_latent_and_every_parameter_learns_and_padding_does_not(sentences: Any, drawn: Any) -> None:
-    module = drawn("perceiver_resampler", 8, 5, latents=7)
+def test_every_latent_and_parameter_gets_a_gradient_and_padding_does_not(
+    sentences: Any, random_module: Any
+) -> None:
+    module = random_module("perceiver_resampler", 8, 5, latents=7)
     visual, language = torch.randn(2, 8, 3, 5, dtype=torch.float64), sentences([4, 2], words=4, dim=5)
     words = torch.where(language.mask[..., None], language.words, 1e300).requires_grad_()
     out = module(visual, Language(words, language.mask, language.sentence))
@@ -63,8 +67,10 @@ def test_every_latent_and_every_parameter_learns_and_padding_does_not(sentences:
     assert module.latents.grad.abs().amax(dim=1).min() > 1e-6
 
 
-def test_latents_are_shared_by_the_samples_and_not_changed_by_a_forward(sentences: Any, drawn: Any) -> None:
-    module = drawn("perceiver_resampler", 8, 5, latents=3)
+def test_latents_are_shared_by_the_samples_and_not_changed_by_a_forward(
+    sentences: Any, random_module: Any
+) -> None:
+    module = random_module("perceiver_resampler", 8, 5, latents=3)
     before = module.latents.detach().clone()
     visual, language = torch.randn(2, 8, 3, 5, dtype=torch.float64), sentences([4, 2], words=4, dim=5)
     first = module(visual, language)
@@ -84,6 +90,6 @@ def test_multiply_adds_are_the_sum_of_its_parts() -> None:
 
 
 @pytest.mark.parametrize("settings", [{}, {"dim": 16}])
-def test_channels_that_do_not_fit_are_refused(settings: dict[str, int]) -> None:
+def test_channels_that_do_not_fit_are_rejected(settings: dict[str, int]) -> None:
     with pytest.raises(ValueError, match="20 channels are not a multiple of 8 heads"):
         PerceiverResampler(20, 12, **settings)

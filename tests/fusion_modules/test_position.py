@@ -16,15 +16,15 @@ def test_sine_code_counts_rows_and_columns_from_one() -> None:
     for row in range(3):
         for column in range(5):
             expected = [
-                wave((place + 1) / 10000 ** (2 * i / 4))
-                for place in (row, column)
+                wave((index + 1) / 10000 ** (2 * i / 4))
+                for index in (row, column)
                 for i in range(2)
                 for wave in (math.sin, math.cos)
             ]
             assert code[:, row, column].tolist() == pytest.approx(expected, abs=1e-12)
 
 
-def test_sine_code_needs_pairs_for_both_axes() -> None:
+def test_sine_code_needs_a_multiple_of_four_channels() -> None:
     with pytest.raises(ValueError, match="multiple of 4 channels, not 6"):
         sine_position_code(torch.zeros(1, 6, 3, 5))
 

@@ -14,10 +14,10 @@ from fusion_modules.question_guided_conv import QuestionGuidedConv
 
 @pytest.mark.parametrize("dependent", [1, 2, 3])
 def test_equals_a_bottleneck_with_kernels_from_the_question(
-    sentences: Any, drawn: Any, dependent: int
+    sentences: Any, random_module: Any, dependent: int
 ) -> None:
     groups, size = 4, 2
-    module = drawn("question_guided_conv", 6, 5, hidden=8, groups=groups, dependent_groups=dependent)
+    module = random_module("question_guided_conv", 6, 5, hidden=8, groups=groups, dependent_groups=dependent)
     language = sentences([3, 2], words=3, dim=5)
     visual = torch.randn(2, 6, 3, 4, dtype=torch.float64)
     with torch.no_grad():
@@ -50,7 +50,7 @@ def test_the_bottleneck_is_a_quarter_of_the_channels_in_whole_groups() -> None:
     assert QuestionGuidedConv(4, 5).reduce.out_channels == 8
 
 
-def test_widths_that_do_not_fit_are_refused() -> None:
+def test_widths_that_do_not_fit_are_rejected() -> None:
     with pytest.raises(ValueError, match="12 hidden channels are not a multiple of 8 groups"):
         QuestionGuidedConv(16, 5, hidden=12)
     with pytest.raises(ValueError, match="dependent_groups must be from 1 to 7, not 8"):

@@ -13,32 +13,36 @@ from fusion_modules.stacked_attention import StackedAttention
 
 
 @pytest.mark.parametrize("hops", [1, 2, 3])
-def test_equals_the_formula_one_position_at_a_time(sentences: Any, drawn: Any, hops: int) -> None:
-    module = drawn("stacked_attention", 6, 5, hops=hops, attention_dim=7)
+def test_equals_the_formula_one_position_at_a_time(sentences: Any, random_module: Any, hops: int) -> None:
+    module = random_module("stacked_attention", 6, 5, hops=hops, attention_dim=7)
     language = sentences([4, 1], words=4, dim=5)
     visual = torch.randn(2, 6, 3, 5, dtype=torch.float64)
     with torch.no_grad():
         out = module(visual, language).numpy()
     w = weights_of(module)
-    places = [(row, column) for row in range(3) for column in range(5)]
+    positions = [(row, column) for row in range(3) for column in range(5)]
     for b in range(2):
-        regions = [np.tanh(linear(w, "embed", visual[b, :, row, column].numpy())) for row, column in places]
+        regions = [
+            np.tanh(linear(w, "embed", visual[b, :, row, column].numpy())) for row, column in positions
+        ]
         u = language.sentence[b].numpy()
-        looks = []
+        maps = []
         for hop in range(hops):
-            asked = linear(w, f"hops.{hop}.question", u)
-            hidden = [np.tanh(linear(w, f"hops.{hop}.region", v) + asked) for v in regions]
+            query = linear(w, f"hops.{hop}.question", u)
+            hidden = [np.tanh(linear(w, f"hops.{hop}.region", v) + query) for v in regions]
             p = softmax([float(linear(w, f"hops.{hop}.score", h)[0]) for h in hidden])
             u = u + sum(weight * v for weight, v in zip(p, regions, strict=True))
-            looks.append(p / p.max())
-        for i, (row, column) in enumerate(places):
-            where = np.array([look[i] for look in looks])
-            expected = visual[b, :, row, column].numpy() + linear(w, "answer", u) + linear(w, "looked", where)
+            maps.append(p / p.max())
+        for i, (row, column) in enumerate(positions):
+            weights = np.array([attention[i] for attention in maps])
+            expected = (
+                visual[b, :, row, column].numpy() + linear(w, "answer", u) + linear(w, "looked", weights)
+            )
             np.testing.assert_allclose(out[b, :, row, column], expected, rtol=1e-10, atol=1e-10)
 
 
-def test_shows_the_head_where_it_looked_and_not_the_transposed_place(sentences: Any) -> None:
-    """One position that answers the question: its attention is 1 relative to the peak, there and only there."""
+def test_adds_its_attention_at_the_attended_position_and_not_transposed(sentences: Any) -> None:
+    """Only one position fits the question, so the attention relative to its peak is 1 there and 0 elsewhere."""
     module: Any = StackedAttention(2, 2, hops=1, attention_dim=4).double()
     visual = torch.zeros(1, 2, 3, 5, dtype=torch.float64)
     visual[0, 0, 1, 3] = 1.0

@@ -13,7 +13,7 @@ from fusion_modules.text_involution import TextInvolution
 
 
 def involve(image: Array, kernels: Array, group_dim: int) -> Array:
-    """``image`` ``[C, H, W]`` with ``kernels`` ``[G, k, k, H, W]``; groups are contiguous."""
+    """Return the involution of ``[C, H, W]`` with kernels ``[G, k, k, H, W]``; groups are contiguous."""
     channels, height, width = image.shape
     size = kernels.shape[1]
     out = np.zeros_like(image)
@@ -30,10 +30,10 @@ def involve(image: Array, kernels: Array, group_dim: int) -> Array:
 
 @pytest.mark.parametrize(("kernel_size", "group_dim"), [(3, 2), (5, 8), (3, 4)])
 def test_equals_a_bottleneck_with_a_kernel_for_every_position(
-    sentences: Any, drawn: Any, kernel_size: int, group_dim: int
+    sentences: Any, random_module: Any, kernel_size: int, group_dim: int
 ) -> None:
     settings = {"hidden": 8, "kernel_size": kernel_size, "group_dim": group_dim, "reduction": 2}
-    module = drawn("text_involution", 6, 5, **settings)
+    module = random_module("text_involution", 6, 5, **settings)
     language = sentences([3, 2], words=3, dim=5)
     visual = torch.randn(2, 6, 3, 4, dtype=torch.float64)
     with torch.no_grad():
@@ -52,7 +52,7 @@ def test_equals_a_bottleneck_with_a_kernel_for_every_position(
 
 
 def test_its_involution_has_the_published_size() -> None:
-    """Involution of 256 channels and k = 7: 67,472 parameters, counting its norm's affine part, here FiLM's."""
+    """An involution of 256 channels and k = 7 has 67,472 parameters, with the affine part of its norm (here FiLM)."""
     module = TextInvolution(1024, 5)
     parts = (module.squeeze, module.span)
     affine = 2 * module.squeeze_norm.num_features
@@ -66,7 +66,7 @@ def test_multiply_adds_are_the_sum_of_its_parts() -> None:
     assert module.multiply_adds(c, d, h, w, words=4) == expected
 
 
-def test_widths_that_do_not_fit_are_refused() -> None:
+def test_widths_that_do_not_fit_are_rejected() -> None:
     with pytest.raises(ValueError, match="24 hidden channels are not a multiple of group_dim 16"):
         TextInvolution(16, 5, hidden=24)
     with pytest.raises(ValueError, match="kernel_size must be odd and at most 11, not 4"):

@@ -1,4 +1,4 @@
-"""The transformer's parts in NumPy, one token at a time, for the tests of the modules that are made of them."""
+"""The parts of a transformer in NumPy, one token at a time, for the tests of the modules that use them."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ def softmax(logits: Sequence[float]) -> Vector:
 def multi_head(
     w: Weights, name: str, query: Vector, keys: Sequence[Vector], values: Sequence[Vector], heads: int
 ) -> Vector:
-    """One query's answer from the real tokens alone."""
-    asked = linear(w, f"{name}.query", query)
-    size = len(asked) // heads
-    answer = np.zeros(len(asked))
+    """Return the attended value of one query over the real tokens."""
+    projected = linear(w, f"{name}.query", query)
+    size = len(projected) // heads
+    answer = np.zeros(len(projected))
     for head in range(heads):
         part = slice(head * size, head * size + size)
-        logits = [asked[part] @ linear(w, f"{name}.key", key)[part] / math.sqrt(size) for key in keys]
+        logits = [projected[part] @ linear(w, f"{name}.key", key)[part] / math.sqrt(size) for key in keys]
         for weight, value in zip(softmax(logits), values, strict=True):
             answer[part] += weight * linear(w, f"{name}.value", value)[part]
     return linear(w, f"{name}.merge", answer)
@@ -64,12 +64,12 @@ def feed_forward_unit(w: Weights, name: str, x: Vector) -> Vector:
 
 
 def sine_code(row: int, column: int, channels: int) -> Vector:
-    """The 2-D code of one place, counted from 0, by its formula."""
+    """Return the 2-D code of one position, counted from 0, by its formula."""
     half = channels // 2
     return np.array(
         [
-            wave((place + 1) / 10000 ** (2 * i / half))
-            for place in (row, column)
+            wave((index + 1) / 10000 ** (2 * i / half))
+            for index in (row, column)
             for i in range(half // 2)
             for wave in (math.sin, math.cos)
         ]

@@ -12,7 +12,7 @@ Array: TypeAlias = npt.NDArray[np.float64]
 
 
 class Layers:
-    """The parameters and statistics of a module by name, and what its layers do to vectors and maps."""
+    """The parameters and statistics of a module by name, and the operations of its layers on vectors and maps."""
 
     def __init__(self, module: nn.Module) -> None:
         self.named: dict[str, Array] = {key: value.numpy() for key, value in module.state_dict().items()}
@@ -21,20 +21,20 @@ class Layers:
         return self.named[name]
 
     def linear(self, name: str, vector: Array) -> Array:
-        """``W x``, and ``+ b`` where there is one; a 1x1 convolution is the same on one position."""
+        """Return ``W x + b``, without ``b`` if the layer has none; on one position, a 1x1 convolution is the same."""
         weight = self.named[f"{name}.weight"].reshape(-1, len(vector))
         return weight @ vector + self.named.get(f"{name}.bias", np.zeros(len(weight)))
 
     def pointwise(self, name: str, image: Array) -> Array:
-        """A 1x1 convolution of ``[C, H, W]``."""
+        """Return a 1x1 convolution of ``[C, H, W]``."""
         return self.over_positions(image, lambda vector: self.linear(name, vector))
 
     def conv(self, name: str, image: Array) -> Array:
-        """A square convolution of ``[C, H, W]`` with zero padding and without bias."""
+        """Return a square convolution of ``[C, H, W]`` with zero padding and without bias."""
         return correlate(self.named[f"{name}.weight"], image)
 
     def batch_norm(self, name: str, image: Array) -> Array:
-        """Batch norm in evaluation mode, channel by channel."""
+        """Return batch norm of ``[C, H, W]`` in evaluation mode, channel by channel."""
         out = np.empty_like(image)
         for c in range(len(image)):
             mean, variance = self.named[f"{name}.running_mean"][c], self.named[f"{name}.running_var"][c]
@@ -45,7 +45,7 @@ class Layers:
 
     @staticmethod
     def over_positions(image: Array, function: Any) -> Array:
-        """``function`` of every position's vector of ``[C, H, W]``."""
+        """Apply ``function`` to the vector of every position of ``[C, H, W]``."""
         return np.stack(
             [
                 np.stack([function(image[:, y, x]) for x in range(image.shape[2])], -1)
@@ -56,7 +56,7 @@ class Layers:
 
 
 def correlate(kernel: Array, image: Array) -> Array:
-    """``[O, C, k, k]`` over ``[C, H, W]`` with zeros beside the map -> ``[O, H, W]``."""
+    """Return the correlation of ``[O, C, k, k]`` with ``[C, H, W]``, zero-padded: ``[O, H, W]``."""
     outputs, channels, size, _ = kernel.shape
     _, height, width = image.shape
     out = np.zeros((outputs, height, width))

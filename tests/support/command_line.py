@@ -14,7 +14,7 @@ from fusion_bench.cells.executors.inline import InlineExecutor
 from fusion_bench.cli.main import main
 from fusion_bench.cli.open_study import paths_of
 from fusion_bench.spec.load import load_study
-from fusion_bench.study.observer import Silent
+from fusion_bench.study.observer import SilentObserver
 from fusion_bench.study.run import RunOptions, RunResult, StudyRun
 
 
@@ -54,7 +54,7 @@ def train(file: Path, runs: Path, *overrides: str, data: tuple[str, ...] = ()) -
     study = load_study(file, overrides)
     paths = paths_of(study, runs, data, device="cpu", making=1)
     settings = WorkerSettings(paths, workers=1, threads=study.threads)
-    return StudyRun(study, paths, lambda: InlineExecutor(settings), Silent(), RunOptions()).run()
+    return StudyRun(study, paths, lambda: InlineExecutor(settings), SilentObserver(), RunOptions()).run()
 
 
 def finished(runs: Path) -> set[str]:

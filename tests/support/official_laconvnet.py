@@ -1,4 +1,4 @@
-"""State dictionaries shaped like those of the authors of LaConvNet, from the layers in ``laconvnet_layout.txt``."""
+"""State dictionaries with the shapes of the authors' networks, from the layers in ``laconvnet_layout.txt``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LAYOUT = Path(__file__).parents[1] / "fusion_modules" / "laconvnet" / "laconvne
 
 
 def official_shapes(case: Case, words: int = WORDS) -> dict[str, Shape]:
-    """The shape of every entry of the authors' ``state_dict``, in their order."""
+    """Return the shape of every entry of the authors' ``state_dict``, in their order."""
     variant, task = case
     wanted = {"text", f"encoder {variant}", "neck", f"neck {task}", f"head {task}"}
     shapes: dict[str, Shape] = {}
@@ -44,29 +44,29 @@ def _tensors(holds: str, shape: Shape) -> Iterator[tuple[str, Shape]]:
 
 
 def one_number_each(case: Case, words: int = WORDS) -> dict[str, Tensor]:
-    """Each tensor is one number all over, its own, and takes the memory of one."""
+    """Return tensors that each repeat a different number and use the memory of one number."""
     return {
         name: torch.tensor(number, dtype=_dtype(name)).expand(shape)
         for number, (name, shape) in enumerate(official_shapes(case, words).items())
     }
 
 
-def drawn_weights(case: Case, words: int = WORDS) -> dict[str, Tensor]:
-    """Weights that keep activations near 1, with nothing of a batch norm left at 0 or 1."""
+def random_weights(case: Case, words: int = WORDS) -> dict[str, Tensor]:
+    """Return random weights that keep activations near 1; no batch norm has a value of 0 or 1."""
     torch.manual_seed(5)
-    drawn: dict[str, Tensor] = {}
+    weights: dict[str, Tensor] = {}
     for name, shape in official_shapes(case, words).items():
         if name.endswith("num_batches_tracked"):
-            drawn[name] = torch.randint(1, 10**6, ())
+            weights[name] = torch.randint(1, 10**6, ())
         elif name.endswith("running_var") or (len(shape) == 1 and name.endswith("weight")):
-            drawn[name] = torch.empty(shape).uniform_(0.5, 1.5)
+            weights[name] = torch.empty(shape).uniform_(0.5, 1.5)
         elif len(shape) == 1:
-            drawn[name] = 0.2 * torch.randn(shape)
+            weights[name] = 0.2 * torch.randn(shape)
         else:
-            drawn[name] = torch.randn(shape) / math.sqrt(math.prod(shape[1:]))
+            weights[name] = torch.randn(shape) / math.sqrt(math.prod(shape[1:]))
         if ".conv1.linear." in name:
-            drawn[name] /= 4  # a kernel has up to 49 taps
-    return drawn
+            weights[name] /= 4  # a kernel has up to 49 taps
+    return weights
 
 
 def _dtype(name: str) -> torch.dtype:

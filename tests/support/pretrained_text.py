@@ -1,4 +1,4 @@
-"""Tiny models with random weights and a tokenizer of whole words, in folders as ``save_pretrained`` writes them."""
+"""Tiny pretrained models with random weights and a word tokenizer, in folders of ``save_pretrained``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ SIZES = {
 
 
 def save_tiny(kind: str, folder: Path) -> Path:
-    """A ``bert``, a ``clip_text_model`` or a whole ``clip`` in a folder; skips where transformers is absent."""
+    """Save a ``bert``, a ``clip_text_model`` or a full ``clip`` in a folder; skip the test without transformers."""
     transformers = pytest.importorskip("transformers", reason="the extra hf is not installed")
     transformers.logging.disable_progress_bar()
     with torch.random.fork_rng(devices=[]):
@@ -37,9 +37,9 @@ def _net(transformers, kind):  # type: ignore[no-untyped-def]
     text = transformers.CLIPTextConfig(**SIZES, eos_token_id=2, bos_token_id=1, pad_token_id=3)
     if kind == "clip_text_model":
         return transformers.CLIPTextModel(text)
-    eye = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
-    eye |= {"image_size": 8, "patch_size": 4}
-    return transformers.CLIPModel(transformers.CLIPConfig(text_config=text.to_dict(), vision_config=eye))
+    vision = {"hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 8}
+    vision |= {"image_size": 8, "patch_size": 4}
+    return transformers.CLIPModel(transformers.CLIPConfig(text_config=text.to_dict(), vision_config=vision))
 
 
 def _tokenizer(transformers):  # type: ignore[no-untyped-def]

@@ -1,4 +1,4 @@
-"""A folder in VQA v2's published layout, made for tests: grey photographs and what ten people say of them."""
+"""A folder in VQA v2's published layout for tests: small images and ten answers per question."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _COLOURS = {"red": (220, 40, 40), "blue": (40, 40, 220), "green": (40, 200, 40)}
 
 
 def annotation(question: int, answers: Sequence[str], **changes: Any) -> dict[str, Any]:
-    """One record of an annotations file; ``answers`` are those of the ten, the first the commonest."""
+    """Return one record of an annotations file; ``answers`` are the ten answers, the most common one first."""
     record = {
         "question_type": "what color",
         "multiple_choice_answer": answers[0] if answers else "",
@@ -30,7 +30,7 @@ def annotation(question: int, answers: Sequence[str], **changes: Any) -> dict[st
 
 
 def question(number: int, text: str = "What color is it?") -> dict[str, Any]:
-    """One record of a questions file."""
+    """Return one record of a questions file."""
     return {"image_id": number // 1000, "question": text, "question_id": number}
 
 
@@ -41,7 +41,7 @@ def write_split(
     annotations: Sequence[dict[str, Any]] | None,
     colours: Sequence[tuple[int, int, int]] = ((90, 90, 90),),
 ) -> None:
-    """Write questions, annotations and one small photograph per image, in the colours in turn."""
+    """Write questions, annotations and one small image per image number; the colours alternate."""
     for folder in ("Questions", "Annotations", f"Images/mscoco/{subtype.replace('-dev', '')}"):
         (root / folder).mkdir(parents=True, exist_ok=True)
     file = root / "Questions" / f"v2_OpenEnded_mscoco_{subtype}_questions.json"
@@ -53,14 +53,14 @@ def write_split(
         file.write_text(json.dumps({"data_subtype": subtype, "annotations": list(annotations)}))
     stem = subtype.replace("-dev", "")
     for place, image in enumerate(sorted({record["image_id"] for record in questions})):
-        # No two photographs are the same file.
+        # No two images have the same content.
         grain = np.random.default_rng(image).integers(0, 30, (32, 40, 3))
-        picture = (np.array(colours[place % len(colours)]) + grain).astype(np.uint8)
-        Image.fromarray(picture).save(root / "Images" / "mscoco" / stem / f"COCO_{stem}_{image:012d}.jpg")
+        pixels = (np.array(colours[place % len(colours)]) + grain).astype(np.uint8)
+        Image.fromarray(pixels).save(root / "Images" / "mscoco" / stem / f"COCO_{stem}_{image:012d}.jpg")
 
 
 def write_vqa2(root: Path, images: int = 60) -> Path:
-    """A whole data set: two questions an image that its colour answers; train, val, a test-dev without answers."""
+    """Write a data set with two questions per image about its colour: train, val, and test-dev without answers."""
     colours = list(_COLOURS)
     for place, subtype in enumerate(("train2014", "val2014", "test-dev2015")):
         questions, annotations = [], []

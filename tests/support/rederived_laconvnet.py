@@ -1,4 +1,4 @@
-"""LaConvNet-S once more, from its published facts alone: no line of it uses the modules that it checks."""
+"""LaConvNet-S, derived a second time from published facts; the code shares nothing with the modules under test."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ HEADS = 8
 
 
 class RederivedLaConvNetS:
-    """LaConvNet-S by its published facts, reading the authors' ``state_dict`` in float64."""
+    """LaConvNet-S by its published facts, with the authors' ``state_dict`` in float64."""
 
     def __init__(self, weights: dict[str, Tensor]) -> None:
         self.w = {name: value.double() for name, value in weights.items()}
 
     def affine(self, name: str, x: Tensor) -> Tensor:
-        """A linear layer, or a 1x1 convolution, over the last axis."""
+        """Return the output of a linear layer or 1x1 convolution over the last axis."""
         weight = self.w[f"{name}.weight"].flatten(1)
         return x @ weight.T + self.w.get(f"{name}.bias", torch.zeros(len(weight), dtype=torch.float64))
 
@@ -39,7 +39,7 @@ class RederivedLaConvNetS:
         return (x - mean) / (variance + 1e-5).sqrt() * scale + shift
 
     def conv(self, name: str, x: Tensor, *, norm: str = "bn", stride: int = 1, dilation: int = 1) -> Tensor:
-        """Convolution and batch norm."""
+        """Return the output of a convolution and its batch norm."""
         weight = self.w[f"{name}.conv.weight"]
         padding = dilation * (weight.shape[-1] // 2)
         return self.batch_norm(f"{name}.{norm}", F.conv2d(x, weight, None, stride, padding, dilation))
@@ -58,21 +58,21 @@ class RederivedLaConvNetS:
         )
         logits = torch.einsum("bihd,bjhd->bhij", q, k) / math.sqrt(64)
         logits = logits.masked_fill((tokens == 0)[:, None, None, :], -1e9)
-        heard = torch.einsum("bhij,bjhd->bihd", logits.softmax(-1), v).flatten(2)
-        y = self.layer_norm(f"{sa}.norm1", states + self.affine(f"{sa}.mhatt.linear_merge", heard))
+        attended = torch.einsum("bhij,bjhd->bihd", logits.softmax(-1), v).flatten(2)
+        y = self.layer_norm(f"{sa}.norm1", states + self.affine(f"{sa}.mhatt.linear_merge", attended))
         hidden = self.affine(f"{sa}.ffn.mlp.fc.linear", y).clamp(min=0)
         return self.layer_norm(f"{sa}.norm2", y + self.affine(f"{sa}.ffn.mlp.linear", hidden))
 
     def recurrent(self, row: Tensor) -> Tensor:
-        """A GRU over all positions, padding too: gates r, z, n."""
+        """Return the states of a GRU over all tokens, including padding; the gates are r, z, n."""
         gru = "lang_encoder.lstm"
         state, states = torch.zeros(512, dtype=torch.float64), []
         for token in row:
             word = self.w["lang_encoder.embedding.weight"][token]
-            fed = self.w[f"{gru}.weight_ih_l0"] @ word + self.w[f"{gru}.bias_ih_l0"]
-            kept = self.w[f"{gru}.weight_hh_l0"] @ state + self.w[f"{gru}.bias_hh_l0"]
-            reset, update = torch.sigmoid((fed + kept)[:1024]).chunk(2)
-            new = torch.tanh(fed[1024:] + reset * kept[1024:])
+            from_word = self.w[f"{gru}.weight_ih_l0"] @ word + self.w[f"{gru}.bias_ih_l0"]
+            from_state = self.w[f"{gru}.weight_hh_l0"] @ state + self.w[f"{gru}.bias_hh_l0"]
+            reset, update = torch.sigmoid((from_word + from_state)[:1024]).chunk(2)
+            new = torch.tanh(from_word[1024:] + reset * from_state[1024:])
             state = (1 - update) * new + update * state
             states.append(state)
         return torch.stack(states)
@@ -97,7 +97,7 @@ class RederivedLaConvNetS:
         return maps
 
     def focus(self, x: Tensor) -> Tensor:
-        """Top left, bottom left, top right, bottom right."""
+        """Return the quarters in the order top left, bottom left, top right, bottom right."""
         return torch.cat([x[:, :, dy::2, dx::2] for dx in (0, 1) for dy in (0, 1)], dim=1)
 
     def block(
@@ -106,13 +106,13 @@ class RederivedLaConvNetS:
         z = self.condition(f"{name}.cond_generator", x, words, pad, packing)
         kernels = self.pointwise(f"{name}.conv1.linear", z)  # [B, G k^2, H, W]
         channels, height, width = x.shape[1:]
-        bordered = F.pad(x, [size // 2] * 4)
+        padded = F.pad(x, [size // 2] * 4)
         filtered = torch.zeros_like(x)
         for c in range(channels):
             for j in range(size**2):
                 dy, dx = divmod(j, size)
-                seen = bordered[:, c, dy : dy + height, dx : dx + width]
-                filtered[:, c] += kernels[:, (c % groups) * size**2 + j] * seen
+                window = padded[:, c, dy : dy + height, dx : dx + width]
+                filtered[:, c] += kernels[:, (c % groups) * size**2 + j] * window
         a = x + self.batch_norm(f"{name}.bn1", filtered)
         a = a * torch.sigmoid(a)
         hidden = self.batch_norm(f"{name}.block1.1", self.pointwise(f"{name}.block1.0", a))
@@ -132,8 +132,8 @@ class RederivedLaConvNetS:
         q, k, v = (part.unflatten(-1, (HEADS, head)) for part in (q, k, v))
         logits = torch.einsum("bphd,bthd->bhpt", q, k) / math.sqrt(head)
         shares = logits.masked_fill(pad[:, None, None, :], -1e9).softmax(-1)
-        heard = torch.einsum("bhpt,bthd->bphd", shares, v).flatten(2)
-        merged = self.affine(f"{name}.mha.linear_merge", heard).clamp(min=0)  # [B, positions, E t^2]
+        attended = torch.einsum("bhpt,bthd->bphd", shares, v).flatten(2)
+        merged = self.affine(f"{name}.mha.linear_merge", attended).clamp(min=0)  # [B, positions, E t^2]
         squares = merged.view(batch, rows, columns, -1, packing, packing)
         unpacked = squares.permute(0, 3, 1, 4, 2, 5).reshape(batch, -1, height, width)
         return self.batch_norm(f"{name}.norm", unpacked).clamp(min=0)
@@ -185,15 +185,15 @@ class RederivedLaConvNetS:
         x = self.silu_conv("head.stems.0", coarse)
         x = self.silu_conv("head.reg_convs.0.1", self.silu_conv("head.reg_convs.0.0", x))
         raw = self.pointwise("head.reg_preds.0", x)
-        sure = torch.sigmoid(self.pointwise("head.obj_preds.0", x))[:, 0]
+        objectness = torch.sigmoid(self.pointwise("head.obj_preds.0", x))[:, 0]
         boxes = []
         for sample in range(len(x)):
-            row, column = divmod(int(sure[sample].argmax()), x.shape[3])
+            row, column = divmod(int(objectness[sample].argmax()), x.shape[3])
             p = raw[sample, :, row, column].tolist()
             centre_x, centre_y = (p[0] + column) * 32, (p[1] + row) * 32
             w, h = math.exp(p[2]) * 32, math.exp(p[3]) * 32
             corners = (centre_x - w / 2, centre_y - h / 2, centre_x + w / 2, centre_y + h / 2)
-            boxes.append([*corners, float(sure[sample, row, column])])
+            boxes.append([*corners, float(objectness[sample, row, column])])
         return torch.tensor(boxes, dtype=torch.float64)
 
     def mask_logits(self, fine: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""A tiny data set in REFER's published layout, for tests to bend."""
+"""A tiny data set in REFER's published layout, which tests can modify."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def sentence(number: int, text: str, **changes: Any) -> dict[str, Any]:
 
 
 def ref(number: int, image: int, split: str, *sentences: dict[str, Any], **changes: Any) -> dict[str, Any]:
-    """Ref ``number`` speaks of annotation ``1000 + number``."""
+    """Return ref ``number``, which refers to annotation ``1000 + number``."""
     record = {
         "ref_id": number,
         "ann_id": 1000 + number,
@@ -49,7 +49,7 @@ def write_instances(root: Path, name: str, images: list[int], annotations: list[
     folder.mkdir(parents=True, exist_ok=True)
     for image in images:
         Image.new("RGB", SIZE[::-1]).save(folder / f"COCO_train2014_{image:012d}.jpg")
-    pictures = [
+    records = [
         {"id": image, "file_name": f"COCO_train2014_{image:012d}.jpg", "height": SIZE[0], "width": SIZE[1]}
         for image in images
     ]
@@ -57,7 +57,7 @@ def write_instances(root: Path, name: str, images: list[int], annotations: list[
     path.parent.mkdir(parents=True, exist_ok=True)
     categories = [{"supercategory": "thing", "id": 7, "name": "vase"}]
     path.write_text(
-        json.dumps({"info": {}, "images": pictures, "annotations": annotations, "categories": categories})
+        json.dumps({"info": {}, "images": records, "annotations": annotations, "categories": categories})
     )
     return path
 

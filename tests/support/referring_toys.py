@@ -1,4 +1,4 @@
-"""A tiny set of referring expressions: three coloured squares a picture, drawn into PNGs of several sizes."""
+"""A tiny data set of referring expressions: PNG images of several sizes with three coloured squares each."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ SIZES = ((32, 32), (32, 64), (64, 48))
 
 
 class ColouredSquares(DataSet):
-    """Where is the red square?"""
+    """A data set that asks for one of three coloured squares."""
 
     name: ClassVar[str] = "coloured_squares"
     version: ClassVar[str] = "1"
@@ -45,11 +45,11 @@ class ColouredSquares(DataSet):
                 file = self._root / f"{split}{number}.png"
                 if not file.exists():
                     height, width = SIZES[number % 3]
-                    picture = np.full((height, width, 3), 60, dtype=np.uint8)
+                    pixels = np.full((height, width, 3), 60, dtype=np.uint8)
                     for channel, (x1, y1, x2, y2) in enumerate(squares(split, number)):
-                        picture[y1:y2, x1:x2, channel] = 220
+                        pixels[y1:y2, x1:x2, channel] = 220
                     with replacing(file) as part:
-                        Image.fromarray(picture).save(part, format="png")
+                        Image.fromarray(pixels).save(part, format="png")
 
     def split(self, name: str) -> Split:
         rows, boxes, masks = [], [], []
@@ -72,7 +72,7 @@ class ColouredSquares(DataSet):
 
 
 def squares(split: str, number: int) -> list[tuple[int, int, int, int]]:
-    """x1, y1, x2, y2 of the red, the green and the blue square, one in each third of the width."""
+    """Return x1, y1, x2, y2 of the red, the green and the blue square, one in each third of the width."""
     height, width = SIZES[number % 3]
     draw = np.random.default_rng([len(split), ord(split[1]), number])
     boxes = []
@@ -84,7 +84,7 @@ def squares(split: str, number: int) -> list[tuple[int, int, int, int]]:
 
 
 def square_mask(size: tuple[int, int], box: tuple[int, int, int, int]) -> Mapping[str, Any]:
-    """The pixels of a square as COCO's run lengths."""
+    """Return the pixels of a square as COCO's run lengths."""
     mask = np.zeros(size, dtype=np.uint8, order="F")
     mask[box[1] : box[3], box[0] : box[2]] = 1
     encoded: Mapping[str, Any] = coco.encode(mask)

@@ -1,4 +1,4 @@
-"""Scenes of the released CLEVR with the camera that took their pictures."""
+"""Scenes of the released CLEVR with fitted cameras."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Any
 import numpy as np
 
 from fusion_bench.data.miniclevr.scenes.camera import Camera
-from fusion_bench.data.miniclevr.scenes.lights import USUAL_LAMPS
+from fusion_bench.data.miniclevr.scenes.lights import DEFAULT_LIGHTS
 from fusion_bench.data.miniclevr.scenes.scenes import Scene, Thing
 
 SIZE = (320, 480)
 
 
 def released(pack: Path, split: str) -> list[dict[str, Any]]:
-    """Entries of a released scenes file."""
+    """Return the entries of a released scenes file."""
     scenes: list[dict[str, Any]] = json.loads((pack / "scenes" / f"CLEVR_{split}_scenes.json").read_text())[
         "scenes"
     ]
@@ -25,19 +25,23 @@ def released(pack: Path, split: str) -> list[dict[str, Any]]:
 
 
 def fitted_scene(record: Mapping[str, Any]) -> Scene:
-    """A released scene with the camera, found by Gauss-Newton, that puts its objects on their pixels."""
+    """Return a released scene with the camera that projects its objects to their pixels, fitted by Gauss-Newton."""
     points = np.array([entry["3d_coords"] for entry in record["objects"]])
     pixels = np.array([entry["pixel_coords"][:2] for entry in record["objects"]])
 
-    def off(place: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        return (Camera(tuple(place)).project(points, SIZE)[:, :2] - pixels).ravel()
+    def residual(location: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        return (Camera(tuple(location)).project(points, SIZE)[:, :2] - pixels).ravel()
 
-    place = np.array(Camera().location)
+    location = np.array(Camera().location)
     for _ in range(8):
-        slopes = np.stack(
-            [(off(place + 1e-4 * axis) - off(place - 1e-4 * axis)) / 2e-4 for axis in np.eye(3)], axis=1
+        jacobian = np.stack(
+            [
+                (residual(location + 1e-4 * axis) - residual(location - 1e-4 * axis)) / 2e-4
+                for axis in np.eye(3)
+            ],
+            axis=1,
         )
-        place = place - np.linalg.lstsq(slopes, off(place), rcond=None)[0]
+        location = location - np.linalg.lstsq(jacobian, residual(location), rcond=None)[0]
     things = tuple(
         Thing(
             entry["shape"], entry["size"], entry["color"], entry["material"],
@@ -45,4 +49,4 @@ def fitted_scene(record: Mapping[str, Any]) -> Scene:
         )
         for entry in record["objects"]
     )  # fmt: skip
-    return Scene(record["image_index"], things, Camera(tuple(place)), USUAL_LAMPS)
+    return Scene(record["image_index"], things, Camera(tuple(location)), DEFAULT_LIGHTS)

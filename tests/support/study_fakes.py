@@ -1,4 +1,4 @@
-"""A small line-up for tests of the study file: two modules, a network, a text encoder and two data sets."""
+"""Small components for tests of the study file: modules, a network, a text encoder and two data sets."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ PAPER = Citation("A paper", "Somebody et al.", "Somewhere", 2020, "https://examp
 
 
 class Film(FusionModule):
-    """Scale and shift."""
+    """A module with settings of every type."""
 
     citation = PAPER
     width: ClassVar[Width | None] = Width("hidden")
@@ -74,7 +74,7 @@ class Film(FusionModule):
 
 
 class Plain(Film):
-    """Nothing to set."""
+    """A module without settings."""
 
     def __init__(self, visual_dim: int, language_dim: int) -> None:
         super().__init__(visual_dim, language_dim)
@@ -86,13 +86,13 @@ class Plain(Film):
 
 
 class ImageOnly(Plain):
-    """A control that does not listen."""
+    """A control that reads only the image."""
 
     reads = frozenset({"image"})
 
 
 class QuestionOnly(Plain):
-    """A control that does not look."""
+    """A control that reads only the question."""
 
     reads = frozenset({"language"})
 
@@ -112,7 +112,7 @@ class Net(VisionLanguageNetwork):
 
 
 class Gru(TextEncoder):
-    """Words to vectors."""
+    """A text encoder with settings."""
 
     def __init__(
         self,
@@ -133,7 +133,7 @@ class Gru(TextEncoder):
 
 
 class Mini(DataSet):
-    """Makes its own files."""
+    """A data set that generates its own files."""
 
     name = "mini"
     version = "1"
@@ -167,7 +167,7 @@ class Mini(DataSet):
 
 
 class Real(Mini):
-    """Has to be found on the disk."""
+    """A data set whose folder the user names."""
 
     name = "real"
     built_in = False
@@ -177,7 +177,7 @@ class Real(Mini):
 
 
 def fake_catalogue() -> Catalogue:
-    """The line-up as registries."""
+    """Return the components of this file as registries."""
     return Catalogue(
         modules=Registry(
             "module",

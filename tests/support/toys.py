@@ -1,4 +1,4 @@
-"""Small things that several tests share: a data set in memory, modules, and cells to train on them."""
+"""Small components that several tests share: data sets, modules, a network, and the settings and data of cells."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ COLOURS = ("red", "green", "blue")
 
 
 class Product(FusionModule):
-    """Channel-wise product with a projected sentence: the least module that needs both inputs."""
+    """Channel-wise product with a projected sentence: the smallest module that needs both inputs."""
 
     citation: ClassVar[Citation] = CITATION
     width: ClassVar[Width | None] = None
@@ -68,14 +68,14 @@ class Product(FusionModule):
 
 
 class Explodes(Product):
-    """Its map is not a number."""
+    """A module whose map is not a number."""
 
     def forward(self, visual: Tensor, language: Language) -> Tensor:
         return super().forward(visual, language) * float("nan")
 
 
 class Wider(Product):
-    """Its map has channels of its own, as many as its width says."""
+    """A module whose width is the number of channels of its map."""
 
     width: ClassVar[Width | None] = Width("hidden", step=2, minimum=2)
 
@@ -89,7 +89,7 @@ class Wider(Product):
 
 
 class Coarse(Product):
-    """Its cost comes in great leaps; it computes with its own numbers when it is made."""
+    """A module whose cost rises in large steps and whose constructor reads values of a tensor."""
 
     width: ClassVar[Width | None] = Width("hidden", step=64, minimum=64)
 
@@ -103,7 +103,7 @@ class Coarse(Product):
 
 
 class MeanText(TextEncoder):
-    """The mean of the word embeddings."""
+    """A text encoder whose sentence is the mean of the word embeddings."""
 
     def __init__(self, vocabulary_size: int, *, dim: int = 8) -> None:
         super().__init__()
@@ -116,7 +116,7 @@ class MeanText(TextEncoder):
 
 
 class TinyNetwork(VisionLanguageNetwork):
-    """One strided convolution, scaled by the sentence."""
+    """A network of one strided convolution, scaled by the sentence."""
 
     citation: ClassVar[Citation] = CITATION
 
@@ -131,7 +131,7 @@ class TinyNetwork(VisionLanguageNetwork):
 
 
 class ColourData(DataSet):
-    """Is the square of a colour there? Answered from the picture and the word together."""
+    """Questions about the colour of a square; an answer needs the image and the word together."""
 
     name: ClassVar[str] = "colours"
     version: ClassVar[str] = "1"
@@ -167,7 +167,7 @@ class ColourData(DataSet):
 
 
 class Squares(ColourData):
-    """The same questions about real PNG files, which it makes itself."""
+    """A data set with the questions of `ColourData` about PNG files, which `prepare` writes."""
 
     name: ClassVar[str] = "squares"
     built_in: ClassVar[bool] = True
@@ -183,7 +183,7 @@ class Squares(ColourData):
             for image in range(self._images):
                 file = self._root / split / f"{image}.png"
                 if not file.exists():
-                    # No two splits share a picture: the grounds differ by a shade.
+                    # No two splits share an image: the shade of the ground differs.
                     picture = np.full((32, 32, 3), 60 + shade, dtype=np.uint8)
                     left, top = (5 * image) % 16, (3 * image) % 16
                     picture[top : top + 14, left : left + 14, image % 3] = 220
@@ -200,7 +200,7 @@ class Squares(ColourData):
 
 
 class Fewer(Squares):
-    """It asks about red alone, and only where the answer is yes."""
+    """A data set with the questions about red whose answer is yes."""
 
     name: ClassVar[str] = "fewer"
 
@@ -211,7 +211,7 @@ class Fewer(Squares):
 
 
 class Leaky(Squares):
-    """Its training pictures are its evaluation pictures."""
+    """A data set whose training images are its evaluation images."""
 
     def split(self, name: str) -> Split:
         split = super().split(name)
@@ -220,18 +220,18 @@ class Leaky(Squares):
 
 
 class LeakyAsPublished(Leaky):
-    """The same, published so."""
+    """The data set `Leaky` with published splits."""
 
     published: Mapping[str, Counts] = {"train": Counts(None, None)}
 
 
 def here(name: str) -> Target:
-    """A class of this file as a cell names it."""
+    """Return the target of a class of this file."""
     return Target(f"toys:{name}")
 
 
 def toy_config(arm: str = "Product", seed: int = 0, **train: Any) -> CellConfig:
-    """A cell on `ColourData` with cached maps of 3 channels."""
+    """Return the settings of a cell on `ColourData` with cached maps of 3 channels."""
     settings = {"epochs": 3, "batch_size": 16, "learning_rate": 0.02, **train}
     return CellConfig(
         data=DataConfig("colours", Component(here("ColourData")), "1", (4, 4)),
@@ -247,7 +247,7 @@ def toy_config(arm: str = "Product", seed: int = 0, **train: Any) -> CellConfig:
 
 
 def toy_cell_data(images: int = 32) -> CellData:
-    """Maps whose three channels are the colours, as if a backbone had made them."""
+    """Return the data of a cell: maps whose three channels are the colours, with a little noise."""
     data = ColourData(Path())
     splits = {name: ColourData(Path(), images=images).split(name) for name in ("train", "val", "test")}
     task, vocabulary = (
@@ -306,7 +306,7 @@ def study_file(folder: Path, text: str = STUDY, name: str = "toy.yaml") -> Path:
 
 
 class TwoMaps(TinyNetwork):
-    """The same, and a finer map before it."""
+    """A network with a finer map before the map of `TinyNetwork`."""
 
     def __init__(self, language_dim: int) -> None:
         super().__init__(language_dim)

@@ -1,4 +1,4 @@
-"""``docs/modules.md`` says what the registered modules are today."""
+"""``docs/reference/modules.md`` says what the registered modules are today."""
 
 from __future__ import annotations
 
@@ -7,15 +7,16 @@ from pathlib import Path
 
 import pytest
 
+import document
 import fusion_modules
-from document_modules import main, modules_page
+from document_modules import modules_page
 from fusion_bench.contract import FusionModule, VisionLanguageNetwork
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.registry import Registry
 
-PAGE = Path(__file__).parents[2] / "docs" / "modules.md"
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "modules.md"
 SHIPPED: Registry[FusionModule] = Registry("module", builtin=fusion_modules.CATALOGUE)
-NETWORKS: Registry[VisionLanguageNetwork] = Registry("network", builtin=fusion_modules.NETWORKS)
+NETWORKS: Registry[VisionLanguageNetwork] = Registry("network", builtin=fusion_modules.NETWORK_CATALOGUE)
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +26,7 @@ def page() -> str:
 
 def test_the_published_page_is_up_to_date(page: str) -> None:
     assert PAGE.read_text(encoding="utf-8") == page, (
-        "docs/modules.md is stale: run python -m document_modules docs/modules.md"
+        "docs/reference/modules.md is stale: run python tools/document.py"
     )
 
 
@@ -60,11 +61,9 @@ def test_a_module_that_cannot_be_made_is_named(monkeypatch: pytest.MonkeyPatch) 
         modules_page(SHIPPED, NETWORKS)
 
 
-def test_the_page_is_written_where_it_should_be(
-    tmp_path: Path, page: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+def test_the_pages_are_written_where_they_should_be(
+    tmp_path: Path, page: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("document_modules.modules_page", lambda: page)
-    main([str(tmp_path / "modules.md")])
-    assert (tmp_path / "modules.md").read_text(encoding="utf-8") == page
-    main([])
-    assert capsys.readouterr().out == page
+    monkeypatch.setattr(document, "PAGES", {"reference/modules.md": lambda: page})
+    document.main([str(tmp_path)])
+    assert (tmp_path / "reference" / "modules.md").read_text(encoding="utf-8") == page

@@ -8,22 +8,22 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from fusion_bench.cells.worker import Event
+from fusion_bench.cells.events import WorkerEvent
 from fusion_bench.training.paths import RunPaths
 
 
 class Executor(Protocol):
-    """Runs jobs and says what happens; a context manager that leaves no process behind."""
+    """Prepares and trains cells and yields their events; a context manager that leaves no process behind."""
 
     def __enter__(self) -> Executor: ...
 
     def __exit__(self, *_: object) -> None: ...
 
-    def prepare(self, cells: Sequence[str]) -> Iterator[Event]:
-        """Make what cells need (data, weights, cached maps); yields ``prepared`` or ``failed`` for each."""
+    def prepare(self, cells: Sequence[str]) -> Iterator[WorkerEvent]:
+        """Make what cells need (data, weights, cached maps); yields `CellPrepared` or `CellFailed` for each."""
         ...
 
-    def run(self, cells: Sequence[str]) -> Iterator[Event]:
+    def run(self, cells: Sequence[str]) -> Iterator[WorkerEvent]:
         """Train cells, started in this order; yields their events until all have ended."""
         ...
 

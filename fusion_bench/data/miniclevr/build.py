@@ -1,8 +1,8 @@
-"""Making the files: scenes, then pictures and questions, spread over processes.
+"""Generation of the files of miniclevr: first scenes, then images and questions, in several processes.
 
-What is made depends on the edition alone. Scenes and pictures are drawn in pieces of fixed size, each from
-streams named by seed, split and index; the questions of a split, whose answers are balanced over all of
-it, are one piece of work that runs beside the pictures.
+The files depend on the settings only. Scenes and images are generated in chunks of fixed size, from random streams
+that are named by seed, split and index. The questions of a split are one job, because their answers are balanced over
+the whole split; it runs in parallel with the images.
 """
 
 from __future__ import annotations
@@ -28,71 +28,79 @@ from fusion_bench.data.miniclevr.scenes.scenes import Scene
 from fusion_bench.data.miniclevr.settings import SceneSettings
 from fusion_bench.data.programs import Facts
 
-_PIECE = 64
-"""Scenes or pictures made at a time."""
+_CHUNK = 64
+"""Number of scenes or images per job."""
 
 
 @dataclass(frozen=True, kw_only=True)
-class Edition(SceneSettings):
-    """What to make: the settings of one miniclevr.
+class MiniClevrSettings(SceneSettings):
+    """The settings of one miniclevr data set.
 
     Attributes:
-        questions_per_image: at most so many.
-        kinds: question kinds.
+        questions_per_image: the greatest number of questions about an image.
+        kinds: the question kinds.
     """
 
     questions_per_image: int
     kinds: tuple[str, ...]
 
 
-def build_clevr(edition: Edition, root: Path, workers: int) -> None:
-    """Write CLEVR's layout under ``root``.
+def build_clevr(settings: MiniClevrSettings, root: Path, workers: int) -> None:
+    """Generate a data set and write it in CLEVR's layout under ``root``.
 
     Args:
-        edition: what to make.
-        root: folder that does not exist yet.
-        workers: processes; 1 works in this one.
+        settings: the settings of the data set.
+        root: a folder that does not exist yet.
+        workers: number of processes; 1 uses the current process.
     """
-    for split, _ in edition.images:
+    for split, _ in settings.images:
         image_path(root, split, 0).parent.mkdir(parents=True)
-    drawn = draw_split_scenes(edition, workers)
-    scenes: dict[str, list[Scene]] = {split: [] for split, _ in edition.images}
-    for split, some in drawn:
-        scenes[split].extend(some)
-    annotating = [
-        partial(_annotate, edition, root, split, tuple(of_split)) for split, of_split in scenes.items()
+    drawn = draw_split_scenes(settings, workers)
+    scenes: dict[str, list[Scene]] = {split: [] for split, _ in settings.images}
+    for split, chunk_scenes in drawn:
+        scenes[split].extend(chunk_scenes)
+    question_jobs = [
+        partial(_annotate, settings, root, split, tuple(split_scenes))
+        for split, split_scenes in scenes.items()
     ]
-    painting = [
-        partial(render_images, some, edition.size, [image_path(root, split, scene.index) for scene in some])
-        for split, some in drawn
+    image_jobs = [
+        partial(
+            render_images,
+            chunk_scenes,
+            settings.size,
+            [image_path(root, split, scene.index) for scene in chunk_scenes],
+        )
+        for split, chunk_scenes in drawn
     ]
-    map_in_processes([*annotating, *painting], workers)
+    map_in_processes([*question_jobs, *image_jobs], workers)
 
 
 def draw_split_scenes(settings: SceneSettings, workers: int) -> list[tuple[str, tuple[Scene, ...]]]:
-    """The scenes of every split, in pieces: splits with some of their scenes, all in order."""
-    pieces = [
-        (split, range(start, min(start + _PIECE, count)))
+    """Return the scenes of every split in chunks, in order: pairs of split name and scenes."""
+    chunks = [
+        (split, range(start, min(start + _CHUNK, count)))
         for split, count in settings.images
-        for start in range(0, count, _PIECE)
+        for start in range(0, count, _CHUNK)
     ]
     drawn = map_in_processes(
-        [partial(draw_scenes, settings.recipe(split), piece) for split, piece in pieces], workers
+        [partial(draw_scenes, settings.recipe(split), chunk) for split, chunk in chunks], workers
     )
-    return [(split, tuple(some)) for (split, _), some in zip(pieces, drawn, strict=True)]
+    return [(split, tuple(chunk_scenes)) for (split, _), chunk_scenes in zip(chunks, drawn, strict=True)]
 
 
-def _annotate(edition: Edition, root: Path, split: str, scenes: Sequence[Scene]) -> None:
+def _annotate(settings: MiniClevrSettings, root: Path, split: str, scenes: Sequence[Scene]) -> None:
     records = [scene_record(scene, split) for scene in scenes]
     write_scenes(root, split, records)
-    stream = f"miniclevr questions {edition.seed} {split}"
-    asked = generate_questions(
-        [Facts.of(record) for record in records], edition.kinds, edition.questions_per_image, stream
+    stream = f"miniclevr questions {settings.seed} {split}"
+    questions = generate_questions(
+        [Facts.of(record) for record in records], settings.kinds, settings.questions_per_image, stream
     )
-    write_questions(root, split, ((scene.index, some) for scene, some in zip(scenes, asked, strict=True)))
+    write_questions(
+        root, split, ((scene.index, asked) for scene, asked in zip(scenes, questions, strict=True))
+    )
 
 
 def render_images(scenes: Sequence[Scene], size: tuple[int, int], paths: Sequence[Path]) -> None:
-    """Write the pictures of scenes as files."""
-    for path, picture in zip(paths, render(scenes, size), strict=True):
-        Image.fromarray(picture).save(path)
+    """Render the scenes and write each image to its path; ``size`` is height and width in pixels."""
+    for path, pixels in zip(paths, render(scenes, size), strict=True):
+        Image.fromarray(pixels).save(path)

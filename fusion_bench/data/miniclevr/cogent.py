@@ -1,43 +1,44 @@
-"""The built-in data set under CLEVR-CoGenT's conditions, in that release's own layout."""
+"""The built-in data sets under CLEVR-CoGenT's two conditions, in the layout of that release."""
 
 from __future__ import annotations
 
 from typing import ClassVar, Literal
 
 from fusion_bench.data.cogent import ClevrCogent
-from fusion_bench.data.miniclevr.build import Edition
+from fusion_bench.data.miniclevr.build import MiniClevrSettings
 from fusion_bench.data.miniclevr.dataset import MiniClevr
-from fusion_bench.data.miniclevr.placement import Recipe
+from fusion_bench.data.miniclevr.placement import SceneRecipe
 from fusion_bench.samples.dataset import Splits
 
 
-class CogentEdition(Edition):
-    """Scenes under the condition that the last letter of a split's name says."""
+class MiniClevrCogentSettings(MiniClevrSettings):
+    """Settings in which the last letter of a split's name gives the condition of its scenes."""
 
-    def recipe(self, split: str) -> Recipe:
-        """What the scenes of a split are drawn from."""
+    def recipe(self, split: str) -> SceneRecipe:
+        """Return the recipe of a split's scenes."""
         condition: Literal["A", "B"] = "B" if split.endswith("B") else "A"
-        return Recipe(self.seed, split, self.size, self.things, condition)
+        return SceneRecipe(self.seed, split, self.size, self.things, condition)
 
 
 class MiniClevrCogent(MiniClevr, ClevrCogent):
-    """CLEVR-CoGenT without Blender: trained and chosen on condition A, judged on A and B side by side.
+    """CLEVR-CoGenT without Blender: trained and selected on condition A, evaluated on A and on B.
 
-    ``selectA`` has files of its own; otherwise settings and files are those of `MiniClevr`, with as many
-    images for ``valA`` as for ``valB``.
+    ``selectA`` has its own files. Settings and files are otherwise those of `MiniClevr`; ``valA`` and ``valB`` have
+    the same number of images.
     """
 
     name: ClassVar[str] = "miniclevr_cogent"
     pretext_condition: ClassVar[Literal["A", "B"] | None] = "A"
-    edition: ClassVar[type[Edition]] = CogentEdition
+    settings_type: ClassVar[type[MiniClevrSettings]] = MiniClevrCogentSettings
 
     splits = Splits(train="trainA", select="selectA", evaluate=("valA", "valB"))
 
 
 class MiniClevrCogentB(MiniClevrCogent):
-    """To fine-tune on condition B what `MiniClevrCogent` taught: ``trainB`` and ``selectB`` are scenes of their own.
+    """The data set for fine-tuning on condition B after training on `MiniClevrCogent`.
 
-    With the same settings ``valA`` and ``valB`` are the same scenes and questions there as here.
+    ``trainB`` and ``selectB`` have scenes of their own. With the same settings, ``valA`` and ``valB`` have the same
+    scenes and questions as in `MiniClevrCogent`.
     """
 
     name: ClassVar[str] = "miniclevr_cogent_b"

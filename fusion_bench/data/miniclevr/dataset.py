@@ -1,4 +1,4 @@
-"""The built-in data set: made once, on any machine, in CLEVR's own file layout."""
+"""The built-in data set, generated once on any machine in CLEVR's file layout."""
 
 from __future__ import annotations
 
@@ -7,9 +7,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from fusion_bench.data.clevr import KIND_STARTS, Clevr
-from fusion_bench.data.miniclevr.build import Edition, build_clevr
+from fusion_bench.data.miniclevr.build import MiniClevrSettings, build_clevr
 from fusion_bench.data.miniclevr.generated import BuiltIn
-from fusion_bench.data.miniclevr.settings import counts, int_or_minus_one, size_of, things_of
+from fusion_bench.data.miniclevr.settings import (
+    images_per_split,
+    int_or_minus_one,
+    validated_size,
+    validated_things,
+)
 from fusion_bench.errors import DataError
 from fusion_bench.samples.dataset import Counts, Splits
 
@@ -18,29 +23,29 @@ class MiniClevr(BuiltIn, Clevr):
     """CLEVR without Blender: ray-cast scenes, questions of CLEVR's nine kinds, splits train, val and test.
 
     Args:
-        root: folder to make, which must not hold anything else; one folder for one choice of settings.
-        images: how many for ``train``, ``select`` and ``evaluate``.
-        questions_per_image: how many are asked; an image of few objects may allow fewer.
-        kinds: question kinds; None for all nine.
-        size: height and width of the pictures.
-        seed: of scenes and questions; pictures of one seed are no part of another's.
-        things: least and most objects of a scene.
+        root: the folder to generate; it must not contain other files. Each choice of settings needs its own folder.
+        images: number of images for ``train``, ``select`` and ``evaluate``.
+        questions_per_image: number of questions per image; an image with few objects may have fewer.
+        kinds: the question kinds; None for all nine.
+        size: height and width of the images in pixels.
+        seed: seed of scenes and questions; different seeds give different images.
+        things: least and greatest number of objects in a scene.
 
     Raises:
-        DataError: a setting makes no data set.
+        DataError: a setting is invalid.
     """
 
     name: ClassVar[str] = "miniclevr"
     version: ClassVar[str] = "1"
-    holds_out: ClassVar[bool] = False
+    select_from_train: ClassVar[bool] = False
     published: Mapping[str, Counts] = {}
     unlabelled: ClassVar[tuple[str, ...]] = ()
     toy_settings: ClassVar[Mapping[str, Any]] = {
         "images": {"train": 40, "select": 10, "evaluate": 10},
         "size": [32, 48],
     }
-    edition: ClassVar[type[Edition]] = Edition
-    """Which scenes are drawn for which split."""
+    settings_type: ClassVar[type[MiniClevrSettings]] = MiniClevrSettings
+    """The class of the settings, which decides the recipe of each split's scenes."""
 
     splits = Splits(train="train", select="val", evaluate=("test",))
 
@@ -58,15 +63,15 @@ class MiniClevr(BuiltIn, Clevr):
         super().__init__(root, kinds=kinds)
         if int_or_minus_one(questions_per_image) < 1:
             raise DataError(f"questions_per_image must be at least 1, not {questions_per_image!r}")
-        self._edition: Edition = self.edition(
+        self._scene_settings: MiniClevrSettings = self.settings_type(
             seed=seed,
-            images=counts(images, self.splits),
+            images=images_per_split(images, self.splits),
             questions_per_image=questions_per_image,
-            # The order in which kinds are written changes nothing.
+            # The order of the kinds in the setting has no effect.
             kinds=tuple(kind for kind in KIND_STARTS if kind in self.kinds),
-            size=size_of(size),
-            things=things_of(things),
+            size=validated_size(size),
+            things=validated_things(things),
         )
 
-    def _make(self, folder: Path, workers: int) -> None:
-        build_clevr(self._edition, folder, workers)
+    def _generate(self, folder: Path, workers: int) -> None:
+        build_clevr(self._scene_settings, folder, workers)

@@ -1,4 +1,4 @@
-"""Data sets that make their own files: whole or not at all, and once, however many processes ask."""
+"""The base class of data sets that generate their files: completely or not at all, and only once."""
 
 from __future__ import annotations
 
@@ -19,37 +19,37 @@ _DONE = "DONE"
 
 
 class BuiltIn(DataSet):
-    """Stands before the adapter that reads the files: ``class Made(BuiltIn, Adapter)``.
+    """A mixin for generated data sets, placed before the adapter that reads the files: ``class X(BuiltIn, Adapter)``.
 
-    `prepare` makes the files beside ``root`` and moves them there when all are whole, so that ``root``
-    either does not exist or is complete, however a making ends. Two processes make it once.
+    `prepare` generates the files next to ``root`` and moves them there when all are complete. So ``root`` either does
+    not exist or is complete, even after an interruption. Of several processes, only one generates the files.
     """
 
     built_in: ClassVar[bool] = True
 
     root: Path
-    _edition: SceneSettings
+    _scene_settings: SceneSettings
 
     @abstractmethod
-    def _make(self, folder: Path, workers: int) -> None:
-        """Write the files of ``_edition`` into a folder that does not exist yet."""
+    def _generate(self, folder: Path, workers: int) -> None:
+        """Write the files of ``_scene_settings`` into a folder that does not exist yet."""
 
     def prepare(self, workers: int = 1) -> None:
-        """Make the files unless they stand already.
+        """Generate the files unless they exist.
 
         Args:
-            workers: processes; they never change what is made.
+            workers: number of processes; the files do not depend on it.
 
         Raises:
-            DataError: ``root`` holds something else.
+            DataError: ``root`` contains other files.
         """
         unfinished = self.root.with_name(f".{self.root.name}.part")
         with lock(self.root.with_name(f".{self.root.name}.lock"), wait=True):
-            if self._is_made():
+            if self._exists():
                 return
             if unfinished.exists():
                 shutil.rmtree(unfinished)
-            self._make(unfinished, workers)
+            self._generate(unfinished, workers)
             write_json(unfinished / _DONE, self._settings())
             if self.root.exists():
                 self.root.rmdir()
@@ -57,32 +57,36 @@ class BuiltIn(DataSet):
 
     def split(self, name: str) -> Split:
         """Read one split; see `DataSet.split`."""
-        self._must_be_made()
+        self._require_files()
         return super().split(name)  # type: ignore[safe-super]  # the adapter's
 
     def manifest(self) -> str:
-        """SHA-256 over the annotation files and the names and sizes of the images."""
-        self._must_be_made()
+        """Return the SHA-256 of the annotation files and of the names and sizes of the images."""
+        self._require_files()
         return super().manifest()  # type: ignore[safe-super]  # the adapter's
 
     def _settings(self) -> dict[str, Any]:
-        settings: dict[str, Any] = json.loads(canonical({"version": self.version, **asdict(self._edition)}))
+        settings: dict[str, Any] = json.loads(
+            canonical({"version": self.version, **asdict(self._scene_settings)})
+        )
         return settings
 
-    def _is_made(self) -> bool:
+    def _exists(self) -> bool:
         if not self.root.exists() or (self.root.is_dir() and not any(self.root.iterdir())):
             return False
         if not (self.root / _DONE).exists():
             raise DataError(
-                f"{self.root} holds files that {self.name} did not make; give it a folder of its own"
+                f"{self.root} contains files that {self.name} did not generate; choose another folder"
             )
         if read_json(self.root / _DONE) != self._settings():
             raise DataError(
-                f"{self.root} holds a {self.name} of other settings (see {self.root / _DONE}); give these settings "
-                f"a folder of their own, or remove that one"
+                f"{self.root} contains a {self.name} with other settings (see {self.root / _DONE}); choose another "
+                "folder for these settings, or remove that one"
             )
         return True
 
-    def _must_be_made(self) -> None:
-        if not self._is_made():
-            raise DataError(f"the data set {self.name} is not made yet in {self.root}; call prepare() first")
+    def _require_files(self) -> None:
+        if not self._exists():
+            raise DataError(
+                f"the data set {self.name} does not exist in {self.root} yet; call prepare() first"
+            )

@@ -1,4 +1,4 @@
-"""CLEVR v1.0's file layout and schema, as written: what `Clevr` reads back."""
+"""The writer of CLEVR v1.0's file layout and schema, which `Clevr` reads."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from fusion_bench.data.miniclevr.scenes.scenes import Scene, relationships
 from fusion_bench.storage import write_text
 
 _INFO = {"version": "1.0", "date": "11/23/2026", "license": "Creative Commons Attribution (CC BY 4.0)"}
-"""The schema's version and the day this writer was; equal files come of equal settings on any day."""
+"""Schema version and a fixed date, so that the same settings give the same files on any day."""
 
 
 def image_file(split: str, index: int) -> str:
-    """Name of an image file."""
+    """Return the name of an image file."""
     return f"CLEVR_{split}_{index:06d}.png"
 
 
 def image_path(root: Path, split: str, index: int) -> Path:
-    """Where an image stands under ``root``."""
+    """Return the path of an image under ``root``."""
     return root / "images" / split / image_file(split, index)
 
 
 def scene_record(scene: Scene, split: str) -> dict[str, Any]:
-    """One entry of a scenes file."""
+    """Return one entry of a scenes file."""
     return {
         "image_index": scene.index,
         "image_filename": image_file(split, scene.index),
@@ -56,14 +56,14 @@ def write_scenes(root: Path, split: str, records: Sequence[dict[str, Any]]) -> N
 def write_questions(
     root: Path, split: str, questions: Iterable[tuple[int, Sequence[GeneratedQuestion]]]
 ) -> None:
-    """Write ``questions/CLEVR_<split>_questions.json``, numbered through the split.
+    """Write ``questions/CLEVR_<split>_questions.json``; questions are numbered through the split.
 
     Args:
-        root: the data set's folder.
-        split: its name.
-        questions: image indices, each with what is asked about that image.
+        root: the folder of the data set.
+        split: name of the split.
+        questions: pairs of an image index and the questions about that image.
     """
-    asked = ((image, question) for image, of_image in questions for question in of_image)
+    pairs = ((image, question) for image, image_questions in questions for question in image_questions)
     records = [
         {
             "image_index": image,
@@ -75,7 +75,7 @@ def write_questions(
             "answer": question.answer,
             "program": question.program,
         }
-        for number, (image, question) in enumerate(asked)
+        for number, (image, question) in enumerate(pairs)
     ]
     _write(root / "questions" / f"CLEVR_{split}_questions.json", split, "questions", records)
 

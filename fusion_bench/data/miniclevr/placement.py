@@ -1,7 +1,7 @@
-"""Drawing scenes under CLEVR's rules, each from a random stream of its own.
+"""Random scenes under CLEVR's rules, each from its own random stream.
 
-The rules are those of CLEVR's generator (Johnson et al., CVPR 2017): 3 to 10 objects on a 6 x 6 square, a gap
-between any two, no two nearly in line along a camera direction, every object clearly visible.
+The rules are those of CLEVR's generator (Johnson et al., CVPR 2017): 3 to 10 objects on a 6 x 6 square, a gap between
+any two objects, no two objects nearly aligned along a camera direction, and every object clearly visible.
 """
 
 from __future__ import annotations
@@ -15,32 +15,32 @@ import numpy.typing as npt
 
 from fusion_bench.data.miniclevr.render.render import object_ids
 from fusion_bench.data.miniclevr.scenes.attributes import Attributes, change_one_attribute, draw_attributes
-from fusion_bench.data.miniclevr.scenes.camera import JITTER, USUAL_LOCATION, Array, Camera, Point
+from fusion_bench.data.miniclevr.scenes.camera import CAMERA_JITTER, DEFAULT_LOCATION, Array, Camera, Point
 from fusion_bench.data.miniclevr.scenes.conditions import CogentCondition
-from fusion_bench.data.miniclevr.scenes.lights import LAMP_JITTER, USUAL_LAMPS
+from fusion_bench.data.miniclevr.scenes.lights import DEFAULT_LIGHTS, LIGHT_JITTER
 from fusion_bench.data.miniclevr.scenes.scenes import RADII, Scene, Thing
 from fusion_bench.errors import FusionBenchError
 
 _HALF_SIDE = 3.0
 _LEAST_GAP = 0.25
 _LEAST_MARGIN = 0.4
-_PLACES_TRIED = 50
-_LEAST_VISIBLE = 200 / (240 * 320)  # share of the picture
+_PLACE_ATTEMPTS = 50
+_LEAST_VISIBLE = 200 / (240 * 320)  # share of the image
 _ATTEMPTS = 2000
 
 
 @dataclass(frozen=True)
-class Recipe:
-    """What scenes are drawn from.
+class SceneRecipe:
+    """The parameters of the distribution of scenes.
 
     Attributes:
-        seed: the data set's seed.
-        domain: which of its scenes: a split's name, or the pretext's; scenes of two domains share no stream.
-        size: height and width of the picture that every object must be visible in.
-        things: fewest and most objects.
-        condition: of CoGenT, which the colours of cubes and cylinders keep to; None: any colour.
-        alike: probability that an object is drawn as a distractor of one before it, whose looks it has but
-            for one attribute.
+        seed: seed of the data set.
+        domain: name of a split, or of the pretext task; different domains use different random streams.
+        size: height and width in pixels of the image in which every object must be visible.
+        things: least and greatest number of objects.
+        condition: the CoGenT condition for the colours of cubes and cylinders; None allows all colours.
+        distractors: probability that an object is a distractor: a copy of an earlier object with one attribute
+            changed.
     """
 
     seed: int
@@ -48,48 +48,50 @@ class Recipe:
     size: tuple[int, int]
     things: tuple[int, int] = (3, 10)
     condition: CogentCondition | None = None
-    alike: float = 0.0
+    distractors: float = 0.0
 
 
-def draw_scene(recipe: Recipe, index: int) -> Scene:
+def draw_scene(recipe: SceneRecipe, index: int) -> Scene:
     """Draw one scene; see `draw_scenes`."""
     return draw_scenes(recipe, [index])[0]
 
 
-def draw_scenes(recipe: Recipe, indices: Sequence[int]) -> list[Scene]:
-    """Draw scenes by number. A scene depends on the recipe and its number alone.
+def draw_scenes(recipe: SceneRecipe, indices: Sequence[int]) -> list[Scene]:
+    """Draw scenes by number. A scene depends on the recipe and on its number only.
 
-    Camera, lamps and the number of objects are drawn once; objects are drawn anew until they keep CLEVR's
-    margins and each shows at least 200 pixels of a 320 x 240 picture, scaled to the size.
+    The camera, the lights and the number of objects are drawn once. The objects are drawn repeatedly until they keep
+    CLEVR's margins and each of them covers at least 200 pixels of a 320 x 240 image, scaled to the size.
 
     Args:
-        recipe: what to draw from.
-        indices: the scenes' numbers.
+        recipe: the parameters of the scenes.
+        indices: the numbers of the scenes.
 
     Raises:
-        FusionBenchError: no attempt gave a scene in which everything is visible.
+        FusionBenchError: no attempt gave a scene in which all objects are visible.
     """
     drafts = [_Draft(recipe, index) for index in indices]
     scenes: list[Scene | None] = [None] * len(drafts)
     least = max(1, round(_LEAST_VISIBLE * recipe.size[0] * recipe.size[1]))
     for _ in range(_ATTEMPTS):
-        waiting = [number for number, scene in enumerate(scenes) if scene is None]
-        if not waiting:
+        open_numbers = [number for number, scene in enumerate(scenes) if scene is None]
+        if not open_numbers:
             break
-        drawn = [drafts[number].attempt() for number in waiting]
-        for number, scene, enough in zip(waiting, drawn, _visible(drawn, recipe.size, least), strict=True):
-            scenes[number] = scene if enough else None
+        drawn = [drafts[number].attempt() for number in open_numbers]
+        for number, scene, visible in zip(
+            open_numbers, drawn, _visible(drawn, recipe.size, least), strict=True
+        ):
+            scenes[number] = scene if visible else None
     finished = [scene for scene in scenes if scene is not None]
     if len(finished) < len(scenes):
         raise FusionBenchError(
-            f"no scene of {recipe.things[0]} to {recipe.things[1]} objects shows all of them in pictures of "
-            f"{recipe.size[0]} x {recipe.size[1]}; ask for larger pictures or fewer objects"
+            f"{recipe.things[0]} to {recipe.things[1]} objects are not all visible in images of "
+            f"{recipe.size[0]} x {recipe.size[1]} pixels; use larger images or fewer objects"
         )
     return finished
 
 
 def _visible(scenes: Sequence[Scene], size: tuple[int, int], least: int) -> list[bool]:
-    """Whether each scene's things all have ``least`` pixels."""
+    """Return for each scene whether all its objects cover at least ``least`` pixels."""
     ids = object_ids(scenes, size).reshape(len(scenes), -1).astype(np.int64)
     most = max(len(scene.things) for scene in scenes) + 1
     rows = np.arange(len(scenes))[:, None] * most
@@ -101,89 +103,89 @@ def _visible(scenes: Sequence[Scene], size: tuple[int, int], least: int) -> list
 
 
 class _Draft:
-    """One scene in the making: its random stream and what is fixed of it."""
+    """One scene under construction: its random stream and its fixed parts."""
 
-    def __init__(self, recipe: Recipe, index: int) -> None:
+    def __init__(self, recipe: SceneRecipe, index: int) -> None:
         name = f"miniclevr/{recipe.domain}/{recipe.seed}/{index}"
-        # Bit generators keep their streams across versions of numpy, which its distributions do not promise.
+        # Bit generators have the same stream in every version of numpy; its distributions do not guarantee this.
         self._bits = np.random.PCG64(int.from_bytes(hashlib.sha256(name.encode()).digest()[:16], "big"))
         self._index, self._size = index, recipe.size
-        self._condition, self._alike = recipe.condition, recipe.alike
+        self._condition, self._distractors = recipe.condition, recipe.distractors
         fewest, most = recipe.things
         draws = self._uniform(13)
         self._count = fewest + int(draws[0] * (most - fewest + 1))
-        self._camera = Camera(_jittered(USUAL_LOCATION, draws[1:4], JITTER))
+        self._camera = Camera(_jittered(DEFAULT_LOCATION, draws[1:4], CAMERA_JITTER))
         key, fill, back = (
-            _jittered(place, draws[4 + 3 * lamp : 7 + 3 * lamp], LAMP_JITTER)
-            for lamp, place in enumerate(USUAL_LAMPS)
+            _jittered(place, draws[4 + 3 * light : 7 + 3 * light], LIGHT_JITTER)
+            for light, place in enumerate(DEFAULT_LIGHTS)
         )
-        self._lamps = (key, fill, back)
+        self._lights = (key, fill, back)
         right, behind = self._camera.directions["right"], self._camera.directions["behind"]
         self._ground = (right[:2], behind[:2])
 
     def attempt(self) -> Scene:
-        """Objects under CLEVR's margins; starts anew as often as one of them finds no place."""
+        """Draw objects that keep CLEVR's margins; start again whenever an object has no free place."""
         for _ in range(_ATTEMPTS):
             draws = self._uniform(self._count * 5).reshape(self._count, 5).tolist()
-            looks = self._looks(draws)
-            radii = [RADII[of_one.size] for of_one in looks]
+            attributes = self._attributes(draws)
+            radii = [RADII[attribute_set.size] for attribute_set in attributes]
             places = self._places(radii)
             if places is not None:
                 break
         else:
-            raise FusionBenchError(
-                f"{self._count} objects find no place beside each other in a scene; ask for fewer"
-            )
+            raise FusionBenchError(f"a scene has no room for {self._count} objects; use fewer objects")
         coords = [(x, y, radius) for (x, y), radius in zip(places, radii, strict=True)]
         pixels = self._camera.project(coords, self._size)
         things = tuple(
             Thing(
-                **of_one._asdict(),
+                **attribute_set._asdict(),
                 coords=place,
                 rotation=360 * turn,
                 pixel=(round(float(pixel[0])), round(float(pixel[1])), float(pixel[2])),
             )
-            for of_one, (*_, turn), place, pixel in zip(looks, draws, coords, pixels, strict=True)
+            for attribute_set, (*_, turn), place, pixel in zip(attributes, draws, coords, pixels, strict=True)
         )
-        return Scene(self._index, things, self._camera, self._lamps)
+        return Scene(self._index, things, self._camera, self._lights)
 
-    def _looks(self, draws: Sequence[Sequence[float]]) -> list[Attributes]:
-        """The looks of all things; some become those of a thing before them with one attribute changed."""
-        looks = [draw_attributes(u, self._condition) for u in draws]
-        if not self._alike:
-            return looks
-        for number, (chance, *u) in enumerate(self._uniform(len(looks) * 4).reshape(-1, 4).tolist()):
-            if number and chance < self._alike:
-                looks[number] = change_one_attribute(looks[int(u[0] * number)], u[1:], self._condition)
-        return looks
+    def _attributes(self, draws: Sequence[Sequence[float]]) -> list[Attributes]:
+        """Draw the attributes of all objects; distractors copy an earlier object and change one attribute."""
+        attributes = [draw_attributes(u, self._condition) for u in draws]
+        if not self._distractors:
+            return attributes
+        for number, (chance, *u) in enumerate(self._uniform(len(attributes) * 4).reshape(-1, 4).tolist()):
+            if number and chance < self._distractors:
+                attributes[number] = change_one_attribute(
+                    attributes[int(u[0] * number)], u[1:], self._condition
+                )
+        return attributes
 
     def _places(self, radii: Sequence[float]) -> list[tuple[float, float]] | None:
-        """Places one after the other, each the first of 50 that suits those before it."""
+        """Draw places in order, for each object the first of 50 that keeps the margins; None if there is none."""
         places: list[tuple[float, float]] = []
         taken: list[tuple[float, float, float]] = []
         (right_x, right_y), (behind_x, behind_y) = self._ground
         for radius in radii:
-            draws = ((2 * self._uniform(2 * _PLACES_TRIED) - 1) * _HALF_SIDE).tolist()
+            draws = ((2 * self._uniform(2 * _PLACE_ATTEMPTS) - 1) * _HALF_SIDE).tolist()
             for x, y in zip(draws[::2], draws[1::2], strict=True):
-                across, away = x * right_x + y * right_y, x * behind_x + y * behind_y
-                if _fits(across, away, radius, taken):
+                across, along = x * right_x + y * right_y, x * behind_x + y * behind_y
+                if _fits(across, along, radius, taken):
                     break
             else:
                 return None
             places.append((x, y))
-            taken.append((across, away, radius))
+            taken.append((across, along, radius))
         return places
 
     def _uniform(self, count: int) -> Array:
-        """Numbers in [0, 1) with 53 random bits each."""
+        """Draw ``count`` numbers in [0, 1) with 53 random bits each."""
         raw: npt.NDArray[np.uint64] = self._bits.random_raw(count)
         return (raw >> np.uint64(11)).astype(np.float64) * 2.0**-53
 
 
-def _fits(across: float, away: float, radius: float, taken: Sequence[tuple[float, float, float]]) -> bool:
-    """Whether an object keeps CLEVR's gap from others and stands in line with none of them."""
-    for other_across, other_away, other_radius in taken:
-        right, behind = across - other_across, away - other_away
+def _fits(across: float, along: float, radius: float, taken: Sequence[tuple[float, float, float]]) -> bool:
+    """Return True if an object keeps CLEVR's gap to all others and is not aligned with any of them."""
+    for other_across, other_along, other_radius in taken:
+        right, behind = across - other_across, along - other_along
         if abs(right) < _LEAST_MARGIN or abs(behind) < _LEAST_MARGIN:
             return False
         gap = radius + other_radius + _LEAST_GAP

@@ -1,7 +1,7 @@
-"""Dense attribute recognition: what a backbone learns from where no pretrained weights can be had.
+"""Dense attribute recognition, the pretext task that trains a backbone where no pretrained weights are available.
 
-Every cell of a grid over the picture is asked whether an object stands there and, if so, for its shape, size,
-colour and material. The pictures come from a domain of scenes that no split draws from.
+For every position of a grid over the image, the task is to predict whether an object is there and, if so, its shape,
+size, colour and material. The images come from a domain of scenes that no split uses.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from fusion_bench.data.miniclevr.placement import Recipe, draw_scenes
+from fusion_bench.data.miniclevr.placement import SceneRecipe, draw_scenes
 from fusion_bench.data.miniclevr.render.render import object_ids, render
 from fusion_bench.data.miniclevr.scenes.conditions import CogentCondition
 from fusion_bench.data.miniclevr.scenes.scenes import COLORS, MATERIALS, SHAPES, SIZES
 
 DOMAIN = "pretext"
-"""The scenes' domain; a split of this name is not to be."""
+"""The domain of the scenes; no split may have this name."""
 
 ATTRIBUTE_VALUES: tuple[tuple[str, ...], ...] = (SHAPES, SIZES, COLORS, MATERIALS)
-"""Values of the four attributes, in the order of the last axis of `PretextImages.attributes`."""
+"""The values of the four attributes, in the order of the last axis of `PretextImages.attributes`."""
 
 ATTRIBUTE_NAMES = ("shape", "size", "color", "material")
 
@@ -30,13 +30,13 @@ IGNORED = -1
 
 @dataclass(frozen=True, eq=False)
 class PretextImages:
-    """``N`` pictures and what they show.
+    """``N`` images with their labels.
 
     Attributes:
         images: ``[N, H, W, 3]`` uint8.
-        ids: ``[N, H, W]`` int8, the thing that each pixel shows, -1 for the ground.
-        attributes: ``[N, K, 4]`` int8, values of shape, size, colour and material by number; -1 beyond the
-            last thing of a picture.
+        ids: ``[N, H, W]`` int8, the number of the object that each pixel shows, -1 for the ground.
+        attributes: ``[N, K, 4]`` int8, the indices of shape, size, colour and material of each object; -1 after the
+            last object of an image.
     """
 
     images: npt.NDArray[np.uint8]
@@ -51,16 +51,16 @@ def pretext_images(
     things: tuple[int, int] = (3, 10),
     condition: CogentCondition | None = None,
 ) -> PretextImages:
-    """Draw and render pictures of the pretext's own scenes.
+    """Draw and render images of scenes of the pretext domain.
 
     Args:
-        seed: of the scenes; pictures of a larger ``count`` begin with those of a smaller one.
-        count: how many.
+        seed: seed of the scenes; the images of a larger ``count`` begin with those of a smaller one.
+        count: number of images.
         size: height and width in pixels.
-        things: fewest and most objects.
-        condition: of CoGenT, which the scenes keep to.
+        things: least and greatest number of objects.
+        condition: the CoGenT condition of the scenes; None allows any scene.
     """
-    scenes = draw_scenes(Recipe(seed, DOMAIN, size, things, condition), range(count))
+    scenes = draw_scenes(SceneRecipe(seed, DOMAIN, size, things, condition), range(count))
     attributes = np.full((count, things[1], 4), IGNORED, dtype=np.int8)
     for row, scene in zip(attributes, scenes, strict=True):
         for values, thing in zip(row, scene.things, strict=False):
@@ -71,31 +71,31 @@ def pretext_images(
     return PretextImages(render(scenes, size), object_ids(scenes, size), attributes)
 
 
-def cell_targets(
+def position_targets(
     ids: npt.NDArray[np.int8], attributes: npt.NDArray[np.int8], grid: tuple[int, int]
 ) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
-    """What each cell of a grid shows.
+    """Return the targets of each position of a grid.
 
-    A cell belongs to the thing that covers most of its pixels among things, whatever the ground's share; its
-    foreground target is the share of its pixels that show any thing.
+    A position has the attributes of the object that covers most of its pixels, regardless of the share of the ground.
+    Its foreground target is the share of its pixels that show any object.
 
     Args:
-        ids: ``[N, H, W]``; H and W are split into cells that differ by at most one pixel.
+        ids: ``[N, H, W]``; H and W are divided into grid positions whose sizes differ by at most one pixel.
         attributes: ``[N, K, 4]``.
-        grid: cells down and across.
+        grid: number of rows and columns of positions, ``(h, w)``.
 
     Returns:
-        ``[N, h, w]`` float32 foreground shares and ``[N, h, w, 4]`` int64 attributes, `IGNORED` where a cell
-        shows no thing.
+        Foreground shares ``[N, h, w]`` float32 and attributes ``[N, h, w, 4]`` int64, which are `IGNORED` at
+        positions that show no object.
     """
     images, height, width = ids.shape
     things, (rows, columns) = attributes.shape[1], grid
-    cell = (np.arange(height) * rows // height)[:, None] * columns + np.arange(width) * columns // width
-    cells = rows * columns
-    # One count of (image, cell, thing), the ground first.
-    place = (np.arange(images)[:, None, None] * cells + cell) * (things + 1) + ids + 1
-    counts = np.bincount(place.ravel(), minlength=images * cells * (things + 1))
-    counts = counts.reshape(images, cells, things + 1)
+    position = (np.arange(height) * rows // height)[:, None] * columns + np.arange(width) * columns // width
+    positions = rows * columns
+    # One count per (image, position, object), the ground first.
+    key = (np.arange(images)[:, None, None] * positions + position) * (things + 1) + ids + 1
+    counts = np.bincount(key.ravel(), minlength=images * positions * (things + 1))
+    counts = counts.reshape(images, positions, things + 1)
     covered = counts[..., 1:].sum(axis=2)
     winner = counts[..., 1:].argmax(axis=2)
     found = np.take_along_axis(attributes.astype(np.int64), winner[..., None], axis=1)
@@ -105,6 +105,6 @@ def cell_targets(
 
 
 def image_hashes(images: npt.NDArray[np.uint8]) -> list[str]:
-    """SHA-256 of each picture's height, width and pixels ``[N, H, W, 3]``."""
+    """Return the SHA-256 of height, width and pixels of each image in ``[N, H, W, 3]`` uint8."""
     start = f"{images.shape[1]}x{images.shape[2]}\n".encode()
     return [hashlib.sha256(start + np.ascontiguousarray(image).tobytes()).hexdigest() for image in images]

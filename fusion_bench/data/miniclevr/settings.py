@@ -1,24 +1,24 @@
-"""Which pictures a built-in data set consists of, and the settings that say so."""
+"""The settings of a built-in data set's images, and their validation."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from fusion_bench.data.miniclevr.placement import Recipe
+from fusion_bench.data.miniclevr.placement import SceneRecipe
 from fusion_bench.errors import DataError
 from fusion_bench.samples.dataset import Splits
 
 
 @dataclass(frozen=True, kw_only=True)
 class SceneSettings:
-    """Pictures to make.
+    """The settings that all built-in data sets share.
 
     Attributes:
-        seed: of everything.
-        images: splits and how many images each has.
-        size: height and width of the pictures.
-        things: least and most objects of a scene.
+        seed: seed of scenes and texts.
+        images: pairs of a split's name and its number of images.
+        size: height and width of the images in pixels.
+        things: least and greatest number of objects in a scene.
     """
 
     seed: int
@@ -26,46 +26,52 @@ class SceneSettings:
     size: tuple[int, int]
     things: tuple[int, int]
 
-    def recipe(self, split: str) -> Recipe:
-        """What the scenes of a split are drawn from."""
-        return Recipe(self.seed, split, self.size, self.things)
+    def recipe(self, split: str) -> SceneRecipe:
+        """Return the recipe of a split's scenes."""
+        return SceneRecipe(self.seed, split, self.size, self.things)
 
 
-def counts(images: Mapping[str, int], splits: Splits) -> tuple[tuple[str, int], ...]:
-    """The setting ``images``: splits and how many images each has; all that are evaluated have equally many.
+def images_per_split(images: Mapping[str, int], splits: Splits) -> tuple[tuple[str, int], ...]:
+    """Validate the setting ``images`` and return pairs of a split's name and its number of images.
+
+    All splits for evaluation get the same number.
 
     Raises:
-        DataError: a role is missing or unknown, or a number is not one.
+        DataError: a role is missing or unknown, or a number is not a positive integer.
     """
     roles = {"train": (splits.train,), "select": (splits.select,), "evaluate": splits.evaluate}
     if set(images) != set(roles) or any(int_or_minus_one(count) < 1 for count in images.values()):
-        raise DataError(f"images must give a number of pictures for {', '.join(roles)}, not {dict(images)!r}")
+        raise DataError(
+            f"images must give a number of images for each of {', '.join(roles)}, not {dict(images)!r}"
+        )
     return tuple((name, images[role]) for role, names in roles.items() for name in names)
 
 
-def size_of(size: Sequence[int]) -> tuple[int, int]:
-    """The setting ``size``, height and width.
+def validated_size(size: Sequence[int]) -> tuple[int, int]:
+    """Validate the setting ``size`` and return height and width in pixels.
 
     Raises:
-        DataError: it is no size of a picture.
+        DataError: the value is not a valid image size.
     """
     return _pair("size", size, least=8)
 
 
-def things_of(things: Sequence[int]) -> tuple[int, int]:
-    """The setting ``things``, least and most objects of a scene.
+def validated_things(things: Sequence[int]) -> tuple[int, int]:
+    """Validate the setting ``things`` and return the least and the greatest number of objects in a scene.
 
     Raises:
-        DataError: it is no range within 1 to 10.
+        DataError: the value is not a range within 1 to 10.
     """
     fewest, most = _pair("things", things, least=1)
     if not fewest <= most <= 10:
-        raise DataError(f"things must run from a smaller to a larger number up to 10, not {list(things)!r}")
+        raise DataError(
+            f"things must be a least and a greatest number of objects, at most 10, not {list(things)!r}"
+        )
     return fewest, most
 
 
 def int_or_minus_one(value: object) -> int:
-    """A whole number as it is; -1 for anything else."""
+    """Return ``value`` if it is an integer (and not a bool), else -1."""
     return value if type(value) is int else -1
 
 

@@ -1,4 +1,4 @@
-"""RefCOCO, RefCOCO+ and RefCOCOg in REFER's published layout."""
+"""The adapters of RefCOCO, RefCOCO+ and RefCOCOg in REFER's published layout."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import numpy as np
 import pandas as pd
 
 from fusion_bench.data.files import named_sizes
-from fusion_bench.data.held_out import held_out_of
-from fusion_bench.data.refer.instances import InstanceAnnotation, Instances, Picture, read_instances
+from fusion_bench.data.held_out import held_out_images
+from fusion_bench.data.refer.instances import ImageInfo, InstanceAnnotation, Instances, read_instances
 from fusion_bench.data.refer.outlines import run_lengths
 from fusion_bench.data.refer.sentences import Sentence, read_sentences
 from fusion_bench.errors import DataError
@@ -24,25 +24,25 @@ from fusion_bench.samples.split import Split
 from fusion_bench.storage import digest, file_digest
 
 IMAGE_FOLDERS = ("images/mscoco/images/train2014", "images/train2014")
-"""Where images are looked for under the root: refer.py's place, then the shorter one."""
+"""The folders under the root in which images are searched: that of refer.py, then a shorter path."""
 
 _SELECT = "select"
-_SEEN_BY_COCO = (
-    "The evaluation images lie in COCO train2014, so a backbone that was trained on COCO has seen them."
+_COCO_CAUTION = (
+    "The evaluation images are part of COCO train2014, so a backbone that was trained on COCO has seen them."
 )
-_BY_OBJECT = (
-    "The google partition divides objects, not images, so images of the evaluation splits were trained on."
+_SHARED_IMAGES_CAUTION = (
+    "The google partition divides objects, not images, so images of the evaluation splits are also in train."
 )
 
 
 @dataclass(frozen=True)
 class Partition:
-    """One way to divide a data set.
+    """One published partition of a data set into splits.
 
     Attributes:
-        splits: what is trained, selected and evaluated on.
-        published: how many sentences and images its splits have.
-        by_object: whether objects were divided, so that splits share images.
+        splits: the roles of the splits.
+        published: the published numbers of sentences and images by split.
+        by_object: True if objects were divided instead of images, so that splits share images.
     """
 
     splits: Splits
@@ -53,21 +53,21 @@ class Partition:
 class Refer(DataSet):
     """Referring expressions: ``<name>/refs(<split_by>).p``, ``<name>/instances.json``, images of COCO train2014.
 
-    One sample per sentence, named by its ``sent_id``; ``text`` is the cleaned ``sent``, ``truth`` the box as
-    x1 y1 x2 y2 in pixels. The image is the cluster. Where
-    there is no split to evaluate on but ``val``, one train image in twenty, chosen by a hash of its number, is
-    held out as ``select``. As in the published reader, ``testA`` is every split whose name says test and A.
+    Each sentence is one sample with its ``sent_id`` as id; ``text`` is the cleaned ``sent``, ``truth`` the box as
+    x1 y1 x2 y2 in pixels, and the cluster is the image. If ``val`` is the only split for evaluation, one train image
+    in twenty, chosen by a hash of its number, is held out as ``select``. As in the published reader, ``testA`` is the
+    union of all splits whose name contains test and A.
 
-    Slice: ``same_class`` is the number of objects of the referent's category in its image, itself included.
+    Slice: ``same_class`` is the number of objects of the referent's category in its image, including the referent.
 
-    Subclasses name their ``partitions``.
+    Subclasses declare their ``partitions``.
 
     Args:
-        root: the folder that holds ``<name>`` and ``images``.
-        split_by: which partition into splits; None takes the first.
+        root: the folder with ``<name>`` and ``images``.
+        split_by: name of the partition; None takes the first.
 
     Raises:
-        DataError: the data set is not partitioned so.
+        DataError: the data set has no such partition.
     """
 
     version: ClassVar[str] = "1.0"
@@ -94,9 +94,9 @@ class Refer(DataSet):
     cluster: ClassVar[str] = "image"
     homepage: ClassVar[str] = "https://github.com/lichengunc/refer"
     partitions: ClassVar[Mapping[str, Partition]]
-    """By ``split_by``, the usual one first."""
+    """The partitions by ``split_by``, the default first."""
 
-    cautions: tuple[str, ...] = (_SEEN_BY_COCO,)
+    cautions: tuple[str, ...] = (_COCO_CAUTION,)
 
     def __init__(self, root: Path, *, split_by: str | None = None) -> None:
         self.root = Path(root)
@@ -108,10 +108,10 @@ class Refer(DataSet):
         partition = self.partitions[self.split_by]
         self.splits, self.published = partition.splits, partition.published
         if partition.by_object:
-            self.cautions = (*self.cautions, _BY_OBJECT)
+            self.cautions = (*self.cautions, _SHARED_IMAGES_CAUTION)
 
     def prepare(self, workers: int = 1) -> None:
-        """Check that sentences, annotations and every image are there."""
+        """Check that the sentences, annotations and images exist; see `DataSet.prepare`."""
         del workers
         named_sizes(self._images(), self._files(), self.homepage)
 
@@ -120,16 +120,14 @@ class Refer(DataSet):
         known = (self.splits.train, self.splits.select, *self.splits.evaluate)
         if name not in known:
             raise DataError(f"{self.name} has no split {name!r}{did_you_mean(name, known)}")
-        sentences = [sentence for sentence in self._sentences if self._belongs(sentence, name)]
+        sentences = [sentence for sentence in self._sentences if self._is_member(sentence, name)]
         if not sentences:
             published = ", ".join(sorted({sentence.split for sentence in self._sentences}))
-            raise DataError(
-                f"{self._refs} holds no sentence of the split {name!r}; its splits are {published}"
-            )
+            raise DataError(f"{self._refs} has no sentence of the split {name!r}; its splits are {published}")
         return self._assemble(name, sentences)
 
     def manifest(self) -> str:
-        """SHA-256 over sentences and annotations, and the names and sizes of the images."""
+        """Return the SHA-256 of sentences, annotations, and of the names and sizes of the images."""
         content = {
             "refs": file_digest(self._refs),
             "instances": file_digest(self._instances_file),
@@ -151,30 +149,30 @@ class Refer(DataSet):
 
     @cached_property
     def _instances(self) -> Instances:
-        wanted = frozenset(sentence.annotation for sentence in self._sentences)
-        return read_instances(self._instances_file, wanted, self.homepage)
+        required = frozenset(sentence.annotation for sentence in self._sentences)
+        return read_instances(self._instances_file, required, self.homepage)
 
     @cached_property
     def _held_out(self) -> frozenset[int]:
-        return held_out_of(
+        return held_out_images(
             sentence.image for sentence in self._sentences if sentence.split == self.splits.train
         )
 
     def _files(self) -> list[str]:
-        """Names of the images that sentences speak of."""
-        return sorted({self._place(sentence)[1].file for sentence in self._sentences})
+        """Return the file names of all images that sentences refer to."""
+        return sorted({self._locate(sentence)[1].file for sentence in self._sentences})
 
     def _images(self) -> Path:
-        places = [self.root / folder for folder in IMAGE_FOLDERS]
-        for place in places:
-            if place.is_dir():
-                return place
+        folders = [self.root / folder for folder in IMAGE_FOLDERS]
+        for folder in folders:
+            if folder.is_dir():
+                return folder
         raise DataError(
-            f"neither {places[0]} nor {places[1]} is a folder; one of them should hold the images of COCO "
+            f"neither {folders[0]} nor {folders[1]} is a folder; one of them must contain the images of COCO "
             f"train2014 (see {self.homepage})"
         )
 
-    def _belongs(self, sentence: Sentence, split: str) -> bool:
+    def _is_member(self, sentence: Sentence, split: str) -> bool:
         if split.startswith("test"):
             return sentence.split.startswith("test") and split[4:] in sentence.split[4:]
         if self.splits.select != _SELECT or split == "val":
@@ -183,61 +181,63 @@ class Refer(DataSet):
             split == _SELECT
         )
 
-    def _place(self, sentence: Sentence) -> tuple[InstanceAnnotation, Picture]:
+    def _locate(self, sentence: Sentence) -> tuple[InstanceAnnotation, ImageInfo]:
         try:
-            annotation, picture = self._instances.place(sentence.annotation)
+            annotation, image_info = self._instances.locate(sentence.annotation)
         except DataError as error:
-            raise DataError(f"{self._refs}: ref {sentence.ref} cannot be used: {error}") from error
+            raise DataError(f"{self._refs}: ref {sentence.ref} has no valid object: {error}") from error
         if annotation.image != sentence.image:
             raise DataError(
-                f"{self._refs}: ref {sentence.ref} is of image {sentence.image}, its annotation "
-                f"{sentence.annotation} of image {annotation.image}"
+                f"{self._refs}: ref {sentence.ref} belongs to image {sentence.image}, but its annotation "
+                f"{sentence.annotation} to image {annotation.image}"
             )
-        return annotation, picture
+        return annotation, image_info
 
     def _assemble(self, name: str, sentences: list[Sentence]) -> Split:
-        placed = [self._place(sentence) for sentence in sentences]
-        images = {annotation.image: picture for annotation, picture in placed}
-        row = {number: place for place, number in enumerate(sorted(images))}
-        pictures = [images[number] for number in row]
+        located = [self._locate(sentence) for sentence in sentences]
+        images = {annotation.image: image_info for annotation, image_info in located}
+        row = {number: index for index, number in enumerate(sorted(images))}
+        image_infos = [images[number] for number in row]
         folder = self._images()
-        named_sizes(folder, [picture.file for picture in pictures], self.homepage)
-        boxes = np.array([annotation.box for annotation, _ in placed], dtype=np.float64)
+        named_sizes(folder, [image_info.file for image_info in image_infos], self.homepage)
+        boxes = np.array([annotation.box for annotation, _ in located], dtype=np.float64)
         boxes[:, 2:] += boxes[:, :2]
         table = pd.DataFrame(
             {
                 "sample": [f"{self.name}_{sentence.number}" for sentence in sentences],
-                "cluster": [Path(picture.file).stem for _, picture in placed],
-                "image": np.array([row[annotation.image] for annotation, _ in placed], dtype=np.int64),
+                "cluster": [Path(image_info.file).stem for _, image_info in located],
+                "image": np.array([row[annotation.image] for annotation, _ in located], dtype=np.int64),
                 "text": [sentence.text for sentence in sentences],
                 "referent": [str(sentence.ref) for sentence in sentences],
                 "truth": [" ".join(f"{side:.1f}" for side in box) for box in boxes],
                 "same_class": [
-                    _bin(self._instances.alike[annotation.image, annotation.category])
-                    for annotation, _ in placed
+                    _count_bin(self._instances.same_category[annotation.image, annotation.category])
+                    for annotation, _ in located
                 ],
             }
         )
-        sizes = np.array([[picture.height, picture.width] for picture in pictures], dtype=np.int64)
+        sizes = np.array(
+            [[image_info.height, image_info.width] for image_info in image_infos], dtype=np.int64
+        )
         masks = self._masks(sentences)
-        paths = tuple(folder / picture.file for picture in pictures)
+        paths = tuple(folder / image_info.file for image_info in image_infos)
         return Split(name, table, paths, ("same_class",), Referents(boxes, sizes, masks))
 
     def _masks(self, sentences: list[Sentence]) -> tuple[Mapping[str, object], ...]:
-        """The mask of each sentence's referent; sentences about one object share it."""
+        """Return the mask of each sentence's referent; sentences about the same object share one mask."""
         masks: dict[int, Mapping[str, object]] = {}
         for number in dict.fromkeys(sentence.annotation for sentence in sentences):
-            annotation, picture = self._instances.place(number)
+            annotation, image_info = self._instances.locate(number)
             try:
-                masks[number] = run_lengths(annotation.segmentation, picture.height, picture.width)
+                masks[number] = run_lengths(annotation.segmentation, image_info.height, image_info.width)
             except DataError as error:
                 raise DataError(
-                    f"{self._instances_file}: annotation {number} has no mask: {error}"
+                    f"{self._instances_file}: annotation {number} has no valid mask: {error}"
                 ) from error
         return tuple(masks[sentence.annotation] for sentence in sentences)
 
 
-def _bin(objects: int) -> str:
+def _count_bin(objects: int) -> str:
     return str(objects) if objects < 3 else "3-4" if objects < 5 else "5+"
 
 
@@ -253,7 +253,7 @@ def _unc(val: int, test_a: int, test_b: int) -> Partition:
 
 
 class RefCoco(Refer):
-    """RefCOCO (Kazemzadeh et al., EMNLP 2014; Yu et al., ECCV 2016): testA asks for people, testB for the rest."""
+    """RefCOCO (Kazemzadeh et al., EMNLP 2014; Yu et al., ECCV 2016); testA has people, testB other objects."""
 
     name: ClassVar[str] = "refcoco"
     partitions: ClassVar[Mapping[str, Partition]] = {
@@ -263,14 +263,14 @@ class RefCoco(Refer):
 
 
 class RefCocoPlus(Refer):
-    """RefCOCO+ (Yu et al., ECCV 2016): as RefCOCO, by players who must not name places in the image."""
+    """RefCOCO+ (Yu et al., ECCV 2016): as RefCOCO, from players who were not allowed to use words for locations."""
 
     name: ClassVar[str] = "refcoco+"
     partitions: ClassVar[Mapping[str, Partition]] = {"unc": _unc(10_758, 5_726, 4_889)}
 
 
 class RefCocoG(Refer):
-    """RefCOCOg (Mao et al., CVPR 2016; partition umd: Nagaraja et al., ECCV 2016): longer, written sentences."""
+    """RefCOCOg (Mao et al., CVPR 2016; partition umd: Nagaraja et al., ECCV 2016): longer sentences."""
 
     name: ClassVar[str] = "refcocog"
     partitions: ClassVar[Mapping[str, Partition]] = {

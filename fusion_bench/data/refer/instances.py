@@ -1,4 +1,4 @@
-"""COCO's ``instances.json`` as REFER ships it: images, and the annotated objects that sentences speak of."""
+"""The reader of COCO's ``instances.json`` in REFER: images and annotated objects."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from fusion_bench.errors import DataError
 
 T = TypeVar("T")
 
-_SLACK = 1.0  # published boxes are rounded and may stick out by a part of a pixel
+_TOLERANCE = 1.0  # pixels; published boxes are rounded and may exceed the image by part of a pixel
 
 
-class Picture(NamedTuple):
-    """An image: its file's name, height and width in pixels."""
+class ImageInfo(NamedTuple):
+    """The file name, height and width in pixels of an image."""
 
     file: str
     height: int
@@ -28,7 +28,14 @@ class Picture(NamedTuple):
 
 
 class InstanceAnnotation(NamedTuple):
-    """An object: the numbers of its image and category, x, y, width and height of its box, its outline."""
+    """An annotated object.
+
+    Attributes:
+        image: number of its image.
+        category: number of its category.
+        box: x, y, width and height in pixels.
+        segmentation: its outline in one of COCO's three forms, see `outlines.run_lengths`.
+    """
 
     image: int
     category: int
@@ -38,95 +45,99 @@ class InstanceAnnotation(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Instances:
-    """One ``instances.json``.
+    """The content of one ``instances.json``.
 
     Attributes:
         path: the file.
-        pictures: every image by its number.
-        annotations: the wanted objects by their numbers.
-        alike: how many objects of a category an image has, by (image, category).
+        images: all images by number.
+        annotations: the requested objects by number.
+        same_category: the number of objects by (image, category).
     """
 
     path: Path
-    pictures: Mapping[int, Picture]
+    images: Mapping[int, ImageInfo]
     annotations: Mapping[int, InstanceAnnotation]
-    alike: Mapping[tuple[int, int], int]
+    same_category: Mapping[tuple[int, int], int]
 
-    def place(self, number: int) -> tuple[InstanceAnnotation, Picture]:
-        """A wanted object and the image that it stands in.
+    def locate(self, number: int) -> tuple[InstanceAnnotation, ImageInfo]:
+        """Return a requested object and its image.
 
         Raises:
-            DataError: there is none of that number, it is in no known image, or its box is not in its image.
+            DataError: there is no object with this number, its image is unknown, or its box exceeds the image.
         """
         found = self.annotations.get(number)
         if found is None:
-            raise DataError(f"{self.path} holds no annotation {number}")
-        picture = self.pictures.get(found.image)
-        if picture is None:
+            raise DataError(f"{self.path} has no annotation {number}")
+        image = self.images.get(found.image)
+        if image is None:
             raise DataError(
-                f"{self.path}: annotation {number} is of image {found.image}, which is not listed"
+                f"{self.path}: annotation {number} belongs to image {found.image}, which is not listed"
             )
         x, y, width, height = found.box
         if not (width > 0 and height > 0):
             raise DataError(f"{self.path}: the box of annotation {number} has no area: {list(found.box)}")
-        beyond = max(-x, -y, x + width - picture.width, y + height - picture.height)
-        if beyond > _SLACK:
+        excess = max(-x, -y, x + width - image.width, y + height - image.height)
+        if excess > _TOLERANCE:
             raise DataError(
-                f"{self.path}: the box {list(found.box)} of annotation {number} sticks out of its image "
-                f"{picture.file} of {picture.width} x {picture.height} pixels"
+                f"{self.path}: the box {list(found.box)} of annotation {number} exceeds its image "
+                f"{image.file} of {image.width} x {image.height} pixels"
             )
-        return found, picture
+        return found, image
 
 
-def read_instances(path: Path, wanted: Collection[int], published: str) -> Instances:
-    """Read an ``instances.json``, shrinking each record while it is parsed.
+def read_instances(path: Path, requested: Collection[int], published: str) -> Instances:
+    """Read an ``instances.json``; each record is reduced to the needed fields while the file is parsed.
 
     Args:
         path: the file.
-        wanted: numbers of the annotations whose box and outline are kept; of the others only the category counts.
-        published: where it can be had; for the error message.
+        requested: numbers of the annotations whose box and outline are kept; the others are only counted.
+        published: the address where the file is published, for the error message.
 
     Raises:
-        DataError: the file is missing, not JSON, or not in COCO's schema.
+        DataError: the file is missing, is not JSON, or does not follow COCO's schema.
     """
     require(path, published)
     annotations: dict[int, InstanceAnnotation] = {}
-    pictures: dict[int, Picture] = {}
-    alike: Counter[tuple[int, int]] = Counter()
+    images: dict[int, ImageInfo] = {}
+    same_category: Counter[tuple[int, int]] = Counter()
 
-    def keep(record: dict[str, Any]) -> Any:
+    def reduce(record: dict[str, Any]) -> Any:
         if "bbox" in record:
             number, found = _checked("an annotation", _annotation, record)
-            alike[found.image, found.category] += 1
-            if number in wanted:
-                _once("annotation", number, annotations)
+            same_category[found.image, found.category] += 1
+            if number in requested:
+                _require_new("annotation", number, annotations)
                 annotations[number] = found
             return None
         if "file_name" in record:
-            number, picture = _checked("an image", _picture, record)
-            _once("image", number, pictures)
-            pictures[number] = picture
+            number, image = _checked("an image", _image, record)
+            _require_new("image", number, images)
+            images[number] = image
             return None
         return record
 
     try:
-        json.loads(path.read_text(encoding="utf-8"), object_hook=keep)
+        json.loads(path.read_text(encoding="utf-8"), object_hook=reduce)
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise DataError(f"{path} is not JSON: {error}") from error
-    if not (pictures and alike):
-        raise DataError(f"{path} lists no images or no annotations as COCO's instances files do")
-    return Instances(path, pictures, annotations, alike)
+    if not (images and same_category):
+        raise DataError(
+            f"{path} lists no images or no annotations; it must follow the schema of COCO's instances files"
+        )
+    return Instances(path, images, annotations, same_category)
 
 
-def _checked(what: str, read: Callable[[Mapping[str, Any]], T], record: Mapping[str, Any]) -> T:
+def _checked(label: str, read: Callable[[Mapping[str, Any]], T], record: Mapping[str, Any]) -> T:
     try:
         return read(record)
     except KeyError as error:
-        raise DataError(f"{what} ({record.get('id', 'without id')}) lacks {error}") from error
+        raise DataError(f"{label} ({record.get('id', 'without id')}) has no key {error}") from error
     except (TypeError, ValueError) as error:
-        raise DataError(f"{what} ({record.get('id', 'without id')}) is not COCO's: {error}") from error
+        raise DataError(
+            f"{label} ({record.get('id', 'without id')}) does not follow COCO's schema: {error}"
+        ) from error
 
 
 def _annotation(record: Mapping[str, Any]) -> tuple[int, InstanceAnnotation]:
@@ -139,13 +150,13 @@ def _annotation(record: Mapping[str, Any]) -> tuple[int, InstanceAnnotation]:
     return int_field(record, "id"), found
 
 
-def _picture(record: Mapping[str, Any]) -> tuple[int, Picture]:
+def _image(record: Mapping[str, Any]) -> tuple[int, ImageInfo]:
     file = text_field(record, "file_name")
     if PurePath(file).name != file:
         raise ValueError(f"file_name must be the name of a file, not {file!r}")
-    return int_field(record, "id"), Picture(file, int_field(record, "height"), int_field(record, "width"))
+    return int_field(record, "id"), ImageInfo(file, int_field(record, "height"), int_field(record, "width"))
 
 
-def _once(what: str, number: int, known: Collection[int]) -> None:
+def _require_new(label: str, number: int, known: Collection[int]) -> None:
     if number in known:
-        raise DataError(f"the {what} {number} is listed twice")
+        raise DataError(f"the {label} {number} is listed twice")

@@ -1,4 +1,4 @@
-"""Pickles from the internet, read as data: containers, numbers and text, and nothing that could run."""
+"""A safe reader of downloaded pickles: it loads containers, numbers and text, and runs no code."""
 
 from __future__ import annotations
 
@@ -11,33 +11,33 @@ from fusion_bench.errors import DataError
 
 
 def read_plain_pickle(path: Path, published: str) -> Any:
-    """Read a pickle of any protocol that holds lists, dictionaries, numbers, strings and bytes only.
+    """Read a pickle of any protocol that contains only lists, dictionaries, numbers, strings and bytes.
 
-    Text that Python 2 wrote as bytes is taken for UTF-8; `readable` mends what is not.
+    Text that Python 2 wrote as bytes is decoded as UTF-8; `repair_text` repairs text in other encodings.
 
     Args:
         path: the file.
-        published: where it can be had; for the error message.
+        published: the address where it is published, for the error message.
 
     Raises:
-        DataError: it is missing or damaged, or asks for anything else; nothing of it was run.
+        DataError: the file is missing or damaged, or refers to any other object; no code of it was run.
     """
     require(path, published)
     with path.open("rb") as file:
         try:
-            # Safe: the one door to code, looking up a global, is shut.
+            # Safe: code can be reached only through globals, and `find_class` refuses all of them.
             return _PlainUnpickler(file, encoding="utf-8", errors="surrogateescape").load()
         except _RefusedError as error:
             raise DataError(
-                f"{path} asks for {error}, but such a file is made of lists, dictionaries, numbers and text "
-                f"alone; nothing of it was run; get it from {published or 'where it is published'}"
+                f"{path} refers to {error}, but such a file contains only lists, dictionaries, numbers and text; "
+                f"no code of it was run; get it from {published or 'its place of publication'}"
             ) from None
-        except Exception as error:  # a damaged pickle raises nearly everything
-            raise DataError(f"{path} is damaged or no pickle ({type(error).__name__}: {error})") from error
+        except Exception as error:  # a damaged pickle can raise any exception
+            raise DataError(f"{path} is damaged or not a pickle ({type(error).__name__}: {error})") from error
 
 
-def readable(text: str) -> str:
-    """``text`` as it was meant where `read_plain_pickle` met bytes that are not UTF-8: they are Latin-1."""
+def repair_text(text: str) -> str:
+    """Return ``text`` with bytes that `read_plain_pickle` could not decode as UTF-8 decoded as Latin-1."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""Fields of published records, checked as they are taken out."""
+"""Access to fields of published records, with a check of their type."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import Any
 
 
 def int_field(record: Mapping[str, Any], key: str) -> int:
-    """A whole number.
+    """Return an integer field.
 
     Raises:
-        KeyError: there is no such field.
-        ValueError: it is something else.
+        KeyError: the field is missing.
+        ValueError: the value is not an integer.
     """
     value = record[key]
     if type(value) is not int:
@@ -20,7 +20,12 @@ def int_field(record: Mapping[str, Any], key: str) -> int:
 
 
 def text_field(record: Mapping[str, Any], key: str) -> str:
-    """Text; raises as `whole` does."""
+    """Return a text field.
+
+    Raises:
+        KeyError: the field is missing.
+        ValueError: the value is not text.
+    """
     value = record[key]
     if not isinstance(value, str):
         raise ValueError(f"{key} must be text, not {value!r}")

@@ -1,4 +1,4 @@
-"""REFER's ``refs(<split_by>).p``: who speaks of which annotated object, and in which words."""
+"""The reader of REFER's ``refs(<split_by>).p``: sentences and the annotated objects that they refer to."""
 
 from __future__ import annotations
 
@@ -6,13 +6,22 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fusion_bench.data.refer.pickles import read_plain_pickle, readable
+from fusion_bench.data.refer.pickles import read_plain_pickle, repair_text
 from fusion_bench.data.refer.records import int_field, text_field
 from fusion_bench.errors import DataError
 
 
 class Sentence(NamedTuple):
-    """One referring expression: its number, the objects' numbers, the published split, the words."""
+    """One referring expression.
+
+    Attributes:
+        number: its ``sent_id``.
+        ref: number of its ref.
+        annotation: number of the annotated object.
+        image: number of the image.
+        split: the published split.
+        text: the cleaned sentence.
+    """
 
     number: int
     ref: int
@@ -23,31 +32,33 @@ class Sentence(NamedTuple):
 
 
 def read_sentences(path: Path, published: str) -> list[Sentence]:
-    """Every sentence of a refs file, in its order; one that stands there twice, word for word, comes twice.
+    """Read all sentences of a refs file in their order; a sentence that occurs twice is returned twice.
 
     Args:
         path: ``refs(<split_by>).p``.
-        published: where it can be had; for the error message.
+        published: the address where the file is published, for the error message.
 
     Raises:
-        DataError: the file is missing, holds anything but data, or is not in REFER's schema; a sentence is
-            empty, or one ``sent_id`` stands for two sentences.
+        DataError: the file is missing, contains objects other than data, or does not follow REFER's schema; a
+            sentence is empty, or two sentences have the same ``sent_id``.
     """
     content = read_plain_pickle(path, published)
     if not isinstance(content, list) or not content:
-        raise DataError(f"{path} does not hold a list of refs")
+        raise DataError(f"{path} does not contain a list of refs")
     found: list[Sentence] = []
     known: dict[int, Sentence] = {}
-    for place, record in enumerate(content):
+    for position, record in enumerate(content):
         try:
             sentences = list(_sentences(record))
         except KeyError as error:
-            raise DataError(f"{path}: ref number {place} lacks {error}") from error
+            raise DataError(f"{path}: ref number {position} has no key {error}") from error
         except (TypeError, ValueError) as error:
-            raise DataError(f"{path}: ref number {place} is not one of REFER's: {error}") from error
+            raise DataError(
+                f"{path}: ref number {position} does not follow REFER's schema: {error}"
+            ) from error
         for sentence in sentences:
             if known.setdefault(sentence.number, sentence) != sentence:
-                raise DataError(f"{path}: the sent_id {sentence.number} stands for two different sentences")
+                raise DataError(f"{path}: two different sentences have the sent_id {sentence.number}")
         found += sentences
     return found
 
@@ -58,7 +69,7 @@ def _sentences(record: Any) -> Iterator[Sentence]:
     ref, annotation, image = (int_field(record, key) for key in ("ref_id", "ann_id", "image_id"))
     split = text_field(record, "split")
     for sentence in record["sentences"]:
-        number, words = int_field(sentence, "sent_id"), readable(text_field(sentence, "sent"))
-        if not words.strip():
-            raise ValueError(f"its sentence {number} is empty")
-        yield Sentence(number, ref, annotation, image, split, words)
+        number, text = int_field(sentence, "sent_id"), repair_text(text_field(sentence, "sent"))
+        if not text.strip():
+            raise ValueError(f"sentence {number} is empty")
+        yield Sentence(number, ref, annotation, image, split, text)

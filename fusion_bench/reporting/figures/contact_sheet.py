@@ -1,4 +1,4 @@
-"""Samples of a data set on one sheet: picture, text, answer, and where the thing spoken of stands."""
+"""Samples of a data set on one sheet: image, text, answer, and the box or mask of the referent."""
 
 from __future__ import annotations
 
@@ -21,28 +21,28 @@ _ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
 
 
 def draw_contact_sheet(split: Split, path: Path) -> None:
-    """Draw every sample of a split: boxes in one colour, outlines of masks in another.
+    """Draw every sample of a split, with boxes in one colour and outlines of masks in another.
 
     Args:
-        split: as few samples as a sheet holds (`Split.spread`).
-        path: of the PNG to write.
+        split: the samples, no more than fit on a sheet (`Split.spread`).
+        path: the PNG to write.
 
     Raises:
-        FusionBenchError: masks are to be outlined, and what decodes them is not installed.
+        FusionBenchError: the split has masks and pycocotools, which decodes them, is not installed.
     """
-    pictures = [np.asarray(Image.open(image).convert("RGB")) for image in split.images]
+    images = [np.asarray(Image.open(path).convert("RGB")) for path in split.images]
     samples = [split.sample(row) for row in range(len(split))]
-    drawn = split.referents is not None  # a box on the picture need not be spelt out
-    captions = [_caption(sample.text, "" if drawn else sample.truth) for sample in samples]
+    has_boxes = split.referents is not None  # a drawn box is not written as text too
+    captions = [_caption(sample.text, "" if has_boxes else sample.truth) for sample in samples]
     rows, lines = -(-len(samples) // _COLUMNS), max(caption.count("\n") + 1 for caption in captions)
-    tallest = max(picture.shape[0] / picture.shape[1] for picture in pictures)
+    tallest = max(image.shape[0] / image.shape[1] for image in images)
     height = rows * (WIDTH / _COLUMNS * tallest + _LINE * lines + _ROOM)
     with canvas(WIDTH, height) as figure:
         grid = figure.subplots(rows, _COLUMNS, squeeze=False).reshape(-1)
         for axes in grid:
             axes.set_axis_off()
         for row, (axes, caption) in enumerate(zip(grid, captions, strict=False)):
-            axes.imshow(pictures[split.table["image"].iloc[row]], interpolation="antialiased")
+            axes.imshow(images[split.table["image"].iloc[row]], interpolation="antialiased")
             axes.set_anchor("N")
             axes.set_title(caption, fontsize=7.5, fontweight="normal", color=INK, loc="left", pad=3)
             if split.referents is not None:
@@ -51,24 +51,24 @@ def draw_contact_sheet(split: Split, path: Path) -> None:
 
 
 def _caption(text: str, truth: str) -> str:
-    said = textwrap.shorten(text, 4 * _LETTERS, placeholder=f" {_ELLIPSIS}")
+    shortened = textwrap.shorten(text, 4 * _LETTERS, placeholder=f" {_ELLIPSIS}")
     answer = f" [{truth}]" if truth else ""
-    # A dollar sign would begin a formula.
-    return "\n".join(textwrap.wrap(f"{said}{answer}", _LETTERS)).replace("$", r"\$")
+    # matplotlib reads a dollar sign as the start of a formula.
+    return "\n".join(textwrap.wrap(f"{shortened}{answer}", _LETTERS)).replace("$", r"\$")
 
 
 def _outline(axes: Axes, referents: Referents, row: int) -> None:
     left, top, right, bottom = referents.boxes[row]
-    # Pixel 0 is drawn from -0.5 to 0.5.
+    # Pixel 0 spans the coordinates -0.5 to 0.5.
     box = Rectangle((left - 0.5, top - 0.5), right - left, bottom - top, fill=False, ec=WRONG, lw=1.2)
     axes.add_patch(box)
     if referents.masks is not None:
-        axes.contour(_decoded(referents.masks[row]), levels=[0.5], colors=[RIGHT], linewidths=0.9)
+        axes.contour(_decode(referents.masks[row]), levels=[0.5], colors=[RIGHT], linewidths=0.9)
 
 
-def _decoded(mask: Any) -> Any:
+def _decode(mask: Any) -> Any:
     try:
         from pycocotools.mask import decode  # noqa: PLC0415 - sheets without masks must be drawn without it
     except ImportError as error:
-        raise FusionBenchError("masks are drawn with pycocotools; pip install pycocotools") from error
+        raise FusionBenchError("drawing masks needs pycocotools: pip install pycocotools") from error
     return decode(dict(mask))

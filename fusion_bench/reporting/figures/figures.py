@@ -1,4 +1,4 @@
-"""The report's figures, by name; every number in them comes from the tables."""
+"""The figures of a report, by name; every number in them comes from `Tables`."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fusion_bench.reporting.figures.intervals import (
     draw_means,
     means_size,
 )
-from fusion_bench.reporting.figures.style import FigureStyle, arm_styles, canvas, write_png
+from fusion_bench.reporting.figures.style import FigureData, arm_styles, canvas, write_png
 from fusion_bench.reporting.figures.trends import costs_size, curves_size, draw_costs, draw_curves
 from fusion_bench.reporting.tables.tables import Tables
 from fusion_bench.results.results import StudyResults
@@ -24,15 +24,22 @@ from fusion_bench.results.results import StudyResults
 
 @dataclass(frozen=True)
 class _Drawing:
-    """How big a figure is (None: nothing to draw), how it is drawn, what it shows, and if with photographs."""
+    """One figure.
 
-    size: Callable[[FigureStyle], tuple[float, float] | None]
-    draw: Callable[[FigureStyle, Figure], None]
+    Attributes:
+        size: returns width and height in inches; None if there is nothing to draw.
+        draw: draws into a figure of that size.
+        caption: what the figure shows.
+        photographs: whether it contains photographs.
+    """
+
+    size: Callable[[FigureData], tuple[float, float] | None]
+    draw: Callable[[FigureData, Figure], None]
     caption: str
     photographs: bool = False
 
 
-_DRAWINGS = {
+_PLOTS = {
     "arms": _Drawing(
         means_size, draw_means, "Mean and 95 % interval of every arm and control, with the floors"
     ),
@@ -51,21 +58,21 @@ _DRAWINGS = {
 
 
 def draw_figures(results: StudyResults, tables: Tables, folder: Path) -> dict[str, str]:
-    """Draw every figure that there are numbers for into ``folder``, and remove those there are none for.
+    """Draw every figure that has numbers into ``folder``, and delete the file of every figure without numbers.
 
     Returns:
-        Name of the file without its ending -> what it shows, in words.
+        File name without its ending -> caption.
     """
-    subject = FigureStyle(results, tables, arm_styles(results.arms))
-    drawn = {}
-    for name, drawing in _DRAWINGS.items():
+    data = FigureData(results, tables, arm_styles(results.arms))
+    captions = {}
+    for name, plot in _PLOTS.items():
         path = folder / f"{name}.png"
-        size = drawing.size(subject)
+        size = plot.size(data)
         if size is None:
             path.unlink(missing_ok=True)
             continue
         with canvas(*size) as figure:
-            drawing.draw(subject, figure)
-            write_png(figure, path, photographs=drawing.photographs)
-        drawn[name] = drawing.caption
-    return drawn
+            plot.draw(data, figure)
+            write_png(figure, path, photographs=plot.photographs)
+        captions[name] = plot.caption
+    return captions

@@ -1,4 +1,4 @@
-"""Samples on which the arms disagree: the picture, the question, and who answered or found what."""
+"""The figure of samples on which the arms disagree: the image, the question, and the answer of each arm."""
 
 from __future__ import annotations
 
@@ -13,58 +13,59 @@ from matplotlib.figure import Figure, SubFigure
 from PIL import Image
 
 from fusion_bench.reporting.figures.overlays import draw_boxes, draw_masks
-from fusion_bench.reporting.figures.style import RIGHT, SOFT, WIDTH, WRONG, FigureStyle
+from fusion_bench.reporting.figures.style import RIGHT, SOFT, WIDTH, WRONG, FigureData
 from fusion_bench.reporting.tables.tables import Row, records
 
 _COLUMNS = 2
 _LINE = 0.19
 _LETTERS, _NAME_LETTERS, _LINE_LETTERS = 60, (8, 17), 21
-"""Of a question's line; of an arm's name, fewest and most; of name and answer together, beside a picture."""
-_WIDE = 2.2
-"""Pictures at least so many times wider than high stand above the answers, others beside them."""
-_OUTLINED = "white line"
+"""Letters per line of a question; smallest and largest number for the name of an arm; for name and answer together
+beside an image."""
+_WIDE_ASPECT = 2.2
+"""Images whose width is more than this times their height are drawn above the answers, others beside them."""
+_TRUTH_LEGEND = "white line"
 _RIGHT_SIGN, _WRONG_SIGN, _ELLIPSIS = "\N{CHECK MARK}", "\N{BALLOT X}", "\N{HORIZONTAL ELLIPSIS}"
 
 
-def gallery_size(subject: FigureStyle) -> tuple[float, float] | None:
-    """Inches; None without a picture on which arms disagree."""
-    pictures = _pictures(subject)
-    if not pictures:
+def gallery_size(data: FigureData) -> tuple[float, float] | None:
+    """Return width and height in inches; None without a sample on which arms disagree."""
+    images = _images(data)
+    if not images:
         return None
-    longest = max(len(_asked(row).splitlines()) for row in records(subject.results.pictures))
-    answers = _LINE * (subject.tables.answers["arm"].nunique() + 1)
-    picture = 0.5 * WIDTH / _aspect(pictures) if _aspect(pictures) > _WIDE else 0.0
-    return WIDTH, -(-len(pictures) // _COLUMNS) * (0.3 + 0.18 * longest + picture + max(1.2, answers))
+    longest = max(len(_wrapped_question(row).splitlines()) for row in records(data.results.pictures))
+    answers = _LINE * (data.tables.answers["arm"].nunique() + 1)
+    image = 0.5 * WIDTH / _aspect(images) if _aspect(images) > _WIDE_ASPECT else 0.0
+    return WIDTH, -(-len(images) // _COLUMNS) * (0.3 + 0.18 * longest + image + max(1.2, answers))
 
 
-def draw_gallery(subject: FigureStyle, figure: Figure) -> None:
-    """Two samples a row: the question on top, then the picture and the answers."""
-    pictures = _pictures(subject)
-    cards = figure.subfigures(-(-len(pictures) // _COLUMNS), _COLUMNS, squeeze=False, wspace=0.04)
-    wide = _aspect(pictures) > _WIDE
-    answers = subject.tables.answers
-    for card, row, picture in zip(
-        cards.reshape(-1), records(subject.results.pictures), pictures, strict=False
-    ):
-        card.suptitle(_asked(row), x=0.01, ha="left", fontsize=9.5)
-        shown, listed = _panels(card, wide, _aspect(pictures), answers["arm"].nunique())
-        shown.imshow(picture, interpolation="antialiased")
+def draw_gallery(data: FigureData, figure: Figure) -> None:
+    """Draw two samples per row: the question on top, then the image and the answers."""
+    images = _images(data)
+    cards = figure.subfigures(-(-len(images) // _COLUMNS), _COLUMNS, squeeze=False, wspace=0.04)
+    wide = _aspect(images) > _WIDE_ASPECT
+    answers = data.tables.answers
+    for card, row, image in zip(cards.reshape(-1), records(data.results.pictures), images, strict=False):
+        card.suptitle(_wrapped_question(row), x=0.01, ha="left", fontsize=9.5)
+        shown, listed = _panels(card, wide, _aspect(images), answers["arm"].nunique())
+        shown.imshow(image, interpolation="antialiased")
         shown.set_anchor("NW")
         own = (answers["split"] == row["split"]) & (answers["sample"] == row["sample"])
         by_arm = {answer["arm"]: answer for answer in records(answers[own])}
-        order = [arm.label for arm in subject.results.arms if arm.label in by_arm]
-        given = [by_arm[label] for label in order]
-        if subject.results.shows == "text":
-            _draw_answers(listed, row["truth"], given, wide)
+        order = [arm.label for arm in data.results.arms if arm.label in by_arm]
+        own_answers = [by_arm[label] for label in order]
+        if data.results.shows == "text":
+            _draw_answers(listed, row["truth"], own_answers, wide)
             continue
-        # Controls are listed only: with boxes of them too, nothing could be told apart.
-        inks = {
-            arm.label: subject.looks[arm.label].color for arm in subject.results.arms if arm.role != "control"
+        # The boxes of controls are not drawn, because too many boxes are not readable; controls are only listed.
+        colors = {
+            arm.label: data.arm_styles[arm.label].color for arm in data.results.arms if arm.role != "control"
         }
-        finds = [(inks[answer["arm"]], answer["answer"]) for answer in given if answer["arm"] in inks]
-        draw = draw_boxes if subject.results.shows == "box" else draw_masks
-        draw(shown, row, picture.shape[:2], finds)
-        _draw_answers(listed, _OUTLINED, given, wide, inks)
+        predictions = [
+            (colors[answer["arm"]], answer["answer"]) for answer in own_answers if answer["arm"] in colors
+        ]
+        draw = draw_boxes if data.results.shows == "box" else draw_masks
+        draw(shown, row, image.shape[:2], predictions)
+        _draw_answers(listed, _TRUTH_LEGEND, own_answers, wide, colors)
 
 
 def _panels(card: SubFigure, wide: bool, aspect: float, arms: int) -> tuple[Axes, Axes]:
@@ -79,56 +80,56 @@ def _panels(card: SubFigure, wide: bool, aspect: float, arms: int) -> tuple[Axes
 
 
 def _draw_answers(
-    axes: Axes, truth: str, answers: list[Row], wide: bool, inks: Mapping[str, str] = MappingProxyType({})
+    axes: Axes, truth: str, answers: list[Row], wide: bool, colors: Mapping[str, str] = MappingProxyType({})
 ) -> None:
-    """Lines of text, spaced by the arms there are: sign, arm, answer, and how many seeds gave it.
+    """Write one line per arm: sign, name, answer, and the number of seeds that gave it.
 
-    ``inks`` are colours of names, so that the lines are the legend of what is drawn on the picture.
+    ``colors`` are the colours of the names, so that the lines are also the legend of the boxes or masks.
     """
     step = 1 / (len(answers) + 1)
     lines = [("", "truth", truth, "", SOFT, "bold")]
     for row in answers:
         color, sign = (RIGHT, _RIGHT_SIGN) if row["right"] else (WRONG, _WRONG_SIGN)
         votes = f"{row['votes']} of {row['seeds']}" if row["seeds"] > 1 else ""
-        lines.append((sign, row["arm"], row["said"], votes, color, "normal"))
-    places = (0.0, 0.05, 0.8, 0.95) if wide else (0.0, 0.1, 0.8, 1.0)
+        lines.append((sign, row["arm"], row["display"], votes, color, "normal"))
+    positions = (0.0, 0.05, 0.8, 0.95) if wide else (0.0, 0.1, 0.8, 1.0)
     fewest, most = _NAME_LETTERS
-    letters = max(fewest, min(most, _LINE_LETTERS - max(len(row["said"]) for row in answers)))
+    letters = max(fewest, min(most, _LINE_LETTERS - max(len(row["display"]) for row in answers)))
     for line, (sign, name, answer, votes, color, weight) in enumerate(lines):
         short = name if wide or len(name) <= letters else name[: letters - 1] + _ELLIPSIS
         columns = (
             (sign, color, "left"),
-            (short, inks.get(name, SOFT), "left"),
+            (short, colors.get(name, SOFT), "left"),
             (answer, color, "right"),
             (votes, SOFT, "right"),
         )
-        for place, (text, ink, side) in zip(places, columns, strict=True):
+        for position, (text, text_color, side) in zip(positions, columns, strict=True):
             axes.text(
-                place,
+                position,
                 1 - line * step,
                 text,
                 transform=axes.transAxes,
                 va="top",
                 ha=side,
                 fontsize=8.5,
-                color=ink,
+                color=text_color,
                 fontweight=weight,
             )
 
 
-def _pictures(subject: FigureStyle) -> list[npt.NDArray[np.uint8]]:
-    """The shown pictures, each ``[H, W, 3]``."""
-    found = []
-    for path in subject.results.pictures["image"]:
-        with Image.open(path) as image:
-            found.append(np.asarray(image.convert("RGB")))
-    return found
+def _images(data: FigureData) -> list[npt.NDArray[np.uint8]]:
+    """Return the images of the shown samples, each ``[H, W, 3]``."""
+    pixels = []
+    for path in data.results.pictures["image"]:
+        with Image.open(path) as opened:
+            pixels.append(np.asarray(opened.convert("RGB")))
+    return pixels
 
 
-def _aspect(pictures: list[npt.NDArray[np.uint8]]) -> float:
-    """Width over height of the squarest picture."""
-    return min(float(picture.shape[1] / picture.shape[0]) for picture in pictures)
+def _aspect(images: list[npt.NDArray[np.uint8]]) -> float:
+    """Return the smallest ratio of width to height among the images."""
+    return min(float(image.shape[1] / image.shape[0]) for image in images)
 
 
-def _asked(row: Row) -> str:
+def _wrapped_question(row: Row) -> str:
     return textwrap.fill(" ".join(row["text"].split()), _LETTERS)

@@ -1,4 +1,4 @@
-"""The figure of slices: every arm on every kind of question."""
+"""The figure of slices: the primary metric of every arm on every slice."""
 
 from __future__ import annotations
 
@@ -7,24 +7,27 @@ import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fusion_bench.reporting.figures.style import WIDTH, FigureStyle
+from fusion_bench.reporting.figures.style import WIDTH, FigureData
 
 _COLUMNS = 12
 _LETTERS = 90
-"""So many columns, and letters in their names, fit beside each other."""
+"""The largest numbers of columns, and of letters in their names, that fit side by side."""
 
 
-def slices_size(subject: FigureStyle) -> tuple[float, float] | None:
-    """Inches; None without slices."""
-    table = subject.tables.slices
+def slices_size(data: FigureData) -> tuple[float, float] | None:
+    """Return width and height in inches; None without slices."""
+    table = data.tables.slices
     if table.empty:
         return None
     return WIDTH, _rows(table) * (0.95 + 0.33 * table["arm"].nunique())
 
 
-def draw_slices(subject: FigureStyle, figure: Figure) -> None:
-    """One heat map a slice column, side by side while there is room; the number of samples below each value."""
-    table = subject.tables.slices
+def draw_slices(data: FigureData, figure: Figure) -> None:
+    """Draw one heat map per slice column, with the number of samples below each value.
+
+    The maps are side by side if they fit, else one below the other.
+    """
+    table = data.tables.slices
     parts = {name: table[table["slice"] == name] for name in table["slice"].unique()}
     if _rows(table) > 1:
         panels = figure.subplots(len(parts), 1, squeeze=False)[:, 0]
@@ -35,7 +38,7 @@ def draw_slices(subject: FigureStyle, figure: Figure) -> None:
     for axes, (name, part) in zip(panels, parts.items(), strict=True):
         _draw_slice(axes, part, ends)
         axes.set_title(name)
-    panels[0].set_title(f"{next(iter(parts))}: {subject.aim}, %")
+    panels[0].set_title(f"{next(iter(parts))}: {data.primary}, %")
     figure.supxlabel("below each value: number of samples", fontsize=9, color="#6e7781")
 
 
@@ -56,10 +59,10 @@ def _draw_slice(axes: Axes, part: pd.DataFrame, ends: tuple[float, float]) -> No
         annot_kws={"fontsize": 9},
     )
     counts = part.drop_duplicates("value")["samples"]
-    heads = [f"{value}\n{number}" for value, number in zip(values, counts, strict=True)]
+    labels = [f"{value}\n{number}" for value, number in zip(values, counts, strict=True)]
     crowded = sum(map(len, values)) > _LETTERS
     axes.set_xticks(
-        axes.get_xticks(), heads, rotation=25 if crowded else 0, ha="right" if crowded else "center"
+        axes.get_xticks(), labels, rotation=25 if crowded else 0, ha="right" if crowded else "center"
     )
     axes.tick_params(axis="both", length=0)
     axes.tick_params(axis="y", rotation=0)
@@ -68,5 +71,5 @@ def _draw_slice(axes: Axes, part: pd.DataFrame, ends: tuple[float, float]) -> No
 
 def _rows(table: pd.DataFrame) -> int:
     columns = table[["slice", "value"]].drop_duplicates()
-    roomy = len(columns) <= _COLUMNS and columns["value"].str.len().sum() <= _LETTERS
-    return 1 if roomy else columns["slice"].nunique()
+    fits = len(columns) <= _COLUMNS and columns["value"].str.len().sum() <= _LETTERS
+    return 1 if fits else columns["slice"].nunique()

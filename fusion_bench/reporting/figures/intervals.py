@@ -1,4 +1,4 @@
-"""Figures of estimates with their intervals: each arm's mean, and its paired difference from the reference."""
+"""Figures of estimates with intervals: the mean of each arm, and its paired difference from the reference."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fusion_bench.reporting.figures.style import (
     SOFT,
     WIDTH,
     ArmStyle,
-    FigureStyle,
+    FigureData,
     as_rows,
     draw_interval,
     in_percent,
@@ -27,33 +27,33 @@ _UNDECIDED, _CONTROL = "#57606a", "#afb8c1"
 _PANELS = 3
 
 
-def means_size(subject: FigureStyle) -> tuple[float, float] | None:
-    """Inches; None without a finished cell."""
-    rows = len(subject.means(subject.results.primary_split))
+def means_size(data: FigureData) -> tuple[float, float] | None:
+    """Return width and height in inches; None without a finished cell."""
+    rows = len(data.means(data.results.primary_split))
     return (WIDTH, 1.1 + _ROW * rows) if rows else None
 
 
-def draw_means(subject: FigureStyle, figure: Figure) -> None:
-    """The primary metric on the evaluated splits, one panel each, floors as dashed lines."""
-    results = subject.results
+def draw_means(data: FigureData, figure: Figure) -> None:
+    """Draw the primary metric on the evaluated splits, one panel each, with floors as dashed lines."""
+    results = data.results
     order = dict.fromkeys([results.primary_split, *results.evaluate_splits])
-    splits = [split for split in order if len(subject.means(split))][:_PANELS]
+    splits = [split for split in order if len(data.means(split))][:_PANELS]
     panels = figure.subplots(1, len(splits), sharey=True, sharex=True, squeeze=False)[0]
-    labels = list(subject.means(results.primary_split)["arm"])
-    per_seed = subject.tables.per_seed
+    labels = list(data.means(results.primary_split)["arm"])
+    per_seed = data.tables.per_seed
     for axes, split in zip(panels, splits, strict=True):
         own = (per_seed["split"] == split) & (per_seed["metric"] == results.primary)
         for row in records(per_seed[own & per_seed["arm"].isin(labels)]):
             axes.plot(row["value"], labels.index(row["arm"]), "|", color=SOFT, ms=10, alpha=0.6, zorder=2)
-        means = subject.means(split)
+        means = data.means(split)
         for row in records(means[means["arm"].isin(labels)]):
-            draw_interval(axes, labels.index(row["arm"]), row, subject.looks[row["arm"]])
+            draw_interval(axes, labels.index(row["arm"]), row, data.arm_styles[row["arm"]])
         in_percent(axes.xaxis)
         axes.set_title(f"{split} {results.primary}, %")
         as_rows(axes, labels)
         if results.primary == "accuracy":
             _draw_floors(axes, results.floors[results.floors["split"] == split])
-            axes.set_ylim(len(labels) - 0.1, -0.5)  # room for the floors' names
+            axes.set_ylim(len(labels) - 0.1, -0.5)  # space for the names of the floors
     figure.supxlabel(
         f"bar: 95 % interval over new seeds and new {results.cluster}s;  tick: one seed",
         fontsize=9,
@@ -77,43 +77,43 @@ def _draw_floors(axes: Axes, floors: pd.DataFrame) -> None:
         )
 
 
-def differences_size(subject: FigureStyle) -> tuple[float, float] | None:
-    """Inches; None if nothing can be compared."""
-    table = subject.tables.comparisons
+def differences_size(data: FigureData) -> tuple[float, float] | None:
+    """Return width and height in inches; None if nothing can be compared."""
+    table = data.tables.comparisons
     return (WIDTH, 0.9 + 0.5 * table["role"].nunique() + _ROW * len(table)) if len(table) else None
 
 
-def draw_differences(subject: FigureStyle, figure: Figure) -> None:
-    """Arms above, controls below on a scale of their own, so that the arms' small differences stay legible."""
-    table, reference = subject.tables.comparisons, subject.results.reference
+def draw_differences(data: FigureData, figure: Figure) -> None:
+    """Draw arms above and controls below, each on its own scale, so that small differences of arms are readable."""
+    table, reference = data.tables.comparisons, data.results.reference
     parts = [(role, table[table["role"] == role]) for role in ("arm", "control")]
     parts = [(role, part) for role, part in parts if len(part)]
     panels = figure.subplots(
         len(parts), 1, squeeze=False, height_ratios=[len(part) + 0.6 for _, part in parts]
     )[:, 0]
     for axes, (role, part) in zip(panels, parts, strict=True):
-        title = f"{subject.aim} less that of {reference}, points" if role == "arm" else "controls"
-        _draw_rows(subject, axes, part)
+        title = f"{data.primary} less that of {reference}, points" if role == "arm" else "controls"
+        _draw_rows(data, axes, part)
         axes.set_title(title)
     note = "bar: 95 % interval of the paired difference"
-    if subject.results.margin is not None:
-        note += f";  band: the margin of {100 * subject.results.margin:g} points that counts as nothing"
+    if data.results.margin is not None:
+        note += f";  band: the margin of {100 * data.results.margin:g} points that counts as nothing"
     figure.supxlabel(note, fontsize=9, color=SOFT)
 
 
-def _draw_rows(subject: FigureStyle, axes: Axes, table: pd.DataFrame) -> None:
-    margin = subject.results.margin
+def _draw_rows(data: FigureData, axes: Axes, table: pd.DataFrame) -> None:
+    margin = data.results.margin
     if margin is not None:
         axes.axvspan(-margin, margin, color=_VERDICTS["equivalent"], alpha=0.10, lw=0, zorder=0)
     axes.axvline(0, color=INK, lw=1, zorder=1)
-    for place, row in enumerate(records(table)):
-        plain = _UNDECIDED if row["role"] == "arm" else _CONTROL
-        color = _VERDICTS.get(row["verdict"], plain)
-        draw_interval(axes, place, row, ArmStyle(color, subject.looks[row["arm"]].marker, ()))
+    for position, row in enumerate(records(table)):
+        default = _UNDECIDED if row["role"] == "arm" else _CONTROL
+        color = _VERDICTS.get(row["verdict"], default)
+        draw_interval(axes, position, row, ArmStyle(color, data.arm_styles[row["arm"]].marker, ()))
         for text, offset, side in ((points(row["estimate"]), 42, "right"), (row["verdict"], 52, "left")):
             axes.annotate(
                 text,
-                (1, place),
+                (1, position),
                 xycoords=("axes fraction", "data"),
                 xytext=(offset, 0),
                 textcoords="offset points",
@@ -128,10 +128,13 @@ def _draw_rows(subject: FigureStyle, axes: Axes, table: pd.DataFrame) -> None:
 
 
 def _limits(table: pd.DataFrame, margin: float) -> tuple[float, float]:
-    """Estimates, zero and margin in view, and so much of the intervals: those of two seeds run off the chart."""
-    inner = [0.0, -margin, margin, *table["estimate"]]
-    reach = (max(inner) - min(inner)) or 0.02
-    low = min(inner) if np.isnan(table["low"].min()) else min(*inner, table["low"].min())
-    high = max(inner) if np.isnan(table["high"].max()) else max(*inner, table["high"].max())
-    edge = 0.04 * reach
-    return max(low, min(inner) - reach) - edge, min(high, max(inner) + reach) + edge
+    """Return axis limits that show all estimates, zero and the margin.
+
+    Intervals are shown up to a limit, because those of two seeds are too wide for the chart.
+    """
+    shown = [0.0, -margin, margin, *table["estimate"]]
+    span = (max(shown) - min(shown)) or 0.02
+    low = min(shown) if np.isnan(table["low"].min()) else min(*shown, table["low"].min())
+    high = max(shown) if np.isnan(table["high"].max()) else max(*shown, table["high"].max())
+    edge = 0.04 * span
+    return max(low, min(shown) - span) - edge, min(high, max(shown) + span) + edge

@@ -1,4 +1,4 @@
-"""How figures look: one style, one colour per arm in every figure, the same bytes from the same numbers."""
+"""The common style of all figures: one colour per arm in every figure, equal files from equal numbers."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from fusion_bench.results.results import ArmSummary, StudyResults
 from fusion_bench.storage import replacing
 
 WIDTH = 9.0
-"""Inches; with 144 dots an inch a figure is sharp at the width that GitHub shows it in."""
+"""The width of every figure in inches; at 144 dots per inch a figure is sharp at the width that GitHub shows."""
 INK, SOFT, FAINT = "#24292f", "#6e7781", "#d8dee4"
 RIGHT, WRONG = "#0072b2", "#b3470b"
 
@@ -59,27 +59,33 @@ _RC = {
 
 
 @dataclass(frozen=True, eq=False)
-class FigureStyle:
-    """What every figure draws from."""
+class FigureData:
+    """The input of every figure.
+
+    Attributes:
+        results: the study.
+        tables: its numbers.
+        arm_styles: label of an arm -> its colour, marker and line style.
+    """
 
     results: StudyResults
     tables: Tables
-    looks: Mapping[str, ArmStyle]
+    arm_styles: Mapping[str, ArmStyle]
 
     @property
-    def aim(self) -> str:
-        """``test accuracy``: what the verdicts judge."""
+    def primary(self) -> str:
+        """The split and the metric of the verdicts (``test accuracy``)."""
         return f"{self.results.primary_split} {self.results.primary}"
 
     def means(self, split: str) -> pd.DataFrame:
-        """The primary metric's means on ``split``, in the study's order."""
+        """Return the means of the primary metric on ``split``, in the order of the study."""
         means = self.tables.means
         return means[(means["split"] == split) & (means["metric"] == self.results.primary)]
 
 
 @dataclass(frozen=True)
 class ArmStyle:
-    """Colour, marker and line style of one arm."""
+    """The colour, marker and line style (``dashes``, empty for a solid line) of one arm."""
 
     color: str
     marker: str
@@ -87,37 +93,40 @@ class ArmStyle:
 
 
 def arm_styles(arms: Sequence[ArmSummary]) -> dict[str, ArmStyle]:
-    """One look per label: arms in colours that the colour-blind can tell, controls in greys and dashes."""
+    """Return one style per label: arms in colours for colour-blind readers too, controls in dashed greys."""
     colors = [str(color) for color in sns.color_palette("colorblind", 10).as_hex()]
-    # Grey is what controls wear, and yellow is lost on white.
-    colors = [color for place, color in enumerate(colors) if place not in {7, 8}]
-    named = [arm.label for arm in arms if arm.role != "control"]
-    controls = [arm.label for arm in arms if arm.role == "control"]
+    # Grey is the colour of controls, and yellow is hard to see on white.
+    colors = [color for position, color in enumerate(colors) if position not in {7, 8}]
+    arm_labels = [arm.label for arm in arms if arm.role != "control"]
+    control_labels = [arm.label for arm in arms if arm.role == "control"]
     greys = ["#424a53", "#6e7781", "#939ca5", "#b8c0c8"]
-    found = {
-        label: ArmStyle(colors[place % len(colors)], _MARKERS[place % len(_MARKERS)], ())
-        for place, label in enumerate(named)
+    styles = {
+        label: ArmStyle(colors[position % len(colors)], _MARKERS[position % len(_MARKERS)], ())
+        for position, label in enumerate(arm_labels)
     }
     dashes = ((4, 2), (1, 1), (5, 2, 1, 2), (8, 2))
-    for place, label in enumerate(controls):
-        found[label] = ArmStyle(
-            greys[place % len(greys)], _MARKERS[place % len(_MARKERS)], dashes[place % len(dashes)]
+    for position, label in enumerate(control_labels):
+        styles[label] = ArmStyle(
+            greys[position % len(greys)], _MARKERS[position % len(_MARKERS)], dashes[position % len(dashes)]
         )
-    return found
+    return styles
 
 
 @contextmanager
 def canvas(width: float, height: float) -> Iterator[Figure]:
-    """A figure in the report's style, without pyplot's global state."""
+    """Yield a figure of ``width`` x ``height`` inches in the style of reports, without the global state of pyplot."""
     settings: dict[Any, Any] = {**sns.axes_style("whitegrid"), **_RC}
     with mpl.rc_context(settings):
         yield Figure(figsize=(width, height), layout="constrained", dpi=144)
 
 
 def write_png(figure: Figure, path: Path, *, photographs: bool) -> None:
-    """Save without a date or a program's name, so that equal figures are equal files.
+    """Save the figure without a date or a program name, so that equal figures are equal files.
 
-    Drawings take a palette of 256 colours, a third of the bytes in a repository; photographs keep theirs.
+    Args:
+        figure: what to save.
+        path: the file to write.
+        photographs: True keeps all colours; False reduces them to 256, which takes a third of the bytes.
     """
     buffer = BytesIO()
     _settle(figure)
@@ -129,30 +138,32 @@ def write_png(figure: Figure, path: Path, *, photographs: bool) -> None:
 
 
 def _settle(figure: Figure) -> None:
-    """Lay out once, then hold every axes to whole pixels.
+    """Compute the layout once, then round the position of every axes to whole pixels.
 
-    The layout's solver orders its sums by addresses in memory, so that equal figures differ in the last bit, and
-    a line that this bit pushes over the border between two pixels makes another file. All edges lie the same odd
-    fraction of a pixel off that border.
+    The solver of the layout adds numbers in the order of memory addresses, so equal figures differ in the last bit.
+    A line whose position crosses the border between two pixels by this bit would change the file. Therefore all edges
+    get the same distance, an odd fraction of a pixel, from such a border.
     """
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
     for axes in figure.axes:
-        within = axes.figure.bbox
-        placed = axes.get_position(original=True).transformed(BboxTransformTo(within))
+        box = axes.figure.bbox
+        placed = axes.get_position(original=True).transformed(BboxTransformTo(box))
         pixels = np.round(placed.extents) + _OFF_BORDER
-        axes.set_position(Bbox.from_extents(*pixels).transformed(BboxTransformFrom(within)), which="original")
+        axes.set_position(Bbox.from_extents(*pixels).transformed(BboxTransformFrom(box)), which="original")
 
 
-def draw_interval(axes: Axes, place: int, row: Row, look: ArmStyle) -> None:
-    """One row of a chart of rows: the estimate and, where there is one, its interval."""
+def draw_interval(axes: Axes, position: int, row: Row, style: ArmStyle) -> None:
+    """Draw the estimate of ``row`` and, if there is one, its interval, at the height ``position``."""
     if not np.isnan(row["low"]):
-        axes.plot([row["low"], row["high"]], [place, place], color=look.color, lw=2.2, zorder=3)
-    axes.plot(row["estimate"], place, look.marker, color=look.color, ms=7, mec="white", mew=0.8, zorder=4)
+        axes.plot([row["low"], row["high"]], [position, position], color=style.color, lw=2.2, zorder=3)
+    axes.plot(
+        row["estimate"], position, style.marker, color=style.color, ms=7, mec="white", mew=0.8, zorder=4
+    )
 
 
 def as_rows(axes: Axes, labels: Sequence[str]) -> None:
-    """A chart of rows: labels without ticks, lines down only, the first row on top."""
+    """Label the rows of a chart without ticks, keep vertical grid lines only, and put the first row on top."""
     axes.set_yticks(range(len(labels)), labels)
     axes.set_ylim(len(labels) - 0.5, -0.5)
     axes.grid(visible=False, axis="y")
@@ -161,19 +172,19 @@ def as_rows(axes: Axes, labels: Sequence[str]) -> None:
 
 
 def in_percent(axis: Axis) -> None:
-    """Ticks of shares as per cent."""
+    """Write the ticks of shares in per cent."""
     axis.set_major_locator(MaxNLocator(6, steps=[1, 2, 5, 10]))
     axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:.6g}".replace("-", MINUS)))
 
 
 def in_points(axis: Axis) -> None:
-    """Ticks of differences as signed points."""
+    """Write the ticks of differences in points, with a sign."""
     axis.set_major_locator(MaxNLocator(8, steps=[1, 2, 5, 10]))
     axis.set_major_formatter(FuncFormatter(lambda value, _: _signed(round(100 * value, 6))))
 
 
 def in_thousands(axis: Axis) -> None:
-    """Ticks of counts, shortened: ``15 k``, ``2.5 M``."""
+    """Write the ticks of counts in short form: ``15 k``, ``2.5 M``."""
     axis.set_major_formatter(FuncFormatter(lambda value, _: _short(value)))
 
 

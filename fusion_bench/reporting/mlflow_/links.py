@@ -1,4 +1,4 @@
-"""Addresses of the MLflow pages that answer a researcher's questions, instead of the page it opens by itself."""
+"""Addresses of the MLflow pages of a study; the start page of MLflow shows none of them."""
 
 from __future__ import annotations
 
@@ -8,20 +8,21 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
-LOCAL_SERVER: Final = "http://127.0.0.1:5000"  # where `fusion-bench ui` serves unless told otherwise
+LOCAL_SERVER: Final = "http://127.0.0.1:5000"  # the default of `fusion-bench ui`
 
 
 @dataclass(frozen=True)
 class Destination:
-    """Where one study stands in a tracking store.
+    """The ids of one study in a tracking store.
 
     Attributes:
-        study: its name.
-        experiment: MLflow's id of its experiment.
-        primary: the metric that tables are sorted by, best first.
-        cells: ids of the runs of its finished cells.
-        report: id of the run that holds the report, if there is one.
-        table, charts: keys of the saved views of `views`, where they could be saved.
+        study: the name of the study.
+        experiment: the id of its experiment.
+        primary: the metric by which tables are sorted, best first.
+        cells: the ids of the runs of its finished cells.
+        report: the id of the run with the report; None without one.
+        table: the key of the saved table view (`fusion_bench.reporting.mlflow_.views`); None if it was not saved.
+        charts: the key of the saved view of charts; None if it was not saved.
     """
 
     study: str
@@ -35,22 +36,22 @@ class Destination:
 
 @dataclass(frozen=True)
 class Link:
-    """A page and what it shows."""
+    """The title and the address of a page."""
 
     title: str
     url: str
 
 
 def deep_links(destination: Destination, server: str = LOCAL_SERVER) -> tuple[Link, ...]:
-    """The pages worth opening, most useful first.
+    """Return the links to the pages of a study, the most useful first.
 
     Args:
         destination: the study.
-        server: where MLflow is served (``http://127.0.0.1:5000``).
+        server: the address of the MLflow server (``http://127.0.0.1:5000``).
     """
     base = server.rstrip("/")
     experiment = f"{base}/#/experiments/{destination.experiment}"
-    # Cells only: arms and the report stand in the same experiment and would be counted along.
+    # Only cells: the experiment also contains the runs of arms and of the report.
     flat = {
         "searchFilter": "tags.kind = 'cell'",
         "orderByKey": f"metrics.`{destination.primary}`",
@@ -72,7 +73,7 @@ def deep_links(destination: Destination, server: str = LOCAL_SERVER) -> tuple[Li
 
 
 def server_of(uri: str) -> str | None:
-    """The address that shows a tracking URI by itself, without its password; None if none does (a database)."""
+    """Return the address of the server behind a tracking URI, without its password; None for a database."""
     parts = urlsplit(uri)
     if parts.scheme not in {"http", "https"}:
         return None
@@ -80,7 +81,8 @@ def server_of(uri: str) -> str | None:
 
 
 def _query(values: Mapping[str, str]) -> str:
-    # Without the last, the page opens on its views for chat traces. Last: the comparison wants its runs first.
+    # Without workflowType the page opens on its views for chat traces. It is last, because the comparison page reads
+    # its runs from the start of the query.
     return urlencode({**values, "workflowType": "machine_learning"}, quote_via=quote)
 
 

@@ -1,6 +1,6 @@
-"""What MLflow shows of a study, as plain values: one run per arm, one per cell, one for the report.
+"""The MLflow runs of a study, computed from its results: one run per arm, one per cell, one for the report.
 
-Pure: study results in, runs out. `tracking` brings a store in line with them.
+The functions here only compute; `fusion_bench.reporting.mlflow_.sync` writes the runs into a store.
 """
 
 from __future__ import annotations
@@ -8,25 +8,21 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 import pandas as pd
 
 from fusion_bench.errors import FusionBenchError
+from fusion_bench.reporting.mlflow_.run_types import MetricPoint, MlflowRun, MlflowStudy, RunStatus
 from fusion_bench.results.results import ArmSummary, StudyResults
-from fusion_bench.storage import canonical, digest, file_digest
+from fusion_bench.storage import canonical
 
-RunKind = Literal["arm", "cell", "report"]
-RunStatus = Literal["FINISHED", "FAILED", "KILLED"]
-
-_LAYOUT: Final = 1  # part of every digest: raise it when the same results are to be shown differently
 _LONGEST_NAME: Final = 250
 _LONGEST_PARAM: Final = 6000
-_LONGEST_TAG: Final = 8000  # MLflow would cut without a word
+_LONGEST_TAG: Final = 8000  # MLflow cuts a longer tag without a message
 _LONGEST_EXPERIMENT_TAG: Final = 5000
-_PICTURES: Final = frozenset({".png", ".svg", ".jpg", ".jpeg", ".pdf"})
+_FIGURE_ENDINGS: Final = frozenset({".png", ".svg", ".jpg", ".jpeg", ".pdf"})
 _ARM_PARAMS: Final = (
     "arm",
     "component",
@@ -38,70 +34,16 @@ _ARM_PARAMS: Final = (
     "around_multiply_adds",
     "latency_ms",
 )
-# A failed cell says so; a stale one was made by other code or weights and is not counted.
+# A stale cell was trained with other code, data or weights and does not count.
 _STATUS: Final[Mapping[str, RunStatus]] = {"done": "FINISHED", "failed": "FAILED", "stale": "KILLED"}
 
 
-@dataclass(frozen=True)
-class MetricPoint:
-    """One value of a metric; ``step`` is the epoch for curves and 0 for final values."""
-
-    metric: str
-    value: float
-    step: int = 0
-
-
-@dataclass(frozen=True)
-class MlflowRun:
-    """One MLflow run as it should stand.
-
-    Attributes:
-        key: names it within the study, whatever it holds (``cell/laconv/0``).
-        kind: what it shows.
-        name: as the table of runs shows it.
-        parent: key of its parent run, or None.
-        status: MLflow's word for how it ended.
-        seconds: how long it ran, if that is known.
-        params, points, tags: its content.
-        files: local file by its place among the artifacts.
-        digest: of all of the above, so that equal content is recognised.
-    """
-
-    key: str
-    kind: RunKind
-    name: str
-    parent: str | None
-    status: RunStatus
-    params: Mapping[str, str] = field(default_factory=dict)
-    points: tuple[MetricPoint, ...] = ()
-    tags: Mapping[str, str] = field(default_factory=dict)
-    files: Mapping[str, Path] = field(default_factory=dict)
-    seconds: float | None = None
-
-    @property
-    def digest(self) -> str:
-        """A hash of everything shown."""
-        points = [[point.metric, point.step, point.value] for point in self.points]
-        files = {place: file_digest(path) for place, path in self.files.items()}
-        content = [self.kind, self.name, self.status, self.seconds, dict(self.params), dict(self.tags)]
-        return digest([_LAYOUT, self.key, *content, points, files])
-
-
-@dataclass(frozen=True)
-class MlflowStudy:
-    """One MLflow experiment as it should stand: its tags, and its runs with parents before children."""
-
-    name: str
-    tags: Mapping[str, str]
-    runs: tuple[MlflowRun, ...]
-
-
 def mlflow_runs(results: StudyResults, report: Path | None) -> MlflowStudy:
-    """Lay a study's results out as MLflow runs.
+    """Return the MLflow runs of a study.
 
     Args:
         results: the study.
-        report: its ``report.md``; pictures in the same folder and below go along. None for no report.
+        report: its ``report.md``, with the figures in the same folder and below; None without a report.
 
     Raises:
         FusionBenchError: ``report`` is not a file.
@@ -119,31 +61,31 @@ def mlflow_runs(results: StudyResults, report: Path | None) -> MlflowStudy:
     text = None
     if report is not None:
         if not report.is_file():
-            raise FusionBenchError(f"{report} does not exist; make the report before it is shown in MLflow")
+            raise FusionBenchError(f"{report} does not exist; write the report before MLflow shows it")
         text = report.read_text(encoding="utf-8")
         runs.append(_report(results, report, text))
     return MlflowStudy(results.name, _experiment_tags(results, text), tuple(runs))
 
 
 def metric_name(*parts: str) -> str:
-    """Join parts with ``_`` into a name that MLflow takes: ``test``, ``acc@1`` -> ``test_acc_at_1``."""
-    spelled = "_".join(parts).replace("@", "_at_").replace("%", "percent").replace("/", "_")
-    return re.sub(r"[^\w.\- ]", "_", spelled)[:_LONGEST_NAME]
+    """Return the parts joined with ``_`` as a name that MLflow accepts: ``test``, ``acc@1`` -> ``test_acc_at_1``."""
+    joined = "_".join(parts).replace("@", "_at_").replace("%", "percent").replace("/", "_")
+    return re.sub(r"[^\w.\- ]", "_", joined)[:_LONGEST_NAME]
 
 
 def primary_metric(results: StudyResults) -> str:
-    """The name under which the primary metric is logged."""
+    """Return the name under which the primary metric is logged."""
     return metric_name(results.primary_split, results.primary)
 
 
 def factor_names(results: StudyResults) -> tuple[str, ...]:
-    """The factors of all arms, as they are logged."""
+    """Return the names of the factors of all arms, as they are logged."""
     logged = dict.fromkeys(name for arm in results.arms for name in arm_params(arm))
     return tuple(name for name in logged if name not in _ARM_PARAMS)
 
 
-def description(text: str, limit: int, pointer: str) -> str:
-    """A report as a description: without its pictures, whole paragraphs up to ``limit`` characters."""
+def markdown_excerpt(text: str, limit: int, pointer: str) -> str:
+    """Return a report without images; if longer than ``limit`` characters, its first paragraphs and ``pointer``."""
     plain = re.sub(r"!\[[^\]]*\]\([^)]*\)", "", text)
     plain = re.sub(r"\n{3,}", "\n\n", plain).strip()
     if len(plain) <= limit:
@@ -164,9 +106,9 @@ def _cell(
     points: list[MetricPoint] = []
     if state == "done":
         if values is not None:
-            # The comparison opens on the metric that was logged first.
-            judged = (values["split"] == results.primary_split) & (values["metric"] == results.primary)
-            first = values.loc[judged.sort_values(ascending=False, kind="stable").index]
+            # The comparison page of MLflow opens on the metric that was logged first.
+            is_primary = (values["split"] == results.primary_split) & (values["metric"] == results.primary)
+            first = values.loc[is_primary.sort_values(ascending=False, kind="stable").index]
             rows = zip(first["split"], first["metric"], first["value"], strict=True)
             points += [MetricPoint(metric_name(split, metric), float(value)) for split, metric, value in rows]
         points += [MetricPoint(name, float(row[name])) for name in ("epochs", "best_epoch", "seconds")]
@@ -190,7 +132,7 @@ def _cell(
 
 
 def _curves(curves: pd.DataFrame) -> list[MetricPoint]:
-    """One metric per quantity, in the chart group ``curve``, with the epoch as its step."""
+    """Return one metric per quantity, in the chart group ``curve``, with the epoch as step."""
     columns = zip(curves["quantity"], curves["epoch"], curves["value"], strict=True)
     return [
         MetricPoint(f"curve/{metric_name(name)}", float(value), int(epoch)) for name, epoch, value in columns
@@ -198,7 +140,7 @@ def _curves(curves: pd.DataFrame) -> list[MetricPoint]:
 
 
 def _arm(results: StudyResults, arm: ArmSummary) -> MlflowRun:
-    """The parent of an arm's cells: its cost and the means over its finished seeds, under the same names."""
+    """Return the parent run of the cells of an arm: its cost, and means over its finished seeds under equal names."""
     cells = results.cells[results.cells["arm"] == arm.label]
     done, failed = int((cells["state"] == "done").sum()), int((cells["state"] == "failed").sum())
     values = results.values[results.values["arm"] == arm.label]
@@ -209,7 +151,7 @@ def _arm(results: StudyResults, arm: ArmSummary) -> MlflowRun:
     note = [
         f"`{arm.component}`" + (f" ({arm.citation})" if arm.citation else ""),
         f"{arm.role}; {done} of {len(cells)} seeds done; metrics are means over the finished seeds",
-        f"listens to: {arm.listens}; position code: {arm.position_code}",
+        f"language input: {arm.listens}; position code: {arm.position_code}",
     ]
     if arm.fusion_parameters is not None and arm.fusion_multiply_adds is not None:
         cost = f"{arm.fusion_parameters:,} parameters, {arm.fusion_multiply_adds:,} multiply-adds a sample"
@@ -235,9 +177,9 @@ def _arm(results: StudyResults, arm: ArmSummary) -> MlflowRun:
 
 def _report(results: StudyResults, report: Path, text: str) -> MlflowRun:
     folder = report.parent
-    pictures = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _PICTURES)
-    files = {f"report/{path.relative_to(folder).as_posix()}": path for path in [report, *pictures]}
-    pointer = f"*Cut here; the whole report, with its figures, is the artifact `report/{report.name}`.*"
+    figures = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _FIGURE_ENDINGS)
+    files = {f"report/{path.relative_to(folder).as_posix()}": path for path in [report, *figures]}
+    pointer = f"*Shortened; the complete report, with its figures, is the artifact `report/{report.name}`.*"
     return MlflowRun(
         key="report",
         kind="report",
@@ -249,14 +191,16 @@ def _report(results: StudyResults, report: Path, text: str) -> MlflowRun:
             "kind": "report",
             "study": results.name,
             "state": "done",
-            "mlflow.note.content": description(text, _LONGEST_TAG, pointer),
+            "mlflow.note.content": markdown_excerpt(text, _LONGEST_TAG, pointer),
         },
     )
 
 
 def _experiment_tags(results: StudyResults, text: str | None) -> dict[str, str]:
-    pointer = "*Cut here; the whole report, with its figures, is among the artifacts of the run `report`.*"
-    note = results.title if text is None else description(text, _LONGEST_EXPERIMENT_TAG, pointer)
+    pointer = (
+        "*Shortened; the complete report, with its figures, is among the artifacts of the run `report`.*"
+    )
+    note = results.title if text is None else markdown_excerpt(text, _LONGEST_EXPERIMENT_TAG, pointer)
     return {
         "fusion_bench.study": results.name,
         "fusion_bench.primary": primary_metric(results),
@@ -265,8 +209,8 @@ def _experiment_tags(results: StudyResults, text: str | None) -> dict[str, str]:
 
 
 def arm_params(arm: ArmSummary) -> dict[str, str]:
-    """What the table groups by and the parallel coordinates show: the arm, its factors and its cost."""
-    own: dict[str, Any] = {
+    """Return the parameters of an arm: its name, factors and cost, for the table and the parallel coordinates."""
+    fixed: dict[str, Any] = {
         "arm": arm.label,
         "component": arm.component,
         "role": arm.role,
@@ -277,20 +221,20 @@ def arm_params(arm: ArmSummary) -> dict[str, str]:
         "latency_ms": None if arm.latency_ms is None else round(arm.latency_ms, 4),
     }
     factors = {metric_name(name): value for name, value in {**arm.factors, **arm.searched}.items()}
-    named = {f"setting.{name}" if name in _ARM_PARAMS else name: value for name, value in factors.items()}
+    params = {f"setting.{name}" if name in _ARM_PARAMS else name: value for name, value in factors.items()}
     return {
-        name: _written(value)[:_LONGEST_PARAM]
-        for name, value in {**own, **named}.items()
+        name: _param_text(value)[:_LONGEST_PARAM]
+        for name, value in {**fixed, **params}.items()
         if value is not None
     }
 
 
-def _written(value: Any) -> str:
+def _param_text(value: Any) -> str:
     return value if isinstance(value, str) else canonical(value)
 
 
 def _finite(points: list[MetricPoint]) -> tuple[MetricPoint, ...]:
-    """Leave out what MLflow's charts cannot draw: it stores an infinity as 1.8e308, which flattens the rest."""
+    """Return the points with finite values; MLflow stores an infinity as 1.8e308, which makes a chart unreadable."""
     return tuple(point for point in points if math.isfinite(point.value))
 
 

@@ -1,4 +1,4 @@
-"""Which MLflow store a study is shown in, and how it is opened: quiet, without telemetry, one writer at a time."""
+"""The MLflow store that shows a study; it is opened without telemetry and by one writer at a time."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class TrackingStore:
     """An MLflow tracking store.
 
     Attributes:
-        uri: MLflow's tracking URI.
-        artifacts: folder of the artifacts; None leaves them to the store.
-        database: the SQLite file, if the store is one that fusion-bench keeps itself.
+        uri: the tracking URI.
+        artifacts: the folder of the artifacts; None if the store chooses it.
+        database: the SQLite file of a store that fusion-bench keeps; None for any other store.
     """
 
     uri: str
@@ -38,34 +38,34 @@ class TrackingStore:
 
     @classmethod
     def of(cls, runs: Path) -> TrackingStore:
-        """The store that MLFLOW_TRACKING_URI names, else ``mlflow.db`` and ``artifacts/`` in ``runs``."""
+        """Return the store of MLFLOW_TRACKING_URI; if it is not set, ``mlflow.db`` and ``artifacts/`` in ``runs``."""
         if uri := os.environ.get("MLFLOW_TRACKING_URI"):
             return cls(uri)
-        # Absolute: MLflow keeps these addresses for good and reads them from any working directory.
+        # Absolute paths: MLflow stores these addresses and reads them from any working directory.
         database = runs.resolve() / "mlflow.db"
         return cls(f"sqlite:///{quote(str(database))}", runs.resolve() / "artifacts", database)
 
     def artifacts_of(self, study: str) -> str | None:
-        """The URI under which a study's artifacts are kept; None leaves it to the store."""
+        """Return the URI of the artifacts of a study; None if the store chooses it."""
         return None if self.artifacts is None else (self.artifacts / quote(study, safe="")).as_uri()
 
     @contextmanager
     def open(self) -> Iterator[MlflowClient]:
-        """Yield a client; on the project's own database, one process at a time.
+        """Yield a client; only one process at a time opens a database that fusion-bench keeps.
 
         Raises:
-            FusionBenchError: the store cannot be reached or is damaged, or MLflow refuses something.
+            FusionBenchError: the store cannot be reached or is damaged, or MLflow reports an error.
         """
-        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # read when mlflow is imported
+        os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # mlflow reads it when it is imported
         self._check_server()
         self._check_database()
-        # Imported here: it takes seconds, and the environment must be set before.
+        # These imports take seconds and must follow the setting of the environment.
         from mlflow import MlflowClient  # noqa: PLC0415
         from mlflow.exceptions import MlflowException  # noqa: PLC0415
         from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
 
-        for chatty in ("alembic", "mlflow.store.db.utils"):
-            logging.getLogger(chatty).setLevel(logging.WARNING)
+        for logger in ("alembic", "mlflow.store.db.utils"):
+            logging.getLogger(logger).setLevel(logging.WARNING)
         try:
             if self.database is None:
                 yield MlflowClient(tracking_uri=self.uri)
@@ -76,7 +76,7 @@ class TrackingStore:
             raise FusionBenchError(f"MLflow at {_without_password(self.uri)}: {error}") from error
 
     def _check_database(self) -> None:
-        """Fail at once where MLflow would try a damaged file again and again for minutes."""
+        """Raise at once for a damaged file; MLflow itself retries for minutes."""
         if self.database is None or not self.database.exists():
             return
         try:
@@ -84,12 +84,12 @@ class TrackingStore:
                 connection.execute("PRAGMA schema_version")
         except sqlite3.Error as error:
             raise FusionBenchError(
-                f"{self.database} is not a database that can be read ({error}): delete it, "
-                "everything in it is made again from the cells"
+                f"{self.database} is not a database that can be read ({error}): delete it; "
+                "its content is rebuilt from the cells"
             ) from error
 
     def _check_server(self) -> None:
-        """Fail in seconds where MLflow's client would try again for minutes."""
+        """Raise within seconds if the server cannot be reached; the client of MLflow retries for minutes."""
         parts = urlsplit(self.uri)
         if parts.scheme not in {"http", "https"}:
             return
@@ -99,7 +99,7 @@ class TrackingStore:
         except OSError as error:
             raise FusionBenchError(
                 f"MLFLOW_TRACKING_URI is {_without_password(self.uri)}, which cannot be reached ({error}): "
-                "start that server, or unset the variable to use the database beside the runs"
+                "start that server, or unset the variable to use the database in the runs folder"
             ) from error
 
 

@@ -1,8 +1,8 @@
-"""A study in MLflow: a projection of its results that can be made again at any time.
+"""Synchronisation of a study with MLflow: MLflow shows the results and can be rebuilt from them at any time.
 
-MLflow holds nothing that the outcomes do not. A run whose content is as it should be is kept; every other
-run that an earlier projection made (outdated, of a cell no longer planned, or cut short by a crash) is
-deleted and, if it is still wanted, made anew: what a run has logged can be added to but not taken back.
+MLflow contains nothing that the results do not contain. A run with the right content is kept. Every other run of an
+earlier synchronisation (outdated, of a cell that is not planned any more, or incomplete after a crash) is deleted
+and, if the study still has it, created again, because MLflow cannot remove what a run has logged.
 """
 
 from __future__ import annotations
@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.reporting.mlflow_.links import Destination
-from fusion_bench.reporting.mlflow_.runs import MlflowRun, MlflowStudy, mlflow_runs
+from fusion_bench.reporting.mlflow_.run_types import MlflowRun, MlflowStudy
+from fusion_bench.reporting.mlflow_.runs import mlflow_runs
 from fusion_bench.reporting.mlflow_.store import TrackingStore
 from fusion_bench.reporting.mlflow_.views import CHARTS, TABLE, saved_views, view_tag
 from fusion_bench.results.results import StudyResults
@@ -30,17 +31,19 @@ _log = logging.getLogger(__name__)
 _ENTITIES_PER_BATCH: Final = 1000
 _PARAMS_PER_BATCH: Final = 100
 _PARENT: Final = "mlflow.parentRunId"
-_Standing: TypeAlias = "dict[str, Run]"
+_RunsByKey: TypeAlias = "dict[str, Run]"
 
 
 @dataclass(frozen=True)
 class SyncResult:
-    """What a projection did.
+    """The result of a synchronisation.
 
     Attributes:
-        store: where the study is shown.
-        destination: what the deep links need.
-        created, kept, removed: numbers of runs; one whose content changed counts as removed and created.
+        store: the store that shows the study.
+        destination: the ids that the links need.
+        created: the number of new runs; a run with changed content counts as removed and created.
+        kept: the number of runs that were already right.
+        removed: the number of deleted runs.
     """
 
     store: TrackingStore
@@ -51,38 +54,38 @@ class SyncResult:
 
 
 def sync_study(results: StudyResults, report: Path | None, store: TrackingStore) -> SyncResult:
-    """Bring the study's MLflow experiment in line with its results.
+    """Make the MLflow experiment of the study show its results.
 
     Args:
         results: the study.
-        report: its ``report.md``, with pictures beside it; None for a study without one.
-        store: where to.
+        report: its ``report.md``, with the figures in the same folder; None without a report.
+        store: the store to write into.
 
     Raises:
         FusionBenchError: ``report`` is missing, the store cannot be reached or refuses something, or the
-            experiment's name belongs to somebody else's experiment.
+            experiment with the name of the study was not made by fusion-bench.
     """
     study = mlflow_runs(results, report)
     with store.open() as client:
         experiment = _experiment(client, study, store)
         _save_views(client, experiment, saved_views(results))
-        standing, outdated = _sorted_out(study, _own_runs(client, experiment, study.name))
+        current, outdated = _partition(study, _own_runs(client, experiment, study.name))
         for run in outdated:
             _delete(client, run, store)
-        runs = {key: run.info.run_id for key, run in standing.items()}
+        runs = {key: run.info.run_id for key, run in current.items()}
         for wanted in study.runs:
             parent = runs[wanted.parent] if wanted.parent else None
             if wanted.key not in runs:
                 runs[wanted.key] = _create(client, experiment, wanted, parent)
-            elif parent and standing[wanted.key].data.tags.get(_PARENT) != parent:
+            elif parent and current[wanted.key].data.tags.get(_PARENT) != parent:
                 client.set_tag(runs[wanted.key], _PARENT, parent)
         destination = _destination(client, client.get_experiment(experiment))
-    created = len(study.runs) - len(standing)
-    return SyncResult(store, destination, created, kept=len(standing), removed=len(outdated))
+    created = len(study.runs) - len(current)
+    return SyncResult(store, destination, created, kept=len(current), removed=len(outdated))
 
 
 def destinations(store: TrackingStore) -> tuple[Destination, ...]:
-    """The studies that stand in a store, the newest first.
+    """Return the studies that a store shows, the newest first.
 
     Raises:
         FusionBenchError: the store cannot be reached.
@@ -109,7 +112,7 @@ def _destination(client: MlflowClient, experiment: Experiment) -> Destination:
 
 
 def _save_views(client: MlflowClient, experiment: str, views: Mapping[str, str]) -> None:
-    """Save the views if this MLflow takes them: they are a convenience of an undocumented format."""
+    """Save the views; a failure is only logged, because their format is undocumented and nothing depends on them."""
     from mlflow.exceptions import MlflowException  # noqa: PLC0415
 
     known = client.get_experiment(experiment).tags
@@ -118,31 +121,33 @@ def _save_views(client: MlflowClient, experiment: str, views: Mapping[str, str])
             if known.get(tag) != state:
                 client.set_experiment_tag(experiment, tag, state)
         except MlflowException as error:
-            _log.warning("MLflow does not take the saved view %s: %s", tag, error)
+            _log.warning("MLflow does not accept the saved view %s: %s", tag, error)
 
 
 def _experiment(client: MlflowClient, study: MlflowStudy, store: TrackingStore) -> str:
-    """The id of the study's experiment, made or brought back if need be, with its tags in line."""
+    """Return the id of the experiment of the study; create or restore it if necessary, and set its tags."""
     artifacts = store.artifacts_of(study.name)
-    found = client.get_experiment_by_name(study.name)
-    if found is not None and _study_of(found) != study.name:
+    experiment = client.get_experiment_by_name(study.name)
+    if experiment is not None and _study_of(experiment) != study.name:
         raise FusionBenchError(
             f"MLflow already has an experiment {study.name!r} that fusion-bench did not make: "
             "rename the study or that experiment"
         )
-    if found is not None and artifacts is not None and found.artifact_location != artifacts:
-        # The runs folder was moved; an experiment's place cannot be changed, and all of it can be rebuilt.
-        client.rename_experiment(found.experiment_id, f"{study.name} (moved, {found.experiment_id})")
-        client.delete_experiment(found.experiment_id)
-        found = None
-    if found is None:
+    if experiment is not None and artifacts is not None and experiment.artifact_location != artifacts:
+        # The runs folder was moved. MLflow cannot change the artifact folder of an experiment, so it is rebuilt.
+        client.rename_experiment(
+            experiment.experiment_id, f"{study.name} (moved, {experiment.experiment_id})"
+        )
+        client.delete_experiment(experiment.experiment_id)
+        experiment = None
+    if experiment is None:
         return str(client.create_experiment(study.name, artifact_location=artifacts, tags=dict(study.tags)))
-    if found.lifecycle_stage == "deleted":
-        client.restore_experiment(found.experiment_id)
+    if experiment.lifecycle_stage == "deleted":
+        client.restore_experiment(experiment.experiment_id)
     for key, value in study.tags.items():
-        if found.tags.get(key) != value:
-            client.set_experiment_tag(found.experiment_id, key, value)
-    return str(found.experiment_id)
+        if experiment.tags.get(key) != value:
+            client.set_experiment_tag(experiment.experiment_id, key, value)
+    return str(experiment.experiment_id)
 
 
 def _study_of(experiment: Experiment) -> str | None:
@@ -161,7 +166,7 @@ def _experiments(client: MlflowClient) -> Iterable[Experiment]:
 
 
 def _own_runs(client: MlflowClient, experiment: str, study: str) -> list[Run]:
-    """Every run that an earlier projection made, whole or not; runs that others logged are left alone."""
+    """Return the runs of earlier synchronisations, complete or not; runs logged by others are not among them."""
     runs: list[Run] = []
     token = None
     while True:
@@ -172,23 +177,23 @@ def _own_runs(client: MlflowClient, experiment: str, study: str) -> list[Run]:
             return runs
 
 
-def _sorted_out(study: MlflowStudy, runs: list[Run]) -> tuple[_Standing, list[Run]]:
-    """The runs that are as they should be, by key, and those that must go."""
+def _partition(study: MlflowStudy, runs: list[Run]) -> tuple[_RunsByKey, list[Run]]:
+    """Return the runs with the right content, by key, and the other runs."""
     wanted = {run.key: (run.digest, run.status) for run in study.runs}
-    standing: _Standing = {}
+    current: _RunsByKey = {}
     outdated = []
     for run in runs:
         key = run.data.tags["fusion_bench.key"]
         content = (run.data.tags.get("fusion_bench.digest"), run.info.status)
-        if key in standing or wanted.get(key) != content:
+        if key in current or wanted.get(key) != content:
             outdated.append(run)
         else:
-            standing[key] = run
-    return standing, outdated
+            current[key] = run
+    return current, outdated
 
 
 def _create(client: MlflowClient, experiment: str, wanted: MlflowRun, parent: str | None) -> str:
-    """Make a run; it is ended last, so that one cut short is running for ever and never taken for whole."""
+    """Create a run; its end is set last, so that an incomplete run stays "running" and is never kept."""
     now = int(time.time() * 1000)
     start = now - int(1000 * (wanted.seconds or 0.0))
     origin = {"mlflow.source.name": "fusion-bench", "mlflow.source.type": "LOCAL"}
@@ -209,7 +214,7 @@ def _fill(client: MlflowClient, run: str, wanted: MlflowRun, now: int) -> None:
 
     params = [Param(name, value) for name, value in wanted.params.items()]
     metrics = [Metric(point.metric, point.value, now, point.step) for point in wanted.points]
-    # Most runs fit one request.
+    # Most runs fit into one request.
     first = _ENTITIES_PER_BATCH - _PARAMS_PER_BATCH
     client.log_batch(run, metrics[:first], params[:_PARAMS_PER_BATCH])
     for start in range(_PARAMS_PER_BATCH, len(params), _PARAMS_PER_BATCH):
@@ -221,7 +226,7 @@ def _fill(client: MlflowClient, run: str, wanted: MlflowRun, now: int) -> None:
 
 
 def _delete(client: MlflowClient, run: Run, store: TrackingStore) -> None:
-    """Delete a run and, in the project's own store, its files: nobody can want an outdated figure back."""
+    """Delete a run and, in the store that fusion-bench keeps, its artifacts too."""
     client.delete_run(run.info.run_id)
     if store.artifacts is not None:
         study = next(iter(store.artifacts.glob(f"*/{run.info.run_id}")), None)

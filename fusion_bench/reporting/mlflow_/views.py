@@ -1,7 +1,7 @@
-"""Views of a study's runs with the right columns and charts, saved where MLflow's page looks for shared views.
+"""Saved views of the runs of a study, with columns and charts, in the tags where MLflow looks for shared views.
 
-The format is that of the page's own state and is documented nowhere; a page that does not know it falls
-back to its own columns. Nothing may depend on it.
+The format is that of the internal state of the page and is not documented. A page that does not know it uses its own
+columns. No other code may depend on these views.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _BY_ARM: Final = {
 
 
 def view_tag(key: str) -> str:
-    """The experiment tag that holds the shared view ``key``."""
+    """Return the name of the experiment tag that contains the shared view ``key``."""
     return f"mlflow.sharedViewState.{key}"
 
 
 def saved_views(results: StudyResults) -> dict[str, str]:
-    """The views of a study as experiment tags: a table of all cells, and charts with the seeds averaged."""
+    """Return the views of a study as experiment tags: a table of all cells, and charts of means over seeds."""
     return {
         view_tag(TABLE): canonical({**_page(results), **_overview(_per_cell(results)), "groupBy": None}),
         view_tag(CHARTS): canonical({**_page(results), **_overview(_per_arm(results)), "groupBy": _BY_ARM}),
@@ -38,11 +38,11 @@ def saved_views(results: StudyResults) -> dict[str, str]:
 
 
 def _page(results: StudyResults) -> dict[str, Any]:
-    """Cells only, best first: the metrics, then what sets the arms apart."""
+    """Return the state for cells only, best first: columns for metrics, then for the factors of the arms."""
     primary = primary_metric(results)
     select = metric_name(results.select_split, results.primary)
-    named = results.values[["split", "metric"]].drop_duplicates()
-    others = [metric_name(*at) for at in zip(named["split"], named["metric"], strict=True)]
+    keys = results.values[["split", "metric"]].drop_duplicates()
+    others = [metric_name(*key) for key in zip(keys["split"], keys["metric"], strict=True)]
     metrics = list(dict.fromkeys([primary, select, *others]))[:_MOST_METRICS]
     params = [*factor_names(results), _COST][:_MOST_PARAMS]
     return {
@@ -51,12 +51,12 @@ def _page(results: StudyResults) -> dict[str, Any]:
         "orderByAsc": False,
         "selectedColumns": [f"metrics.`{name}`" for name in metrics]
         + [f"params.`{name}`" for name in params],
-        "runsHiddenMode": "SHOW_ALL",  # the page draws ten runs otherwise
+        "runsHiddenMode": "SHOW_ALL",  # the default shows ten runs only
     }
 
 
 def _overview(charts: list[dict[str, Any]]) -> dict[str, Any]:
-    """One section above those that the page makes by itself for the other metrics."""
+    """Return the state of one section of charts, above the sections that the page makes for other metrics."""
     section = {
         "uuid": _SECTION,
         "name": "overview",
@@ -68,7 +68,7 @@ def _overview(charts: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def _per_arm(results: StudyResults) -> list[dict[str, Any]]:
-    """The primary metric as bars, against cost, and how it was learnt."""
+    """Return the charts per arm: the primary metric as bars and against cost, and the learning curves."""
     primary = primary_metric(results)
     quantities = (f"select/{results.primary}", "train/loss")
     logged = set(results.curves["quantity"])
@@ -86,15 +86,15 @@ def _per_arm(results: StudyResults) -> list[dict[str, Any]]:
 
 
 def _per_cell(results: StudyResults) -> list[dict[str, Any]]:
-    """The same with one mark per cell, and parallel coordinates, which the page cannot draw of groups."""
-    # One arm without a factor, and the page hides the chart.
-    everywhere = [
+    """Return the charts of `_per_arm` with one mark per cell, and parallel coordinates, which need single runs."""
+    # The page hides the chart if an arm lacks one of the factors.
+    common_factors = [
         name for name in factor_names(results) if all(name in arm_params(arm) for arm in results.arms)
     ]
     parallel = _chart(
         "factors",
         "PARALLEL",
-        selectedParams=["arm", *everywhere, _COST],
+        selectedParams=["arm", *common_factors, _COST],
         selectedMetrics=[primary_metric(results)],
         showAllRuns=True,
     )

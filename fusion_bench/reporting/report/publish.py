@@ -1,9 +1,9 @@
-"""A study's results as a small folder of files, from which every number and figure can be made again.
+"""The published folder of a study: a few small files from which all numbers and figures can be made again.
 
-``results.parquet`` and ``results.csv``: a row per cell, split and metric (a cell without a result has one row
-that says why); ``samples.parquet``: every answer (see `fusion_bench.reporting.tables.samples_table`);
-``curves.parquet``; ``study.json``: everything else; ``pictures/``: the sample pictures that the report shows; ``contexts/<label>/``:
-such a folder for every context of the study.
+``results.parquet`` and ``results.csv``: one row per cell, split and metric (a cell without a result has one row
+with the reason); ``samples.parquet``: all predictions (see `fusion_bench.reporting.tables.samples_table`);
+``curves.parquet``: the learning curves; ``study.json``: everything else; ``pictures/``: the sample images that the
+report shows; ``contexts/<label>/``: a folder of the same kind for each context of the study.
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.reporting.tables.sample_selection import choose_pictures
+from fusion_bench.reporting.tables.sample_selection import select_samples
 from fusion_bench.reporting.tables.samples_table import pivot_samples, unpivot_samples
 from fusion_bench.results.results import ArmSummary, StudyResults
 from fusion_bench.spec.contexts import report_folder
 from fusion_bench.storage import read_json, replacing, write_json, write_text
 
 REPORT_FORMAT = 1
-LARGEST_PICTURE = (480, 320)
+LARGEST_IMAGE = (480, 320)
 
 _CELL = ["arm", "role", "seed", "cell", "state", "reason", "epochs", "best_epoch", "seconds"]
 _VALUE = ["split", "metric", "value"]
@@ -41,19 +41,19 @@ _TABLES = ("cells", "values", "samples", "curves", *_RECORDS)
 
 
 def save(results: StudyResults, folder: Path) -> None:
-    """Write the files of ``results`` into ``folder``, replacing what an earlier report left there."""
+    """Write the files of ``results`` into ``folder``; files of an earlier report are replaced."""
     folder.mkdir(parents=True, exist_ok=True)
     table = results.cells[_CELL].merge(
         results.values[["arm", "seed", *_VALUE]], on=["arm", "seed"], how="left", sort=False
     )
     _write_parquet(pa.Table.from_pandas(table, preserve_index=False), folder / "results.parquet", [])
     write_text(folder / "results.csv", table.to_csv(index=False))
-    wide = pivot_samples(results.samples, results.slices, results.measures)
-    _write_parquet(wide, folder / "samples.parquet", ["sample", "cluster"])
+    pivoted = pivot_samples(results.samples, results.slices, results.measures)
+    _write_parquet(pivoted, folder / "samples.parquet", ["sample", "cluster"])
     curves = results.curves[_CURVE]
     _write_parquet(pa.Table.from_pandas(curves, preserve_index=False), folder / "curves.parquet", [])
-    pictures = _copy_pictures(choose_pictures(results), folder)
-    tables = {"pictures": pictures, "floors": results.floors, "expected": results.expected}
+    shown = _copy_images(select_samples(results), folder)
+    tables = {"pictures": shown, "floors": results.floors, "expected": results.expected}
     study: dict[str, Any] = {
         item.name: getattr(results, item.name)
         for item in dataclasses.fields(results)
@@ -69,17 +69,17 @@ def save(results: StudyResults, folder: Path) -> None:
 
 
 def load(folder: Path) -> StudyResults:
-    """Read back what `save` wrote.
+    """Return the results that `save` wrote into ``folder``.
 
     Raises:
-        FusionBenchError: a file is missing, or another version of fusion-bench wrote the folder.
+        FusionBenchError: a file is missing or damaged, or another version of fusion-bench wrote the folder.
     """
     study = read_json(folder / "study.json")
     if study.pop("format", None) != REPORT_FORMAT:
         raise FusionBenchError(
-            f"{folder} was published in another format; rebuild it with the version that wrote it"
+            f"{folder} has another report format; rebuild it with the version of fusion-bench that wrote it"
         )
-    study.setdefault("measures", [])  # a report of before there were any
+    study.setdefault("measures", [])  # reports written before this key existed
     table = _read_parquet(folder / "results.parquet").to_pandas()
     measured = table["metric"].notna()
     study |= {
@@ -98,7 +98,7 @@ def load(folder: Path) -> StudyResults:
 
 
 def _write_parquet(table: pa.Table, path: Path, sorted_texts: Sequence[str]) -> None:
-    """Dictionary-encoded and compressed; texts that share beginnings with their neighbours by difference."""
+    """Write ``table``, dictionary-encoded and compressed; ``sorted_texts`` (columns) are stored as differences."""
     others = [name for name in table.column_names if name not in sorted_texts]
     encoding = {name: "DELTA_BYTE_ARRAY" for name in sorted_texts if _is_text(table.schema.field(name).type)}
     with replacing(path) as part:
@@ -121,22 +121,27 @@ def _read_parquet(path: Path) -> pa.Table:
     try:
         return pq.read_table(path)
     except FileNotFoundError as error:
-        raise FusionBenchError(f"{path} does not exist; the folder is not a published report") from error
+        raise FusionBenchError(
+            f"{path} does not exist; the folder is not a complete published report"
+        ) from error
     except pa.ArrowInvalid as error:
         raise FusionBenchError(f"{path} is damaged: {error}") from error
 
 
 def _records(table: pd.DataFrame, columns: list[str]) -> list[dict[str, Any]]:
-    """Rows as JSON types, None where a value is absent."""
+    """Return the rows as JSON types, with None for a missing value."""
     if table.empty:
         return []
     plain = table.reindex(columns=columns).astype(object)
     return [dict(row) for _, row in plain.where(plain.notna(), None).iterrows()]
 
 
-def _copy_pictures(chosen: pd.DataFrame, folder: Path) -> pd.DataFrame:
-    """Copy the chosen pictures, small. All are read before any is written: they may come from this folder."""
-    encoded = [_encoded(Path(image)) for image in chosen["image"]]
+def _copy_images(chosen: pd.DataFrame, folder: Path) -> pd.DataFrame:
+    """Copy the images of the chosen samples, reduced; return the samples with their new paths.
+
+    All images are read before the first is written, because they may come from this folder.
+    """
+    encoded = [_encode_png(Path(image)) for image in chosen["image"]]
     kept = chosen.reset_index(drop=True)
     kept["image"] = [f"pictures/{number}.png" for number in range(1, len(kept) + 1)]
     for old in (folder / "pictures").glob("*.png"):
@@ -147,10 +152,10 @@ def _copy_pictures(chosen: pd.DataFrame, folder: Path) -> pd.DataFrame:
     return kept
 
 
-def _encoded(image: Path) -> bytes:
+def _encode_png(image: Path) -> bytes:
     with Image.open(image) as opened:
-        picture = opened.convert("RGB")
-    picture.thumbnail(LARGEST_PICTURE)
+        reduced = opened.convert("RGB")
+    reduced.thumbnail(LARGEST_IMAGE)
     buffer = BytesIO()
-    picture.save(buffer, "PNG", optimize=True)
+    reduced.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()

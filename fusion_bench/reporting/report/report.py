@@ -1,4 +1,4 @@
-"""The report: one Markdown file with its figures, made from a folder of published files and nothing else."""
+"""The report: one Markdown file with figures, made only from the published files in a folder."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from fusion_bench.reporting.figures.figures import draw_figures
-from fusion_bench.reporting.report import markdown
+from fusion_bench.reporting.report import report_tables
 from fusion_bench.reporting.report.publish import load, save
 from fusion_bench.reporting.report.ranking import agreement_table, ranking_table
 from fusion_bench.reporting.report.sentences import verdict_sentences
-from fusion_bench.reporting.tables.formatting import code, escape, listing, plural
+from fusion_bench.reporting.tables.formatting import code, escape, join_words, plural
 from fusion_bench.reporting.tables.tables import Tables, build_tables
 from fusion_bench.results.results import StudyResults
 from fusion_bench.spec.contexts import report_folder
@@ -24,20 +24,20 @@ _FIGURES = "figures"
 
 
 def write_report(results: StudyResults, folder: Path) -> Path:
-    """Save ``results`` into ``folder`` and make the report there from what was saved.
+    """Save ``results`` into ``folder`` and make the report from the saved files.
 
     Returns:
         The path of ``report.md``.
 
     Raises:
-        FusionBenchError: the answers of two cells cannot be paired (see `fusion_bench.statistics.scores`).
+        FusionBenchError: the scores of two cells cannot be paired (see `fusion_bench.statistics.scores`).
     """
     save(results, folder)
     return rebuild(folder)
 
 
 def rebuild(folder: Path) -> Path:
-    """Make ``report.md`` and every figure again from the published files in ``folder``.
+    """Make ``report.md`` and all figures again from the published files in ``folder``.
 
     Returns:
         The path of ``report.md``.
@@ -49,88 +49,91 @@ def rebuild(folder: Path) -> Path:
     for label in results.contexts:
         rebuild(folder / report_folder(label))
     tables = build_tables(results)
-    drawn = draw_figures(results, tables, folder / _FIGURES)
-    write_text(folder / REPORT, _render(results, tables, drawn))
+    captions = draw_figures(results, tables, folder / _FIGURES)
+    write_text(folder / REPORT, _render(results, tables, captions))
     return folder / REPORT
 
 
-def _render(results: StudyResults, tables: Tables, drawn: dict[str, str]) -> str:
-    # Markdown, not HTML: what comes from outside is escaped where it is written (`numerals.escape`).
-    environment = Environment(
-        loader=PackageLoader("fusion_bench.reporting"),
+def _render(results: StudyResults, tables: Tables, captions: dict[str, str]) -> str:
+    # The output is Markdown, not HTML: text from outside is escaped where it is written (`formatting.escape`).
+    jinja = Environment(
+        loader=PackageLoader("fusion_bench.reporting.report"),
         autoescape=False,  # noqa: S701
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    template = environment.get_template("report.md.jinja")
+    template = jinja.get_template("report.md.jinja")
     return template.render(
         **_words(results, tables),
         **_numbers(results, tables),
-        drawn=drawn,
-        figure=partial(_figure, drawn),
+        captions=captions,
+        figure=partial(_figure, captions),
     )
 
 
 def _numbers(results: StudyResults, tables: Tables) -> dict[str, Any]:
     return {
-        "setup": markdown.setup_table(results),
-        "arms": markdown.arms_table(results.arms),
-        "searched": markdown.searched_table(results.arms),
-        "means": markdown.means_tables(results, tables),
-        "floors": markdown.floors_table(tables),
-        "floors_legend": markdown.floors_legend(results),
-        "others": markdown.other_means_table(results, tables),
-        "comparisons": markdown.comparisons_table(tables),
-        "controls": markdown.controls_table(tables),
-        "differences": markdown.differences_table(tables),
+        "setup": report_tables.setup_table(results),
+        "arms": report_tables.arms_table(results.arms),
+        "searched": report_tables.searched_table(results.arms),
+        "means": report_tables.means_tables(results, tables),
+        "floors": report_tables.floors_table(tables),
+        "floors_legend": report_tables.floors_legend(results),
+        "others": report_tables.other_means_table(results, tables),
+        "comparisons": report_tables.comparisons_table(tables),
+        "controls": report_tables.controls_table(tables),
+        "differences": report_tables.differences_table(tables),
         "ranking": ranking_table(results, tables),
         "agreement": agreement_table(tables),
-        "learning": markdown.learning_table(tables),
-        "slices": markdown.slices_tables(tables),
-        "expected": markdown.expected_table(results, tables),
-        "unfinished": markdown.unfinished_table(tables),
-        "environment": markdown.environment_table(results),
+        "learning": report_tables.learning_table(tables),
+        "slices": report_tables.slices_tables(tables),
+        "expected": report_tables.expected_table(results, tables),
+        "unfinished": report_tables.unfinished_table(tables),
+        "environment": report_tables.environment_table(results),
         "cell_count": len(results.cells),
     }
 
 
 def _words(results: StudyResults, tables: Tables) -> dict[str, Any]:
-    aim = f"{results.primary_split} {results.primary}"
+    primary = f"{results.primary_split} {results.primary}"
     seeds = results.cells["seed"].nunique()
     controls = sum(arm.role == "control" for arm in results.arms)
     counted = [plural(len(results.arms) - controls, "arm"), plural(controls, "control")]
-    judged = (tables.means["split"] == results.primary_split) & (tables.means["metric"] == results.primary)
-    sampled = tables.means.loc[judged]
-    base = ""
-    if len(sampled) and "samples" in sampled:
-        row = sampled.iloc[0]
-        base = f", {plural(int(row['samples']), 'sample')} of {plural(int(row['clusters']), results.cluster)}"
+    on_primary = (tables.means["split"] == results.primary_split) & (
+        tables.means["metric"] == results.primary
+    )
+    means = tables.means.loc[on_primary]
+    size = ""
+    if len(means) and "samples" in means:
+        row = means.iloc[0]
+        size = f", {plural(int(row['samples']), 'sample')} of {plural(int(row['clusters']), results.cluster)}"
     batch = f" of one batch of {results.latency_batch}" if results.latency_batch else " of one batch"
     latency = f"Latency is the median time of one forward pass{batch}, with nothing else running."
     return {
         "title": escape(results.title),
         "subtitle": (
-            f"Study {code(results.name)}: {listing(counted)}, {plural(seeds, 'seed')}; judged on **{aim}**{base}."
+            f"Study {code(results.name)}: {join_words(counted)}, {plural(seeds, 'seed')}; primary metric "
+            f"**{primary}**{size}."
         ),
-        "answers": verdict_sentences(results, tables),
+        "conclusions": verdict_sentences(results, tables),
         "cautions": [escape(caution) for caution in results.cautions],
         "reference": code(results.reference),
         "budget": results.budget,
-        "aim": aim,
+        "primary": primary,
         "cluster": results.cluster,
         "command": results.command,
         "equivalence": _equivalence(results),
         "cost_note": latency,
         "means_note": (
-            "Parameters and multiply-adds (of one sample): of the fusion modules and their adapters, plus what "
-            f"stands around them: backbone if trained, text encoder, head. {latency}"
+            "Parameters and multiply-adds (for one sample): those of the fusion modules and their adapters, plus "
+            f"those of the rest of the model: backbone if trained, text encoder, head. {latency}"
         ),
         "comparisons_note": (
-            "The interval is not widened for the family, the p-value is corrected (Holm); the verdict follows the "
-            "p-value. Detectable: the true difference, in points, that this study would have found four times in "
-            "five at the strictest step of the correction."
+            "The interval is not corrected for the number of comparisons; the p-value is (Holm), and the verdict "
+            "follows the p-value. Detectable: the true difference, in points, that this study finds with 80 % "
+            "probability at the strictest step of the correction."
         ),
         "contexts": [(escape(label), f"{report_folder(label)}/{REPORT}") for label in results.contexts],
         "learning_note": (
@@ -144,11 +147,11 @@ def _equivalence(results: StudyResults) -> str:
     if results.margin is None:
         return "The study states no margin, so no arm can be called equivalent."
     return (
-        f"Equivalent means that the difference is surely smaller than the stated {100 * results.margin:g} points "
-        "(two one-sided tests at 5 %, Holm over the same family). It comes before better and worse: a difference "
-        "inside the margin counts as nothing."
+        f"Equivalent means that the difference is shown to be smaller than the margin of {100 * results.margin:g} "
+        "points (two one-sided tests at 5 %, Holm over the same family). This verdict has priority over better and "
+        "worse: a difference inside the margin is treated as negligible."
     )
 
 
-def _figure(drawn: dict[str, str], name: str) -> str:
-    return f"![{drawn[name]}]({_FIGURES}/{name}.png)\n" if name in drawn else ""
+def _figure(captions: dict[str, str], name: str) -> str:
+    return f"![{captions[name]}]({_FIGURES}/{name}.png)\n" if name in captions else ""

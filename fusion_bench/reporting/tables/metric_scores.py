@@ -1,4 +1,4 @@
-"""What each metric is a mean over, found by computing it again from the answers; that gives it an interval."""
+"""The per-sample numbers whose mean a metric is, found by recomputing the metric; they give it an interval."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ import pandas as pd
 from fusion_bench.results.results import StudyResults
 from fusion_bench.statistics.scores import SCORE_RANGE, Scores, Unit
 
-_AGREES = 1e-6  # a metric stored in single precision still counts as recomputed
+_TOLERANCE = 1e-6  # a metric stored in single precision still counts as recomputed
 _SCORE = "score"
 _THRESHOLDS = (0.5, 0.6, 0.7, 0.8, 0.9)
 
 
 @dataclass(frozen=True)
 class MetricScores:
-    """One number a sample, in [0, 1].
+    """One way to compute a metric from one number in [0, 1] per sample.
 
     Attributes:
-        unit: whether the metric is the mean of the numbers, or the share of clusters in which all are 1.
-        measure: the column of the answers that holds the number.
-        above: the number is 1 where the column is greater than this, else 0; None takes it as it is.
+        unit: whether the metric is the mean of the numbers (samples) or the share of clusters in which all are 1.
+        measure: the column of ``StudyResults.samples`` that holds the number.
+        above: a threshold: the number is 1 where the column is greater, else 0; None takes the column as it is.
     """
 
     unit: Unit = "samples"
@@ -30,19 +30,19 @@ class MetricScores:
     above: float | None = None
 
     def scores(self, rows: pd.DataFrame, arms: list[str]) -> Scores:
-        """The rows of one split laid out; see `Scores.of` for the errors."""
+        """Return the numbers of one split as an array; `Scores.of` lists the errors."""
         if self.measure == _SCORE:
             return Scores.of(rows, arms)
-        numbers = rows[self.measure]
-        own = numbers if self.above is None else (numbers > self.above).astype(float)
-        return Scores.of(rows.assign(score=own), arms)
+        column = rows[self.measure]
+        numbers = column if self.above is None else (column > self.above).astype(float)
+        return Scores.of(rows.assign(score=numbers), arms)
 
 
 class AllMetricScores:
-    """The basis of every metric of a study, and its answers laid out on it.
+    """The `MetricScores` of every metric of a study, and the scores of each split.
 
     Attributes:
-        splits: those with answers.
+        splits: the splits that have predictions.
     """
 
     def __init__(self, results: StudyResults) -> None:
@@ -51,47 +51,53 @@ class AllMetricScores:
             str(split): rows for split, rows in results.samples.groupby("split", sort=False, observed=True)
         }
         self.splits = tuple(self._rows)
-        self._none = results.samples.iloc[:0]
-        self._laid_out: dict[tuple[str, float | None, str], Scores] = {}
-        self._possible = _possible(results)
-        self._found = {
-            str(metric): self._basis(results.values[results.values["metric"] == metric])
+        self._no_rows = results.samples.iloc[:0]
+        self._cached: dict[tuple[str, float | None, str], Scores] = {}
+        self._candidates = _candidates(results)
+        self._by_metric = {
+            str(metric): self._matching(results.values[results.values["metric"] == metric])
             for metric in results.values["metric"].unique()
         }
 
     def of(self, metric: str) -> MetricScores | None:
-        """What the metric is a mean over; None if it is a mean of none of the recorded numbers."""
-        return self._found.get(metric)
+        """Return how the metric is computed; None if it is a mean of none of the recorded numbers."""
+        return self._by_metric.get(metric)
 
     def on(self, metric: str, split: str) -> tuple[Scores, Unit] | None:
-        """The answers that a metric is a mean over, and of what; None without a basis or an answer on the split."""
-        basis = self.of(metric)
-        return None if basis is None or split not in self.splits else (self.scores(basis, split), basis.unit)
+        """Return the scores of a metric on a split with their unit.
 
-    def scores(self, basis: MetricScores, split: str) -> Scores:
-        """The answers on a split; empty where there are none."""
-        key = basis.measure, basis.above, split
-        if key not in self._laid_out:
-            self._laid_out[key] = basis.scores(self._rows.get(split, self._none), self._arms)
-        return self._laid_out[key]
+        None if the metric is a mean of none of the recorded numbers, or the split has no predictions.
+        """
+        metric_scores = self.of(metric)
+        if metric_scores is None or split not in self.splits:
+            return None
+        return self.scores(metric_scores, split), metric_scores.unit
 
-    def _basis(self, values: pd.DataFrame) -> MetricScores | None:
+    def scores(self, metric_scores: MetricScores, split: str) -> Scores:
+        """Return the scores on a split; empty where it has no predictions."""
+        key = metric_scores.measure, metric_scores.above, split
+        if key not in self._cached:
+            self._cached[key] = metric_scores.scores(self._rows.get(split, self._no_rows), self._arms)
+        return self._cached[key]
+
+    def _matching(self, values: pd.DataFrame) -> MetricScores | None:
+        """Return the first candidate that reproduces all stored ``values`` of one metric; None if none does."""
         stored = values[values["split"].isin(self.splits)].set_index(["split", "arm", "seed"])["value"]
-        for basis in self._possible if len(stored) else ():
-            again = {
+        for candidate in self._candidates if len(stored) else ():
+            computed = {
                 (split, arm, seed): value
                 for split in self.splits
                 for arm in self._arms
-                for seed, value in _per_seed(self.scores(basis, split), arm, basis.unit).items()
+                for seed, value in _per_seed(self.scores(candidate, split), arm, candidate.unit).items()
             }
-            recomputed = stored.index.map(again).to_numpy(dtype=np.float64)
-            if np.allclose(recomputed, stored.to_numpy(dtype=np.float64), rtol=0, atol=_AGREES):
-                return basis
+            recomputed = stored.index.map(computed).to_numpy(dtype=np.float64)
+            if np.allclose(recomputed, stored.to_numpy(dtype=np.float64), rtol=0, atol=_TOLERANCE):
+                return candidate
         return None
 
 
-def _possible(results: StudyResults) -> tuple[MetricScores, ...]:
-    """Scores first; then each of the task's measures that is a share on every answer, and its being large."""
+def _candidates(results: StudyResults) -> tuple[MetricScores, ...]:
+    """Return the score first, then each measure that is in [0, 1] on every sample, itself and thresholded."""
     low, high = SCORE_RANGE
     shares = [
         name

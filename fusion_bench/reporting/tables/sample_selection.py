@@ -1,4 +1,4 @@
-"""Which samples are worth showing, and what each arm answered or found."""
+"""The samples that a report shows, and the answer of each arm to them."""
 
 from __future__ import annotations
 
@@ -11,49 +11,51 @@ from fusion_bench.results.results import StudyResults
 _RIGHT = 0.5
 
 
-def shown_answers(results: StudyResults, pictures: pd.DataFrame) -> pd.DataFrame:
-    """What stands beside each picture: `majority_answers`, or where boxes or masks are shown `first_finds`.
+def shown_answers(results: StudyResults, samples: pd.DataFrame) -> pd.DataFrame:
+    """Return the answer of each arm to each shown sample.
 
-    The column ``said`` is what is written: the answer, or how much of what was found overlaps the truth.
-    """
-    if results.shows == "text":
-        majority = majority_answers(results, pictures)
-        return majority.assign(said=majority["answer"])
-    return first_finds(results, pictures)
-
-
-def first_finds(results: StudyResults, pictures: pd.DataFrame) -> pd.DataFrame:
-    """What each arm's lowest seed found: two boxes are hardly ever equal, so there is no majority.
-
-    Returns:
-        ``split, sample, arm, answer, votes, seeds, right, said``; ``votes`` counts the seeds that are right, which
-        is a score of more than a half.
-    """
-    wanted = pd.MultiIndex.from_frame(pictures[["split", "sample"]])
-    asked = pd.MultiIndex.from_frame(results.samples[["split", "sample"]]).isin(wanted)
-    key = ["split", "sample", "arm"]
-    found = results.samples[asked].sort_values([*key, "seed"])
-    found = found.assign(right=found["score"] > _RIGHT)
-    groups = found.groupby(key, observed=True)["right"]
-    found = found.assign(votes=groups.transform("sum"), seeds=groups.transform("size"))
-    first = found.drop_duplicates(key).rename(columns={"prediction": "answer"})
-    first["said"] = [f"IoU {100 * overlap:.0f} %" for overlap in first["iou"]]
-    return first[[*key, "answer", "votes", "seeds", "right", "said"]].reset_index(drop=True)
-
-
-def majority_answers(results: StudyResults, pictures: pd.DataFrame) -> pd.DataFrame:
-    """Each arm's answer to each picture's question: the most frequent over its seeds.
+    Text answers come from `majority_answers`; boxes and masks come from `first_seed_predictions`. The column
+    ``display`` holds the text to print: the answer, or the overlap (IoU) of the prediction with the truth.
 
     Args:
         results: the study.
-        pictures: rows of `StudyResults.pictures`.
+        samples: rows of `StudyResults.pictures`.
+    """
+    if results.shows == "text":
+        majority = majority_answers(results, samples)
+        return majority.assign(display=majority["answer"])
+    return first_seed_predictions(results, samples)
+
+
+def first_seed_predictions(results: StudyResults, samples: pd.DataFrame) -> pd.DataFrame:
+    """Return the prediction of the lowest seed of each arm: two boxes are hardly ever equal, so no majority exists.
 
     Returns:
-        ``split, sample, arm, answer, votes, seeds, right``, a tie going to the answer of the lowest seed.
+        ``split, sample, arm, answer, votes, seeds, right, display``; ``votes`` counts the seeds that are right,
+        which means a score above one half.
     """
-    wanted = pd.MultiIndex.from_frame(pictures[["split", "sample"]])
-    asked = pd.MultiIndex.from_frame(results.samples[["split", "sample"]]).isin(wanted)
-    answers = results.samples.loc[asked, ["split", "sample", "arm", "seed", "prediction", "truth"]]
+    shown = _rows_of(results, samples)
+    key = ["split", "sample", "arm"]
+    predictions = shown.sort_values([*key, "seed"])
+    predictions = predictions.assign(right=predictions["score"] > _RIGHT)
+    groups = predictions.groupby(key, observed=True)["right"]
+    predictions = predictions.assign(votes=groups.transform("sum"), seeds=groups.transform("size"))
+    first = predictions.drop_duplicates(key).rename(columns={"prediction": "answer"})
+    first["display"] = [f"IoU {100 * overlap:.0f} %" for overlap in first["iou"]]
+    return first[[*key, "answer", "votes", "seeds", "right", "display"]].reset_index(drop=True)
+
+
+def majority_answers(results: StudyResults, samples: pd.DataFrame) -> pd.DataFrame:
+    """Return the most frequent answer of each arm, over its seeds, to each shown sample.
+
+    Args:
+        results: the study.
+        samples: rows of `StudyResults.pictures`.
+
+    Returns:
+        ``split, sample, arm, answer, votes, seeds, right``; a tie goes to the answer of the lowest seed.
+    """
+    answers = _rows_of(results, samples)[["split", "sample", "arm", "seed", "prediction", "truth"]]
     key = ["split", "sample", "arm"]
     votes = (
         answers.groupby([*key, "prediction"], observed=True)
@@ -67,26 +69,32 @@ def majority_answers(results: StudyResults, pictures: pd.DataFrame) -> pd.DataFr
     return winner[[*key, "answer", "votes", "seeds", "right"]].reset_index(drop=True)
 
 
-def choose_pictures(results: StudyResults) -> pd.DataFrame:
-    """The pictures on which the arms (not the controls) disagree.
+def select_samples(results: StudyResults) -> pd.DataFrame:
+    """Return the rows of `StudyResults.pictures` on which the arms (not the controls) disagree.
 
-    One question a picture; first those that split the arms most evenly into right and wrong, then those with
-    the most different answers, then in the given order. A question that all arms answer alike is shown only
-    where all questions are of that kind; a picture whose file is no longer there never is. Choosing again among
-    the chosen changes nothing, so a published report shows the same ones.
+    One sample per image. The order is: samples that split the arms most evenly into right and wrong, then those
+    with the most different answers, then the given order. Samples that all arms answer alike are kept only if all
+    samples are of that kind. A sample whose image file is missing is left out. Applying the function to its own
+    result changes nothing, so a published report shows the same samples.
     """
-    there = results.pictures["image"].map(lambda image: Path(image).is_file()).astype(bool)
-    pictures = results.pictures[there]
+    exists = results.pictures["image"].map(lambda image: Path(image).is_file()).astype(bool)
+    samples = results.pictures[exists]
     arms = [arm.label for arm in results.arms if arm.role != "control"]
-    answers = shown_answers(results, pictures)
+    answers = shown_answers(results, samples)
     answers = answers[answers["arm"].isin(arms)]
-    split = answers.groupby(["split", "sample"], observed=True).agg(
+    counts = answers.groupby(["split", "sample"], observed=True).agg(
         right=("right", "sum"), arms=("right", "size"), different=("answer", "nunique")
     )
-    split["balance"] = split[["right"]].assign(wrong=split["arms"] - split["right"]).min(axis=1)
-    judged = pictures.merge(split.reset_index(), on=["split", "sample"], how="inner", sort=False)
-    apart = judged[judged["different"] > 1]
-    judged = apart if len(apart) else judged
-    judged = judged.sort_values(["balance", "different"], ascending=False, kind="stable")
-    judged = judged.drop_duplicates("image")
-    return judged[list(results.pictures.columns)].reset_index(drop=True)
+    counts["balance"] = counts[["right"]].assign(wrong=counts["arms"] - counts["right"]).min(axis=1)
+    counted = samples.merge(counts.reset_index(), on=["split", "sample"], how="inner", sort=False)
+    disagreed = counted[counted["different"] > 1]
+    kept = disagreed if len(disagreed) else counted
+    kept = kept.sort_values(["balance", "different"], ascending=False, kind="stable")
+    kept = kept.drop_duplicates("image")
+    return kept[list(results.pictures.columns)].reset_index(drop=True)
+
+
+def _rows_of(results: StudyResults, samples: pd.DataFrame) -> pd.DataFrame:
+    """Return the rows of ``results.samples`` (all arms and seeds) that belong to ``samples``."""
+    wanted = pd.MultiIndex.from_frame(samples[["split", "sample"]])
+    return results.samples[pd.MultiIndex.from_frame(results.samples[["split", "sample"]]).isin(wanted)]

@@ -1,7 +1,8 @@
-"""Answers as they are published: a row per sample, a column per cell, so that 300,000 fit into a git folder.
+"""The published table of predictions: one row per sample, one column per cell.
 
-The long table repeats sample, cluster, truth and slices in every cell, and its scores follow from answer and
-truth wherever the task scores by equality. The wide table keeps each of them once.
+The long table repeats sample, cluster, truth and slices for every cell. Its scores follow from prediction and truth
+if the task scores by equality. The wide table stores each of them once, so that 300,000 predictions are small
+enough for a git repository.
 """
 
 from __future__ import annotations
@@ -20,27 +21,27 @@ _ROW = ("split", "sample", "cluster", "truth")
 
 
 def pivot_samples(samples: pd.DataFrame, slices: Sequence[str], measures: Sequence[str] = ()) -> pa.Table:
-    """Turn the long table (`StudyResults.samples`) into one row per split and sample, sorted.
+    """Return the long table (`StudyResults.samples`) with one row per split and sample, sorted.
 
     Columns: ``split, sample, cluster, truth``, the slices, and per cell ``prediction/<arm>/<seed>``; also
-    ``score/<arm>/<seed>`` unless every score is 1.0 for an answer equal to the truth and 0.0 otherwise, and
-    ``measure/<name>/<arm>/<seed>`` for each of the task's measures.
+    ``score/<arm>/<seed>`` unless every score is 1.0 for a prediction equal to the truth and 0.0 otherwise, and
+    ``measure/<name>/<arm>/<seed>`` for each measure of the task.
 
     Raises:
-        FusionBenchError: two cells disagree on a sample's cluster, truth or slices, or an answer is absent.
+        FusionBenchError: two cells disagree on the cluster, truth or slices of a sample, or a prediction is missing.
     """
     if samples["prediction"].isna().any():
-        raise FusionBenchError("an evaluated sample has no prediction; the cell that holds it must run again")
-    known = [*_ROW, *slices]
-    place, keys = pd.factorize(pd.MultiIndex.from_frame(samples[["split", "sample"]]), sort=True)
+        raise FusionBenchError("an evaluated sample has no prediction; run the cell that holds it again")
+    shared = [*_ROW, *slices]
+    position, keys = pd.factorize(pd.MultiIndex.from_frame(samples[["split", "sample"]]), sort=True)
     first = np.zeros(len(keys), dtype=np.intp)
-    first[place[::-1]] = np.arange(len(samples))[::-1]
-    for column in known:
+    first[position[::-1]] = np.arange(len(samples))[::-1]
+    for column in shared:
         codes = pd.factorize(samples[column])[0]
-        if not np.array_equal(codes, codes[first][place]):
-            raise FusionBenchError(f"cells disagree on the {column} of a sample: they saw different data")
-    table = pa.Table.from_pandas(samples[known].iloc[first], preserve_index=False)
-    answer, answers = pd.factorize(samples["prediction"], sort=True)
+        if not np.array_equal(codes, codes[first][position]):
+            raise FusionBenchError(f"cells disagree on the {column} of a sample: they used different data")
+    table = pa.Table.from_pandas(samples[shared].iloc[first], preserve_index=False)
+    prediction, predictions = pd.factorize(samples["prediction"], sort=True)
     score = samples["score"].to_numpy(dtype=np.float64)
     by_equality = bool((score == (samples["prediction"] == samples["truth"])).all())
     numbers = {} if by_equality else {_SCORE: score}
@@ -49,21 +50,26 @@ def pivot_samples(samples: pd.DataFrame, slices: Sequence[str], measures: Sequen
     for number, (arm, seed) in enumerate(cells):
         rows = np.flatnonzero(cell == number)
         codes = np.full(len(keys), -1, dtype=np.int32)
-        # Of its own answers alone: where nearly every answer differs (boxes), those of all would be written per cell.
-        own, codes[place[rows]] = np.unique(answer[rows], return_inverse=True)
-        given = pa.DictionaryArray.from_arrays(pa.array(codes, mask=codes < 0), pa.array(answers[own]))
-        table = table.append_column(f"{_PREDICTION}{arm}/{seed}", given)
+        # The dictionary holds the predictions of this cell only: where nearly all predictions differ (boxes), one of
+        # all cells would be written once per cell.
+        own_codes, codes[position[rows]] = np.unique(prediction[rows], return_inverse=True)
+        encoded = pa.DictionaryArray.from_arrays(
+            pa.array(codes, mask=codes < 0), pa.array(predictions[own_codes])
+        )
+        table = table.append_column(f"{_PREDICTION}{arm}/{seed}", encoded)
         for column, values in numbers.items():
-            scored = np.full(len(keys), np.nan)
-            scored[place[rows]] = values[rows]
-            table = table.append_column(f"{column}{arm}/{seed}", pa.array(scored, mask=np.isnan(scored)))
+            of_cell = np.full(len(keys), np.nan)
+            of_cell[position[rows]] = values[rows]
+            table = table.append_column(f"{column}{arm}/{seed}", pa.array(of_cell, mask=np.isnan(of_cell)))
     return table
 
 
 def unpivot_samples(table: pa.Table, measures: Sequence[str] = ()) -> pd.DataFrame:
-    """`widen` undone: cells in the order of their columns, samples in the order of the rows."""
-    own = [name for name in table.column_names if not name.startswith((_PREDICTION, _SCORE, _MEASURE))]
-    shared: pd.DataFrame = table.select(own).to_pandas()
+    """Return the long table of a table by `pivot_samples`: cells in column order, samples in row order."""
+    shared_names = [
+        name for name in table.column_names if not name.startswith((_PREDICTION, _SCORE, _MEASURE))
+    ]
+    shared: pd.DataFrame = table.select(shared_names).to_pandas()
     cells = [name.removeprefix(_PREDICTION) for name in table.column_names if name.startswith(_PREDICTION)]
     parts = [_cell(table, shared, cell, measures) for cell in cells]
     if not parts:
@@ -73,15 +79,15 @@ def unpivot_samples(table: pa.Table, measures: Sequence[str] = ()) -> pd.DataFra
 
 
 def _cell(table: pa.Table, shared: pd.DataFrame, cell: str, measures: Sequence[str]) -> pd.DataFrame:
-    answers = table.column(_PREDICTION + cell).combine_chunks()
-    there: npt.NDArray[np.bool_] = answers.is_valid().to_numpy(zero_copy_only=False)
+    predictions = table.column(_PREDICTION + cell).combine_chunks()
+    present: npt.NDArray[np.bool_] = predictions.is_valid().to_numpy(zero_copy_only=False)
     arm, _, seed = cell.rpartition("/")
-    rows = shared[there].assign(arm=arm, seed=int(seed))
-    rows["prediction"] = answers.cast(pa.string()).filter(pa.array(there)).to_pandas().to_numpy()
+    rows = shared[present].assign(arm=arm, seed=int(seed))
+    rows["prediction"] = predictions.cast(pa.string()).filter(pa.array(present)).to_pandas().to_numpy()
     if _SCORE + cell in table.column_names:
-        rows["score"] = table.column(_SCORE + cell).to_numpy()[there]
+        rows["score"] = table.column(_SCORE + cell).to_numpy()[present]
     else:
         rows["score"] = (rows["prediction"] == rows["truth"]).astype(np.float64)
     for name in measures:
-        rows[name] = table.column(f"{_MEASURE}{name}/{cell}").to_numpy()[there]
+        rows[name] = table.column(f"{_MEASURE}{name}/{cell}").to_numpy()[present]
     return rows

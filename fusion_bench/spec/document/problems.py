@@ -1,4 +1,4 @@
-"""Collects every mistake of a study file, each as one line that says where, what and what to write."""
+"""Collects the mistakes in a study file, each as one line: where it is, what is wrong and what to write instead."""
 
 from __future__ import annotations
 
@@ -16,43 +16,58 @@ from fusion_bench.spec.document.tree import Node
 from fusion_bench.spec.signatures import Signature
 
 ValidatedSettings: TypeAlias = dict[str, Any]
-_Location: TypeAlias = tuple[str | int, ...]
-_KeysAt: TypeAlias = Callable[[_Location], list[str]]
+_KeyPath: TypeAlias = tuple[str | int, ...]
+_KeysAt: TypeAlias = Callable[[_KeyPath], list[str]]
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
 
 
 class Problems:
-    """The mistakes found so far; each is told once, however many arms share it."""
+    """The mistakes found so far; a mistake that several arms share is reported once."""
 
     def __init__(self) -> None:
         self._lines: dict[str, tuple[bool, str, int]] = {}
 
     def add(self, node: Node, message: str, path: str | None = None) -> None:
-        """Note a mistake at ``node``; ``path`` replaces its own path in the message."""
-        place, path = node.place, node.path if path is None else path
-        prefix = str(place) if place.override == path or not path else f"{place}: {path}"
-        self._lines[f"{prefix}: {message}"] = (place.override is not None, str(place.file), place.line)
+        """Record a mistake at ``node``; ``path`` replaces the path of the node in the message."""
+        location, path = node.location, node.path if path is None else path
+        prefix = str(location) if location.override == path or not path else f"{location}: {path}"
+        self._lines[f"{prefix}: {message}"] = (
+            location.override is not None,
+            str(location.file),
+            location.line,
+        )
 
     def __bool__(self) -> bool:
         return bool(self._lines)
 
     def error(self) -> StudyFileError:
-        """Every mistake in one error, a line each, those of a file in the order of the file."""
+        """Return one error with a line for each mistake: first those in files, by line, then those in overrides."""
         return StudyFileError("\n".join(sorted(self._lines, key=self._lines.__getitem__)))
 
-    def section(self, model: type[M], node: Node) -> M | None:
-        """Validate a node against a model, strictly; note what is wrong and return None if anything is."""
-        return self._checked(_adapter(model), node, lambda location: _keys_at(model, location))
+    def validate_section(self, model: type[M], node: Node) -> M | None:
+        """Return the section that a node holds, validated strictly; None after recording mistakes.
 
-    def settings(
-        self, signature: Signature, node: Node, beside: Iterable[str] = ()
+        Args:
+            model: the model of the section.
+            node: the section as written.
+        """
+        return self._validate(_adapter(model), node, lambda key_path: _keys_at(model, key_path))
+
+    def validate_settings(
+        self, signature: Signature, node: Node, other_keys: Iterable[str] = ()
     ) -> ValidatedSettings | None:
-        """The same for the settings of a class; ``beside`` names keys that may have been meant as well."""
-        names = [*signature.names, *beside]
-        return self._checked(signature.adapter, node, lambda location: [] if location else names)
+        """Return the settings of a class that a node holds, validated strictly; None after recording mistakes.
 
-    def _checked(self, adapter: TypeAdapter[T], node: Node, keys: _KeysAt) -> T | None:
+        Args:
+            signature: the settings that the class takes.
+            node: the settings as written.
+            other_keys: further keys that are allowed in the same place, for suggestions about unknown keys.
+        """
+        names = [*signature.names, *other_keys]
+        return self._validate(signature.adapter, node, lambda key_path: [] if key_path else names)
+
+    def _validate(self, adapter: TypeAdapter[T], node: Node, keys: _KeysAt) -> T | None:
         try:
             return adapter.validate_json(json.dumps(node.plain()), strict=True)
         except ValidationError as error:
@@ -65,8 +80,8 @@ class Problems:
                 by_path.setdefault(path, []).append((found, detail))
             for path, details in by_path.items():
                 found, detail = details[0]
-                wanted = _message(detail, found, keys) if len(details) == 1 else _alternatives(details)
-                self.add(found, wanted, path)
+                message = _message(detail, found, keys) if len(details) == 1 else _union_message(details)
+                self.add(found, message, path)
             return None
 
 
@@ -75,10 +90,10 @@ def _adapter(model: type[M]) -> TypeAdapter[M]:
     return TypeAdapter(model)
 
 
-def _keys_at(model: type[BaseModel], location: _Location) -> list[str]:
-    """The keys that a model knows at a location."""
+def _keys_at(model: type[BaseModel], key_path: _KeyPath) -> list[str]:
+    """Return the keys that a model has at a path."""
     current: type[BaseModel] | None = model
-    for part in location:
+    for part in key_path:
         if current is not None and isinstance(part, str) and part in current.model_fields:
             current = _model_in(current.model_fields[part].annotation)
     return list(current.model_fields) if current is not None else []
@@ -90,7 +105,7 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
     return next((found for part in get_args(annotation) if (found := _model_in(part))), None)
 
 
-_WANTED: Mapping[str, str] = {
+_TYPES: Mapping[str, str] = {
     "int_type": "a whole number",
     "float_type": "a number",
     "string_type": "text",
@@ -114,23 +129,23 @@ _BOUNDS: Mapping[str, tuple[str, str]] = {
 
 def _message(detail: ErrorDetails, node: Node, keys: _KeysAt) -> str:
     kind, context = detail["type"], detail.get("ctx", {})
-    written = shown(node)
+    written = format_value(node)
     if kind == "extra_forbidden":
         return f"unknown key{did_you_mean(str(detail['loc'][-1]), keys(detail['loc'][:-1]))}"
     if kind == "missing":
         return "is missing" if isinstance(node.value, Mapping) else f"is too short: {written}"
     if kind in {"too_short", "too_long"}:
-        bound = "at least" if kind == "too_short" else "at most"
+        limit = "at least" if kind == "too_short" else "at most"
         number = context.get("min_length", context.get("max_length"))
-        return f"must have {bound} {number} {'entry' if number == 1 else 'entries'}, not {written}"
+        return f"must have {limit} {number} {'entry' if number == 1 else 'entries'}, not {written}"
     if kind in _BOUNDS:
-        words, bound = _BOUNDS[kind]
-        return f"must be {words} {context[bound]:g}, not {written}"
+        words, limit = _BOUNDS[kind]
+        return f"must be {words} {context[limit]:g}, not {written}"
     if kind == "literal_error":
         hint = f" (did you mean {near!r}?)" if (near := _nearest(node, context["expected"])) else ""
         return f"must be {context['expected']}, not {written}{hint}"
-    if kind in _WANTED:
-        return f"must be {_WANTED[kind]}, not {written}{_unquote(kind, node)}"
+    if kind in _TYPES:
+        return f"must be {_TYPES[kind]}, not {written}{_quotes_hint(kind, node)}"
     text = detail["msg"].removeprefix("Value error, ")
     return text[:1].lower() + text[1:]
 
@@ -141,10 +156,11 @@ def _nearest(node: Node, expected: str) -> str | None:
     return hint.split("'")[1] if "did you mean" in hint else None
 
 
-def _unquote(kind: str, node: Node) -> str:
-    """`"1e-4"` where a number is wanted: the quotes are the mistake."""
+def _quotes_hint(kind: str, node: Node) -> str:
+    """Return advice on quotes for a number or truth value in quotes, and for a number where text is needed."""
     if kind not in {"int_type", "float_type", "bool_type"} or not isinstance(node.value, str):
-        return " (write it in quotes)" if kind == "string_type" and _is_scalar(node) else ""
+        number = isinstance(node.value, int | float)
+        return " (write it in quotes)" if kind == "string_type" and number else ""
     try:
         value = json.loads(node.value.lower())
     except json.JSONDecodeError:
@@ -152,23 +168,19 @@ def _unquote(kind: str, node: Node) -> str:
     return f" (write {node.value} without quotes)" if isinstance(value, int | float) else ""
 
 
-def _is_scalar(node: Node) -> bool:
-    return isinstance(node.value, int | float)
-
-
-def _alternatives(details: list[tuple[Node, ErrorDetails]]) -> str:
-    """Several kinds of value would do and none was given."""
-    wanted: dict[str, None] = {}
+def _union_message(details: list[tuple[Node, ErrorDetails]]) -> str:
+    """Return the message for a value that is of none of several allowed types."""
+    allowed: dict[str, None] = {}
     for _, detail in details:
         if detail["type"] == "literal_error":
-            wanted[detail["ctx"]["expected"]] = None
+            allowed[detail["ctx"]["expected"]] = None
         else:
-            wanted[_WANTED.get(detail["type"], detail["msg"])] = None
-    return f"must be {' or '.join(wanted)}, not {shown(details[0][0])}"
+            allowed[_TYPES.get(detail["type"], detail["msg"])] = None
+    return f"must be {' or '.join(allowed)}, not {format_value(details[0][0])}"
 
 
-def shown(node: Node) -> str:
-    """A value as an error quotes it: short, text in quotes, true and null as YAML writes them."""
+def format_value(node: Node) -> str:
+    """Return a value as an error quotes it: shortened, text in quotes, true and null as YAML writes them."""
     if isinstance(node.value, str):
         return repr(node.value)
     if isinstance(node.value, Mapping):

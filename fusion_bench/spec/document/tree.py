@@ -1,4 +1,4 @@
-"""A study file as a tree whose every node knows where it was written, so that every error can say so."""
+"""The tree of a study file, in which every node knows where it was written, so that every error can say so."""
 
 from __future__ import annotations
 
@@ -13,8 +13,14 @@ Scalar: TypeAlias = str | int | float | bool | None
 
 
 @dataclass(frozen=True)
-class Place:
-    """A line of a file, or the ``--set`` override whose key is ``override``."""
+class Location:
+    """A line of a file, or a ``--set`` override.
+
+    Attributes:
+        file: the file; None for an override.
+        line: the line in the file, from 1.
+        override: the key of the override; None for a file.
+    """
 
     file: Path | None = None
     line: int = 0
@@ -25,25 +31,31 @@ class Place:
 
     @property
     def folder(self) -> Path:
-        """Where a relative path written here starts: the file's folder, or the working directory."""
+        """The folder that a relative path starts from: the file's folder, or the working directory."""
         return self.file.parent if self.file else Path()
 
 
 @dataclass(frozen=True)
 class Node:
-    """A value, the line of its key (of the value itself in a list), and its dotted path in the study."""
+    """A value of the study file.
+
+    Attributes:
+        value: a scalar, a mapping of nodes or a list of nodes.
+        location: the line of its key; of the value itself in a list.
+        path: its dotted path in the study, such as ``arms.film.hidden`` or ``expected[0].arm``.
+    """
 
     value: Scalar | Mapping[str, Node] | list[Node]
-    place: Place
+    location: Location
     path: str = ""
 
     @property
     def children(self) -> Mapping[str, Node]:
-        """The entries of a mapping; nothing for any other value."""
+        """The entries of a mapping; empty for any other value."""
         return self.value if isinstance(self.value, Mapping) else {}
 
     def plain(self) -> Json:
-        """The value without its positions."""
+        """Return the value as JSON types, without locations."""
         if isinstance(self.value, Mapping):
             return {key: child.plain() for key, child in self.value.items()}
         if isinstance(self.value, list):
@@ -51,20 +63,20 @@ class Node:
         return self.value
 
     def having(self, children: Mapping[str, Node]) -> Node:
-        """The same place with other entries."""
-        return Node(children, self.place, self.path)
+        """Return a mapping with these entries at the same location and path."""
+        return Node(children, self.location, self.path)
 
     def without(self, *keys: str) -> Node:
-        """A mapping without some of its entries."""
+        """Return the mapping without some of its entries."""
         return self.having({key: child for key, child in self.children.items() if key not in keys})
 
-    def at(self, location: tuple[str | int, ...]) -> tuple[Node, str | int | None]:
-        """The deepest node on the way to ``location``, and the last part of the way that does not exist.
+    def at(self, key_path: tuple[str | int, ...]) -> tuple[Node, str | int | None]:
+        """Return the deepest existing node on a path, and the last part of the path that does not exist.
 
-        Parts that name no entry (the alternatives of a union, as a validator reports them) are skipped.
+        Parts that name no entry are skipped; a validator reports such parts for the alternatives of a union.
         """
         node, absent = self, None
-        for part in location:
+        for part in key_path:
             if isinstance(part, str) and part in node.children:
                 node = node.children[part]
             elif isinstance(part, int) and isinstance(node.value, list) and 0 <= part < len(node.value):
@@ -74,32 +86,32 @@ class Node:
         return node, absent
 
 
-def merged(base: Node | None, over: Node | None) -> Node | None:
-    """``over`` laid on ``base``: mappings are merged key by key, everything else is replaced."""
-    if base is None or over is None:
-        return over or base
-    if not (isinstance(base.value, Mapping) and isinstance(over.value, Mapping)):
-        return over
+def merge_nodes(base: Node | None, override: Node | None) -> Node | None:
+    """Return ``base`` with the values of ``override``: mappings are merged key by key, other values are replaced."""
+    if base is None or override is None:
+        return override or base
+    if not (isinstance(base.value, Mapping) and isinstance(override.value, Mapping)):
+        return override
     entries = dict(base.value)
-    for key, child in over.value.items():
-        both = merged(entries.get(key), child)
-        assert both is not None  # noqa: S101 - over is a node
-        entries[key] = both
-    return over.having(entries)
+    for key, child in override.value.items():
+        merged = merge_nodes(entries.get(key), child)
+        assert merged is not None  # noqa: S101 - child is a node
+        entries[key] = merged
+    return override.having(entries)
 
 
-def assigned(node: Node, key: str, value: Node) -> Node:
-    """``node`` with the value at a dotted key replaced.
+def set_value(node: Node, key: str, value: Node) -> Node:
+    """Return ``node`` with the value at a dotted key replaced; missing mappings on the way are created.
 
-    Where the entries of a mapping themselves contain dots, the longest existing one is meant.
+    Where keys of a mapping contain dots themselves, the longest existing key is used.
     """
     existing = [name for name in node.children if key == name or key.startswith(f"{name}.")]
     name = max(existing, key=len) if existing else key.partition(".")[0]
     rest = key[len(name) + 1 :]
     if rest:
         path = f"{node.path}.{name}" if node.path else name
-        inner = node.children.get(name, Node({}, value.place, path))
+        inner = node.children.get(name, Node({}, value.location, path))
         if not isinstance(inner.value, Mapping):
-            inner = Node({}, value.place, path)
-        value = assigned(inner, rest, value)
+            inner = Node({}, value.location, path)
+        value = set_value(inner, rest, value)
     return node.having({**node.children, name: value})

@@ -1,7 +1,7 @@
-"""Bilinear fusion: products of the two sides, from one elementwise product to a full third-order tensor.
+"""Bilinear fusion: products of image and sentence, from one elementwise product to a full third-order tensor.
 
 Every paper of the family fuses one image vector with one sentence vector. Here each module fuses every
-position ``p`` of the map with the sentence, so a map stays a map.
+position ``p`` of the map with the sentence, so the output is again a map.
 """
 
 from fusion_modules.bilinear.block import BLOCK

@@ -4,17 +4,18 @@ Ben-younes, Cadene, Thome, Cord, "BLOCK: Bilinear Superdiagonal Fusion for Visua
 Visual Relationship Detection", AAAI 2019 (arXiv 1902.00038), at every position ``p`` of the map:
 
     q~ = W_q q + b_q,    v~ = W_v V_p + b_v,    both split into chunks c = 1 ... chunks
-    z^c = sum_r (M_r^c q~^c) * (N_r^c v~^c)         a core of its own for each chunk, slices of rank R
-    y^c = z^c after a signed square root and L2     each chunk by itself
+    z^c = sum_r (M_r^c q~^c) * (N_r^c v~^c)         a separate core for each chunk, with slices of rank R
+    y^c = z^c after a signed square root and L2     each chunk separately
     z_p = W_o [y^1; ...; y^chunks] + b_o
 
-Symbols: ``V`` the map ``[B, C, H, W]``, ``q`` the sentence ``[B, D]``. One chunk is MUTAN without its tanh;
-chunks of one channel are MLB's product (and are refused here, since L2 leaves nothing of them but a sign).
+Symbols: ``V`` the map ``[B, C, H, W]``, ``q`` the sentence ``[B, D]``. With one chunk this is MUTAN without
+its tanh. With chunks of one channel it is MLB's product; such chunks are rejected here, because L2 reduces them to
+a sign.
 
-Fixed where the paper is silent, after the authors' code: ``M`` and ``N`` have constants, nothing squashes
-the projections, which are followed by dropout. That code makes chunks of ``ceil(hidden / chunks)`` channels
-and a smaller last one, which can be fewer chunks than asked for (16 of 20 at ``hidden`` 64); here there are
-always ``chunks`` of them, and their sizes differ by one at most.
+Where the paper gives no detail, this module follows the authors' code: ``M`` and ``N`` have constants, and the
+projections have no activation and are followed by dropout. The authors' code makes chunks of
+``ceil(hidden / chunks)`` channels and a smaller last one, which can give fewer chunks than specified (16 instead of
+20 at ``hidden`` 64). Here there are always ``chunks`` of them, and their sizes differ by one at most.
 """
 
 from __future__ import annotations
@@ -41,16 +42,16 @@ from fusion_modules.bilinear.normalisation import power_normalise
 
 
 class BLOCK(FusionModule):
-    """Many small bilinear cores side by side.
+    """A bilinear form whose core consists of many small blocks, one per chunk of channels.
 
     Args:
         visual_dim: ``C``; also the output's channels.
         language_dim: ``D``.
-        hidden: channels of all chunks together, two a chunk at least (the authors: 1600 for inputs of 2048
-            and 4800); None is the multiple of ``chunks`` next above ``C``, four channels a chunk at least.
+        hidden: channels of all chunks together, at least two per chunk (the authors: 1600 for inputs of 2048
+            and 4800); None is ``C`` rounded up to a multiple of ``chunks``, with at least four channels per chunk.
         chunks: number of cores.
-        rank: ``R``, of each slice of each core.
-        dropout: on both projections.
+        rank: ``R``, the rank of each slice of each core.
+        dropout: dropout probability on both projections.
 
     Raises:
         ValueError: ``hidden`` is smaller than ``2 * chunks``.
@@ -69,7 +70,7 @@ class BLOCK(FusionModule):
 
     @classmethod
     def search_space(cls, visual_dim: int, language_dim: int) -> Mapping[str, Space]:
-        """The width of the chunks together, their rank and dropout."""
+        """The total width of the chunks, their rank and dropout."""
         del language_dim
         narrow = max(80, visual_dim)
         return {
@@ -92,7 +93,7 @@ class BLOCK(FusionModule):
         hidden = hidden or chunks * max(4, -(-visual_dim // chunks))
         if hidden < 2 * chunks:
             raise ValueError(
-                f"BLOCK: {chunks} chunks of two channels or more do not fit into hidden={hidden}"
+                f"BLOCK: {chunks} chunks of at least two channels each do not fit into hidden={hidden}"
             )
         size, larger = divmod(hidden, chunks)
         self.out_dim = visual_dim
@@ -109,7 +110,9 @@ class BLOCK(FusionModule):
         """``[B, C, H, W]`` -> ``[B, C, H, W]``."""
         widths = [count * dim for count, dim in self.layout]
         positions = self.dropout(self.visual(visual)).split(widths, dim=1)  # each [B, count * dim, H, W]
-        sentence = self.dropout(self.sentence(language.sentence)).split(widths, dim=1)
+        sentence = self.dropout(self.sentence(language.sentence)).split(
+            widths, dim=1
+        )  # each [B, count * dim]
         fused = []
         for (count, dim), core, v, q in zip(self.layout, self.cores, positions, sentence, strict=True):
             chunked = core(q, v).unflatten(1, (count, dim))  # [B, count, dim, H, W]

@@ -1,8 +1,8 @@
 """The core tensor of a Tucker fusion, full or of low rank: ``z_k = q^T T_k v`` for every output ``k``.
 
-The sentence meets the core first, ``(T x_1 q) x_2 v``: one ``[out, visual]`` matrix a sample, which is then
-applied to every position. It is the order of the MUTAN paper's equation, and it costs the core's size once a
-sample instead of once a position.
+The product with the sentence comes first, ``(T x_1 q) x_2 v``: it gives one ``[out, visual]`` matrix per sample,
+which is then applied to every position. This is the order of the MUTAN paper's equation, and its cost is the size of
+the core once per sample instead of once per position.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 
 class FullCore(nn.Module):
-    """``z_k = sum_ij T_ijk q_i v_j``, every entry of ``T`` free.
+    """A full core, ``z_k = sum_ij T_ijk q_i v_j``, in which every entry of ``T`` is a free parameter.
 
     Args:
         language_dim: channels of ``q``.
@@ -33,16 +33,18 @@ class FullCore(nn.Module):
 
 
 class LowRankCore(nn.Module):
-    """``z_k = sum_r (m_rk^T q + a_rk) (n_rk^T v + c_rk)``: every slice ``T_k`` of rank ``R`` at most.
+    """A low-rank core, ``z_k = sum_r (m_rk^T q + a_rk) (n_rk^T v + c_rk)``.
 
-    The constants ``a`` and ``c`` are the linear parts of a bilinear form; they are the same as one more
-    channel, always 1, on both ``q`` and ``v``. With ``blocks`` > 1 there are that many cores side by side:
-    core ``g`` reads the ``g``-th equal piece of ``q`` and of ``v`` and gives the ``g``-th piece of ``z``.
+    Every slice ``T_k`` has rank at most ``R``.
+
+    The constants ``a`` and ``c`` are the linear parts of a bilinear form. They are equivalent to one more channel
+    with the value 1 in both ``q`` and ``v``. With ``blocks`` > 1 there are that many independent cores: core ``g``
+    reads the ``g``-th of the equal parts of ``q`` and of ``v`` and returns the ``g``-th part of ``z``.
 
     Args:
         language_dim: channels of ``q`` that one core reads.
         visual_dim: channels of ``v`` that one core reads.
-        out_dim: channels of ``z`` that one core gives.
+        out_dim: channels of ``z`` that one core returns.
         rank: ``R``.
         blocks: number of cores.
     """
@@ -66,10 +68,11 @@ class LowRankCore(nn.Module):
         """``[B, blocks * language_dim]``, ``[B, blocks * visual_dim, H, W]`` -> ``[B, blocks * out_dim, H, W]``."""
         batch, _, height, width = visual.shape
         blocks, _, _, visual_dim = self.visual_factors.shape
-        pieces = sentence.reshape(batch, blocks, -1)  # [B, G, language]
-        gates = torch.einsum("bgl,grol->bgro", pieces, self.language_factors) + self.language_constants
-        kernel = torch.einsum("bgro,grov->bgov", gates, self.visual_factors)  # [B, G, out, visual]
-        offset = (gates * self.visual_constants).sum(dim=2)  # [B, G, out]
+        parts = sentence.reshape(batch, blocks, -1)  # [B, G, language]
+        projected = torch.einsum("bgl,grol->bgro", parts, self.language_factors)  # [B, G, R, out]
+        projected = projected + self.language_constants
+        kernel = torch.einsum("bgro,grov->bgov", projected, self.visual_factors)  # [B, G, out, visual]
+        offset = (projected * self.visual_constants).sum(dim=2)  # [B, G, out]
         maps = visual.reshape(batch, blocks, visual_dim, height * width)  # [B, G, visual, HW]
         fused = kernel @ maps + offset[..., None]  # [B, G, out, HW]
-        return fused.reshape(batch, -1, height, width)
+        return fused.reshape(batch, -1, height, width)  # [B, G * out, H, W]

@@ -1,4 +1,7 @@
-"""The two stages of factorized pooling that MFB and MFH are made of: expand, then squeeze."""
+"""Factorized pooling in two stages, expand and squeeze: the common part of MFB and MFH.
+
+The equations are those of MFB (Yu et al., ICCV 2017, arXiv 1708.01471); see `fusion_modules.bilinear.mfb`.
+"""
 
 from __future__ import annotations
 
@@ -9,13 +12,13 @@ from fusion_modules.bilinear.normalisation import power_normalise
 
 
 class Expand(nn.Module):
-    """``Dropout( (U V_p + b_v) * (W q + b_q) )``: ``factors`` products for each of ``hidden`` outputs.
+    """The expand stage, ``Dropout( (U V_p + b_v) * (W q + b_q) )``, with ``factors`` products per output.
 
     Args:
         visual_dim: ``C``.
         language_dim: ``D``.
         expanded: ``hidden * factors``.
-        dropout: on the products.
+        dropout: dropout probability on the products.
     """
 
     def __init__(self, visual_dim: int, language_dim: int, expanded: int, dropout: float) -> None:
@@ -31,6 +34,14 @@ class Expand(nn.Module):
 
 
 def squeeze(products: Tensor, factors: int) -> Tensor:
-    """Sums of ``factors`` neighbouring channels, signed square root, L2: ``[B, h k, H, W]`` -> ``[B, h, H, W]``."""
+    """Sum each ``factors`` neighbouring channels, then apply the signed square root and L2.
+
+    Args:
+        products: ``[B, hidden * factors, H, W]``.
+        factors: number of channels in each sum.
+
+    Returns:
+        ``[B, hidden, H, W]``.
+    """
     pooled = products.unflatten(1, (-1, factors)).sum(dim=2)  # [B, hidden, H, W]
     return power_normalise(pooled)

@@ -1,4 +1,4 @@
-"""Low-rank multimodal fusion (LMF): a whole fusion tensor, written as a sum of rank-one tensors.
+"""Low-rank multimodal fusion (LMF): a full fusion tensor, written as a sum of rank-one tensors.
 
 Liu, Shen, Lakshminarasimhan, Liang, Zadeh, Morency, "Efficient Low-rank Multimodal Fusion with
 Modality-Specific Factors", ACL 2018 (arXiv 1806.00064), at every position ``p`` of the map:
@@ -7,12 +7,12 @@ Modality-Specific Factors", ACL 2018 (arXiv 1806.00064), at every position ``p``
         = sum_i ( w_v^(i) [V_p; 1] ) * ( w_q^(i) [q; 1] )
 
 Symbols: ``V`` the map ``[B, C, H, W]``, ``q`` the sentence ``[B, D]``, ``(x)`` the outer product, ``*`` the
-elementwise one, ``w_v^(i)`` ``[hidden, C + 1]``, ``w_q^(i)`` ``[hidden, D + 1]``. The appended 1 keeps what
-each side says alone; its column of a factor is written as a constant.
+elementwise one, ``w_v^(i)`` ``[hidden, C + 1]``, ``w_q^(i)`` ``[hidden, D + 1]``. The appended 1 adds
+the terms that depend on one input only; its column of a factor is stored as a constant.
 
-The sum over ``i`` stands outside the product, as the decomposition of ``W`` demands. The authors' code weighs
-the ``r`` terms by learned numbers and adds a bias; the factors and their constants hold both already, so
-neither is here. The rank is chosen per task in the paper; 4 is the middle of this module's search.
+The sum over ``i`` stands outside the product, as the decomposition of ``W`` requires. The authors' code multiplies
+the ``r`` terms by learned weights and adds a bias. The factors and their constants can express both, so this module
+has neither. The paper chooses the rank per task; the default 4 is in the middle of this module's search space.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from fusion_modules.bilinear.core import LowRankCore
 
 
 class LowRank(FusionModule):
-    """One bilinear form of rank ``r`` for each output channel, straight from the two inputs.
+    """One low-rank bilinear form of the two inputs for each output channel.
 
     Args:
         visual_dim: ``C``.
@@ -59,7 +59,7 @@ class LowRank(FusionModule):
 
     @classmethod
     def search_space(cls, visual_dim: int, language_dim: int) -> Mapping[str, Space]:
-        """The output's width and the rank."""
+        """The width of the output and the rank."""
         del language_dim
         return {
             "hidden": Int(max(4, visual_dim // 2), 2 * visual_dim, log=True),

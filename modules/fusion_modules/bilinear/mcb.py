@@ -1,4 +1,4 @@
-"""MCB: the outer product of both sides, hashed into one short vector.
+"""MCB: the outer product of image and sentence features, hashed into one short vector.
 
 Fukui, Park, Yang, Rohrbach, Darrell, Rohrbach, "Multimodal Compact Bilinear Pooling for Visual Question
 Answering and Visual Grounding", EMNLP 2016 (arXiv 1606.01847), at every position ``p`` of the map:
@@ -10,12 +10,12 @@ Answering and Visual Grounding", EMNLP 2016 (arXiv 1606.01847), at every positio
 Symbols: ``V`` the map ``[B, C, H, W]``, ``q`` the sentence ``[B, D]``, ``d`` is ``sketch``, ``(*)`` circular
 convolution, ``*`` the elementwise product. ``s`` is the count sketch of the outer product of ``V_p`` and
 ``q`` (Pham and Pagh, KDD 2013). The bins ``h`` and the signs ``s_i`` are drawn once, at construction, from
-torch's generator, never trained, and kept with the weights: they are buffers.
+torch's generator. They are not trained and are saved with the weights, as buffers.
 
-The normalisation and dropout are the authors'; a popular port (block.bootstrap) leaves them out. L2 makes the
-length of ``V_p`` irrelevant, which the authors normalise beforehand. All up to ``W_o`` is in float32 at least:
-in half precision a CPU has no FFT and a GPU one for powers of two alone. Channels come last meanwhile, where
-the FFT finds each vector in one piece.
+The normalisation and dropout are the authors'; a popular port (block.bootstrap) omits them. The authors also
+normalise ``V_p`` to length 1 beforehand; the L2 normalisation of ``s`` makes this step unnecessary. All steps before
+``W_o`` are computed in float32 or wider: in half precision a CPU has no FFT, and a GPU only has one for powers of
+two. Channels are the last axis in these steps, so that each vector of the FFT is contiguous in memory.
 """
 
 from __future__ import annotations
@@ -41,7 +41,12 @@ from fusion_modules.bilinear.normalisation import power_normalise
 
 
 class CountSketch(nn.Module):
-    """Each of ``channels`` inputs is added, with a fixed random sign, to one fixed random bin of ``size``."""
+    """Count sketch: each input channel is added, with a fixed random sign, to one fixed random bin.
+
+    Args:
+        channels: channels of the input.
+        size: number of bins.
+    """
 
     bins: Tensor
     signs: Tensor
@@ -54,7 +59,7 @@ class CountSketch(nn.Module):
 
     def forward(self, values: Tensor) -> Tensor:
         """``[..., channels]`` -> ``[..., size]``."""
-        empty = values.new_zeros(*values.shape[:-1], self.size)
+        empty = values.new_zeros(*values.shape[:-1], self.size)  # [..., size]
         return empty.index_add(-1, self.bins, values * self.signs)
 
 
@@ -65,7 +70,7 @@ class MCB(FusionModule):
         visual_dim: ``C``; also the output's channels.
         language_dim: ``D``.
         sketch: ``d`` (the paper: 16000 for 2048 visual channels); None is ``8 C``, the same ratio.
-        dropout: on the normalised product.
+        dropout: dropout probability on the normalised product.
     """
 
     citation: ClassVar[Citation] = Citation(
@@ -103,5 +108,5 @@ class MCB(FusionModule):
         sentence = self.sentence(language.sentence.to(dtype))[:, None, None]  # [B, 1, 1, d]
         spectrum = torch.fft.rfft(positions) * torch.fft.rfft(sentence)  # [B, H, W, d // 2 + 1]
         product = torch.fft.irfft(spectrum, n=positions.shape[-1])  # [B, H, W, d]
-        pooled = self.dropout(power_normalise(product, dim=-1)).to(visual.dtype)
+        pooled = self.dropout(power_normalise(product, dim=-1)).to(visual.dtype)  # [B, H, W, d]
         return self.output(pooled.movedim(-1, 1))  # type: ignore[no-any-return]

@@ -10,8 +10,8 @@ Answering", ICCV 2017 (arXiv 1708.01471), at every position ``p`` of the map:
 Symbols: ``V`` the map ``[B, C, H, W]``, ``q`` the sentence ``[B, D]``, ``o`` is ``hidden`` and ``k`` is
 ``factors``.
 
-No activation stands on the projections: the paper has none, a popular port (block.bootstrap) has ReLU. L2 is
-over the channels of one position; another port (openvqa) takes it over all regions of an image at once.
+The projections have no activation, as in the paper; a popular port (block.bootstrap) applies ReLU. L2 runs over
+the channels of one position; another port (openvqa) computes it over all regions of an image together.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ class MFB(FusionModule):
         visual_dim: ``C``; also the output's channels.
         language_dim: ``D``.
         hidden: ``o``, channels after the sum (the paper: 1000); None is ``C``.
-        factors: ``k``, products summed into each of them.
-        dropout: on the products, before the sum.
+        factors: ``k``, the number of products in each sum.
+        dropout: dropout probability on the products, before the sum.
     """
 
     citation: ClassVar[Citation] = Citation(
@@ -60,7 +60,7 @@ class MFB(FusionModule):
 
     @classmethod
     def search_space(cls, visual_dim: int, language_dim: int) -> Mapping[str, Space]:
-        """Outputs, products per output and dropout."""
+        """The number of outputs, of products per output, and dropout."""
         del language_dim
         return {
             "hidden": Int(max(4, visual_dim // 2), 2 * visual_dim, log=True),

@@ -1,4 +1,4 @@
-"""MFH: MFB blocks in a cascade, each multiplied into the next, for interactions of higher order.
+"""MFH: MFB blocks in a cascade, in which each multiplies the next, for interactions of higher order.
 
 Yu, Yu, Xiang, Fan, Tao, "Beyond Bilinear: Generalized Multimodal Factorized High-Order Pooling for Visual
 Question Answering", TNNLS 2018 (arXiv 1708.03619), at every position ``p`` of the map:
@@ -11,7 +11,7 @@ Question Answering", TNNLS 2018 (arXiv 1708.03619), at every position ``p`` of t
 Symbols: ``V`` the map ``[B, C, H, W]``, ``q`` the sentence ``[B, D]``, ``k`` is ``factors``; ``z^i`` has
 ``hidden`` channels and is of degree ``i`` in each input. With ``orders`` 1 this is MFB.
 
-Dropout is on each block's own product, before it meets the cascade; some ports drop after.
+Dropout is applied to the product of each block before the multiplication with the cascade; some ports apply it after.
 """
 
 from __future__ import annotations
@@ -45,9 +45,9 @@ class MFH(FusionModule):
         language_dim: ``D``.
         hidden: channels of each order after its sum (the paper: 1000); None is
             ``C / 2`` (4 at least), so that two orders together have ``C``.
-        factors: ``k``, products summed into each of them.
-        orders: MFB blocks in the cascade.
-        dropout: on the products of each block.
+        factors: ``k``, the number of products in each sum.
+        orders: number of MFB blocks in the cascade.
+        dropout: dropout probability on the products of each block.
     """
 
     citation: ClassVar[Citation] = Citation(
@@ -63,7 +63,7 @@ class MFH(FusionModule):
 
     @classmethod
     def search_space(cls, visual_dim: int, language_dim: int) -> Mapping[str, Space]:
-        """Outputs of an order, products per output, orders and dropout."""
+        """The number of outputs of an order, of products per output, of orders, and dropout."""
         del language_dim
         return {
             "hidden": Int(max(4, visual_dim // 4), visual_dim, log=True),
@@ -95,6 +95,6 @@ class MFH(FusionModule):
         """``[B, C, H, W]`` -> ``[B, C, H, W]``."""
         cascade = [self.expand[0](visual, language)]  # each [B, hidden * factors, H, W]
         for expand in self.expand[1:]:
-            cascade.append(cascade[-1] * expand(visual, language))
+            cascade.append(cascade[-1] * expand(visual, language))  # [B, hidden * factors, H, W]
         pooled = [squeeze(products, self.factors) for products in cascade]  # each [B, hidden, H, W]
         return self.output(torch.cat(pooled, dim=1))  # type: ignore[no-any-return]

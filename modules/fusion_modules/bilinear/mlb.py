@@ -1,4 +1,4 @@
-"""MLB: a bilinear form of low rank is one elementwise product.
+"""MLB: a low-rank bilinear form, computed as one elementwise product.
 
 Kim, On, Lim, Kim, Ha, Zhang, "Hadamard Product for Low-rank Bilinear Pooling", ICLR 2017 (arXiv 1610.04325),
 at every position ``p`` of the map:
@@ -6,11 +6,11 @@ at every position ``p`` of the map:
     z_p = P^T ( tanh(U^T V_p + b_v) * tanh(W^T q + b_q) ) + b
 
 Symbols: ``V`` the map ``[B, C, H, W]``, ``q`` the sentence ``[B, D]``, ``U`` ``[C, hidden]``, ``W``
-``[D, hidden]``, ``P`` ``[hidden, C]``. ``hidden`` bounds the rank of the form ``V_p^T T_k q`` that each
-output ``k`` would be without the tanh.
+``[D, hidden]``, ``P`` ``[hidden, C]``. Without the tanh each output
+``k`` is a bilinear form ``V_p^T T_k q``, whose rank is at most ``hidden``.
 
-The tanh is the paper's and the authors' code's; a popular port (block.bootstrap) has ReLU in its place and
-another one on the result. Dropout is on both inputs of the projections, as in the authors' code.
+The tanh is that of the paper and of the authors' code; a popular port (block.bootstrap) replaces it by ReLU and
+applies another ReLU to the result. Dropout is applied to the inputs of both projections, as in the authors' code.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ from fusion_bench.contract import (
 
 
 class MLB(FusionModule):
-    """Both sides projected, squashed, multiplied, projected.
+    """The elementwise product of a projected position and the projected sentence, both after tanh.
 
     Args:
         visual_dim: ``C``; also the output's channels.
         language_dim: ``D``.
         hidden: width of the product (the paper: 1200 for inputs of 2048 and 2400); None is ``C``.
-        dropout: on the inputs of both projections.
+        dropout: dropout probability on the inputs of both projections.
     """
 
     citation: ClassVar[Citation] = Citation(

@@ -1,4 +1,4 @@
-"""MUTAN and the full Tucker fusion that it constrains.
+"""Tucker fusion with a full core, and MUTAN, which restricts the slices of the core to low rank.
 
 Ben-younes, Cadene, Cord, Thome, "MUTAN: Multimodal Tucker Fusion for Visual Question Answering", ICCV 2017
 (arXiv 1705.06676), at every position ``p`` of the map:
@@ -9,13 +9,13 @@ Ben-younes, Cadene, Cord, Thome, "MUTAN: Multimodal Tucker Fusion for Visual Que
     MUTAN:   every slice of T_c has rank R at most, T_c[:, :, k] = sum_r m_rk n_rk^T, therefore
              z = sum_r (M_r q~) * (N_r v~)
 
-Symbols: ``V`` the map ``[B, C, H, W]``, ``q`` the sentence ``[B, D]``, ``t`` the one width of all three modes
-(``hidden``; the paper allows three and reports equal ones), ``*`` the elementwise product. With ``R = t``
-MUTAN reaches every Tucker fusion; MLB is the case where ``T_c`` is the identity.
+Symbols: ``V`` the map ``[B, C, H, W]``, ``q`` the sentence ``[B, D]``, ``t`` the common width of all three
+modes (``hidden``; the paper allows three widths and reports equal ones), ``*`` the elementwise product. With
+``R = t`` MUTAN can represent every Tucker fusion; MLB is the case where ``T_c`` is the identity.
 
-Fixed where the paper is silent: ``M_r`` and ``N_r`` have constants, as in the authors' code; a free core has
-none, since ``b_o`` is one already. The sum is laid out rank by rank. Dropout is on the inputs of both
-projections, as in the authors' code. No activation follows ``z``.
+Choices where the paper gives no detail: ``M_r`` and ``N_r`` have constants, as in the authors' code; a full core has
+none, because ``b_o`` already is a constant. The factors are stored rank by rank. Dropout is applied to the inputs of
+both projections, as in the authors' code. No activation follows ``z``.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from fusion_modules.bilinear.core import FullCore, LowRankCore
 
 
 class _TuckerFusion(FusionModule, abstract=True):
-    """What the two have in common: all but the core."""
+    """The common part of both modules: everything but the core."""
 
     citation: ClassVar[Citation] = Citation(
         "MUTAN: Multimodal Tucker Fusion for Visual Question Answering",
@@ -73,13 +73,13 @@ class _TuckerFusion(FusionModule, abstract=True):
 
 
 class Tucker(_TuckerFusion):
-    """Every pair of projected channels meets in every output: ``hidden^3`` parameters.
+    """Tucker fusion with a full core: a weight for every pair of projected channels and every output.
 
     Args:
         visual_dim: ``C``; also the output's channels.
         language_dim: ``D``.
-        hidden: ``t``; None is ``C / 2``, since the core grows with its cube.
-        dropout: on the inputs of both projections.
+        hidden: ``t``; None is ``C / 2``, because the core has ``t^3`` parameters.
+        dropout: dropout probability on the inputs of both projections.
     """
 
     @classmethod
@@ -106,7 +106,7 @@ class MUTAN(_TuckerFusion):
         language_dim: ``D``.
         hidden: ``t`` (the paper: 360 for inputs of 2048 and 2400, without attention); None is ``C``.
         rank: ``R``.
-        dropout: on the inputs of both projections.
+        dropout: dropout probability on the inputs of both projections.
     """
 
     @classmethod

@@ -1,10 +1,16 @@
-"""The control `FrozenRandom`: a fusion of both inputs that nobody learnt.
+"""The control ``frozen_random``: a fusion of both inputs whose parameters are not trained.
 
 Random, untrained features under a trained classifier are a baseline since Jarrett, Kavukcuoglu, Ranzato, LeCun,
-"What is the best multi-stage architecture for object recognition?", ICCV 2009. Here they are FiLM's block as it
-was drawn: the sentence scales and shifts the channels of a convolved map by random amounts, so image and sentence
-do meet, and everything around the module (projection, adapter, head, text encoder) is trained. What an arm gains
-over it is what training its fusion is worth.
+"What is the best multi-stage architecture for object recognition?", ICCV 2009. Here the random features are FiLM's
+block with its initial parameters, at every position of the map:
+
+    r   = ReLU(conv1x1([V; x; y]))
+    out = r + ReLU((1 + gamma) BN(conv3x3(r)) + beta),    (gamma, beta) = Linear(q)
+
+Symbols: ``V`` the map ``[B, C, H, W]``, ``x`` and ``y`` its coordinates, ``q`` the sentence ``[B, D]``. The sentence
+scales and shifts the channels of a convolved map by random amounts, so both inputs affect the output. Everything
+around the module (projection, adapter, head, text encoder) is trained. The gain of an arm over this control is the
+value of training its fusion module.
 """
 
 from __future__ import annotations
@@ -16,9 +22,10 @@ from fusion_modules.film import FiLM
 
 
 class FrozenRandom(FiLM):
-    """FiLM's block with its parameters left as drawn: the assembler does not train what is not ``trainable``.
+    """FiLM's block with its parameters frozen at their random initial values.
 
-    The running averages of its batch norm, which has no parameters, still follow the data.
+    ``trainable`` is False, so the assembler excludes the parameters from training. The batch norm has no parameters;
+    its running averages still follow the data. The arguments are those of `FiLM`.
     """
 
     citation: ClassVar[Citation] = Citation(

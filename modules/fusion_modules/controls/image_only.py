@@ -1,4 +1,13 @@
-"""Image-only control: the map is made from the image, and the sentence is not read."""
+"""The control ``image_only``: the output map depends on the image only; the sentence is not read.
+
+The image-only baseline is that of Antol et al., "VQA: Visual Question Answering", ICCV 2015 (arXiv 1505.00468), in
+the form of a fusion block. It is FiLM's block with an affine batch norm in place of FiLM:
+
+    r   = ReLU(conv1x1([V; x; y]))
+    out = r + ReLU(BN(conv3x3(r)))
+
+Symbols: ``V`` the map ``[B, C, H, W]``, ``x`` and ``y`` its coordinates.
+"""
 
 from __future__ import annotations
 
@@ -22,13 +31,11 @@ from fusion_modules.position import with_coordinates
 
 
 class ImageOnly(FusionModule):
-    """A residual convolution block that never hears the question: FiLM's block with plain batch norm.
-
-    The image-only model of the VQA paper, in the shape of a fusion block.
+    """A residual convolution block that does not read the question: FiLM's block with a plain batch norm.
 
     Args:
         visual_dim: ``C``.
-        language_dim: ``D``, unused.
+        language_dim: ``D``; not used.
         hidden: channels of the block and of its output; None keeps ``C``.
         coordinates: append x and y to the input of the 1x1 convolution.
     """

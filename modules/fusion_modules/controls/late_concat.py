@@ -1,20 +1,26 @@
-"""Late-concatenation control: the map is made from the image, and the head also reads the sentence."""
+"""The control ``late_concat``: the output map depends on the image only, and the head also reads the sentence.
+
+The arrangement is that of iBOWIMG: Zhou et al., "Simple Baseline for Visual Question Answering", arXiv 2015 (arXiv
+1512.02167), where a classifier reads the concatenation of pooled image features and the sentence:
+
+    answer = head([pool(out); q])
+
+Symbols: ``out`` the map of `ImageOnly` ``[B, C, H, W]``, ``q`` the sentence ``[B, D]``. The control shows whether
+fusion *before* pooling is useful.
+"""
 
 from __future__ import annotations
 
 from typing import ClassVar
 
-from fusion_bench.contract import (
-    Citation,
-)
+from fusion_bench.contract import Citation
 from fusion_modules.controls.image_only import ImageOnly
 
 
 class LateConcat(ImageOnly):
-    """The image alone in the slot; image and sentence meet at the head, as one concatenated vector.
+    """The block of `ImageOnly` in the slot, with the sentence concatenated to the pooled features at the head.
 
-    The arrangement of iBOWIMG (Zhou et al.), where a classifier reads pooled image features beside the
-    sentence. It asks whether fusing *before* pooling was worth anything.
+    The arguments are those of `ImageOnly`.
     """
 
     citation: ClassVar[Citation] = Citation(

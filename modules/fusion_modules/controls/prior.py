@@ -1,4 +1,12 @@
-"""Prior control: a learned constant map that reads neither input."""
+"""The control ``prior``: a learned constant map that reads neither input.
+
+The prior baseline is that of Antol et al., "VQA: Visual Question Answering", ICCV 2015 (arXiv 1505.00468), in the
+form of a fusion block, at every position ``p`` of the map:
+
+    out_p = v
+
+Symbols: ``v`` a learned vector ``[C]``.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +28,11 @@ from fusion_bench.contract import (
 
 
 class Prior(FusionModule):
-    """A learned vector at every position; it reads neither input, so the head can only learn the prior.
+    """A learned vector at every position, from which the head can only learn the prior over answers.
 
     Args:
         visual_dim: ``C``; the output's channels.
-        language_dim: ``D``, unused.
+        language_dim: ``D``; not used.
     """
 
     citation: ClassVar[Citation] = Citation(
@@ -37,7 +45,7 @@ class Prior(FusionModule):
 
     @classmethod
     def search_space(cls, visual_dim: int, language_dim: int) -> Mapping[str, Space]:
-        """Nothing to search."""
+        """An empty space: the module has no settings."""
         del visual_dim, language_dim
         return {}
 
@@ -48,7 +56,7 @@ class Prior(FusionModule):
         self.constant = nn.Parameter(torch.randn(visual_dim))
 
     def forward(self, visual: Tensor, language: Language) -> Tensor:
-        """``[B, C, H, W]`` (its size alone) -> ``[B, C, H, W]``."""
+        """``[B, C, H, W]`` (only its size is read) -> ``[B, C, H, W]``."""
         del language
         batch, _, height, width = visual.shape
         return self.constant[:, None, None] + visual.new_zeros(batch, 1, height, width)  # [B, C, H, W]

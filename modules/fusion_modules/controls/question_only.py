@@ -1,4 +1,12 @@
-"""Question-only control: the map is made from the sentence, and the image is not read."""
+"""The control ``question_only``: the output map depends on the sentence only; the image is not read.
+
+The language-only baseline is that of Goyal et al., "Making the V in VQA Matter", CVPR 2017 (arXiv 1612.00837), who
+show how accurate answers from the question alone are. It has the form of a fusion block, at every position ``p``:
+
+    out_p = ReLU(W_2 ReLU(W_1 q + b_1) + b_2)
+
+Symbols: ``q`` the sentence ``[B, D]``.
+"""
 
 from __future__ import annotations
 
@@ -20,12 +28,10 @@ from fusion_bench.contract import (
 
 
 class QuestionOnly(FusionModule):
-    """A two-layer perceptron of the sentence, the same at every position; the image is not looked at.
-
-    The language-only model against which Goyal et al. show how far wording alone leads.
+    """A two-layer perceptron of the sentence with the same output at every position; the image is not read.
 
     Args:
-        visual_dim: ``C``; the output's channels, so that what follows is as wide as for the other arms.
+        visual_dim: ``C``; the output's channels, so that the following layers are as wide as in the other arms.
         language_dim: ``D``.
         hidden: width of the hidden layer; None is ``2 C``.
     """
@@ -57,6 +63,6 @@ class QuestionOnly(FusionModule):
         )
 
     def forward(self, visual: Tensor, language: Language) -> Tensor:
-        """``[B, C, H, W]`` (its size alone) -> ``[B, C, H, W]``."""
+        """``[B, C, H, W]`` (only its size is read) -> ``[B, C, H, W]``."""
         answer = self.mlp(language.sentence)[:, :, None, None]  # [B, C, 1, 1]
-        return answer.expand(-1, -1, *visual.shape[2:])  # type: ignore[no-any-return]
+        return answer.expand(-1, -1, *visual.shape[2:])  # type: ignore[no-any-return]  # [B, C, H, W]

@@ -1,4 +1,7 @@
-"""LaConv: language-dependent convolution (Luo et al., arXiv 2110.08797)."""
+"""LaConv, convolution with language-dependent kernels (Luo et al., arXiv 2110.08797).
+
+`fusion_modules.laconv.block` states the equations; ``ops`` holds the operator and ``bench`` its benchmark.
+"""
 
 from fusion_modules.laconv.block import LaConvBlock, LaConvConfig
 from fusion_modules.laconv.module import LaConv

@@ -1,4 +1,4 @@
-"""The aggregation of LaConv, and the variants that say which part of it a gain comes from.
+"""The aggregation of LaConv, and the variants that show which part of it improves the result.
 
 Symbols: ``X`` the map ``[B, C, H, W]``, ``Z`` the condition map ``[B, E, H, W]``, ``P`` the position code,
 ``W`` the kernels ``[B, G, k^2, H, W]``, ``*_W`` the convolution with them (channel ``c`` of position ``p`` is
@@ -6,27 +6,27 @@ filtered by ``W[:, c mod G, :, p]``), ``U`` the result. As published:
 
     U = X *_W,    W = conv1x1(Z)
 
-A variant is the same block with another aggregation (``no_mlp``: without its last part). FiLM by position is
+A variant is the same block with another aggregation (``no_mlp``: without its last part). FiLM per position is
 ``gamma * U + beta`` with ``gamma = 1 + conv1x1(Z)`` and ``beta = conv1x1(Z)``, both ``[B, C, H, W]``.
 
-| variant | who writes the kernels | where the language enters |
+| variant | source of the kernels | effect of the language |
 |---|---|---|
 | ``full`` | the language: ``Z``, at every position | in the kernels |
-| ``static_kernel`` | nobody: one learned set for all positions | FiLM by position |
-| ``no_language_kernel`` | the image: ``X + P``, at every position | FiLM by position |
-| ``z_add`` | there are none: ``U = conv1x1(Z)`` | as that sum |
+| ``static_kernel`` | parameters: one learned set for all positions | FiLM per position |
+| ``no_language_kernel`` | the image: ``X + P``, at every position | FiLM per position |
+| ``z_add`` | no kernels: ``U = conv1x1(Z)`` | in this sum |
 | ``no_mlp`` | as ``full`` | as ``full`` |
 
-What each isolates, and why:
+The comparison of ``full`` with each variant measures one effect:
 
-* ``static_kernel``: the language *in the kernel*. It looks through the same window with the same groups and
-  every position hears the same ``Z``, but language can only scale and shift what has been filtered.
-* ``no_language_kernel``: *who writes* the kernel. It is ``static_kernel`` with a kernel for every position,
-  written from the image through a 1x1 convolution, norm and ReLU that take the place of ``Z``. Where it does
-  as well as ``full``, a dynamic kernel helps and language need not write it.
-* ``z_add``: *filtering at all*. It is ``full`` with a dynamic bias and without kernels: each position still
-  chooses its words, and never sees a neighbour.
-* ``no_mlp``: *the operator by itself*. The block ends after its first sum, so that channels are never mixed.
+* ``static_kernel``: the effect of language *in the kernel*. The window, the groups and ``Z`` are the same, but the
+  language can only scale and shift the filtered map.
+* ``no_language_kernel``: the effect of the *source* of the kernels. The variant is ``static_kernel`` with a kernel
+  for every position, predicted from the image by a 1x1 convolution, norm and ReLU that replace ``Z``. If its
+  results equal those of ``full``, a dynamic kernel helps, but it need not depend on the language.
+* ``z_add``: the effect of *filtering*. The variant is ``full`` with a dynamic bias and without kernels: each
+  position still attends to the words, but reads no neighbouring position.
+* ``no_mlp``: the effect of the *channel mixing*. The block ends after its first sum, so channels are never mixed.
 """
 
 from __future__ import annotations
@@ -38,21 +38,21 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from fusion_modules.laconv.condition import Norm, PositionEncoding, add_position_encoding, normalisation
+from fusion_modules.laconv.condition import Norm, PositionEncoding, add_position_encoding, norm_layer
 from fusion_modules.laconv.ops.fused import fused_dynamic_conv2d
 from fusion_modules.laconv.ops.operator import dynamic_conv2d
 
 
 @dataclass(frozen=True)
-class Taps:
-    """How kernels are shaped and treated, whoever writes them.
+class KernelOptions:
+    """The shape, normalisation and dropout of kernels, independent of their source.
 
     Attributes:
         kernel_size: ``k``, odd.
         groups: ``G``, a divisor of ``C``; channel ``c`` is filtered by kernel ``c mod G``.
-        stride: of the output, ``H_out = (H - 1) // stride + 1``.
-        softmax: over the ``k^2`` taps, before dropout. Taps that fall beside the map keep their share.
-        dropout: on kernel values in training, each tap of each position by itself.
+        stride: stride of the output, ``H_out = (H - 1) // stride + 1``.
+        softmax: apply a softmax over the ``k^2`` taps, before dropout. Taps outside the map keep their weights.
+        dropout: dropout probability on kernel values, independent for each tap of each position.
     """
 
     kernel_size: int
@@ -62,153 +62,166 @@ class Taps:
     dropout: float
 
     @property
-    def number(self) -> int:
-        """Kernel values at one position: ``G k^2``."""
+    def values_per_position(self) -> int:
+        """The number of kernel values at one position: ``G k^2``."""
         return self.groups * self.kernel_size**2
 
-    def kernels(self, values: Tensor) -> Tensor:
-        """``[B, G k^2, H_out, W_out]``, row ``g k^2 + j``, -> ``[B, G, k^2, H_out, W_out]``."""
+    def to_kernels(self, values: Tensor) -> Tensor:
+        """``[B, G k^2, H_out, W_out]``, channel ``g k^2 + j``, -> ``[B, G, k^2, H_out, W_out]``."""
         kernels: Tensor = values.unflatten(1, (self.groups, -1))
         return kernels.softmax(dim=2) if self.softmax else kernels
 
-    def filter(self, visual: Tensor, kernels: Tensor, *, training: bool) -> Tensor:
-        """``X *_W``: ``[B, C, H, W]`` -> ``[B, C, H_out, W_out]``."""
+    def convolve(self, visual: Tensor, kernels: Tensor, *, training: bool) -> Tensor:
+        """Return ``X *_W``: ``[B, C, H, W]`` -> ``[B, C, H_out, W_out]``."""
         return dynamic_conv2d(visual, F.dropout(kernels, self.dropout, training), stride=self.stride)
 
 
 class Aggregation(nn.Module, ABC):
-    """Turns the map and what its positions heard into ``U``."""
+    """A module that computes ``U`` from the map and its condition map."""
 
     @abstractmethod
     def forward(self, visual: Tensor, condition: Tensor) -> Tensor:
-        """``U`` ``[B, C, H_out, W_out]`` from ``X`` ``[B, C, H, W]`` and ``Z`` ``[B, E, H, W]``."""
+        """Return ``U`` ``[B, C, H_out, W_out]`` from ``X`` ``[B, C, H, W]`` and ``Z`` ``[B, E, H, W]``."""
 
     def build(self, visual: Tensor, condition: Tensor) -> Tensor | None:
-        """The kernels ``[B, G, k*k, H_out, W_out]`` before dropout; None where no position has its own."""
+        """Return the kernels ``[B, G, k*k, H_out, W_out]`` before dropout; None if positions have no kernels."""
         del visual, condition
         return None
 
 
 class LanguageKernels(Aggregation):
-    """``full``: the condition map writes the kernels. Its weights are those of the 1x1 convolution.
+    """The aggregation of ``full``: the kernels are a 1x1 convolution of the condition map.
+
+    ``weight`` and ``bias`` are those of this convolution.
 
     Args:
         visual_dim: ``C``.
         cond_dim: ``E``.
-        taps: the kernels.
-        dynamic_bias: add a map ``conv1x1(Z)`` ``[B, C, H_out, W_out]`` to ``U``. The authors' code has the
-            switch, turned off, and the paper is silent; here the map is added as it is, outside of kernel
-            softmax and kernel dropout, and normalised with the rest of ``U`` by the block.
+        options: the options of the kernels.
+        dynamic_bias: add a map ``conv1x1(Z)`` ``[B, C, H_out, W_out]`` to ``U``. The authors' code has this switch,
+            turned off, and the paper does not mention it. Here the map is added after the convolution, without
+            kernel softmax and kernel dropout, and the block normalises it together with ``U``.
     """
 
-    def __init__(self, visual_dim: int, cond_dim: int, taps: Taps, *, dynamic_bias: bool) -> None:
+    def __init__(self, visual_dim: int, cond_dim: int, options: KernelOptions, *, dynamic_bias: bool) -> None:
         super().__init__()
-        projection = nn.Conv2d(cond_dim, taps.number, 1)
+        projection = nn.Conv2d(cond_dim, options.values_per_position, 1)
         self.weight, self.bias = projection.weight, projection.bias
-        self.dynamic_bias = nn.Conv2d(cond_dim, visual_dim, 1, taps.stride) if dynamic_bias else None
-        self.taps = taps
+        self.dynamic_bias = nn.Conv2d(cond_dim, visual_dim, 1, options.stride) if dynamic_bias else None
+        self.options = options
 
     def forward(self, visual: Tensor, condition: Tensor) -> Tensor:
-        """``X *_W``, plus the dynamic bias."""
-        untouched = not (self.taps.softmax or (self.training and self.taps.dropout > 0))
-        filtered = (self._fused if untouched else self._in_turn)(visual, condition)  # [B, C, H_out, W_out]
+        """Return ``X *_W``, plus the dynamic bias if there is one: ``[B, C, H_out, W_out]``."""
+        changed = self.options.softmax or (self.training and self.options.dropout > 0)
+        filtered = (self._two_steps if changed else self._fused)(visual, condition)  # [B, C, H_out, W_out]
         return filtered if self.dynamic_bias is None else filtered + self.dynamic_bias(condition)
 
     def _fused(self, visual: Tensor, condition: Tensor) -> Tensor:
-        """Kernels that are used as they are written need not reach memory."""
-        rows, taps = self.weight.flatten(1), self.taps  # [G k^2, E]
+        """Return ``X *_W`` for kernels without softmax and dropout, which need not be stored in memory."""
+        rows, options = self.weight.flatten(1), self.options  # [G k^2, E]
         return fused_dynamic_conv2d(
-            visual, condition, rows, self.bias, groups=taps.groups, stride=taps.stride
+            visual, condition, rows, self.bias, groups=options.groups, stride=options.stride
         )
 
-    def _in_turn(self, visual: Tensor, condition: Tensor) -> Tensor:
-        return self.taps.filter(visual, self.build(visual, condition), training=self.training)
+    def _two_steps(self, visual: Tensor, condition: Tensor) -> Tensor:
+        """Return ``X *_W`` computed in two steps: first the kernels, then the convolution."""
+        return self.options.convolve(visual, self.build(visual, condition), training=self.training)
 
     def build(self, visual: Tensor, condition: Tensor) -> Tensor:
-        """``W = conv1x1(Z)``, with the stride of the output."""
+        """Return ``W = conv1x1(Z)`` at the positions of the output: ``[B, G, k^2, H_out, W_out]``."""
         del visual
-        return self.taps.kernels(F.conv2d(condition, self.weight, self.bias, self.taps.stride))
+        return self.options.to_kernels(F.conv2d(condition, self.weight, self.bias, self.options.stride))
 
 
 class StaticKernel(Aggregation):
-    """``static_kernel``: one learned kernel a group for all positions of all samples, then FiLM.
+    """The aggregation of ``static_kernel``: one learned kernel per group for all positions, then FiLM per position.
 
-    A depthwise convolution, but for kernel dropout: that falls on every position's copy of the kernel by
-    itself, so that this variant is regularised exactly as `LanguageKernels` (and trains as slowly).
+    The convolution is depthwise, except with kernel dropout: dropout is independent for every position's copy of
+    the kernel, so that this variant is regularised exactly as `LanguageKernels` (and is as slow).
 
     Args:
         visual_dim: ``C``.
         cond_dim: ``E``.
-        taps: the kernels.
+        options: the options of the kernels.
     """
 
-    def __init__(self, visual_dim: int, cond_dim: int, taps: Taps) -> None:
+    def __init__(self, visual_dim: int, cond_dim: int, options: KernelOptions) -> None:
         super().__init__()
-        bound = 1 / taps.kernel_size  # where a depthwise nn.Conv2d starts: 1 / sqrt(k^2)
-        self.weight = nn.Parameter(torch.empty(1, taps.number, 1, 1).uniform_(-bound, bound))
-        self.film = PositionFiLM(visual_dim, cond_dim, taps.stride)
-        self.taps = taps
+        limit = 1 / options.kernel_size  # the initial bound of a depthwise nn.Conv2d: 1 / sqrt(k^2)
+        values = torch.empty(1, options.values_per_position, 1, 1)
+        self.weight = nn.Parameter(values.uniform_(-limit, limit))
+        self.film = PositionFiLM(visual_dim, cond_dim, options.stride)
+        self.options = options
 
     def forward(self, visual: Tensor, condition: Tensor) -> Tensor:
-        """The filtered map under FiLM."""
-        kernels = self.taps.kernels(self.weight)  # [1, G, k^2, 1, 1]
-        drops = self.training and self.taps.dropout > 0
-        filtered = self._filter_copies(visual, kernels) if drops else self._filter(visual, kernels)
+        """Return FiLM of the filtered map: ``[B, C, H_out, W_out]``."""
+        kernels = self.options.to_kernels(self.weight)  # [1, G, k^2, 1, 1]
+        drops = self.training and self.options.dropout > 0
+        filtered = self._with_dropout(visual, kernels) if drops else self._depthwise(visual, kernels)
         return self.film(filtered, condition)  # type: ignore[no-any-return]
 
-    def _filter(self, visual: Tensor, kernels: Tensor) -> Tensor:
-        channels, size = visual.shape[1], self.taps.kernel_size
-        by_group = kernels.view(self.taps.groups, 1, size, size)
-        by_channel = by_group.repeat(channels // self.taps.groups, 1, 1, 1)  # [C, 1, k, k], c mod G
-        return F.conv2d(visual, by_channel, None, self.taps.stride, size // 2, groups=channels)
+    def _depthwise(self, visual: Tensor, kernels: Tensor) -> Tensor:
+        """Return the depthwise convolution with the shared kernels: ``[B, C, H_out, W_out]``."""
+        channels, size = visual.shape[1], self.options.kernel_size
+        by_group = kernels.view(self.options.groups, 1, size, size)  # [G, 1, k, k]
+        by_channel = by_group.repeat(channels // self.options.groups, 1, 1, 1)  # [C, 1, k, k], c mod G
+        return F.conv2d(visual, by_channel, None, self.options.stride, size // 2, groups=channels)
 
-    def _filter_copies(self, visual: Tensor, kernels: Tensor) -> Tensor:
-        sides = [(side - 1) // self.taps.stride + 1 for side in visual.shape[2:]]
+    def _with_dropout(self, visual: Tensor, kernels: Tensor) -> Tensor:
+        """Return the convolution with one copy of the kernels per position, each with its own dropout."""
+        sides = [(side - 1) // self.options.stride + 1 for side in visual.shape[2:]]
         copies = kernels.expand(visual.shape[0], -1, -1, *sides)  # [B, G, k^2, H_out, W_out]
-        return self.taps.filter(visual, copies, training=True)
+        return self.options.convolve(visual, copies, training=True)
 
 
 class ImageKernels(Aggregation):
-    """``no_language_kernel``: ``W = conv1x1(ReLU(norm(conv1x1(X + P))))``, then FiLM.
+    """The aggregation of ``no_language_kernel``: ``W = conv1x1(ReLU(norm(conv1x1(X + P))))``, then FiLM per position.
 
     Args:
         visual_dim: ``C``; a multiple of 4 for the sine position code.
-        cond_dim: ``E``, the width of ``Z`` and of what stands in its place.
-        taps: the kernels.
-        position: the code added to ``X``.
-        norm: the norm before the ReLU; the convolution before it has a bias only where there is none.
+        cond_dim: ``E``, the width of ``Z`` and of the image features that replace it.
+        options: the options of the kernels.
+        position: the position code added to ``X``.
+        norm: the norm before the ReLU; the convolution before it has a bias only without a norm.
     """
 
     def __init__(
-        self, visual_dim: int, cond_dim: int, taps: Taps, *, position: PositionEncoding, norm: Norm
+        self,
+        visual_dim: int,
+        cond_dim: int,
+        options: KernelOptions,
+        *,
+        position: PositionEncoding,
+        norm: Norm,
     ) -> None:
         super().__init__()
         self.reduce = nn.Conv2d(visual_dim, cond_dim, 1, bias=norm == "none")
-        self.norm = normalisation(norm, cond_dim)
-        self.project = nn.Conv2d(cond_dim, taps.number, 1, taps.stride)
-        self.film = PositionFiLM(visual_dim, cond_dim, taps.stride)
-        self.taps = taps
+        self.norm = norm_layer(norm, cond_dim)
+        self.project = nn.Conv2d(cond_dim, options.values_per_position, 1, options.stride)
+        self.film = PositionFiLM(visual_dim, cond_dim, options.stride)
+        self.options = options
         self.position: PositionEncoding = position
 
     def forward(self, visual: Tensor, condition: Tensor) -> Tensor:
-        """``X *_W`` under FiLM."""
-        filtered = self.taps.filter(visual, self.build(visual, condition), training=self.training)
+        """Return FiLM of ``X *_W``: ``[B, C, H_out, W_out]``."""
+        filtered = self.options.convolve(visual, self.build(visual, condition), training=self.training)
         return self.film(filtered, condition)  # type: ignore[no-any-return]
 
     def build(self, visual: Tensor, condition: Tensor) -> Tensor:
-        """``W``, written by the image alone."""
+        """Return ``W``, predicted from the image only: ``[B, G, k^2, H_out, W_out]``."""
         del condition
-        seen = F.relu(self.norm(self.reduce(add_position_encoding(visual, self.position))))  # [B, E, H, W]
-        return self.taps.kernels(self.project(seen))
+        located = add_position_encoding(visual, self.position)  # [B, C, H, W]
+        features = F.relu(self.norm(self.reduce(located)))  # [B, E, H, W]
+        return self.options.to_kernels(self.project(features))
 
 
 class AddedCondition(Aggregation):
-    """``z_add``: ``U = conv1x1(Z)``, which the block adds to ``X``.
+    """The aggregation of ``z_add``: ``U = conv1x1(Z)``, which the block adds to ``X``.
 
     Args:
         visual_dim: ``C``.
         cond_dim: ``E``.
-        stride: of the output.
+        stride: stride of the output.
     """
 
     def __init__(self, visual_dim: int, cond_dim: int, *, stride: int) -> None:
@@ -222,15 +235,15 @@ class AddedCondition(Aggregation):
 
 
 class PositionFiLM(nn.Module):
-    """Each channel of each position is scaled and shifted: ``(1 + conv1x1(Z)) * U + conv1x1(Z)``.
+    """FiLM for each channel of each position: ``(1 + conv1x1(Z)) * U + conv1x1(Z)``.
 
-    Perez et al., "FiLM: Visual Reasoning with a General Conditioning Layer", AAAI 2018, with ``Z`` in the
-    place of the sentence.
+    Perez et al., "FiLM: Visual Reasoning with a General Conditioning Layer", AAAI 2018, with ``Z`` instead of the
+    sentence.
 
     Args:
         visual_dim: ``C``.
         cond_dim: ``E``.
-        stride: of ``U``.
+        stride: stride of ``U``.
     """
 
     def __init__(self, visual_dim: int, cond_dim: int, stride: int) -> None:
@@ -239,5 +252,5 @@ class PositionFiLM(nn.Module):
         self.beta = nn.Conv2d(cond_dim, visual_dim, 1, stride)
 
     def forward(self, filtered: Tensor, condition: Tensor) -> Tensor:
-        """``[B, C, H_out, W_out]`` -> ``[B, C, H_out, W_out]``."""
+        """``U`` ``[B, C, H_out, W_out]`` and ``Z`` ``[B, E, H, W]`` -> ``[B, C, H_out, W_out]``."""
         return (1 + self.gamma(condition)) * filtered + self.beta(condition)  # type: ignore[no-any-return]

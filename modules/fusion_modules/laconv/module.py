@@ -1,4 +1,12 @@
-"""LaConv as a fusion module: one `LaConvBlock` of stride 1, every choice of the paper an argument."""
+"""LaConv as a fusion module: one `LaConvBlock` of stride 1, with every choice of the paper as an argument.
+
+Luo, Zhou, Sun, Wu, Gao, Ji, "Towards Language-guided Visual Recognition via Dynamic Convolutions",
+IJCV 132, 2024 (arXiv 2110.08797). The equations and symbols are those of `fusion_modules.laconv.block`:
+
+    U   = X *_W,    W = conv1x1(Z),    Z the condition map from the words
+    a   = SiLU( X + norm(U) )
+    out = SiLU( a + norm(conv1x1(SiLU(norm(conv1x1(a))))) )
+"""
 
 from __future__ import annotations
 
@@ -15,24 +23,25 @@ from fusion_bench.contract import (
     Space,
     Width,
 )
-from fusion_modules.laconv.block import LaConvBlock, LaConvConfig, Source, Variant
+from fusion_modules.laconv.block import ConditionSource, LaConvBlock, LaConvConfig, Variant
 from fusion_modules.laconv.condition import Norm, PositionEncoding
 
 
 class LaConv(LaConvBlock, FusionModule):
-    """One LaConv block: the words write a convolution kernel for every position.
+    """A block that convolves every position with its own kernel, predicted from the words.
 
-    An instance's ``listens`` and ``position_code`` say what its arguments make of it: it listens to the
-    sentence with ``condition="sentence"``, and brings no position code where none is added.
+    The ``listens`` and ``position_code`` of an instance depend on its arguments: with ``condition="sentence"`` the
+    instance reads the sentence instead of the words, and without a position code ``position_code`` is "none".
 
     Args:
         visual_dim: ``C``, a multiple of ``groups``, and of 4 for the sine position code.
         language_dim: ``D``.
         kernel_size, groups, heads, cond_dim, packing, mlp_dim, position, kernel_softmax, dropout,
-        kernel_dropout, dynamic_bias, condition, norm, variant: as in `LaConvConfig`.
+        kernel_dropout, dynamic_bias, condition, norm, variant: the settings of `LaConvConfig`.
 
     Raises:
-        ValueError: a value is out of range, has no effect beside the others, or the widths do not fit.
+        ValueError: a value is out of range, a value has no effect given the other values, or the widths do not
+            fit each other.
     """
 
     citation: ClassVar[Citation] = Citation(
@@ -48,7 +57,7 @@ class LaConv(LaConvBlock, FusionModule):
 
     @classmethod
     def search_space(cls, visual_dim: int, language_dim: int) -> Mapping[str, Space]:
-        """Kernel size, groups and both dropouts; the condition's width follows the paper's rule."""
+        """The kernel size, the groups and both dropouts; the width of the condition follows the paper's rule."""
         del language_dim
         groups = tuple(count for count in (1, 2, 4, 8, 16) if visual_dim % count == 0)
         return {
@@ -74,7 +83,7 @@ class LaConv(LaConvBlock, FusionModule):
         dropout: float = LaConvConfig.dropout,
         kernel_dropout: float = LaConvConfig.kernel_dropout,
         dynamic_bias: bool = LaConvConfig.dynamic_bias,
-        condition: Source = LaConvConfig.condition,
+        condition: ConditionSource = LaConvConfig.condition,
         norm: Norm = LaConvConfig.norm,
         variant: Variant = LaConvConfig.variant,
     ) -> None:
@@ -97,4 +106,4 @@ class LaConv(LaConvBlock, FusionModule):
         super().__init__(visual_dim, language_dim, config)
         self.out_dim = visual_dim
         self.listens = config.condition  # type: ignore[misc]
-        self.position_code = "sine" if config.locates else "none"  # type: ignore[misc]
+        self.position_code = "sine" if config.has_position_code else "none"  # type: ignore[misc]

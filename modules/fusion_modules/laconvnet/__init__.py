@@ -1,7 +1,7 @@
-"""LaConvNet: networks whose every block convolves with kernels that the words write (arXiv 2110.08797).
+"""LaConvNet: networks whose blocks convolve with kernels predicted from the words (Luo et al., arXiv 2110.08797).
 
-Names are imported when they are asked for: the command line imports ``convert`` at every start, and a
-network in a study has no need of the reader of checkpoints.
+A name is imported at its first use: the command line imports ``convert`` at every start, and a network in a study
+does not need the checkpoint reader.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = [
     "to_official",
 ]
 
-_HOME = {
+_DEFINED_IN = {
     "LaConvNetB": "network",
     "LaConvNetS": "network",
     "LaConvNetText": "language",
@@ -37,6 +37,6 @@ _HOME = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOME:
+    if name not in _DEFINED_IN:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOME[name]}"), name)
+    return getattr(import_module(f"{__name__}.{_DEFINED_IN[name]}"), name)

@@ -1,4 +1,4 @@
-"""``fusion-bench convert laconvnet``: the authors' checkpoint as a safetensors file, and back again."""
+"""``fusion-bench convert laconvnet``: conversion of the authors' checkpoint to a safetensors file, and back."""
 
 from __future__ import annotations
 
@@ -22,17 +22,18 @@ def convert_laconvnet(
     checkpoint: Annotated[Path, typer.Argument(help="The authors' .pth file.", show_default=False)],
     out: Annotated[Path, typer.Argument(help="The safetensors file to write.", show_default=False)],
     vocabulary: Annotated[
-        Path | None, typer.Option(help="The word of each embedding row, one a line.", show_default=False)
+        Path | None,
+        typer.Option(help="A file with the word of each embedding row, one per line.", show_default=False),
     ] = None,
 ) -> None:
-    """Convert a LaConvNet checkpoint of its authors; load_official opens what this writes."""
+    """Convert a LaConvNet checkpoint of the authors to a file that load_official reads."""
     from safetensors.torch import save_file  # noqa: PLC0415 - imports torch
 
     from fusion_modules.laconvnet.checkpoint import CHECKPOINT_FORMAT, is_safetensors  # noqa: PLC0415 - imports torch
     from fusion_modules.laconvnet.official import load_official  # noqa: PLC0415 - imports torch
 
     if is_safetensors(checkpoint):
-        raise WeightsError(f"{checkpoint} is a safetensors file already; give the authors' .pth file")
+        raise WeightsError(f"{checkpoint} is already a safetensors file; give the authors' .pth file")
     model = load_official(checkpoint, vocabulary)
     notes = {"format": "pt", "laconvnet": CHECKPOINT_FORMAT, "variant": model.variant, "task": model.task}
     if model.epoch is not None:
@@ -51,16 +52,16 @@ def convert_laconvnet(
 def to_official(
     model_or_file: OfficialLaConvNet | str | PathLike[str],
 ) -> dict[str, Tensor]:
-    """The authors' ``state_dict``: their names, and the shapes, types and bits that were loaded.
+    """Return the authors' ``state_dict``: their names, with the shapes, types and bits that were loaded.
 
     Args:
-        model_or_file: a network (its weights as they are now), or a file that `load_official` opens.
+        model_or_file: a network, whose current weights are used, or a file that `load_official` reads.
 
     Returns:
-        Copies, without ``module.``.
+        Copies of the tensors by official name, without ``module.``.
 
     Raises:
-        WeightsError: as `load_official`.
+        WeightsError: as in `load_official`.
     """
     from fusion_modules.laconvnet.names import official_name  # noqa: PLC0415 - imports torch
     from fusion_modules.laconvnet.official import load_official  # noqa: PLC0415 - imports torch

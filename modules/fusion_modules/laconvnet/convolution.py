@@ -1,4 +1,4 @@
-"""What the parts of LaConvNet are joined with: a normalised convolution, and space to depth in Focus order."""
+"""Basic layers of LaConvNet: a convolution with batch norm, and space to depth in the order of YOLO's Focus layer."""
 
 from __future__ import annotations
 
@@ -9,15 +9,17 @@ from torch import Tensor, nn
 
 
 class ConvNorm(nn.Module):
-    """``activation(BN(conv(x)))``: no bias in the convolution, and zeros around the map so that stride 1 keeps it.
+    """A convolution with batch norm and activation, ``activation(BN(conv(x)))``.
+
+    The convolution has no bias and pads with zeros, so that the map keeps its size at stride 1.
 
     Args:
-        in_dim: channels in.
-        out_dim: channels out.
-        kernel_size: odd.
-        stride: halves the map if 2.
+        in_dim: channels of the input.
+        out_dim: channels of the output.
+        kernel_size: size of the kernel, odd.
+        stride: stride of the convolution; 2 halves the map.
         dilation: distance between the taps.
-        activation: SiLU throughout the network; the segmentation head has its own.
+        activation: function after the norm; SiLU in the whole network except the segmentation head.
     """
 
     def __init__(
@@ -49,13 +51,13 @@ class ConvNorm(nn.Module):
 
 
 def space_to_depth(x: Tensor) -> Tensor:
-    """Squares of 2 x 2 positions become channels: ``[B, C, H, W]`` -> ``[B, 4C, H/2, W/2]``, even sides.
+    """Move squares of 2 x 2 positions into channels: ``[B, C, H, W]`` -> ``[B, 4C, H/2, W/2]``, with even sides.
 
-    The order is that of YOLO's Focus layer, quarter by quarter: all channels of the top left positions,
-    then of the bottom left, the top right, the bottom right. (`torch.nn.functional.pixel_unshuffle` goes
-    channel by channel; weights trained for one order are wrong for the other.)
+    The order is that of YOLO's Focus layer: all channels of the top left positions, then of the bottom left, the top
+    right, the bottom right. (`torch.nn.functional.pixel_unshuffle` orders by channel instead; weights trained for one
+    order are wrong for the other.)
     """
     batch, channels, height, width = x.shape
     squares = x.view(batch, channels, height // 2, 2, width // 2, 2)  # [B, C, H/2, dy, W/2, dx]
     quarters = squares.permute(0, 5, 3, 1, 2, 4)  # [B, dx, dy, C, H/2, W/2]
-    return quarters.reshape(batch, 4 * channels, height // 2, width // 2)
+    return quarters.reshape(batch, 4 * channels, height // 2, width // 2)  # [B, 4C, H/2, W/2]

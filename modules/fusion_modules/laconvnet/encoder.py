@@ -1,16 +1,16 @@
-"""LaConvNet's visual encoder: an image read from its pixels up under a sentence, with no pretrained backbone.
+"""The visual encoder of LaConvNet: language-conditioned stages from the pixels on, without a pretrained backbone.
 
 Luo, Zhou, Sun, Wu, Gao, Ji, "Towards Language-guided Visual Recognition via Dynamic Convolutions",
-IJCV 132, 2024 (arXiv 2110.08797); the tables are those of the authors' released networks.
+IJCV 132, 2024 (arXiv 2110.08797). The tables are those of the authors' released networks.
 
 Symbols: ``s`` the space-to-depth of 2 x 2 positions, ``Y`` the words, ``k`` kernel size, ``G`` groups, ``t``
-packing, ``E`` the condition's width, ``C`` channels. Each stage halves the map and refines it under the
-language, so that words reach every resolution:
+packing, ``E`` the condition's width, ``C`` channels. Each stage halves the map and applies LaConv blocks, so that
+the words affect every resolution:
 
     X_1 = LaConvBlocks( SiLU(BN(conv3x3(s(image)))), Y )          stride 2
     X_i = LaConvBlocks( SiLU(BN(conv1x1(s(X_{i-1})))), Y )        strides 4, 8, 16, 32
 
-    stage   C    G   t    E    k, small     k, base          at 416 x 416   words asked on
+    stage   C    G   t    E    k, small     k, base          at 416 x 416   queries on
     1       16   4   8   64    3 5          3 5 7            208 x 208      26 x 26
     2       64   4   4  128    7            7 7 7            104 x 104      26 x 26
     3      128   8   2  128    7 7          7 7 7 7           52 x 52       26 x 26
@@ -28,18 +28,18 @@ from fusion_bench.contract import Language
 from fusion_modules.laconv import LaConvBlock, LaConvConfig
 from fusion_modules.laconvnet.convolution import ConvNorm, space_to_depth
 
-SIDE_MULTIPLE = 32  # the coarsest stride of the paper's networks, asked of every size alike
+SIDE_MULTIPLE = 32  # the coarsest stride of the paper's networks, required for every size of network
 
 
 @dataclass(frozen=True)
 class StageConfig:
-    """One row of the table.
+    """The settings of a stage: one row of the table.
 
     Attributes:
         channels: ``C``.
         groups: ``G``.
         packing: ``t``.
-        kernel_sizes: ``k`` of each block; a stage without any only halves the map.
+        kernel_sizes: ``k`` of each block; a stage without blocks only halves the map.
     """
 
     channels: int
@@ -66,15 +66,15 @@ BASE_STAGES = (
 
 
 class Stage(nn.Module):
-    """Half the resolution, then LaConv blocks.
+    """A stage of the encoder: halved resolution, then LaConv blocks.
 
     Args:
-        in_dim: channels of the map that it halves.
+        in_dim: channels of the input map.
         language_dim: ``D``.
         config: the row of the table.
-        kernel_size: of the convolution after the space-to-depth: 3 on the image, else 1.
-        dropout: on attention weights.
-        kernel_dropout: on kernel values.
+        kernel_size: kernel size of the convolution after the space-to-depth: 3 on the image, else 1.
+        dropout: dropout probability on attention weights.
+        kernel_dropout: dropout probability on kernel values.
     """
 
     def __init__(
@@ -104,18 +104,18 @@ class Stage(nn.Module):
         """``[B, in_dim, H, W]`` -> ``[B, C, H/2, W/2]``."""
         visual = self.down(space_to_depth(visual))  # [B, C, H/2, W/2]
         for block in self.blocks:
-            visual = block(visual, language)
+            visual = block(visual, language)  # [B, C, H/2, W/2]
         return visual
 
 
 class VisualEncoder(nn.Module):
-    """The stages, and all their maps.
+    """The sequence of stages, which returns the map of every stage.
 
     Args:
         language_dim: ``D`` (512 in the authors' networks, whose text encoder fixes it).
         stages: `SMALL_STAGES`, `BASE_STAGES` or others, from fine to coarse.
-        dropout: on the blocks' attention weights.
-        kernel_dropout: on the blocks' kernel values.
+        dropout: dropout probability on the attention weights of the blocks.
+        kernel_dropout: dropout probability on the kernel values of the blocks.
     """
 
     def __init__(
@@ -136,7 +136,7 @@ class VisualEncoder(nn.Module):
         )
 
     def forward(self, image: Tensor, language: Language) -> tuple[Tensor, ...]:
-        """Read ``image`` ``[B, 3, H, W]``; map ``i`` is ``[B, C_i, H / 2^(i+1), W / 2^(i+1)]``.
+        """Return the maps of ``image`` ``[B, 3, H, W]``; map ``i`` is ``[B, C_i, H / 2^(i+1), W / 2^(i+1)]``.
 
         Raises:
             ValueError: a side is not a multiple of 32.

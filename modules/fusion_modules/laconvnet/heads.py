@@ -1,10 +1,10 @@
 """The heads of the authors' networks: one box (referring expression comprehension) or one mask (segmentation).
 
 Luo, Zhou, Sun, Wu, Gao, Ji, "Towards Language-guided Visual Recognition via Dynamic Convolutions",
-IJCV 132, 2024 (arXiv 2110.08797), as released. The detection head is YOLOX's (Ge, Liu, Wang, Li, Sun,
-arXiv 2107.08430) with one branch for box and objectness, no class, and cells decoded from their corner; the
-segmentation head is the atrous spatial pyramid of Chen, Papandreou, Schroff, Adam (DeepLabv3, arXiv
-1706.05587). For inference: neither holds a loss.
+IJCV 132, 2024 (arXiv 2110.08797), as released. The detection head is that of YOLOX (Ge, Liu, Wang, Li, Sun,
+arXiv 2107.08430) with one branch for box and objectness, without classes, and with boxes decoded relative to the
+top left corner of a position. The segmentation head is the atrous spatial pyramid of Chen, Papandreou, Schroff,
+Adam (DeepLabv3, arXiv 1706.05587). The heads are for inference and have no loss.
 """
 
 from __future__ import annotations
@@ -17,24 +17,24 @@ from torch import Tensor, nn
 
 from fusion_modules.laconvnet.convolution import ConvNorm
 
-CELL = 32
-"""Input pixels between two cells of the map that the box is read from."""
+BOX_STRIDE = 32
+"""The number of input pixels between two positions of the map from which the box is predicted."""
 
 
 class DetectionHead(nn.Module):
-    """One box an image, from the coarsest map of the neck.
+    """One box per image, from the coarsest map of the neck.
 
-    Symbols: ``b`` the four numbers and ``o`` the objectness that cell ``(i, j)`` (column, row) gives.
+    Symbols: ``b`` the four numbers and ``o`` the objectness of position ``(i, j)`` (column, row).
 
         R = conv3x3(conv3x3(conv1x1(L)))        each with BN and SiLU
         b = conv1x1(R),  o = conv1x1(R)
         centre = 32 (b_x + i, b_y + j),  size = 32 (exp b_w, exp b_h)
 
-    The cell of the highest ``sigmoid(o)`` gives the box and its score; there is nothing to suppress.
+    The box and its score are those of the position with the highest ``sigmoid(o)``; no suppression is needed.
 
     Args:
         in_dim: channels of the map ``L``.
-        dim: channels of the branch.
+        dim: channels of the branch ``R``.
     """
 
     def __init__(self, in_dim: int = 512, dim: int = 256) -> None:
@@ -54,26 +54,29 @@ class DetectionHead(nn.Module):
 
 
 def decode_boxes(raw: Tensor) -> Tensor:
-    """Each cell's ``(b_x, b_y, b_w, b_h)`` as corners: ``[B, 4, H, W]`` -> ``[B, 4, H, W]`` in input pixels."""
+    """Convert ``(b_x, b_y, b_w, b_h)`` of each position to corners in input pixels.
+
+    ``[B, 4, H, W]`` -> ``[B, 4, H, W]``: x1, y1, x2, y2.
+    """
     height, width = raw.shape[2:]
     column = torch.arange(width, device=raw.device, dtype=raw.dtype)  # [W]
     row = torch.arange(height, device=raw.device, dtype=raw.dtype)[:, None]  # [H, 1]
     x, y, log_width, log_height = raw.unbind(dim=1)  # each [B, H, W]
-    box_width, box_height = log_width.exp() * CELL, log_height.exp() * CELL
-    left = (x + column) * CELL - box_width / 2
-    top = (y + row) * CELL - box_height / 2
+    box_width, box_height = log_width.exp() * BOX_STRIDE, log_height.exp() * BOX_STRIDE
+    left = (x + column) * BOX_STRIDE - box_width / 2
+    top = (y + row) * BOX_STRIDE - box_height / 2
     return torch.stack((left, top, left + box_width, top + box_height), dim=1)
 
 
 class SegmentationHead(nn.Module):
-    """One mask an image, from the finest map of the neck.
+    """One mask per image, from the finest map of the neck.
 
-    Five views of the map ``F`` side by side, each a convolution with BN and LeakyReLU (slope 0.1):
+    Five views of the map ``F`` are concatenated, each a convolution with BN and LeakyReLU (slope 0.1):
 
-        V_0 = conv1x1(F),  V_1, V_2, V_3 = conv3x3(F) dilated 6, 12, 18,  V_4 = conv1x1(mean of F) everywhere
+        V_0 = conv1x1(F),  V_1, V_2, V_3 = conv3x3(F) dilated 6, 12, 18,  V_4 = conv1x1(mean of F)
         mask = sigmoid( up( conv1x1([V_0; V_1; V_2; V_3; V_4]) ) ) > 1/2
 
-    where ``up`` is bilinear, 8 times as large, corners on corners.
+    ``V_4`` is the same at every position. ``up`` is bilinear upsampling by 8 with aligned corners.
 
     Args:
         dim: channels of the map and of each view.
@@ -86,14 +89,14 @@ class SegmentationHead(nn.Module):
         self.project = nn.Conv2d(5 * dim, 1, 1)
 
     def forward(self, fine: Tensor) -> Tensor:
-        """``[B, dim, H, W]`` at stride 8 -> ``[B, 8H, 8W]`` bool."""
+        """``[B, dim, H, W]`` at stride 8 -> ``[B, 8H, 8W]``, bool."""
         return self.logits(fine).sigmoid() > 0.5
 
     def logits(self, fine: Tensor) -> Tensor:
-        """What the mask is cut from: ``[B, dim, H, W]`` -> ``[B, 8H, 8W]``."""
+        """Return the mask logits: ``[B, dim, H, W]`` -> ``[B, 8H, 8W]``."""
         *local, pooled = self.views
-        around = pooled(fine.mean(dim=(2, 3), keepdim=True)).expand_as(fine)  # [B, dim, H, W]
-        views = torch.cat((*(view(fine) for view in local), around), dim=1)  # [B, 5 dim, H, W]
+        global_view = pooled(fine.mean(dim=(2, 3), keepdim=True)).expand_as(fine)  # [B, dim, H, W]
+        views = torch.cat((*(view(fine) for view in local), global_view), dim=1)  # [B, 5 dim, H, W]
         coarse = self.project(views)  # [B, 1, H, W]
         return F.interpolate(coarse, scale_factor=8.0, mode="bilinear", align_corners=True)[:, 0]
 

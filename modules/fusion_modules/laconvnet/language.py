@@ -1,8 +1,8 @@
-"""LaConvNet's text encoder: a GRU over word vectors, then one layer of self-attention.
+"""The text encoder of LaConvNet: a GRU over word vectors, then one layer of self-attention.
 
 Luo, Zhou, Sun, Wu, Gao, Ji, "Towards Language-guided Visual Recognition via Dynamic Convolutions",
-IJCV 132, 2024 (arXiv 2110.08797). The layer and the pooling are those of MCAN (Yu, Yu, Cui, Tao, Tian,
-CVPR 2019); the GRU is that of Cho et al. (EMNLP 2014).
+IJCV 132, 2024 (arXiv 2110.08797). The attention layer and the pooling are those of MCAN (Yu, Yu, Cui, Tao,
+Tian, CVPR 2019); the GRU is that of Cho et al. (EMNLP 2014).
 
 Symbols: ``w`` word vectors ``[B, T, 300]``, ``H`` states ``[B, T, D]``, ``Y`` the words, ``q`` the sentence.
 
@@ -13,8 +13,8 @@ Symbols: ``w`` word vectors ``[B, T, 300]``, ``H`` states ``[B, T, D]``, ``Y`` t
 
     N(x) = g (x - mean(x)) / (std(x) + 1e-6) + b         std with n - 1 in the denominator
 
-``N`` differs from the layer norm of torch, which divides by the root of variance (over n) plus epsilon.
-The authors' detection and segmentation networks leave ``q`` unused; here it is `Language.sentence`.
+``N`` differs from the layer norm of torch, which divides by the square root of variance (over n) plus epsilon.
+The authors' detection and segmentation networks do not use ``q``; here it is `Language.sentence`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,12 @@ from fusion_bench.contract import Language, TextEncoder
 
 
 class UnbiasedLayerNorm(nn.Module):
-    """``N``, over the last axis, in at least float32."""
+    """The norm ``N`` over the last axis, computed in float32 or wider.
+
+    Args:
+        dim: size of the last axis.
+        eps: constant added to the standard deviation.
+    """
 
     def __init__(self, dim: int, eps: float = 1e-6) -> None:
         super().__init__()
@@ -43,12 +48,12 @@ class UnbiasedLayerNorm(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Words attend to the real words of their sentence: ``MHA``.
+    """The self-attention ``MHA`` of the words over the real words of their sentence.
 
     Args:
         dim: ``D``.
-        heads: divides ``D``.
-        dropout: on attention weights.
+        heads: number of heads, a divisor of ``D``.
+        dropout: dropout probability on attention weights.
     """
 
     def __init__(self, dim: int, heads: int, dropout: float) -> None:
@@ -60,7 +65,7 @@ class SelfAttention(nn.Module):
         self.merge = nn.Linear(dim, dim)
 
     def forward(self, words: Tensor, mask: Tensor) -> Tensor:
-        """``[B, T, D]`` with real words True in ``mask`` ``[B, T]`` -> ``[B, T, D]``."""
+        """``[B, T, D]`` and ``mask`` ``[B, T]``, True at real words -> ``[B, T, D]``."""
         query, key, value = (
             layer(words).unflatten(2, (self.heads, -1)).transpose(1, 2)  # [B, heads, T, D/heads]
             for layer in (self.query, self.key, self.value)
@@ -77,12 +82,12 @@ class SelfAttention(nn.Module):
 
 
 class AttentionPool(nn.Module):
-    """The sentence ``q``: real words weighted by a small perceptron.
+    """The sentence ``q``: the sum of the real words with weights from a small perceptron.
 
     Args:
         dim: ``D``.
-        hidden: channels of the perceptron.
-        dropout: inside the perceptron.
+        hidden: hidden channels of the perceptron.
+        dropout: dropout probability inside the perceptron.
     """
 
     def __init__(self, dim: int, hidden: int, dropout: float) -> None:
@@ -93,26 +98,26 @@ class AttentionPool(nn.Module):
         self.merge = nn.Linear(dim, dim)
 
     def forward(self, words: Tensor, mask: Tensor) -> Tensor:
-        """``[B, T, D]`` with real words True in ``mask`` ``[B, T]`` -> ``[B, D]``."""
+        """``[B, T, D]`` and ``mask`` ``[B, T]``, True at real words -> ``[B, D]``."""
         scores = self.score(self.dropout(F.relu(self.hidden(words))))[..., 0]  # [B, T]
-        weights = scores.masked_fill(~mask, -torch.inf).softmax(dim=1)
+        weights = scores.masked_fill(~mask, -torch.inf).softmax(dim=1)  # [B, T]
         pooled: Tensor = self.merge((weights[:, None] @ words)[:, 0])  # [B, D]
         return pooled
 
 
 class LaConvNetText(TextEncoder):
-    """The authors' text encoder, its word vectors learned (theirs are GloVe's, frozen).
+    """The authors' text encoder with learned word vectors (the authors use frozen GloVe vectors).
 
-    The GRU runs over every position, padding too: it runs forward only and padding stands last, so no real
-    word ever meets it, and self-attention and pooling are masked.
+    The GRU also runs over padding. It runs forward only and padding stands last, so padding does not affect the state
+    of a real word. Self-attention and pooling are masked.
 
     Args:
-        vocabulary_size: rows of the embedding; row 0 is padding.
+        vocabulary_size: number of rows of the embedding; row 0 is padding.
         embedding: channels of a word vector.
         hidden: ``D``, a multiple of ``heads``.
-        heads: attention heads.
+        heads: number of attention heads.
         feedforward: hidden channels of the perceptron ``W_2 ReLU(W_1 ...)``.
-        dropout: on attention weights, inside both perceptrons and on both residual branches.
+        dropout: dropout probability on attention weights, inside both perceptrons and on both residual branches.
 
     Raises:
         ValueError: ``heads`` does not divide ``hidden``.
@@ -143,9 +148,9 @@ class LaConvNetText(TextEncoder):
         self.dropout = nn.Dropout(dropout)
 
     def forward(self, tokens: Tensor, mask: Tensor) -> Language:
-        """Encode ``[B, T]`` word ids; real words stand first in every row."""
+        """Encode word ids ``[B, T]``; real words stand first in every row, as in ``mask`` ``[B, T]``."""
         states, _ = self.gru(self.embedding(tokens))  # [B, T, D]
-        attended = self.attention_norm(states + self.dropout(self.attention(states, mask)))
+        attended = self.attention_norm(states + self.dropout(self.attention(states, mask)))  # [B, T, D]
         hidden = self.dropout(F.relu(self.expand(attended)))  # [B, T, feedforward]
         words = self.feedforward_norm(attended + self.dropout(self.contract(hidden)))  # [B, T, D]
         return Language(words, mask, self.pool(words, mask))

@@ -1,7 +1,7 @@
-"""Every layer of the authors' networks under their name and under ours; it reads both ways.
+"""The names of every layer in the authors' networks and in this package, with conversion in both directions.
 
-A layer's tensors (``weight``, ``bias``, ``running_mean``, ...) are called the same on both sides and hold the
-same numbers in the same order, so renaming is all there is to a conversion.
+The tensors of a layer (``weight``, ``bias``, ``running_mean``, ...) have the same names and hold the same numbers in
+the same order in both, so a conversion only renames layers.
 """
 
 from __future__ import annotations
@@ -15,30 +15,31 @@ _Pairs = Iterator[tuple[str, str]]
 
 
 def our_name(official: str) -> str | None:
-    """What a tensor of the authors' ``state_dict`` is called here; None if it is none of theirs."""
+    """Return this package's name of a tensor of the authors' ``state_dict``; None if they have no such tensor."""
     return _renamed(official, _OURS)
 
 
 def official_name(ours: str) -> str | None:
-    """What a tensor of `OfficialLaConvNet` is called by the authors; None if it has no such tensor."""
+    """Return the authors' name of a tensor of `OfficialLaConvNet`; None if it has no such tensor."""
     return _renamed(ours, _OFFICIAL)
 
 
 def _renamed(name: str, layers: Mapping[str, str]) -> str | None:
+    """Return a tensor's name with its layer renamed; None if ``layers`` does not have the layer."""
     layer, _, tensor = name.rpartition(".")
     return f"{layers[layer]}.{tensor}" if layer in layers else None
 
 
 def _under(official: str, ours: str, pairs: Iterable[tuple[str, str]]) -> _Pairs:
-    """The pairs, one level down on both sides."""
-    return ((f"{official}.{theirs}", f"{ours}.{mine}") for theirs, mine in pairs)
+    """Yield the pairs of names with a prefix on each side."""
+    return ((f"{official}.{name}", f"{ours}.{our}") for name, our in pairs)
 
 
 _CONV_NORM = (("conv", "conv"), ("bn", "norm"))
 
 _TEXT = (
     ("embedding", "embedding"),
-    ("lstm", "gru"),  # a GRU in spite of its name
+    ("lstm", "gru"),  # a GRU, despite the name
     *_under(
         "sa_list.0.mhatt", "attention", ((f"linear_{name[0]}", name) for name in ("value", "key", "query"))
     ),
@@ -110,9 +111,12 @@ _SEGMENTATION = (
 
 
 def _encoder() -> _Pairs:
-    """Stages after the first count their down-sampling among the blocks, as number 0."""
+    """Yield the pairs of the visual encoder.
+
+    The authors number the down-sampling of every stage after the first as block 0 of that stage.
+    """
     stages = "network.visual.stages"
-    for stage, config in enumerate(BASE_STAGES):  # the small network has some of these blocks
+    for stage, config in enumerate(BASE_STAGES):  # the small network has a subset of these blocks
         first = 0 if stage == 0 else 1
         down = "visual_encoder.stem.conv" if stage == 0 else f"visual_encoder.blocks.{stage}.0.conv"
         yield from _under(down, f"{stages}.{stage}.down", _CONV_NORM)
@@ -135,4 +139,4 @@ _OURS: Mapping[str, str] = MappingProxyType(
     )
 )
 
-_OFFICIAL: Mapping[str, str] = MappingProxyType({mine: theirs for theirs, mine in _OURS.items()})
+_OFFICIAL: Mapping[str, str] = MappingProxyType({our: name for name, our in _OURS.items()})

@@ -1,17 +1,17 @@
-"""LaConvNet's neck: a path aggregation network over the three coarsest maps, as YOLOX builds it.
+"""The neck of LaConvNet: a path aggregation network over the three coarsest maps, as in YOLOX.
 
 Liu, Qi, Qin, Shi, Jia, "Path Aggregation Network for Instance Segmentation" (PANet), CVPR 2018; Ge, Liu,
 Wang, Li, Sun, "YOLOX: Exceeding YOLO Series in 2021" (arXiv 2107.08430), with its cross stage partial
-layers (Wang et al., "CSPNet", CVPR Workshops 2020). Here every bottleneck is without a shortcut and batch
-norm has torch's defaults, as in the authors' released networks.
+layers (Wang et al., "CSPNet", CVPR Workshops 2020). As in the authors' released networks, bottlenecks have no
+shortcut, and batch norm has torch's defaults.
 
-Symbols: ``F``, ``M``, ``L`` the fine, middle and coarse map, of channels ``f``, ``m``, ``l``; ``up`` nearest
-neighbours twice as large, ``;`` channels side by side, every ``conv`` followed by batch norm and SiLU.
+Symbols: ``F``, ``M``, ``L`` the fine, middle and coarse map, of channels ``f``, ``m``, ``l``; ``up``
+nearest-neighbour upsampling by 2, ``;`` concatenation of channels. Batch norm and SiLU follow every ``conv``.
 
     L' = conv1x1(L)                                    l -> m
     M' = conv1x1( CSP([up(L'); M]) )                   m -> f
-    F* = CSP([up(M'); F])                              f     top down
-    M* = CSP([conv3x3_stride2(F*); M'])                m     and bottom up again
+    F* = CSP([up(M'); F])                              f     end of the top-down path
+    M* = CSP([conv3x3_stride2(F*); M'])                m     bottom-up path
     L* = CSP([conv3x3_stride2(M*); L'])                l
 
     CSP(x) = conv1x1([B_n(...B_1(conv1x1(x))...); conv1x1(x)]),    B_i(x) = conv3x3(conv1x1(x))
@@ -29,11 +29,11 @@ from fusion_modules.laconvnet.convolution import ConvNorm
 
 
 class CrossStagePartial(nn.Module):
-    """``CSP``: half the channels pass through the bottlenecks, half go around them.
+    """A cross stage partial layer ``CSP``: only half of the channels pass through the bottlenecks.
 
     Args:
-        in_dim: channels in.
-        out_dim: channels out, even; both halves have ``out_dim / 2``.
+        in_dim: channels of the input.
+        out_dim: channels of the output, even; each half has ``out_dim / 2``.
         bottlenecks: ``n``.
     """
 
@@ -49,17 +49,17 @@ class CrossStagePartial(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """``[B, in_dim, H, W]`` -> ``[B, out_dim, H, W]``."""
-        halves = (self.bottlenecks(self.through(x)), self.around(x))
-        joined: Tensor = self.join(torch.cat(halves, dim=1))
+        halves = (self.bottlenecks(self.through(x)), self.around(x))  # each [B, out_dim / 2, H, W]
+        joined: Tensor = self.join(torch.cat(halves, dim=1))  # [B, out_dim, H, W]
         return joined
 
 
 class TopDown(nn.Module):
-    """The way down, ``L'``, ``M'`` and ``F*``; alone, it is the segmentation network's second neck.
+    """The top-down path, ``L'``, ``M'`` and ``F*``; it is also the second neck of the segmentation network.
 
     Args:
         dims: channels ``(f, m, l)``.
-        bottlenecks: of each CSP layer.
+        bottlenecks: number of bottlenecks of each CSP layer.
     """
 
     def __init__(self, dims: tuple[int, int, int], *, bottlenecks: int = 3) -> None:
@@ -71,21 +71,21 @@ class TopDown(nn.Module):
         self.fuse_fine = CrossStagePartial(2 * fine, fine, bottlenecks)
 
     def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor, Tensor]:
-        """``F*`` ``[B, f, 4h, 4w]``, ``M'`` ``[B, f, 2h, 2w]`` and ``L'`` ``[B, m, h, w]`` from ``(F, M, L)``."""
+        """``(F, M, L)`` -> ``(F*, M', L')``: ``[B, f, 4h, 4w]``, ``[B, f, 2h, 2w]``, ``[B, m, h, w]``."""
         fine, middle, coarse = maps
         lateral_coarse = self.lateral_coarse(coarse)  # [B, m, h, w]
-        middle = self.fuse_middle(_above(lateral_coarse, middle))  # [B, m, 2h, 2w]
+        middle = self.fuse_middle(_upsample_and_join(lateral_coarse, middle))  # [B, m, 2h, 2w]
         lateral_middle = self.lateral_middle(middle)  # [B, f, 2h, 2w]
-        fine = self.fuse_fine(_above(lateral_middle, fine))  # [B, f, 4h, 4w]
+        fine = self.fuse_fine(_upsample_and_join(lateral_middle, fine))  # [B, f, 4h, 4w]
         return fine, lateral_middle, lateral_coarse
 
 
 class PathAggregation(nn.Module):
-    """The whole neck: top down, then bottom up; it keeps channels and sizes.
+    """The whole neck: a top-down path, then a bottom-up path; channels and sizes of the maps stay the same.
 
     Args:
         dims: channels ``(f, m, l)``.
-        bottlenecks: of each CSP layer.
+        bottlenecks: number of bottlenecks of each CSP layer.
     """
 
     def __init__(self, dims: tuple[int, int, int], *, bottlenecks: int = 3) -> None:
@@ -107,6 +107,6 @@ class PathAggregation(nn.Module):
         return fine, middle, coarse
 
 
-def _above(coarse: Tensor, fine: Tensor) -> Tensor:
-    """``[up(coarse); fine]``: ``[B, a, h, w]`` and ``[B, b, 2h, 2w]`` -> ``[B, a + b, 2h, 2w]``."""
+def _upsample_and_join(coarse: Tensor, fine: Tensor) -> Tensor:
+    """Return ``[up(coarse); fine]``: ``[B, a, h, w]`` and ``[B, b, 2h, 2w]`` -> ``[B, a + b, 2h, 2w]``."""
     return torch.cat((F.interpolate(coarse, scale_factor=2.0, mode="nearest"), fine), dim=1)

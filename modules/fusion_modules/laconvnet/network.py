@@ -1,8 +1,14 @@
 """LaConvNet: the visual encoder and its neck as an end-to-end network.
 
 Luo, Zhou, Sun, Wu, Gao, Ji, "Towards Language-guided Visual Recognition via Dynamic Convolutions",
-IJCV 132, 2024 (arXiv 2110.08797). The text encoder and the head belong to whoever uses it: a study, or the
-authors' own networks.
+IJCV 132, 2024 (arXiv 2110.08797):
+
+    X_1 ... X_5 = visual(image, Y)
+    F, M, L = neck(X_3, X_4, X_5)
+
+Symbols: ``Y`` the words ``[B, T, D]``; ``X_i`` the maps of the visual encoder; ``F``, ``M``, ``L`` the fine, middle
+and coarse output map. The network has no text encoder and no head: a study adds its own, and
+`fusion_modules.laconvnet.official` adds those of the authors.
 """
 
 from __future__ import annotations
@@ -17,16 +23,16 @@ from fusion_modules.laconvnet.neck import PathAggregation
 
 
 class LaConvNet(VisionLanguageNetwork):
-    """What the sizes share; not to be used itself.
+    """The base class of all sizes; use one of its subclasses.
 
     Args:
-        language_dim: ``D``, whatever the text encoder gives.
-        dropout: on the blocks' attention weights.
-        kernel_dropout: on the blocks' kernel values.
+        language_dim: ``D``, the width of the words from the text encoder.
+        dropout: dropout probability on the attention weights of the blocks.
+        kernel_dropout: dropout probability on the kernel values of the blocks.
 
     Class attributes:
-        stages: of the visual encoder; the neck reads the last three.
-        bottlenecks: of each CSP layer of the neck.
+        stages: the stages of the visual encoder; the neck reads the last three maps.
+        bottlenecks: number of bottlenecks of each CSP layer of the neck.
     """
 
     citation: ClassVar[Citation] = Citation(
@@ -47,7 +53,7 @@ class LaConvNet(VisionLanguageNetwork):
         self.neck = PathAggregation((fine, middle, coarse), bottlenecks=self.bottlenecks)
 
     def forward(self, image: Tensor, language: Language) -> Pyramid:
-        """``[B, 3, H, W]``, sides multiples of 32, to three maps of ``out_dims``.
+        """Return three maps with ``out_dims`` channels from ``[B, 3, H, W]``, whose sides are multiples of 32.
 
         Raises:
             ValueError: a side is not a multiple of 32.
@@ -69,19 +75,19 @@ class LaConvNetB(LaConvNet):
 
 
 class LaConvNetTiny(LaConvNet):
-    """This project's own reduction, for training from scratch at about 64 x 96 on a CPU; not in the paper.
+    """LaConvNet-Tiny: a reduction by this project, for images of about 64 x 96 on a CPU; it is not in the paper.
 
-    Four stages instead of five, a fifth to a half of the width, one bottleneck per CSP layer. The first
-    stage only reads the pixels, which halves the time of a training step; words enter from the second on:
+    The network has four stages instead of five, a fifth to a half of the width, and one bottleneck per CSP layer. The
+    first stage only reads the pixels, which halves the time of a step; the words are used from the second stage on:
 
-        stage   C   G   t   E   k        at 64 x 96   words asked on
+        stage   C   G   t   E   k        at 64 x 96   queries on
         1      16                        32 x 48
         2      32   4   2  32   5        16 x 24      8 x 12
         3      64   8   1  32   5 5       8 x 12      8 x 12
         4      96   8   1  48   3 3       4 x 6       4 x 6
 
-    Maps of 32, 64 and 96 channels at strides 4, 8 and 16. Like the others it takes sides that are
-    multiples of 32, so that a study can put any of them in its place.
+    The maps have 32, 64 and 96 channels at strides 4, 8 and 16. As for the other sizes, the sides of an image must be
+    multiples of 32, so that a study can exchange the sizes.
     """
 
     stages: ClassVar[tuple[StageConfig, ...]] = (

@@ -11,18 +11,42 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from fusion_bench.cells.folder import CellFolder, Outcome, cell_folder
+from fusion_bench.cells.folder import CellFolder, cell_folder
+from fusion_bench.cells.result import ArmCosts, CellResult, Outcome, Provenance, Timing
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.registry import Target
 from fusion_bench.training.config import Component
 from toys import toy_config
 
 OUTCOME = Outcome(
-    {"metrics": {"test/accuracy": 0.5}},
+    CellResult(
+        metrics={"test/accuracy": 0.5},
+        selection={"accuracy": 0.25},
+        epochs=2,
+        best_epoch=1,
+        costs=ArmCosts(1, 2, 3, 4),
+        vocabulary=5,
+        outputs=6,
+        train_samples=7,
+        data_warnings={"shared_image": {"test": 8}},
+    ),
     pd.DataFrame({"sample": ["a"], "score": [1.0]}),
     pd.DataFrame({"epoch": [1], "value": [0.5]}),
-    {"train_seconds": 1.0},
-    {"device": "cpu"},
+    Timing(1.0, 0.5),
+    Provenance(
+        module="m",
+        numerics="n",
+        torch="2",
+        timm="1",
+        device_kind="cpu",
+        data="d",
+        weights="",
+        device="a processor",
+        threads=1,
+        python="3",
+        numpy="2",
+        platform="an operating system",
+    ),
 )
 
 
@@ -30,7 +54,7 @@ OUTCOME = Outcome(
 def folder(tmp_path: Path) -> CellFolder:
     config = toy_config()
     found = cell_folder(tmp_path, config.id)
-    found.ask(config)
+    found.write_config(config)
     return found
 
 
@@ -82,7 +106,7 @@ def test_an_interrupted_writing_leaves_a_cell_that_is_not_done(
 def test_a_damaged_table_is_named(folder: CellFolder) -> None:
     folder.finish(OUTCOME)
     (folder.path / "samples.parquet").write_bytes(b"PAR1")
-    with pytest.raises(FusionBenchError, match=r"is damaged.*delete it to train again"):
+    with pytest.raises(FusionBenchError, match=r"is damaged.*delete the folder to train the cell again"):
         folder.outcome()
 
 
@@ -91,7 +115,7 @@ def test_stale_outcomes_are_put_aside_one_after_another(folder: CellFolder) -> N
         folder.finish(OUTCOME)
         folder.set_aside()
         assert not folder.done
-        assert CellFolder(folder.path / "shelf" / str(number)).done
+        assert CellFolder(folder.path / "replaced" / str(number)).done
     assert folder.config() == toy_config()
 
 
@@ -104,10 +128,10 @@ def test_one_process_at_a_time_holds_a_cell(folder: CellFolder) -> None:
 
 def test_a_cell_is_asked_once_and_answers_for_its_own_id(folder: CellFolder) -> None:
     before = (folder.path / "config.json").stat().st_mtime_ns
-    folder.ask(toy_config())
+    folder.write_config(toy_config())
     assert (folder.path / "config.json").stat().st_mtime_ns == before
     other = cell_folder(folder.path.parents[1], "0" * 16)
-    other.ask(toy_config())
+    other.write_config(toy_config())
     with pytest.raises(FusionBenchError, match="does not belong in this folder"):
         other.config()
 
@@ -116,6 +140,6 @@ def test_a_class_that_moved_is_found_again_by_its_name(folder: CellFolder) -> No
     asked = replace(toy_config(), arm=Component(Target("toys:Product", name="product")))
     moved = replace(asked, arm=Component(Target("toys:Wider", name="product")))
     cell = cell_folder(folder.path.parents[1], asked.id)
-    cell.ask(asked)
-    cell.ask(moved)
+    cell.write_config(asked)
+    cell.write_config(moved)
     assert cell.config() == moved

@@ -11,9 +11,9 @@ import pytest
 
 from fusion_bench.cells import source_digest as digests
 from fusion_bench.cells.provenance import (
-    differences,
-    expected_provenance,
-    fingerprint,
+    changed_sources,
+    current_provenance,
+    current_sources,
     module_digest,
     numerics_digest,
 )
@@ -25,9 +25,14 @@ from toys import here, toy_config
 NET = "from family.parts import HALF\n\nclass Net:\n    half = HALF\n"
 
 
-def _start_next_process() -> None:
-    for cached in (digests.read_source, digests._code, digests._split, digests._content):
+def _forget_sources() -> None:
+    for cached in (digests.reachable_digest, digests._split, digests._named_imports, digests._content):
         cached.cache_clear()
+
+
+def _start_next_process() -> None:
+    _forget_sources()
+    digests.read_source.cache_clear()
     for name in [name for name in sys.modules if name.partition(".")[0] == "family"]:
         del sys.modules[name]
     importlib.invalidate_caches()
@@ -132,8 +137,7 @@ def test_where_the_tasks_are_registered_does_not_count(monkeypatch: pytest.Monke
         "read_source",
         lambda name: source(name) + "\nX = 1\n" if name.endswith(".registry") else source(name),
     )
-    digests._split.cache_clear()
-    digests._content.cache_clear()
+    _forget_sources()
     assert numerics_digest(toy_config()) == before
 
 
@@ -147,6 +151,7 @@ def test_what_a_cell_never_imports_is_none_of_its_business(monkeypatch: pytest.M
     read: list[str] = []
     source = digests.read_source
     monkeypatch.setattr(digests, "read_source", lambda name: read.append(name) or source(name))
+    _forget_sources()
     numerics_digest(toy_config())
     assert "fusion_bench.training.loop" in read
     assert "fusion_bench.training.seeds" in read
@@ -154,10 +159,12 @@ def test_what_a_cell_never_imports_is_none_of_its_business(monkeypatch: pytest.M
     assert not any(name.startswith("fusion_bench.data.nlvr") for name in read)
 
 
-def test_differences_name_what_changed() -> None:
-    today = expected_provenance(toy_config())
-    recorded = {**today, "torch": "1"}
-    assert differences(recorded, today) == ()
-    assert differences({**recorded, "module": "x"}, today) == ("module",)
-    assert fingerprint(recorded) != fingerprint({**recorded, "torch": "2"})
-    assert module_digest(here("Product")) == today["module"]
+def test_what_changed_is_named() -> None:
+    config = toy_config()
+    today = current_sources(config)
+    recorded = current_provenance(config, "cpu", manifest="", weights="", start="")
+    assert recorded.sources == today
+    assert changed_sources(recorded, today) == ()
+    assert changed_sources(replace(recorded, module="x"), today) == ("module",)
+    assert recorded.fingerprint != replace(recorded, torch="2").fingerprint
+    assert module_digest(here("Product")) == today.module

@@ -16,8 +16,9 @@ from fusion_bench.results.collect import collect
 from fusion_bench.spec.load import load_study
 from fusion_bench.spec.study import Study
 from fusion_bench.study.archive import export_cells, import_cells
-from fusion_bench.study.observer import Silent
-from fusion_bench.study.plan import cell_status, confirm_cells
+from fusion_bench.study.cell_status import cell_status
+from fusion_bench.study.observer import SilentObserver
+from fusion_bench.study.plan import confirm_cells
 from fusion_bench.study.run import RunOptions, RunResult, StudyRun
 from fusion_bench.training.config import CellConfig
 from fusion_bench.training.paths import RunPaths
@@ -44,7 +45,7 @@ def studies(folder: Path, second: str = SECOND, *overrides: str) -> tuple[Study,
 
 def run(study: Study, paths: RunPaths, *, keep: bool = False) -> RunResult:
     settings = WorkerSettings(paths, 0, threads=1, keep_weights=keep)
-    return StudyRun(study, paths, lambda: InlineExecutor(settings), Silent(), RunOptions()).run()
+    return StudyRun(study, paths, lambda: InlineExecutor(settings), SilentObserver(), RunOptions()).run()
 
 
 def test_the_source_is_part_of_the_identity_and_goes_by_seed(tmp_path: Path) -> None:
@@ -74,12 +75,12 @@ def test_without_an_epoch_the_source_is_judged_as_it_is_with_its_own_words_and_a
         kept, begun = (load_file(folder.path / "model.safetensors") for folder in (own, source))
         assert all(kept[name].equal(begun[name]) for name in begun)
         # `Fewer` says neither "green" nor "no"; both are known from the source.
-        assert own.result()["vocabulary"] == source.result()["vocabulary"]
-        assert own.result()["outputs"] == source.result()["outputs"] == 2
-        assert own.result()["epochs"] == own.result()["best_epoch"] == 0
+        assert own.result().vocabulary == source.result().vocabulary
+        assert own.result().outputs == source.result().outputs == 2
+        assert own.result().epochs == own.result().best_epoch == 0
     results = collect(second, paths)
     assert dict(results.setup)["Start"].startswith("Every arm starts from the weights")
-    assert "judged as they are" in write_report(results, tmp_path / "report").read_text()
+    assert "evaluated without training" in write_report(results, tmp_path / "report").read_text()
 
 
 def test_fine_tuning_moves_the_weights_and_goes_stale_with_them(tmp_path: Path, paths: RunPaths) -> None:
@@ -123,7 +124,7 @@ def test_the_pretext_backbone_of_a_built_in_source_goes_along_to_any_data_set(tm
     elsewhere = SECOND.replace("toys:Fewer", "toys:ColourData")
     second = load_study(study_file(tmp_path, elsewhere, "second.yaml"))
     assert all(arm.config.backbone.weights == "pretext" for arm in second.arms if arm.config.backbone)
-    with pytest.raises(StudyFileError, match="pretext weights are learnt from the scenes of a built-in"):
+    with pytest.raises(StudyFileError, match="pretext weights are trained on scenes of a built-in"):
         load_study(study_file(tmp_path, elsewhere.replace("start: {study: toy.yaml}", ""), "second.yaml"))
 
 
@@ -131,9 +132,9 @@ def test_the_pretext_backbone_of_a_built_in_source_goes_along_to_any_data_set(tm
     ("changes", "message"),
     [
         ("seeds: [0, 7]", "'toy' has no seed 7; its seeds are 0, 1"),
-        ("fusion: {width: 4}", "the arm 'product' of 'toy' differs in fusion; its weights do not fit"),
+        ("fusion: {width: 4}", "the arm 'product' of 'toy' differs in fusion, so its weights do not fit"),
         ("arms: {third: {module: 'toys:Product', gain: 0.25}}", "'toy' has no arm 'third'"),
-        ("search: {trials: 2}", "a study that starts from another has no search of its own"),
+        ("search: {trials: 2}", "a study with a start cannot have a search"),
         ("start: {study: second.yaml}", "a study cannot start from itself"),
         ("start: {study: nowhere.yaml}", "cannot be read"),
         ("start: null\ntrain: {epochs: 0}", "must be at least 1, not 0, unless the study has a start"),

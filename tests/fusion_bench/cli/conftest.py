@@ -1,4 +1,4 @@
-"""The command line, and runs folders that share what is made once."""
+"""Fixtures: the command line, and runs folders that share data and cached maps."""
 
 from __future__ import annotations
 
@@ -20,6 +20,8 @@ def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setattr("fusion_bench.cli.main.set_environment", lambda: None)  # it would outlive the test
+    monkeypatch.setattr("fusion_bench.study.measure._WARMUP", 0)  # no test reads a latency
+    monkeypatch.setattr("fusion_bench.study.measure._REPEATS", 2)
     return command_line(capsys)
 
 

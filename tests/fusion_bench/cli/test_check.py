@@ -1,4 +1,4 @@
-"""``fusion-bench check`` prints a line per check and ends with 1 where one fails."""
+"""``fusion-bench check`` prints a line per check and ends with exit code 1 if a check fails."""
 
 from __future__ import annotations
 
@@ -78,9 +78,9 @@ def test_a_failure_ends_with_1_and_says_what_to_do(
 @pytest.mark.usefixtures("few_checks")
 def test_json_holds_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     check_module(file := write(tmp_path), as_json=True)
-    told = json.loads(capsys.readouterr().out)
-    assert (told["module"], told["passed"]) == (file, True)
-    assert told["checks"][-1] == {
+    printed = json.loads(capsys.readouterr().out)
+    assert (printed["module"], printed["passed"]) == (file, True)
+    assert printed["checks"][-1] == {
         "check": "reacts",
         "status": "pass",
         "detail": "to image, sentence",

@@ -25,7 +25,7 @@ def test_a_built_in_data_set_is_made_verified_shown_and_timed(
     assert run("data", "make", "miniclevr", "--out", str(root), *TOY) == 0
     assert "train: " in capsys.readouterr().out
     assert run("data", "verify", "miniclevr", "--root", str(root), *TOY, "--manifest", str(sums)) == 0
-    assert "all whole" in capsys.readouterr().out
+    assert "complete" in capsys.readouterr().out
     assert len([name for name in json.loads(sums.read_text()) if name.endswith(".png")]) == 12
     assert (
         run("data", "show", "miniclevr", "--root", str(root), *TOY, "--out", str(sheet), "--count", "3") == 0
@@ -33,16 +33,16 @@ def test_a_built_in_data_set_is_made_verified_shown_and_timed(
     assert sheet.stat().st_size > 1000
     next(root.rglob("*.png")).write_bytes(b"no picture")
     assert run("data", "verify", "miniclevr", "--root", str(root), *TOY) == 1
-    assert "is damaged or no image" in capsys.readouterr().err
+    assert "is damaged or not an image" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (("make", "clevr", "--out", "x"), "clevr is not built in; its files are published at https://"),
-        (("make", "miniclevr", "--out", "x", "--set", "sizes=[2, 3]"), "cannot take these settings"),
+        (("make", "clevr", "--out", "x"), "clevr is not built in; download its files from https://"),
+        (("make", "miniclevr", "--out", "x", "--set", "sizes=[2, 3]"), "does not accept these settings"),
         (("make", "miniclevr", "--out", "x", "--set", "sizes"), "write KEY=VALUE"),
-        (("show", "clevr", "--root", "x", "--out", "x.jpg"), "let the name end in .png"),
+        (("show", "clevr", "--root", "x", "--out", "x.jpg"), "write a name that ends in .png"),
         (("verify", "clever", "--root", "x"), "did you mean 'clevr'"),
     ],
 )

@@ -1,4 +1,4 @@
-"""Whatever goes wrong is told in one clear message, and nothing that was computed is lost."""
+"""Every error is one clear message, and no finished result is lost."""
 
 from __future__ import annotations
 
@@ -58,16 +58,16 @@ def test_a_wrong_study_file_is_refused_before_anything_happens(
     tmp_path: Path, cli: CommandLine, text: str, override: str | None, message: str
 ) -> None:
     file = study_file(tmp_path, text)
-    said = cli("run", file, "--runs", tmp_path / "runs", *(["--set", override] if override else []))
-    assert re.search(message, said.refusal()), said.err
-    assert len(said.err.splitlines()) == 1
+    result = cli("run", file, "--runs", tmp_path / "runs", *(["--set", override] if override else []))
+    assert re.search(message, result.refusal()), result.err
+    assert len(result.err.splitlines()) == 1
     assert not (tmp_path / "runs").exists()
 
 
 def test_all_mistakes_are_told_at_once(tmp_path: Path, cli: CommandLine) -> None:
     text = STUDY.replace("epochs: 2", "epochs: -2").replace("width: 8, depth", "wdth: 8, depth")
-    said = cli("plan", study_file(tmp_path, text))
-    assert len(said.refusal().splitlines()) == 2
+    result = cli("plan", study_file(tmp_path, text))
+    assert len(result.refusal().splitlines()) == 2
 
 
 @pytest.mark.parametrize("command", ["run", "plan", "report"])
@@ -97,22 +97,22 @@ def test_a_device_that_is_not_there_is_refused(tmp_path: Path, cli: CommandLine)
 
 def test_a_runs_folder_that_cannot_be_made_is_named(tmp_path: Path, cli: CommandLine) -> None:
     (tmp_path / "file").touch()
-    said = cli("run", study_file(tmp_path), "--runs", tmp_path / "file")
-    assert str(tmp_path / "file") in said.refusal()
+    result = cli("run", study_file(tmp_path), "--runs", tmp_path / "file")
+    assert str(tmp_path / "file") in result.refusal()
 
 
 def test_nothing_is_reported_before_a_cell_is_done(tmp_path: Path, cli: CommandLine) -> None:
     file = study_file(tmp_path)
-    said = cli("report", file, "--runs", tmp_path / "runs")
-    assert said.refusal() == "no cell of the study 'toy' is finished"
+    result = cli("report", file, "--runs", tmp_path / "runs")
+    assert result.refusal() == "no cell of the study 'toy' is finished"
     search = study_file(tmp_path, STUDY + "search: {trials: 2, space: {gain: [1.0, 2.0]}}\n", "search.yaml")
-    said = cli("report", search, "--runs", tmp_path / "runs")
-    assert said.refusal() == "the search of 'product' is not finished; run the study first"
+    result = cli("report", search, "--runs", tmp_path / "runs")
+    assert result.refusal() == "the search of 'product' is not finished; run the study first"
 
 
 def test_only_exported_folders_are_imported(tmp_path: Path, cli: CommandLine) -> None:
-    said = cli("cells", "import", tmp_path / "nothing", "--runs", tmp_path / "runs")
-    assert "has no folder 'cells'" in said.refusal()
+    result = cli("cells", "import", tmp_path / "nothing", "--runs", tmp_path / "runs")
+    assert "has no folder 'cells'" in result.refusal()
 
 
 def test_a_cell_that_is_being_trained_is_not_overwritten_by_an_import(
@@ -123,8 +123,8 @@ def test_a_cell_that_is_being_trained_is_not_overwritten_by_an_import(
     home = tmp_path / "home"
     export_cells([cell], home, runs)
     with lock(home / "cells" / cell.id / "lock", wait=False):
-        said = cli("cells", "import", runs, "--runs", home)
-    assert "is being trained here right now" in said.refusal()
+        result = cli("cells", "import", runs, "--runs", home)
+    assert "is being trained here right now" in result.refusal()
     assert cli("cells", "import", runs, "--runs", home).code == 0
     assert finished(home) == {cell.id}
 
@@ -132,8 +132,8 @@ def test_a_cell_that_is_being_trained_is_not_overwritten_by_an_import(
 def test_two_runs_of_one_study_at_once(tmp_path: Path, cli: CommandLine) -> None:
     file = study_file(tmp_path)
     with lock(tmp_path / "runs" / "studies" / "toy" / "lock", wait=False):
-        said = cli("run", file, "--runs", tmp_path / "runs")
-    assert "another run of the study 'toy' is going on" in said.refusal()
+        result = cli("run", file, "--runs", tmp_path / "runs")
+    assert "another run of the study 'toy' is in progress" in result.refusal()
 
 
 # The data

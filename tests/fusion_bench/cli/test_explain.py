@@ -1,4 +1,4 @@
-"""Behind ``fusion-bench explain``: one picture, and where it is."""
+"""``fusion-bench explain`` writes one PNG and prints its path."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from fusion_bench.cli.main import main
 from fusion_bench.cli.open_study import paths_of
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.spec.load import load_study
-from fusion_bench.study.observer import Silent
+from fusion_bench.study.observer import SilentObserver
 from fusion_bench.study.run import RunOptions, StudyRun
 from toys import STUDY, study_file
 
@@ -33,7 +33,7 @@ def request_for_sample(tmp_path_factory: pytest.TempPathFactory) -> ExplainOptio
     study = load_study(file)
     paths = paths_of(study, runs, (), device="cpu", making=1)
     settings = WorkerSettings(paths, workers=1, threads=1, keep_weights=True)
-    StudyRun(study, paths, lambda: InlineExecutor(settings), Silent(), RunOptions()).run()
+    StudyRun(study, paths, lambda: InlineExecutor(settings), SilentObserver(), RunOptions()).run()
     return ExplainOptions(
         study=file,
         arm="la conv",
@@ -54,10 +54,10 @@ def test_a_sample_is_drawn_into_the_study_s_folder(
 ) -> None:
     explain_and_draw(request_for_sample)
     file = request_for_sample.runs / "studies/toy/explained/la_conv-seed0-copy1-test-0-red.png"
-    said = capsys.readouterr().out.splitlines()
-    assert said[0].startswith("la conv, seed 0, copy 1 of 1: is it red? -> ")
-    assert said[0].endswith(", truth yes")
-    assert said[1] == f"Picture: {file}"
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("la conv, seed 0, copy 1 of 1: is it red? -> ")
+    assert lines[0].endswith(", truth yes")
+    assert lines[1] == f"Picture: {file}"
     with Image.open(file) as picture:
         assert picture.width == 1296
 
@@ -78,12 +78,12 @@ def test_a_picture_and_a_sentence_are_drawn_where_they_are_wanted(
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        ({"sample": None}, "say what to ask about: --sample ID, or both --image FILE and --sentence TEXT"),
-        ({"sample": None, "image": Path("a.png")}, "say what to ask about"),
-        ({"sentence": "is it red?"}, "--sample test-0-red brings its own picture and sentence"),
-        ({"out": Path("a.jpg")}, "--out a.jpg: a PNG is written"),
+        ({"sample": None}, "nothing to explain: give --sample ID, or both --image FILE and --sentence TEXT"),
+        ({"sample": None, "image": Path("a.png")}, "nothing to explain"),
+        ({"sentence": "is it red?"}, "--sample test-0-red has its own image and sentence"),
+        ({"out": Path("a.jpg")}, "--out a.jpg: the output is a PNG"),
         ({"arm": "laconv"}, r"no arm 'laconv' \(did you mean 'la conv'\?\)"),
-        ({"arm": "product"}, "'product' cannot be asked"),
+        ({"arm": "product"}, "'product' cannot be explained"),
         ({"overrides": ("train.epochs=1",)}, "is not trained in"),
     ],
     ids=["nothing", "half", "both", "no PNG", "no arm", "silent arm", "not trained"],
@@ -98,10 +98,13 @@ def test_what_cannot_be_drawn_is_said_in_one_sentence(
 def test_the_command_line_asks_the_same(
     request_for_sample: ExplainOptions, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    asked = ["explain", request_for_sample.study, "--arm", "la conv", "--sample", "test-0-red"]
+    arguments = ["explain", request_for_sample.study, "--arm", "la conv", "--sample", "test-0-red"]
     with pytest.raises(SystemExit) as ended:
         main(
-            [str(word) for word in (*asked, "--runs", request_for_sample.runs, "--out", tmp_path / "it.png")]
+            [
+                str(word)
+                for word in (*arguments, "--runs", request_for_sample.runs, "--out", tmp_path / "it.png")
+            ]
         )
     assert ended.value.code in {None, 0}
     assert (tmp_path / "it.png").exists()

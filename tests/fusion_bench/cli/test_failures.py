@@ -1,4 +1,4 @@
-"""Cells, workers and disks fail; what that costs is told, and nothing that was computed is lost."""
+"""Failures of cells, workers and disks: each is reported, and no finished result is lost."""
 
 from __future__ import annotations
 
@@ -67,14 +67,14 @@ def test_a_worker_that_dies_costs_its_cell_and_no_other(tmp_path: Path, cli: Com
         # What a module prints, even straight into the pipe of the worker's own events, disturbs nothing.
         talking="print('hello'); os.write(1, b'{}\\n')",
     )
-    said = cli("run", file, "--runs", runs, "--workers", 1, "--device", "cpu")
-    assert said.code == 0, said.err
+    result = cli("run", file, "--runs", runs, "--workers", 1, "--device", "cpu")
+    assert result.code == 0, result.err
     (_, killed, leaving, talking) = confirm_cells(load_study(file).arms, (0,))
     for cell, how in (
         (killed, "SIGKILL (often: out of memory)"),
         (leaving, "exit code 3; last words: tired"),
     ):
-        assert f"failed: {cell.arm}, seed 0: its worker died twice with {how}\n" in said.out
+        assert f"failed: {cell.arm}, seed 0: its worker died twice with {how}\n" in result.out
         assert how in (runs / "cells" / cell.id / "failed.json").read_text()
         assert cell.id not in finished(runs)
     assert talking.id in finished(runs)
@@ -152,7 +152,7 @@ def test_ctrl_c_stops_everything_and_keeps_what_is_done(tmp_path: Path, runs: Pa
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers as well
         assert process.wait(60) == 130
     assert (tmp_path / "err").read_text().splitlines() == [
-        "stopped; finished cells are kept, run again to go on"
+        "stopped; finished cells are kept, run the command again to continue"
     ]
     assert "Traceback" not in (tmp_path / "out").read_text()
     with pytest.raises(ProcessLookupError):
@@ -167,9 +167,9 @@ def test_a_lost_journal_and_a_lost_done_are_made_again(tmp_path: Path, cli: Comm
     cells = train(file, runs).cells
     (runs / "cells" / cells[0].id / "DONE").unlink()
     (runs / "studies" / "toy" / "journal.log").unlink()
-    said = cli("run", file, "--runs", runs, "--workers", 1, "--device", "cpu")
-    assert said.code == 0, said.err
-    assert said.out.splitlines()[0] == "4 cells: 3 done, 1 waiting"
-    assert said.out.count(" started") == 1
+    result = cli("run", file, "--runs", runs, "--workers", 1, "--device", "cpu")
+    assert result.code == 0, result.err
+    assert result.out.splitlines()[0] == "4 cells: 3 done, 1 waiting"
+    assert result.out.count(" started") == 1
     assert finished(runs) == {cell.id for cell in cells}
     assert (runs / "studies" / "toy" / "journal.log").exists()

@@ -1,4 +1,4 @@
-"""``fusion-bench list`` says what a study can name."""
+"""``fusion-bench list`` lists the components that a study can use."""
 
 from __future__ import annotations
 
@@ -73,9 +73,7 @@ def test_the_table_holds_the_same(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_a_kind_that_does_not_exist_is_answered_with_the_nearest() -> None:
-    with pytest.raises(
-        FusionBenchError, match=r"nothing to list under 'module' \(did you mean 'modules'\?\)"
-    ):
+    with pytest.raises(FusionBenchError, match=r"cannot list 'module' \(did you mean 'modules'\?\)"):
         listing.list_kind("module", as_json=False)
 
 

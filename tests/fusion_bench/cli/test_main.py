@@ -1,4 +1,4 @@
-"""What each command answers."""
+"""The output of each command."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ def python(code: str) -> str:
 
 
 def test_help_imports_nothing_heavy() -> None:
-    said = python(
+    result = python(
         "import sys\n"
         "from fusion_bench.cli.main import main\n"
         "try:\n    main(['run', '--help'])\nexcept SystemExit:\n    pass\n"
         "print(sorted({'torch', 'mlflow', 'optuna', 'pandas', 'numpy', 'timm'} & set(sys.modules)))"
     )
-    assert "--smoke" in said
-    assert said.splitlines()[-1] == "[]"
+    assert "--smoke" in result
+    assert result.splitlines()[-1] == "[]"
 
 
 def test_the_package_runs_as_a_program() -> None:
@@ -100,19 +100,19 @@ def test_where_each_cell_stands(cli: CommandLine, study: tuple[Path, Path]) -> N
 def test_cells_travel_through_a_folder(cli: CommandLine, trained: tuple[Path, Path], tmp_path: Path) -> None:
     file, elsewhere = trained
     here, exported = tmp_path / "runs", tmp_path / "exported"
-    said = cli("plan", file, "--json", "--runs", here, "--export", exported)
-    json.loads(said.out)  # what is said beside it goes elsewhere
-    assert "4 cells written" in said.err
+    result = cli("plan", file, "--json", "--runs", here, "--export", exported)
+    json.loads(result.out)  # messages go to stderr
+    assert "4 cells written" in result.err
     assert "fusion_bench.study.cell" in (exported / "HOW_TO_RUN.txt").read_text()
     assert (
-        "0 cells taken, 0 already here, 4 not finished"
+        "0 cells imported, 0 already present, 4 not finished"
         in cli("cells", "import", exported, "--runs", here).out
     )
     for cell in finished(elsewhere):  # somebody trains them
         shutil.rmtree(exported / "cells" / cell)
         shutil.copytree(elsewhere / "cells" / cell, exported / "cells" / cell)
     assert (
-        "4 cells taken, 0 already here, 0 not finished"
+        "4 cells imported, 0 already present, 0 not finished"
         in cli("cells", "import", exported, "--runs", here).out
     )
     assert finished(here) == finished(elsewhere)
@@ -124,16 +124,16 @@ def test_stale_cells_stay_at_home(cli: CommandLine, study: tuple[Path, Path], tm
     cell = confirm_cells(load_study(file).arms, (0,))[0]
     provenance = runs / "cells" / cell.id / "provenance.json"
     provenance.write_text(provenance.read_text().replace('"numerics": "', '"numerics": "not'))
-    said = cli("plan", file, "--runs", runs, "--export", tmp_path / "exported")
-    assert "0 cells written" in said.out
-    assert "1 stale cells left out" in said.out
+    result = cli("plan", file, "--runs", runs, "--export", tmp_path / "exported")
+    assert "0 cells written" in result.out
+    assert "1 stale cells left out" in result.out
 
 
 def test_the_winners_of_a_search_are_exported_once_it_is_over(cli: CommandLine, tmp_path: Path) -> None:
     text = STUDY + "search: {trials: 2, space: {gain: [1.0, 2.0]}}\n"
-    said = cli("plan", study_file(tmp_path, text), "--runs", tmp_path, "--export", tmp_path / "exported")
-    assert said.refusal() == "the search of 'product' is not finished; run the study first"
-    assert "before them 4 search cells" in said.out
+    result = cli("plan", study_file(tmp_path, text), "--runs", tmp_path, "--export", tmp_path / "exported")
+    assert result.refusal() == "the search of 'product' is not finished; run the study first"
+    assert "before these, 4 search cells" in result.out
 
 
 @pytest.mark.slow
@@ -141,15 +141,15 @@ def test_one_more_seed_trains_that_seed_alone(cli: CommandLine, study: tuple[Pat
     file, runs = study
     before = finished(runs)
     options = ("--runs", runs, "--workers", 1, "--device", "cpu")
-    said = cli("run", file, "--set", "seeds=[0, 1, 2]", *options)
-    assert said.code == 0, said.err
-    assert said.out.startswith("6 cells: 4 done, 2 waiting\n")
-    assert said.out.count(" started") == 2
-    assert said.out.count("seed 2 started") == 2
+    result = cli("run", file, "--set", "seeds=[0, 1, 2]", *options)
+    assert result.code == 0, result.err
+    assert result.out.startswith("6 cells: 4 done, 2 waiting\n")
+    assert result.out.count(" started") == 2
+    assert result.out.count("seed 2 started") == 2
     assert before < finished(runs)
-    assert f"Report: {runs / 'studies' / 'toy' / 'report' / 'report.md'}" in said.out
-    assert "/#/experiments/" in said.out
-    # What a run shows in MLflow, `report --mlflow` shows as well, of the seeds that it is asked for.
+    assert f"Report: {runs / 'studies' / 'toy' / 'report' / 'report.md'}" in result.out
+    assert "/#/experiments/" in result.out
+    # `report --mlflow` shows the same as a run, for the seeds of the command.
     again = cli("report", file, "--runs", runs, "--mlflow")
     assert again.code == 0, again.err
     assert "/#/experiments/" in again.out
@@ -159,10 +159,10 @@ def test_a_published_report_is_rebuilt_from_its_own_files(
     cli: CommandLine, study: tuple[Path, Path], tmp_path: Path
 ) -> None:
     file, runs = study
-    said = cli("report", file, "--runs", runs, "--publish", tmp_path / "reports")
+    result = cli("report", file, "--runs", runs, "--publish", tmp_path / "reports")
     published = tmp_path / "reports" / "toy"
-    assert f"Report: {published / 'report.md'}" in said.out
-    assert "MLflow" not in said.out
+    assert f"Report: {published / 'report.md'}" in result.out
+    assert "MLflow" not in result.out
 
     def content() -> dict[str, bytes]:
         files = (path for path in published.rglob("*") if path.is_file())
@@ -179,8 +179,8 @@ def test_a_published_report_is_rebuilt_from_its_own_files(
 
 def test_a_report_of_some_cells_says_what_is_missing(cli: CommandLine, study: tuple[Path, Path]) -> None:
     file, runs = study
-    said = cli("report", file, "--runs", runs, "--set", "seeds=3")
-    assert "2 cells have no result yet" in said.out
+    result = cli("report", file, "--runs", runs, "--set", "seeds=3")
+    assert "2 cells have no result yet" in result.out
     assert "2 of 6 cells gave no result (2 missing)" in (runs / "studies/toy/report/report.md").read_text()
 
 

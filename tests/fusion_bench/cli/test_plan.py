@@ -1,4 +1,4 @@
-"""What ``plan`` says of a matched budget."""
+"""The output of ``plan`` for a matched budget."""
 
 from __future__ import annotations
 
@@ -42,8 +42,8 @@ def test_the_plan_shows_widths_and_distances(cli: CommandLine, tmp_path: Path) -
 def test_cells_of_contexts_are_exported_too(cli: CommandLine, tmp_path: Path) -> None:
     (tmp_path / "s.yaml").write_text(f"{STUDY}contexts: {{mean: {{head.pool: mean}}}}\n")
     exported = tmp_path / "exported"
-    said = cli("plan", tmp_path / "s.yaml", "--runs", tmp_path / "runs", "--export", exported)
-    assert "24 cells written" in said.out
+    result = cli("plan", tmp_path / "s.yaml", "--runs", tmp_path / "runs", "--export", exported)
+    assert "24 cells written" in result.out
     configs = [json.loads(file.read_text()) for file in (exported / "cells").glob("*/config.json")]
     pools = [config["head"]["pool"] for config in configs]
     assert len(configs) == 24

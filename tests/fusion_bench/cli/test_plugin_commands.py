@@ -1,4 +1,4 @@
-"""Packages add commands through an entry point; nothing of theirs is imported until a command is asked for."""
+"""Packages add commands through an entry point; a package is imported only when its command is used."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from fusion_bench.cli import main as command_line
-from fusion_bench.cli import plugin_commands as offered
+from fusion_bench.cli import plugin_commands
 
 Offer = Callable[..., None]
 
@@ -26,12 +26,16 @@ def offer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Offer]:
     monkeypatch.syspath_prepend(tmp_path)
 
     def declare(**names: str) -> None:
-        points = [EntryPoint(name.replace("_", " "), value, offered.GROUP) for name, value in names.items()]
-        monkeypatch.setattr(offered, "entry_points", lambda group: EntryPoints(points).select(group=group))
-        offered.offered_commands.cache_clear()
+        points = [
+            EntryPoint(name.replace("_", " "), value, plugin_commands.GROUP) for name, value in names.items()
+        ]
+        monkeypatch.setattr(
+            plugin_commands, "entry_points", lambda group: EntryPoints(points).select(group=group)
+        )
+        plugin_commands.package_commands.cache_clear()
 
     yield declare
-    offered.offered_commands.cache_clear()
+    plugin_commands.package_commands.cache_clear()
     sys.modules.pop("their_commands", None)
 
 
@@ -71,7 +75,7 @@ def test_a_command_that_cannot_be_imported_is_one_sentence(
 
 def test_two_packages_with_one_command_are_named(offer: Offer, monkeypatch: pytest.MonkeyPatch) -> None:
     offer()
-    twice = [EntryPoint("bench weigh", f"{name}:weigh", offered.GROUP) for name in ("ours", "theirs")]
-    monkeypatch.setattr(offered, "entry_points", lambda group: EntryPoints(twice).select(group=group))
-    with pytest.raises(offered.CollisionError, match="ours:weigh and theirs:weigh"):
-        offered.offered_commands()
+    twice = [EntryPoint("bench weigh", f"{name}:weigh", plugin_commands.GROUP) for name in ("ours", "theirs")]
+    monkeypatch.setattr(plugin_commands, "entry_points", lambda group: EntryPoints(twice).select(group=group))
+    with pytest.raises(plugin_commands.CollisionError, match="ours:weigh and theirs:weigh"):
+        plugin_commands.package_commands()

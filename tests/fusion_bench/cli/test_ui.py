@@ -1,4 +1,4 @@
-"""``fusion-bench ui``: serves on this machine, prints the links, and is gone after Ctrl-C."""
+"""``fusion-bench ui`` serves on this machine, prints the links, and stops after Ctrl-C."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The CLEVR adapter on a layout of three images made here, and on the packs."""
+"""The CLEVR adapter on a small data set that is written here, and on the packs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from PIL import Image
 
 from fusion_bench.data import clevr_questions
 from fusion_bench.data.clevr import KIND_STARTS, Clevr
-from fusion_bench.data.json_stream import items_of
+from fusion_bench.data.json_stream import list_items
 from fusion_bench.errors import DataError
 from fusion_bench.registries import DATASETS
 from fusion_bench.samples.split import Split
@@ -110,7 +110,7 @@ def test_select_is_held_out_of_train_by_whole_images(root: Path) -> None:
 def test_only_the_wanted_kinds_are_kept(root: Path) -> None:
     split = Clevr(root, kinds=["one_hop"]).split("val")
     assert list(split.table["sample"]) == ["CLEVR_val_9"]
-    with pytest.raises(DataError, match="no question of the kinds two_hop"):
+    with pytest.raises(DataError, match="no question of the kinds two_hop for the split 'val'"):
         Clevr(root, kinds=["two_hop"]).split("val")
     with pytest.raises(DataError, match=r"no question kind 'one_hops' .did you mean 'one_hop'"):
         Clevr(root, kinds=["one_hops"])
@@ -126,12 +126,12 @@ RAW = [{"type": "scene", "inputs": [], "_output": [0, 1]}]
     [
         (question(0, 0, program=RAW), "raw output of generate_questions.py"),
         (question(0, 0, program=[{"function": "scene", "inputs": []}]), "exactly the keys function, inputs"),
-        (question(0, 0, program=COUNT[:2]), "does not end in a function that answers"),
-        (question(0, 0, program=[]), "does not end in a function that answers"),
-        (question(0, 0, program=3), "does not end in a function that answers"),
-        (question(0, 0, answer=2), "the answer 2, which is none of CLEVR's 28"),
+        (question(0, 0, program=COUNT[:2]), "does not end in a function that returns an answer"),
+        (question(0, 0, program=[]), "does not end in a function that returns an answer"),
+        (question(0, 0, program=3), "does not end in a function that returns an answer"),
+        (question(0, 0, answer=2), "the answer 2, which is not one of CLEVR's 28 answers"),
         (question(0, 0, answer="maybe"), "the answer 'maybe'"),
-        (question(0, 0, question_family_index=90), "question_family_index 90; it runs from 0 to 89"),
+        (question(0, 0, question_family_index=90), "question_family_index 90; expected 0 to 89"),
         (question(0, 0, template_filename="x.json"), "missing or unknown: template_filename"),
         (
             {key: value for key, value in question(0, 0).items() if key != "split"},
@@ -158,14 +158,16 @@ def test_missing_and_damaged_files_are_named(root: Path) -> None:
     with pytest.raises(DataError, match=r"no split 'tests' .did you mean 'test'"):
         Clevr(root).split("tests")
     (root / "images" / "val" / "CLEVR_val_000003.png").unlink()
-    with pytest.raises(DataError, match=r"1 of the 1 images .* the first is CLEVR_val_000003.png"):
+    with pytest.raises(
+        DataError, match=r"1 of the 1 images .* are missing in .*; the first is CLEVR_val_000003.png"
+    ):
         Clevr(root).split("val")
     path = root / "questions" / "CLEVR_val_questions.json"
     path.write_text('{"questions": [')
     with pytest.raises(DataError, match=r"CLEVR_val_questions\.json is not JSON"):
         Clevr(root).split("val")
     path.write_text("[]")
-    with pytest.raises(DataError, match="does not hold an object with the key 'questions'"):
+    with pytest.raises(DataError, match="does not contain an object with the key 'questions'"):
         Clevr(root).split("val")
     path.unlink()
     with pytest.raises(DataError, match="does not exist; it is published at https://"):
@@ -191,9 +193,9 @@ def test_questions_are_parsed_once_and_a_changed_file_is_parsed_again(
         raise AssertionError
 
     with monkeypatch.context() as patch:
-        patch.setattr(clevr_questions, "items_of", parsed_again)
+        patch.setattr(clevr_questions, "list_items", parsed_again)
         again = _cached(root, cache).split("val")
-        # The index goes by content: a moved folder finds it.
+        # The index is keyed by content: a moved folder finds it.
         moved = root.rename(tmp_path.parent / f"{tmp_path.name}-moved")
         cache = moved / "cache"
         _cached(moved, cache).split("val")
@@ -223,9 +225,9 @@ def test_two_openings_at_once_parse_once(root: Path, tmp_path: Path, monkeypatch
     def slowly(path: Path, key: str) -> Iterator[Any]:
         parsed.append(path)
         time.sleep(0.3)
-        yield from items_of(path, key)
+        yield from list_items(path, key)
 
-    monkeypatch.setattr(clevr_questions, "items_of", slowly)
+    monkeypatch.setattr(clevr_questions, "list_items", slowly)
     with ThreadPoolExecutor(2) as pool:
         # Each opening locks through a file handle of its own, as two processes would.
         sizes = [*pool.map(lambda _: len(_cached(root, tmp_path / "cache").split("val")), range(2))]
@@ -233,7 +235,7 @@ def test_two_openings_at_once_parse_once(root: Path, tmp_path: Path, monkeypatch
     assert len(parsed) == 1
 
 
-def test_the_test_split_has_no_truth_and_is_not_judged_on(root: Path) -> None:
+def test_the_test_split_has_no_truth_and_is_not_evaluated_on(root: Path) -> None:
     bare = [
         {key: value for key, value in question(number, 5, "test").items() if key in BARE}
         for number in range(3)
@@ -297,10 +299,12 @@ def test_a_pack_rendered_in_blender_reads_whole(packs: Path) -> None:
     for group, truth in zip(train.table["floor_group"], train.table["truth"], strict=True):
         best.setdefault(group, {}).setdefault(truth, 0)
         best[group][truth] += 1
-    said = {group: max(sorted(counts), key=lambda answer: counts[answer]) for group, counts in best.items()}
-    asked = list(zip(val.table["floor_group"], val.table["truth"], strict=True))
-    right = [said.get(group) == truth for group, truth in asked]
-    unknown = [group for group, _ in asked if group not in said]
+    constants = {
+        group: max(sorted(counts), key=lambda answer: counts[answer]) for group, counts in best.items()
+    }
+    pairs = list(zip(val.table["floor_group"], val.table["truth"], strict=True))
+    right = [constants.get(group) == truth for group, truth in pairs]
+    unknown = [group for group, _ in pairs if group not in constants]
     assert data.floor(train, val).accuracy == pytest.approx(np.mean(right), abs=len(unknown) / len(val))
 
 
@@ -310,7 +314,7 @@ def test_the_real_test_questions_have_no_answers(packs: Path, tmp_path: Path) ->
     questions.mkdir()
     published = packs / "clevr_real_sample" / "questions" / "CLEVR_test_questions.json"
     (questions / "CLEVR_val_questions.json").write_bytes(published.read_bytes())
-    with pytest.raises(DataError, match="test questions are published without"):
+    with pytest.raises(DataError, match="test questions are published without answers"):
         Clevr(tmp_path).split("val")
 
 
@@ -324,6 +328,6 @@ def test_the_real_test_questions_read_as_a_split_without_truth(packs: Path, tmp_
     assert set(table["truth"]) == {""}
 
 
-def test_answers_are_handed_in_line_by_line_in_the_order_of_the_questions(root: Path) -> None:
-    form = Clevr(root).submission("test", {"CLEVR_test_1": "yes", "CLEVR_test_0": "2"}, "film-seed0")
-    assert (form.file, form.text) == ("CLEVR_test_film-seed0.txt", "yes\n2\n")
+def test_answers_are_submitted_line_by_line_in_the_order_of_the_questions(root: Path) -> None:
+    submission = Clevr(root).submission("test", {"CLEVR_test_1": "yes", "CLEVR_test_0": "2"}, "film-seed0")
+    assert (submission.file, submission.text) == ("CLEVR_test_film-seed0.txt", "yes\n2\n")

@@ -1,4 +1,4 @@
-"""CLEVR-CoGenT: what is read, what is made, and that nothing of condition B is seen before judging."""
+"""CLEVR-CoGenT: reading, generation, and that nothing of condition B is colours_by_shape before the evaluation."""
 
 from __future__ import annotations
 
@@ -18,8 +18,9 @@ from fusion_bench.registries import DATASETS
 from fusion_bench.samples.dataset import DataSet
 from fusion_bench.training import pretext_weights as weights
 from fusion_bench.training.pretext import PretextRecipe
+from fusion_bench.training.pretext_weights import PretextTask
 
-# The paper's sets, written out anew.
+# The sets of colours in the paper, written out here again.
 ONE, OTHER = {"gray", "blue", "brown", "yellow"}, {"red", "green", "purple", "cyan"}
 ALLOWED = {
     "A": {"cube": ONE, "cylinder": OTHER, "sphere": ONE | OTHER},
@@ -27,8 +28,8 @@ ALLOWED = {
 }
 
 
-def seen(root: Path, stem: str) -> dict[str, set[str]]:
-    """Colours by shape in a scenes file."""
+def colours_by_shape(root: Path, stem: str) -> dict[str, set[str]]:
+    """Return the colours of each shape in a scenes file."""
     found: dict[str, set[str]] = defaultdict(set)
     for scene in json.loads((root / "scenes" / f"CLEVR_{stem}_scenes.json").read_text())["scenes"]:
         for thing in scene["objects"]:
@@ -50,8 +51,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> MiniClevrCogent:
 
 def test_every_split_keeps_to_its_condition_and_uses_all_of_it(made: MiniClevrCogent) -> None:
     for stem, condition in (("trainA", "A"), ("valA", "A"), ("valB", "B")):
-        assert seen(made.root, stem) == ALLOWED[condition]
-    for shape, colors in seen(made.root, "selectA").items():
+        assert colours_by_shape(made.root, stem) == ALLOWED[condition]
+    for shape, colors in colours_by_shape(made.root, "selectA").items():
         assert colors <= ALLOWED["A"][shape]
 
 
@@ -74,7 +75,7 @@ def test_it_is_written_in_the_released_layout_and_read_by_its_adapter(made: Mini
         assert DATASETS.resolve(cls.name).load() is cls
 
 
-def test_fine_tuning_on_b_leaves_what_is_judged_as_it_was(made: MiniClevrCogent, tmp_path: Path) -> None:
+def test_fine_tuning_on_b_keeps_the_evaluation_splits(made: MiniClevrCogent, tmp_path: Path) -> None:
     tuned = MiniClevrCogentB(
         tmp_path / "cogent_b",
         images={"train": 20, "select": 12, "evaluate": 30},
@@ -83,7 +84,7 @@ def test_fine_tuning_on_b_leaves_what_is_judged_as_it_was(made: MiniClevrCogent,
     )
     tuned.prepare()
     for name in ("trainB", "selectB"):
-        for shape, colors in seen(tuned.root, name).items():
+        for shape, colors in colours_by_shape(tuned.root, name).items():
             assert colors <= ALLOWED["B"][shape]
     for name in ("valA", "valB"):
         ours, theirs = tuned.split(name), made.split(name)
@@ -96,7 +97,7 @@ def test_fine_tuning_on_b_leaves_what_is_judged_as_it_was(made: MiniClevrCogent,
     assert tuned.pretext_condition == "A"
 
 
-def test_the_releases_val_b_is_dealt_out_for_fine_tuning(made: MiniClevrCogent) -> None:
+def test_the_released_val_b_is_divided_for_fine_tuning(made: MiniClevrCogent) -> None:
     data = ClevrCogentB(made.root)
     data.prepare()
     tune, select, rest = (data.split(name) for name in ("tuneB", "selectB", "restB"))
@@ -129,7 +130,7 @@ def test_pretext_scenes_keep_to_a_condition(condition: Any) -> None:
     assert found == ALLOWED[condition]
 
 
-def test_without_a_condition_the_pretext_is_what_it_was() -> None:
+def test_without_a_condition_the_pretext_scenes_do_not_change() -> None:
     np.testing.assert_array_equal(
         pretext_images(0, 3, (16, 24)).images, pretext_images(0, 3, (16, 24), condition=None).images
     )
@@ -138,11 +139,10 @@ def test_without_a_condition_the_pretext_is_what_it_was() -> None:
 
 
 def test_a_condition_has_weights_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[Any] = []
+    conditions: list[Any] = []
 
-    def make(*given: Any) -> None:
-        *_, condition, file = given
-        asked.append(condition)
+    def make(task: PretextTask, file: Path) -> None:
+        conditions.append(task.condition)
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(b"weights")
         file.with_suffix(".json").write_text(
@@ -152,10 +152,10 @@ def test_a_condition_has_weights_of_its_own(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(weights, "_make", make)
     recipe = PretextRecipe()
     files = [
-        weights.pretext_weights("resnet18", 2, (64, 96), tmp_path, recipe, condition).file
+        weights.make_pretext_weights(PretextTask("resnet18", 2, (64, 96), recipe, condition), tmp_path).file
         for condition in (None, "A", "B", "A", None)
     ]
-    assert asked == [None, "A", "B"]
+    assert conditions == [None, "A", "B"]
     assert files[0] == files[4] and files[1] == files[3]
     assert len(set(files)) == 3
 
@@ -171,5 +171,5 @@ def test_a_pack_rendered_in_blender_reads_whole(packs: Path) -> None:
     assert (len(val_a), len(val_b), len(val_a.images), len(val_b.images)) == (120, 120, 12, 12)
     assert not set(train.images) & set(select.images)
     for stem in ("trainA", "valA", "valB"):
-        for shape, colors in seen(root, stem).items():
+        for shape, colors in colours_by_shape(root, stem).items():
             assert colors <= ALLOWED[stem[-1]][shape]

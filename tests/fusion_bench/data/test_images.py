@@ -20,7 +20,7 @@ from fusion_bench.samples.geometry import Resizing
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> list[Path]:
-    """70 random pictures of 6 x 4 pixels (height 4), every second one with an alpha channel."""
+    """Return 70 random images of 6 x 4 pixels (height 4), every second one with an alpha channel."""
     random = np.random.default_rng(0)
     paths = []
     for number in range(70):
@@ -95,14 +95,14 @@ def test_digests_are_remembered_until_a_file_changes(
     def read_again(*_: object) -> None:
         raise AssertionError
 
-    monkeypatch.setattr(images, "_bytes", read_again)
+    monkeypatch.setattr(images, "_read_bytes", read_again)
     assert image_digests(pictures, 1, cache) == changed
 
 
 @pytest.mark.parametrize("kept", [0, 20, 60, -20])
 def test_a_damaged_picture_is_named(pictures: list[Path], tmp_path: Path, kept: int) -> None:
     pictures[66].write_bytes(pictures[66].read_bytes()[:kept])
-    with pytest.raises(DataError, match=r"066\.png is damaged or no image"):
+    with pytest.raises(DataError, match=r"066\.png is damaged or not an image"):
         decoded_images(pictures, (4, 6), tmp_path / "cache", 2)
 
 
@@ -126,7 +126,7 @@ def test_damaged_pictures_are_found_and_remembered(
     def opened_again(*_: object) -> None:
         raise AssertionError
 
-    monkeypatch.setattr(images, "damage_of", opened_again)
+    monkeypatch.setattr(images, "image_damage", opened_again)
     assert damaged_images(pictures, tmp_path / "cache") == {pictures[69]}
 
 

@@ -1,4 +1,4 @@
-"""A list read item by item from a file, through a window of a few characters."""
+"""Reading a list from a file item by item, through a window of a few characters."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fusion_bench.data import json_stream
-from fusion_bench.data.json_stream import items_of
+from fusion_bench.data.json_stream import list_items
 from fusion_bench.errors import DataError
 
 VALUES = st.recursive(
@@ -44,16 +44,16 @@ def test_items_are_those_of_the_whole_file(
         if max(len(json.dumps(value)) for value in [before, after, *items]) > part:
             return
         file.write_text(text, encoding="utf-8")
-        assert [*items_of(file, "questions")] == json.loads(text)["questions"]
+        assert [*list_items(file, "questions")] == json.loads(text)["questions"]
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", "does not hold an object with the key 'questions'"),
-        ("[1]", "does not hold an object with the key 'questions'"),
-        ('{"info": 1}', "does not hold a list under the key 'questions'"),
-        ('{"questions": {"a": 1}}', "does not hold a list under the key 'questions'"),
+        ("", "does not contain an object with the key 'questions'"),
+        ("[1]", "does not contain an object with the key 'questions'"),
+        ('{"info": 1}', "does not contain a list under the key 'questions'"),
+        ('{"questions": {"a": 1}}', "does not contain a list under the key 'questions'"),
         ('{"questions": [1, 2', r"is not JSON: expecting ',' \(character 19\)"),
         ('{"questions": [1 2]}', r"is not JSON: expecting ',' \(character 17\)"),
         ('{"questions": [1,]}', r"is not JSON: illegal trailing comma \(character 17\)"),
@@ -62,11 +62,11 @@ def test_items_are_those_of_the_whole_file(
         ('{"questions": [1]', r"is not JSON: expecting ',' \(character 17\)"),
     ],
 )
-def test_what_is_no_json_is_named_with_its_place(tmp_path: Path, text: str, message: str) -> None:
+def test_invalid_json_is_reported_with_its_position(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "x.json"
     path.write_text(text)
     with pytest.raises(DataError, match=message) as error:
-        [*items_of(path, "questions")]
+        [*list_items(path, "questions")]
     assert str(path) in str(error.value)
 
 
@@ -74,4 +74,4 @@ def test_other_encodings_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     path.write_bytes('{"questions": ["\u00e9"]}'.encode("latin-1"))
     with pytest.raises(DataError, match="is not JSON"):
-        [*items_of(path, "questions")]
+        [*list_items(path, "questions")]

@@ -1,4 +1,4 @@
-"""The NLVR adapter on a layout of one example made here, and on the published files."""
+"""The NLVR adapter on one example that is written here, and on the published files."""
 
 from __future__ import annotations
 
@@ -74,10 +74,13 @@ def test_the_official_train_file_is_preferred(root: Path) -> None:
         ("{", "line 2 is not JSON"),
         (json.dumps(example(label="True")), "line 2 .* the label 'True'"),
         (json.dumps(example(identifier="12")), "line 2 .* not of the form n-m"),
-        (json.dumps(example(sentence=None)), "line 2 .* lacks 'sentence'"),
+        (json.dumps(example(sentence=None)), "line 2 .* the key 'sentence' is missing"),
         (json.dumps(example()), "an identifier twice"),
-        (json.dumps(example(identifier="13-0")), "lacks images/5/dev-13-0-0.png"),
-        (json.dumps(example(identifier="12-4", structured_rep=[[{"type": "square"}]])), "lacks 'size'"),
+        (json.dumps(example(identifier="13-0")), "images/5/dev-13-0-0.png is missing in"),
+        (
+            json.dumps(example(identifier="12-4", structured_rep=[[{"type": "square"}]])),
+            "the key 'size' is missing",
+        ),
         ("[1]", "line 2 is not an NLVR example"),
     ],
 )
@@ -89,7 +92,7 @@ def test_bad_lines_are_named(root: Path, line: str, message: str) -> None:
 
 def test_an_image_in_another_directory_than_stated_is_refused(root: Path) -> None:
     write(root, "dev", [json.dumps(example(directory="6"))])
-    with pytest.raises(DataError, match=r"lacks images/6/dev-12-3-0\.png"):
+    with pytest.raises(DataError, match=r"images/6/dev-12-3-0\.png is missing in"):
         Nlvr(root).split("dev")
 
 
@@ -134,7 +137,7 @@ def test_the_published_files_have_the_known_counts(packs: Path, name: str) -> No
 
 @pytest.mark.pack
 def test_the_position_is_in_the_sample_id_alone(packs: Path) -> None:
-    """A and B are nearly always true, so whatever told m apart would give the label away."""
+    """Positions A and B are nearly always true, so a model that knows the position knows the label."""
     table = Nlvr(packs / "nlvr").split("dev").table
     position = table["sample"].str.split("-").str[2]
     true_share = (table["truth"] == "true").groupby(position).mean()

@@ -1,4 +1,4 @@
-"""Everything that is wrong with a data set on the disk is found and told at once."""
+"""All problems of a data set on disk are found and reported together."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fusion_bench.data.verify import Verified, checksums, verify
+from fusion_bench.data.verify import VerificationResult, checksums, verify
 from fusion_bench.samples.dataset import Counts, DataSet
 from fusion_bench.samples.geometry import Referents
 from fusion_bench.samples.split import Split
@@ -21,7 +21,7 @@ def quietly(items: Sequence[Path], what: str) -> Iterable[Path]:
     return items
 
 
-def verified(data: DataSet) -> Verified:
+def verified(data: DataSet) -> VerificationResult:
     return verify(data, quietly, workers=2)
 
 
@@ -31,9 +31,9 @@ def squares(root: Path, cls: type[Squares] = Squares) -> Squares:
     return data
 
 
-def test_a_whole_data_set_has_no_problem(tmp_path: Path) -> None:
+def test_a_complete_data_set_has_no_problem(tmp_path: Path) -> None:
     found = verified(squares(tmp_path))
-    assert found == Verified(
+    assert found == VerificationResult(
         {name: Counts(9, 3) for name in ("train", "val", "test")}, (), (), published=False
     )
 
@@ -43,11 +43,11 @@ def test_damaged_and_missing_images_are_named(tmp_path: Path) -> None:
     (tmp_path / "val" / "1.png").write_bytes(b"no picture")
     (tmp_path / "test" / "2.png").unlink()
     first, second = verified(data).problems
-    assert "val/1.png is damaged or no image" in first
+    assert "val/1.png is damaged or not an image" in first
     assert "cannot read the image" in second or "2.png" in second
 
 
-def test_of_many_damaged_images_the_number_is_told(tmp_path: Path) -> None:
+def test_the_number_of_further_damaged_images_is_reported(tmp_path: Path) -> None:
     data = squares(tmp_path)
     for image in tmp_path.rglob("*.png"):
         image.write_bytes(b"")
@@ -56,7 +56,7 @@ def test_of_many_damaged_images_the_number_is_told(tmp_path: Path) -> None:
 
 
 class Published(Squares):
-    """Not as it is published, in number and in what its rows hold."""
+    """A data set that differs from its publication in counts and rows."""
 
     built_in = False
     published = {"train": Counts(9, 4), "test": Counts(10, None), "nowhere": Counts(1, 1)}  # noqa: RUF012
@@ -81,13 +81,13 @@ class Published(Squares):
 def test_counts_ids_texts_and_boxes_are_checked(tmp_path: Path) -> None:
     found = verified(squares(tmp_path, Published))
     assert found.problems == (
-        "val: 1 sample ids stand there twice",
+        "val: 1 sample ids occur twice",
         "val: 1 samples have no text",
-        "val: 1 boxes are empty or not within their images",
-        # What is held out of the training split counts with it.
-        "train: 18 samples, published are 9",
-        "train: 6 images, published are 4",
-        "test: 9 samples, published are 10",
+        "val: 1 boxes are empty or outside their images",
+        # A held-out split is counted with the training split.
+        "train: 18 samples, but 9 are published",
+        "train: 6 images, but 4 are published",
+        "test: 9 samples, but 10 are published",
     )
     assert found.notes == ("squares 1 is published at tests/support/toys.py",)
     assert found.found["secret"] == Counts(9, 3)
@@ -103,16 +103,16 @@ def test_checksums_are_of_every_file_that_is_not_hidden(tmp_path: Path) -> None:
     assert found["val/1.png"] == file_digest(tmp_path / "val" / "1.png")
 
 
-def test_a_split_that_cannot_be_read_is_told_of() -> None:
+def test_a_split_that_cannot_be_read_is_reported() -> None:
     data = ColourData(Path("nowhere"), images=1)
     assert [problem for problem in verified(data).problems if "0.png" in problem]
 
 
 @pytest.mark.pack
-def test_a_pack_is_whole_but_smaller_than_the_release(packs: Path) -> None:
+def test_a_pack_is_complete_but_smaller_than_the_release(packs: Path) -> None:
     from fusion_bench.data.clevr import Clevr
 
     found = verified(Clevr(packs / "clevr_mini"))
     assert {problem.partition(":")[0] for problem in found.problems} == {"train", "val"}
-    assert all("published are" in problem for problem in found.problems)
+    assert all("are published" in problem for problem in found.problems)
     assert any("CLEVR_test_questions.json does not exist" in note for note in found.notes)

@@ -1,4 +1,4 @@
-"""The VQA v2 adapter on a layout made here, on its faults, and on the published sample."""
+"""The VQA v2 adapter on files that are written here, on faulty files, and on the published sample."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from fusion_bench.data.held_out import held_out
+from fusion_bench.data.held_out import is_held_out
 from fusion_bench.data.vqa2 import Vqa2
 from fusion_bench.errors import DataError
 from fusion_bench.samples.vocabulary import Vocabulary
@@ -21,15 +21,15 @@ TEN = ["a net"] * 6 + ["mesh"] * 4
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def large_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_vqa2(tmp_path_factory.mktemp("vqa2"))
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Train and val with one image and two questions each."""
+    """Return a data set whose train and val have one image and two questions each."""
     for subtype, image in (("train2014", 1), ("val2014", 2)):
-        assert not held_out(1)
+        assert not is_held_out(1)
         numbers = (1000 * image, 1000 * image + 1)
         write_split(tmp_path, subtype, [*map(question, numbers)], [annotation(n, TEN) for n in numbers])
     return tmp_path
@@ -53,35 +53,35 @@ def test_a_question_is_a_sample_and_its_image_the_cluster(root: Path) -> None:
     assert split.answers is None
 
 
-def test_one_image_in_twenty_is_held_out_whole(whole: Path) -> None:
-    data = Vqa2(whole)
+def test_one_image_in_twenty_is_held_out(large_root: Path) -> None:
+    data = Vqa2(large_root)
     train, select = data.split("train2014"), data.split("select")
     images = [
         {int(cluster.rpartition("_")[2]) for cluster in split.table["cluster"]} for split in (train, select)
     ]
     assert not images[0] & images[1]
-    assert images[1] == {number for number in range(100_000, 100_060) if held_out(number)}
+    assert images[1] == {number for number in range(100_000, 100_060) if is_held_out(number)}
     assert len(train) + len(select) == 120
     # Of many numbers a twentieth is held out: 5,000 expected, with a standard deviation of 69.
-    assert abs(sum(map(held_out, range(100_000))) - 5000) < 4 * 69
+    assert abs(sum(map(is_held_out, range(100_000))) - 5000) < 4 * 69
 
 
-def test_the_answers_are_those_of_more_than_eight_training_questions(whole: Path) -> None:
-    data = Vqa2(whole)
-    listed = data.split("train2014").answers
-    assert listed == ("blue", "green", "no", "red", "yes")
-    file = whole / "Annotations" / "v2_mscoco_val2014_annotations.json"
+def test_the_answers_are_those_of_more_than_eight_training_questions(large_root: Path) -> None:
+    data = Vqa2(large_root)
+    answers = data.split("train2014").answers
+    assert answers == ("blue", "green", "no", "red", "yes")
+    file = large_root / "Annotations" / "v2_mscoco_val2014_annotations.json"
     content = file.read_text()
     try:
         file.write_text(content.replace('"yes", "answers"', '"Sure.", "answers"'))
-        assert data.split("train2014").answers == listed
-        both = Vqa2(whole, answers="published").split("train2014").answers
+        assert data.split("train2014").answers == answers
+        both = Vqa2(large_root, answers="published").split("train2014").answers
         assert both == ("blue", "green", "no", "red", "sure", "yes")
     finally:
         file.write_text(content)
 
 
-def test_a_list_of_its_own_is_read_and_told_of(root: Path) -> None:
+def test_a_list_in_a_file_is_read_and_gives_a_caution(root: Path) -> None:
     (root / "list.json").write_text(json.dumps([{"net": 1, "mesh": 0}, {"0": "mesh", "1": "net"}]))
     data = Vqa2(root, answers="list.json")
     assert data.split("train2014").answers == ("mesh", "net")
@@ -93,29 +93,29 @@ def test_a_list_of_its_own_is_read_and_told_of(root: Path) -> None:
     assert data.manifest() != before
     for wrong in ("[]", '[{"net": 1}]', '{"net": 0}', "[", "[[0]]"):
         (root / "list.json").write_text(wrong)
-        with pytest.raises(DataError, match=r"list\.json does not hold a list of answers"):
+        with pytest.raises(DataError, match=r"list\.json does not contain a list of answers"):
             data.split("train2014")
     with pytest.raises(DataError, match=r"list\.json' is not under"):
         Vqa2(root, answers="../list.json")
     with pytest.raises(DataError, match=r"none\.json does not exist"):
         Vqa2(root, answers="none.json").prepare()
-    with pytest.raises(DataError, match="no answer can be listed; name a file"):
+    with pytest.raises(DataError, match=r"no answer can be listed: .* give a file"):
         Vqa2(root).split("train2014")
 
 
-def test_a_split_without_published_answers_is_read_when_asked_for(whole: Path) -> None:
-    data = Vqa2(whole, predict=["test-dev2015"])
+def test_a_split_without_published_answers_is_read_when_asked_for(large_root: Path) -> None:
+    data = Vqa2(large_root, predict=["test-dev2015"])
     data.prepare()
     assert data.splits.predict == ("test-dev2015",)
     split = data.split("test-dev2015")
     assert len(split) == 120
     assert set(split.table["truth"]) == {""}
     assert split.images[0].parent.name == "test2015"
-    assert data.manifest() != Vqa2(whole).manifest()
+    assert data.manifest() != Vqa2(large_root).manifest()
     with pytest.raises(DataError, match=r"test2015_questions\.json does not exist"):
-        Vqa2(whole, predict=["test2015"]).prepare()
-    with pytest.raises(DataError, match="predict: 'val2014' is no split without answers"):
-        Vqa2(whole, predict=["val2014"])
+        Vqa2(large_root, predict=["test2015"]).prepare()
+    with pytest.raises(DataError, match="predict: 'val2014' is not a split without answers"):
+        Vqa2(large_root, predict=["val2014"])
 
 
 def test_any_script_and_any_length(root: Path) -> None:
@@ -176,19 +176,23 @@ def _no_number(records: Records) -> None:
 @pytest.mark.parametrize(
     ("kind", "spoil", "message"),
     [
-        ("questions", _repeat, r"val2014_questions\.json holds the question_id 2000 twice"),
-        ("annotations", _repeat, r"val2014_annotations\.json holds the question_id 2000 twice"),
-        ("annotations", _nine, "the question 2001 has 9 answers by 9 people"),
-        ("annotations", _eleven, "the question 2001 has 11 answers by 11 people"),
-        ("annotations", _one_person_twice, "the question 2001 has 10 answers by 9 people"),
-        ("annotations", _drop, r"annotations\.json has no annotation of the question 2001"),
+        ("questions", _repeat, r"val2014_questions\.json contains the question_id 2000 twice"),
+        ("annotations", _repeat, r"val2014_annotations\.json contains the question_id 2000 twice"),
+        ("annotations", _nine, "question 2001 has 9 answers by 9 people"),
+        ("annotations", _eleven, "question 2001 has 11 answers by 11 people"),
+        ("annotations", _one_person_twice, "question 2001 has 10 answers by 9 people"),
+        ("annotations", _drop, r"annotations\.json has no annotation of question 2001"),
         (
             "questions",
             _drop,
-            r"has annotations of 1 questions that .*questions\.json lacks, the first is 2001",
+            r"has annotations of 1 questions that are not in .*questions\.json; the first is 2001",
         ),
-        ("annotations", _other_image, "the question 2001 with the image 77, and .* with the image 2"),
-        ("annotations", _no_type, "number 1 of the annotations: it lacks 'question_type'"),
+        (
+            "annotations",
+            _other_image,
+            r"question 2001 has the image 77 in .*annotations\.json, but the image 2 in .*questions\.json",
+        ),
+        ("annotations", _no_type, "number 1 of the annotations: the key 'question_type' is missing"),
         ("questions", _no_text, "number 1 of the questions .*: question 5 is not text"),
         ("questions", _no_number, "question_id '2001' is not a whole number"),
     ],
@@ -205,21 +209,23 @@ def test_faults_of_the_files_are_named(
     assert "\n" not in str(caught.value)
 
 
-def test_what_is_missing_or_cut_off_is_named(root: Path) -> None:
+def test_missing_and_truncated_files_are_named(root: Path) -> None:
     data = Vqa2(root)
     with pytest.raises(DataError, match=r"VQA v2 has no split 'val2015'.*'val2014'"):
         data.split("val2015")
-    with pytest.raises(DataError, match="falls to the split 'select'"):
+    with pytest.raises(DataError, match=r"the split 'select' of .* is empty"):
         data.split("select")
     (root / "Images/mscoco/val2014/COCO_val2014_000000000002.jpg").unlink()
-    with pytest.raises(DataError, match=r"1 of 1 images .* the first is COCO_val2014_000000000002\.jpg"):
+    with pytest.raises(
+        DataError, match=r"1 of 1 images are missing in .*; the first is COCO_val2014_000000000002\.jpg"
+    ):
         data.split("val2014")
     file = root / "Annotations/v2_mscoco_val2014_annotations.json"
     file.write_text(file.read_text()[:-40])
     with pytest.raises(DataError, match=r"val2014_annotations\.json is not JSON"):
         data.split("val2014")
     file.write_text('{"annotations": []}')
-    with pytest.raises(DataError, match="holds none of the annotations"):
+    with pytest.raises(DataError, match="has no annotations"):
         data.split("val2014")
     file.unlink()
     with pytest.raises(DataError, match=r"annotations\.json does not exist; it is published at https://"):

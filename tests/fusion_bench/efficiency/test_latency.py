@@ -1,4 +1,4 @@
-"""What is timed, and what the median is taken of."""
+"""The timed calls, and the median over them."""
 
 from __future__ import annotations
 

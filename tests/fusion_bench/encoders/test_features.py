@@ -1,4 +1,4 @@
-"""The cache of frozen features: exact, keyed by everything they depend on, shared between processes."""
+"""The cache of frozen features: exact, keyed by everything that they depend on, shared between processes."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_other_preprocessing_is_other_features(tmp_path: Path, images: npt.NDArr
     assert not np.array_equal(first, frozen_features(brighter, images, {"split": "train"}, tmp_path))
 
 
-def test_a_damaged_file_is_made_anew(tmp_path: Path, images: npt.NDArray[np.uint8]) -> None:
+def test_a_damaged_file_is_computed_again(tmp_path: Path, images: npt.NDArray[np.uint8]) -> None:
     first = np.array(frozen_features(backbone(), images, {"split": "train"}, tmp_path))
     (stored,) = tmp_path.glob("*.npy")
     content = bytearray(stored.read_bytes())
@@ -92,6 +92,7 @@ print(frozen_features(model, images, {"split": "train"}, Path(sys.argv[2])).sum(
 """
 
 
+@pytest.mark.slow
 def test_two_processes_at_once_make_one_file(tmp_path: Path, images: npt.NDArray[np.uint8]) -> None:
     np.save(tmp_path / "images.npy", images)
     command = [sys.executable, "-c", PROGRAM, tmp_path / "images.npy", tmp_path / "cache"]
@@ -100,10 +101,10 @@ def test_two_processes_at_once_make_one_file(tmp_path: Path, images: npt.NDArray
     assert [process.returncode for process in processes] == [0, 0]
     assert len(printed) == 1
     assert len(list((tmp_path / "cache").glob("*.npy"))) == 1
-    assert not list((tmp_path / "cache").glob(".*")), "no half-written file is left"
+    assert not list((tmp_path / "cache").glob(".*")), "no partial file is left"
 
 
-def test_a_backbone_that_still_learns_is_refused(tmp_path: Path, images: npt.NDArray[np.uint8]) -> None:
+def test_a_backbone_that_is_trained_is_refused(tmp_path: Path, images: npt.NDArray[np.uint8]) -> None:
     with pytest.raises(WeightsError, match="only while it is frozen"):
         frozen_features(backbone(frozen=False), images, {}, tmp_path)
 
@@ -113,4 +114,4 @@ def test_values_that_float16_cannot_hold_are_refused(tmp_path: Path, images: npt
     model.std = (1e-9, 1e-9, 1e-9)
     with pytest.raises(WeightsError, match="beyond float16 at layer 1"):
         frozen_features(model, images, {}, tmp_path)
-    assert not list(tmp_path.glob("*.npy")), "nothing half made stays"
+    assert not list(tmp_path.glob("*.npy")), "no partial file is left"

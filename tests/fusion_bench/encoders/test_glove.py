@@ -1,4 +1,4 @@
-"""Word vectors from a file: every row where it belongs, every damaged line told of by its number."""
+"""Word vectors from a file: the right row for every word, and the line number of every damaged line."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def encoder(file: Path, *, seed: int = 0, **settings: object) -> GloveEncoder:
     return made
 
 
-def test_rows_are_the_files_and_a_word_that_stands_twice_has_its_first(tmp_path: Path) -> None:
+def test_rows_are_those_of_the_file_and_a_repeated_word_has_its_first(tmp_path: Path) -> None:
     rows = encoder(written(tmp_path)).embedding.weight
     assert rows.shape == (6, 3)
     assert rows[2].tolist() == [1, 2, 3]
@@ -51,9 +51,10 @@ def test_rows_of_missing_words_are_drawn_at_the_scale_of_the_others(tmp_path: Pa
     assert not torch.equal(one, other)
 
 
-def test_the_share_of_words_with_a_vector_is_told(tmp_path: Path) -> None:
+def test_the_share_of_words_with_a_vector_is_reported(tmp_path: Path) -> None:
     assert encoder(written(tmp_path)).note == (
-        "4 words from train, 2 of them (50.0%) with a vector in the file and the rest drawn, frozen"
+        "4 words from train, 2 of them (50.0%) with a vector in the file, the others with a random vector; "
+        "vectors are frozen"
     )
 
 
@@ -93,11 +94,11 @@ def test_a_compressed_file_reads_the_same_whatever_its_name(tmp_path: Path) -> N
         ("a 1 2\n\nred 3 4\n", "line 2: 0 numbers where the first line has 2"),
         ("a 1 2\nred 3 x\n", "line 2: 'x' is not a number"),
         ("a 1 2\nred nan 1\n", "line 2: 'nan' is not a number"),
-        ("", "line 1: a word and its vector should stand here (word v1 v2 ...)"),
-        ("alone\nred 1\n", "line 1: a word and its vector should stand here (word v1 v2 ...)"),
+        ("", "line 1: expected a word and its vector (word v1 v2 ...)"),
+        ("alone\nred 1\n", "line 1: expected a word and its vector (word v1 v2 ...)"),
     ],
 )
-def test_a_damaged_line_is_told_of_by_its_number(tmp_path: Path, text: str, message: str) -> None:
+def test_a_damaged_line_is_named_by_its_number(tmp_path: Path, text: str, message: str) -> None:
     file = written(tmp_path, text)
     with pytest.raises(WeightsError) as refused:
         read_vectors(file, WORDS)
@@ -113,6 +114,6 @@ def test_a_file_that_is_not_there_or_cut_off_is_one_sentence(tmp_path: Path) -> 
         read_vectors(cut, WORDS)
 
 
-def test_a_file_that_knows_none_of_the_words_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="holds none of the 4 words of the training split"):
+def test_a_file_without_any_of_the_words_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="contains none of the 4 words of the training split"):
         encoder(written(tmp_path, "other 1 2\n"))

@@ -1,4 +1,4 @@
-"""A pretrained encoder of words gives what ``transformers`` itself gives, whether its words are cached or not."""
+"""A pretrained text encoder returns the states of ``transformers`` itself, with and without the cache."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_tiny("bert", tmp_path_factory.mktemp("plain"))
 
 
-def test_tokens_are_the_models_own_moved_up_by_one(bert: Path) -> None:
+def test_token_ids_are_the_models_own_plus_one(bert: Path) -> None:
     tokenizer = HuggingFaceTokenizer(bert)
     encoded = tokenizer.encode(TEXTS)
     of = {word: number + 1 for number, word in enumerate(WORDS)}
@@ -54,11 +54,11 @@ def test_words_are_those_of_transformers_on_each_text_alone(folder: Path, tmp_pa
     frozen, trained = (HuggingFaceEncoder(2, model=folder, frozen=value).eval() for value in (True, False))
     tokens = torch.from_numpy(frozen.tokenizer().encode(TEXTS))
     mask = tokens != 0
-    reader = frozen.frozen_part()
-    assert reader is not None
+    frozen_part = frozen.frozen_part()
+    assert frozen_part is not None
     assert trained.frozen_part() is None
-    cached = frozen_vectors(reader, DIM, tokens.numpy(), tmp_path, batch=3)
-    vectors = torch.from_numpy(cached.of(np.arange(4), tokens.shape[1])).float()
+    cached = frozen_vectors(frozen_part, DIM, tokens.numpy(), tmp_path, batch=3)
+    vectors = torch.from_numpy(cached.gather(np.arange(4), tokens.shape[1])).float()
     ours, theirs = trained(tokens, mask), frozen(vectors, mask)
     assert not ours.words[~mask].any()
     with torch.no_grad():
@@ -79,18 +79,18 @@ def test_a_sentence_may_be_its_first_or_last_token(bert: Path, sentence: str, po
         assert torch.equal(language.sentence[row], vectors[row, :length][position])
 
 
-def test_vectors_are_made_once_per_different_text(bert: Path, tmp_path: Path) -> None:
+def test_vectors_are_computed_once_per_distinct_text(bert: Path, tmp_path: Path) -> None:
     made = HuggingFaceEncoder(2, model=bert)
     tokens = made.tokenizer().encode(["is it", "is it red?", "is it"])
-    reader = made.frozen_part()
-    assert reader is not None
-    first = frozen_vectors(reader, DIM, tokens, tmp_path)
-    assert first.different.shape == (2, tokens.shape[1], DIM)
-    assert first.text[0] == first.text[2] != first.text[1]
+    frozen_part = made.frozen_part()
+    assert frozen_part is not None
+    first = frozen_vectors(frozen_part, DIM, tokens, tmp_path)
+    assert first.unique.shape == (2, tokens.shape[1], DIM)
+    assert first.row[0] == first.row[2] != first.row[1]
     with torch.no_grad():
-        next(reader.parameters()).normal_()
-    other = frozen_vectors(reader, DIM, tokens, tmp_path)
-    assert not np.array_equal(first.different, other.different), "other weights are another entry"
+        next(frozen_part.parameters()).normal_()
+    other = frozen_vectors(frozen_part, DIM, tokens, tmp_path)
+    assert not np.array_equal(first.unique, other.unique), "other weights have an entry of their own"
     assert len([*tmp_path.glob("*.npy")]) == 2
 
 
@@ -104,7 +104,7 @@ def test_a_frozen_model_is_no_part_of_what_is_trained_saved_or_counted(bert: Pat
     assert multiply_adds_of(trained, tokens, tokens != 0) == by_hand
 
 
-def test_shapes_alone_are_had_without_weights(bert: Path) -> None:
+def test_a_model_on_the_meta_device_needs_no_weights(bert: Path) -> None:
     with torch.device("meta"):
         made = HuggingFaceEncoder(2, model=bert, frozen=False)
     assert all(parameter.is_meta for parameter in made.parameters())
@@ -119,7 +119,7 @@ def test_a_checkpoint_that_lacks_weights_is_refused(bert: Path, tmp_path: Path) 
     gone = state.pop("encoder.layer.1.output.dense.weight")
     assert gone.shape
     safetensors.torch.save_file(state, tmp_path / "model.safetensors", {"format": "pt"})
-    with pytest.raises(WeightsError, match=r"lacks 1 weights of its own model, such as encoder\.layer\.1"):
+    with pytest.raises(WeightsError, match=r"1 weights of its model are missing, such as encoder\.layer\.1"):
         HuggingFaceEncoder(2, model=tmp_path, frozen=False)
 
 
@@ -145,10 +145,10 @@ def test_without_the_package_the_extra_is_named(tmp_path: Path, monkeypatch: pyt
         ("hub:nobody/none-of-it", "is not in the local cache and the Hugging Face Hub cannot be reached"),
     ],
 )
-def test_a_model_that_is_not_here_is_told_of_at_once(
+def test_a_missing_model_is_reported_at_once(
     written: str, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(huggingface, "answers", lambda url: False)
+    monkeypatch.setattr(huggingface, "is_reachable", lambda url: False)
     began = time.monotonic()
     with pytest.raises(FileNotFoundError, match=message) as refused:
         HuggingFaceEncoder.locate(written)

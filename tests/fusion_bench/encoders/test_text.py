@@ -44,7 +44,7 @@ def test_equals_a_packed_gru(directions: Directions) -> None:
 
 @DIRECTIONS
 def test_a_sentence_gives_the_same_alone_without_padding(directions: Directions) -> None:
-    """``sentence`` is the state after the last real word, and for the way back after the first."""
+    """``sentence`` is the state after the last real word, and after the first word in the backward direction."""
     model = encoder(directions=directions)
     tokens, mask = batch()
     language = model(tokens, mask)
@@ -55,7 +55,7 @@ def test_a_sentence_gives_the_same_alone_without_padding(directions: Directions)
 
 
 @pytest.mark.parametrize("sentence", ["last", "attention"])
-def test_what_stands_in_the_padding_changes_nothing(sentence: str) -> None:
+def test_padding_changes_nothing(sentence: str) -> None:
     model = encoder(sentence=sentence)
     tokens, mask = batch()
     clean, dirty = model(tokens, mask), model(torch.where(mask, tokens, 9), mask)
@@ -64,7 +64,7 @@ def test_what_stands_in_the_padding_changes_nothing(sentence: str) -> None:
 
 
 @torch.no_grad()
-def test_attention_weighs_the_real_words() -> None:
+def test_attention_weights_the_real_words() -> None:
     model = encoder(sentence="attention")
     tokens, mask = batch()
     language = model(tokens, mask)

@@ -1,4 +1,4 @@
-"""The transformer against torch's own layers, and its positions against the formula written out."""
+"""The transformer against torch's own layers, and its position codes against their formula."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_a_sentence_gives_the_same_alone_without_padding() -> None:
         torch.testing.assert_close(together.sentence[row], alone.sentence[0])
 
 
-def test_what_stands_in_the_padding_changes_nothing() -> None:
+def test_padding_changes_nothing() -> None:
     model = encoder()
     tokens, mask = batch()
     clean, dirty = model(tokens, mask), model(torch.where(mask, tokens, 9), mask)

@@ -1,4 +1,4 @@
-"""Backbones of every layout as one map, and weights that are what they say or an error."""
+"""Backbones of every layout give one map; weights are checked when they are loaded."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ def test_any_family_gives_a_map(name: str, layer: int, stride: int) -> None:
     assert backbone(torch.randn(2, 3, *SIZE)).shape == (2, backbone.channels, *backbone.map_size)
 
 
-def test_the_map_is_that_layer_of_the_whole_model() -> None:
+def test_the_map_is_that_layer_of_the_full_model() -> None:
     torch.manual_seed(0)
     backbone = build_backbone("test_vit", layer=2, image_size=SIZE).eval()
     torch.manual_seed(0)
-    whole = timm.create_model("test_vit", img_size=SIZE).eval()
+    full = timm.create_model("test_vit", img_size=SIZE).eval()
     images = torch.randn(2, 3, *SIZE)
-    expected = whole.forward_intermediates(images, indices=[2], intermediates_only=True)[0]
+    expected = full.forward_intermediates(images, indices=[2], intermediates_only=True)[0]
     torch.testing.assert_close(backbone(images), expected)
 
 
@@ -117,11 +117,11 @@ def test_a_timm_checkpoint_is_loaded(tmp_path: Path, suffix: str) -> None:
 
 
 def test_a_checkpoint_of_another_model_is_refused_not_half_loaded(tmp_path: Path) -> None:
-    """timm itself would keep random numbers wherever such a file has nothing to give."""
+    """timm itself would keep random numbers for every parameter that such a file does not contain."""
     path = tmp_path / "other.safetensors"
     state = timm.create_model("test_resnet").state_dict()
     safetensors.torch.save_file({key: value for key, value in state.items() if "layer3" not in key}, path)
-    with pytest.raises(WeightsError, match=r"not a checkpoint of 'test_resnet': it lacks .* such as layer3"):
+    with pytest.raises(WeightsError, match=r"not a checkpoint of 'test_resnet': .* missing, such as layer3"):
         build_backbone("test_resnet", image_size=SIZE, weights="file", weights_file=path)
     safetensors.torch.save_file(timm.create_model("test_vit").state_dict(), path)
     with pytest.raises(WeightsError):
@@ -129,7 +129,7 @@ def test_a_checkpoint_of_another_model_is_refused_not_half_loaded(tmp_path: Path
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pth"])
-def test_a_file_cut_off_is_refused(tmp_path: Path, suffix: str) -> None:
+def test_a_truncated_file_is_refused(tmp_path: Path, suffix: str) -> None:
     path = tmp_path / f"weights{suffix}"
     state = timm.create_model("test_resnet").state_dict()
     if suffix == ".pth":
@@ -162,47 +162,54 @@ def test_pretext_weights_come_back(tmp_path: Path) -> None:
         "test_convnext", layer=1, image_size=SIZE, weights="pretext", weights_file=path, frozen=True
     )
     assert weights_digest(loaded) == weights_digest(learned)
-    with pytest.raises(WeightsError, match="does not hold the weights of 'test_convnext' cut at layer 2"):
+    with pytest.raises(WeightsError, match="does not contain the weights of 'test_convnext' up to layer 2"):
         build_backbone("test_convnext", layer=2, image_size=SIZE, weights="pretext", weights_file=path)
 
 
 @pytest.mark.parametrize("weights", ["file", "pretext"])
 def test_a_missing_file_is_named(tmp_path: Path, weights: str) -> None:
-    with pytest.raises(WeightsError, match=r"gone\.pth do not exist"):
+    with pytest.raises(WeightsError, match=r"gone\.pth does not exist"):
         build_backbone(
             "test_resnet",
             image_size=SIZE,
             weights=weights,  # type: ignore[arg-type]
             weights_file=tmp_path / "gone.pth",
         )
-    with pytest.raises(WeightsError, match="need a file, and none was given"):
+    with pytest.raises(WeightsError, match="need a file; pass it as weights_file"):
         build_backbone("test_resnet", image_size=SIZE, weights=weights)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize(
-    ("name", "layer", "size", "said"),
+    ("name", "layer", "size", "message"),
     [
         ("resnet81", -1, SIZE, "unknown timm backbone 'resnet81' .did you mean 'resnet18'"),
         ("resnet18.a1_in2k", -1, SIZE, "no weights 'a1_in2k' of 'resnet18' .did you mean 'resnet18.a"),
-        ("test_resnet", 5, SIZE, "has no layer 5; it has 5, counted from 0, at strides 2, 4, 8, 16, 32"),
-        ("test_vit", -9, SIZE, "has no layer -9; it has 6"),
-        ("test_vit", -1, (30, 50), "images of 30x50 do not suit the backbone 'test_vit'"),
+        (
+            "test_resnet",
+            5,
+            SIZE,
+            "has no layer 5; its 5 layers, counted from 0, have the strides 2, 4, 8, 16, 32",
+        ),
+        ("test_vit", -9, SIZE, "has no layer -9; its 6 layers"),
+        ("test_vit", -1, (30, 50), "the backbone 'test_vit' does not accept images of 30x50"),
     ],
 )
-def test_what_timm_cannot_give_is_said(name: str, layer: int, size: tuple[int, int], said: str) -> None:
-    with pytest.raises(FusionBenchError, match=said) as raised:
+def test_what_timm_does_not_have_is_an_error_with_a_reason(
+    name: str, layer: int, size: tuple[int, int], message: str
+) -> None:
+    with pytest.raises(FusionBenchError, match=message) as raised:
         build_backbone(name, layer=layer, image_size=size)
-    assert ("unknown" in said or "no weights" in said) == isinstance(raised.value, UnknownNameError)
+    assert ("unknown" in message or "no weights" in message) == isinstance(raised.value, UnknownNameError)
 
 
 def test_imagenet_without_a_network_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(download.constants, "HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr(download, "answers", lambda url: False)
+    monkeypatch.setattr(download, "is_reachable", lambda url: False)
     with pytest.raises(WeightsError, match="cannot be reached; write weights: file:PATH, pretext or random"):
         build_backbone("test_vit", image_size=SIZE, weights="imagenet")
 
 
-def test_imagenet_weights_that_nobody_made_are_one_sentence() -> None:
+def test_imagenet_weights_that_do_not_exist_are_one_sentence() -> None:
     with pytest.raises(WeightsError, match=r"timm has no pretrained weights for 'test_maxvit'"):
         build_backbone("test_maxvit", image_size=SIZE, weights="imagenet")
 
@@ -214,7 +221,7 @@ def test_imagenet_weights_of_an_earlier_download_need_no_network(
     source = timm.create_model("test_vit")
     safetensors.torch.save_file(source.state_dict(), path)
     monkeypatch.setattr(download.huggingface_hub, "try_to_load_from_cache", lambda *_, **__: str(path))
-    monkeypatch.setattr(download, "answers", lambda url: pytest.fail("no network is needed"))
+    monkeypatch.setattr(download, "is_reachable", lambda url: pytest.fail("no network is needed"))
     backbone = build_backbone("test_vit", image_size=(160, 160), weights="imagenet")
     assert torch.equal(backbone.state_dict()["net.model.cls_token"], source.cls_token)
 

@@ -1,4 +1,4 @@
-"""A finished cell is asked what it listens to, exactly as it was trained and judged."""
+"""The explanation of a finished cell agrees with its training and its evaluation."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ from fusion_bench.explain.explain import (
     ExplainedInput,
     ExplainRequest,
     explain,
-    explaining_parts,
+    explaining_modules,
 )
 from fusion_bench.spec.load import load_study
 from fusion_bench.spec.study import Study
 from fusion_bench.storage import read_json, write_json
-from fusion_bench.study.observer import Silent
+from fusion_bench.study.observer import SilentObserver
 from fusion_bench.study.plan import confirm_cells
 from fusion_bench.study.run import RunOptions, StudyRun
 from fusion_bench.training.batches import BatchLoader
-from fusion_bench.training.cell_data import load_cell_data
+from fusion_bench.training.load_cell_data import load_cell_data
 from fusion_bench.training.loop import build_model
 from fusion_bench.training.paths import RunPaths
 from fusion_bench.training.slot import Slot, append_coordinates
 from toys import STUDY, study_file
 
-ASKABLE = """
+EXPLAINERS = """
 import torch
 from torch import nn
 from fusion_bench.contract import Citation, Explanation, FusionModule, Pyramid, VisionLanguageNetwork
@@ -96,7 +96,7 @@ ARMS = """
 arms:
   laconv: {module: laconv, kernel_size: 3, groups: 2, heads: 2}
   cross: {module: cross_attention, heads: 2}
-  wrong: {module: "askable.py:Wrong"}
+  wrong: {module: "explainers.py:Wrong"}
   product: {module: "toys:Product"}
 """
 FROZEN = re.sub(r"arms:\n( .*\n)+", ARMS.lstrip(), STUDY)
@@ -121,10 +121,10 @@ class Trained:
 
 def trained(folder: Path, text: str, *, keep_weights: bool = True) -> Trained:
     file = study_file(folder, text)
-    (folder / "askable.py").write_text(ASKABLE)
+    (folder / "explainers.py").write_text(EXPLAINERS)
     study, paths = load_study(file), RunPaths(folder / "runs", {}, {})
     settings = WorkerSettings(paths, workers=1, threads=1, keep_weights=keep_weights)
-    StudyRun(study, paths, lambda: InlineExecutor(settings), Silent(), RunOptions()).run()
+    StudyRun(study, paths, lambda: InlineExecutor(settings), SilentObserver(), RunOptions()).run()
     return Trained(study, paths)
 
 
@@ -149,23 +149,23 @@ def refusal(call: Callable[[], object]) -> str:
     return str(refused.value)
 
 
-# What is asked, and what is answered
+# Explanations
 
 
 @pytest.mark.parametrize("arm", ["laconv", "cross"])
 def test_the_answer_is_the_one_that_the_cell_was_judged_by(frozen: Trained, arm: str) -> None:
-    judged = frozen.folder(arm).outcome().samples
-    for row in judged[judged["split"] == "test"].iloc[::17].to_dict("records"):
+    samples = frozen.folder(arm).outcome().samples
+    for row in samples[samples["split"] == "test"].iloc[::17].to_dict("records"):
         explained = frozen.ask(arm, row["sample"])
         assert explained.answer is not None
         assert explained.answer.text == row["prediction"]
-        assert explained.subject.truth == row["truth"]
+        assert explained.explained_input.truth == row["truth"]
         assert 0.5 <= explained.answer.probability <= 1  # of two answers
 
 
 @pytest.mark.parametrize("copy", [1, 2])
 def test_a_copy_is_asked_about_what_it_was_given_on_the_way(frozen: Trained, copy: int) -> None:
-    # The same sample by way of the training loop's own materials and feeder.
+    # The same sample from the cell data and the batch loader of the training loop.
     folder = frozen.folder("laconv")
     cell_data = load_cell_data(folder.config(), frozen.paths)
     model = build_model(folder.config(), cell_data)
@@ -205,15 +205,15 @@ def test_a_module_without_kernels_shows_its_words_alone(frozen: Trained) -> None
 def test_a_picture_and_a_sentence_of_ones_own(frozen: Trained, tmp_path: Path) -> None:
     sample = frozen.ask("laconv", "test-4-green")
     elsewhere = tmp_path / "mine.png"
-    shutil.copy(sample.subject.image, elsewhere)
+    shutil.copy(sample.explained_input.image, elsewhere)
     own = frozen.ask("laconv", ExplainedInput(elsewhere, "Is it GREEN?"))
     assert own.answer == sample.answer
     assert np.array_equal(own.attention, sample.attention)
-    assert own.subject.truth is None
+    assert own.explained_input.truth is None
 
 
 def test_words_that_training_did_not_hold_are_named(frozen: Trained) -> None:
-    image = frozen.ask("laconv", "test-0-red").subject.image
+    image = frozen.ask("laconv", "test-0-red").explained_input.image
     explained = frozen.ask("laconv", ExplainedInput(image, "is the zebra red?"))
     assert explained.words == ("is", "the", "zebra", "red")
     assert explained.known == (True, False, False, True)
@@ -223,24 +223,24 @@ def test_a_trained_backbone_comes_with_the_weights(tmp_path: Path) -> None:
     text = FROZEN.replace("frozen: true", "frozen: false")
     text = re.sub(r"  (cross|wrong|product): .*\n", "", text).replace("epochs: 2", "epochs: 1")
     own = trained(tmp_path, text)
-    judged = own.folder("laconv").outcome().samples
-    for row in judged[judged["split"] == "test"].iloc[::25].to_dict("records"):
+    samples = own.folder("laconv").outcome().samples
+    for row in samples[samples["split"] == "test"].iloc[::25].to_dict("records"):
         answer = own.ask("laconv", row["sample"]).answer
         assert answer is not None and answer.text == row["prediction"]
 
 
 def test_the_blocks_of_a_network_are_its_copies(tmp_path: Path) -> None:
-    arms = 'arms:\n  net: {network: "askable.py:Net"}\n  tiny: {network: "toys:TinyNetwork"}\n'
+    arms = 'arms:\n  net: {network: "explainers.py:Net"}\n  tiny: {network: "toys:TinyNetwork"}\n'
     text = re.sub(r"arms:\n( .*\n)+", arms, FROZEN)
     text = text.replace("frozen: true", "frozen: false")
     own = trained(tmp_path, text)
     explained = own.ask("net", "test-2-blue", copy=1)
     assert explained.copies == 2
     assert explained.attention.shape == (3, 8, 12)
-    judged = own.folder("net").outcome().samples.set_index("sample")
+    samples = own.folder("net").outcome().samples.set_index("sample")
     assert explained.answer is not None
-    assert explained.answer.text == judged.loc["test-2-blue", "prediction"]
-    assert "'tiny' cannot be asked: TinyNetwork has no explain" in refusal(
+    assert explained.answer.text == samples.loc["test-2-blue", "prediction"]
+    assert "'tiny' cannot be explained: TinyNetwork has no explain" in refusal(
         lambda: own.ask("tiny", "test-2-blue")
     )
 
@@ -252,25 +252,30 @@ def test_what_explains_itself_is_found_outermost_first() -> None:
     inner, outer, second = Speaks(), Speaks(), Speaks()
     outer.inner = inner
     slot = torch.nn.Sequential(torch.nn.Linear(1, 1), torch.nn.Sequential(outer), second)
-    assert explaining_parts(slot) == [outer, second]
+    assert explaining_modules(slot) == [outer, second]
 
 
-# What is refused
+# Errors
 
 
 @pytest.mark.parametrize(
     ("arm", "about", "further", "message"),
     [
         ("lacon", "test-0-red", {}, "the study 'toy' has no arm 'lacon' (did you mean 'laconv'?)"),
-        ("product", "test-0-red", {}, "'product' cannot be asked: Product has no explain(visual, language)"),
-        ("product", "test-0-red", {}, "ask 'laconv', 'cross', 'wrong'"),
+        (
+            "product",
+            "test-0-red",
+            {},
+            "'product' cannot be explained: Product has no explain(visual, language)",
+        ),
+        ("product", "test-0-red", {}, "use 'laconv', 'cross', 'wrong'"),
         ("laconv", "test-0-red", {"seed": 7}, "--seed 7: the study 'toy' has the seeds 0"),
         ("laconv", "test-0-red", {"copy": 3}, "--copy 3: the arm 'laconv' has 2 copies, counted from 1"),
         ("laconv", "test-0-red", {"copy": 0}, "--copy 0: the arm 'laconv' has 2 copies, counted from 1"),
         ("laconv", "test-0-pink", {}, "(test, val, train) has a sample 'test-0-pink'"),
         ("laconv", "test-0-pink", {}, "the first of test is 'test-0-red'"),
         ("laconv", ExplainedInput(Path("none.png"), "is it red?"), {}, "cannot read the image none.png"),
-        ("laconv", ExplainedInput(Path("none.png"), "?!"), {}, "the sentence '?!' holds no word"),
+        ("laconv", ExplainedInput(Path("none.png"), "?!"), {}, "the sentence '?!' contains no word"),
         ("wrong", "test-0-red", {}, "Wrong.explain gives words [1, 3, 8] for one sentence of 3 words"),
     ],
 )
@@ -282,9 +287,9 @@ def test_what_cannot_be_asked_is_said_in_one_sentence(
 
 def test_a_cell_that_is_not_trained_says_how_to_train_it(frozen: Trained, tmp_path: Path) -> None:
     elsewhere = Trained(frozen.study, RunPaths(tmp_path / "runs", {}, {}))
-    said = refusal(lambda: elsewhere.ask("laconv", "test-0-red"))
-    assert f"not trained in {tmp_path / 'runs'}" in said
-    assert f"`fusion-bench run {frozen.study.path} --keep-weights`" in said
+    message = refusal(lambda: elsewhere.ask("laconv", "test-0-red"))
+    assert f"not trained in {tmp_path / 'runs'}" in message
+    assert f"`fusion-bench run {frozen.study.path} --keep-weights`" in message
 
 
 def test_a_cell_that_failed_says_why(copied: Trained) -> None:
@@ -299,8 +304,8 @@ def test_a_cell_that_failed_says_why(copied: Trained) -> None:
 def test_a_cell_without_weights_says_how_to_get_them(copied: Trained) -> None:
     folder = copied.folder("laconv")
     (folder.path / "model.safetensors").unlink()
-    said = refusal(lambda: copied.ask("laconv", "test-0-red"))
-    assert f"delete {folder.path} and run" in said and "--keep-weights" in said
+    message = refusal(lambda: copied.ask("laconv", "test-0-red"))
+    assert f"delete {folder.path} and run" in message and "--keep-weights" in message
 
 
 @pytest.mark.parametrize("damage", ["cut", "another arm's"])
@@ -310,15 +315,13 @@ def test_weights_that_do_not_fit_are_refused(copied: Trained, damage: str) -> No
         file.write_bytes(file.read_bytes()[:100])
     else:
         shutil.copy(copied.folder("cross").path / "model.safetensors", file)
-    assert "does not fit the arm as its source stands today" in refusal(
-        lambda: copied.ask("laconv", "test-0-red")
-    )
+    assert "does not fit the current source of the arm" in refusal(lambda: copied.ask("laconv", "test-0-red"))
 
 
 def test_a_frozen_backbone_that_comes_out_otherwise_is_refused(copied: Trained) -> None:
     file = copied.folder("laconv").path / "provenance.json"
     write_json(file, {**read_json(file), "weights": "another"})
-    assert "'test_resnet' comes out otherwise here" in refusal(lambda: copied.ask("laconv", "test-0-red"))
+    assert "'test_resnet' has other weights here" in refusal(lambda: copied.ask("laconv", "test-0-red"))
 
 
 def test_a_stale_cell_is_explained_and_says_so(copied: Trained) -> None:

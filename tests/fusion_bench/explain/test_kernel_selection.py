@@ -1,4 +1,4 @@
-"""Which positions and which group of a map of kernels are shown."""
+"""The selection of the positions and the group of kernels to show."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from fusion_bench.explain.kernel_selection import MapPosition, kernel_norms, sel
 
 
 def kernels_of(taps: dict[tuple[int, int], list[float]], height: int = 6, width: int = 6) -> np.ndarray:
-    """One group of 1 x 1 taps and two of them, zero but where given."""
+    """Kernels of two groups with one tap each; zero at positions that are not given."""
     found = np.zeros((2, 1, height, width), dtype=np.float32)
     for place, values in taps.items():
         found[:, 0, place[0], place[1]] = values

@@ -1,4 +1,4 @@
-"""A plausible study without training: seven arms whose skills are known, and one cell of every bad end."""
+"""An invented study without training: seven arms of known accuracy, and one failed, stale and missing cell."""
 
 from __future__ import annotations
 

@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
+from fusion_bench.cells.events import CellFailed, CellFinished, CellProgressed, CellStarted
 from fusion_bench.reporting.progress import LiveTable, PlainLines, duration, observer_for
-from fusion_bench.study.observer import Observer, PlannedStatus, Silent
+from fusion_bench.study.cell_status import CellState, CellStatus
+from fusion_bench.study.observer import Observer, RunClosed, RunPlanned, RunPreparing, SilentObserver
+from fusion_bench.study.plan import PlannedCell, Purpose
+from toys import toy_config
 
-CELLS = [
-    PlannedStatus("a0", "laconv", 0, "waiting", "confirm"),
-    PlannedStatus("a1", "laconv", 1, "waiting", "confirm"),
-    PlannedStatus("b0", "film", 0, "waiting", "confirm"),
-    PlannedStatus("b1", "film", 1, "done", "confirm"),
-]
+PLAIN = toy_config()
+
+
+def planned(arm: str, seed: int, state: CellState = "missing", purpose: Purpose = "confirm") -> CellStatus:
+    """A status of a cell whose id depends on its arm and seed."""
+    config = replace(PLAIN, train=replace(PLAIN.train, epochs=len(arm)), seed=seed)
+    return CellStatus(PlannedCell(arm, "arm", seed, purpose, config), state)
+
+
+CELLS = [planned("laconv", 0), planned("laconv", 1), planned("film", 0), planned("film", 1, "done")]
+A0, A1, B0, _ = (status.cell.id for status in CELLS)
 
 
 class Clock:
@@ -60,7 +70,7 @@ def row(text: str, *starts: str) -> str:
 def table() -> tuple[LiveTable, Clock]:
     clock = Clock()
     live = LiveTable(terminal(), clock)
-    live.planned(CELLS)
+    live.notify(RunPlanned(CELLS))
     return live, clock
 
 
@@ -68,12 +78,12 @@ def test_the_table_shows_every_cell_with_its_state_metric_epoch_and_time_left(
     table: tuple[LiveTable, Clock],
 ) -> None:
     live, clock = table
-    live.started("a0")
+    live.notify(CellStarted(A0))
     clock.now += 20
-    live.progressed("a0", 2, 8, "select/accuracy", 0.54321, seconds_left=60.0)
+    live.notify(CellProgressed(A0, 2, 8, "select/accuracy", 0.54321, 60.0))
     clock.now += 10
     text = shown(live)
-    live.closed()
+    live.notify(RunClosed())
 
     assert "select/accuracy" in text
     for part in ("▶ running", "0.5432", "2/8", "0:30", "0:50"):
@@ -86,37 +96,37 @@ def test_the_table_shows_every_cell_with_its_state_metric_epoch_and_time_left(
 def test_the_total_is_the_work_left_over_the_workers_seen(table: tuple[LiveTable, Clock]) -> None:
     # One worker: 60 s of the running cell are left, and two waiting cells of 80 s each.
     live, clock = table
-    live.started("a0")
+    live.notify(CellStarted(A0))
     clock.now += 20
-    live.progressed("a0", 2, 8, "select/accuracy", 0.5, seconds_left=60.0)
+    live.notify(CellProgressed(A0, 2, 8, "select/accuracy", 0.5, 60.0))
     text = shown(live)
-    live.closed()
+    live.notify(RunClosed())
     assert f"about {duration(60 + 80 + 80)} left" in text
 
 
 def test_a_finished_cell_predicts_the_others_of_its_arm(table: tuple[LiveTable, Clock]) -> None:
     live, clock = table
-    live.started("a0")
+    live.notify(CellStarted(A0))
     clock.now += 100
-    live.finished("a0", {"val/accuracy": 0.9})
-    live.started("b0")
+    live.notify(CellFinished(A0, {"val/accuracy": 0.9}))
+    live.notify(CellStarted(B0))
     clock.now += 40
-    live.finished("b0", {"val/accuracy": 0.6})
-    live.started("a1")
+    live.notify(CellFinished(B0, {"val/accuracy": 0.6}))
+    live.notify(CellStarted(A1))
     clock.now += 30
     text = shown(live)
-    live.closed()
+    live.notify(RunClosed())
     assert "1:10" in row(text, "laconv", "1")
     assert "3 of 4 cells done, about 1:10 left" in text
 
 
 def test_a_failed_cell_stays_in_the_table_and_its_reason_above_it(table: tuple[LiveTable, Clock]) -> None:
     live, _ = table
-    live.started("b0")
-    live.failed("b0", "the loss is not finite\nat step 12")
+    live.notify(CellStarted(B0))
+    live.notify(CellFailed(B0, "the loss is not finite\nat step 12"))
     text = shown(live)
     console = live._console
-    live.closed()
+    live.notify(RunClosed())
     assert "✗ failed" in row(text, "film", "0")
     assert "1 failed" in text
     assert "film, seed 0: the loss is not finite at step 12" in written(console)
@@ -124,14 +134,13 @@ def test_a_failed_cell_stays_in_the_table_and_its_reason_above_it(table: tuple[L
 
 def test_a_table_taller_than_the_terminal_keeps_what_matters() -> None:
     live = LiveTable(terminal(height=16), Clock())
-    live.planned([PlannedStatus(f"c{seed}", "film", seed, "done", "confirm") for seed in range(50)])
-    live.planned(
-        [PlannedStatus(f"c{seed}", "film", seed, "done", "confirm") for seed in range(49)]
-        + [PlannedStatus("c49", "film", 49, "waiting", "confirm")]
-    )
-    live.started("c49")
+    done = [planned("film", seed, "done") for seed in range(50)]
+    last = planned("film", 49)
+    live.notify(RunPlanned(done))
+    live.notify(RunPlanned([*done[:49], last]))
+    live.notify(CellStarted(last.cell.id))
     text = shown(live)
-    live.closed()
+    live.notify(RunClosed())
     assert "▶ running" in row(text, "film", "49")
     assert "and 40 more cells" in text
     assert len(text.splitlines()) <= 16
@@ -139,21 +148,21 @@ def test_a_table_taller_than_the_terminal_keeps_what_matters() -> None:
 
 def test_preparation_is_shown_until_the_first_cell_starts() -> None:
     live = LiveTable(terminal(), Clock())
-    live.preparing("training the pretext backbone")
+    live.notify(RunPreparing("training the pretext backbone"))
     before = shown(live)
-    live.planned(CELLS)
-    live.started("a0")
+    live.notify(RunPlanned(CELLS))
+    live.notify(CellStarted(A0))
     after = shown(live)
-    live.closed()
+    live.notify(RunClosed())
     assert "training the pretext backbone" in before
     assert "training the pretext backbone" not in after
 
 
 def test_search_cells_say_so() -> None:
     live = LiveTable(terminal(), Clock())
-    live.planned([PlannedStatus("s0", "film", 7, "waiting", "search")])
+    live.notify(RunPlanned([planned("film", 7, purpose="search")]))
     text = shown(live)
-    live.closed()
+    live.notify(RunClosed())
     assert "waiting search" in text
 
 
@@ -161,15 +170,15 @@ def test_plain_lines_are_one_per_event_without_control_codes() -> None:
     clock = Clock()
     console = Console(file=io.StringIO(), width=20)
     lines = PlainLines(console, clock)
-    lines.planned(CELLS)
-    lines.preparing("making data [red]")
-    lines.started("a0")
+    lines.notify(RunPlanned(CELLS))
+    lines.notify(RunPreparing("making data [red]"))
+    lines.notify(CellStarted(A0))
     clock.now += 65
-    lines.progressed("a0", 1, 2, "select/accuracy", 0.5, seconds_left=65.0)
-    lines.finished("a0", {"val/accuracy": 0.75, "test/accuracy": 0.7})
-    lines.started("b0")
-    lines.failed("b0", "no\nmemory")
-    lines.closed()
+    lines.notify(CellProgressed(A0, 1, 2, "select/accuracy", 0.5, 65.0))
+    lines.notify(CellFinished(A0, {"val/accuracy": 0.75, "test/accuracy": 0.7}))
+    lines.notify(CellStarted(B0))
+    lines.notify(CellFailed(B0, "no\nmemory"))
+    lines.notify(RunClosed())
     assert written(console).splitlines() == [
         "4 cells: 1 done, 3 waiting",
         "making data [red]",
@@ -188,17 +197,17 @@ def test_a_terminal_gets_the_table_and_a_pipe_the_lines() -> None:
 
 
 @pytest.mark.parametrize(
-    "make", [Silent, lambda: PlainLines(Console(quiet=True)), lambda: LiveTable(terminal())]
+    "make", [SilentObserver, lambda: PlainLines(Console(quiet=True)), lambda: LiveTable(terminal())]
 )
 def test_every_observer_hears_a_whole_run(make: Callable[[], Observer]) -> None:
     observer = make()
-    observer.preparing("data")
-    observer.planned(CELLS)
-    observer.started("a0")
-    observer.progressed("a0", 1, 1, "select/accuracy", 0.5, seconds_left=None)
-    observer.finished("a0", {"test/accuracy": 0.5})
-    observer.failed("a1", "the worker died before it started")
-    observer.closed()
+    observer.notify(RunPreparing("data"))
+    observer.notify(RunPlanned(CELLS))
+    observer.notify(CellStarted(A0))
+    observer.notify(CellProgressed(A0, 1, 1, "select/accuracy", 0.5, None))
+    observer.notify(CellFinished(A0, {"test/accuracy": 0.5}))
+    observer.notify(CellFailed(A1, "the worker died before it started"))
+    observer.notify(RunClosed())
 
 
 @pytest.mark.parametrize(

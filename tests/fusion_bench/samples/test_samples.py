@@ -1,4 +1,4 @@
-"""Words, ids and the columns of a split."""
+"""Vocabulary, splits and the geometry of resizing."""
 
 from __future__ import annotations
 
@@ -53,16 +53,16 @@ def test_long_texts_are_cut_and_no_texts_are_no_rows() -> None:
     assert vocabulary.encode([]).shape == (0, 1)
 
 
-def test_a_part_of_a_split_is_spread_over_it_with_its_images_alone() -> None:
+def test_evenly_spaced_samples_keep_only_their_images() -> None:
     table = pd.DataFrame(
         {"sample": list("abcdefg"), "image": [0, 0, 1, 1, 2, 2, 3], "truth": list("0000111")}
     )
     split = Split("val", table, tuple(Path(f"{name}.png") for name in "wxyz"))
-    part = split.spread(3)
+    part = split.evenly_spaced(3)
     assert part.table["sample"].tolist() == ["a", "d", "g"]
     assert [part.images[row].stem for row in part.table["image"]] == ["w", "x", "z"]
     assert len(part.images) == 3
-    assert split.spread(99).table.equals(table)
+    assert split.evenly_spaced(99).table.equals(table)
 
 
 def test_a_row_of_a_split_is_a_sample() -> None:
@@ -104,8 +104,8 @@ def test_boxes_go_to_the_input_and_back() -> None:
     assert np.allclose(resizing.to_original(there, sizes), boxes, rtol=0, atol=1e-12)
 
 
-def test_a_letterbox_keeps_the_shape_and_stands_in_the_middle() -> None:
-    """By hand: 640 x 480 in 416: 416 x 312, (416 - 312) // 2 = 52 above; an odd rest has its smaller half first."""
+def test_a_letterbox_keeps_the_aspect_ratio_and_is_centred() -> None:
+    """By hand: 640 x 480 in 416 gives 416 x 312, 52 above; the smaller half of an odd rest is first."""
     resizing = Resizing(height=416, width=416, letterbox=True)
     sizes = np.array([[480, 640], [640, 480], [416, 416], [333, 500], [1, 2000]])
     assert resizing.windows(sizes).tolist() == [

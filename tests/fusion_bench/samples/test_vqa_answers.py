@@ -1,4 +1,4 @@
-"""Normalisation as the official evaluation does it, each rule and slip on a text worked out by hand."""
+"""Normalisation as in the official evaluation: each rule and each mistake on a text worked out by hand."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from pathlib import Path
 import pytest
 
 from fusion_bench.errors import DataError
-from fusion_bench.samples.vqa_answers import CONTRACTIONS, answer_list, normalise_answer, tidy
+from fusion_bench.samples.vqa_answers import CONTRACTIONS, answer_list, normalise_answer, normalise_whitespace
 
 
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
-        ("t-shirt", "t shirt"),  # between letters a mark becomes a blank
-        ("red, blue", "red blue"),  # beside a blank it goes
-        ("well-done - rare", "welldone rare"),  # beside a blank anywhere, it goes everywhere
-        ("x;-y-z", "x y z"),  # the dash stands beside no blank in the text as it came
+        ("t-shirt", "t shirt"),  # a mark between letters becomes a space
+        ("red, blue", "red blue"),  # a mark next to a space is deleted
+        ("well-done - rare", "welldone rare"),  # next to a space anywhere, it is deleted everywhere
+        ("x;-y-z", "x y z"),  # the dash is not next to a space in the original text
         ("1,000", "1000"),  # a comma between digits
-        ("1,000 x/y", "1000 xy"),  # ... takes every mark with it
+        ("1,000 x/y", "1000 xy"),  # ... deletes every mark
         ("x,1 y/z", "x 1 y z"),  # a letter and a digit are not two digits
         ("\u0663,\u0664", "\u0663 \u0664"),  # nor are digits of another script
         ("?why!", "why"),
         ('"x" [y] {z} (v) <w>', "x y z v w"),
         ("q=r+s\\t_u@v`w", "q r s t u v w"),
-        ("it's $5: 10% & more*", "it's $5: 10% & more*"),  # marks that no rule touches
+        ("it's $5: 10% & more*", "it's $5: 10% & more*"),  # marks without a rule
         ("u.s.a.", "usa"),
-        ("3.5", "3.5"),  # before a digit a period stays
-        ("5. x.7 .", "5 x.7"),  # after a digit it goes: the look-behind is mistyped
+        ("3.5", "3.5"),  # a period before a digit is kept
+        ("5. x.7 .", "5 x.7"),  # a period after a digit is deleted: the look-behind is mistyped
         ("x" + "." * 33, "x."),  # 32 at most
         ("The cat and a dog, an owl", "cat and dog owl"),
         ("the", ""),
@@ -39,7 +39,7 @@ from fusion_bench.samples.vqa_answers import CONTRACTIONS, answer_list, normalis
         ("twas", "'twas"),
         ("Im Ive", "im ive"),  # keys with capitals never match
         ("I'dve", "i'dve"),
-        ("somebody'd", "somebodyd"),  # a slip of the official table
+        ("somebody'd", "somebodyd"),  # a mistake of the official table
         ("somebodyd've", "somebody'd've"),
         ("let's she's", "let's she's"),
         ("y'alld've", "y'all'd've"),
@@ -51,11 +51,11 @@ def test_a_text_is_normalised_as_by_hand(text: str, expected: str) -> None:
     assert normalise_answer(text) == expected
 
 
-def test_tidying_touches_only_white_space() -> None:
-    assert tidy("\n The\tCat.\n") == "The Cat."
+def test_whitespace_alone_is_normalised() -> None:
+    assert normalise_whitespace("\n The\tCat.\n") == "The Cat."
 
 
-def test_the_contraction_table_has_the_official_size_and_slips() -> None:
+def test_the_contraction_table_has_the_official_size_and_mistakes() -> None:
     assert len(CONTRACTIONS) == 120
     assert [key for key, value in CONTRACTIONS.items() if key == value] == ["let's", "she's"]
     assert {key for key in CONTRACTIONS if key != key.lower()} == {"Im", "Ive", "Id've", "I'dve"}
@@ -71,15 +71,15 @@ def test_the_contraction_table_has_the_official_size_and_slips() -> None:
 
 
 def test_an_answer_is_listed_if_it_occurs_more_than_eight_times_once_normalised() -> None:
-    commonest = ["yes"] * 5 + ["Yes."] * 4 + ["no"] * 8 + ["The cat"] * 20
-    assert answer_list(commonest) == ("cat", "yes")
-    with pytest.raises(DataError, match=r"none of the 8 questions .* more than 8 times"):
+    most_common = ["yes"] * 5 + ["Yes."] * 4 + ["no"] * 8 + ["The cat"] * 20
+    assert answer_list(most_common) == ("cat", "yes")
+    with pytest.raises(DataError, match=r"none of the 8 most common answers .* more than 8 times"):
         answer_list(["no"] * 8)
 
 
 @pytest.mark.pack
 def test_real_answers_are_listed_as_published(packs: Path) -> None:
-    """The first hundred annotations of each file: whatever they list stands in the list of 3129, too."""
+    """The first hundred annotations of each file: every listed answer is also in the published list of 3129."""
     folder = packs / "vqa_v2_mini" / "Annotations"
     files = [
         folder / f"first100_v2_mscoco_{subtype}_annotations.json" for subtype in ("train2014", "val2014")

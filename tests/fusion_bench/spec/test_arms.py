@@ -1,4 +1,4 @@
-"""Arms, variations and controls: from a few lines to settings that are resolved and told apart."""
+"""Arms, variations, controls and search spaces are resolved from a few lines of a study file."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Load = Callable[..., Study]
 
 @pytest.fixture
 def load(tmp_path: Path) -> Load:
-    """Read ``HEAD`` and some more lines as a study."""
+    """A function that reads ``HEAD`` and some more lines as a study."""
 
     def loaded(more: str, *overrides: str) -> Study:
         (tmp_path / "s.yaml").write_text(HEAD + more)
@@ -56,7 +56,7 @@ vary:
 """
 
 
-def test_vary_spans_arms_around_a_base(load: Load) -> None:
+def test_vary_gives_variations_of_a_base_arm(load: Load) -> None:
     study = load(ABLATION)
     assert [arm.label for arm in study.arms] == [
         "base",
@@ -80,7 +80,7 @@ def test_a_varied_arm_names_the_value_of_every_varied_key(load: Load) -> None:
     }  # fmt: skip
 
 
-def test_a_variation_changes_what_it_names_and_nothing_else(load: Load) -> None:
+def test_a_variation_changes_its_own_keys_and_nothing_else(load: Load) -> None:
     base, kernel, depth, pool, *_ = (arm.config for arm in load(ABLATION).arms)
     assert kernel == replace(base, arm=replace(base.arm, settings={"hidden": 32, "kernel_size": 5}))
     assert depth == replace(base, fusion=replace(base.fusion, depth=1))
@@ -121,13 +121,13 @@ vary:
     ]
 
 
-def test_a_grid_that_would_never_end_is_refused(load: Load) -> None:
+def test_a_grid_with_too_many_arms_is_refused(load: Load) -> None:
     values = ", ".join(map(str, range(1, 40)))
     more = f"vary: {{base: {{module: film}}, grid: {{hidden: [{values}], fusion.width: [{values}]}}}}"
-    assert mistakes(load, more) == ["line 7: vary: spans more than 500 arms"]
+    assert mistakes(load, more) == ["line 7: vary: gives more than 500 arms; list fewer values"]
 
 
-def test_controls_ride_along_and_come_last(load: Load) -> None:
+def test_controls_are_added_after_the_arms(load: Load) -> None:
     study = load("arms: {film: {module: film}}", "controls=[question_only, image_only]")
     assert [(arm.label, arm.role) for arm in study.arms] == [
         ("film", "reference"),
@@ -136,7 +136,7 @@ def test_controls_ride_along_and_come_last(load: Load) -> None:
     ]
 
 
-def test_an_arm_may_train_otherwise_and_have_another_depth(load: Load) -> None:
+def test_an_arm_may_override_training_and_depth(load: Load) -> None:
     study = load("arms: {a: {module: film}, b: {module: film, train: {epochs: 3}, fusion: {depth: 1}}}")
     first, second = (arm.config for arm in study.arms)
     assert second == replace(
@@ -145,23 +145,24 @@ def test_an_arm_may_train_otherwise_and_have_another_depth(load: Load) -> None:
     assert study.factors_of("b") == {"train.epochs": 3, "fusion.depth": 1}
 
 
-def test_a_network_stands_on_no_backbone_and_no_slot(load: Load) -> None:
+def test_a_network_has_no_backbone_and_no_slot(load: Load) -> None:
     study = load("arms: {net: {network: net, size: B}}\nfusion: {width: 32}", "backbone=null")
     config = study.arms[0].config
     assert config.kind == "network"
     assert config.backbone is None
-    assert config.fusion.width == 64, "the slot's width is no part of what a network is asked"
+    assert config.fusion.width == 64, "the slot's width is not among the settings of a network"
 
 
 def test_two_arms_with_equal_settings_are_refused_also_where_a_default_is_written_out(load: Load) -> None:
     assert mistakes(load, "arms:\n  a: {module: film}\n  b: {module: film, kernel_size: 3, scale: 1}\n") == [
-        "line 9: arms.b: 'b' is the same as the arm 'a'; give it other settings or drop one"
+        "line 9: arms.b: 'b' is the same as the arm 'a'; change its settings, or leave one of them out"
     ]
     assert mistakes(load, "arms:\n  a: {module: image_only}\n", "controls=[image_only]") == [
         "--set controls: controls[0]: 'image_only' is the same as the arm 'a'; leave it out of controls"
     ]
     assert mistakes(load, "arms:\n  image_only: {module: film}\n", "controls=[image_only]") == [
-        "--set controls: controls[0]: the arm 'image_only' has the label of a control; rename it or drop one"
+        "--set controls: controls[0]: the arm 'image_only' has the label of this control; rename the arm, or leave "
+        "the control out"
     ]
 
 
@@ -216,7 +217,7 @@ search:
     head.pool: [max]
 """
     assert mistakes(load, more) == [
-        "line 10: search.seeds: 1 would be both searched and confirmed; write seeds that the study has not",
+        "line 10: search.seeds: 1 is also among the study's seeds; write other seeds for the search",
         "line 12: search.space.kernal_size: unknown key (did you mean 'kernel_size'?)",
         "line 13: search.space.kernel_size[1]: must be a whole number, not '5' (write 5 without quotes)",
         "line 14: search.space.scale: low must be less than high, not 2 and 1",
@@ -224,16 +225,16 @@ search:
         "line 16: search.space.norm.low: must be 'batch', 'layer' or 'none', not 1",
         "line 16: search.space.norm.high: must be 'batch', 'layer' or 'none', not 2",
         "line 17: search.space.train.weight_decay: low must be greater than 0 on a logarithmic scale, not 0",
-        "line 18: search.space.train.clip.step: is only for whole numbers",
+        "line 18: search.space.train.clip.step: is for whole numbers only; leave it out",
         "line 19: search.space.head.pool: 'head' cannot vary between arms; write train, fusion or a setting",
     ]
 
 
-def test_what_a_trial_draws_is_laid_on_the_arm(load: Load) -> None:
+def test_with_settings_applies_the_values_of_a_trial(load: Load) -> None:
     config = load(SEARCH).arms[0].config
-    drawn = with_settings(config, {"kernel_size": 5, "scale": 1.0, "train.learning_rate": 0.01})
-    assert drawn.arm.settings == {"norm": "none", "kernel_size": 5}, "scale equals its default"
-    assert drawn.train.learning_rate == 0.01
-    assert with_settings(drawn, {"kernel_size": 3, "train.learning_rate": 1e-3}) == config
+    changed = with_settings(config, {"kernel_size": 5, "scale": 1.0, "train.learning_rate": 0.01})
+    assert changed.arm.settings == {"norm": "none", "kernel_size": 5}, "scale equals its default"
+    assert changed.train.learning_rate == 0.01
+    assert with_settings(changed, {"kernel_size": 3, "train.learning_rate": 1e-3}) == config
     with pytest.raises(StudyFileError, match="kernel_size"):
         with_settings(config, {"kernel_size": "5"})

@@ -1,4 +1,4 @@
-"""Equal cost: the solver, what it counts, and what a study makes of it."""
+"""Budgets: the solver of widths, the counted costs, and the arms of a study with a budget."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from fusion_bench.contract import Width
 from fusion_bench.errors import StudyFileError
 from fusion_bench.results.collect import collect
 from fusion_bench.spec.arms import with_settings
-from fusion_bench.spec.budget import DEFAULT_WORDS, UNITS, fusion_cost, solve
+from fusion_bench.spec.budget import DEFAULT_WORDS, UNITS, fusion_cost, solve_width
 from fusion_bench.spec.load import load_study
 from fusion_bench.spec.smoke import smoke_study
 from fusion_bench.spec.study import Study
-from fusion_bench.study.observer import Silent
+from fusion_bench.study.observer import SilentObserver
 from fusion_bench.study.run import RunOptions, StudyRun
 from fusion_bench.study.search import ArmSearch
 from fusion_bench.training.paths import RunPaths
@@ -35,7 +35,7 @@ STEPS = Width("hidden", step=4, minimum=6)
 
 def test_the_nearest_multiple_of_the_step_is_found() -> None:
     for target in range(1, 3000, 7):
-        found = solve(lambda width: 3 * width + 10, target, STEPS)
+        found = solve_width(lambda width: 3 * width + 10, target, STEPS)
         assert found == min(range(8, 4000, 4), key=lambda width: (abs(3 * width + 10 - target), width))
 
 
@@ -46,39 +46,45 @@ def test_few_widths_are_tried() -> None:
         tried.append(width)
         return width**2
 
-    assert solve(square, 10**9, Width("hidden")) == 31623
+    assert solve_width(square, 10**9, Width("hidden")) == 31623
     assert len(tried) == len(set(tried)) < 40
 
 
 def test_a_target_out_of_reach_gives_the_nearest_end() -> None:
-    assert solve(lambda width: width, 1, STEPS) == 8
-    assert solve(lambda width: width if width <= 100 else None, 1000, STEPS) == 100
-    assert solve(lambda width: None, 1000, STEPS) is None
+    assert solve_width(lambda width: width, 1, STEPS) == 8
+    assert solve_width(lambda width: width if width <= 100 else None, 1000, STEPS) == 100
+    assert solve_width(lambda width: None, 1000, STEPS) is None
 
 
-def test_widths_that_the_module_refuses_are_passed_over() -> None:
+def test_widths_that_the_module_refuses_are_skipped() -> None:
     def powers(width: int) -> int | None:
         return width if width & (width - 1) == 0 else None
 
-    assert solve(powers, 100, Width("hidden")) == 128
-    assert solve(powers, 90, Width("hidden")) == 64
+    assert solve_width(powers, 100, Width("hidden")) == 128
+    assert solve_width(powers, 90, Width("hidden")) == 64
 
     def multiples(width: int) -> int | None:
         return 5 * width if width % 12 == 0 else None
 
-    assert [solve(multiples, 5 * wanted, STEPS) for wanted in (1, 50, 54, 55, 700)] == [12, 48, 48, 60, 696]
+    assert [solve_width(multiples, 5 * wanted, STEPS) for wanted in (1, 50, 54, 55, 700)] == [
+        12,
+        48,
+        48,
+        60,
+        696,
+    ]
 
 
-def test_a_cost_that_falls_here_and_there_is_checked_on_both_sides() -> None:
+def test_where_the_cost_does_not_rise_evenly_both_neighbours_are_checked() -> None:
     costs = {width: 10 * width - (15 if width == 12 else 0) for width in range(1, 40)}
-    assert solve(costs.get, 106, Width("hidden")) == 12
+    assert solve_width(costs.get, 106, Width("hidden")) == 12
 
 
 def test_a_width_without_effect_ends() -> None:
-    assert solve(lambda width: 5, 1000, STEPS) == 8
+    assert solve_width(lambda width: 5, 1000, STEPS) == 8
 
 
-# What is counted
+# The counted cost
 
 
 STUDY = """\
@@ -126,15 +132,15 @@ def test_every_arm_with_a_free_width_costs_what_the_reference_does(load: Load) -
     target = cost(study, "film")
     assert study.budget.target == target
     for arm in study.arms:
-        assert arm.fit is not None and arm.fit.distance is not None
-        assert arm.fit.distance == pytest.approx(cost(study, arm.label) / target - 1)
-    distances = {arm.label: arm.fit.distance for arm in study.arms if arm.fit is not None}
+        assert arm.budget_match is not None and arm.budget_match.distance is not None
+        assert arm.budget_match.distance == pytest.approx(cost(study, arm.label) / target - 1)
+    distances = {arm.label: arm.budget_match.distance for arm in study.arms if arm.budget_match is not None}
     assert all(abs(distances[label] or 0) < 0.02 for label in ("film", "concat", "wide"))
-    assert {arm.label: arm.fit.unranked for arm in study.arms if arm.fit} == {
+    assert {arm.label: arm.budget_match.unranked for arm in study.arms if arm.budget_match} == {
         "film": "",
         "concat": "",
         "wide": "",
-        "coarse": "no hidden comes nearer",
+        "coarse": "no value of hidden is nearer to the budget",
         "product": "it has no width to match",
         "pinned": "the study fixes its hidden",
         "question_only": "",
@@ -147,10 +153,10 @@ def test_no_other_width_comes_nearer(load: Load, label: str, step: int, minimum:
     arm = next(arm for arm in study.arms if arm.label == label)
     target = cost(study, "film")
 
-    def off(width: int) -> int:
+    def distance(width: int) -> int:
         return abs(fusion_cost(with_settings(arm.config, {"hidden": width}), "params") - target)
 
-    assert arm.factors["hidden"] == min(range(minimum, 300, step), key=off)
+    assert arm.factors["hidden"] == min(range(minimum, 300, step), key=distance)
 
 
 def test_the_width_is_among_the_settings_and_part_of_the_identity(load: Load) -> None:
@@ -165,13 +171,17 @@ def test_the_width_is_among_the_settings_and_part_of_the_identity(load: Load) ->
 def test_without_a_match_nothing_changes(load: Load) -> None:
     study, without = load("budget.match=none"), load(text=STUDY.replace("budget: {match: params}\n", ""))
     assert [arm.config.id for arm in study.arms] == [arm.config.id for arm in without.arms]
-    assert study.budget is None and all(arm.fit is None for arm in study.arms)
+    assert study.budget is None and all(arm.budget_match is None for arm in study.arms)
 
 
 def test_the_reference_stays_as_it_is_written(load: Load) -> None:
     study = load("reference=concat")
     concat = next(arm for arm in study.arms if arm.label == "concat")
-    assert concat.config.arm.settings == {} and concat.fit is not None and concat.fit.distance == 0
+    assert (
+        concat.config.arm.settings == {}
+        and concat.budget_match is not None
+        and concat.budget_match.distance == 0
+    )
     film = next(arm for arm in study.arms if arm.label == "film")
     assert film.config.arm.settings == {"hidden": 24}
 
@@ -188,13 +198,13 @@ def test_multiply_adds_are_matched_at_the_longest_text(load: Load) -> None:
     study = load("budget.match=flops", "budget.tolerance=0.2")
     assert study.budget is not None and study.budget.words == 12
     for arm in study.arms:
-        assert arm.fit is not None
+        assert arm.budget_match is not None
         found = fusion_cost(arm.config, "flops", 12)
-        assert arm.fit.distance == pytest.approx(found / study.budget.target - 1)
+        assert arm.budget_match.distance == pytest.approx(found / study.budget.target - 1)
     assert load("data.longest_text=null", "budget.match=flops").budget.words == DEFAULT_WORDS  # type: ignore[union-attr]
 
 
-# What a study says of it
+# Mistakes, searches and reports
 
 
 def mistakes(load: Load, *overrides: str, text: str = STUDY) -> list[str]:
@@ -215,20 +225,20 @@ def mistakes(load: Load, *overrides: str, text: str = STUDY) -> list[str]:
         ("budget.to=3", "budget.to: unknown key"),
     ],
 )
-def test_nonsense_is_refused(load: Load, override: str, message: str) -> None:
+def test_wrong_values_are_refused(load: Load, override: str, message: str) -> None:
     (found,) = mistakes(load, override)
     assert message in f"budget.{found.removeprefix('--set budget.')}"
 
 
-def test_a_reference_that_cannot_be_counted_is_told(load: Load) -> None:
+def test_a_reference_whose_cost_cannot_be_counted_is_a_mistake(load: Load) -> None:
     (found,) = mistakes(load, "backbone.layer=99")
-    assert found.startswith("line 17: budget.match: what the reference 'film' costs cannot be counted: ")
+    assert found.startswith("line 17: budget.match: the cost of the reference 'film' cannot be counted: ")
 
 
-def test_arms_that_come_to_the_same_are_told(load: Load) -> None:
+def test_arms_that_become_equal_are_a_mistake(load: Load) -> None:
     hidden = next(arm for arm in load().arms if arm.label == "concat").factors["hidden"]
     assert mistakes(load, f"arms.pinned.hidden={hidden}") == [
-        "line 14: arms.pinned: 'pinned' at the matched budget is the same as 'concat'; drop one"
+        "line 14: arms.pinned: 'pinned' at the matched budget is the same as 'concat'; leave one of them out"
     ]
 
 
@@ -240,11 +250,12 @@ def test_a_matched_width_leaves_the_search_space(load: Load) -> None:
     assert set(matched.search.spaces["concat"]) == {"dropout"}
     assert set(matched.search.spaces["question_only"]) == {"hidden"}, "controls are not matched"
     assert mistakes(load, "search={trials: 2, space: {hidden: [8, 16]}}") == [
-        "--set search: search.space.hidden: is what budget.match chooses for concat, wide, coarse, so it cannot "
-        "be searched as well"
+        "--set search: search.space.hidden: is chosen by budget.match for concat, wide, coarse, so it cannot be "
+        "searched too; leave it out here"
     ]
     assert mistakes(load, "search={trials: 2, space: {fusion.slot: [published, uniform]}}") == [
-        "--set search: search.space.fusion.slot: cannot be searched: a table never mixes slots; let vary vary it"
+        "--set search: search.space.fusion.slot: cannot be searched, because a table never mixes slots; write it "
+        "under vary instead"
     ]
 
 
@@ -268,7 +279,7 @@ def test_every_trial_of_a_search_keeps_the_budget(load: Load) -> None:
                 assert fusion_cost(cell.config, "params") == pytest.approx(study.budget.target, rel=0.1)
             found.tell({cell.id: float(cell.config.fusion.depth == 1) for cell in cells})
             winner = found.confirmed()
-            assert winner.fit is not None and winner.fit.distance == pytest.approx(
+            assert winner.budget_match is not None and winner.budget_match.distance == pytest.approx(
                 fusion_cost(winner.config, "params") / study.budget.target - 1
             )
             assert winner.factors["hidden"] == winner.config.arm.settings["hidden"]
@@ -276,7 +287,7 @@ def test_every_trial_of_a_search_keeps_the_budget(load: Load) -> None:
 
 def test_a_trial_that_costs_the_same_is_not_solved_again(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
     study = load()
-    monkeypatch.setattr("fusion_bench.spec.budget.solve", None)
+    monkeypatch.setattr("fusion_bench.spec.budget.solve_width", None)
     for arm in study.arms:
         faster = replace(arm, config=with_settings(arm.config, {"train.learning_rate": 0.5}))
         assert study.matched(faster) == faster
@@ -302,13 +313,13 @@ seeds: [0]
 
 
 @pytest.mark.parametrize("match", ["params", "flops"])
-def test_what_is_planned_is_what_the_trained_arms_cost(tmp_path: Path, match: str) -> None:
-    """`Squares` asks in three words, so that the plan counts what the cells measure."""
+def test_the_planned_cost_is_the_cost_of_the_trained_arms(tmp_path: Path, match: str) -> None:
+    """The questions of `Squares` have three words, so that the plan counts the same cost as the cells."""
     text = STUDY_OF_TOYS.partition("arms:")[0].replace("[32, 32]", "[32, 32], longest_text: 3")
     study = load_study(study_file(tmp_path, text + RUN + f"budget: {{match: {match}, tolerance: 0.1}}\n"))
     paths = RunPaths(tmp_path / "runs", {}, {})
     settings = WorkerSettings(paths, 0, threads=1)
-    StudyRun(study, paths, lambda: InlineExecutor(settings), Silent(), RunOptions()).run()
+    StudyRun(study, paths, lambda: InlineExecutor(settings), SilentObserver(), RunOptions()).run()
     results = collect(study, paths)
     assert (results.budget, results.tolerance) == (UNITS[study.budget.match], 0.1)  # type: ignore[union-attr]
     assert dict(results.setup)["Budget"] == study.budget.sentence()  # type: ignore[union-attr]
@@ -323,7 +334,7 @@ def test_what_is_planned_is_what_the_trained_arms_cost(tmp_path: Path, match: st
     assert "(published: wide, product; uniform: mixed)" in caution
 
 
-def test_slots_may_be_varied_but_networks_stand_in_none(load: Load) -> None:
+def test_slots_may_be_varied_but_networks_have_none(load: Load) -> None:
     text = STUDY.partition("arms:")[0] + (
         "vary: {base: {module: concat}, one_at_a_time: {fusion.slot: [published, uniform]}}\nseeds: 1\n"
     )
@@ -333,5 +344,5 @@ def test_slots_may_be_varied_but_networks_stand_in_none(load: Load) -> None:
         ("fusion.slot=uniform", "uniform"),
     ]
     assert mistakes(load, "arms.product={network: 'toys:TinyNetwork', fusion: {slot: uniform}}") == [
-        "--set arms.product: arms.product.fusion.slot: a network stands in no slot"
+        "--set arms.product: arms.product.fusion.slot: a network has no slot; leave this out"
     ]

@@ -1,4 +1,4 @@
-"""The same arms in other surroundings: how contexts are read, what they keep, and what a report says of them."""
+"""Contexts train the same arms with other study keys: how they are read, run and reported."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fusion_bench.reporting.report.report import rebuild, write_report
 from fusion_bench.results.collect import collect
 from fusion_bench.spec.load import load_study
 from fusion_bench.spec.study import Study
-from fusion_bench.study.observer import Silent
+from fusion_bench.study.observer import SilentObserver
 from fusion_bench.study.run import RunOptions, StudyRun
 from fusion_bench.study.search_results import search_result, with_choices
 from fusion_bench.training.paths import RunPaths
@@ -42,7 +42,7 @@ def wrong(folder: Path, contexts: str) -> str:
     return str(caught.value)
 
 
-def test_a_context_is_the_study_with_its_keys_and_a_name_of_its_own(tmp_path: Path) -> None:
+def test_a_context_is_the_study_with_other_keys_and_its_own_name(tmp_path: Path) -> None:
     study = load_study(study_file(tmp_path, BASE + ARMS))
     assert list(study.contexts) == ["mean pooling", "wide"]
     pooled, wide = study.contexts.values()
@@ -66,10 +66,10 @@ def test_a_context_is_the_study_with_its_keys_and_a_name_of_its_own(tmp_path: Pa
         ("  a b: {head.pool: mean}\n  a_b: {head.pool: max}\n", "names a folder"),
     ],
 )
-def test_mistakes_in_a_context_are_told_with_their_line(tmp_path: Path, contexts: str, message: str) -> None:
-    said = wrong(tmp_path, contexts)
-    assert message in said
-    assert "line " in said
+def test_mistakes_in_a_context_cite_their_line(tmp_path: Path, contexts: str, message: str) -> None:
+    error = wrong(tmp_path, contexts)
+    assert message in error
+    assert "line " in error
 
 
 def run(study: Study, paths: RunPaths) -> int:
@@ -78,7 +78,7 @@ def run(study: Study, paths: RunPaths) -> int:
             study,
             paths,
             lambda: InlineExecutor(WorkerSettings(paths, 0, threads=1)),
-            Silent(),
+            SilentObserver(),
             RunOptions(),
         )
         .run()
@@ -86,7 +86,7 @@ def run(study: Study, paths: RunPaths) -> int:
     )
 
 
-def test_contexts_keep_what_the_search_chose_and_their_ranking_stands_in_the_report(tmp_path: Path) -> None:
+def test_contexts_keep_the_settings_of_the_search_and_the_report_shows_their_ranking(tmp_path: Path) -> None:
     study = load_study(study_file(tmp_path, BASE + ARMS))
     paths = RunPaths(tmp_path / "runs", {}, {})
     run(study, paths)
@@ -103,7 +103,7 @@ def test_contexts_keep_what_the_search_chose_and_their_ranking_stands_in_the_rep
     section = text.partition("## Does the ranking hold?")[2].partition("\n## ")[0]
     assert "[mean pooling](contexts/mean_pooling/report.md)" in section
     assert "| `product`" in section and "| `gentle`" in section
-    assert "**Does the ranking hold?** Kendall's tau with the ranking under mean pooling" in text
+    assert "**Does the ranking hold?** Kendall's tau of the ranking with that under mean pooling" in text
     assert "question_only" not in section, "controls are not ranked"
     assert (tmp_path / "report" / "contexts" / "wide" / "report.md").exists()
     rebuild(tmp_path / "report")

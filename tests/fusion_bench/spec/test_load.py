@@ -1,4 +1,4 @@
-"""A study file from end to end: what a good one gives, and how a bad one is told everything at once."""
+"""Study files as a whole: a correct file gives a study, and a wrong one gives all its mistakes at once."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ import fusion_modules
 from fusion_bench.contract import FusionModule
 from fusion_bench.errors import StudyFileError
 from fusion_bench.registry import Registry
-from fusion_bench.spec.catalogue import installed
-from fusion_bench.spec.document import schema
+from fusion_bench.spec.catalogue import installed_catalogue
+from fusion_bench.spec.document import sections
 from fusion_bench.spec.document.problems import Problems
 from fusion_bench.spec.document.schema import study_schema
-from fusion_bench.spec.document.tree import Node, Place
+from fusion_bench.spec.document.tree import Location, Node
 from fusion_bench.spec.document.yaml import read_text
 from fusion_bench.spec.load import load_study
 from fusion_bench.spec.study import Expected, Study
@@ -99,7 +99,7 @@ def test_a_good_study_is_resolved_to_the_settings_of_its_cells(load: Load) -> No
     assert study.search is None
 
 
-def test_what_is_left_out_has_defaults(load: Load) -> None:
+def test_keys_that_are_left_out_have_defaults(load: Load) -> None:
     study = load(
         "version: 1\nname: short\ndata: {name: mini, image_size: [64, 64]}\nseeds: 3\n"
         "arms: {net: {network: net}}\ncontrols: false\n"
@@ -159,7 +159,7 @@ treads: 2
 """
 
 
-def test_every_mistake_is_told_at_once_in_the_order_of_the_file(load: Load, tmp_path: Path) -> None:
+def test_all_mistakes_are_reported_at_once_in_the_order_of_the_file(load: Load, tmp_path: Path) -> None:
     assert mistakes(load, BAD) == [
         "line 1: version: must be 1, not 2",
         "line 2: name: 'a/b' names a folder: write letters, digits, '.', '_', '+' and '-', at most 64",
@@ -187,9 +187,9 @@ def test_every_mistake_is_told_at_once_in_the_order_of_the_file(load: Load, tmp_
         "line 18: arms.even: Film refuses these settings: kernel_size must be odd, not 4",
         "line 19: arms.over.train.learning_rat: unknown key (did you mean 'learning_rate'?)",
         "line 19: arms.over.fusion.depth: must be at least 1, not 0",
-        "line 20: arms.net.fusion.depth: a network has no slot whose depth could be set",
+        "line 20: arms.net.fusion.depth: a network has no slot, so it has no depth; leave this out",
         "line 20: arms.net.size: must be 'S' or 'B', not 'C'",
-        "line 21: arms.what: write what it is: one of module: and network:",
+        "line 21: arms.what: must name a class; write either module: or network:",
         f"line 22: arms.file.module: cannot read the module file {tmp_path}/nofile.py: "
         "No such file or directory",
         "line 23: arms.json.module: JSONDecoder is not a FusionModule",
@@ -197,7 +197,7 @@ def test_every_mistake_is_told_at_once_in_the_order_of_the_file(load: Load, tmp_
         "line 25: controls[1]: must be 'question_only', 'image_only', 'prior', 'late_concat' or "
         "'frozen_random', not 'question_onl' (did you mean 'question_only'?)",
         "line 26: seeds: names 1 more than once",
-        "line 27: reference: no arm is called 'fil' (did you mean 'film'?)",
+        "line 27: reference: there is no arm 'fil' (did you mean 'film'?)",
         "line 28: search.trials: must be at least 1, not 0",
         "line 30: expected[0].source: is missing",
         "line 30: expected[0].arm: there is no arm 'flim' (did you mean 'film'?)",
@@ -236,16 +236,20 @@ def test_a_mistake_in_an_extended_file_cites_that_file(load: Load, tmp_path: Pat
             "two_hop",
             "line 4: data: Mini refuses these settings: unknown kinds ['two_hop']",
         ),
-        ("kinds:", "root: here\n  kinds:", "line 8: data.root: mini makes its own files; leave root out"),
+        ("kinds:", "root: here\n  kinds:", "line 8: data.root: mini generates its own files; leave root out"),
         ("name: mini", "name: study_fakes:Film", "line 5: data.name: Film is not a DataSet"),
         ("embedding: 32", "encoder: lstm", "line 10: text.encoder: unknown text encoder 'lstm' (known: gru)"),
         ("weights: pretext", "weights: file:no.pt", "line 9: backbone.weights: cannot read the weights"),
         ("metric: accuracy", "metric: acuracy", "line 21: expected[0].metric: there is no metric 'acuracy'"),
         ("split: select", "split: train", "line 22: report.split: there is no split 'train'"),
         ("title: ", "title: 7 # ", "line 3: title: must be text, not 7 (write it in quotes)"),
-        ("  film: ", "  a/b: ", "line 14: arms.a/b: a label is one line of text without '/'"),
-        ("arms:", "arms: {}\nunknown:", "line 13: arms: nothing to compare: write at least one arm"),
-        ("arms:", "vary: {base: {module: film}}\narms:", "line 13: vary: write either arms or vary"),
+        ("  film: ", "  a/b: ", "line 14: arms.a/b: a label must be one line of text without '/'"),
+        ("arms:", "arms: {}\nunknown:", "line 13: arms: there is nothing to compare; write at least one arm"),
+        (
+            "arms:",
+            "vary: {base: {module: film}}\narms:",
+            "line 13: vary: cannot be written together with arms; leave one of them out",
+        ),
     ],
 )
 def test_a_single_mistake(load: Load, old: str, new: str, message: str) -> None:
@@ -257,20 +261,20 @@ def test_a_single_mistake(load: Load, old: str, new: str, message: str) -> None:
 def test_modules_need_a_backbone_and_so_do_controls(load: Load) -> None:
     found = mistakes(load, GOOD, "backbone=null")
     assert found == [
-        "--set backbone: is missing: every module arm stands on one",
-        "--set backbone: is missing: controls are modules too; add one or write controls: false",
+        "--set backbone: is missing: every module needs a backbone; add one",
+        "--set backbone: is missing: controls are modules and need a backbone; add one, or write controls: false",
     ]
 
 
 def test_pretext_weights_need_a_built_in_data_set(load: Load) -> None:
     text = GOOD.replace("name: mini", "name: real").replace("  kinds: [zero_hop, one_hop]\n", "")
     assert mistakes(load, text) == [
-        "line 8: backbone.weights: pretext weights are learnt from the scenes of a built-in data set, "
-        "which real is not; write imagenet, random or file:PATH, or start from a study of a built-in one"
+        "line 8: backbone.weights: pretext weights are trained on scenes of a built-in data set, and real is not "
+        "built in; write imagenet, random or file:PATH, or start from a study on a built-in data set"
     ]
 
 
-def test_paths_start_at_the_file_that_they_stand_in_and_stay_out_of_the_identity(
+def test_paths_start_at_the_file_that_names_them_and_stay_out_of_the_identity(
     load: Load, tmp_path: Path
 ) -> None:
     (tmp_path / "files").mkdir()
@@ -325,16 +329,16 @@ def test_mistakes_about_a_module_in_a_file(load: Load, tmp_path: Path) -> None:
 
 def test_the_sections_hold_exactly_the_fields_of_a_cells_settings() -> None:
     for section, config, besides in [
-        (schema.TrainSection, TrainConfig, set()),
-        (schema.HeadSection, HeadConfig, set()),
-        (schema.FusionSection, FusionConfig, set()),
+        (sections.TrainSection, TrainConfig, set()),
+        (sections.HeadSection, HeadConfig, set()),
+        (sections.FusionSection, FusionConfig, set()),
     ]:
         assert set(section.model_fields) == {field.name for field in fields(config)} | besides
     backbone = {field.name for field in fields(BackboneConfig)} - {"weights_sha256"}
-    assert set(schema.BackboneSection.model_fields) == backbone
+    assert set(sections.BackboneSection.model_fields) == backbone
 
 
-def test_the_schema_for_editors_knows_every_key() -> None:
+def test_the_schema_for_editors_has_every_key() -> None:
     written = study_schema()
     assert set(written["properties"]) >= {"version", "data", "backbone", "arms", "vary", "seeds", "search"}
     assert written["anyOf"] == [{"required": ["extends"]}, {"required": ["version", "name", "data", "seeds"]}]
@@ -369,9 +373,9 @@ def every_path(node: Node) -> Iterator[str]:
 
 
 @pytest.mark.parametrize("text", [WHOLE, VARIED], ids=["arms", "vary"])
-def test_whatever_stands_anywhere_is_understood_or_refused_in_sentences(load: Load, text: str) -> None:
+def test_any_value_at_any_key_is_accepted_or_refused_with_a_message(load: Load, text: str) -> None:
     load(text)
-    tree = read_text(text, Place(Path("s.yaml")), Problems())
+    tree = read_text(text, Location(Path("s.yaml")), Problems())
     assert tree is not None
     for path in every_path(tree):
         for value in ODD:
@@ -387,7 +391,7 @@ STUDIES = sorted((Path(__file__).parents[3] / "studies").glob("*.yaml"))
 @pytest.mark.parametrize("path", STUDIES, ids=lambda path: path.stem)
 def test_the_studies_of_this_repository_are_without_mistakes(path: Path) -> None:
     shipped: Registry[FusionModule] = Registry("module", builtin=fusion_modules.CATALOGUE)
-    study = load_study(path, catalogue=replace(installed(), modules=shipped))
+    study = load_study(path, catalogue=replace(installed_catalogue(), modules=shipped))
     assert study.name == path.stem
     assert len([arm for arm in study.arms if arm.role != "control"]) >= 2
     assert len(study.seeds) >= 2
@@ -398,15 +402,15 @@ def test_reading_the_specification_does_not_import_torch() -> None:
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 
-def test_the_first_task_and_its_first_head_need_not_be_named(load: Load) -> None:
+def test_the_first_task_and_its_first_head_need_no_name(load: Load) -> None:
     named = load(GOOD.replace("  name: mini", "  name: mini\n  task: answering") + "head: {kind: pooled}\n")
     assert named.task == "answering"
     assert [arm.config.id for arm in named.arms] == [arm.config.id for arm in load(GOOD).arms]
 
 
-def test_unknown_tasks_and_heads_are_told_with_the_nearest(load: Load) -> None:
+def test_unknown_tasks_and_heads_are_refused_with_the_nearest_name(load: Load) -> None:
     assert mistakes(load, GOOD.replace("  name: mini", "  name: mini\n  task: answring")) == [
-        "line 6: data.task: mini offers no task 'answring' (did you mean 'answering'?)"
+        "line 6: data.task: mini does not support the task 'answring' (did you mean 'answering'?)"
     ]
     assert mistakes(load, GOOD + "head: {kind: poled}\n") == [
         "line 23: head.kind: answering has no head 'poled' (did you mean 'pooled'?)"

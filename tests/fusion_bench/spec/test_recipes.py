@@ -1,4 +1,4 @@
-"""``official: true`` writes a recipe out, and lets nothing in the study contradict it."""
+"""``official: true`` sets the published recipe, and a setting that contradicts it is a mistake."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def loaded(folder: Path, text: str, *overrides: str) -> Study:
     return load_study(study_file(folder, text), overrides)
 
 
-def test_the_recipe_is_the_studys_own(tmp_path: Path) -> None:
+def test_official_sets_the_published_recipe(tmp_path: Path) -> None:
     config = loaded(tmp_path, PLAIN).arms[0].config
     assert (config.data.image_size, config.data.longest_text) == ((416, 416), 15)
     assert (config.data.resize, config.data.normalise) == ("letterbox", "backbone")
@@ -42,7 +42,7 @@ def test_the_recipe_is_the_studys_own(tmp_path: Path) -> None:
     )
 
 
-def test_a_shorthand_asks_for_what_it_stands_for(tmp_path: Path) -> None:
+def test_official_gives_the_same_cells_as_the_written_settings(tmp_path: Path) -> None:
     short = loaded(tmp_path, PLAIN)
     written = PLAIN.replace(
         "official: true\n",
@@ -58,7 +58,7 @@ def test_a_shorthand_asks_for_what_it_stands_for(tmp_path: Path) -> None:
     assert [arm.config.id for arm in short.arms] == [arm.config.id for arm in long.arms]
 
 
-def test_what_agrees_may_be_written_and_what_does_not_is_refused(tmp_path: Path) -> None:
+def test_a_setting_may_repeat_the_recipe_and_may_not_contradict_it(tmp_path: Path) -> None:
     assert loaded(tmp_path, PLAIN, "train.epochs=40", "data.image_size=[416, 416]", "train.weight_decay=0")
     with pytest.raises(StudyFileError) as refused:
         loaded(tmp_path, PLAIN, "train.clip=1", "data.resize=stretch")
@@ -70,7 +70,7 @@ def test_what_agrees_may_be_written_and_what_does_not_is_refused(tmp_path: Path)
     assert second.startswith("--set train.clip: official: true means 0.15 here, not 1; leave it out")
 
 
-def test_it_can_be_switched_off_and_an_arm_may_depart(tmp_path: Path) -> None:
+def test_the_recipe_can_be_switched_off_and_an_arm_may_differ(tmp_path: Path) -> None:
     plain = loaded(tmp_path, STUDY)
     off = loaded(tmp_path, STUDY, "official=false")
     assert [arm.config.id for arm in plain.arms] == [arm.config.id for arm in off.arms]

@@ -1,4 +1,4 @@
-"""A class's settings are its keyword-only parameters; values are held to the type hints."""
+"""A class's settings are its keyword-only parameters; values are checked against the type hints."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.spec.signatures import same, signature_of
+from fusion_bench.spec.signatures import equal_values, signature_of
 
 
 class Module:
@@ -34,10 +34,10 @@ class Module:
 
 def check(**settings: Any) -> dict[str, Any]:
     signature = signature_of(Module)
-    return signature.kept(signature.adapter.validate_json(json.dumps(settings), strict=True))
+    return signature.without_defaults(signature.adapter.validate_json(json.dumps(settings), strict=True))
 
 
-def test_settings_are_the_keyword_only_parameters_that_text_can_give() -> None:
+def test_settings_are_the_keyword_only_parameters_with_a_json_form() -> None:
     assert signature_of(Module).names == (
         "heads", "scale", "bias", "norm", "width", "sizes", "kernel", "images", "copy",
     )  # fmt: skip
@@ -53,7 +53,7 @@ def test_values_equal_to_a_default_are_left_out() -> None:
     }
 
 
-def test_a_whole_number_is_a_number_but_no_text_and_no_truth_value_is() -> None:
+def test_a_whole_number_is_accepted_as_a_number() -> None:
     assert check(scale=2) == {"scale": 2.0}
     assert isinstance(check(scale=2)["scale"], float)
 
@@ -89,7 +89,7 @@ def test_a_parameter_without_a_default_must_be_written() -> None:
         signature_of(Needs).adapter.validate_json("{}")
 
 
-def test_a_required_parameter_that_text_cannot_give_is_an_error() -> None:
+def test_a_required_parameter_without_a_json_form_is_an_error() -> None:
     class Needs:
         def __init__(self, *, activation: Callable[[float], float]) -> None: ...
 
@@ -105,10 +105,10 @@ def test_a_type_hint_that_does_not_exist_is_an_error() -> None:
         signature_of(Typo)
 
 
-def test_one_equals_one_point_nought_but_not_true() -> None:
-    assert same(1, 1.0)
-    assert same({"a": [1, None]}, {"a": [1.0, None]})
-    assert not same(1, True)
-    assert not same([1], [True])
-    assert not same({"a": 0}, {"a": False})
-    assert not same([1, 2], [1])
+def test_one_equals_1_0_but_not_true() -> None:
+    assert equal_values(1, 1.0)
+    assert equal_values({"a": [1, None]}, {"a": [1.0, None]})
+    assert not equal_values(1, True)
+    assert not equal_values([1], [True])
+    assert not equal_values({"a": 0}, {"a": False})
+    assert not equal_values([1, 2], [1])

@@ -1,4 +1,4 @@
-"""Verdicts: what may be said, and when nothing may be."""
+"""Verdicts, and the cases without a verdict."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who was still learning when the budget ran out."""
+"""Convergence of arms at the end of the budget."""
 
 from __future__ import annotations
 

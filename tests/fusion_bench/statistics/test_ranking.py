@@ -1,4 +1,4 @@
-"""Ranks and their agreement: by hand where they are certain, by simulation where they are not."""
+"""Ranks and their agreement, compared with calculations by hand and with simulations."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_arms_and_seeds_that_one_context_lacks_are_left_out() -> None:
 def test_other_samples_cannot_be_compared() -> None:
     generator = np.random.default_rng(6)
     means = np.array([0.3, 0.5])
-    with pytest.raises(FusionBenchError, match="judged different samples"):
+    with pytest.raises(FusionBenchError, match="evaluated different samples"):
         agreement(laid_out(means, generator), laid_out(means, generator, clusters=70), ("arm 0", "arm 1"))
 
 

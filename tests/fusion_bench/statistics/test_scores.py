@@ -1,4 +1,4 @@
-"""Laying scores out for pairing, and refusing what cannot be paired."""
+"""Scores as an array for pairing; tables that cannot be paired are refused."""
 
 from __future__ import annotations
 

@@ -13,7 +13,8 @@ import pytest
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.spec.load import load_study
 from fusion_bench.study.archive import export_cells, import_cells
-from fusion_bench.study.plan import cell_status, confirm_cells
+from fusion_bench.study.cell_status import cell_status
+from fusion_bench.study.plan import confirm_cells
 from fusion_bench.training.paths import RunPaths
 from toys import study_file
 

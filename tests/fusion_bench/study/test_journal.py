@@ -21,7 +21,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def write(file: Path, *records: Record) -> None:
-    Journal(file, "study", maximise=True).bring_in_line(records)
+    Journal(file, "study", maximise=True).update(records)
 
 
 def trials(file: Path) -> Sequence[optuna.trial.FrozenTrial]:

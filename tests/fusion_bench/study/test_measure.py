@@ -40,8 +40,8 @@ def test_an_arm_is_measured_once(
     file = tmp_path / "measured.json"
     first = measure_arms(study.arms, study.seeds, paths, file)
     assert first["product"].latency_ms > 0
-    costs = cell_folder(paths.runs, study.arms[0].config.id).result()["costs"]
-    assert first["product"].fusion_parameters == costs["fusion_parameters"]
+    costs = cell_folder(paths.runs, study.arms[0].config.id).result().costs
+    assert first["product"].costs == costs
     monkeypatch.setattr(measure, "latency", _never)
     assert measure_arms(study.arms, study.seeds, paths, file) == first
 

@@ -16,7 +16,7 @@ from fusion_bench.reporting.tables.tables import build_tables
 from fusion_bench.results.collect import collect
 from fusion_bench.results.results import StudyResults
 from fusion_bench.spec.load import load_study
-from fusion_bench.study.observer import Silent
+from fusion_bench.study.observer import SilentObserver
 from fusion_bench.study.run import RunOptions, StudyRun
 from fusion_bench.training.paths import RunPaths
 from toys import study_file
@@ -42,7 +42,7 @@ def collected(folder: Path, task: str) -> StudyResults:
     study = load_study(study_file(folder, REFERRING), [f"data.task={task}"])
     paths = RunPaths(folder / "runs", {}, {})
     settings = WorkerSettings(paths, 0, threads=1)
-    ran = StudyRun(study, paths, lambda: InlineExecutor(settings), Silent(), RunOptions()).run()
+    ran = StudyRun(study, paths, lambda: InlineExecutor(settings), SilentObserver(), RunOptions()).run()
     assert ran.trained == 4
     return collect(study, paths)
 
@@ -77,8 +77,8 @@ def test_a_study_of_segmentation_from_the_file_to_the_published_report(tmp_path:
 @pytest.mark.parametrize(
     ("override", "mistake"),
     [
-        ("head.pool=max", "head.pool: means nothing to the head of grounding; leave it out"),
-        ("head.dropout=0.1", "head.dropout: means nothing to the head of grounding; leave it out"),
+        ("head.pool=max", "head.pool: is not a setting of the heads of grounding; leave it out"),
+        ("head.dropout=0.1", "head.dropout: is not a setting of the heads of grounding; leave it out"),
         ("head.kind=laconv", "head.kind: grounding has no head 'laconv' (did you mean 'laconvnet'?)"),
     ],
 )

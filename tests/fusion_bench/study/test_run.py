@@ -22,8 +22,9 @@ from fusion_bench.results.collect import collect
 from fusion_bench.spec.load import load_study
 from fusion_bench.spec.study import Study
 from fusion_bench.storage import lock
-from fusion_bench.study.observer import Silent
-from fusion_bench.study.plan import cell_status, confirm_cells
+from fusion_bench.study.cell_status import cell_status
+from fusion_bench.study.observer import SilentObserver
+from fusion_bench.study.plan import confirm_cells
 from fusion_bench.study.run import RunOptions, RunResult, StudyRun, study_folder
 from fusion_bench.training.paths import RunPaths
 from toys import STUDY, study_file
@@ -54,7 +55,7 @@ def run(study: Study, paths: RunPaths, *, workers: int = 0, **options: bool) -> 
         if workers
         else (lambda: InlineExecutor(settings))
     )
-    return StudyRun(study, paths, make, Silent(), RunOptions(**options)).run()
+    return StudyRun(study, paths, make, SilentObserver(), RunOptions(**options)).run()
 
 
 def toy(tmp_path: Path, *overrides: str, text: str = STUDY) -> Study:
@@ -190,7 +191,7 @@ def test_two_runs_of_one_study_at_once_are_refused(tmp_path: Path, paths: RunPat
     study = toy(tmp_path)
     with (
         lock(study_folder(paths.runs, study.name) / "lock", wait=False),
-        pytest.raises(FusionBenchError, match="another run of the study 'toy' is going on"),
+        pytest.raises(FusionBenchError, match="another run of the study 'toy' is in progress"),
     ):
         run(study, paths)
 
@@ -203,7 +204,7 @@ def test_a_changed_module_makes_its_cells_stale_and_is_trained_anew_when_asked(
     cell = confirm_cells(study.arms, study.seeds)[0]
     folder = cell_folder(paths.runs, cell.id)
     provenance = (folder.path / "provenance.json").read_text()
-    recorded = folder.provenance()["module"]
+    recorded = folder.provenance().module
     (folder.path / "provenance.json").write_text(provenance.replace(recorded, "0" * 16))
     assert cell_status(cell, paths).state == "stale"
     assert run(study, paths).trained == 0
@@ -214,7 +215,7 @@ def test_a_changed_module_makes_its_cells_stale_and_is_trained_anew_when_asked(
     assert not ((results.samples["arm"] == cell.arm) & (results.samples["seed"] == cell.seed)).any()
     assert run(study, paths, retry_stale=True).trained == 1
     assert cell_status(cell, paths).state == "done"
-    assert CellFolder(folder.path / "shelf" / "0").done
+    assert CellFolder(folder.path / "replaced" / "0").done
 
 
 def test_cells_of_other_circumstances_are_never_mixed_in(tmp_path: Path, paths: RunPaths) -> None:
@@ -272,11 +273,11 @@ def test_a_search_is_replayed_and_never_looks_at_the_evaluation_split(
 ) -> None:
     study = toy(tmp_path, "search={trials: 3, batch: 2, space: {gain: {low: 0.1, high: 4.0}}}", "seeds=[0]")
     ran = run(study, paths)
-    searched = [cell_folder(paths.runs, cell.id).outcome() for cell in ran.search_cells]
+    searched = [cell_folder(paths.runs, cell.id).outcome() for cell in ran.search.search_cells]
     assert {split for outcome in searched for split in outcome.samples["split"]} == {"val"}
-    assert {cell.seed for cell in ran.search_cells}.isdisjoint(study.seeds)
+    assert {cell.seed for cell in ran.search.search_cells}.isdisjoint(study.seeds)
     by_arm = {
-        arm.label: [cell.drawn["gain"] for cell in ran.search_cells if cell.arm == arm.label]
+        arm.label: [cell.drawn["gain"] for cell in ran.search.search_cells if cell.arm == arm.label]
         for arm in study.arms
     }
     assert by_arm["product"] == by_arm["weaker"] or by_arm["weaker"] == []
@@ -284,9 +285,9 @@ def test_a_search_is_replayed_and_never_looks_at_the_evaluation_split(
     assert again.trained == 0
     assert again.cells == ran.cells
     best = max(
-        (cell for cell in ran.search_cells if cell.arm == "product"),
-        key=lambda cell: cell_folder(paths.runs, cell.id).result()["selection"]["accuracy"],
+        (cell for cell in ran.search.search_cells if cell.arm == "product"),
+        key=lambda cell: cell_folder(paths.runs, cell.id).result().selection["accuracy"],
     )
-    chosen = next(arm for arm in ran.arms if arm.label == "product")
+    chosen = next(arm for arm in ran.search.arms if arm.label == "product")
     assert chosen.config.arm.settings["gain"] == best.drawn["gain"]
     assert collect(study, paths).arms[0].search_trials == 3

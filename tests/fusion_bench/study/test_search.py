@@ -9,11 +9,11 @@ from pathlib import Path
 import optuna
 import pytest
 
+from fusion_bench.cells.events import CellFailed, CellFinished, WorkerEvent
 from fusion_bench.cells.executors.executor import Executor, WorkerSettings
 from fusion_bench.cells.executors.inline import InlineExecutor
 from fusion_bench.cells.executors.local import LocalExecutor
 from fusion_bench.cells.folder import CellFolder, cell_folder
-from fusion_bench.cells.worker import Event
 from fusion_bench.contract import Choice, Float, Space
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.results.collect import collect
@@ -21,8 +21,9 @@ from fusion_bench.spec.arms import Arm
 from fusion_bench.spec.load import load_study
 from fusion_bench.spec.study import Study
 from fusion_bench.storage import read_json
-from fusion_bench.study.observer import Silent
-from fusion_bench.study.plan import PlannedCell, cell_status
+from fusion_bench.study.cell_status import cell_status
+from fusion_bench.study.observer import SilentObserver
+from fusion_bench.study.plan import PlannedCell
 from fusion_bench.study.run import RunOptions, RunResult, StudyRun, study_folder
 from fusion_bench.study.search import ArmSearch
 from fusion_bench.training.paths import RunPaths
@@ -191,10 +192,10 @@ class Interrupted(InlineExecutor):
         super().__init__(settings)
         self._left = after
 
-    def run(self, cells: Sequence[str]) -> Iterator[Event]:
+    def run(self, cells: Sequence[str]) -> Iterator[WorkerEvent]:
         for event in super().run(cells):
             yield event
-            self._left -= event.kind in {"finished", "failed"}
+            self._left -= isinstance(event, CellFinished | CellFailed)
             if not self._left:
                 raise KeyboardInterrupt
 
@@ -207,7 +208,7 @@ def run(study: Study, paths: RunPaths, *, after: int = 0, workers: int = 0, **op
             return LocalExecutor(settings, paths.runs / "logs")
         return Interrupted(settings, after) if after else InlineExecutor(settings)
 
-    return StudyRun(study, paths, executor, Silent(), RunOptions(**options)).run()
+    return StudyRun(study, paths, executor, SilentObserver(), RunOptions(**options)).run()
 
 
 def outcome(paths: RunPaths) -> dict[str, bytes]:
@@ -264,10 +265,10 @@ def test_a_full_disk_stops_a_search_rather_than_change_it(
 def test_a_failed_trial_counts_as_failed(tmp_path: Path, cache: Path) -> None:
     study, paths = searching(tmp_path), places_in(tmp_path / "runs", cache)
     ran = run(study, paths)
-    trials = [cell for cell in ran.search_cells if cell.arm == "fussy"]
+    trials = [cell for cell in ran.search.search_cells if cell.arm == "fussy"]
     states = {cell_status(cell, paths).state for cell in trials}
     assert states == {"done", "failed"}
-    chosen = next(arm for arm in ran.arms if arm.label == "fussy")
+    chosen = next(arm for arm in ran.search.arms if arm.label == "fussy")
     assert chosen.config.arm.settings.get("limit", 1) == 1
     journal = study_folder(paths.runs, "toy") / "search" / "fussy.log"
     storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(journal)))

@@ -84,7 +84,7 @@ def test_what_is_handed_in_is_what_the_cell_said_and_no_metric_saw_it(
         folder = cell_folder(runs, cell)
         outcome = folder.outcome()
         assert set(outcome.samples["split"]) == {"select", "val2014"}
-        assert all(not key.startswith("test") for key in outcome.result["metrics"])
+        assert all(not key.startswith("test") for key in outcome.result.metrics)
         assert outcome.predictions is not None
         assert set(outcome.predictions["split"]) == {"test-dev2015"}
         said = cli("cells", "export", folder.path, "--submission", tmp_path / cell, "--data", f"vqa2={root}")
@@ -104,7 +104,7 @@ def test_without_a_finished_cell_nothing_is_written(root: Path, cli: CommandLine
     file.write_text(STUDY.format(root=root))
     runs = tmp_path / "runs"
     nothing = cli("cells", "export", file, "--runs", runs, "--submission", tmp_path / "out").refusal()
-    assert nothing == "no cell is done, so there is nothing to hand in; run the study first"
+    assert nothing == "no cell is done, so there are no predictions to submit; run the study first"
 
 
 def test_a_cell_of_fewer_questions_is_refused(
@@ -127,4 +127,4 @@ def test_a_data_set_that_takes_nothing_says_so(cli: CommandLine, tmp_path: Path)
     file = study_file(tmp_path)
     train(file, tmp_path / "runs")
     said = cli("cells", "export", file, "--runs", tmp_path / "runs", "--submission", tmp_path / "o").refusal()
-    assert said == "squares has no form in which its publishers take answers"
+    assert said == "the publishers of squares define no submission format"

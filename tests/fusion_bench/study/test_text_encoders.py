@@ -17,7 +17,7 @@ import torch
 from fusion_bench.cells.executors.executor import WorkerSettings
 from fusion_bench.cells.executors.inline import InlineExecutor
 from fusion_bench.cells.folder import cell_folder
-from fusion_bench.cells.run_cell import CellDataCache, run_cell
+from fusion_bench.cells.run_cell import run_cell
 from fusion_bench.errors import FusionBenchError, StudyFileError
 from fusion_bench.explain.load_model import load_trained_cell
 from fusion_bench.results.collect import collect
@@ -25,10 +25,10 @@ from fusion_bench.spec.load import load_study
 from fusion_bench.spec.study import Study
 from fusion_bench.storage import file_digest, folder_digest
 from fusion_bench.study.archive import export_cells
-from fusion_bench.study.observer import Silent
+from fusion_bench.study.observer import SilentObserver
 from fusion_bench.study.plan import confirm_cells
 from fusion_bench.study.run import RunOptions, StudyRun
-from fusion_bench.training.cell_data import load_cell_data
+from fusion_bench.training.load_cell_data import CellDataCache, load_cell_data
 from fusion_bench.training.paths import RunPaths
 from fusion_bench.training.slot import instantiate_module
 from pretrained_text import DIM, save_tiny
@@ -56,7 +56,7 @@ def hugging(folder: Path, settings: str = "") -> Study:
 def run(study: Study, runs: Path) -> RunPaths:
     paths = RunPaths(runs, {}, study.weight_files)
     settings = WorkerSettings(paths, workers=1, threads=1, keep_weights=True)
-    StudyRun(study, paths, lambda: InlineExecutor(settings), Silent(), RunOptions()).run()
+    StudyRun(study, paths, lambda: InlineExecutor(settings), SilentObserver(), RunOptions()).run()
     return paths
 
 
@@ -119,6 +119,7 @@ def test_equal_budgets_find_the_file_too(tmp_path: Path) -> None:
     assert study.budget.target > 0
 
 
+@pytest.mark.slow
 def test_a_bare_cell_is_told_where_the_file_is(tmp_path: Path) -> None:
     study = glove(tmp_path)
     (cell, *_) = confirm_cells(study.arms, study.seeds)
@@ -151,9 +152,7 @@ def test_a_frozen_model_is_read_once_and_stays_out_of_the_cell(tmp_path: Path) -
     cell_data = load_cell_data(config, paths)
     train = cell_data.encoded["train"]
     assert train.vectors is not None
-    assert train.vectors.different.shape == (3, 6, DIM), (
-        "three different questions of [CLS] is it ... ? [SEP]"
-    )
+    assert train.vectors.unique.shape == (3, 6, DIM), "three different questions of [CLS] is it ... ? [SEP]"
     folder = cell_folder(paths.runs, config.id)
     assert not any(name.startswith("text.") for name in folder_state(folder.path))
     judged = folder.outcome().samples
@@ -178,7 +177,7 @@ def test_a_trained_model_starts_from_its_weights_and_changes(tmp_path: Path) -> 
     paths = RunPaths(tmp_path / "runs", {}, study.weight_files)
     config = study.arms[0].config
     folder = cell_folder(paths.runs, config.id)
-    folder.ask(config)
+    folder.write_config(config)
     assert run_cell(folder, CellDataCache(paths), lambda _: None, keep_weights=True).failure is None
     from safetensors.torch import load_file
 

@@ -10,7 +10,7 @@ from fusion_bench.cells.folder import cell_folder
 from fusion_bench.reporting.report.report import write_report
 from fusion_bench.results.collect import collect
 from fusion_bench.spec.load import load_study
-from fusion_bench.study.observer import Silent
+from fusion_bench.study.observer import SilentObserver
 from fusion_bench.study.run import RunOptions, StudyRun
 from fusion_bench.training.paths import RunPaths
 
@@ -70,7 +70,7 @@ def test_a_module_in_one_file_trains_and_appears_in_the_report(tmp_path: Path) -
     study = load_study(tmp_path / "mine.yaml")
     paths = RunPaths(tmp_path / "runs", {}, {})
     executor = InlineExecutor(WorkerSettings(paths, workers=1, threads=1))
-    ran = StudyRun(study, paths, lambda: executor, Silent(), RunOptions()).run()
+    ran = StudyRun(study, paths, lambda: executor, SilentObserver(), RunOptions()).run()
     report = write_report(collect(study, paths), tmp_path / "report").read_text()
 
     assert "`gate`" in report

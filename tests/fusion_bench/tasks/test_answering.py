@@ -8,7 +8,7 @@ import torch
 
 from fusion_bench.samples.geometry import Resizing
 from fusion_bench.samples.split import Split
-from fusion_bench.tasks.answering import OUTSIDE, Answering, AnsweringHead, accuracy, consistency
+from fusion_bench.tasks.answering import UNKNOWN_ANSWER, Answering, AnsweringHead, accuracy, consistency
 
 SIZE = Resizing(4, 4)
 
@@ -46,16 +46,16 @@ def test_the_head_pools_as_it_says(pool: Literal["max_mean", "max", "mean"]) -> 
 def test_an_answer_outside_the_list_is_never_right_and_carries_no_loss() -> None:
     task = Answering(split_of(["yes", "no"]), SIZE)
     seen, unseen = task.targets(split_of(["no", "maybe"])).rows(torch.arange(2)).tolist()
-    assert (seen, unseen) == (0, OUTSIDE)
+    assert (seen, unseen) == (0, UNKNOWN_ANSWER)
     logits = torch.tensor([[2.0, 0.0], [0.0, 2.0]])
     alone = task.loss(logits[:1], torch.tensor([0]))
-    assert task.loss(logits, torch.tensor([0, OUTSIDE])) == alone
-    rows = task.judge(split_of(["no", "maybe"]), logits)
+    assert task.loss(logits, torch.tensor([0, UNKNOWN_ANSWER])) == alone
+    rows = task.score_rows(split_of(["no", "maybe"]), logits)
     assert rows["score"].tolist() == [1.0, 0.0]
 
 
 def test_consistency_wants_every_sample_of_a_cluster() -> None:
-    rows = Answering(split_of(["a", "b"]), SIZE).judge(
+    rows = Answering(split_of(["a", "b"]), SIZE).score_rows(
         split_of(["a", "a", "b", "b"], ["x", "x", "y", "y"]), torch.eye(2)[[0, 0, 1, 0]]
     )
     assert accuracy(rows) == 0.75

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 
 from fusion_bench.samples.geometry import Resizing
-from fusion_bench.tasks.box_heads import DenseBoxHead, LaConvNetBoxHead, decode_cells, decode_distances
+from fusion_bench.tasks.box_heads import DenseBoxHead, LaConvNetBoxHead, decode_distances, decode_offsets
 from fusion_bench.tasks.boxes import Grid
 from fusion_modules.laconvnet.heads import decode_boxes
 
@@ -13,39 +13,39 @@ GRID = Grid(rows=3, columns=4, height=48, width=128)
 SIZE = Resizing(48, 128)
 
 
-def around(generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Centres ``[12, 2]`` of the cells and a box around each."""
-    cells = torch.tensor([[x, y] for y in range(3) for x in range(4)], dtype=torch.float64)
-    centres = (cells + 0.5) * torch.tensor([32.0, 16.0])
+def boxes_around(generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Return the centres ``[12, 2]`` of the positions and a box boxes_around each."""
+    indices = torch.tensor([[x, y] for y in range(3) for x in range(4)], dtype=torch.float64)
+    centres = (indices + 0.5) * torch.tensor([32.0, 16.0])
     sides = torch.rand(12, 4, generator=generator, dtype=torch.float64) * 40 + 1
     return centres, torch.cat((centres - sides[:, :2], centres + sides[:, 2:]), 1)
 
 
 def test_distances_decode_to_the_box_that_they_were_made_of() -> None:
-    centres, boxes = around(torch.Generator().manual_seed(0))
+    centres, boxes = boxes_around(torch.Generator().manual_seed(0))
     distances = torch.cat((centres - boxes[:, :2], boxes[:, 2:] - centres), 1)
     in_strides = distances / torch.tensor([32.0, 16.0, 32.0, 16.0])
     raw = torch.log(torch.expm1(in_strides))
     assert torch.allclose(decode_distances(raw[None], GRID)[0], boxes, atol=1e-9)
 
 
-def test_cells_decode_to_the_box_that_they_were_made_of() -> None:
-    _, boxes = around(torch.Generator().manual_seed(1))
+def test_offsets_decode_to_the_box_that_they_were_made_of() -> None:
+    _, boxes = boxes_around(torch.Generator().manual_seed(1))
     stride = torch.tensor([32.0, 16.0], dtype=torch.float64)
-    cells = torch.tensor([[x, y] for y in range(3) for x in range(4)], dtype=torch.float64)
+    indices = torch.tensor([[x, y] for y in range(3) for x in range(4)], dtype=torch.float64)
     raw = torch.cat(
         (
-            (boxes[:, :2] + boxes[:, 2:]) / 2 / stride - cells,
+            (boxes[:, :2] + boxes[:, 2:]) / 2 / stride - indices,
             torch.log((boxes[:, 2:] - boxes[:, :2]) / stride),
         ),
         1,
     )
-    assert torch.allclose(decode_cells(raw[None], GRID)[0], boxes, atol=1e-9)
+    assert torch.allclose(decode_offsets(raw[None], GRID)[0], boxes, atol=1e-9)
 
 
-def test_cells_decode_as_in_the_authors_network() -> None:
+def test_offsets_decode_as_in_the_authors_network() -> None:
     raw = torch.randn(2, 4, 13, 13, generator=torch.Generator().manual_seed(2))
-    ours = decode_cells(raw.flatten(2).transpose(1, 2), Grid(13, 13, 416, 416))
+    ours = decode_offsets(raw.flatten(2).transpose(1, 2), Grid(13, 13, 416, 416))
     assert torch.allclose(ours, decode_boxes(raw).flatten(2).transpose(1, 2), atol=1e-3)
 
 

@@ -8,22 +8,22 @@ import pytest
 import torch
 from torch import Tensor
 
-from fusion_bench.tasks.box_losses import central, dense_loss, laconvnet_box_loss, optimal_transport
+from fusion_bench.tasks.box_losses import assign_positions, central_positions, dense_loss, laconvnet_box_loss
 from fusion_bench.tasks.boxes import Grid
 
 GRID = Grid(rows=5, columns=7, height=60, width=112)
 STRIDES = (16.0, 12.0)
 TRUE = [
     (10.0, 8.0, 70.0, 50.0),
-    (33.0, 25.0, 36.0, 27.0),  # smaller than a cell
-    (0.0, 0.0, 112.0, 60.0),  # the whole picture
+    (33.0, 25.0, 36.0, 27.0),  # smaller than a stride
+    (0.0, 0.0, 112.0, 60.0),  # the whole image
     (100.0, 48.0, 112.0, 60.0),  # in a corner
 ]
 Box = tuple[float, float, float, float]
 
 
 def overlap(a: Box, b: Box) -> tuple[float, float]:
-    """IoU and generalised IoU."""
+    """Return IoU and generalised IoU."""
     wide = max(0.0, min(a[2], b[2]) - max(a[0], b[0]))
     high = max(0.0, min(a[3], b[3]) - max(a[1], b[1]))
     union = (a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - wide * high
@@ -35,18 +35,18 @@ def centre_of(position: int) -> tuple[float, float]:
     return (position % 7 + 0.5) * STRIDES[0], (position // 7 + 0.5) * STRIDES[1]
 
 
-def within_shrunk(box: Box) -> set[int]:
+def in_central_part(box: Box) -> set[int]:
     middle = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
-    found, away = set(), []
+    found, distances = set(), []
     for position in range(35):
         x, y = centre_of(position)
         if abs(x - middle[0]) <= (box[2] - box[0]) / 4 and abs(y - middle[1]) <= (box[3] - box[1]) / 4:
             found.add(position)
-        away.append(math.hypot((x - middle[0]) / STRIDES[0], (y - middle[1]) / STRIDES[1]))
-    return found | {away.index(min(away))}
+        distances.append(math.hypot((x - middle[0]) / STRIDES[0], (y - middle[1]) / STRIDES[1]))
+    return found | {distances.index(min(distances))}
 
 
-def transported(box: Box, predicted: list[Box]) -> set[int]:
+def assigned(box: Box, predicted: list[Box]) -> set[int]:
     middle = ((box[0] + box[2]) / 2, (box[1] + box[3]) / 2)
     candidates = []
     for position in range(35):
@@ -62,13 +62,13 @@ def transported(box: Box, predicted: list[Box]) -> set[int]:
 
 
 def cross_entropy(logit: float, aim: int) -> float:
-    chance = 1 / (1 + math.exp(-logit))
-    return -math.log(chance if aim else 1 - chance)
+    probability = 1 / (1 + math.exp(-logit))
+    return -math.log(probability if aim else 1 - probability)
 
 
 @pytest.fixture(scope="module")
 def guesses() -> tuple[Tensor, Tensor, Tensor]:
-    """Logits ``[4, 35]``, boxes ``[4, 35, 4]`` around the true ones, true boxes ``[4, 4]``."""
+    """Return logits ``[4, 35]``, boxes ``[4, 35, 4]`` around the true ones, true boxes ``[4, 4]``."""
     generator = torch.Generator().manual_seed(1)
     true = torch.tensor(TRUE, dtype=torch.float64)
     logits = torch.randn(4, 35, generator=generator, dtype=torch.float64)
@@ -83,9 +83,9 @@ def positives(mask: Tensor) -> list[set[int]]:
     return [set(row.nonzero()[:, 0].tolist()) for row in mask]
 
 
-def test_positions_in_the_middle_of_a_box_answer_for_it() -> None:
-    found = positives(central(torch.tensor(TRUE, dtype=torch.float64), GRID))
-    assert found == [within_shrunk(box) for box in TRUE]
+def test_positions_in_the_central_part_of_a_box_are_positive() -> None:
+    found = positives(central_positions(torch.tensor(TRUE, dtype=torch.float64), GRID))
+    assert found == [in_central_part(box) for box in TRUE]
     assert len(found[1]) == 1, "a box between the centres belongs to the nearest"
     assert len(found[2]) > 5
 
@@ -94,7 +94,7 @@ def test_the_dense_loss_is_a_sum_over_positions_per_positive(guesses: tuple[Tens
     logits, boxes, true = guesses
     total, count = 0.0, 0
     for image, box in enumerate(TRUE):
-        mine = within_shrunk(box)
+        mine = in_central_part(box)
         count += len(mine)
         for position in range(35):
             total += cross_entropy(logits[image, position].item(), position in mine)
@@ -103,15 +103,15 @@ def test_the_dense_loss_is_a_sum_over_positions_per_positive(guesses: tuple[Tens
     assert dense_loss(logits, boxes, true, GRID).item() == pytest.approx(total / count, rel=1e-9)
 
 
-def test_cells_of_least_cost_answer_for_a_box(guesses: tuple[Tensor, Tensor, Tensor]) -> None:
+def test_positions_of_least_cost_are_positive(guesses: tuple[Tensor, Tensor, Tensor]) -> None:
     _, boxes, true = guesses
     shared = torch.tensor(
         [[overlap(box, tuple(guess.tolist()))[0] for guess in boxes[i]] for i, box in enumerate(TRUE)],
         dtype=torch.float64,
     )
     predicted = [[tuple(guess.tolist()) for guess in boxes[image]] for image in range(4)]
-    wanted = [transported(box, guess) for box, guess in zip(TRUE, predicted, strict=True)]
-    assert positives(optimal_transport(shared, true, GRID)) == wanted
+    wanted = [assigned(box, guess) for box, guess in zip(TRUE, predicted, strict=True)]
+    assert positives(assign_positions(shared, true, GRID)) == wanted
     assert len({len(found) for found in wanted}) > 1, "how many are positive should differ between images"
 
 
@@ -120,7 +120,7 @@ def test_the_loss_of_laconvnet(guesses: tuple[Tensor, Tensor, Tensor]) -> None:
     total, count = 0.0, 0
     for image, box in enumerate(TRUE):
         predicted = [tuple(guess.tolist()) for guess in boxes[image]]
-        mine = transported(box, predicted)
+        mine = assigned(box, predicted)
         count += len(mine)
         for position in range(35):
             total += cross_entropy(logits[image, position].item(), position in mine)
@@ -135,5 +135,5 @@ def test_the_assignment_carries_no_gradient(guesses: tuple[Tensor, Tensor, Tenso
     (slope,) = torch.autograd.grad(laconvnet_box_loss(logits, boxes, true, GRID), boxes)
     moved = slope.abs().sum(-1) > 0
     predicted = [[tuple(guess.tolist()) for guess in boxes[image]] for image in range(4)]
-    wanted = [transported(box, guess) for box, guess in zip(TRUE, predicted, strict=True)]
+    wanted = [assigned(box, guess) for box, guess in zip(TRUE, predicted, strict=True)]
     assert all(found <= want for found, want in zip(positives(moved), wanted, strict=True))

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torchvision.ops import box_iou, generalized_box_iou
 
-from fusion_bench.tasks.boxes import Grid, box_of, box_texts, generalised_iou, iou
+from fusion_bench.tasks.boxes import Grid, box_from_text, box_texts, generalised_iou, iou
 
 
 @pytest.fixture
@@ -44,4 +44,4 @@ def test_a_grid_lies_over_the_whole_input() -> None:
 
 def test_a_box_is_written_with_one_decimal_and_read_back() -> None:
     assert box_texts(np.array([[0.04, 1.26, 10, 200.5]])) == ["0.0 1.3 10.0 200.5"]
-    assert box_of("0.0 1.3 10.0 200.5") == (0.0, 1.3, 10.0, 200.5)
+    assert box_from_text("0.0 1.3 10.0 200.5") == (0.0, 1.3, 10.0, 200.5)

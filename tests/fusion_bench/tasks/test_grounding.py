@@ -17,38 +17,38 @@ from referring_toys import ColouredSquares
 SIZE = Resizing(32, 32)
 
 
-def one(box: tuple[float, float, float, float], size: tuple[int, int], text: str = "it") -> Split:
+def one_sample(box: tuple[float, float, float, float], size: tuple[int, int], text: str = "it") -> Split:
     table = pd.DataFrame(
         {"sample": ["s"], "cluster": ["c"], "image": [0], "text": [text], "truth": ["somewhere"]}
     )
     return Split("val", table, (Path("0.png"),), (), Referents(np.array([box]), np.array([size])))
 
 
-def said(box: tuple[float, float, float, float]) -> torch.Tensor:
-    """A head's output whose highest score, in the last of four positions, has this box."""
+def output_with_box(box: tuple[float, float, float, float]) -> torch.Tensor:
+    """Return a head's output whose highest score, in the last of four positions, has this box."""
     output = torch.zeros(1, 5, 2, 2)
     output[0, :, 1, 1] = torch.tensor([3.0, *box])
     return output
 
 
-def test_boxes_are_judged_in_pixels_of_the_original_image() -> None:
-    part = one((20.0, 5.0, 60.0, 15.0), size=(20, 80))
+def test_boxes_are_evaluated_in_pixels_of_the_original_image() -> None:
+    part = one_sample((20.0, 5.0, 60.0, 15.0), size=(20, 80))
     task = Grounding(part, Resizing(height=40, width=40))
     assert task.targets(part).rows(torch.tensor([0])).tolist() == [[10.0, 10.0, 30.0, 30.0]]
-    rows = task.judge(part, said((10.0, 10.0, 30.0, 30.0)))
+    rows = task.score_rows(part, output_with_box((10.0, 10.0, 30.0, 30.0)))
     assert rows[["prediction", "score", "iou"]].iloc[0].tolist() == ["20.0 5.0 60.0 15.0", 1.0, 1.0]
 
 
 def test_a_box_is_clipped_to_the_image() -> None:
-    part = one((0.0, 0.0, 40.0, 40.0), size=(40, 40))
-    rows = Grounding(part, Resizing(40, 40)).judge(part, said((-30.0, -5.0, 45.0, 80.0)))
+    part = one_sample((0.0, 0.0, 40.0, 40.0), size=(40, 40))
+    rows = Grounding(part, Resizing(40, 40)).score_rows(part, output_with_box((-30.0, -5.0, 45.0, 80.0)))
     assert rows["prediction"].item() == "0.0 0.0 40.0 40.0"
 
 
 @pytest.mark.parametrize(("right", "score"), [(20.0, 0.0), (20.5, 1.0)])
 def test_exactly_half_an_overlap_is_not_right(right: float, score: float) -> None:
-    part = one((0.0, 0.0, 40.0, 40.0), size=(40, 40))
-    rows = Grounding(part, Resizing(40, 40)).judge(part, said((0.0, 0.0, right, 40.0)))
+    part = one_sample((0.0, 0.0, 40.0, 40.0), size=(40, 40))
+    rows = Grounding(part, Resizing(40, 40)).score_rows(part, output_with_box((0.0, 0.0, right, 40.0)))
     assert rows["score"].item() == score
     assert rows["iou"].item() == right / 40
 
@@ -67,20 +67,20 @@ def test_metrics_follow_from_the_rows() -> None:
 
 
 def test_slices_follow_from_sentence_and_box() -> None:
-    small = Grounding.sliced(one((0.0, 0.0, 10.0, 10.0), (100, 100), "the leftmost red thing"))
+    small = Grounding.add_slices(one_sample((0.0, 0.0, 10.0, 10.0), (100, 100), "the leftmost red thing"))
     assert small.table[list(small.slices)].iloc[0].to_dict() == {
         "words": "4-6",
         "spatial": "yes",
         "box": "0-2 %",
     }
-    large = Grounding.sliced(one((0.0, 0.0, 90.0, 90.0), (100, 100), "rightful heir"))
+    large = Grounding.add_slices(one_sample((0.0, 0.0, 90.0, 90.0), (100, 100), "rightful heir"))
     assert large.table[list(large.slices)].iloc[0].tolist() == ["1-3", "no", "10-100 %"]
 
 
 def test_a_data_set_keeps_its_own_slices() -> None:
-    part = one((0.0, 0.0, 10.0, 10.0), (100, 100))
+    part = one_sample((0.0, 0.0, 10.0, 10.0), (100, 100))
     named = Split("val", part.table.assign(words="few"), part.images, ("words",), part.referents)
-    sliced = Grounding.sliced(named)
+    sliced = Grounding.add_slices(named)
     assert (sliced.slices, sliced.table["words"].item()) == (("words", "spatial", "box"), "few")
 
 
@@ -100,13 +100,13 @@ def test_the_floor_is_the_train_box_that_is_right_most_often() -> None:
 
 
 def test_without_boxes_nothing_can_be_found() -> None:
-    part = one((0.0, 0.0, 1.0, 1.0), (4, 4))
+    part = one_sample((0.0, 0.0, 1.0, 1.0), (4, 4))
     with pytest.raises(DataError, match="'val' has no boxes"):
         Grounding(Split("val", part.table, part.images), SIZE)
 
 
 @pytest.mark.parametrize("kind", Grounding.heads)
-def test_a_head_learns_the_box_that_its_map_tells_of(kind: str, tmp_path: Path) -> None:
+def test_a_head_learns_the_box_that_its_map_encodes(kind: str, tmp_path: Path) -> None:
     data = ColouredSquares(tmp_path, images=16)
     split = data.split("train")
     task = Grounding(split, Resizing(64, 64), kind)
@@ -120,11 +120,11 @@ def test_a_head_learns_the_box_that_its_map_tells_of(kind: str, tmp_path: Path) 
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    assert task.judge(split, head(maps, None).detach())["score"].mean() > 0.9
+    assert task.score_rows(split, head(maps, None).detach())["score"].mean() > 0.9
 
 
 def painted(boxes: torch.Tensor) -> torch.Tensor:
-    """Maps ``[N, 5, 8, 8]``, zero but at the cell of the box's middle: 1, its place in the cell, its sides."""
+    """Return maps ``[N, 5, 8, 8]``, zero except at the box's centre: 1, the offset there, the sides."""
     middle = (boxes[:, :2] + boxes[:, 2:]) / 16
     column, row = middle.long().unbind(1)
     maps = torch.zeros(len(boxes), 5, 8, 8)

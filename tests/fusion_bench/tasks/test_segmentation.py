@@ -13,7 +13,7 @@ from fusion_bench.errors import DataError
 from fusion_bench.samples.geometry import Referents, Resizing
 from fusion_bench.samples.split import Split
 from fusion_bench.tasks.mask_heads import ConvMaskHead, LaConvNetMaskHead
-from fusion_bench.tasks.masks import bounding_box, decoded, mask_of, mask_text
+from fusion_bench.tasks.masks import bounding_box, decode_mask, mask_from_text, mask_text
 from fusion_bench.tasks.segmentation import Segmentation, laconvnet_mask_loss, overlap_loss
 from fusion_bench.tasks.task import HeadSettings
 from fusion_modules.laconvnet.heads import SegmentationHead
@@ -28,22 +28,22 @@ def train() -> Split:
 
 
 def logits_of(part: Split, size: Resizing) -> torch.Tensor:
-    """What a perfect head would say over an input of the original's own size or a multiple of it."""
+    """Return the logits of a perfect head over an input of the original's own size or a multiple of it."""
     assert part.referents is not None and part.referents.masks is not None
-    masks = [torch.from_numpy(decoded(mask)).float()[None, None] for mask in part.referents.masks]
+    masks = [torch.from_numpy(decode_mask(mask)).float()[None, None] for mask in part.referents.masks]
     return torch.cat([F.interpolate(mask, (size.height, size.width))[0] for mask in masks]) * 20 - 10
 
 
 def test_run_lengths_come_back_as_the_mask_and_its_box() -> None:
     mask = np.zeros((5, 7), dtype=np.bool_)
     mask[1:3, 2:6] = mask[4, 3] = True
-    assert np.array_equal(mask_of(mask_text(mask), (5, 7)), mask)
+    assert np.array_equal(mask_from_text(mask_text(mask), (5, 7)), mask)
     assert bounding_box(mask) == (2, 1, 6, 5)
     assert bounding_box(np.zeros((5, 7), dtype=np.bool_)) == (0, 0, 0, 0)
 
 
 def test_targets_are_masks_over_the_input(train: Split) -> None:
-    row = 3  # of the picture of 32 x 64, halved in width
+    row = 3  # of the image of 32 x 64, halved in width
     target = Segmentation(train, SIZE).targets(train).rows(torch.tensor([row]))[0]
     x1, y1, x2, y2 = train.referents.boxes[row].astype(int)  # type: ignore[union-attr]
     assert target.shape == (32, 32)
@@ -53,15 +53,15 @@ def test_targets_are_masks_over_the_input(train: Split) -> None:
     assert abs(columns.min() - x1 / 2) <= 0.5 and abs(columns.max() + 1 - x2 / 2) <= 0.5
 
 
-def test_masks_are_judged_at_the_original_size(train: Split) -> None:
+def test_masks_are_evaluated_at_the_original_size(train: Split) -> None:
     part = train.rows(np.array([0, 1, 2]))
-    rows = Segmentation(train, SIZE).judge(part, logits_of(part, SIZE))
+    rows = Segmentation(train, SIZE).score_rows(part, logits_of(part, SIZE))
     assert rows[["score", "iou", "box_iou"]].to_numpy().tolist() == [[1.0, 1.0, 1.0]] * 3
-    sliced = Segmentation.sliced(part)
+    sliced = Segmentation.add_slices(part)
     assert rows["prediction"].tolist() == sliced.table["truth"].tolist()
     large = Resizing(64, 128)
     wide = train.rows(np.array([3]))
-    found = Segmentation(train, large).judge(wide, logits_of(wide, large))
+    found = Segmentation(train, large).score_rows(wide, logits_of(wide, large))
     assert found["union"].item() == found["intersection"].item()
 
 
@@ -72,10 +72,10 @@ def test_a_shifted_square_overlaps_as_it_should(train: Split) -> None:
     logits = torch.full((1, 32, 32), -10.0)
     cut = side // 2
     logits[0, y1:y2, x1 : x1 + cut] = 10.0
-    row = Segmentation(train, SIZE).judge(part, logits).iloc[0]
+    row = Segmentation(train, SIZE).score_rows(part, logits).iloc[0]
     assert (row["intersection"], row["union"]) == (cut * side, side * side)
     assert row["score"] == row["iou"] == cut / side == pytest.approx(row["box_iou"])
-    empty = Segmentation(train, SIZE).judge(part, torch.full((1, 32, 32), -1.0)).iloc[0]
+    empty = Segmentation(train, SIZE).score_rows(part, torch.full((1, 32, 32), -1.0)).iloc[0]
     assert (empty["score"], empty["box_iou"]) == (0.0, 0.0)
 
 
@@ -108,15 +108,15 @@ def test_losses_against_plain_sums() -> None:
     target = (torch.rand(3, 4, 5, generator=generator) > 0.6).double()
     entropy, dice = 0.0, 0.0
     for image in range(3):
-        shared = total = 0.0
+        intersection = total = 0.0
         for logit, aim in zip(
             logits[image].flatten().tolist(), target[image].flatten().tolist(), strict=True
         ):
-            chance = 1 / (1 + math.exp(-logit))
-            entropy -= math.log(chance if aim else 1 - chance) / 60
-            shared += chance * aim
-            total += chance + aim
-        dice += (1 - (2 * shared + 1) / (total + 1)) / 3
+            probability = 1 / (1 + math.exp(-logit))
+            entropy -= math.log(probability if aim else 1 - probability) / 60
+            intersection += probability * aim
+            total += probability + aim
+        dice += (1 - (2 * intersection + 1) / (total + 1)) / 3
     assert overlap_loss(logits, target).item() == pytest.approx(entropy + dice, rel=1e-9)
     assert laconvnet_mask_loss(logits, target).item() == pytest.approx(3 * entropy, rel=1e-9)
 
@@ -142,7 +142,7 @@ def test_the_sentence_joins_every_position(head: type[ConvMaskHead] | type[LaCon
 
 
 @pytest.mark.parametrize("kind", Segmentation.heads)
-def test_a_head_learns_the_mask_that_its_map_tells_of(kind: str, train: Split) -> None:
+def test_a_head_learns_the_mask_that_its_map_encodes(kind: str, train: Split) -> None:
     task = Segmentation(train, SIZE, kind)
     target = task.targets(train).rows(torch.arange(len(train)))
     torch.manual_seed(0)
@@ -154,7 +154,7 @@ def test_a_head_learns_the_mask_that_its_map_tells_of(kind: str, train: Split) -
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    assert task.judge(train, head(maps, None).detach())["score"].mean() > 0.8
+    assert task.score_rows(train, head(maps, None).detach())["score"].mean() > 0.8
 
 
 def test_boxes_alone_are_not_enough(train: Split) -> None:

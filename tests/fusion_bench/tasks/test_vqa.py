@@ -1,4 +1,4 @@
-"""The VQA task: soft targets, their loss, and what is judged how."""
+"""The VQA task: soft targets, their loss, and the evaluation."""
 
 from __future__ import annotations
 
@@ -48,14 +48,14 @@ MIXED = [
 def test_targets_are_dense_only_for_the_samples_that_are_asked_for() -> None:
     targets = Vqa(split_of(MIXED), RESIZING).targets(split_of(MIXED))
     assert isinstance(targets, SoftTargets)
-    assert targets.paths.shape == targets.scores.shape == (3, 10)
+    assert targets.indices.shape == targets.scores.shape == (3, 10)
     expected = [[0.9, 0.0, 1.0, 0.0], [0.0] * 4, [0.0, 0.0, 0.0, 1.0]]
     for chosen in ([0, 1, 2], [2], [1, 0, 0]):
         dense = targets.rows(torch.tensor(chosen))
         assert torch.allclose(dense, torch.tensor([expected[row] for row in chosen]))
 
 
-def test_a_list_that_is_not_normalised_meets_the_normalised_answers() -> None:
+def test_a_list_that_is_not_normalised_matches_normalised_answers() -> None:
     targets = SoftTargets.of([["two"] * 3 + ["red"] * 7], ["Two", "RED."])
     assert torch.allclose(targets.rows(torch.tensor([0])), torch.tensor([[0.9, 1.0]]))
 
@@ -77,12 +77,12 @@ def test_the_loss_is_summed_over_answers_and_averaged_over_the_batch() -> None:
     )
 
 
-def test_samples_are_judged_by_the_official_accuracy() -> None:
+def test_samples_are_evaluated_by_the_official_accuracy() -> None:
     part = split_of([*MIXED, ["Red"] * 10])
     logits = torch.zeros(4, 4)
-    for row, place in enumerate((0, 0, 3, 2)):
-        logits[row, place] = 1
-    rows = Vqa(split_of(MIXED), RESIZING).judge(part, logits)
+    for row, answer in enumerate((0, 0, 3, 2)):
+        logits[row, answer] = 1
+    rows = Vqa(split_of(MIXED), RESIZING).score_rows(part, logits)
     assert rows["prediction"].tolist() == ["2", "2", "yes", "red"]
     # "red" beside ten times "Red" is wrong: nothing is normalised there.
     assert rows["score"].tolist() == [0.9, 0, 1, 0]
@@ -98,15 +98,15 @@ def test_samples_are_judged_by_the_official_accuracy() -> None:
     assert Vqa.metrics["accuracy"].compute(rows) == pytest.approx(0.475)
 
 
-def test_what_lies_outside_the_list_is_told() -> None:
-    # By hand: of three commonest answers "grey" alone is not listed; the best listed ones score 1, 0 and 1.
+def test_the_share_of_answers_outside_the_list_is_reported() -> None:
+    # By hand: of the three most common answers only "grey" is not listed; the best listed ones score 1, 0 and 1.
     assert Vqa.remarks(split_of(MIXED), split_of(MIXED)) == (
-        "The commonest answer of 33.3 % of any's questions is not among them and counts as wrong; always giving the "
-        "best of the list would score 66.7 %."
+        "For 33.3 % of the questions of any the most common answer is not among them and counts as wrong; the best "
+        "listed answer to every question would score 66.7 %."
     )
 
 
-def test_the_floor_is_the_commonest_answer_of_each_question_type() -> None:
+def test_the_floor_is_the_most_common_answer_of_each_question_type() -> None:
     train = split_of(
         [["red"] * 10, ["blue"] * 10, ["red"] * 10, ["yes"] * 10],
         ["what color", "what color", "what color", "is"],
@@ -119,7 +119,7 @@ def test_the_floor_is_the_commonest_answer_of_each_question_type() -> None:
 
 
 def test_a_training_split_without_a_list_is_refused() -> None:
-    with pytest.raises(DataError, match="'any' brings no list of answers"):
+    with pytest.raises(DataError, match="'any' has no list of answers"):
         Vqa(split_of(MIXED, listed=None), RESIZING)
 
 

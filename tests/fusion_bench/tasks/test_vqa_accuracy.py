@@ -15,7 +15,7 @@ from fusion_bench.tasks.vqa_accuracy import soft_scores, vqa_accuracy
 
 
 def left_one_out(prediction: str, annotations: list[dict[str, Any]]) -> Fraction:
-    """As the paper says it: each annotator compared with the other nine, in exact fractions."""
+    """Return the accuracy as in the paper: each annotator compared with the other nine, in exact fractions."""
     total = Fraction(0)
     for one in annotations:
         others = [other for other in annotations if other != one]
@@ -40,7 +40,7 @@ def test_the_value_by_matches_is_leaving_one_out(matches: int) -> None:
         ("yes", ["yes"] * 10, 1),
         ("2", ["two"] * 10, 0),
         ("two", ["two"] * 10, 1),
-        ("\tyes\n", ["yes", "yes\n"] * 5, 1),  # white space is tidied before they are compared
+        ("\tyes\n", ["yes", "yes\n"] * 5, 1),  # white space is normalised before the comparison
         ("Yes", ["yes\n"] * 10, 0),
         ("Yes", ["yes"] * 9 + ["no"], 1),
         ("2", ["two"] * 2 + ["Two."] + ["3"] * 7, 0.9),  # both sides are normalised
@@ -62,7 +62,7 @@ def test_soft_scores_are_by_normalised_answer() -> None:
 @pytest.mark.parametrize("count", [0, 9, 11])
 def test_another_number_of_answers_is_an_error(count: int) -> None:
     for call in (lambda: vqa_accuracy("yes", ["yes"] * count), lambda: soft_scores(["yes"] * count)):
-        with pytest.raises(DataError, match=f"10 answers, and there are {count}"):
+        with pytest.raises(DataError, match=f"10 answers to a question, not {count}"):
             call()
 
 
@@ -82,8 +82,8 @@ def test_real_annotations(packs: Path, subtype: str) -> None:
             for item in record["answers"]
         ]
         soft = soft_scores(answers)
-        for said in {*answers, record["multiple_choice_answer"], "no such answer"}:
-            expected = left_one_out(normalise_answer(said) if differ else said, cleaned)
-            assert vqa_accuracy(said, answers) == pytest.approx(float(expected), abs=1e-15)
-            assert soft.get(normalise_answer(said), 0.0) == pytest.approx(float(expected), abs=1e-15)
+        for predicted in {*answers, record["multiple_choice_answer"], "no such answer"}:
+            expected = left_one_out(normalise_answer(predicted) if differ else predicted, cleaned)
+            assert vqa_accuracy(predicted, answers) == pytest.approx(float(expected), abs=1e-15)
+            assert soft.get(normalise_answer(predicted), 0.0) == pytest.approx(float(expected), abs=1e-15)
     assert 0 < unanimous < 100

@@ -1,4 +1,4 @@
-"""A cell's settings travel as JSON, and their identity is what was asked and nothing else."""
+"""The settings of a cell are stored as JSON, and its id depends on nothing else than what was asked for."""
 
 from __future__ import annotations
 
@@ -55,12 +55,12 @@ ELABORATE = CellConfig(
 
 
 def test_identities_are_frozen() -> None:
-    """Cells on users' disks are found by these: a change here orphans all of them, so it needs a reason."""
+    """Finished cells are found by these ids, so a change here loses all of them and needs a reason."""
     assert PLAIN.id == "4483f3a42f2b2b05"
     assert ELABORATE.id == "28df3021b6210366"
 
 
-def test_a_registered_class_is_its_name_wherever_it_lies() -> None:
+def test_a_registered_class_is_identified_by_its_name_alone() -> None:
     moved = replace(PLAIN, arm=Component(Target("fusion_modules.modulation.film:FiLM", name="film")))
     by_path = replace(PLAIN, arm=Component(Target("fusion_modules.film:FiLM")))
     assert moved.id == PLAIN.id
@@ -88,7 +88,7 @@ def test_a_default_written_out_does_not_change_the_identity() -> None:
     assert CellConfig.from_json(shorter).id == PLAIN.id
     assert replace(PLAIN, train=TrainConfig(epochs=10)).id == PLAIN.id
     whole = {**PLAIN.to_json(), "train": {**PLAIN.to_json()["train"], "clip": 1}}
-    assert CellConfig.from_json(whole).id == PLAIN.id, "1 and 1.0 ask for the same"
+    assert CellConfig.from_json(whole).id == PLAIN.id, "1 and 1.0 are equal"
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_a_default_written_out_does_not_change_the_identity() -> None:
         replace(PLAIN, fusion=replace(PLAIN.fusion, slot="uniform")),
     ],
 )
-def test_whatever_is_asked_for_changes_the_identity(other: CellConfig) -> None:
+def test_every_setting_changes_the_identity(other: CellConfig) -> None:
     assert other.id != PLAIN.id
 
 

@@ -1,4 +1,4 @@
-"""The loop learns, keeps the best weights, is deterministic, pairs its batches and notices a bad loss."""
+"""The training loop learns, keeps the best weights, is deterministic, pairs batches and refuses a bad loss."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from toys import toy_cell_data, toy_config
 CPU = torch.device("cpu")
 
 
-def trained(config: CellConfig, heard: list[Progress] | None = None) -> TrainingResult:
-    return Trainer(config, toy_cell_data(), CPU, (heard if heard is not None else []).append).train()
+def trained(config: CellConfig, epochs: list[Progress] | None = None) -> TrainingResult:
+    return Trainer(config, toy_cell_data(), CPU, (epochs if epochs is not None else []).append).train()
 
 
-def test_it_learns_what_needs_both_inputs() -> None:
+def test_a_task_that_needs_both_inputs_is_learned() -> None:
     outcome = trained(toy_config(epochs=25))
     assert outcome.metrics["test/accuracy"] > 0.95
 
@@ -35,7 +35,7 @@ def test_equal_cells_give_equal_numbers() -> None:
     pd.testing.assert_frame_equal(one.curves, other.curves)
 
 
-def test_what_ran_before_does_not_matter() -> None:
+def test_earlier_use_of_the_generator_does_not_matter() -> None:
     expected = trained(toy_config()).curves
     torch.manual_seed(99)
     torch.rand(7)
@@ -52,7 +52,7 @@ def test_two_arms_see_the_same_batches_in_the_same_order() -> None:
     assert not all(torch.equal(a, b) for a, b in zip(first, other, strict=True))
 
 
-def test_an_epoch_is_whole_batches_of_distinct_samples() -> None:
+def test_an_epoch_has_complete_batches_of_distinct_samples() -> None:
     cell_data = toy_cell_data()
     batches = list(BatchLoader(cell_data.encoded["train"], cell_data, CPU).epoch(1, 0, 40))
     assert [len(batch.target) for batch in batches] == [40, 40]
@@ -69,7 +69,7 @@ def test_the_best_epoch_is_restored(monkeypatch: pytest.MonkeyPatch) -> None:
         states.append(trainer.model.slot.projection.weight.detach().clone())
         return next(values)
 
-    monkeypatch.setattr(trainer, "_select", selected)
+    monkeypatch.setattr(trainer, "_evaluate_selection", selected)
     outcome = trainer.train()
     assert outcome.best_epoch == 2
     assert torch.equal(outcome.model.slot.projection.weight, states[1])
@@ -78,12 +78,12 @@ def test_the_best_epoch_is_restored(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_early_stopping_waits_for_its_patience(monkeypatch: pytest.MonkeyPatch) -> None:
     trainer = Trainer(toy_config(epochs=9, patience=2), toy_cell_data(), CPU, lambda _: None)
     values = iter([0.5, 0.6, 0.6, 0.55, 0.9])
-    monkeypatch.setattr(trainer, "_select", lambda epoch: next(values))
+    monkeypatch.setattr(trainer, "_evaluate_selection", lambda epoch: next(values))
     outcome = trainer.train()
     assert (outcome.epochs, outcome.best_epoch) == (4, 2)
 
 
-def test_a_search_cell_never_sees_an_evaluation_split() -> None:
+def test_a_search_cell_never_reads_an_evaluation_split() -> None:
     outcome = trained(replace(toy_config(), evaluate=False))
     assert set(outcome.samples["split"]) == {"val"}
     assert set(outcome.metrics) == {"val/accuracy"}
@@ -100,11 +100,11 @@ def test_a_loss_that_is_not_finite_fails_the_cell() -> None:
         trained(toy_config("Explodes"))
 
 
-def test_every_epoch_is_told() -> None:
-    heard: list[Progress] = []
-    trained(toy_config(), heard)
-    assert [step.epoch for step in heard] == [1, 2, 3]
-    assert heard[-1].seconds_left == 0
+def test_every_epoch_is_reported() -> None:
+    epochs: list[Progress] = []
+    trained(toy_config(), epochs)
+    assert [progress.epoch for progress in epochs] == [1, 2, 3]
+    assert epochs[-1].seconds_left == 0
 
 
 def test_the_schedule_warms_up_and_ends_near_zero() -> None:

@@ -1,4 +1,4 @@
-"""What surrounds a module is the same for every arm: shapes, initial weights, and who sees the sentence."""
+"""The slot and the head are the same for every arm: shapes, initial weights, costs."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_the_uniform_slot_follows_every_module_with_an_equal_residual_mixer() ->
     one, other = (model_of(arm, slot="uniform", depth=2).slot for arm in ("Product", "Wider"))
     assert isinstance(one, Slot) and isinstance(other, Slot)
     for own, its in zip(one.mixing, other.mixing, strict=True):
-        assert isinstance(its, nn.Sequential), "brought back to the slot's width first"
+        assert isinstance(its, nn.Sequential), "a 1x1 convolution restores the slot's width first"
         ours, theirs = own.state_dict(), its[1].state_dict()
         assert all(torch.equal(ours[name], theirs[name]) for name in ours)
     assert not torch.equal(one.mixing[0].conv.weight, one.mixing[1].conv.weight)
@@ -84,14 +84,14 @@ def test_the_uniform_slot_follows_every_module_with_an_equal_residual_mixer() ->
     assert torch.allclose(mixer(fused), fused + normal * normal.sigmoid(), atol=1e-5)
 
 
-def test_mixers_are_what_the_uniform_slot_adds() -> None:
+def test_the_uniform_slot_adds_mixers_and_nothing_else() -> None:
     plain, mixed = model_of(), model_of(slot="uniform")
     added = {name for name in mixed.state_dict() if name not in plain.state_dict()}
     assert added and all(name.startswith("slot.mixing.") for name in added)
     assert all(torch.equal(value, mixed.state_dict()[name]) for name, value in plain.state_dict().items())
 
 
-def test_mixers_are_paid_for_by_the_arm() -> None:
+def test_mixers_count_in_the_budget_of_the_arm() -> None:
     plain, mixed = (
         model_of(slot=slot).costs((4, 4), (3, 4, 4), words=3) for slot in ("published", "uniform")
     )
@@ -107,11 +107,11 @@ def test_a_network_takes_the_images_themselves() -> None:
     assert model.eval()(batch).shape == (5, 2)
 
 
-def test_the_head_of_a_network_costs_what_it_reads() -> None:
+def test_the_head_of_a_network_is_counted_on_the_map_that_it_reads() -> None:
     config = replace(toy_config("TinyNetwork"), kind="network", fusion=FusionConfig(width=8, depth=1))
     model = build_model(config, replace(toy_cell_data(), map_shape=(3, 4, 4)))
     around = model.costs((4, 4), (3, 4, 4), words=3).around.multiply_adds
-    positions = 1  # of the network's coarsest map, not of the image
+    positions = 1  # positions of the network's coarsest map, not of the image
     assert around == positions * 8 * 8 + 16 * 16 + 16 * 2
 
 

@@ -1,4 +1,4 @@
-"""Learning rates by hand, the moving average against a plain loop, and one sentence of each referent."""
+"""Learning rates and optimizers by hand, the moving average against a loop, one sentence of each referent."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ OFFICIAL = TrainConfig(
 )
 
 
-def test_the_defaults_are_the_old_schedule_to_the_last_bit() -> None:
+def test_the_default_rates_are_the_schedule_to_the_last_bit() -> None:
     settings = TrainConfig(learning_rate=3e-3, warmup=0.1)
     for step in range(100):
         assert learning_rate(step, 100, settings) == 3e-3 * schedule(step, 100, 0.1)
@@ -68,7 +68,7 @@ def test_adam_steps_as_its_formula_says() -> None:
 
 
 def test_adam_decays_with_the_gradient_and_adamw_apart_from_it() -> None:
-    """With a gradient of zero Adam's first step is the rate itself, AdamW's the rate times decay times weight."""
+    """The gradient is zero: Adam's first step is then the rate itself, AdamW's the rate times decay times weight."""
     for name, expected in (("adam", 1 - 0.1), ("adamw", 1 - 0.1 * 0.5)):
         layer = nn.Linear(1, 1, bias=False)
         nn.init.ones_(layer.weight)
@@ -100,7 +100,7 @@ def test_the_moving_average_against_a_plain_loop() -> None:
     assert not any(parameter.requires_grad for parameter in average.model.parameters())
 
 
-def test_what_does_not_change_averages_to_itself() -> None:
+def test_the_average_of_constant_weights_is_the_weights() -> None:
     model = nn.Linear(5, 5)
     average = MovingAverage(model, 0.9997)
     for _ in range(50):
@@ -108,7 +108,7 @@ def test_what_does_not_change_averages_to_itself() -> None:
     assert torch.equal(average.model.state_dict()["weight"], model.weight)
 
 
-def test_the_average_is_what_is_judged_and_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_average_is_evaluated_and_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     config = toy_config(epochs=2, ema=0.9)
     trainer = Trainer(config, toy_cell_data(), CPU, lambda _: None)
     weights: list[Tensor] = []
@@ -132,7 +132,7 @@ def test_the_average_is_what_is_judged_and_kept(monkeypatch: pytest.MonkeyPatch)
 
 
 def referring(cell_data: CellData) -> CellData:
-    """Three questions about one picture are three sentences about one referent."""
+    """Return data in which the three questions about one image are three sentences about one referent."""
     train = cell_data.encoded["train"]
     table = train.split.table.assign(referent=train.split.table["image"].map(str))
     named = replace(train, split=Split("train", table, train.split.images))
@@ -143,7 +143,7 @@ def test_an_epoch_draws_one_sentence_of_each_referent() -> None:
     cell_data = referring(toy_cell_data())
     train = cell_data.encoded["train"]
     loader = BatchLoader(train, cell_data, CPU)
-    assert (loader.drawn(), loader.drawn(one_per_referent=True)) == (96, 32)
+    assert (loader.samples_per_epoch(), loader.samples_per_epoch(one_per_referent=True)) == (96, 32)
     seen = []
     for epoch in (1, 2):
         rows: list[Tensor] = []
@@ -167,7 +167,7 @@ def test_steps_count_the_referents() -> None:
     assert Trainer(config, referring(toy_cell_data()), CPU, lambda _: None)._steps == 3 * (32 // 16)
 
 
-def test_a_data_set_without_referents_is_told_of() -> None:
+def test_a_data_set_without_referents_is_refused() -> None:
     config = toy_config(one_expression_per_referent=True)
     with pytest.raises(
         FusionBenchError, match="the split 'train' has no such column, so leave the setting out"

@@ -1,4 +1,4 @@
-"""Weights of the pretext task refuse to be judged on pictures that they have learnt from."""
+"""Images that pretext weights were trained on are refused."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from fusion_bench.errors import DataError
 from fusion_bench.training.pretext_weights import PretextWeights
 
 
-def test_a_picture_that_the_weights_have_seen_is_refused() -> None:
-    seen = np.zeros((2, 4, 6, 3), dtype=np.uint8)
-    seen[1] = 9
+def test_an_image_that_the_weights_were_trained_on_is_refused() -> None:
+    trained_on = np.zeros((2, 4, 6, 3), dtype=np.uint8)
+    trained_on[1] = 9
     fresh = np.full((3, 4, 6, 3), 5, dtype=np.uint8)
-    weights = PretextWeights(Path("unused"), frozenset(image_hashes(seen)))
-    weights.refuse_seen(fresh, "train")
-    with pytest.raises(DataError, match=r"1 pictures? of the split 'train'"):
-        weights.refuse_seen(np.concatenate([fresh, seen[1:]]), "train")
+    weights = PretextWeights(Path("unused"), frozenset(image_hashes(trained_on)))
+    weights.check_unseen(fresh, "train")
+    with pytest.raises(DataError, match=r"1 images? of the split 'train'"):
+        weights.check_unseen(np.concatenate([fresh, trained_on[1:]]), "train")

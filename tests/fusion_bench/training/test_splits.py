@@ -1,4 +1,4 @@
-"""What is left out of a split, which words are known, and images that splits share."""
+"""Samples that are left out of a split, the known words, and images that splits share."""
 
 from __future__ import annotations
 
@@ -14,8 +14,9 @@ from fusion_bench.results.describe import cautions_of
 from fusion_bench.samples.split import Split
 from fusion_bench.samples.vocabulary import Vocabulary
 from fusion_bench.spec.arms import Arm
-from fusion_bench.training.cell_data import CellData, load_cell_data
+from fusion_bench.training.cell_data import CellData
 from fusion_bench.training.config import Component, DataConfig
+from fusion_bench.training.load_cell_data import load_cell_data
 from fusion_bench.training.paths import RunPaths
 from fusion_bench.training.splits import known_texts, read_split
 from toys import ColourData, Squares, here, toy_config
@@ -37,12 +38,12 @@ def test_samples_of_damaged_images_are_left_out_and_counted_only_when_asked(tmp_
     assert (len(read.split), read.damaged, read.repeated) == (15, 3, 0)
     assert [path.stem for path in read.split.images] == ["0", "1", "3", "4", "5"]
     assert not read.split.table["sample"].str.startswith("val-2-").any()
-    # The limit is of what is left.
+    # The limit applies to the samples that are left.
     assert len(read_split(data, "val", replace(CONFIG, on_bad_image="skip", limit=15)).split) == 15
 
 
 class Twice(ColourData):
-    """Every sample of its first image stands there twice."""
+    """A data set in which every sample of the first image appears twice."""
 
     def split(self, name: str) -> Split:
         split = super().split(name)
@@ -57,7 +58,7 @@ def test_samples_with_a_known_id_are_left_out_and_counted(tmp_path: Path) -> Non
 
 
 class Words(ColourData):
-    """The evaluation split speaks of what the training split does not."""
+    """A data set whose splits use different words."""
 
     def split(self, name: str) -> Split:
         split = super().split(name)
@@ -79,27 +80,27 @@ def cell_data(tmp_path: Path, adapter: str) -> CellData:
     return load_cell_data(replace(config, data=data, kind="network"), RunPaths(tmp_path, {}, {}))
 
 
-def test_shared_images_are_refused_where_splits_are_the_users_own(tmp_path: Path) -> None:
-    with pytest.raises(DataError, match=r"images of squares are in train and judged on as well .24 of test."):
+def test_shared_images_are_refused_in_data_that_is_not_published(tmp_path: Path) -> None:
+    with pytest.raises(
+        DataError, match=r"images of the split train of squares are also in other splits .24 of test."
+    ):
         cell_data(tmp_path, "Leaky")
     found = cell_data(tmp_path, "LeakyAsPublished")
     assert found.data_warnings == {"shared_image": {"test": 24}}
 
 
-def test_a_report_tells_of_all_of_it() -> None:
+def test_a_report_states_every_data_warning() -> None:
     arm = _arm()
-    result = {
-        "data_warnings": {
-            "damaged_image": {"val": 1200},
-            "repeated_id": {"test": 2},
-            "shared_image": {"test": 3},
-        }
+    data_warnings = {
+        "damaged_image": {"val": 1200},
+        "repeated_id": {"test": 2},
+        "shared_image": {"test": 3},
     }
-    said = " ".join(cautions_of([arm], ColourData(Path()), {}, result))
-    assert "1,200 samples of val are left out, since their images do not open." in said
-    assert "2 samples of test are left out, since their ids stand there twice." in said
-    assert "3 images of test are training images too" in said
-    assert "The vocabulary holds the words of every published split" in said
+    text = " ".join(cautions_of([arm], ColourData(Path()), {}, data_warnings))
+    assert "1,200 samples of val are left out, because their images cannot be read." in text
+    assert "2 samples of test are left out, because their ids occur twice." in text
+    assert "3 images of test are training images too" in text
+    assert "The vocabulary contains the words of all published splits" in text
 
 
 def _arm() -> Arm:

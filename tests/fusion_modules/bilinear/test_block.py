@@ -12,7 +12,7 @@ from fusion_modules.bilinear import BLOCK
 
 
 def factors_of(module: Any) -> list[tuple[Tensor, Tensor, Tensor, Tensor]]:
-    """``(M, a, N, c)`` of every chunk in the order of its channels; ``M[r, k]`` is a vector."""
+    """Return ``(M, a, N, c)`` of every chunk in the order of its channels; ``M[r, k]`` is a vector."""
     found = []
     for core in module.cores:
         parts = (core.language_factors, core.language_constants, core.visual_factors, core.visual_constants)
@@ -45,8 +45,8 @@ def by_formula(module: Any, visual: Tensor, sentence: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize(("hidden", "chunks", "rank"), [(12, 4, 3), (11, 4, 2), (7, 1, 2)])
-def test_equals_the_formula(sentences: Any, drawn: Any, hidden: int, chunks: int, rank: int) -> None:
-    module = drawn("block", 6, 5, hidden=hidden, chunks=chunks, rank=rank)
+def test_equals_the_formula(sentences: Any, random_module: Any, hidden: int, chunks: int, rank: int) -> None:
+    module = random_module("block", 6, 5, hidden=hidden, chunks=chunks, rank=rank)
     language = sentences([3, 2], words=3, dim=5)
     visual = torch.randn(2, 6, 2, 3, dtype=torch.float64)
     with torch.no_grad():
@@ -56,7 +56,7 @@ def test_equals_the_formula(sentences: Any, drawn: Any, hidden: int, chunks: int
 
 
 @pytest.mark.parametrize(("hidden", "chunks"), [(64, 20), (1600, 18), (40, 20), (80, 20)])
-def test_has_the_chunks_it_was_asked_for(hidden: int, chunks: int) -> None:
+def test_has_the_specified_number_of_chunks(hidden: int, chunks: int) -> None:
     with torch.device("meta"):
         sizes = [m.shape[1] for m, *_ in factors_of(BLOCK(16, 12, hidden=hidden, chunks=chunks))]
     assert len(sizes) == chunks
@@ -65,7 +65,7 @@ def test_has_the_chunks_it_was_asked_for(hidden: int, chunks: int) -> None:
 
 
 def test_has_the_published_number_of_parameters() -> None:
-    """16.88 M at width 1600, 18 chunks, rank 15, from 4800 and 2048 to 1000 answers."""
+    """BLOCK has 16.88 M at width 1600, 18 chunks, rank 15, from 4800 and 2048 to 1000 answers."""
     with torch.device("meta"):
         module = BLOCK(2048, 4800, hidden=1600, chunks=18, rank=15)
     answering = sum(p.numel() for p in module.parameters()) - 1601 * 2048 + 1601 * 1000
@@ -73,11 +73,11 @@ def test_has_the_published_number_of_parameters() -> None:
 
 
 def test_a_chunk_needs_two_channels() -> None:
-    with pytest.raises(ValueError, match="20 chunks of two channels or more do not fit into hidden=39"):
+    with pytest.raises(ValueError, match="20 chunks of at least two channels each do not fit into hidden=39"):
         BLOCK(16, 12, hidden=39)
 
 
-def test_the_sentence_meets_the_cores_once_a_sample() -> None:
+def test_the_product_of_sentence_and_cores_is_computed_once_per_sample() -> None:
     c, d, h, w, hidden, chunks, rank = 16, 12, 5, 7, 24, 6, 3
     size = hidden // chunks
     expected = 2 * c * hidden * h * w + d * hidden + chunks * (2 * rank * size * size + size * size * h * w)

@@ -1,4 +1,4 @@
-"""Low-rank fusion against the whole tensor of weights, and that not one factor is forgotten."""
+"""Low-rank fusion against the full weight tensor, and the gradient of every factor."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from fusion_modules.bilinear import LowRank
 
 
 @pytest.mark.parametrize("rank", [1, 4])
-def test_equals_the_whole_tensor_on_the_outer_product(sentences: Any, drawn: Any, rank: int) -> None:
+def test_equals_the_full_tensor_applied_to_the_outer_product(
+    sentences: Any, random_module: Any, rank: int
+) -> None:
     c, d, hidden = 6, 5, 3
-    module = drawn("low_rank", c, d, hidden=hidden, rank=rank)
+    module = random_module("low_rank", c, d, hidden=hidden, rank=rank)
     language = sentences([3, 2], words=3, dim=d)
     visual = torch.randn(2, c, 3, 4, dtype=torch.float64)
     core, one = module.core, torch.ones(1, dtype=torch.float64)
@@ -34,7 +36,7 @@ def test_equals_the_whole_tensor_on_the_outer_product(sentences: Any, drawn: Any
 
 
 def test_every_factor_is_registered_and_trained(sentences: Any) -> None:
-    """``rank * (C + 1 + D + 1) * hidden`` parameters, and a gradient for each number among them."""
+    """There are ``rank * (C + 1 + D + 1) * hidden`` parameters, and each of them has a gradient."""
     torch.manual_seed(0)
     module = LowRank(6, 5, hidden=3, rank=7)
     assert sum(p.numel() for p in module.parameters()) == 7 * (6 + 1 + 5 + 1) * 3
@@ -44,7 +46,7 @@ def test_every_factor_is_registered_and_trained(sentences: Any) -> None:
     assert all(p.grad is not None and (p.grad != 0).all() for p in module.parameters())
 
 
-def test_the_sentence_meets_the_factors_once_a_sample() -> None:
+def test_the_product_of_sentence_and_factors_is_computed_once_per_sample() -> None:
     c, d, h, w, hidden, rank = 16, 12, 5, 7, 10, 3
     expected = rank * d * hidden + rank * hidden * c + hidden * c * h * w
     assert LowRank(c, d, hidden=hidden, rank=rank).multiply_adds(c, d, h, w, words=4) == expected

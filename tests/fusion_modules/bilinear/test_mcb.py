@@ -1,4 +1,4 @@
-"""MCB against the outer product it hashes, and the Fourier detour against the convolution."""
+"""MCB against the hashed outer product, and the Fourier transform against the circular convolution."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from fusion_modules.bilinear.mcb import CountSketch
 
 
 @pytest.mark.parametrize("sketch", [16, 9, 1])
-def test_equals_the_hashed_outer_product(sentences: Any, drawn: Any, sketch: int) -> None:
-    """Entry (i, j) of the outer product lands in bin ``h_i + g_j`` modulo d, with the product of its signs."""
-    module = drawn("mcb", 6, 5, sketch=sketch)
+def test_equals_the_hashed_outer_product(sentences: Any, random_module: Any, sketch: int) -> None:
+    """Entry (i, j) of the outer product is added to bin ``h_i + g_j`` modulo d, with the product of its signs."""
+    module = random_module("mcb", 6, 5, sketch=sketch)
     language = sentences([3, 2], words=3, dim=5)
     visual = torch.randn(2, 6, 3, 4, dtype=torch.float64)
     h, s = module.visual.bins.tolist(), module.visual.signs.tolist()
@@ -35,7 +35,7 @@ def test_equals_the_hashed_outer_product(sentences: Any, drawn: Any, sketch: int
                     torch.testing.assert_close(out[b, :, row, column], expected, rtol=1e-10, atol=1e-10)
 
 
-def test_the_spectrum_is_the_convolution_of_two_sketches() -> None:
+def test_the_product_of_spectra_is_the_convolution_of_two_sketches() -> None:
     torch.manual_seed(0)
     d = 10
     left = CountSketch(6, d)(torch.randn(6, dtype=torch.float64))
@@ -49,7 +49,7 @@ def test_the_spectrum_is_the_convolution_of_two_sketches() -> None:
 
 
 def test_sketches_keep_inner_products_on_average() -> None:
-    """E <psi(x), psi(y)> = <x, y> over bins and signs, with standard deviation |x| |y| sqrt(2 / d) at most."""
+    """The mean of <psi(x), psi(y)> is <x, y> over bins and signs; its deviation is at most |x| |y| sqrt(2 / d)."""
     torch.manual_seed(0)
     x, y = torch.randn(2, 8, dtype=torch.float64)
     draws, d = 600, 16
@@ -72,10 +72,12 @@ def test_bins_and_signs_are_fixed_and_follow_the_seed() -> None:
     assert buffers.keys() <= first.state_dict().keys()
     assert all(torch.equal(buffers[name], value) for name, value in again.named_buffers())
     assert not any(torch.equal(buffers[name], value) for name, value in other.named_buffers())
-    assert all(not value.is_floating_point() for value in first.double().buffers())  # beyond any rounding
+    assert all(
+        not value.is_floating_point() for value in first.double().buffers()
+    )  # a change of dtype does not round them
 
 
-def test_autocast_leaves_the_transform_in_float32(sentences: Any) -> None:
+def test_autocast_keeps_the_transform_in_float32(sentences: Any) -> None:
     torch.manual_seed(0)
     module = MCB(6, 5, sketch=20).eval()
     language = sentences([3], words=3, dim=5, dtype=torch.float32)
@@ -100,8 +102,8 @@ def test_half_precision_goes_through_float32_and_back(sentences: Any) -> None:
     torch.testing.assert_close(half.float(), wide, rtol=0.1, atol=0.05)
 
 
-def test_dropout_is_on_the_normalised_product(sentences: Any, drawn: Any) -> None:
-    module = drawn("mcb", 6, 5, dropout=0.5)
+def test_dropout_is_on_the_normalised_product(sentences: Any, random_module: Any) -> None:
+    module = random_module("mcb", 6, 5, dropout=0.5)
     language = sentences([3], words=3, dim=5)
     visual = torch.randn(1, 6, 3, 4, dtype=torch.float64)
     seen: list[torch.Tensor] = []

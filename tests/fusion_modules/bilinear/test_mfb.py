@@ -10,15 +10,15 @@ from torch import Tensor
 from fusion_modules.bilinear import MFB
 
 
-def test_equals_bilinear_forms_of_rank_k(sentences: Any, drawn: Any) -> None:
+def test_equals_bilinear_forms_of_rank_k(sentences: Any, random_module: Any) -> None:
     c, d, o, k = 6, 5, 4, 3
-    module = drawn("mfb", c, d, hidden=o, factors=k)
+    module = random_module("mfb", c, d, hidden=o, factors=k)
     language = sentences([3, 2], words=3, dim=d)
     visual = torch.randn(2, c, 3, 4, dtype=torch.float64)
     one = torch.ones(1, dtype=torch.float64)
 
     def augmented(layer: Any) -> Tensor:
-        """``[o k, in + 1]``, the bias as the weight of a channel that is always 1."""
+        """Return ``[o k, in + 1]``, with the bias as the weight of a channel with the value 1."""
         return torch.cat((layer.weight.flatten(1), layer.bias[:, None]), dim=1)
 
     with torch.no_grad():
@@ -36,9 +36,9 @@ def test_equals_bilinear_forms_of_rank_k(sentences: Any, drawn: Any) -> None:
                     torch.testing.assert_close(out[b, :, row, column], expected, rtol=1e-10, atol=1e-10)
 
 
-def test_positions_are_normalised_one_by_one(sentences: Any, drawn: Any) -> None:
-    """What stands elsewhere on the map changes nothing: L2 is not over the whole image."""
-    module = drawn("mfb", 6, 5)
+def test_positions_are_normalised_separately(sentences: Any, random_module: Any) -> None:
+    """The other positions of the map have no effect: L2 is not computed over the whole image."""
+    module = random_module("mfb", 6, 5)
     language = sentences([3], words=3, dim=5)
     visual = torch.randn(1, 6, 3, 4, dtype=torch.float64)
     changed = visual.clone()
@@ -48,8 +48,8 @@ def test_positions_are_normalised_one_by_one(sentences: Any, drawn: Any) -> None
     )
 
 
-def test_dropped_products_send_back_finite_gradients(sentences: Any) -> None:
-    """With most products dropped, whole sums are zero, where a square root has no slope."""
+def test_gradients_are_finite_with_dropped_products(sentences: Any) -> None:
+    """Dropout of most products makes whole sums zero, where a square root has no derivative."""
     torch.manual_seed(0)
     module = MFB(6, 5, dropout=0.95)
     language = sentences([3, 2], words=3, dim=5, dtype=torch.float32)
@@ -58,14 +58,14 @@ def test_dropped_products_send_back_finite_gradients(sentences: Any) -> None:
 
 
 def test_has_the_published_number_of_parameters() -> None:
-    """35.3 M at 1000 outputs of 5 products, from 4800 and 2048 to 1000 answers."""
+    """MFB has 35.3 M at 1000 outputs of 5 products, from 4800 and 2048 to 1000 answers."""
     with torch.device("meta"):
         module = MFB(2048, 4800, hidden=1000, factors=5)
     answering = sum(p.numel() for p in module.parameters()) - 1001 * 2048 + 1001 * 1000
     assert round(answering / 1e6, 1) == 35.3
 
 
-def test_the_sentence_is_projected_once_a_sample() -> None:
+def test_the_sentence_is_projected_once_per_sample() -> None:
     c, d, h, w, o, k = 16, 12, 5, 7, 10, 3
     expected = (c * o * k + o * c) * h * w + d * o * k
     assert MFB(c, d, hidden=o, factors=k).multiply_adds(c, d, h, w, words=4) == expected

@@ -1,4 +1,4 @@
-"""MFH against its cascade, product by product; one block of it is MFB."""
+"""MFH against its cascade, product by product, and against MFB for one block."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from fusion_modules.bilinear import MFB, MFH
 
 
 @pytest.mark.parametrize("orders", [2, 3])
-def test_equals_the_cascade(sentences: Any, drawn: Any, orders: int) -> None:
+def test_equals_the_cascade(sentences: Any, random_module: Any, orders: int) -> None:
     o, k = 4, 3
-    module = drawn("mfh", 6, 5, hidden=o, factors=k, orders=orders)
+    module = random_module("mfh", 6, 5, hidden=o, factors=k, orders=orders)
     language = sentences([3, 2], words=3, dim=5)
     visual = torch.randn(2, 6, 3, 4, dtype=torch.float64)
     with torch.no_grad():
@@ -33,8 +33,8 @@ def test_equals_the_cascade(sentences: Any, drawn: Any, orders: int) -> None:
                     torch.testing.assert_close(out[b, :, row, column], expected, rtol=1e-10, atol=1e-10)
 
 
-def test_one_order_is_mfb(sentences: Any, drawn: Any) -> None:
-    mfh = drawn("mfh", 6, 5, hidden=4, orders=1)
+def test_one_order_equals_mfb(sentences: Any, random_module: Any) -> None:
+    mfh = random_module("mfh", 6, 5, hidden=4, orders=1)
     mfb = MFB(6, 5, hidden=4).double().eval()
     mfb.load_state_dict({name.replace("expand.0.", "expand."): t for name, t in mfh.state_dict().items()})
     language = sentences([3], words=3, dim=5)
@@ -42,9 +42,9 @@ def test_one_order_is_mfb(sentences: Any, drawn: Any) -> None:
     assert torch.equal(mfh(visual, language), mfb(visual, language))
 
 
-def test_a_block_is_dropped_before_it_meets_the_cascade(sentences: Any, drawn: Any) -> None:
-    """With the second block's products dropped, the first order stays and the second is zero."""
-    module = drawn("mfh", 6, 5, hidden=4)
+def test_dropout_of_a_block_acts_before_the_cascade(sentences: Any, random_module: Any) -> None:
+    """Dropout of the products of the second block leaves the first order unchanged and makes the second zero."""
+    module = random_module("mfh", 6, 5, hidden=4)
     language = sentences([3], words=3, dim=5)
     visual = torch.randn(1, 6, 3, 4, dtype=torch.float64)
     seen: list[torch.Tensor] = []

@@ -1,4 +1,4 @@
-"""MLB against its formula, and against the bilinear form of low rank that it stands for."""
+"""MLB against its formula, and its dropout and size."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import torch
 from fusion_modules.bilinear import MLB
 
 
-def test_equals_the_formula(sentences: Any, drawn: Any) -> None:
-    module = drawn("mlb", 6, 5, hidden=7)
+def test_equals_the_formula(sentences: Any, random_module: Any) -> None:
+    module = random_module("mlb", 6, 5, hidden=7)
     language = sentences([3, 2], words=3, dim=5)
     visual = torch.randn(2, 6, 3, 4, dtype=torch.float64)
     u, w, p = module.visual, module.sentence, module.output
@@ -25,9 +25,9 @@ def test_equals_the_formula(sentences: Any, drawn: Any) -> None:
                     torch.testing.assert_close(out[b, :, row, column], expected, rtol=1e-12, atol=1e-12)
 
 
-def test_dropout_is_on_the_inputs_alone(sentences: Any, drawn: Any) -> None:
-    """With every input dropped, what is left comes from the biases."""
-    module = drawn("mlb", 6, 5, dropout=1.0).train()
+def test_dropout_is_on_the_inputs_only(sentences: Any, random_module: Any) -> None:
+    """Dropout of every input leaves an output that depends on the biases only."""
+    module = random_module("mlb", 6, 5, dropout=1.0).train()
     language = sentences([3], words=3, dim=5)
     constant = torch.tanh(module.visual.bias) * torch.tanh(module.sentence.bias)
     expected = module.output.weight[..., 0, 0] @ constant + module.output.bias
@@ -36,7 +36,7 @@ def test_dropout_is_on_the_inputs_alone(sentences: Any, drawn: Any) -> None:
 
 
 def test_has_the_published_number_of_parameters() -> None:
-    """9.42 M at width 1200, from 4800 and 2048 to 1000 answers."""
+    """MLB has 9.42 M at width 1200, from 4800 and 2048 to 1000 answers."""
     with torch.device("meta"):
         module = MLB(2048, 4800, hidden=1200)
     before = sum(p.numel() for layer in (module.visual, module.sentence) for p in layer.parameters())
@@ -44,7 +44,7 @@ def test_has_the_published_number_of_parameters() -> None:
     assert sum(p.numel() for p in module.parameters()) == before + 1201 * 2048
 
 
-def test_the_sentence_is_projected_once_a_sample() -> None:
+def test_the_sentence_is_projected_once_per_sample() -> None:
     c, d, h, w, hidden = 16, 12, 5, 7, 20
     expected = 2 * c * hidden * h * w + d * hidden
     assert MLB(c, d, hidden=hidden).multiply_adds(c, d, h, w, words=4) == expected

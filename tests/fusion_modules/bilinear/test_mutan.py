@@ -1,4 +1,4 @@
-"""MUTAN and Tucker against the triple sum, and against each other where one is the other."""
+"""MUTAN and Tucker against the triple sum, and against each other in the cases where they are equal."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fusion_modules.bilinear import MUTAN, Tucker
 
 
 def by_triple_sum(module: Any, core: Tensor, visual: Tensor, sentence: Tensor) -> Tensor:
-    """``core[i, j, k]``: sentence channel, visual channel, output; read as the paper writes it."""
+    """Return the output for ``core[i, j, k]``: sentence channel, visual channel, output, as in the paper."""
     out = torch.empty_like(visual)
     t = core.shape[2]
     for b in range(visual.shape[0]):
@@ -32,7 +32,7 @@ def by_triple_sum(module: Any, core: Tensor, visual: Tensor, sentence: Tensor) -
 
 
 def core_of(module: Any) -> Tensor:
-    """``[t + 1, t + 1, t]``: every slice the sum of ``R`` outer products."""
+    """Return the core ``[t + 1, t + 1, t]``, whose slices are sums of ``R`` outer products."""
     m = torch.cat((module.core.language_factors[0], module.core.language_constants[0, ..., None]), dim=-1)
     n = torch.cat((module.core.visual_factors[0], module.core.visual_constants[0, ..., None]), dim=-1)
     slices = [sum(torch.outer(m[r, k], n[r, k]) for r in range(m.shape[0])) for k in range(m.shape[1])]
@@ -46,8 +46,8 @@ def inputs(sentences: Any) -> tuple[Tensor, Any]:
     return visual, sentences([3, 2], words=3, dim=5)
 
 
-def test_tucker_equals_the_triple_sum(drawn: Any, inputs: tuple[Tensor, Any]) -> None:
-    module = drawn("tucker", 6, 5, hidden=4)
+def test_tucker_equals_the_triple_sum(random_module: Any, inputs: tuple[Tensor, Any]) -> None:
+    module = random_module("tucker", 6, 5, hidden=4)
     visual, language = inputs
     with torch.no_grad():
         core = module.core.tensor.transpose(1, 2)
@@ -57,9 +57,9 @@ def test_tucker_equals_the_triple_sum(drawn: Any, inputs: tuple[Tensor, Any]) ->
 
 @pytest.mark.parametrize("rank", [1, 3])
 def test_mutan_equals_the_triple_sum_over_slices_of_low_rank(
-    drawn: Any, inputs: tuple[Tensor, Any], rank: int
+    random_module: Any, inputs: tuple[Tensor, Any], rank: int
 ) -> None:
-    module = drawn("mutan", 6, 5, hidden=4, rank=rank)
+    module = random_module("mutan", 6, 5, hidden=4, rank=rank)
     visual, language = inputs
     with torch.no_grad():
         core = core_of(module)
@@ -68,9 +68,11 @@ def test_mutan_equals_the_triple_sum_over_slices_of_low_rank(
         torch.testing.assert_close(module(visual, language), expected, rtol=1e-12, atol=1e-12)
 
 
-def test_mutan_of_full_rank_reaches_every_tucker_fusion(drawn: Any, inputs: tuple[Tensor, Any]) -> None:
-    tucker = drawn("tucker", 6, 5, hidden=4)
-    mutan = drawn("mutan", 6, 5, hidden=4, rank=4)
+def test_mutan_of_full_rank_represents_every_tucker_fusion(
+    random_module: Any, inputs: tuple[Tensor, Any]
+) -> None:
+    tucker = random_module("tucker", 6, 5, hidden=4)
+    mutan = random_module("mutan", 6, 5, hidden=4, rank=4)
     with torch.no_grad():
         for part in ("visual", "sentence", "output"):
             getattr(mutan, part).load_state_dict(getattr(tucker, part).state_dict())
@@ -82,9 +84,9 @@ def test_mutan_of_full_rank_reaches_every_tucker_fusion(drawn: Any, inputs: tupl
         torch.testing.assert_close(mutan(*inputs), tucker(*inputs), rtol=1e-12, atol=1e-12)
 
 
-def test_tucker_with_the_matching_core_is_mutan(drawn: Any, inputs: tuple[Tensor, Any]) -> None:
-    tucker = drawn("tucker", 6, 5, hidden=4)
-    mutan = drawn("mutan", 6, 5, hidden=4, rank=2)
+def test_tucker_with_the_core_of_mutan_equals_mutan(random_module: Any, inputs: tuple[Tensor, Any]) -> None:
+    tucker = random_module("tucker", 6, 5, hidden=4)
+    mutan = random_module("mutan", 6, 5, hidden=4, rank=2)
     with torch.no_grad():
         for part in ("visual", "sentence", "output"):
             getattr(tucker, part).load_state_dict(getattr(mutan, part).state_dict())
@@ -94,8 +96,8 @@ def test_tucker_with_the_matching_core_is_mutan(drawn: Any, inputs: tuple[Tensor
         torch.testing.assert_close(tucker(*inputs), mutan(*inputs), rtol=1e-12, atol=1e-12)
 
 
-def test_parameters_follow_the_papers_arithmetic() -> None:
-    """MUTAN: 15.31 M at width 700 and rank 10, from 4800 and 2048 to 1000 answers; Tucker: a cube."""
+def test_has_the_published_number_of_parameters() -> None:
+    """MUTAN has 15.31 M at width 700 and rank 10, from 4800 and 2048 to 1000 answers; Tucker's core is a cube."""
     with torch.device("meta"):
         mutan, tucker = MUTAN(2048, 4800, hidden=700), Tucker(2048, 4800, hidden=160)
     answering = sum(p.numel() for p in mutan.parameters()) - 701 * 2048 + 701 * 1000
@@ -103,7 +105,7 @@ def test_parameters_follow_the_papers_arithmetic() -> None:
     assert sum(p.numel() for p in tucker.core.parameters()) == 160**3
 
 
-def test_the_sentence_meets_the_core_once_a_sample() -> None:
+def test_the_product_of_sentence_and_core_is_computed_once_per_sample() -> None:
     c, d, h, w, t, rank = 16, 12, 5, 7, 8, 3
     around = 2 * c * t * h * w + d * t
     applied = t * t * h * w
@@ -114,8 +116,8 @@ def test_the_sentence_meets_the_core_once_a_sample() -> None:
 
 
 @pytest.mark.parametrize("name", ["mutan", "tucker"])
-def test_dropout_acts_in_training_only(drawn: Any, inputs: tuple[Tensor, Any], name: str) -> None:
-    module = drawn(name, 6, 5)
+def test_dropout_acts_in_training_only(random_module: Any, inputs: tuple[Tensor, Any], name: str) -> None:
+    module = random_module(name, 6, 5)
     assert torch.equal(module(*inputs), module(*inputs))
     module.train()
     assert not torch.equal(module(*inputs), module(*inputs))

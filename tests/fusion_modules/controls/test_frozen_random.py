@@ -1,4 +1,4 @@
-"""The frozen control is FiLM as it was drawn: both inputs count, training leaves it alone."""
+"""The control ``frozen_random``: FiLM's block with frozen random parameters that reads both inputs."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from fusion_modules.controls.frozen_random import FrozenRandom
 from fusion_modules.film import FiLM
 
 
-def test_is_films_block_declared_untrained(sentences: Any, drawn: Any) -> None:
+def test_equals_films_block_and_is_not_trainable(sentences: Any, random_module: Any) -> None:
     assert FiLM.trainable
     assert not FrozenRandom.trainable
-    frozen, film = drawn("frozen_random", 8, 5, hidden=6), drawn("film", 8, 5, hidden=6)
+    frozen, film = random_module("frozen_random", 8, 5, hidden=6), random_module("film", 8, 5, hidden=6)
     film.load_state_dict(frozen.state_dict())
     visual, language = torch.randn(2, 8, 3, 4, dtype=torch.float64), sentences([3, 2], words=3, dim=5)
     assert torch.equal(frozen(visual, language), film(visual, language))
 
 
-def test_image_and_sentence_both_reach_the_map_as_drawn(sentences: Any) -> None:
+def test_image_and_sentence_both_change_the_output_at_initialisation(sentences: Any) -> None:
     torch.manual_seed(0)
     module = FrozenRandom(8, 5).double().eval()
     visual, language = torch.randn(2, 8, 3, 4, dtype=torch.float64), sentences([3, 2], words=3, dim=5)
@@ -29,7 +29,7 @@ def test_image_and_sentence_both_reach_the_map_as_drawn(sentences: Any) -> None:
     assert (module(visual.flip(1), language) - out).abs().mean() > 0.1 * out.std()
 
 
-def test_gradients_pass_through_it_to_what_stands_around(sentences: Any) -> None:
+def test_gradients_reach_both_inputs_but_no_parameter(sentences: Any) -> None:
     torch.manual_seed(0)
     module = FrozenRandom(8, 5).requires_grad_(False)
     visual = torch.randn(2, 8, 3, 4, requires_grad=True)

@@ -27,7 +27,7 @@ def silu(x: Array) -> Array:
 
 
 def sine_code(channels: int, row: int, column: int) -> Array:
-    """The code of one position, rows and columns counted from 0."""
+    """Return the code of one position, with rows and columns counted from 0."""
     half = channels // 2
     code = np.zeros(channels)
     for i in range(half):
@@ -39,9 +39,9 @@ def sine_code(channels: int, row: int, column: int) -> Array:
 
 
 class ByHand:
-    """A LaConv block computed one position at a time from the weights, read by name.
+    """A LaConv block, computed one position at a time from its weights by name.
 
-    ``training``: batch norms take the statistics of the batch at hand.
+    With ``training``, batch norms use the statistics of the batch.
     """
 
     def __init__(self, block: LaConvBlock, settings: Settings, *, stride: int, training: bool) -> None:
@@ -53,12 +53,12 @@ class ByHand:
         self.norms, self.stride, self.training = config.norm, stride, training
 
     def linear(self, name: str, x: Array) -> Array:
-        """A linear layer or 1x1 convolution on the vector of one position."""
+        """Apply a linear layer or 1x1 convolution to the vector of one position."""
         weight = self.w[f"{name}.weight"].reshape(self.w[f"{name}.weight"].shape[0], -1)
         return weight @ x + self.w.get(f"{name}.bias", np.zeros(len(weight)))
 
     def everywhere(self, name: str, x: Array) -> Array:
-        """The same at all positions of ``[B, C, H, W]``."""
+        """Apply a linear layer at all positions of ``[B, C, H, W]``."""
         batch, _, height, width = x.shape
         out = np.zeros((batch, len(self.w[f"{name}.weight"]), height, width))
         for b in range(batch):
@@ -85,8 +85,8 @@ class ByHand:
                 out[b, c] = (x[b, c] - mean) * scale + self.w[f"{name}.bias"][c]
         return out
 
-    def ask(self, located: Array, words: list[Array]) -> Array:
-        """What the square of t x t positions ``[C, t, t]`` hears: ``[E, t, t]``, before the norm."""
+    def attend(self, located: Array, words: list[Array]) -> Array:
+        """Return the condition ``[E, t, t]`` of a square of t x t positions ``[C, t, t]``, before the norm."""
         query = self.linear("condition.query", located.reshape(-1))
         keys = [self.linear("condition.key", word) for word in words]
         values = [self.linear("condition.value", word) for word in words]
@@ -99,8 +99,8 @@ class ByHand:
                 answer[part] += weight * value[part]
         return relu(self.linear("condition.merge", answer)).reshape(len(query), self.t, self.t)
 
-    def heard_words(self, visual: Array, words: list[Array]) -> Array:
-        """``[E, H, W]`` of one sample, before the norm; what lies beyond the map is zero."""
+    def from_words(self, visual: Array, words: list[Array]) -> Array:
+        """Return ``[E, H, W]`` of one sample, before the norm; the map is padded with zeros."""
         channels, height, width = visual.shape
         rows, columns = -(-height // self.t), -(-width // self.t)
         located = np.zeros((channels, rows * self.t, columns * self.t))
@@ -109,37 +109,37 @@ class ByHand:
                 located[:, y, x] = visual[:, y, x] + self.sine * sine_code(channels, y, x)
         squares = [
             [
-                self.ask(located[:, i * self.t : (i + 1) * self.t, j * self.t : (j + 1) * self.t], words)
+                self.attend(located[:, i * self.t : (i + 1) * self.t, j * self.t : (j + 1) * self.t], words)
                 for j in range(columns)
             ]
             for i in range(rows)
         ]
         return np.block(squares)[:, :height, :width]
 
-    def heard_sentence(self, visual: Array, sentence: Array) -> Array:
-        heard = relu(self.linear("condition.merge", self.linear("condition.value", sentence)))
-        return np.stack([np.full(visual.shape[1:], value) for value in heard])
+    def from_sentence(self, visual: Array, sentence: Array) -> Array:
+        condition = relu(self.linear("condition.merge", self.linear("condition.value", sentence)))
+        return np.stack([np.full(visual.shape[1:], value) for value in condition])
 
     def condition(self, visual: Array, language: Language) -> Array:
-        """Z ``[B, E, H, W]``."""
-        heard = []
+        """Return ``Z`` ``[B, E, H, W]``."""
+        condition = []
         for b in range(len(visual)):
             if "condition.query.weight" in self.w:
                 words = [word.numpy() for word in language.words[b][language.mask[b]]]
-                heard.append(self.heard_words(visual[b], words))
+                condition.append(self.from_words(visual[b], words))
             else:
-                heard.append(self.heard_sentence(visual[b], language.sentence[b].numpy()))
-        return relu(self.norm("condition.norm", np.stack(heard)))
+                condition.append(self.from_sentence(visual[b], language.sentence[b].numpy()))
+        return relu(self.norm("condition.norm", np.stack(condition)))
 
     def taps(self, z: Array) -> Array:
-        """``[G, k, k]`` written by one position."""
+        """Return the kernels ``[G, k, k]`` of one position from its condition."""
         kernels = self.linear("kernels", z).reshape(self.groups, -1)
         if self.softmax:
             kernels = np.exp(kernels) / np.exp(kernels).sum(axis=1, keepdims=True)
         return kernels.reshape(self.groups, self.k, self.k)
 
     def filtered(self, visual: Array, z: Array) -> Array:
-        """U ``[B, C, H_out, W_out]``."""
+        """Return ``U`` ``[B, C, H_out, W_out]``."""
         batch, channels, height, width = visual.shape
         rows, columns = range(0, height, self.stride), range(0, width, self.stride)
         out = np.zeros((batch, channels, len(rows), len(columns)))
@@ -160,16 +160,16 @@ class ByHand:
         return out
 
     def shortcut(self, visual: Array) -> Array:
-        """The identity, or with a stride a depthwise 3x3 and a 1x1 convolution."""
+        """Return the map itself, or with a stride a depthwise 3x3 and a 1x1 convolution of it."""
         if self.stride == 1:
             return visual
         height, width = visual.shape[2:]
-        bordered = np.pad(visual, ((0, 0), (0, 0), (1, 1), (1, 1)))
+        padded = np.pad(visual, ((0, 0), (0, 0), (1, 1), (1, 1)))
         rows, columns = range(0, height, self.stride), range(0, width, self.stride)
         small = np.zeros((*visual.shape[:2], len(rows), len(columns)))
         for i, y in enumerate(rows):
             for j, x in enumerate(columns):
-                window = bordered[:, :, y : y + 3, x : x + 3] * self.w["shortcut.0.weight"][:, 0]
+                window = padded[:, :, y : y + 3, x : x + 3] * self.w["shortcut.0.weight"][:, 0]
                 small[:, :, i, j] = window.sum(axis=(2, 3)) + self.w["shortcut.0.bias"]
         return self.everywhere("shortcut.1", small)
 
@@ -208,9 +208,15 @@ SMALL: Settings = {"kernel_size": 3, "groups": 4, "heads": 2}
     ids=str,
 )
 def test_equals_the_paper_computed_by_hand(
-    sentences: Any, drawn: Any, settings: Settings, height: int, width: int, stride: int, training: bool
+    sentences: Any,
+    random_module: Any,
+    settings: Settings,
+    height: int,
+    width: int,
+    stride: int,
+    training: bool,
 ) -> None:
-    """Evaluation with the defaults' dropouts, training without dropout."""
+    """Evaluation uses the default dropout, training no dropout."""
     settings = SMALL | settings
     if settings.get("condition") == "sentence":
         del settings["heads"]
@@ -218,7 +224,7 @@ def test_equals_the_paper_computed_by_hand(
         settings["kernel_dropout"] = 0.0
         if "heads" in settings:
             settings["dropout"] = 0.0
-    block = strided(drawn("laconv", 8, 5, **settings), settings, stride).train(training)
+    block = strided(random_module("laconv", 8, 5, **settings), settings, stride).train(training)
     language: Language = sentences([4, 1, 3], words=4, dim=5)
     visual = torch.randn(3, 8, height, width, dtype=torch.float64)
     by_hand = ByHand(block, settings, stride=stride, training=training)
@@ -228,16 +234,16 @@ def test_equals_the_paper_computed_by_hand(
 
 
 def strided(module: LaConv, settings: Settings, stride: int) -> LaConvBlock:
-    """The block of these weights with another stride: only its shortcut has weights of its own."""
+    """Return a block with these weights and another stride; only its shortcut has other weights."""
     block = LaConvBlock(8, 5, LaConvConfig(**settings), stride).double().eval()
-    told = block.load_state_dict(module.state_dict(), strict=False)
-    assert not told.unexpected_keys
-    assert all(key.startswith("shortcut.") for key in told.missing_keys)
-    assert bool(told.missing_keys) == (stride > 1)
+    loaded = block.load_state_dict(module.state_dict(), strict=False)
+    assert not loaded.unexpected_keys
+    assert all(key.startswith("shortcut.") for key in loaded.missing_keys)
+    assert bool(loaded.missing_keys) == (stride > 1)
     return block
 
 
-def test_the_plain_block_has_the_names_that_checkpoints_are_read_into() -> None:
+def test_the_default_block_has_the_parameter_names_of_the_checkpoint_reader() -> None:
     norms = ("norm", "mlp.1", "mlp.4", "condition.norm")
     expected = {f"{name}.{key}" for name in norms for key in torch.nn.BatchNorm2d(1).state_dict()}
     for name in ("query", "key", "value", "merge"):
@@ -248,7 +254,7 @@ def test_the_plain_block_has_the_names_that_checkpoints_are_read_into() -> None:
     assert LaConvBlock(64, 48, LaConvConfig(), stride=2).state_dict().keys() == expected
 
 
-def test_the_kernels_start_where_a_convolution_starts() -> None:
+def test_the_kernel_weights_are_initialised_as_those_of_a_convolution() -> None:
     torch.manual_seed(0)
     weight = LaConvBlock(64, 48, LaConvConfig()).state_dict()["kernels.weight"]  # 32 inputs each
     assert 0.9 < weight.abs().max() * math.sqrt(32) <= 1
@@ -258,28 +264,30 @@ def test_the_kernels_start_where_a_convolution_starts() -> None:
     ("visual_dim", "packing", "expected"),
     [(16, 8, 64), (64, 4, 128), (64, 1, 32), (128, 2, 128), (256, 1, 256)],
 )
-def test_the_condition_is_as_wide_as_the_paper_makes_it(visual_dim: int, packing: int, expected: int) -> None:
+def test_the_condition_has_the_width_of_the_papers_rule(visual_dim: int, packing: int, expected: int) -> None:
     module = LaConv(visual_dim, 12, packing=packing)
     assert module.state_dict()["kernels.weight"].shape[1] == expected
 
 
 @pytest.mark.parametrize("stride", [1, 2])
-def test_explains_which_words_each_position_heard(sentences: Any, stride: int) -> None:
+def test_explains_the_word_attention_of_each_position(sentences: Any, stride: int) -> None:
     block = LaConvBlock(8, 5, LaConvConfig(3, 4, 2, packing=2), stride).double().eval()
     language: Language = sentences([4, 2], words=4, dim=5)
     assert isinstance(block, Explains)
-    told = block.explain(torch.randn(2, 8, 3, 5, dtype=torch.float64), language)
-    assert told.words.shape == (2, 4, 3, 5)
-    torch.testing.assert_close(told.words.sum(dim=1), torch.ones(2, 3, 5, dtype=torch.float64))
-    assert told.words[1, 2:].abs().max() == 0, "padding is never heard"
-    assert (told.words[..., 0, 0] == told.words[..., 1, 1]).all(), "packed positions ask as one"
-    assert told.kernels is not None
-    assert told.kernels.shape == (2, 4, 9, *((3, 5) if stride == 1 else (2, 3)))
+    explanation = block.explain(torch.randn(2, 8, 3, 5, dtype=torch.float64), language)
+    assert explanation.words.shape == (2, 4, 3, 5)
+    torch.testing.assert_close(explanation.words.sum(dim=1), torch.ones(2, 3, 5, dtype=torch.float64))
+    assert explanation.words[1, 2:].abs().max() == 0, "padding gets no attention"
+    assert (explanation.words[..., 0, 0] == explanation.words[..., 1, 1]).all(), (
+        "packed positions share their attention"
+    )
+    assert explanation.kernels is not None
+    assert explanation.kernels.shape == (2, 4, 9, *((3, 5) if stride == 1 else (2, 3)))
 
 
-def test_positions_that_hear_the_same_get_the_same_kernel(sentences: Any, drawn: Any) -> None:
-    """A sentence of one word leaves nothing to choose: its kernel is the same everywhere."""
-    module = drawn("laconv", 8, 5, kernel_size=3, groups=4, heads=2)
+def test_positions_with_the_same_condition_have_the_same_kernel(sentences: Any, random_module: Any) -> None:
+    """A sentence of one word gives the same attention, and therefore the same kernel, at every position."""
+    module = random_module("laconv", 8, 5, kernel_size=3, groups=4, heads=2)
     kernels = module.explain(
         torch.randn(1, 8, 4, 4, dtype=torch.float64), sentences([1], words=3, dim=5)
     ).kernels
@@ -301,23 +309,23 @@ def test_multiply_adds_are_the_sum_of_its_parts(stride: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "said"),
+    ("settings", "message"),
     [
         ({"groups": 5}, "groups .5. must divide the visual channels .64."),
         ({"cond_dim": 12}, "heads .8. must divide the condition width .12."),
     ],
 )
-def test_widths_that_do_not_fit_are_refused(settings: Settings, said: str) -> None:
-    with pytest.raises(ValueError, match=said):
+def test_widths_that_do_not_fit_are_rejected(settings: Settings, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
         LaConv(64, 48, **settings)
 
 
-def test_a_sine_code_wants_multiples_of_four_channels() -> None:
+def test_a_sine_code_needs_a_multiple_of_four_channels() -> None:
     with pytest.raises(ValueError, match="multiple of 4 channels, not 6"):
         LaConv(6, 5, groups=2, heads=1)
     assert LaConv(6, 5, groups=2, heads=1, position="none").position_code == "none"
 
 
-def test_a_stride_of_nothing_is_refused() -> None:
+def test_a_stride_of_zero_is_rejected() -> None:
     with pytest.raises(ValueError, match="stride must be at least 1, not 0"):
         LaConvBlock(64, 48, LaConvConfig(), stride=0)

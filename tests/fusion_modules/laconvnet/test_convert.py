@@ -1,4 +1,4 @@
-"""From the authors' file to ours and back: the same bits under the same names."""
+"""Conversion of the authors' file to a file of this package and back: the same bits under the same names."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from typer.testing import CliRunner
 from fusion_bench.errors import WeightsError
 from fusion_modules.laconvnet import OfficialLaConvNet, load_official, to_official
 from fusion_modules.laconvnet.convert import convert_laconvnet
-from official_laconvnet import CASES, WORDS, Case, drawn_weights, one_number_each
+from official_laconvnet import CASES, WORDS, Case, one_number_each, random_weights
 
 VOCABULARY = ("PAD", "UNK", "CLS", "the", "cube", "größte", "left")
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Iterator[Path]:
-    """A folder whose files (about 100 MB each) do not outlive the test."""
+    """A folder whose files (about 100 MB each) are deleted after the test."""
     yield tmp_path
     for file in tmp_path.iterdir():
         file.unlink()
@@ -69,9 +69,9 @@ def test_files_convert_and_give_back_the_authors_state_dict(
     assert_same_bits(to_official(source), weights)
 
 
-def test_awkward_numbers_survive(folder: Path) -> None:
-    """Negative zero, the smallest denormal, infinity, NaN with a payload, and a large counter."""
-    weights = drawn_weights(("s", "det"))
+def test_special_numbers_keep_their_bits(folder: Path) -> None:
+    """The numbers are negative zero, the smallest denormal, infinity, NaN with a payload, and a large counter."""
+    weights = random_weights(("s", "det"))
     awkward = torch.tensor([-(2**31), 1, 0x7F800000, 0x7FC01234], dtype=torch.int32).view(torch.float32)
     weights["head.reg_preds.0.bias"] = awkward
     weights["visual_encoder.stem.conv.bn.num_batches_tracked"] = torch.tensor(2**62 + 1)
@@ -84,8 +84,8 @@ def test_awkward_numbers_survive(folder: Path) -> None:
         assert torch.equal(back[name].view(bits), value.view(bits)), name
 
 
-def test_a_converted_file_is_the_same_network(folder: Path) -> None:
-    weights = drawn_weights(("s", "seg"))
+def test_a_converted_file_gives_the_same_network(folder: Path) -> None:
+    weights = random_weights(("s", "seg"))
     torch.save({"epoch": 2, "state_dict": weights}, folder / "seg_best.pth")
     words = folder / "words.txt"
     words.write_text("\n".join(VOCABULARY), encoding="utf-8")
@@ -112,22 +112,22 @@ def test_a_converted_file_is_the_same_network(folder: Path) -> None:
         assert mask.shape == (1, 96, 96)
         assert torch.equal(mask, load_official(weights)(images, tokens)["mask"])
     assert load_official(folder / "ours", words).vocabulary == VOCABULARY
-    with pytest.raises(WeightsError, match=r"not the one that .* was converted with"):
+    with pytest.raises(WeightsError, match=r"differs from the one that .* was converted with"):
         load_official(folder / "ours", VOCABULARY[::-1])
-    with pytest.raises(WeightsError, match=r"ours is a safetensors file already; give the authors' \.pth"):
+    with pytest.raises(WeightsError, match=r"ours is already a safetensors file; give the authors' \.pth"):
         convert_laconvnet(folder / "ours", folder / "twice")
 
 
 def attached() -> typer.Typer:
-    """The command as the command line hangs it in."""
+    """Return an application with the command at its place in the command line."""
     main, convert = typer.Typer(), typer.Typer(no_args_is_help=True)
-    convert.callback()(lambda: None)  # so that its one command keeps its name
+    convert.callback()(lambda: None)  # otherwise typer drops the name of a single command
     convert.command("laconvnet")(convert_laconvnet)
     main.add_typer(convert, name="convert")
     return main
 
 
-def test_nothing_half_written_stays(folder: Path) -> None:
+def test_no_incomplete_file_remains_after_an_error(folder: Path) -> None:
     weights = one_number_each(("s", "det"))
     del weights["head.obj_preds.0.bias"]
     torch.save(weights, folder / "broken.pth")
@@ -136,7 +136,7 @@ def test_nothing_half_written_stays(folder: Path) -> None:
     assert [path.name for path in folder.iterdir()] == ["broken.pth"]
 
 
-def test_changed_weights_come_back_changed() -> None:
+def test_changed_weights_are_returned_changed() -> None:
     model = load_official(one_number_each(("s", "det")))
     with torch.no_grad():
         model.text.embedding.weight.fill_(-1)

@@ -1,4 +1,4 @@
-"""The visual encoder: the paper's sizes to the last parameter, its Focus order, and words on every level."""
+"""The visual encoder: the exact sizes of the paper, the Focus order, and the effect of words on every level."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_has_the_parameters_of_the_released_networks(size: str, parameters: int)
 def test_has_the_multiply_adds_of_the_released_networks(
     size: str, giga_projections: float, giga_aggregation: float
 ) -> None:
-    """At 416 x 416 and 15 words; the published table has three decimals."""
+    """The counts are for 416 x 416 and 15 words; the published table has three decimals."""
     encoder = on_meta(size)
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         encoder(torch.empty(1, 3, 416, 416, device="meta"), words_on_meta())
@@ -61,14 +61,14 @@ def test_has_the_multiply_adds_of_the_released_networks(
 
 
 def test_every_block_has_the_widths_of_the_table() -> None:
-    """Condition width E, packing t, groups G and kernel size k, read back from the shapes of the weights."""
+    """The shapes of the weights give condition width E, packing t, groups G and kernel size k."""
     table = {16: (64, 8, 4), 64: (128, 4, 4), 128: (128, 2, 8), 256: (256, 1, 8), 512: (512, 1, 16)}
     kernels = {"small": "35 7 77 7777 7", "base": "357 777 7777 777777 777"}
     for size, listed in kernels.items():
         weights = {name: tuple(tensor.shape) for name, tensor in on_meta(size).state_dict().items()}
         for number, (channels, (cond_dim, packing, groups)) in enumerate(table.items()):
-            for place, k in enumerate(map(int, listed.split()[number])):
-                block = f"stages.{number}.blocks.{place}"
+            for index, k in enumerate(map(int, listed.split()[number])):
+                block = f"stages.{number}.blocks.{index}"
                 assert weights[f"{block}.condition.query.weight"] == (cond_dim, channels * packing**2, 1, 1)
                 assert weights[f"{block}.condition.merge.weight"] == (cond_dim * packing**2, cond_dim, 1, 1)
                 assert weights[f"{block}.kernels.weight"] == (groups * k**2, cond_dim, 1, 1)
@@ -88,12 +88,12 @@ def test_gives_five_maps_at_strides_2_to_32() -> None:
 
 
 def focus(x: Array) -> Array:
-    """Top left, bottom left, top right, bottom right, each with all channels: ``[4C, H/2, W/2]``."""
+    """Return ``[4C, H/2, W/2]``: top left, bottom left, top right, bottom right, each with all channels."""
     return np.concatenate([x[:, dy::2, dx::2] for dx in (0, 1) for dy in (0, 1)])
 
 
 def normed_convolution(x: Array, weights: dict[str, Array], name: str) -> Array:
-    """SiLU(BN(conv(x))) with zeros around the map, position by position and tap by tap."""
+    """Return SiLU(BN(conv(x))) with zero padding, computed position by position and tap by tap."""
     kernel = weights[f"{name}.conv.weight"]
     reach = kernel.shape[2] // 2
     out = np.zeros((kernel.shape[0], *x.shape[1:]))
@@ -113,7 +113,7 @@ def normed_convolution(x: Array, weights: dict[str, Array], name: str) -> Array:
 
 
 def test_halves_the_map_as_focus_does(sentences: Any) -> None:
-    """Without blocks there is left: quarters in Focus order, 3 x 3 on the image and 1 x 1 above, BN, SiLU."""
+    """A stage without blocks has only the Focus order, a 3 x 3 (image) or 1 x 1 convolution, BN and SiLU."""
     torch.manual_seed(3)
     bare = tuple(StageConfig(channels, 1, 1, ()) for channels in (4, 8))
     encoder = VisualEncoder(5, bare).double().eval()
@@ -133,7 +133,7 @@ def test_halves_the_map_as_focus_does(sentences: Any) -> None:
 
 
 def test_focus_order_is_a_permutation_of_torchs() -> None:
-    """``pixel_unshuffle`` counts channel by channel, Focus quarter by quarter."""
+    """``pixel_unshuffle`` orders by channel, Focus by quarter of the square."""
     x = torch.randn(2, 3, 4, 6)
     channelwise, quarterwise = F.pixel_unshuffle(x, 2), space_to_depth(x)
     for channel in range(3):
@@ -143,7 +143,7 @@ def test_focus_order_is_a_permutation_of_torchs() -> None:
             )
 
 
-def a_small_one(**dropouts: float) -> VisualEncoder:
+def small_encoder(**dropouts: float) -> VisualEncoder:
     torch.manual_seed(5)
     stages = (
         StageConfig(16, groups=4, packing=4, kernel_sizes=(3,)),
@@ -152,14 +152,14 @@ def a_small_one(**dropouts: float) -> VisualEncoder:
     return VisualEncoder(6, stages, **dropouts).double()
 
 
-def test_language_enters_on_every_level_and_padding_on_none(sentences: Any) -> None:
-    encoder, image = a_small_one().eval(), torch.randn(1, 3, 32, 64, dtype=torch.float64)
-    said: Language = sentences([3], words=5, dim=6)
-    other = Language(said.words.flip(1), said.mask, said.sentence)
-    noisy = Language(said.words + 9 * ~said.mask[..., None], said.mask, said.sentence)
+def test_words_affect_every_level_and_padding_affects_none(sentences: Any) -> None:
+    encoder, image = small_encoder().eval(), torch.randn(1, 3, 32, 64, dtype=torch.float64)
+    sentence: Language = sentences([3], words=5, dim=6)
+    other = Language(sentence.words.flip(1), sentence.mask, sentence.sentence)
+    noisy = Language(sentence.words + 9 * ~sentence.mask[..., None], sentence.mask, sentence.sentence)
     with torch.no_grad():
-        heard, otherwise, with_noise = (encoder(image, language) for language in (said, other, noisy))
-    for one, two, three in zip(heard, otherwise, with_noise, strict=True):
+        first, changed, with_noise = (encoder(image, language) for language in (sentence, other, noisy))
+    for one, two, three in zip(first, changed, with_noise, strict=True):
         assert (one - two).abs().max() > 1e-6
         torch.testing.assert_close(one, three, rtol=0, atol=0)
 
@@ -171,13 +171,13 @@ def test_both_dropouts_reach_the_blocks(sentences: Any) -> None:
         ({"dropout": 0.5, "kernel_dropout": 0.0}, False),
         ({"dropout": 0.0, "kernel_dropout": 0.5}, False),
     ):
-        encoder = a_small_one(**dropouts).train()
+        encoder = small_encoder(**dropouts).train()
         with torch.no_grad():
             once, again = (encoder(image, language)[-1] for _ in range(2))
         assert torch.equal(once, again) is alike, dropouts
 
 
 @pytest.mark.parametrize(("height", "width"), [(416, 400), (48, 96), (31, 32)])
-def test_says_which_sides_it_takes(height: int, width: int) -> None:
+def test_sides_that_do_not_fit_are_rejected(height: int, width: int) -> None:
     with pytest.raises(ValueError, match=f"multiples of 32, not {height} x {width}"):
         on_meta("small")(torch.empty(1, 3, height, width, device="meta"), words_on_meta())

@@ -1,4 +1,4 @@
-"""The authors' heads against loops over cells, taps and channels."""
+"""The authors' heads against loops over positions, taps and channels."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from fusion_modules.laconvnet.heads import DetectionHead, SegmentationHead, deco
 Array = npt.NDArray[np.float64]
 
 
-def drawn(head: nn.Module) -> dict[str, Array]:
-    """Draw every weight and statistic, in float64 and evaluation mode; returns them by name."""
+def randomised(head: nn.Module) -> dict[str, Array]:
+    """Randomise every weight and statistic, in float64 and evaluation mode, and return them by name."""
     torch.manual_seed(3)
     head.double().eval()
     with torch.no_grad():
@@ -43,7 +43,7 @@ def leaky(x: Array) -> Array:
 
 
 def convolved(x: Array, weight: Array, dilation: int = 1) -> Array:
-    """``[C, H, W]`` -> ``[K, H, W]``, tap by tap, zero beside the map."""
+    """Convolve ``[C, H, W]`` to ``[K, H, W]``, tap by tap, with zero padding."""
     (_, height, width), size = x.shape, weight.shape[-1]
     out = np.zeros((len(weight), height, width))
     for y in range(height):
@@ -80,9 +80,9 @@ def box_by_hand(coarse: Array, w: dict[str, Array]) -> Array:
     return box
 
 
-def test_the_box_is_that_of_the_surest_cell() -> None:
+def test_the_box_is_that_of_the_position_with_the_highest_objectness() -> None:
     head = DetectionHead(in_dim=5, dim=4)
-    w = drawn(head)
+    w = randomised(head)
     coarse = torch.randn(6, 5, 3, 4, dtype=torch.float64)
     with torch.no_grad():
         found = head(coarse).numpy()
@@ -91,8 +91,8 @@ def test_the_box_is_that_of_the_surest_cell() -> None:
     assert len(np.unique(found[:, 4])) == 6
 
 
-def test_cells_are_decoded_from_their_corner() -> None:
-    """A zero prediction of cell (column 2, row 1) is a box of one cell around the pixel (64, 32), not (80, 48)."""
+def test_boxes_are_decoded_from_the_corner_of_a_position() -> None:
+    """A zero prediction at column 2, row 1 is a box of 32 x 32 around the pixel (64, 32), not (80, 48)."""
     boxes = decode_boxes(torch.zeros(1, 4, 2, 3))
     assert boxes[0, :, 1, 2].tolist() == [48, 16, 80, 48]
     assert boxes[0, :, 0, 0].tolist() == [-16, -16, 16, 16]
@@ -104,7 +104,7 @@ def test_width_and_height_are_exponentials() -> None:
 
 
 def upsampled(coarse: Array) -> Array:
-    """8 times as large, corner on corner: ``[H, W]`` -> ``[8H, 8W]``."""
+    """Upsample by 8 with aligned corners: ``[H, W]`` -> ``[8H, 8W]``."""
 
     def weights(size: int) -> Array:
         out = np.zeros((8 * size, size))
@@ -130,10 +130,10 @@ def mask_logits_by_hand(fine: Array, w: dict[str, Array]) -> Array:
     return upsampled(projected)
 
 
-def test_the_mask_is_cut_from_five_views() -> None:
-    """20 rows, so that the widest of the dilated windows (18) still has taps on the map."""
+def test_the_mask_is_predicted_from_five_views() -> None:
+    """The map has 20 rows, so that the window with dilation 18 has several taps inside it."""
     head = SegmentationHead(dim=3)
-    w = drawn(head)
+    w = randomised(head)
     fine = torch.randn(2, 3, 20, 14, dtype=torch.float64)
     with torch.no_grad():
         logits, mask = head.logits(fine).numpy(), head(fine)

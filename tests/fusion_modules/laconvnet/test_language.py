@@ -1,4 +1,4 @@
-"""LaConvNet's text encoder against an independent derivation, word by word."""
+"""The text encoder of LaConvNet against an independent derivation, word by word."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def sigmoid(x: Array) -> Array:
 
 
 class ByHand:
-    """The encoder for one sentence without padding, from the weights read by name."""
+    """The encoder for one sentence without padding, computed from its weights by name."""
 
     def __init__(self, module: LaConvNetText, heads: int) -> None:
         self.w: dict[str, Array] = {name: tensor.numpy() for name, tensor in module.state_dict().items()}
@@ -37,7 +37,7 @@ class ByHand:
         return self.w[f"{name}.weight"] * (x - mean) / (std + 1e-6) + self.w[f"{name}.bias"]
 
     def gru(self, vectors: list[Array]) -> list[Array]:
-        """Gates in the order reset, update, new."""
+        """Return the states; the gates are in the order reset, update, new."""
         weight_in, weight_state = self.w["gru.weight_ih_l0"], self.w["gru.weight_hh_l0"]
         bias_in, bias_state = self.w["gru.bias_ih_l0"], self.w["gru.bias_hh_l0"]
         state = np.zeros(weight_state.shape[1])
@@ -67,7 +67,7 @@ class ByHand:
         return answers
 
     def encode(self, tokens: list[int]) -> tuple[list[Array], Array]:
-        """The words and the sentence."""
+        """Return the words and the sentence."""
         states = self.gru([self.w["embedding.weight"][token] for token in tokens])
         words = []
         for state, answer in zip(states, self.attend(states), strict=True):
@@ -120,7 +120,7 @@ def test_padding_holds_finite_numbers_and_changes_no_word() -> None:
     torch.testing.assert_close(long.sentence, short.sentence, rtol=1e-12, atol=1e-12)
 
 
-def test_learns_every_weight_but_the_word_of_padding() -> None:
+def test_every_weight_but_the_padding_embedding_gets_a_gradient() -> None:
     made, (tokens, mask) = encoder(), sentences()
     language = made(tokens, mask)
     (language.words[mask].square().sum() + language.sentence.square().sum()).backward()
@@ -128,12 +128,12 @@ def test_learns_every_weight_but_the_word_of_padding() -> None:
         assert parameter.grad is not None, name
         assert parameter.grad.abs().sum() > 0 or name.endswith("key.bias"), (
             name
-        )  # softmax forgets a key's bias
+        )  # the bias of a key cancels in the softmax
     assert made.embedding.weight.grad is not None
     assert made.embedding.weight.grad[0].abs().max() == 0
 
 
-def test_drops_only_in_training() -> None:
+def test_dropout_acts_in_training_only() -> None:
     tokens, mask = sentences()
     made = encoder(dropout=0.5)
     with torch.no_grad():
@@ -144,7 +144,7 @@ def test_drops_only_in_training() -> None:
     assert not torch.equal(once.sentence, again.sentence)
 
 
-def test_norms_in_float32_under_autocast() -> None:
+def test_norms_are_computed_in_float32_under_autocast() -> None:
     made, (tokens, mask) = encoder().float(), sentences()
     exact = made(tokens, mask)
     with torch.autocast("cpu", torch.bfloat16):
@@ -154,7 +154,7 @@ def test_norms_in_float32_under_autocast() -> None:
 
 
 def test_has_the_parameters_and_multiply_adds_of_the_released_networks() -> None:
-    """Vocabulary of 1000, 15 words: GRU, four projections, attention, perceptron, pooling."""
+    """The counts are for a vocabulary of 1000 and 15 words: GRU, projections, attention, perceptron, pooling."""
     with torch.device("meta"):
         made = LaConvNetText(1000)
     assert isinstance(made, TextEncoder)

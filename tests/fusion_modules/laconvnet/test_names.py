@@ -1,4 +1,4 @@
-"""The authors' names and ours, in all four networks."""
+"""The names of the authors and of this package, in all four networks."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ EVERY = pytest.mark.parametrize("case", CASES, ids=" ".join)
 
 
 @EVERY
-def test_each_official_name_has_one_of_ours_and_leads_back(case: Case) -> None:
+def test_each_official_name_converts_and_converts_back(case: Case) -> None:
     theirs = list(official_shapes(case))
     ours = [our_name(name) for name in theirs]
     assert None not in ours
@@ -24,20 +24,20 @@ def test_each_official_name_has_one_of_ours_and_leads_back(case: Case) -> None:
 
 
 @EVERY
-def test_our_network_has_these_tensors_in_these_shapes_and_no_other(case: Case) -> None:
+def test_our_network_has_exactly_these_tensors_and_shapes(case: Case) -> None:
     with torch.device("meta"):
         model = OfficialLaConvNet(*case, WORDS)
     expected = {our_name(name): shape for name, shape in official_shapes(case).items()}
     assert {name: tuple(value.shape) for name, value in model.state_dict().items()} == expected
 
 
-def test_the_lists_are_as_long_as_the_released_networks() -> None:
-    """Entries of a state_dict, counted on the authors' own code."""
+def test_the_state_dicts_have_the_size_of_the_released_networks() -> None:
+    """The entries of a state_dict were counted on the authors' code."""
     assert [len(official_shapes(case)) for case in CASES] == [639, 769, 927, 1057]
 
 
 def test_stages_after_the_first_number_their_blocks_from_one() -> None:
-    """There the down-sampling is block 0; the first stage has the stem instead."""
+    """The down-sampling is block 0 of these stages; the first stage has the stem instead."""
     stem, first, down, second = (
         our_name(f"visual_encoder.{name}")
         for name in (
@@ -55,7 +55,7 @@ def test_stages_after_the_first_number_their_blocks_from_one() -> None:
     "name",
     ["conv1.weight", "head.cls_preds.0.weight", "visual_encoder.blocks.0.9.bn1.weight", "", "lang_encoder"],
 )
-def test_foreign_names_have_no_other_side(name: str) -> None:
+def test_unknown_names_have_no_counterpart(name: str) -> None:
     assert our_name(name) is None
     assert official_name(name) is None
 

@@ -15,22 +15,22 @@ Array = npt.NDArray[np.float64]
 
 
 class ByHand:
-    """YOLOX's neck from the weights alone, read by name."""
+    """The neck of YOLOX, computed from its weights by name."""
 
     def __init__(self, module: nn.Module) -> None:
         self.w: dict[str, Array] = {name: tensor.numpy() for name, tensor in module.state_dict().items()}
 
     def conv(self, name: str, x: Array, stride: int = 1) -> Array:
-        """SiLU(BN(conv(x))), zeros around the map; positions 0, stride, 2 stride, ..."""
+        """Return SiLU(BN(conv(x))) with zero padding at the positions 0, stride, 2 stride, ..."""
         kernel = self.w[f"{name}.conv.weight"]
         reach = kernel.shape[2] // 2
         height, width = x.shape[1:]
-        bordered = np.zeros((x.shape[0], height + 2 * reach, width + 2 * reach))
-        bordered[:, reach : reach + height, reach : reach + width] = x
+        padded = np.zeros((x.shape[0], height + 2 * reach, width + 2 * reach))
+        padded[:, reach : reach + height, reach : reach + width] = x
         out = np.zeros((kernel.shape[0], -(-height // stride), -(-width // stride)))
         for i, y in enumerate(range(0, height, stride)):
             for j, column in enumerate(range(0, width, stride)):
-                window = bordered[:, y : y + 2 * reach + 1, column : column + 2 * reach + 1]
+                window = padded[:, y : y + 2 * reach + 1, column : column + 2 * reach + 1]
                 out[:, i, j] = np.einsum("ocyx,cyx->o", kernel, window)
         for channel in range(len(out)):
             mean, var, weight, bias = (
@@ -64,7 +64,7 @@ class ByHand:
 
 
 def twice(x: Array) -> Array:
-    """Every position becomes a square of four."""
+    """Repeat every position in a square of 2 x 2."""
     out = np.zeros((x.shape[0], 2 * x.shape[1], 2 * x.shape[2]))
     for y in range(out.shape[1]):
         for column in range(out.shape[2]):
@@ -72,8 +72,8 @@ def twice(x: Array) -> Array:
     return out
 
 
-def drawn_anew(module: nn.Module) -> nn.Module:
-    """In float64 and evaluation mode, no norm left at its initial values."""
+def with_random_norms(module: nn.Module) -> nn.Module:
+    """Return the module in float64 and evaluation mode, with random parameters of its norms."""
     module.double().eval()
     for part in module.modules():
         if isinstance(part, nn.BatchNorm2d):
@@ -84,7 +84,7 @@ def drawn_anew(module: nn.Module) -> nn.Module:
 
 
 def three_maps(dims: tuple[int, int, int], height: int, width: int) -> list[torch.Tensor]:
-    """Maps of one sample; the coarse one is ``height x width``."""
+    """Return the maps of one sample; the coarse map is ``height x width``."""
     return [
         torch.randn(1, dim, height * scale, width * scale, dtype=torch.float64)
         for dim, scale in zip(dims, (4, 2, 1), strict=True)
@@ -95,7 +95,7 @@ def three_maps(dims: tuple[int, int, int], height: int, width: int) -> list[torc
 def test_equals_the_neck_computed_by_hand(height: int, width: int, bottlenecks: int) -> None:
     torch.manual_seed(1)
     dims = (4, 6, 10)
-    neck = drawn_anew(PathAggregation(dims, bottlenecks=bottlenecks))
+    neck = with_random_norms(PathAggregation(dims, bottlenecks=bottlenecks))
     maps = three_maps(dims, height, width)
     with torch.no_grad():
         out = neck(maps)
@@ -104,10 +104,10 @@ def test_equals_the_neck_computed_by_hand(height: int, width: int, bottlenecks: 
         np.testing.assert_allclose(ours[0].numpy(), by_hand, rtol=1e-10, atol=1e-10)
 
 
-def test_the_way_down_alone_equals_the_one_computed_by_hand() -> None:
+def test_the_top_down_path_equals_the_one_computed_by_hand() -> None:
     torch.manual_seed(2)
     dims = (4, 6, 10)
-    path, maps = drawn_anew(TopDown(dims)), three_maps(dims, 2, 1)
+    path, maps = with_random_norms(TopDown(dims)), three_maps(dims, 2, 1)
     with torch.no_grad():
         out = path(maps)
     expected = ByHand(path).top_down([visual[0].numpy() for visual in maps], 3)
@@ -129,7 +129,7 @@ def test_has_the_parameters_of_the_released_networks(kind: type[nn.Module], para
 
 
 def test_has_the_multiply_adds_of_its_convolutions() -> None:
-    """At 416 x 416, from the weights' sizes and the positions each of them visits."""
+    """The expectation for 416 x 416 follows from the sizes of the weights and of the maps."""
     with torch.device("meta"):
         neck = PathAggregation((128, 256, 512))
         maps = [torch.empty(1, dim, side, side) for dim, side in ((128, 52), (256, 26), (512, 13))]

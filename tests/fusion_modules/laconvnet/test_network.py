@@ -1,4 +1,4 @@
-"""The networks under the contract: three maps, any sentence width, cost, and a gradient for every weight."""
+"""The networks and the contract: three maps, any sentence width, cost, and a gradient for every weight."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ def test_gives_three_maps_from_fine_to_coarse(size: Size, height: int, width: in
 
 
 @pytest.mark.parametrize(("size", "giga"), [(LaConvNetS, 6.180), (LaConvNetB, 12.237)])
-def test_costs_encoder_and_neck_at_the_authors_size(size: Size, giga: float) -> None:
-    """The released S net for boxes has 8.486 G: 6.180 visual, 2.016 neck, 0.068 text, 0.222 head."""
+def test_has_the_cost_of_the_authors_encoder_and_neck(size: Size, giga: float) -> None:
+    """The released S network for boxes has 8.486 G: 6.180 visual, 2.016 neck, 0.068 text, 0.222 head."""
     with torch.device("meta"):
         network = size(512)
         counted = multiply_adds_of(network, torch.empty(1, 3, 416, 416), sentence_on_meta(512))
     assert counted / 1e9 == pytest.approx(giga + 2.016, rel=1e-3)
 
 
-def test_the_tiny_one_is_tiny() -> None:
+def test_the_tiny_network_is_below_its_limits() -> None:
     with torch.device("meta"):
         network = LaConvNetTiny(128)
         counted = multiply_adds_of(network, torch.empty(1, 3, 64, 96), sentence_on_meta(128))
@@ -54,21 +54,21 @@ def test_the_tiny_one_is_tiny() -> None:
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_takes_the_settings_that_its_docstring_names(size: Size) -> None:
+def test_has_the_settings_of_its_docstring(size: Size) -> None:
     assert signature_of(size).defaults == {"dropout": 0.1, "kernel_dropout": 0.1}
 
 
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize(("height", "width"), [(48, 96), (64, 100)])
-def test_says_which_sides_it_takes(size: Size, height: int, width: int) -> None:
+def test_sides_that_do_not_fit_are_rejected(size: Size, height: int, width: int) -> None:
     with torch.device("meta"):
         network, image = size(16), torch.empty(1, 3, height, width)
     with pytest.raises(ValueError, match=f"multiples of 32, not {height} x {width}"):
         network(image, sentence_on_meta(16))
 
 
-def test_the_coarsest_map_sees_every_weight(sentences: Any) -> None:
-    """A study's head reads the coarsest map alone; no part of the network may be idle then."""
+def test_the_coarsest_map_depends_on_every_weight(sentences: Any) -> None:
+    """The head of a study reads only the coarsest map, so this map must depend on the whole network."""
     torch.manual_seed(0)
     network = LaConvNetTiny(6).double()
     language: Language = sentences([4, 2, 3], words=4, dim=6)
@@ -79,8 +79,8 @@ def test_the_coarsest_map_sees_every_weight(sentences: Any) -> None:
         assert parameter.grad.abs().max() > 0 or name.endswith("condition.key.bias"), name
 
 
-def test_learns_what_neither_image_nor_word_tells_alone() -> None:
-    """Red or green, named or not: the answer is whether the word is the image's, four samples in all."""
+def test_learns_a_task_that_needs_image_and_word() -> None:
+    """The image is red or green, and the answer is whether the word names its colour; there are four samples."""
     torch.manual_seed(0)
     network = LaConvNetTiny(8, dropout=0.0, kernel_dropout=0.0)
     head = nn.Linear(network.out_dims[-1], 2)

@@ -1,7 +1,7 @@
-"""The 90 question families of CLEVR, by the numbers of the release.
+"""The 90 question families of CLEVR with the numbers of the release.
 
-A family fixes what is asked (the last program function) and the shape of the sets it is asked about; the
-numbers are those of ``question_family_index`` in the released files, checked against them in the tests.
+A family defines the last program function and the form of the sets that a question is about. The numbers are those of
+``question_family_index`` in the released files; the tests compare them.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ class Family:
 
     Attributes:
         index: ``question_family_index``.
-        kind: one of the nine template kinds.
-        asks: last program function.
-        form: how the sets it asks about are made: a chain of relations (``hops``), two relations at once
-            (``both``), objects like another (``same``), a union (``either``), or two sets compared by
-            number (``integers``) or two objects by an attribute (``attributes``).
-        hops: relations in each described set.
-        attribute: what is shared (``same``), filtered after the union (``either``) or compared
-            (``attributes``); None if nothing is.
-        described: False if nothing is said of the objects beyond being like another.
+        kind: one of the nine question kinds.
+        function: the last program function.
+        form: the form of the sets: a chain of relations (``hops``), two relations at once (``both``), objects that
+            share an attribute with another (``same``), a union (``either``), two sets compared by their size
+            (``integers``), or two objects compared by an attribute (``attributes``).
+        hops: number of relations in each described set.
+        attribute: the attribute that is shared (``same``), filtered after the union (``either``) or compared
+            (``attributes``); None for none.
+        described: False if the question says nothing about the objects except that they share an attribute.
     """
 
     index: int
     kind: str
-    asks: str
+    function: str
     form: Form
     hops: tuple[int, ...] = ()
     attribute: str | None = None
@@ -41,14 +41,14 @@ class Family:
 
     @property
     def queried(self) -> str | None:
-        """The attribute asked for, if it asks for one."""
-        return self.asks.removeprefix("query_") if self.asks.startswith("query_") else None
+        """The attribute that a query function returns; None for other functions."""
+        return self.function.removeprefix("query_") if self.function.startswith("query_") else None
 
 
 def _family(
-    asks: str, form: Form, *hops: int, attribute: str | None = None, described: bool = True
+    function: str, form: Form, *hops: int, attribute: str | None = None, described: bool = True
 ) -> Family:
-    return Family(-1, "", asks, form, hops, attribute, described)
+    return Family(-1, "", function, form, hops, attribute, described)
 
 
 def _queries(*attributes: str) -> list[str]:
@@ -61,7 +61,7 @@ _SETS = ("count", "exist")
 
 _BY_KIND: dict[str, list[Family]] = {
     "compare_integer": [
-        _family(asks, "integers", *hops) for hops in ((0, 0), (1, 0), (1, 1)) for asks in _INTEGERS
+        _family(function, "integers", *hops) for hops in ((0, 0), (1, 0), (1, 1)) for function in _INTEGERS
     ],
     "comparison": [_family(f"equal_{name}", "attributes", 0, 0, attribute=name) for name in _SIZES]
     + [
@@ -70,19 +70,19 @@ _BY_KIND: dict[str, list[Family]] = {
         for hops in ((1, 0), (0, 1), (1, 1))
     ],
     "three_hop": [
-        _family(asks, "hops", 3) for asks in (*_SETS, *_queries("size", "shape", "color", "material"))
+        _family(function, "hops", 3) for function in (*_SETS, *_queries("size", "shape", "color", "material"))
     ],
-    "single_and": [_family(asks, "both", 1, 1) for asks in ("count", *_queries(*_SIZES))],
+    "single_and": [_family(function, "both", 1, 1) for function in ("count", *_queries(*_SIZES))],
     "same_relate": [
-        _family(asks, "same", attribute=name, described=described)
+        _family(function, "same", attribute=name, described=described)
         for described in (False, True)
-        for asks in ("exist", "count")
+        for function in ("exist", "count")
         for name in _SIZES
     ]
     + [
-        _family(asks, "same", attribute=name)
+        _family(function, "same", attribute=name)
         for name in _SIZES
-        for asks in _queries(*(other for other in _SIZES if other != name))
+        for function in _queries(*(other for other in _SIZES if other != name))
     ],
     "single_or": [
         _family("count", "either", 0, 0),
@@ -94,10 +94,10 @@ _BY_KIND: dict[str, list[Family]] = {
         _family("count", "either", 1, 0),
         _family("count", "either", 0, 1),
     ],
-    "one_hop": [_family(asks, "hops", 1) for asks in (*_SETS, *_queries(*_SIZES))],
-    "two_hop": [_family(asks, "hops", 2) for asks in (*_SETS, *_queries(*_SIZES))],
+    "one_hop": [_family(function, "hops", 1) for function in (*_SETS, *_queries(*_SIZES))],
+    "two_hop": [_family(function, "hops", 2) for function in (*_SETS, *_queries(*_SIZES))],
     "zero_hop": [
-        _family(asks, "hops", 0) for asks in (*_SETS, *_queries("shape", "material", "color", "size"))
+        _family(function, "hops", 0) for function in (*_SETS, *_queries("shape", "material", "color", "size"))
     ],
 }
 

@@ -1,4 +1,4 @@
-"""What a question talks about: described sets of objects, and the programs that find them."""
+"""Described sets of objects, which questions are about, and the programs that find them."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from fusion_bench.data.miniclevr.questions.families import Family
 from fusion_bench.data.programs import ATTRIBUTES
 
 Description: TypeAlias = tuple[str | None, str | None, str | None, str | None]
-"""Size, color, material and shape; None where nothing is said."""
+"""Size, color, material and shape; None for attributes that are not named."""
 
 ANYTHING: Description = (None, None, None, None)
 
 
 @dataclass(frozen=True, slots=True)
 class Related:
-    """Standing in ``relation`` to the one object that ``of`` describes."""
+    """The condition that an object is in ``relation`` to the one object that ``of`` describes."""
 
     relation: str
     of: Phrase
@@ -24,7 +24,7 @@ class Related:
 
 @dataclass(frozen=True, slots=True)
 class Both:
-    """Two relations at once."""
+    """The condition that two relations hold at once."""
 
     first: Related
     second: Related
@@ -32,7 +32,7 @@ class Both:
 
 @dataclass(frozen=True, slots=True)
 class Same:
-    """Others that share ``attribute`` with the one object that ``of`` describes."""
+    """The condition that another object shares ``attribute`` with the one object that ``of`` describes."""
 
     attribute: str
     of: Phrase
@@ -40,7 +40,7 @@ class Same:
 
 @dataclass(frozen=True, slots=True)
 class Either:
-    """What one or the other phrase describes."""
+    """The condition that an object is described by the first or the second phrase."""
 
     first: Phrase
     second: Phrase
@@ -51,43 +51,45 @@ PhraseCondition: TypeAlias = Related | Both | Same | Either
 
 @dataclass(frozen=True, slots=True)
 class Phrase:
-    """A set of objects: those that fit the description and meet the condition."""
+    """The set of objects that match the description and the condition."""
 
     description: Description
     condition: PhraseCondition | None = None
 
 
-def program(family: Family, phrases: tuple[Phrase, ...]) -> list[dict[str, Any]]:
-    """The functional program of a question, in the released form.
+def question_program(family: Family, phrases: tuple[Phrase, ...]) -> list[dict[str, Any]]:
+    """Return the functional program of a question in the released form.
 
-    As in the release, filters stand in the order size, color, material, shape, inputs come before what
-    uses them, and of two relations the one mentioned last is found first.
+    As in the release, filters have the order size, color, material, shape; inputs precede the nodes that use them;
+    of two relations, the one mentioned last is evaluated first.
 
     Args:
-        family: what is asked.
-        phrases: one set, or the two that are compared.
+        family: the family of the question.
+        phrases: one set, or the two sets that are compared.
     """
     nodes = _Nodes()
     if family.form == "integers":
-        nodes.add(family.asks, *[nodes.add("count", nodes.objects(phrase)) for phrase in phrases])
+        nodes.add(family.function, *[nodes.add("count", nodes.objects(phrase)) for phrase in phrases])
     elif family.form == "attributes":
-        found = [nodes.add(f"query_{family.attribute}", nodes.thing(phrase)) for phrase in phrases]
-        nodes.add(family.asks, *found)
+        values = [nodes.add(f"query_{family.attribute}", nodes.thing(phrase)) for phrase in phrases]
+        nodes.add(family.function, *values)
     elif family.queried:
-        nodes.add(family.asks, nodes.thing(phrases[0]))
+        nodes.add(family.function, nodes.thing(phrases[0]))
     else:
-        nodes.add(family.asks, nodes.objects(phrases[0]))
+        nodes.add(family.function, nodes.objects(phrases[0]))
     return nodes.nodes
 
 
-def referring(phrase: Phrase) -> list[dict[str, Any]]:
-    """The functional program, in the released form, that finds the one object of a phrase."""
+def reference_program(phrase: Phrase) -> list[dict[str, Any]]:
+    """Return the functional program, in the released form, that finds the one object of a phrase."""
     nodes = _Nodes()
     nodes.thing(phrase)
     return nodes.nodes
 
 
 class _Nodes:
+    """A program under construction; each method returns the index of the node that it adds."""
+
     def __init__(self) -> None:
         self.nodes: list[dict[str, Any]] = []
 
@@ -100,11 +102,11 @@ class _Nodes:
         return self.add("unique", self.objects(phrase))
 
     def objects(self, phrase: Phrase) -> int:
-        place = self._candidates(phrase.condition)
+        node = self._candidates(phrase.condition)
         for attribute, value in zip(ATTRIBUTES, phrase.description, strict=True):
             if value is not None:
-                place = self.add(f"filter_{attribute}", place, value=value)
-        return place
+                node = self.add(f"filter_{attribute}", node, value=value)
+        return node
 
     def _candidates(self, condition: PhraseCondition | None) -> int:
         match condition:

@@ -1,4 +1,4 @@
-"""References and sides: the objects and sets that questions refer to, found on a scene."""
+"""Sampling of the objects and sets that a question about a scene refers to."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from random import Random
 from typing import TypeAlias
 
 from fusion_bench.data.miniclevr.questions.phrases import Description, Phrase, Related
-from fusion_bench.data.miniclevr.questions.view import View, patterns, pick
+from fusion_bench.data.miniclevr.questions.view import SceneView, patterns, pick
 from fusion_bench.data.programs import RELATIONS
 
 _REFERENCE_FILTERS = range(1, 4)
@@ -18,12 +18,18 @@ _BY_FILTERS = {
 }
 
 Candidates: TypeAlias = list[tuple[Description, int]]
-"""Descriptions and the objects they pick out, as bits."""
+"""Descriptions with the objects that they match, as bit sets."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """One object singled out by ``phrase``; ``mentioned``: every object on the way to it, as bits."""
+    """One object that ``phrase`` identifies.
+
+    Attributes:
+        phrase: the phrase.
+        thing: number of the object.
+        mentioned: all objects that the phrase mentions, as a bit set.
+    """
 
     phrase: Phrase
     thing: int
@@ -32,12 +38,12 @@ class Reference:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """What one side of a union or comparison may be.
+    """The candidates for one side of a union or comparison.
 
     Attributes:
-        condition: the relation that all candidates share.
-        candidates: descriptions and what they find under that condition.
-        mentioned: objects that the condition mentions, as bits.
+        condition: the relation that all candidates share; None for none.
+        candidates: descriptions with the objects that they match under this condition.
+        mentioned: objects that the condition mentions, as a bit set.
     """
 
     condition: Related | None
@@ -45,74 +51,74 @@ class Side:
     mentioned: int = 0
 
 
-class Finder:
-    """Draws references and sides on one scene; None where an attempt leads nowhere."""
+class ReferenceSampler:
+    """A sampler of references and sides on one scene; its methods return None if an attempt fails."""
 
-    def __init__(self, view: View, random: Random) -> None:
+    def __init__(self, view: SceneView, random: Random) -> None:
         self.view, self.facts, self.random = view, view.facts, random
 
     def reference(self, hops: int, filters: int = 0, without: int = 0) -> Reference | None:
-        """Single out an object across ``hops`` relations, each of which is needed.
+        """Sample an object that is identified by a chain of ``hops`` relations, each of which is necessary.
 
         Args:
             hops: length of the chain.
-            filters: attributes that name the object; 0: any number.
-            without: bits of attributes that must not name it.
+            filters: number of attributes that describe the object; 0 for any number.
+            without: bits of attributes that must not describe it.
         """
         filters = filters or pick(self.random, tuple(_REFERENCE_FILTERS))
         pattern = pick(self.random, _BY_FILTERS[filters, without])
         if hops == 0:
-            return self._singled_out(pattern)
-        before = self.reference(hops - 1)
-        if before is None:
+            return self._identified(pattern)
+        previous = self.reference(hops - 1)
+        if previous is None:
             return None
-        related, options = self._found_by_relation(before, pattern)
-        options = [(description, bit) for description, bit in options if not bit & before.mentioned]
+        related, options = self._found_by_relation(previous, pattern)
+        options = [(description, bit) for description, bit in options if not bit & previous.mentioned]
         if not options:
             return None
         description, bit = pick(self.random, options)
-        return Reference(Phrase(description, related), bit.bit_length() - 1, before.mentioned | bit)
+        return Reference(Phrase(description, related), bit.bit_length() - 1, previous.mentioned | bit)
 
-    def _singled_out(self, pattern: int) -> Reference | None:
-        options = self.view.singled_out[pattern]
+    def _identified(self, pattern: int) -> Reference | None:
+        options = self.view.identifying[pattern]
         if not options:
             return None
         description, thing = pick(self.random, options)
         return Reference(Phrase(description), thing, 1 << thing)
 
     def relate(self, reference: Reference) -> tuple[Related, int]:
-        """A relation to ``reference``, and the objects that stand in it, as bits."""
+        """Sample a relation to ``reference``; return it with the objects in that relation, as a bit set."""
         relation = pick(self.random, RELATIONS)
         return Related(relation, reference.phrase), self.facts.related[relation][reference.thing]
 
     def _found_by_relation(self, reference: Reference, pattern: int) -> tuple[Related, Candidates]:
-        """Descriptions that fit several objects, one of them in a relation to ``reference``."""
+        """Sample a relation; return it with descriptions of several objects, of which one is in this relation."""
         related, members = self.relate(reference)
         options = []
-        for description, fitting in self.view.fitting[pattern].items():
-            found = fitting & members
-            if found and not found & (found - 1) and found != fitting:
-                options.append((description, found))
+        for description, matching in self.view.matching[pattern].items():
+            matched = matching & members
+            if matched and not matched & (matched - 1) and matched != matching:
+                options.append((description, matched))
         return related, options
 
     def sets(self, pattern: int, hops: int) -> Side | None:
-        """The sets that one side of a union or comparison of numbers may be, the empty one included."""
+        """Return the candidate sets for one side of a union or of a comparison of sizes, including the empty set."""
         if hops == 0:
             absent = self.view.absent(pattern, self.random)
             empty = [] if absent is None else [(absent, 0)]
-            return Side(None, [*self.view.fitting[pattern].items(), *empty])
+            return Side(None, [*self.view.matching[pattern].items(), *empty])
         reference = self.reference(0)
         if reference is None:
             return None
         related, members = self.relate(reference)
-        fitting = self.view.fitting[pattern].items()
-        options = [(description, bits & members) for description, bits in fitting if bits & ~members]
+        matching = self.view.matching[pattern].items()
+        options = [(description, bits & members) for description, bits in matching if bits & ~members]
         return Side(related, options, reference.mentioned) if options else None
 
     def things(self, pattern: int, hops: int) -> Side | None:
-        """The single objects that one side of a comparison by an attribute may be."""
+        """Return the candidate objects for one side of a comparison of attributes."""
         if hops == 0:
-            options = [(description, 1 << thing) for description, thing in self.view.singled_out[pattern]]
+            options = [(description, 1 << thing) for description, thing in self.view.identifying[pattern]]
             return Side(None, options) if options else None
         reference = self.reference(0)
         if reference is None:

@@ -1,12 +1,13 @@
-"""Cells: groups of questions within which every answer is asked equally often.
+"""Strata: groups of questions within which all answers are equally frequent.
 
-If answers were balanced over a whole family only, the words would still tell: "small things" are many,
-"small red metal cubes" are few, and a long description of a reference means a crowded scene. So answers are
-balanced within cells that fix which attributes the counted or queried set names (and, where one relation
-stands between, how many the reference names). Each cell asks its answers in rounds, shuffled, and waits
-with the next answer until some scene allows the one that is due; an answer that is hard to come by thereby
-slows its cell down but never falls behind the others. (Attribute values are equally hard to come by, so of
-these any that the round still lacks will do.)
+If answers were balanced within families only, the words of a question would still predict its answer: "small things"
+are many, "small red metal cubes" are few, and a long description of a reference implies a scene with many objects.
+So answers are balanced within strata. A stratum fixes the attributes that the counted or queried set names and, if
+there is one relation, the number of attributes that the reference names.
+
+Each stratum asks its answers in shuffled rounds, and waits with the next answer until a scene allows the one that is
+due. A rare answer therefore slows its stratum down, but it remains as frequent as the others. Attribute values are
+equally rare, so any value that is missing in the round is accepted.
 """
 
 from __future__ import annotations
@@ -23,24 +24,24 @@ from fusion_bench.data.miniclevr.questions.view import BIT, COMBINATIONS, patter
 from fusion_bench.data.programs import ATTRIBUTES
 
 AnswerTarget: TypeAlias = str | range
-"""An answer: a value or yes or no, or how many objects the set may hold."""
+"""An answer: an attribute value, yes or no, or the allowed sizes of the set."""
 
 _SIZES: tuple[AnswerTarget, ...] = (*(range(size, size + 1) for size in range(6)), range(6, 11))
-_MOST = ((2, 6), (6, 4), (24, 3), (math.inf, 2))
-"""The largest count asked for, by how many different sets share a scene out (6 stands for six and more)."""
+_GREATEST_COUNTS = ((2, 6), (6, 4), (24, 3), (math.inf, 2))
+"""The greatest count that is asked for, by the number of different sets that divide a scene (6 means at least 6)."""
 _EXIST: tuple[AnswerTarget, ...] = (range(1), range(1, 11))
 _YES_NO: tuple[AnswerTarget, ...] = ("yes", "no")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stratum:
-    """Questions of one family whose wording should not give their answer away.
+    """A group of questions of one family whose words must not predict the answer.
 
     Attributes:
-        family: their family.
-        patterns: which attributes the described sets name; one of the tuples is drawn.
-        filters: attributes that the reference object is described by; 0: any number.
-        targets: the answers that are asked equally often.
+        family: the family.
+        patterns: the attributes that the described sets name; one of the tuples is drawn.
+        filters: number of attributes that describe the reference object; 0 for any number.
+        targets: the answers, which are equally frequent.
     """
 
     family: Family
@@ -50,18 +51,18 @@ class Stratum:
 
 
 def strata_of(family: Family) -> tuple[Stratum, ...]:
-    """Every cell of a family."""
+    """Return all strata of a family."""
     if family.form == "attributes":
-        return tuple(_attribute_cells(family))
+        return tuple(_attribute_strata(family))
     if family.form in {"integers", "either"}:
-        return tuple(_pair_cells(family))
-    return tuple(_set_cells(family))
+        return tuple(_pair_strata(family))
+    return tuple(_set_strata(family))
 
 
-def _set_cells(family: Family) -> Iterable[Stratum]:
-    """One described set: what is counted, looked for or queried."""
+def _set_strata(family: Family) -> Iterable[Stratum]:
+    """Yield the strata of a family with one described set, which is counted, tested or queried."""
     related = family.form != "hops" or family.hops != (0,)
-    longest = 2 if family.form == "both" else 4 if family.asks == "exist" else 3
+    longest = 2 if family.form == "both" else 4 if family.function == "exist" else 3
     without = BIT[family.queried] if family.queried else 0
     if family.form == "same" and family.attribute:
         without |= BIT[family.attribute]
@@ -69,7 +70,7 @@ def _set_cells(family: Family) -> Iterable[Stratum]:
     references = (1, 2, 3) if family.hops == (1,) else (0,)
     if not family.described:
         named, references = (0,), (1, 2, 3)
-    # A relation leaves about half of the objects, a likeness its attribute's share.
+    # A relation selects about half of the objects; a shared attribute selects the share of one of its values.
     shares = (
         len(ATTRIBUTES[family.attribute]) if family.attribute else 2 ** len(family.hops) if related else 1
     )
@@ -78,8 +79,8 @@ def _set_cells(family: Family) -> Iterable[Stratum]:
             yield Stratum(family, ((pattern,),), filters, _targets(family, COMBINATIONS[pattern] * shares))
 
 
-def _attribute_cells(family: Family) -> Iterable[Stratum]:
-    """Two objects compared by an attribute that neither description names."""
+def _attribute_strata(family: Family) -> Iterable[Stratum]:
+    """Yield the strata of two objects that are compared by an attribute, which neither description names."""
     assert family.attribute is not None  # noqa: S101 - narrows the type
     without = BIT[family.attribute]
     for first in (1, 2, 3):
@@ -92,8 +93,8 @@ def _attribute_cells(family: Family) -> Iterable[Stratum]:
             yield Stratum(family, tuple(pairs), 0, _YES_NO)
 
 
-def _pair_cells(family: Family) -> Iterable[Stratum]:
-    """Two sets of about equal expected size; the more alternatives a description has, the fewer it fits."""
+def _pair_strata(family: Family) -> Iterable[Stratum]:
+    """Yield the strata of two sets of similar expected size; more alternatives mean fewer matching objects."""
     without = BIT[family.attribute] if family.attribute else 0
     named = patterns(range(1, 4), without)
     groups: defaultdict[tuple[int, int], list[tuple[int, ...]]] = defaultdict(list)
@@ -107,45 +108,45 @@ def _pair_cells(family: Family) -> Iterable[Stratum]:
 
 
 def _targets(family: Family, alternatives: int) -> tuple[AnswerTarget, ...]:
-    """The answers of a cell; ``alternatives`` is how many different sets of its kind share a scene out."""
+    """Return the answers of a stratum; ``alternatives`` is the number of different sets that divide a scene."""
     if family.queried:
         return ATTRIBUTES[family.queried]
-    if family.asks == "exist":
+    if family.function == "exist":
         return _EXIST
-    if family.asks == "count":
-        # A count that scenes of ten objects hardly ever give would bring its cell to a halt.
-        most = next(most for limit, most in _MOST if alternatives <= limit)
+    if family.function == "count":
+        # A count that is very rare in scenes of at most ten objects would block its stratum.
+        most = next(most for limit, most in _GREATEST_COUNTS if alternatives <= limit)
         return _SIZES[: most + 1]
     return _YES_NO
 
 
 class Rounds:
-    """Which answers are due in each cell."""
+    """The answers that are due in each stratum."""
 
     def __init__(self, random: Random) -> None:
         self._random = random
-        self._left: dict[Stratum, list[AnswerTarget]] = {}
-        self._asked: Counter[Stratum] = Counter()
+        self._remaining: dict[Stratum, list[AnswerTarget]] = {}
+        self._counts: Counter[Stratum] = Counter()
 
     def choose(self, options: Sequence[Stratum]) -> Stratum:
-        """A cell to try next: every other time of two at random the one less asked, to help the slow ones."""
+        """Choose the next stratum: a random one, or half of the time the less frequent of two random ones."""
         one, other = pick(self._random, options), pick(self._random, options)
-        return other if self._random.random() < 0.5 and self._asked[other] < self._asked[one] else one
+        return other if self._random.random() < 0.5 and self._counts[other] < self._counts[one] else one
 
-    def due(self, cell: Stratum) -> Sequence[AnswerTarget]:
-        """The answers that will do: the next one, or for attribute values all that the round still lacks."""
-        if cell not in self._left:
-            self._left[cell] = self._shuffled(cell.targets)
-        left = self._left[cell]
-        return left if cell.family.queried else left[-1:]
+    def due(self, stratum: Stratum) -> Sequence[AnswerTarget]:
+        """Return the allowed answers: the next one, or for attribute values all that are missing in the round."""
+        if stratum not in self._remaining:
+            self._remaining[stratum] = self._shuffled(stratum.targets)
+        remaining = self._remaining[stratum]
+        return remaining if stratum.family.queried else remaining[-1:]
 
-    def asked(self, cell: Stratum, answer: str) -> None:
-        """A question with a due answer was found."""
-        self._asked[cell] += 1
-        left = self._left[cell]
-        left.remove(answer) if cell.family.queried else left.pop()
-        if not left:
-            self._left[cell] = self._shuffled(cell.targets)
+    def record(self, stratum: Stratum, answer: str) -> None:
+        """Record that a question with a due answer was generated."""
+        self._counts[stratum] += 1
+        remaining = self._remaining[stratum]
+        remaining.remove(answer) if stratum.family.queried else remaining.pop()
+        if not remaining:
+            self._remaining[stratum] = self._shuffled(stratum.targets)
 
     def _shuffled(self, targets: tuple[AnswerTarget, ...]) -> list[AnswerTarget]:
         return sorted(targets, key=lambda _: self._random.random())

@@ -1,6 +1,6 @@
-"""English for questions: several sentences for each thing asked, synonyms as CLEVR has them.
+"""English templates for questions and expressions: several sentences per question, with CLEVR's synonyms.
 
-Which wording is used is drawn without looking at the answer, so no wording gives one away.
+Templates and synonyms are drawn independently of the answer, so that they do not predict it.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ _RELATIONS: dict[str, tuple[str, ...]] = {
     "front": ("in front of",),
 }
 
-# Fields: {S} the set as a plural, {O} the object, {A} the object after its article; {s}, {a} the same
-# without their condition; {where} the condition; {relation}, {reference}, {one} (reference with article)
-# where the condition is one relation; {T}, {P} the second set and the second object.
+# Fields: {S} the set in the plural, {O} the object, {A} the object with its article; {s} and {a} the same without
+# the condition; {where} the condition; {relation}, {reference} and {one} (the reference with its article) if the
+# condition is one relation; {T} and {P} the second set and the second object.
 _COUNT = ("How many {S} are there?", "What number of {S} are there?")
 _COUNT_WHERE = ("How many {s} are {where}?", "What number of {s} are {where}?")
 _COUNT_IT = (
@@ -95,31 +95,31 @@ _MADE_OF = (
 
 
 def write_question(family: Family, phrases: tuple[Phrase, ...], random: Random) -> str:
-    """One question in English.
+    """Write a question in English.
 
     Args:
-        family: what is asked.
+        family: the family of the question.
         phrases: its one or two sets.
-        random: draws sentence, synonyms and optional words.
+        random: the source of sentences, synonyms and optional words.
     """
     sentence = pick(random, _sentences(family, phrases[0]))
-    return sentence.format_map(_Fields(family, phrases, _Speaker(random)))
+    return sentence.format_map(_Fields(family, phrases, _Writer(random)))
 
 
 def write_expression(phrase: Phrase, random: Random) -> str:
-    """A phrase as a referring expression: "the small metal thing left of the blue sphere"."""
-    return f"the {_Speaker(random).noun(phrase)}"
+    """Write a phrase as a referring expression, such as "the small metal thing left of the blue sphere"."""
+    return f"the {_Writer(random).noun(phrase)}"
 
 
 def _sentences(family: Family, phrase: Phrase) -> tuple[str, ...]:
     if family.form == "integers":
-        return _INTEGERS[family.asks]
+        return _INTEGERS[family.function]
     if family.form == "attributes":
         return (*_ATTRIBUTES, *(_MADE_OF if family.attribute == "material" else (_SAME_AS,)))
     if family.queried:
         return _QUERY[family.queried]
     related = isinstance(phrase.condition, Related)
-    if family.asks == "count":
+    if family.function == "count":
         if isinstance(phrase.condition, Either):
             return _COUNT_WHERE
         alone = _COUNT if phrase.condition is None else (*_COUNT, *_COUNT_WHERE)
@@ -132,41 +132,41 @@ def _sentences(family: Family, phrase: Phrase) -> tuple[str, ...]:
 
 
 class _Fields(dict[str, str]):
-    """Words the fields that a sentence uses, and no other."""
+    """The fields of a sentence, written only when the sentence uses them, so that no other random number is drawn."""
 
-    def __init__(self, family: Family, phrases: tuple[Phrase, ...], speaker: _Speaker) -> None:
+    def __init__(self, family: Family, phrases: tuple[Phrase, ...], writer: _Writer) -> None:
         super().__init__()
-        self._family, self._phrases, self._speaker = family, phrases, speaker
+        self._family, self._phrases, self._writer = family, phrases, writer
 
     def __missing__(self, field: str) -> str:
-        phrase, speaker = self._phrases[0], self._speaker
+        phrase, writer = self._phrases[0], self._writer
         match field:
             case "S":
-                return speaker.noun(phrase, plural=True)
+                return writer.noun(phrase, plural=True)
             case "O":
-                return speaker.noun(phrase)
+                return writer.noun(phrase)
             case "A":
-                return _with_article(speaker.noun(phrase))
+                return _with_article(writer.noun(phrase))
             case "s":
-                return speaker.bare(phrase, plural=True)
+                return writer.bare(phrase, plural=True)
             case "a":
-                return _with_article(speaker.bare(phrase))
+                return _with_article(writer.bare(phrase))
             case "where":
-                return speaker.where(phrase)
+                return writer.where(phrase)
             case "T":
-                return speaker.noun(self._phrases[1], plural=True)
+                return writer.noun(self._phrases[1], plural=True)
             case "P":
-                return speaker.noun(self._phrases[1])
+                return writer.noun(self._phrases[1])
             case "attribute":
                 return self._family.attribute or ""
         assert isinstance(phrase.condition, Related)  # noqa: S101 - only such sentences have the fields below
         match field:
             case "relation":
-                return pick(speaker.random, _RELATIONS[phrase.condition.relation])
+                return pick(writer.random, _RELATIONS[phrase.condition.relation])
             case "reference":
-                return speaker.noun(phrase.condition.of)
+                return writer.noun(phrase.condition.of)
             case "one":
-                return _with_article(speaker.noun(phrase.condition.of))
+                return _with_article(writer.noun(phrase.condition.of))
         raise KeyError(field)
 
 
@@ -176,12 +176,14 @@ def _with_article(noun: str) -> str:
     return ("an " if noun[0] in "aeiou" else "a ") + noun
 
 
-class _Speaker:
+class _Writer:
+    """A writer of phrases in English with random synonyms."""
+
     def __init__(self, random: Random) -> None:
         self.random = random
 
     def noun(self, phrase: Phrase, *, plural: bool = False) -> str:
-        """Description and condition, without an article."""
+        """Write description and condition without an article."""
         bare = self.bare(phrase, plural=plural)
         match phrase.condition:
             case None | Either():
@@ -198,7 +200,7 @@ class _Speaker:
                 return f"{bare} {link}{self.where(phrase)}"
 
     def bare(self, phrase: Phrase, *, plural: bool = False) -> str:
-        """The description alone: "tiny red balls"; "other things" if nothing else is said of a likeness."""
+        """Write the description alone: "tiny red balls"; "other things" if only a shared attribute is given."""
         size, color, material, shape = phrase.description
         noun = pick(self.random, _SYNONYMS.get(shape, (shape,))) if shape else pick(self.random, _NOUNS)
         words = [
@@ -209,7 +211,7 @@ class _Speaker:
         return " ".join([*words, noun + "s" if plural else noun])
 
     def where(self, phrase: Phrase) -> str:
-        """The condition as it follows "is" or "are"."""
+        """Write the condition as it follows "is" or "are"."""
         match phrase.condition:
             case Related() as related:
                 return self._related(related)
@@ -222,7 +224,7 @@ class _Speaker:
             case Same() as same:
                 return ("made of " if same.attribute == "material" else "") + self._like(same)
             case None:
-                raise ValueError("a phrase without a condition has no place")
+                raise ValueError("a phrase without a condition has no relative clause")
 
     def _related(self, related: Related) -> str:
         return f"{pick(self.random, _RELATIONS[related.relation])} the {self.noun(related.of)}"

@@ -1,4 +1,4 @@
-"""Referring expressions on built-in scenes: made once, on any machine, in REFER's own file layout."""
+"""The built-in data set of referring expressions, generated once on any machine in REFER's file layout."""
 
 from __future__ import annotations
 
@@ -7,32 +7,37 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from fusion_bench.data.miniclevr.generated import BuiltIn
-from fusion_bench.data.miniclevr.referring.build import ReferEdition, build_refer
-from fusion_bench.data.miniclevr.settings import counts, int_or_minus_one, size_of, things_of
+from fusion_bench.data.miniclevr.referring.build import MiniClevrReferSettings, build_refer
+from fusion_bench.data.miniclevr.settings import (
+    images_per_split,
+    int_or_minus_one,
+    validated_size,
+    validated_things,
+)
 from fusion_bench.data.refer.dataset import Partition, Refer
 from fusion_bench.errors import DataError
 from fusion_bench.samples.dataset import Splits
 
 
 class MiniClevrRefer(BuiltIn, Refer):
-    """Ray-cast scenes and sentences that single out one thing of each, with exact boxes and masks.
+    """Ray-cast scenes with sentences that each identify one object, with exact boxes and masks.
 
-    Half of the things are placed as distractors that differ from another one in one attribute, and no
-    attribute or relation that a sentence names could be left away, so that a sentence must be heard whole.
-    Things are spoken of in two sentences each, and all are as likely to be. Boxes and masks are those of the
-    visible pixels. A thing's category, by which ``same_class`` counts, is its shape.
+    Half of the objects are distractors, which differ from another object in one attribute. Every attribute and
+    relation in a sentence is necessary, so that a model must use the whole sentence. Two sentences refer to each
+    object, and all objects are equally likely. Boxes and masks cover the visible pixels. The category of an object,
+    which ``same_class`` counts, is its shape.
 
     Args:
-        root: folder to make, which must not hold anything else; one folder for one choice of settings.
-        images: how many for ``train``, ``select`` and ``evaluate``.
-        expressions_per_image: how many sentences; an image of few objects may allow fewer.
-        relations: whether a thing may be described by where it stands ("left of the blue sphere").
-        size: height and width of the pictures.
-        seed: of scenes and sentences; pictures of one seed are no part of another's.
-        things: least and most objects of a scene.
+        root: the folder to generate; it must not contain other files. Each choice of settings needs its own folder.
+        images: number of images for ``train``, ``select`` and ``evaluate``.
+        expressions_per_image: number of sentences per image; an image with few objects may have fewer.
+        relations: True if objects may be described by a relation ("left of the blue sphere").
+        size: height and width of the images in pixels.
+        seed: seed of scenes and sentences; different seeds give different images.
+        things: least and greatest number of objects in a scene.
 
     Raises:
-        DataError: a setting makes no data set.
+        DataError: a setting is invalid.
     """
 
     name: ClassVar[str] = "miniclevr_refer"
@@ -61,14 +66,14 @@ class MiniClevrRefer(BuiltIn, Refer):
         super().__init__(root)
         if int_or_minus_one(expressions_per_image) < 1:
             raise DataError(f"expressions_per_image must be at least 1, not {expressions_per_image!r}")
-        self._edition: ReferEdition = ReferEdition(
+        self._scene_settings: MiniClevrReferSettings = MiniClevrReferSettings(
             seed=seed,
-            images=counts(images, self.splits),
+            images=images_per_split(images, self.splits),
             expressions_per_image=expressions_per_image,
             relations=relations,
-            size=size_of(size),
-            things=things_of(things),
+            size=validated_size(size),
+            things=validated_things(things),
         )
 
-    def _make(self, folder: Path, workers: int) -> None:
-        build_refer(self._edition, self.name, folder, workers)
+    def _generate(self, folder: Path, workers: int) -> None:
+        build_refer(self._scene_settings, self.name, folder, workers)

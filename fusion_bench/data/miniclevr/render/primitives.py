@@ -1,4 +1,4 @@
-"""The three shapes as unit bodies in their own frames: where rays enter them, and their normals.
+"""The three shapes as unit primitives in local coordinates: intersections with rays, and normals.
 
 The sphere is ``|p| = 1``, the cube ``max |p_i| = 1``, the upright cylinder ``p_x^2 + p_y^2 = 1, |p_z| <= 1``.
 """
@@ -14,26 +14,26 @@ from fusion_bench.data.miniclevr.render.scene_batch import SceneBatch
 from fusion_bench.data.miniclevr.scenes.camera import Array
 from fusion_bench.data.miniclevr.scenes.scenes import SHAPES
 
-NEVER = float("inf")
-"""Ray parameter of a body that is missed."""
+NO_HIT = float("inf")
+"""The ray parameter of a ray that does not hit a primitive."""
 
 
-def frame_of(batch: SceneBatch) -> Array:
-    """``[5, O]``: what `into_frame` needs: scaled cosine and sine, offset, scale."""
+def object_frames(batch: SceneBatch) -> Array:
+    """Return the coefficients ``[5, O]`` of `ground_to_local`: scaled cosine and sine, offset x and y, scale."""
     cos, sin, scale = batch.turn[:, 0] / batch.radius, batch.turn[:, 1] / batch.radius, 1 / batch.radius
     x, y = batch.centre[:, 0], batch.centre[:, 1]
     return np.stack([cos, sin, -cos * x - sin * y, sin * x - cos * y, scale])
 
 
-def into_frame(frame: Tensor, points: Tensor) -> Tensor:
-    """World points ``[3, N]`` in the unit frames of objects that stand on the ground."""
+def ground_to_local(frame: Tensor, points: Tensor) -> Tensor:
+    """Return world points ``[3, N]`` in local coordinates of objects on the ground; ``frame`` is ``[>= 5, N]``."""
     cos, sin, shift_x, shift_y, scale = frame[:5]
     x, y, z = points
     return torch.stack([cos * x + sin * y + shift_x, cos * y - sin * x + shift_y, z * scale - 1])
 
 
 def to_local(batch: SceneBatch, points: Array) -> Array:
-    """World points ``[O, N, 3]`` in the objects' unit frames."""
+    """Return world points ``[O, N, 3]`` in the local coordinates of the objects."""
     offset = (points - batch.centre[:, None]) / batch.radius[:, None, None]
     cos, sin = batch.turn[:, None, 0], batch.turn[:, None, 1]
     x, y = cos * offset[..., 0] + sin * offset[..., 1], cos * offset[..., 1] - sin * offset[..., 0]
@@ -41,16 +41,16 @@ def to_local(batch: SceneBatch, points: Array) -> Array:
 
 
 def intersect(batch: SceneBatch, origin: Tensor, ray: Tensor, starts: npt.NDArray[np.int64]) -> Tensor:
-    """Where rays enter unit bodies.
+    """Intersect rays with unit primitives.
 
     Args:
-        stage: for its objects' shapes.
-        origin: ``[3, N]`` in the frames of the objects, ordered by object.
-        ray: ``[3, N]``.
-        starts: ``[O + 1]`` where each object's rays begin.
+        batch: the scenes, for the shapes of their objects.
+        origin: origins of the rays in local coordinates, ``[3, N]``, ordered by object.
+        ray: directions of the rays in local coordinates, ``[3, N]``.
+        starts: index of the first ray of each object, ``[O + 1]``.
 
     Returns:
-        ``[N]`` ray parameters, infinite where the body is missed or lies behind.
+        Ray parameters ``[N]`` of the entry points; infinite where the ray misses the object or starts behind it.
     """
     entering = {"sphere": _enter_sphere, "cube": _enter_cube, "cylinder": _enter_cylinder}
     depth = torch.empty(origin.shape[1])
@@ -66,7 +66,7 @@ def _enter_sphere(origin: Tensor, ray: Tensor) -> Tensor:
     x, y, z = (origin[axis] + closest * ray[axis] for axis in range(3))
     inside = 1 - x * x - y * y - z * z
     depth = closest - (inside.clamp(min=0) / squared).sqrt()
-    return _missing(depth, (inside <= 0) | (depth <= 0))
+    return _mark_misses(depth, (inside <= 0) | (depth <= 0))
 
 
 def _enter_cube(origin: Tensor, ray: Tensor) -> Tensor:
@@ -74,7 +74,7 @@ def _enter_cube(origin: Tensor, ray: Tensor) -> Tensor:
     for axis in (1, 2):
         into, out = _slab(origin[axis], ray[axis])
         enter, leave = torch.maximum(enter, into), torch.minimum(leave, out)
-    return _missing(enter, (enter >= leave) | (enter <= 0))
+    return _mark_misses(enter, (enter >= leave) | (enter <= 0))
 
 
 def _enter_cylinder(origin: Tensor, ray: Tensor) -> Tensor:
@@ -85,29 +85,32 @@ def _enter_cylinder(origin: Tensor, ray: Tensor) -> Tensor:
     half = (inside.clamp(min=0) / squared).sqrt()
     into, out = _slab(origin[2], ray[2])
     enter, leave = torch.maximum(closest - half, into), torch.minimum(closest + half, out)
-    return _missing(enter, (inside <= 0) | (enter >= leave) | (enter <= 0))
+    return _mark_misses(enter, (inside <= 0) | (enter >= leave) | (enter <= 0))
 
 
 def _slab(origin: Tensor, ray: Tensor) -> tuple[Tensor, Tensor]:
-    """Where a ray enters and leaves ``[-1, 1]`` along one axis; a ray along the slab has infinite ends."""
+    """Return the ray parameters at which a ray enters and leaves ``[-1, 1]`` along one axis.
+
+    They are infinite for a ray that is parallel to the slab.
+    """
     slope = 1 / ray
     one, other = (-1 - origin) * slope, (1 - origin) * slope
     return torch.minimum(one, other), torch.maximum(one, other)
 
 
-def _missing(depth: Tensor, missed: Tensor) -> Tensor:
-    return depth.masked_fill_(missed, NEVER)
+def _mark_misses(depth: Tensor, missed: Tensor) -> Tensor:
+    return depth.masked_fill_(missed, NO_HIT)
 
 
 def unit_normals(point: Tensor, shape: Tensor) -> Tensor:
-    """Unit normals ``[3, N]`` at points ``[3, N]`` of unit bodies, with the rounded edges of CLEVR's models.
+    """Return unit normals ``[3, N]`` of unit primitives, with the rounded edges of CLEVR's models.
 
-    A cube's normal is that of ``sum |p_i|^18 = 1``, flat but for a narrow rim; a cylinder's is rounded alike
-    where its side meets its ends.
+    The normal of a cube is that of ``sum |p_i|^18 = 1``, which is flat except near the edges; that of a cylinder is
+    rounded in the same way where its side meets its ends.
 
     Args:
-        point: ``[3, N]`` in the bodies' frames.
-        shape: ``[N]`` index into ``SHAPES``.
+        point: points on the surface in local coordinates, ``[3, N]``.
+        shape: index into ``SHAPES``, ``[N]``.
     """
     cube, cylinder = shape == SHAPES.index("cube"), shape == SHAPES.index("cylinder")
     x, y, z = point

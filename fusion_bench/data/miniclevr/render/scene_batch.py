@@ -1,7 +1,7 @@
-"""A batch of scenes as tensors, and which pixels each of its objects can touch.
+"""A batch of scenes as arrays, and the pixels that each of its objects may cover.
 
-Every arithmetic operation that pictures depend on is an elementwise one that IEEE 754 rounds exactly (sums,
-products, quotients, square roots), so that a picture has the same bytes in whatever batch it is made.
+All arithmetic operations of the renderer are elementwise operations that IEEE 754 rounds exactly (sums, products,
+quotients, square roots), so that an image has the same bytes in every batch.
 """
 
 from __future__ import annotations
@@ -34,29 +34,29 @@ RGB = np.array(
 )
 """CLEVR's published colours, in the order of ``COLORS``."""
 
-_NEAR = 0.5  # depth before which a projected bound is not trusted
+_NEAR = 0.5  # depth below which a projected bound is not used
 _CORNERS = np.array([[x, y, z] for x in (-1, 1) for y in (-1, 1) for z in (-1, 1)], dtype=np.float64)
 
 
 @dataclass(frozen=True, eq=False)
 class SceneBatch:
-    """``S`` scenes with ``O`` objects in all, objects sorted by shape.
+    """``S`` scenes with ``O`` objects in total; objects are sorted by shape.
 
     Attributes:
-        eye: ``[S, 3]`` camera locations.
+        camera_location: ``[S, 3]`` camera locations.
         axes: ``[S, 3, 3]`` right, up and forward of each camera.
         lights: ``[S, 3, 3]`` places of key, fill and back light.
-        scene: ``[O]`` scene of each object.
+        scene: ``[O]`` index of the scene of each object.
         slot: ``[O]`` number of each object within its scene.
-        shape: ``[O]`` index into ``SHAPES``, ascending.
-        centre: ``[O, 3]``.
-        radius: ``[O]``.
-        turn: ``[O, 2]`` cosine and sine of the rotation; spheres and cylinders face their camera.
+        shape: ``[O]`` index into ``SHAPES``, in ascending order.
+        centre: ``[O, 3]`` centre of each object.
+        radius: ``[O]`` half the height of each object.
+        turn: ``[O, 2]`` cosine and sine of the rotation; spheres and cylinders are turned towards the camera.
         albedo: ``[O, 3]`` linear reflectance.
-        metal: ``[O]`` bool.
+        metal: ``[O]`` bool, True for metal objects.
     """
 
-    eye: Array
+    camera_location: Array
     axes: Array
     lights: Array
     scene: npt.NDArray[np.int64]
@@ -69,16 +69,16 @@ class SceneBatch:
     metal: npt.NDArray[np.bool_]
 
     def __len__(self) -> int:
-        return len(self.eye)
+        return len(self.camera_location)
 
     @property
     def slices(self) -> dict[str, slice]:
-        """Which objects are of each shape."""
+        """The range of objects of each shape."""
         edges = np.searchsorted(self.shape, range(len(SHAPES) + 1)).tolist()
         return {name: slice(edges[i], edges[i + 1]) for i, name in enumerate(SHAPES)}
 
     def corners(self) -> Array:
-        """``[O, 8, 3]``: corners of an upright box around each object."""
+        """Return the corners of an upright box around each object, ``[O, 8, 3]``."""
         cos, sin = self.turn[:, None, 0], self.turn[:, None, 1]
         x, y, z = np.moveaxis(_CORNERS, 1, 0)
         local = np.stack([cos * x - sin * y, sin * x + cos * y, np.broadcast_to(z, (len(cos), 8))], axis=2)
@@ -86,18 +86,18 @@ class SceneBatch:
         return corners
 
     def bounds(self, points: Array, size: Size, margin: float = 0.0) -> npt.NDArray[np.int64]:
-        """Pixel rectangles around the projections of points that belong to objects.
+        """Return pixel rectangles around the projections of each object's points.
 
         Args:
-            points: ``[O, N, 3]``.
-            size: height and width of the picture.
+            points: points in world coordinates, ``[O, N, 3]``.
+            size: height and width of the image.
             margin: pixels added on every side.
 
         Returns:
-            ``[O, 4]``: first row, last row + 1, first column, last column + 1, within the picture. An
-            object with a point beside or behind the camera gets the whole picture.
+            ``[O, 4]``: first row, last row + 1, first column, last column + 1, clipped to the image. An object with a
+            point beside or behind the camera gets the whole image.
         """
-        offset = points - self.eye[self.scene][:, None]
+        offset = points - self.camera_location[self.scene][:, None]
         across, upward, depth = np.moveaxis(np.einsum("oij,onj->oni", self.axes[self.scene], offset), 2, 0)
         behind = depth.min(axis=1) < _NEAR
         scale = focal_length(size) / np.maximum(depth, _NEAR)
@@ -118,7 +118,7 @@ class SceneBatch:
 
 
 def make_scene_batch(scenes: Sequence[Scene]) -> SceneBatch:
-    """Put scenes into tensors."""
+    """Convert scenes to a batch."""
     rows = [
         (number, slot, thing)
         for number, scene in enumerate(scenes)
@@ -129,7 +129,7 @@ def make_scene_batch(scenes: Sequence[Scene]) -> SceneBatch:
     axes = np.stack([scene.camera.axes for scene in scenes])
     things = [thing for _, _, thing in rows]
     return SceneBatch(
-        eye=np.array([scene.camera.location for scene in scenes]),
+        camera_location=np.array([scene.camera.location for scene in scenes]),
         axes=axes,
         lights=np.array([scene.lights for scene in scenes]),
         scene=owner,
@@ -144,23 +144,23 @@ def make_scene_batch(scenes: Sequence[Scene]) -> SceneBatch:
 
 
 def _turn(thing: Thing, axes: Array) -> tuple[float, float]:
-    """Bodies of revolution are turned to the camera, where their bounds are tightest."""
+    """Return cosine and sine of an object's rotation; spheres and cylinders face the camera, for tight bounds."""
     if thing.shape == "cube":
         return float(np.cos(thing.rotation)), float(np.sin(thing.rotation))
     return float(axes[0, 0]), float(axes[0, 1])
 
 
 @dataclass(frozen=True, eq=False)
-class Pairs:
-    """Every (object, pixel) worth a test, ordered by object, then row, then column.
+class ObjectPixelPairs:
+    """All pairs of an object and a pixel that must be tested, ordered by object, row and column.
 
     Attributes:
         object: ``[N]`` object of each pair.
         pixel: ``[N]`` pixel of each pair, numbered through all scenes: ``(scene * H + y) * W + x``.
         column: ``[N]`` float32 ``x`` of each pair.
-        rows: ``[2, R]`` object and ``y`` of each touched row of pixels.
-        counts: ``[O]`` pairs of each object.
-        row_counts: ``[R]`` pairs of each row.
+        rows: ``[2, R]`` object and ``y`` of each row of pixels in an object's rectangle.
+        counts: ``[O]`` number of pairs of each object.
+        row_counts: ``[R]`` number of pairs of each row.
     """
 
     object: Tensor
@@ -172,25 +172,27 @@ class Pairs:
 
     @property
     def starts(self) -> npt.NDArray[np.int64]:
-        """``[O + 1]`` where each object's pairs begin."""
+        """The index of each object's first pair, ``[O + 1]``."""
         return np.concatenate([[0], np.cumsum(self.counts)])
 
     def of_objects(self, values: npt.NDArray[np.floating[Any]]) -> Tensor:
-        """``[K, O]`` values of objects as float32 ``[K, N]`` of their pairs."""
+        """Repeat values of objects ``[K, O]`` for their pairs, as float32 ``[K, N]``."""
         return torch.from_numpy(np.repeat(values.astype(np.float32), self.counts, axis=1))
 
     def of_rows(self, values: npt.NDArray[np.float32]) -> Tensor:
-        """``[K, R]`` values of rows as ``[K, N]`` of their pairs."""
+        """Repeat values of rows ``[K, R]`` for their pairs, ``[K, N]``."""
         return torch.from_numpy(np.repeat(values, self.row_counts, axis=1))
 
 
-def pair_up(scene: npt.NDArray[np.int64], bounds: npt.NDArray[np.int64], size: Size) -> Pairs:
-    """Spread objects' rectangles (`Stage.bounds`) over their pixels.
+def pair_objects_with_pixels(
+    scene: npt.NDArray[np.int64], bounds: npt.NDArray[np.int64], size: Size
+) -> ObjectPixelPairs:
+    """Return the pairs of each object with the pixels of its rectangle (`SceneBatch.bounds`).
 
     Args:
-        scene: ``[O]`` scene of each object.
-        bounds: ``[O, 4]``.
-        size: height and width of the pictures.
+        scene: the scene of each object, ``[O]``.
+        bounds: the rectangle of each object, ``[O, 4]``.
+        size: height and width of the images.
     """
     height, width = size
     tall = np.maximum(bounds[:, 1] - bounds[:, 0], 0)
@@ -198,12 +200,12 @@ def pair_up(scene: npt.NDArray[np.int64], bounds: npt.NDArray[np.int64], size: S
     owner = np.repeat(np.arange(len(bounds)), tall)
     y = np.arange(len(owner)) + (bounds[:, 0] - (np.cumsum(tall) - tall))[owner]
     row_counts = wide[owner]
-    # Within a row, x is the pair's number but for a shift.
+    # Within a row, x is the index of the pair plus a constant.
     shift = bounds[owner, 2] - (np.cumsum(row_counts) - row_counts)
     counts = tall * wide
     pairs = np.arange(counts.sum())
     column = pairs + np.repeat(shift, row_counts)
-    return Pairs(
+    return ObjectPixelPairs(
         object=torch.from_numpy(np.repeat(np.arange(len(bounds)), counts)),
         pixel=torch.from_numpy(pairs + np.repeat(shift + (scene[owner] * height + y) * width, row_counts)),
         column=torch.from_numpy(column.astype(np.float32)),
@@ -214,10 +216,10 @@ def pair_up(scene: npt.NDArray[np.int64], bounds: npt.NDArray[np.int64], size: S
 
 
 def as_tensor(values: Array) -> Tensor:
-    """float32 tensor of double-precision values."""
+    """Convert an array to a float32 tensor."""
     return torch.from_numpy(np.ascontiguousarray(values, dtype=np.float32))
 
 
-def gathered(values: Tensor, at: Tensor) -> Tensor:
-    """``values[..., at]``, several times faster than indexing."""
+def take_last(values: Tensor, at: Tensor) -> Tensor:
+    """Return ``values[..., at]``; this is several times faster than indexing."""
     return torch.index_select(values, -1, at)

@@ -1,17 +1,17 @@
-"""What a thing looks like: its four attributes, drawn alone or as a distractor of another's."""
+"""The four attributes of an object, drawn independently or as a distractor of another object."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from fusion_bench.data.miniclevr.scenes.conditions import CogentCondition, colors
+from fusion_bench.data.miniclevr.scenes.conditions import CogentCondition, allowed_colors
 from fusion_bench.data.miniclevr.scenes.scenes import MATERIALS, SHAPES, SIZES
 from fusion_bench.data.programs import ATTRIBUTES
 
 
 class Attributes(NamedTuple):
-    """The attributes of a thing, in CLEVR's words."""
+    """The attributes of an object in CLEVR's words."""
 
     shape: str
     size: str
@@ -20,17 +20,17 @@ class Attributes(NamedTuple):
 
 
 def draw_attributes(draws: Sequence[float], condition: CogentCondition | None) -> Attributes:
-    """Looks from numbers in [0, 1): of size, shape, colour and material, each value as likely as the others.
+    """Return attributes from uniform random numbers; all values of an attribute are equally likely.
 
     Args:
-        draws: four numbers; more are left alone.
-        condition: of CoGenT, which the colour keeps to.
+        draws: four numbers in [0, 1) for size, shape, colour and material; further numbers are ignored.
+        condition: the CoGenT condition of the colour; None allows all colours.
     """
     shape = _choose(SHAPES, draws[1])
     return Attributes(
         shape,
         _choose(SIZES, draws[0]),
-        _choose(colors(shape, condition), draws[2]),
+        _choose(allowed_colors(shape, condition), draws[2]),
         _choose(MATERIALS, draws[3]),
     )
 
@@ -38,16 +38,20 @@ def draw_attributes(draws: Sequence[float], condition: CogentCondition | None) -
 def change_one_attribute(
     other: Attributes, draws: Sequence[float], condition: CogentCondition | None
 ) -> Attributes:
-    """The looks of ``other`` but for one attribute.
+    """Return a copy of ``other`` with one attribute changed.
 
     Args:
-        other: what is copied.
-        draws: two numbers in [0, 1): of the attribute that changes and of its new value.
-        condition: of CoGenT, which the colour keeps to.
+        other: the attributes to copy.
+        draws: two numbers in [0, 1) for the attribute that changes and for its new value.
+        condition: the CoGenT condition of the colour; None allows all colours.
     """
     name = _choose(Attributes._fields, draws[0])
     changed = [other._replace(**{name: value}) for value in ATTRIBUTES[name]]
-    allowed = [one for one in changed if one != other and one.color in colors(one.shape, condition)]
+    allowed = [
+        candidate
+        for candidate in changed
+        if candidate != other and candidate.color in allowed_colors(candidate.shape, condition)
+    ]
     return allowed[int(draws[1] * len(allowed))]
 
 

@@ -1,4 +1,4 @@
-"""The three lamps and what falls from them on a surface."""
+"""The three lights of a scene and their diffuse illumination of a surface."""
 
 from __future__ import annotations
 
@@ -10,55 +10,60 @@ from torch import Tensor
 
 from fusion_bench.data.miniclevr.scenes.camera import Point
 
-USUAL_LAMPS: tuple[Point, Point, Point] = (
+DEFAULT_LIGHTS: tuple[Point, Point, Point] = (
     (6.44671, -2.90517, 4.2584),
     (-4.67112, -4.0136, 3.01122),
     (-1.1685, 2.64602, 5.81574),
 )
-"""Where CLEVR's key, fill and back light stand before jitter."""
+"""The places of CLEVR's key, fill and back light without jitter."""
 
-LAMP_JITTER = 1.0
-"""Largest shift of a lamp along each axis."""
+LIGHT_JITTER = 1.0
+"""The greatest shift of a light along each axis."""
 
-STRENGTH = ((5.2, 4.9, 4.4), (1.0, 1.05, 1.2), (2.5, 2.5, 2.5))
-"""Red, green and blue of each lamp, as the ground sends it back."""
+LIGHT_STRENGTHS = ((5.2, 4.9, 4.4), (1.0, 1.05, 1.2), (2.5, 2.5, 2.5))
+"""Red, green and blue strength of each light, in units of the light that the ground reflects."""
 
 AMBIENT = 0.14
-"""Light from everywhere, as the ground sends it back."""
+"""Strength of the ambient light, in units of the light that the ground reflects."""
 
-BRIGHTER = 1.9
-"""What an object of albedo 1 sends back against the grey ground."""
+OBJECT_GAIN = 1.9
+"""Light that an object of albedo 1 reflects, relative to the grey ground."""
 
 
 @dataclass(frozen=True, eq=False)
-class Lit:
-    """Light at ``N`` points: its ``direct`` colour ``[3, N]`` and the unit vectors ``toward`` each lamp."""
+class DirectLight:
+    """The direct light at ``N`` points.
+
+    Attributes:
+        direct: its colour ``[3, N]``.
+        toward: for each light, the unit vectors ``[3, N]`` from the points to the light.
+    """
 
     direct: Tensor
     toward: Sequence[Tensor]
 
 
-def light_at(lamps: Tensor, at: Tensor, normal: Tensor, arriving: Tensor) -> Lit:
-    """Lambert's law with inverse squares.
+def light_at(lights: Tensor, at: Tensor, normal: Tensor, unshadowed: Tensor) -> DirectLight:
+    """Return the direct light by Lambert's law, ``n . l / d^2`` per light.
 
     Args:
-        lamps: ``[3, 3, N]`` lamp, axis, point.
-        at: ``[3, N]`` points in the world.
-        normal: ``[3, N]`` unit normals there.
-        arriving: ``[3, N]`` share of each lamp's light that is not shadowed.
+        lights: places of the lights for each point, ``[3, 3, N]`` (light, axis, point).
+        at: points in the world, ``[3, N]``.
+        normal: unit normals at the points, ``[3, N]``.
+        unshadowed: share of each light that is not shadowed, ``[3, N]``.
     """
     toward, direct = [], torch.zeros_like(at)
-    for lamp, strength in enumerate(STRENGTH):
-        way = lamps[lamp] - at
-        squared = dot(way, way)
-        unit = way / squared.sqrt()
-        falling = dot(normal, unit).clamp(min=0) / squared * arriving[lamp]
+    for light, strength in enumerate(LIGHT_STRENGTHS):
+        offset = lights[light] - at
+        squared = dot(offset, offset)
+        unit = offset / squared.sqrt()
+        received = dot(normal, unit).clamp(min=0) / squared * unshadowed[light]
         for channel in range(3):
-            direct[channel] += strength[channel] * falling
+            direct[channel] += strength[channel] * received
         toward.append(unit)
-    return Lit(direct, toward)
+    return DirectLight(direct, toward)
 
 
 def dot(one: Tensor, other: Tensor) -> Tensor:
-    """Scalar products ``[N]`` of ``[3, N]`` vectors, summed in a fixed order."""
+    """Return the scalar products ``[N]`` of vectors ``[3, N]``, summed in a fixed order."""
     return one[0] * other[0] + one[1] * other[1] + one[2] * other[2]

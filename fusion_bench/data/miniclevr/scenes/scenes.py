@@ -1,4 +1,4 @@
-"""What stands in a miniclevr scene, in CLEVR's words, and how things lie relative to each other."""
+"""The objects of a miniclevr scene in CLEVR's words, and the relations between them."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ SHAPES, SIZES = ATTRIBUTES["shape"], ATTRIBUTES["size"]
 COLORS, MATERIALS = ATTRIBUTES["color"], ATTRIBUTES["material"]
 
 RADII: Mapping[str, float] = {"small": 0.35, "large": 0.7}
-"""Half the edge of a cube, the radius of a sphere, the radius and half the height of a cylinder."""
+"""Half the edge of a cube; the radius of a sphere; the radius and half the height of a cylinder."""
 
-_NEARLY_EQUAL = 0.2
+_LEAST_OFFSET = 0.2
 
 
 @dataclass(frozen=True)
 class Thing:
-    """One object that stands on the ground.
+    """One object on the ground.
 
     Attributes:
         shape: ``cube``, ``sphere`` or ``cylinder``.
         size: ``small`` or ``large``.
         color: one of CLEVR's eight.
         material: ``rubber`` or ``metal``.
-        coords: its centre in the world.
-        rotation: about the vertical axis, anticlockwise seen from above. CLEVR draws it from 0 to 360 and
-            then turns by as many radians, as its released pictures show; so do these.
-        pixel: where its centre falls in the picture: whole pixels from the upper left corner, then depth.
+        coords: its centre in world coordinates.
+        rotation: angle about the vertical axis, counterclockwise seen from above. CLEVR draws a number from 0 to 360
+            and uses it as radians, as its released images show; this data set does the same.
+        pixel: the projection of its centre: x and y in whole pixels from the upper left corner, then the depth.
     """
 
     shape: str
@@ -44,18 +44,18 @@ class Thing:
 
     @property
     def radius(self) -> float:
-        """Half its height."""
+        """Half the height of the object."""
         return RADII[self.size]
 
 
 @dataclass(frozen=True)
 class Scene:
-    """Things on the ground before a camera.
+    """Objects on the ground, a camera and three lights.
 
     Attributes:
-        index: its number within the split.
-        things: what stands there.
-        camera: who looks.
+        index: number of the scene in its split.
+        things: the objects.
+        camera: the camera.
         lights: places of the key, fill and back light.
     """
 
@@ -71,22 +71,22 @@ class Scene:
 
 
 def relationships(scene: Scene) -> dict[str, list[list[int]]]:
-    """CLEVR's adjacency lists: ``result["left"][i]`` are the numbers of the things left of thing ``i``."""
+    """Return CLEVR's adjacency lists: ``result["left"][i]`` are the numbers of the objects left of object ``i``."""
     return adjacency([thing.coords for thing in scene.things], scene.directions)
 
 
 def adjacency(
     coords: Sequence[Sequence[float]], directions: Mapping[str, Sequence[float]]
 ) -> dict[str, list[list[int]]]:
-    """`relationships` of centres ``[N, 3]`` under the named unit vectors.
+    """Return the adjacency lists of `relationships` for centres ``[N, 3]`` and named unit vectors.
 
-    Thing ``j`` is left of ``i`` if its offset from ``i`` reaches more than 0.2 along the direction "left"
-    (Johnson et al., CLEVR, CVPR 2017; the released scenes agree without exception).
+    Object ``j`` is left of ``i`` if its offset from ``i`` along the direction "left" is greater than 0.2 (Johnson et
+    al., CLEVR, CVPR 2017; all released scenes agree).
     """
     points: Array = np.asarray(coords, dtype=np.float64).reshape(-1, 3)
     found: dict[str, list[list[int]]] = {}
     for name in RELATIONS:
         along = points @ np.asarray(directions[name], dtype=np.float64)
-        beyond = along[None, :] - along[:, None] > _NEARLY_EQUAL
+        beyond = along[None, :] - along[:, None] > _LEAST_OFFSET
         found[name] = [np.flatnonzero(row).tolist() for row in beyond]
     return found

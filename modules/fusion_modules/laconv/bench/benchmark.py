@@ -1,6 +1,6 @@
-"""``fusion-bench bench dynamic-conv``: the position-wise convolution against unfold, multiply, sum.
+"""``fusion-bench bench dynamic-conv``: times of the position-wise convolution and of unfold, multiply, sum.
 
-Every figure is a ratio within one run, on the machine that the table names.
+Speed is reported as a ratio within one run, on the machine that the table names.
 """
 
 from __future__ import annotations
@@ -22,11 +22,13 @@ from fusion_modules.laconv.bench.comparison import SHAPES, BenchmarkResult, meas
 
 def bench_dynamic_conv(
     threads: Annotated[int, typer.Option(min=1, help="Threads of torch on a CPU.")] = 2,
-    repeats: Annotated[int, typer.Option(min=1, help="Readings of each implementation, in turn.")] = 15,
+    repeats: Annotated[
+        int, typer.Option(min=1, help="Measurements of each implementation, taken in turn.")
+    ] = 15,
     device: Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1; a GPU if there is one.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
-    """Time the position-wise convolution, forward and backward, against unfold, multiply, sum."""
+    """Time the position-wise convolution, forward and backward, relative to unfold, multiply, sum."""
     name = device or ("cuda" if torch.cuda.is_available() else "cpu")
     if name != "cpu" and not (name.startswith("cuda") and torch.cuda.is_available()):
         raise FusionBenchError(
@@ -40,7 +42,7 @@ def bench_dynamic_conv(
 
 
 def print_benchmark(result: BenchmarkResult, console: Console) -> None:
-    """Print one table."""
+    """Print the result as one table."""
     on_gpu = result.copy_bandwidth is not None
     table = Table(
         title=f"Position-wise convolution, forward and backward: {result.machine}",
@@ -53,7 +55,7 @@ def print_benchmark(result: BenchmarkResult, console: Console) -> None:
     shape = None
     for row in result.rows:
         faster = row.times_faster
-        cells = [
+        values = [
             "" if row.shape == shape else escape(row.shape),
             row.implementation,
             f"{row.milliseconds.median:.2f}",
@@ -61,21 +63,24 @@ def print_benchmark(result: BenchmarkResult, console: Console) -> None:
             "" if row.peak_bytes is None else f"{row.peak_bytes / 2**20:.0f} MiB",
         ]
         if on_gpu:
-            cells.append("" if row.bandwidth is None else f"{row.bandwidth:.0f}")
+            values.append("" if row.bandwidth is None else f"{row.bandwidth:.0f}")
         if shape not in {None, row.shape}:
             table.add_section()
-        table.add_row(*cells)
+        table.add_row(*values)
         shape = row.shape
     console.print(table)
 
 
 def _caption(result: BenchmarkResult) -> str:
-    waiting = os.environ.get("OMP_WAIT_POLICY", "unset")
-    said = (
-        f"{result.threads} threads (OMP_WAIT_POLICY {waiting}), {result.versions}. Medians of {result.repeats} "
-        "repeats in turn; ratios within a repeat to the first row of a shape, quartiles in brackets. "
-        "Extra memory: the peak beyond the inputs, gradients included."
+    """Return the conditions of the measurement and the meaning of the columns."""
+    wait_policy = os.environ.get("OMP_WAIT_POLICY", "unset")
+    caption = (
+        f"{result.threads} threads (OMP_WAIT_POLICY {wait_policy}), {result.versions}. Medians of {result.repeats} "
+        "repeats taken in turn. A ratio compares with the first row of a shape in the same repeat; quartiles in "
+        "brackets. Extra memory: the peak beyond the inputs, including gradients."
     )
     if result.copy_bandwidth is not None:
-        said += f" GB/s of the bytes that must move; a copy moves {result.copy_bandwidth:.0f} GB/s."
-    return said
+        caption += (
+            f" GB/s counts the bytes that must be moved; a copy reaches {result.copy_bandwidth:.0f} GB/s."
+        )
+    return caption

@@ -1,4 +1,4 @@
-"""The position-wise convolution against the way public implementations write it: what is compared, and how."""
+"""The comparison of the position-wise convolution with the form that public implementations use."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from fusion_modules.laconv.bench.measurement import (
 from fusion_modules.laconv.ops.fused import FusedBackend, fused_dynamic_conv2d
 from fusion_modules.laconv.ops.operator import Backend, dynamic_conv2d
 
-YARDSTICK = "unfold, multiply, sum"
+BASELINE = "unfold, multiply, sum"
 
 
 @dataclass(frozen=True)
@@ -50,9 +50,9 @@ class Shape:
 
     @property
     def least_bytes(self) -> int:
-        """What forward and backward must move in float32 if nothing is moved twice.
+        """The number of bytes that forward and backward must move in float32 if nothing is moved twice.
 
-        Forward reads map and kernels and writes a map; backward reads both and a gradient and writes both gradients.
+        Forward reads map and kernels and writes a map. Backward reads both and a gradient and writes both gradients.
         """
         maps, kernels = (4 * torch.Size(shape).numel() for shape in self.inputs)
         return 5 * maps + 3 * kernels
@@ -64,19 +64,19 @@ FUSED_SHAPE, FUSED_EXTENT = Shape(32, 256, 26, 7, 8), 256
 
 @dataclass(frozen=True)
 class BenchmarkRow:
-    """One implementation on one shape."""
+    """The measurements of one implementation on one shape."""
 
     shape: str
     implementation: str
     milliseconds: Spread
-    times_faster: Spread  # than the first implementation of its shape, repeat by repeat
+    times_faster: Spread  # relative to the first implementation of its shape, within each repeat
     peak_bytes: int | None = None
     bandwidth: float | None = None  # GB/s of the bytes that must be moved, on a GPU
 
 
 @dataclass(frozen=True)
 class BenchmarkResult:
-    """A whole run."""
+    """The measurements of a whole run."""
 
     machine: str
     threads: int
@@ -87,7 +87,7 @@ class BenchmarkResult:
 
 
 def unfold_multiply_sum(x: Tensor, kernels: Tensor) -> Tensor:
-    """The operator as public implementations write it, for stride 1: every window copied, multiplied, summed."""
+    """Return the result in the form of public implementations, for stride 1: copy every window, multiply, sum."""
     batch, channels, height, width = x.shape
     groups, taps = kernels.shape[1:3]
     size = int(taps**0.5)
@@ -98,32 +98,34 @@ def unfold_multiply_sum(x: Tensor, kernels: Tensor) -> Tensor:
 
 
 def implementations(device: torch.device) -> dict[str, Function]:
-    """What can run on ``device``, the yardstick first."""
+    """Return the implementations that can run on ``device``, by name; the baseline is the first."""
     backends: tuple[Backend, ...] = ("reference", "torch")
     if device.type == "cuda":
         backends += ("triton",)
-    ours: dict[str, Function] = {name: functools.partial(dynamic_conv2d, backend=name) for name in backends}
-    return {YARDSTICK: unfold_multiply_sum, **ours}
+    backend_functions: dict[str, Function] = {
+        name: functools.partial(dynamic_conv2d, backend=name) for name in backends
+    }
+    return {BASELINE: unfold_multiply_sum, **backend_functions}
 
 
 def measure(shapes: Sequence[Shape], device: torch.device, threads: int, repeats: int) -> BenchmarkResult:
-    """Time every implementation on every shape; the first shape's memory is measured as well."""
+    """Time every implementation on every shape, and measure the memory for the first shape."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
         rows: list[BenchmarkRow] = []
-        for place, shape in enumerate(shapes):
-            rows += _compare(shape, implementations(device), device, threads, repeats, memory=place == 0)
+        for index, shape in enumerate(shapes):
+            rows += _compare(shape, implementations(device), device, threads, repeats, memory=index == 0)
         on_gpu = device.type == "cuda"
         if on_gpu:
             rows += _compare_fused(device, repeats)
-        copied = _copy_bandwidth(device, repeats) if on_gpu else None
+        copy_bandwidth = _copy_bandwidth(device, repeats) if on_gpu else None
     finally:
         torch.set_num_threads(before)
     versions = f"torch {torch.__version__}, Python {platform.python_version()}"
     if importlib.util.find_spec("triton") is not None:
         versions += f", triton {importlib.metadata.version('triton')}"
-    return BenchmarkResult(_machine(device), threads, repeats, versions, tuple(rows), copied)
+    return BenchmarkResult(_machine(device), threads, repeats, versions, tuple(rows), copy_bandwidth)
 
 
 def _compare(
@@ -135,6 +137,7 @@ def _compare(
     *,
     memory: bool,
 ) -> list[BenchmarkRow]:
+    """Return the measurements of every implementation on one shape."""
     inputs = [torch.randn(extent, device=device).requires_grad_() for extent in shape.inputs]
     grad = torch.randn(shape.inputs[0], device=device)
     steps = {
@@ -144,10 +147,10 @@ def _compare(
     rows = _rows(str(shape), interleaved(steps, repeats, device))
     if device.type == "cuda":
         peaks = [peak_on_gpu(step, device) for step in steps.values()]
-        moved = [shape.least_bytes / row.milliseconds.median / 1e6 for row in rows]
+        rates = [shape.least_bytes / row.milliseconds.median / 1e6 for row in rows]  # GB/s
         rows = [
             replace(row, peak_bytes=peak, bandwidth=rate)
-            for row, peak, rate in zip(rows, peaks, moved, strict=True)
+            for row, peak, rate in zip(rows, peaks, rates, strict=True)
         ]
     elif memory and importlib.util.find_spec("resource") is not None:
         small = Shape(1, shape.groups, 4, shape.size, shape.groups).inputs
@@ -159,14 +162,14 @@ def _compare(
 
 
 def _compare_fused(device: torch.device, repeats: int) -> list[BenchmarkRow]:
-    """bfloat16: the projection to kernels and the operator, one after the other and in one."""
+    """Return the measurements of projection and operator in bfloat16, as two steps and fused."""
     shape, extent = FUSED_SHAPE, FUSED_EXTENT
     maps = shape.inputs[0]
-    lines = shape.groups * shape.size**2
-    sizes = (maps, (shape.batch, extent, *maps[2:]), (lines, extent), (lines,))
+    weight_rows = shape.groups * shape.size**2
+    sizes = (maps, (shape.batch, extent, *maps[2:]), (weight_rows, extent), (weight_rows,))
     inputs = [torch.randn(size, device=device, dtype=torch.bfloat16).requires_grad_() for size in sizes]
     grad = torch.randn(maps, device=device, dtype=torch.bfloat16)
-    ways: dict[str, FusedBackend] = {"projection, then operator": "triton", "fused": "fused"}
+    variants: dict[str, FusedBackend] = {"projection, then operator": "triton", "fused": "fused"}
     steps = {
         name: functools.partial(
             forward_backward,
@@ -174,7 +177,7 @@ def _compare_fused(device: torch.device, repeats: int) -> list[BenchmarkRow]:
             inputs,
             grad,
         )
-        for name, backend in ways.items()
+        for name, backend in variants.items()
     }
     rows = _rows(f"{shape} E {extent}, bfloat16", interleaved(steps, repeats, device))
     return [
@@ -184,20 +187,21 @@ def _compare_fused(device: torch.device, repeats: int) -> list[BenchmarkRow]:
 
 
 def _rows(shape: str, seconds: Mapping[str, Sequence[float]]) -> list[BenchmarkRow]:
-    yardstick = next(iter(seconds.values()))
+    """Return one row per implementation, with ratios to the first."""
+    baseline = next(iter(seconds.values()))
     return [
         BenchmarkRow(
             shape,
             name,
-            Spread.of([1e3 * value for value in own]),
-            Spread.of([theirs / value for theirs, value in zip(yardstick, own, strict=True)]),
+            Spread.of([1e3 * value for value in values]),
+            Spread.of([reference / value for reference, value in zip(baseline, values, strict=True)]),
         )
-        for name, own in seconds.items()
+        for name, values in seconds.items()
     ]
 
 
 def _copy_bandwidth(device: torch.device, repeats: int) -> float:
-    """GB/s read and written by copying 256 MiB."""
+    """Return the GB/s read and written by a copy of 256 MiB."""
     source = torch.empty(1 << 28, dtype=torch.uint8, device=device)
     target = torch.empty_like(source)
     seconds = interleaved({"copy": lambda: target.copy_(source)}, repeats, device)["copy"]
@@ -205,9 +209,10 @@ def _copy_bandwidth(device: torch.device, repeats: int) -> float:
 
 
 def _machine(device: torch.device) -> str:
+    """Return the name of the GPU, or the model and number of cores of the CPU."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    listing = Path("/proc/cpuinfo")
-    lines = listing.read_text(encoding="utf-8").splitlines() if listing.exists() else []
+    cpu_info = Path("/proc/cpuinfo")
+    lines = cpu_info.read_text(encoding="utf-8").splitlines() if cpu_info.exists() else []
     models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return f"{models[0] if models else platform.machine()}, {os.cpu_count()} cores"

@@ -1,7 +1,7 @@
-"""How long and how much memory a differentiable function takes: interleaved times, and the high-water mark.
+"""Measurement of time and memory of a differentiable function: interleaved times, and the peak of resident memory.
 
-Times of several functions are taken in turn, repeat after repeat, so that whatever else the machine does meets all of
-them; a ratio is formed within each repeat and only then summarised.
+The functions are timed in turn within each repeat, so that other load on the machine affects all of them equally. A
+ratio is computed within each repeat; the ratios are summarised afterwards.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ Function = Callable[..., Tensor]
 Step = Callable[[], object]
 
 _STATUS = Path("/proc/self/status")
-_LEAST_SECONDS = 0.02  # of one reading; shorter functions are called several times
+_LEAST_SECONDS = 0.02  # the shortest measurement; shorter functions are called several times
 
 
 @dataclass(frozen=True)
 class Spread:
-    """Median and quartiles of repeats."""
+    """The median and quartiles of repeats."""
 
     median: float
     lower: float
@@ -35,7 +35,7 @@ class Spread:
 
     @classmethod
     def of(cls, values: Sequence[float]) -> Spread:
-        """Of at least one value."""
+        """Return the median and quartiles of at least one value."""
         if len(values) == 1:
             return cls(values[0], values[0], values[0])
         lower, median, upper = statistics.quantiles(values, n=4, method="inclusive")
@@ -43,12 +43,12 @@ class Spread:
 
 
 def forward_backward(function: Function, inputs: Sequence[Tensor], grad: Tensor) -> None:
-    """One pass forward and one backward, to every input."""
+    """Run one forward pass and one backward pass to every input."""
     torch.autograd.grad(function(*inputs), inputs, grad)
 
 
 def interleaved(steps: Mapping[str, Step], repeats: int, device: torch.device) -> dict[str, list[float]]:
-    """Seconds of each step in each repeat, after a warm-up; all steps take turns within a repeat."""
+    """Return the seconds of each step in each repeat, after a warm-up; all steps are timed in turn in a repeat."""
     calls = {}
     for name, step in steps.items():
         step()
@@ -61,6 +61,7 @@ def interleaved(steps: Mapping[str, Step], repeats: int, device: torch.device) -
 
 
 def _seconds(step: Step, calls: int, device: torch.device) -> float:
+    """Return the mean seconds of ``calls`` calls."""
     _wait(device)
     begin = time.perf_counter()
     for _ in range(calls):
@@ -70,12 +71,13 @@ def _seconds(step: Step, calls: int, device: torch.device) -> float:
 
 
 def _wait(device: torch.device) -> None:
+    """Wait until the GPU has finished; return immediately for a CPU."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def peak_on_gpu(step: Step, device: torch.device) -> int:
-    """Bytes that ``step`` needs at its peak beyond what is allocated before it."""
+    """Return the peak memory of ``step`` in bytes, minus the memory allocated before it."""
     step()
     _wait(device)
     torch.cuda.reset_peak_memory_stats(device)
@@ -88,32 +90,33 @@ def peak_on_gpu(step: Step, device: torch.device) -> int:
 def peak_on_cpu(
     function: Function, shapes: Sequence[Sequence[int]], small: Sequence[Sequence[int]], threads: int
 ) -> int:
-    """Bytes by which forward and backward raise the high-water mark of resident memory of a fresh process.
+    """Return the bytes by which forward and backward raise the peak of resident memory of a new process.
 
-    The process first makes inputs of ``shapes`` and warms up on inputs of ``small``, so that libraries, threads and
-    inputs are resident before. ``function`` must be importable by name.
+    The process first creates inputs of ``shapes`` and warms up on inputs of ``small``, so that libraries, threads and
+    inputs are already resident. ``function`` must be importable by name.
     """
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(1, mp_context=context) as pool:
-        return pool.submit(_raised_by, function, shapes, small, threads).result()
+        return pool.submit(_peak_increase, function, shapes, small, threads).result()
 
 
-def _raised_by(
+def _peak_increase(
     function: Function, shapes: Sequence[Sequence[int]], small: Sequence[Sequence[int]], threads: int
 ) -> int:
+    """Return the result of `peak_on_cpu`, measured in this process."""
     torch.set_num_threads(threads)
     inputs = [torch.randn(*shape, requires_grad=True) for shape in shapes]
     grad = torch.randn(*shapes[0])
-    warm = [torch.randn(*shape, requires_grad=True) for shape in small]
-    forward_backward(function, warm, torch.ones_like(warm[0]))
-    _forget_high_water()
-    before = _high_water()
+    warm_up = [torch.randn(*shape, requires_grad=True) for shape in small]
+    forward_backward(function, warm_up, torch.ones_like(warm_up[0]))
+    _reset_peak()
+    before = _peak()
     forward_backward(function, inputs, grad)
-    return _high_water() - before
+    return _peak() - before
 
 
-def _high_water() -> int:
-    """Bytes of this process that were ever resident at once; on Linux since `_forget_high_water`."""
+def _peak() -> int:
+    """Return the peak of resident memory of this process in bytes; on Linux since `_reset_peak`."""
     if _STATUS.exists():
         line = next(line for line in _STATUS.read_text().splitlines() if line.startswith("VmHWM:"))
         return int(line.split()[1]) * 1024
@@ -123,7 +126,7 @@ def _high_water() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
-def _forget_high_water() -> None:
-    """Let Linux's high-water mark begin anew at what is resident now."""
+def _reset_peak() -> None:
+    """Reset the peak of resident memory to the current value, on Linux."""
     if _STATUS.exists():
         Path("/proc/self/clear_refs").write_text("5")

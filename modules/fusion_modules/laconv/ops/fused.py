@@ -1,10 +1,12 @@
-"""Kernel projection and aggregation in one: the kernels of LaConv are made where they are used.
+"""Kernel projection and convolution in one operator: the kernels of LaConv are computed where they are used.
 
     kernels[b, g, j, p] = sum_e weight[g k^2 + j, e] condition[b, e, s p] + bias[g k^2 + j]
     out = dynamic_conv2d(x, kernels)
 
-On a GPU the ``[B, G, k*k, H, W]`` tensor never reaches memory: a tap's kernels are one small matrix product, used
-at once; the gradients make them again. Elsewhere this is the projection, then the operator.
+Symbols are those of `fusion_modules.laconv.ops.operator`; ``E`` is the number of condition channels. On a GPU the
+``[B, G, k*k, H, W]`` tensor is never stored in memory: the kernel values of one tap are a small matrix product that
+is used immediately, and the backward pass computes them again. On other devices the projection runs first, then the
+operator.
 """
 
 from __future__ import annotations
@@ -33,27 +35,28 @@ def fused_dynamic_conv2d(
     dilation: int = 1,
     backend: FusedBackend = "auto",
 ) -> Tensor:
-    """Project a condition map to kernels and filter each position of ``x`` with its own.
+    """Project a condition map to kernels and filter each position of ``x`` with its own kernel.
 
-    Differentiable in all tensors: once by the fused kernel, any number of times by the other backends. Under
-    autocast it computes in the autocast type; sums are float32.
+    The result is differentiable in all tensors: once with the fused kernel, any number of times with the other
+    backends. Under autocast it computes in the autocast type; sums are float32.
 
     Args:
         x: ``[B, C, H, W]``.
         condition: ``[B, E, H, W]``.
-        weight: ``[G*k*k, E]``; row ``g k^2 + j`` makes tap ``j`` of group ``g``.
+        weight: ``[G*k*k, E]``; row ``g k^2 + j`` projects to tap ``j`` of group ``g``.
         bias: ``[G*k*k]`` or None.
-        groups: ``G``, dividing ``C``.
-        stride: positions from one output to the next, in ``x`` and in the condition.
-        dilation: positions from one tap to the next.
-        backend: ``fused`` is the kernel for GPUs; ``reference``, ``torch`` and ``triton`` are the projection
-            followed by that backend of `dynamic_conv2d`; ``auto`` is what `chosen_fused_backend` names.
+        groups: ``G``, a divisor of ``C``.
+        stride: distance between neighbouring outputs, in positions of ``x`` and of the condition.
+        dilation: distance between neighbouring taps, in positions of ``x``.
+        backend: name of the backend; ``fused`` is the kernel for GPUs; ``reference``, ``torch`` and ``triton`` are
+            the projection followed by that backend of `dynamic_conv2d`; ``auto`` uses the result of
+            `chosen_fused_backend`.
 
     Returns:
         ``[B, C, H_out, W_out]`` with ``H_out = (H - 1) // stride + 1``.
 
     Raises:
-        ValueError: the shapes do not fit, or the backend cannot run here.
+        ValueError: the shapes do not fit, or the backend cannot run on this device.
     """
     _check(x, condition, weight, bias, groups)
     if backend == "auto":
@@ -61,31 +64,32 @@ def fused_dynamic_conv2d(
     condition = condition[..., ::stride, ::stride]  # [B, E, H_out, W_out]
     if backend != "fused":
         projected = F.conv2d(condition, weight[:, :, None, None], bias)  # [B, G k^2, H_out, W_out]
-        kernels = projected.unflatten(1, (groups, -1))
+        kernels = projected.unflatten(1, (groups, -1))  # [B, G, k^2, H_out, W_out]
         return dynamic_conv2d(x, kernels, stride=stride, dilation=dilation, backend=backend)
     check_backend("triton", x.device)
-    given = in_autocast_type(x, condition, weight, weight.new_zeros(len(weight)) if bias is None else bias)
-    dtype = torch.promote_types(given[0].dtype, given[1].dtype)
+    inputs = in_autocast_type(x, condition, weight, weight.new_zeros(len(weight)) if bias is None else bias)
+    dtype = torch.promote_types(inputs[0].dtype, inputs[1].dtype)
     if dtype == torch.float64:
-        raise ValueError("the fused kernel has no float64; use backend='torch'")
-    out: Tensor = Fused.apply(*(value.to(dtype) for value in given), groups, stride, dilation)
+        raise ValueError("the fused kernel does not support float64; use backend='torch'")
+    out: Tensor = Fused.apply(*(value.to(dtype) for value in inputs), groups, stride, dilation)
     return out
 
 
 def chosen_fused_backend(x: Tensor, condition: Tensor, weight: Tensor) -> Literal["fused", "torch", "triton"]:
-    """What ``backend="auto"`` runs: ``fused`` on a CUDA GPU that has Triton, else what `chosen_backend` names.
+    """Return the backend of ``backend="auto"``: ``fused`` on a CUDA GPU with Triton, else that of `chosen_backend`.
 
-    Not fused are float64, for which GPUs' matrix units are not made, and everything under
-    `torch.use_deterministic_algorithms`: the fused gradients of weight and bias are summed in no fixed order.
+    The result is not ``fused`` for float64, which the matrix units of GPUs do not support, and under
+    `torch.use_deterministic_algorithms`, because the fused gradients of weight and bias are summed in no fixed order.
     """
     unfused = chosen_backend(x, condition)
-    wide = torch.float64 in {value.dtype for value in (x, condition, weight)}
-    if unfused == "torch" or wide or torch.are_deterministic_algorithms_enabled():
+    has_float64 = torch.float64 in {value.dtype for value in (x, condition, weight)}
+    if unfused == "torch" or has_float64 or torch.are_deterministic_algorithms_enabled():
         return unfused
     return "fused"
 
 
 def _check(x: Tensor, condition: Tensor, weight: Tensor, bias: Tensor | None, groups: int) -> None:
+    """Raise ValueError unless the shapes fit each other."""
     if x.dim() != 4 or condition.dim() != 4 or weight.dim() != 2:
         raise ValueError(
             "x must be [B, C, H, W], condition [B, E, H, W] and weight [G*k*k, E], "
@@ -103,7 +107,9 @@ def _check(x: Tensor, condition: Tensor, weight: Tensor, bias: Tensor | None, gr
     if groups < 1 or x.shape[1] % groups:
         raise ValueError(f"{groups} groups do not divide {x.shape[1]} channels")
     if rows % groups:
-        raise ValueError(f"weight must have groups * k*k rows, which {rows} rows are not for {groups} groups")
+        raise ValueError(
+            f"weight must have groups * k*k rows, and {rows} rows are not a multiple of {groups} groups"
+        )
     check_taps(rows // groups)
     if bias is not None and bias.shape != (rows,):
         raise ValueError(f"bias {list(bias.shape)} must have one value for each of the {rows} rows of weight")

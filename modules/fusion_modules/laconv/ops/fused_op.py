@@ -1,4 +1,7 @@
-"""The fused kernel as a custom operator of torch, differentiable once."""
+"""The fused kernel as a custom operator of torch, differentiable once.
+
+Its equation is that of `fusion_modules.laconv.ops.fused`.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +21,8 @@ from fusion_modules.laconv.ops.window import Window
 def fused(
     x: Tensor, condition: Tensor, weight: Tensor, bias: Tensor, groups: int, stride: int, dilation: int
 ) -> Tensor:
-    """``[B, C, H_out, W_out]``, laid out like ``x``, from a condition ``[B, E, H_out, W_out]`` of its type."""
-    from fusion_modules.laconv.ops import triton_fused  # noqa: PLC0415 - only where Triton is
+    """Return ``[B, C, H_out, W_out]``, laid out as ``x``, from a condition ``[B, E, H_out, W_out]`` of its type."""
+    from fusion_modules.laconv.ops import triton_fused  # noqa: PLC0415 - Triton may be missing
 
     out = empty_map(x, *condition.shape[2:])
     triton_fused.launch_fused_aggregate(
@@ -39,8 +42,8 @@ def fused_backward(
     stride: int,
     dilation: int,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The gradients of ``x``, ``condition``, ``weight`` and ``bias``."""
-    from fusion_modules.laconv.ops import triton_fused_gradients  # noqa: PLC0415 - only where Triton is
+    """Return the gradients of ``x``, ``condition``, ``weight`` and ``bias``."""
+    from fusion_modules.laconv.ops import triton_fused_gradients  # noqa: PLC0415 - Triton may be missing
 
     targets = _empty_gradients(x, condition, weight, bias)
     window = _window(weight, groups, stride, dilation)
@@ -49,6 +52,7 @@ def fused_backward(
 
 
 def _window(weight: Tensor, groups: int, stride: int, dilation: int) -> Window:
+    """Return the window of the kernels that ``weight`` ``[G*k*k, E]`` projects to."""
     return Window(math.isqrt(len(weight) // groups), stride, dilation)
 
 
@@ -78,7 +82,7 @@ def _(
 def _empty_gradients(
     x: Tensor, condition: Tensor, weight: Tensor, bias: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Maps laid out like their arguments, weight and bias contiguous."""
+    """Return uninitialised gradients: of maps in their memory layout, of weight and bias contiguous."""
     return (
         empty_map(x, *x.shape[2:]),
         empty_map(condition, *condition.shape[2:]),
@@ -97,10 +101,10 @@ def _save_nothing(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, ...])
     del ctx, inputs, output
 
 
-def _one_by_one(
+def _apply_per_sample(
     function: Any, info: Any, in_dims: tuple[int | None, ...], arguments: tuple[Any, ...]
 ) -> list[Any]:
-    """``function`` of each of the vmapped arguments: they need gradients of the weight of their own anyway."""
+    """Apply ``function`` to each vmapped sample: every sample needs a separate gradient of the weight anyway."""
     return [
         function(
             *(
@@ -113,7 +117,7 @@ def _one_by_one(
 
 
 class Fused(torch.autograd.Function):
-    """Projection and aggregation, differentiable also under `torch.func`, which registered formulas are not."""
+    """Projection and convolution, also differentiable under `torch.func`, unlike the bare operator."""
 
     setup_context = staticmethod(_save)
 
@@ -121,23 +125,23 @@ class Fused(torch.autograd.Function):
     def forward(
         x: Tensor, condition: Tensor, weight: Tensor, bias: Tensor, groups: int, stride: int, dilation: int
     ) -> Tensor:
-        """``[B, C, H_out, W_out]``."""
+        """Return ``[B, C, H_out, W_out]``."""
         out: Tensor = fused(x, condition, weight, bias, groups, stride, dilation)
         return out
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-        """The gradients of the four tensors."""
+        """Return the gradients of the four tensors."""
         return (*FusedGradients.apply(grad, *ctx.saved_tensors, *ctx.window), None, None, None)
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], *arguments: Any) -> tuple[Tensor, int]:
-        """One after the other."""
-        return torch.stack(_one_by_one(Fused.apply, info, in_dims, arguments)), 0
+        """Apply the operator to one mapped sample after the other."""
+        return torch.stack(_apply_per_sample(Fused.apply, info, in_dims, arguments)), 0
 
 
 class FusedGradients(torch.autograd.Function):
-    """The gradients of `Fused`, which have none."""
+    """The gradients of `Fused`; they have no derivative."""
 
     setup_context = staticmethod(_save_nothing)
 
@@ -152,7 +156,7 @@ class FusedGradients(torch.autograd.Function):
         stride: int,
         dilation: int,
     ) -> tuple[Tensor, ...]:
-        """Of ``x``, ``condition``, ``weight`` and ``bias``."""
+        """Return the gradients of ``x``, ``condition``, ``weight`` and ``bias``."""
         gradients: tuple[Tensor, ...] = fused_backward(
             grad, x, condition, weight, bias, groups, stride, dilation
         )
@@ -160,14 +164,14 @@ class FusedGradients(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        """Refuse.
+        """Raise an error: there is no second derivative.
 
         Raises:
-            RuntimeError: always.
+            RuntimeError: every call.
         """
         del ctx, grads
         raise RuntimeError(
-            "the fused kernel of fused_dynamic_conv2d can be differentiated once only; "
+            "the fused kernel of fused_dynamic_conv2d can be differentiated only once; "
             "for second derivatives use backend='triton' or 'torch'"
         )
 
@@ -175,12 +179,12 @@ class FusedGradients(torch.autograd.Function):
     def vmap(
         info: Any, in_dims: tuple[int | None, ...], *arguments: Any
     ) -> tuple[tuple[Tensor, ...], tuple[int, ...]]:
-        """One after the other."""
-        gradients = zip(*_one_by_one(FusedGradients.apply, info, in_dims, arguments), strict=True)
+        """Apply the operator to one mapped sample after the other."""
+        gradients = zip(*_apply_per_sample(FusedGradients.apply, info, in_dims, arguments), strict=True)
         return tuple(torch.stack(gradient) for gradient in gradients), (0, 0, 0, 0)
 
 
-# The operators as nodes of an exported program, with no Python function around them.
+# An exported program holds the operators without the Python functions above, so it needs these registrations.
 fused.register_autograd(Fused.backward, setup_context=_save)
 fused_backward.register_autograd(FusedGradients.backward, setup_context=_save_nothing)
 fused.register_vmap(Fused.vmap)
@@ -211,7 +215,7 @@ def _fused_flops(
     *_: Any,
     **__: Any,
 ) -> int:
-    """Two operations for each of ``(E G + C) k^2 H_out W_out`` multiply-adds of a sample."""
+    """Return two operations for each of the ``(E G + C) k^2 H_out W_out`` multiply-adds of a sample."""
     del bias_shape
     batch, width, height, columns = condition_shape
     rows = weight_shape[0]
@@ -220,6 +224,6 @@ def _fused_flops(
 
 @register_flop_formula(torch.ops.fusion_modules.fused_dynamic_conv2d_backward)
 def _fused_backward_flops(grad_shape: Any, *arguments: Any, **__: Any) -> int:
-    """Twice the forward pass; making the kernels again is a matter of this implementation and not counted."""
+    """Return twice the forward count; the recomputation of the kernels is an implementation detail, not counted."""
     del grad_shape
     return 2 * _fused_flops(*arguments)

@@ -1,15 +1,16 @@
-"""Kernel projection and aggregation in one GPU kernel.
+"""Kernel projection and convolution in one GPU kernel.
 
     out[p, c] = sum_j w_j[p, c mod G] x[p + o_j, c]        w_j[p, g] = Z[p] . V[g, j] + bias[g, j]
 
-``Z`` is the condition ``[P, E]`` and ``V`` the weight ``[G, k*k, E]``. A program takes some positions and all groups.
-For each tap it makes the kernels of its positions by one small matrix product ``[positions, E] x [E, G]`` and spends
-them at once on the channels: the ``[B, G, k*k, H, W]`` tensor is never written. Maps are read channels-last, so that
-whatever the tap, a position's channels lie side by side and aligned, 16 bytes to a read. Matrix products take the
-arguments' own type (float32 is not rounded to TF32); sums are float32.
+``Z`` is the condition ``[P, E]`` and ``V`` the weight ``[G, k*k, E]``. A program computes some positions and all
+groups. For each tap it computes the kernel values of its positions by one small matrix product
+``[positions, E] x [E, G]`` and applies them immediately to the channels: the ``[B, G, k*k, H, W]`` tensor is never
+written. Maps are read channels-last, so that for every tap the channels of a position are contiguous and aligned, and
+a read is 16 bytes wide. Matrix products use the type of the arguments (float32 is not rounded to TF32); sums are
+float32.
 """
 
-# Triton brings no types.
+# Triton has no type annotations.
 # mypy: disable-error-code="import-untyped,untyped-decorator"
 
 from __future__ import annotations
@@ -25,15 +26,15 @@ from torch import Tensor
 from fusion_modules.laconv.ops.triton_kernels import on_device_of
 from fusion_modules.laconv.ops.window import Window
 
-# Triton's interpreter has no clock to tune by: it takes the first.
+# Triton's interpreter cannot measure times, so it uses the first configuration.
 CONFIGS = [
     triton.Config({"block_positions": positions}, num_warps=warps, num_stages=2)
     for positions, warps in ((32, 4), (16, 4), (64, 4), (64, 8), (128, 8))
 ][: 1 if os.environ.get("TRITON_INTERPRET") == "1" else None]
 KEY = ["height", "width", "out_height", "out_width", "extent", "per_group", "size", "stride", "dilation"]
-_MOST_CHANNELS = 256  # of a program, padding included
-_MOST_EXTENT = 256  # channels of the condition that are multiplied at once
-LEAST_INNER = 16  # the smallest inner extent of a matrix product
+_MOST_CHANNELS = 256  # the largest number of channels of a program, including padding
+_MOST_EXTENT = 256  # the largest number of condition channels in one matrix product
+LEAST_INNER = 16  # the smallest inner dimension of a matrix product
 
 
 def launch_fused_aggregate(
@@ -54,7 +55,7 @@ def launch_fused_aggregate(
 
 
 class Launch:
-    """What the fused kernels are told beside their tensors."""
+    """The arguments of the fused kernels other than their tensors."""
 
     def __init__(self, x: Tensor, condition: Tensor, weight: Tensor, window: Window) -> None:
         self.x, self.condition, self.window = x, condition, window
@@ -65,7 +66,7 @@ class Launch:
         self.extent_blocks = triton.cdiv(weight.shape[1], self.block_extent)
 
     def arguments(self, block_groups: int) -> dict[str, Any]:
-        """Sizes, for kernels that pad the groups to ``block_groups``."""
+        """Return the sizes for kernels that pad the groups to ``block_groups``."""
         return {
             "height": self.x.shape[2],
             "width": self.x.shape[3],
@@ -80,26 +81,27 @@ class Launch:
             "block_groups": block_groups,
             "block_channels": self._block_channels(block_groups),
             "block_extent": self.block_extent,
-            "enable_fp_fusion": True,  # multiply-adds are what this is made of; Triton wants it said
+            "enable_fp_fusion": True,  # fused multiply-adds, which Triton does not enable by default here
         }
 
     def grid(self, maps: Tensor, blocks: int) -> Any:
-        """Programs: blocks of positions of each sample of ``maps``, and ``blocks`` of channels."""
+        """Return the grid of programs: blocks of positions of each sample of ``maps``, and ``blocks`` of channels."""
         batch, _, height, width = maps.shape
         return lambda meta: (batch * triton.cdiv(height * width, meta["block_positions"]), blocks)
 
     def _block_channels(self, block_groups: int) -> int:
+        """Return the number of channels per group of one program."""
         return min(padded(self.per_group), max(1, _MOST_CHANNELS // block_groups))
 
 
 def padded(count: int) -> int:
-    """The next power of 2, which blocks are made of."""
+    """Return the next power of 2, the required size of a block."""
     power: int = triton.next_power_of_2(count)
     return power
 
 
 def as_channels_last(maps: Tensor) -> Tensor:
-    """``[B, C, H, W]`` whose memory is ``[B, H, W, C]``."""
+    """Return ``[B, C, H, W]`` stored as ``[B, H, W, C]``."""
     return maps.contiguous(memory_format=torch.channels_last)
 
 
@@ -111,7 +113,7 @@ def channel_offsets(
     channels: tl.tensor,
     channels_last: tl.constexpr,
 ) -> tl.tensor:
-    """Where ``channel`` ``[m, n]`` of ``position`` ``[l]`` lies in one sample, as ``[l, m, n]``."""
+    """Return the offsets of ``channel`` ``[m, n]`` and ``position`` ``[l]`` in one sample: ``[l, m, n]``."""
     if channels_last:
         offsets = position[:, None, None] * channels + channel[None, :, :]
     else:
@@ -134,24 +136,24 @@ def kernels_of_tap(
     block_extent: tl.constexpr,
     block_positions: tl.constexpr,
 ) -> tl.tensor:
-    """``w_j`` at the positions ``source``: ``[positions, groups]``, float32."""
+    """Return ``w_j`` at the positions ``source``: ``[positions, groups]``, float32."""
     group = tl.arange(0, block_groups)
-    line = group * taps + tap
-    made = tl.zeros((block_positions, block_groups), dtype=tl.float32)
+    weight_row = group * taps + tap
+    kernel = tl.zeros((block_positions, block_groups), dtype=tl.float32)
     for start in tl.static_range(0, extent, block_extent):
         column = start + tl.arange(0, block_extent)
-        heard = tl.load(
+        condition_block = tl.load(
             conditions + source[:, None] * extent + column[None, :],
             mask=valid[:, None] & (column < extent)[None, :],
             other=0.0,
         )
         rows = tl.load(
-            weight + line[None, :] * extent + column[:, None],
+            weight + weight_row[None, :] * extent + column[:, None],
             mask=(group < groups)[None, :] & (column < extent)[:, None],
             other=0.0,
         )
-        made = tl.dot(heard, rows, made, input_precision="ieee")
-    return made + tl.load(bias + line, mask=group < groups, other=0.0).to(tl.float32)[None, :]
+        kernel = tl.dot(condition_block, rows, kernel, input_precision="ieee")
+    return kernel + tl.load(bias + weight_row, mask=group < groups, other=0.0).to(tl.float32)[None, :]
 
 
 @triton.autotune(configs=CONFIGS, key=KEY)
@@ -178,7 +180,7 @@ def _aggregate(
     block_extent: tl.constexpr,
     block_positions: tl.constexpr,
 ) -> None:
-    """Some positions of one sample, a block of every group's channels."""
+    """Compute ``out`` for some positions of one sample and a block of the channels of every group."""
     positions = out_height * out_width
     channels: tl.constexpr = groups * per_group
     blocks = tl.cdiv(positions, block_positions)
@@ -188,7 +190,7 @@ def _aggregate(
     group = tl.arange(0, block_groups)
     channel = member[:, None] * groups + group[None, :]  # [C/G, G]
     real = (member < per_group)[:, None] & (group < groups)[None, :]
-    here = position < positions
+    valid = position < positions
     top = position // out_width * stride - size // 2 * dilation
     left = position % out_width * stride - size // 2 * dilation
     x += sample * height * width * channels
@@ -197,12 +199,12 @@ def _aggregate(
 
     total = tl.zeros((block_positions, block_channels, block_groups), dtype=tl.float32)
     for tap in range(size * size):
-        made = kernels_of_tap(
+        kernel = kernels_of_tap(
             conditions,
             weight,
             bias,
             position,
-            here,
+            valid,
             tap,
             groups,
             extent,
@@ -213,9 +215,9 @@ def _aggregate(
         )
         row = top + tap // size * dilation
         column = left + tap % size * dilation
-        inside = here & (row >= 0) & (row < height) & (column >= 0) & (column < width)
+        inside = valid & (row >= 0) & (row < height) & (column >= 0) & (column < width)
         read = channel_offsets(row * width + column, channel, 0, channels, True)
         value = tl.load(x + read, mask=inside[:, None, None] & real[None, :, :], other=0.0)
-        total += made[:, None, :] * value.to(tl.float32)
+        total += kernel[:, None, :] * value.to(tl.float32)
     target = channel_offsets(position, channel, positions, channels, channels_last)
-    tl.store(out + target, total.to(out.dtype.element_ty), mask=here[:, None, None] & real[None, :, :])
+    tl.store(out + target, total.to(out.dtype.element_ty), mask=valid[:, None, None] & real[None, :, :])

@@ -1,15 +1,16 @@
-"""The gradients of the fused kernel, which make the kernels again.
+"""The gradients of the fused kernel, which compute the kernel values again.
 
     dx[q, c]   = sum_j w_j[p, c mod G] dout[p, c]             with p + o_j = q
     dw_j[p, g] = sum_{c mod G = g} dout[p, c] x[p + o_j, c]
     dZ[p]      = sum_{g, j} dw_j[p, g] V[g, j]
     dV[g, j]   = sum_p dw_j[p, g] Z[p]                        dbias[g, j] = sum_p dw_j[p, g]
 
-Symbols are those of `fusion_modules.laconv.ops.triton_fused`. ``dw_j`` is used up tap by tap like ``w_j``.
-Programs add their shares of ``dV`` and ``dbias`` atomically, so these vary in the last bits from run to run.
+Symbols are those of `fusion_modules.laconv.ops.triton_fused`. Like ``w_j``, ``dw_j`` is used tap by
+tap and never stored. Programs add their parts of ``dV`` and ``dbias`` atomically, so the last bits of these vary from
+run to run.
 """
 
-# Triton brings no types.
+# Triton has no type annotations.
 # mypy: disable-error-code="import-untyped,untyped-decorator"
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def launch_fused_gradients(
     """Fill the gradients of ``x``, ``condition`` (contiguous or channels-last), ``weight`` and ``bias``."""
     launch = Launch(x, condition, weight, window)
     grads, conditions, weight = as_channels_last(grad), as_channels_last(condition), weight.contiguous()
-    for_x, for_condition, for_weight, for_bias = targets
+    grad_x, grad_condition, grad_weight, grad_bias = targets
     sums = (
         weight.new_zeros(weight.shape, dtype=torch.float32),
         bias.new_zeros(bias.shape, dtype=torch.float32),
@@ -56,8 +57,8 @@ def launch_fused_gradients(
             conditions,
             weight,
             bias.contiguous(),
-            for_x,
-            channels_last=not for_x.is_contiguous(),
+            grad_x,
+            channels_last=not grad_x.is_contiguous(),
             **launch.arguments(padded(launch.groups)),
         )
         _other_gradients[launch.grid(condition, launch.extent_blocks)](
@@ -65,13 +66,13 @@ def launch_fused_gradients(
             as_channels_last(x),
             conditions,
             weight,
-            for_condition,
+            grad_condition,
             *sums,
-            channels_last=not for_condition.is_contiguous(),
+            channels_last=not grad_condition.is_contiguous(),
             **launch.arguments(max(LEAST_INNER, padded(launch.groups))),
         )
-    for_weight.copy_(sums[0])
-    for_bias.copy_(sums[1])
+    grad_weight.copy_(sums[0])
+    grad_bias.copy_(sums[1])
 
 
 @triton.autotune(configs=CONFIGS, key=KEY)
@@ -98,7 +99,7 @@ def _gradient_of_map(
     block_extent: tl.constexpr,
     block_positions: tl.constexpr,
 ) -> None:
-    """Some positions of one sample's ``x``, a block of every group's channels."""
+    """Compute ``dx`` for some positions of one sample and a block of the channels of every group."""
     positions = height * width
     channels: tl.constexpr = groups * per_group
     blocks = tl.cdiv(positions, block_positions)
@@ -108,7 +109,7 @@ def _gradient_of_map(
     group = tl.arange(0, block_groups)
     channel = member[:, None] * groups + group[None, :]  # [C/G, G]
     real = (member < per_group)[:, None] & (group < groups)[None, :]
-    here = position < positions
+    valid = position < positions
     bottom = position // width + size // 2 * dilation
     right = position % width + size // 2 * dilation
     grads += sample * out_height * out_width * channels
@@ -117,14 +118,14 @@ def _gradient_of_map(
 
     total = tl.zeros((block_positions, block_channels, block_groups), dtype=tl.float32)
     for tap in range(size * size):
-        below = bottom - tap // size * dilation  # stride times the output's row
-        beside = right - tap % size * dilation
-        row, column = below // stride, beside // stride
-        inside = here & (below >= 0) & (row < out_height) & (beside >= 0) & (column < out_width)
+        scaled_row = bottom - tap // size * dilation  # the output's row times the stride
+        scaled_column = right - tap % size * dilation
+        row, column = scaled_row // stride, scaled_column // stride
+        inside = valid & (scaled_row >= 0) & (row < out_height) & (scaled_column >= 0) & (column < out_width)
         if stride > 1:
-            inside = inside & (below % stride == 0) & (beside % stride == 0)
+            inside = inside & (scaled_row % stride == 0) & (scaled_column % stride == 0)
         source = row * out_width + column
-        made = kernels_of_tap(
+        kernel = kernels_of_tap(
             conditions,
             weight,
             bias,
@@ -140,9 +141,9 @@ def _gradient_of_map(
         )
         read = channel_offsets(source, channel, 0, channels, True)
         grad = tl.load(grads + read, mask=inside[:, None, None] & real[None, :, :], other=0.0)
-        total += made[:, None, :] * grad.to(tl.float32)
+        total += kernel[:, None, :] * grad.to(tl.float32)
     target = channel_offsets(position, channel, positions, channels, channels_last)
-    tl.store(grad_x + target, total.to(grad_x.dtype.element_ty), mask=here[:, None, None] & real[None, :, :])
+    tl.store(grad_x + target, total.to(grad_x.dtype.element_ty), mask=valid[:, None, None] & real[None, :, :])
 
 
 @triton.autotune(configs=CONFIGS, key=KEY, reset_to_zero=["grad_weight", "grad_bias"])
@@ -171,7 +172,7 @@ def _other_gradients(
     block_extent: tl.constexpr,
     block_positions: tl.constexpr,
 ) -> None:
-    """Some positions of one sample, a block of the condition's channels; weight and bias add up over programs."""
+    """Compute ``dZ`` for some positions and condition channels of one sample; add to ``dV`` and ``dbias``."""
     positions = out_height * out_width
     channels: tl.constexpr = groups * per_group
     blocks = tl.cdiv(positions, block_positions)
@@ -179,7 +180,7 @@ def _other_gradients(
     position = tl.program_id(0) % blocks * block_positions + tl.arange(0, block_positions)
     column = tl.program_id(1) * block_extent + tl.arange(0, block_extent)
     group = tl.arange(0, block_groups)
-    here = position < positions
+    valid = position < positions
     top = position // out_width * stride - size // 2 * dilation
     left = position % out_width * stride - size // 2 * dilation
     grads += sample * positions * channels
@@ -187,17 +188,17 @@ def _other_gradients(
     conditions += sample * positions * extent
     grad_condition += sample * positions * extent
 
-    heard = tl.load(
+    condition_block = tl.load(
         conditions + position[:, None] * extent + column[None, :],
-        mask=here[:, None] & (column < extent)[None, :],
+        mask=valid[:, None] & (column < extent)[None, :],
         other=0.0,
     )
     total = tl.zeros((block_positions, block_extent), dtype=tl.float32)
     for tap in range(size * size):
         tap_row = top + tap // size * dilation
         tap_column = left + tap % size * dilation
-        inside = here & (tap_row >= 0) & (tap_row < height) & (tap_column >= 0) & (tap_column < width)
-        made = tl.zeros((block_positions, block_groups), dtype=tl.float32)
+        inside = valid & (tap_row >= 0) & (tap_row < height) & (tap_column >= 0) & (tap_column < width)
+        kernel_grad = tl.zeros((block_positions, block_groups), dtype=tl.float32)
         for start in tl.static_range(0, per_group, block_channels):
             member = start + tl.arange(0, block_channels)
             channel = member[:, None] * groups + group[None, :]  # [C/G, G]
@@ -210,17 +211,19 @@ def _other_gradients(
             )
             read = channel_offsets(tap_row * width + tap_column, channel, 0, channels, True)
             value = tl.load(x + read, mask=mask, other=0.0)
-            made += tl.sum(grad.to(tl.float32) * value.to(tl.float32), axis=1)
-        line = group * (size * size) + tap
-        lines = line[:, None] * extent + column[None, :]
+            kernel_grad += tl.sum(grad.to(tl.float32) * value.to(tl.float32), axis=1)
+        weight_row = group * (size * size) + tap
+        weight_offset = weight_row[:, None] * extent + column[None, :]
         real = (group < groups)[:, None] & (column < extent)[None, :]
-        rows = tl.load(weight + lines, mask=real, other=0.0)
-        narrow = made.to(weight.dtype.element_ty)
+        rows = tl.load(weight + weight_offset, mask=real, other=0.0)
+        narrow = kernel_grad.to(weight.dtype.element_ty)
         total = tl.dot(narrow, rows, total, input_precision="ieee")
-        share = tl.dot(tl.trans(narrow), heard, input_precision="ieee")
-        tl.atomic_add(grad_weight + lines, share, mask=real, sem="relaxed")
+        share = tl.dot(tl.trans(narrow), condition_block, input_precision="ieee")
+        tl.atomic_add(grad_weight + weight_offset, share, mask=real, sem="relaxed")
         if tl.program_id(1) == 0:
-            tl.atomic_add(grad_bias + line, tl.sum(made, axis=0), mask=group < groups, sem="relaxed")
+            tl.atomic_add(
+                grad_bias + weight_row, tl.sum(kernel_grad, axis=0), mask=group < groups, sem="relaxed"
+            )
     if channels_last:
         target = position[:, None] * extent + column[None, :]
     else:
@@ -228,5 +231,5 @@ def _other_gradients(
     tl.store(
         grad_condition + target,
         total.to(grad_condition.dtype.element_ty),
-        mask=here[:, None] & (column < extent)[None, :],
+        mask=valid[:, None] & (column < extent)[None, :],
     )

@@ -1,14 +1,15 @@
 """The position-wise convolution and its two gradients for GPUs.
 
-A program takes some positions of one sample and group and all channels of the group (or a block of them). Most of
-what comes from memory are kernel values, ``k*k G / C`` for each value of ``x``; neighbouring threads read those of
-neighbouring positions, 16 bytes at a time. ``x`` is first laid out as ``[B, G, H, W, C/G]``: whatever the tap, a
-position's channels then lie side by side and aligned, so those reads are 16 bytes wide as well.
+The equations are those of `fusion_modules.laconv.ops.shift`. A program computes some positions of one sample and
+group, for all channels of the group or a block of them. Most memory reads are kernel values, ``k*k G / C`` for each
+value of ``x``; neighbouring threads read the values of neighbouring positions, 16 bytes at a time. ``x`` is first
+copied to ``[B, G, H, W, C/G]``. For every tap, the channels of a position are then contiguous and aligned, so these
+reads are 16 bytes wide as well.
 
-All sums are float32 (float64 for float64). Nothing is added atomically: results do not vary from run to run.
+All sums are float32 (float64 for float64). There are no atomic additions, so results do not vary from run to run.
 """
 
-# Triton brings no types.
+# Triton has no type annotations.
 # mypy: disable-error-code="import-untyped,untyped-decorator"
 
 from __future__ import annotations
@@ -24,8 +25,8 @@ from torch import Tensor
 
 from fusion_modules.laconv.ops.window import Window
 
-# A thread takes 16 bytes of kernel values where a warp has 128 positions of float32. Triton's interpreter has no
-# clock to tune by: it takes the first.
+# With 128 positions of float32 per warp, a thread reads 16 bytes of kernel values. Triton's interpreter cannot
+# measure times, so it uses the first configuration.
 _CONFIGS = [
     triton.Config({"block_positions": positions}, num_warps=warps, num_stages=stages)
     for positions, warps, stages in (
@@ -40,7 +41,7 @@ _CONFIGS = [
     )
 ][: 1 if os.environ.get("TRITON_INTERPRET") == "1" else None]
 _KEY = ["units", "per_group", "size", "stride", "dilation"]
-_MOST_CHANNELS = 16  # of a program
+_MOST_CHANNELS = 16  # the largest number of channels of a program
 
 
 def launch_aggregate(x: Tensor, kernels: Tensor, window: Window, out: Tensor) -> None:
@@ -55,7 +56,7 @@ def launch_aggregate(x: Tensor, kernels: Tensor, window: Window, out: Tensor) ->
 def launch_gradients(
     grad: Tensor, x: Tensor, kernels: Tensor, window: Window, grad_x: Tensor, grad_kernels: Tensor
 ) -> None:
-    """Fill ``grad_x``, contiguous or channels-last, and ``grad_kernels``, contiguous, from the output's ``grad``."""
+    """Fill ``grad_x``, contiguous or channels-last, and ``grad_kernels``, contiguous, from ``grad`` of the output."""
     launch = _Launch(x, kernels, window, grad_x)
     grads, kernels = grouped(grad, launch.groups), kernels.contiguous()
     with on_device_of(x):
@@ -68,7 +69,7 @@ def launch_gradients(
 
 
 class _Launch:
-    """What the three kernels are told beside their tensors."""
+    """The arguments of the three kernels other than their tensors."""
 
     def __init__(self, x: Tensor, kernels: Tensor, window: Window, target: Tensor) -> None:
         batch, channels, height, width = x.shape
@@ -94,29 +95,29 @@ class _Launch:
             "stride": window.stride,
             "dilation": window.dilation,
             "channels_last": not target.is_contiguous(),
-            "wide": tl.float64 if x.dtype == torch.float64 else tl.float32,
+            "accumulator": tl.float64 if x.dtype == torch.float64 else tl.float32,
             "block_channels": block,
-            "enable_fp_fusion": True,  # multiply-adds are what this is made of; Triton wants it said
+            "enable_fp_fusion": True,  # fused multiply-adds, which Triton does not enable by default here
         }
 
     def grid(self, positions: int, channel_blocks: int) -> Any:
-        """Programs: blocks of positions of each plane, blocks of channels."""
+        """Return the grid of programs: blocks of positions of all planes, blocks of channels."""
         return lambda meta: (self.planes * triton.cdiv(positions, meta["block_positions"]), channel_blocks)
 
 
 def grouped(maps: Tensor, groups: int) -> Tensor:
-    """``[B, C, H, W]`` as ``[B, G, H, W, C/G]``, contiguous."""
+    """Return ``[B, C, H, W]`` as ``[B, G, H, W, C/G]``, contiguous."""
     by_group: Tensor = maps.unflatten(1, (-1, groups))  # [B, C/G, G, H, W]
-    return by_group.permute(0, 2, 3, 4, 1).contiguous()
+    return by_group.permute(0, 2, 3, 4, 1).contiguous()  # [B, G, H, W, C/G]
 
 
 def alignment(length: int) -> int:
-    """The largest power of 2, at most 16, that divides ``length``: what the compiler may assume of its multiples."""
+    """Return the largest power of 2, at most 16, that divides ``length``; the compiler can use this alignment."""
     return min(16, length & -length) if length else 1
 
 
 def on_device_of(value: Tensor) -> AbstractContextManager[Any]:
-    """The GPU that ``value`` lies on, as the current one; nothing in the interpreter."""
+    """Return a context with the GPU of ``value`` as the current device; an empty context in the interpreter."""
     return torch.cuda.device(value.device) if value.is_cuda else nullcontext()
 
 
@@ -130,13 +131,13 @@ def _offsets(
     per_group: tl.constexpr,
     channels_last: tl.constexpr,
 ) -> tl.tensor:
-    """Where channel ``channel`` of a group's positions lies in ``[B, C, H, W]``, as ``[positions, channels]``."""
-    of_map = plane // groups * positions * groups * per_group
+    """Return the offsets of a group's ``channel`` and ``position`` in ``[B, C, H, W]``: ``[positions, channels]``."""
+    sample = plane // groups * positions * groups * per_group
     global_channel = channel * groups + plane % groups
     if channels_last:
-        offsets = of_map + position[:, None].to(tl.int64) * groups * per_group + global_channel[None, :]
+        offsets = sample + position[:, None].to(tl.int64) * groups * per_group + global_channel[None, :]
     else:
-        offsets = of_map + global_channel[None, :] * positions + position[:, None]
+        offsets = sample + global_channel[None, :] * positions + position[:, None]
     return offsets
 
 
@@ -160,36 +161,36 @@ def _aggregate(
     stride: tl.constexpr,
     dilation: tl.constexpr,
     channels_last: tl.constexpr,
-    wide: tl.constexpr,
+    accumulator: tl.constexpr,
     block_channels: tl.constexpr,
     block_positions: tl.constexpr,
 ) -> None:
-    """``out[p, c] = sum_j kernels[j, p] x[p + o_j, c]`` for a block of positions and channels of one plane."""
-    positions = units * align  # written so that the compiler knows what divides it
+    """Compute ``out[p, c] = sum_j kernels[j, p] x[p + o_j, c]`` for some positions and channels of one plane."""
+    positions = units * align  # this form shows the compiler a divisor
     blocks = tl.cdiv(positions, block_positions)
     plane = (tl.program_id(0) // blocks).to(tl.int64)
     position = tl.program_id(0) % blocks * block_positions + tl.arange(0, block_positions)
     channel = tl.program_id(1) * block_channels + tl.arange(0, block_channels)
-    here = position < positions
+    valid = position < positions
     top = position // out_width * stride - size // 2 * dilation
     left = position % out_width * stride - size // 2 * dilation
     x += plane * height * width * per_group
     kernels += plane * (size * size) * positions
 
-    total = tl.zeros((block_positions, block_channels), dtype=wide)
+    total = tl.zeros((block_positions, block_channels), dtype=accumulator)
     for tap in range(size * size):
         row = top + tap // size * dilation
         column = left + tap % size * dilation
-        inside = here & (row >= 0) & (row < height) & (column >= 0) & (column < width)
-        weight = tl.load(kernels + tap * positions + position, mask=here, other=0.0)
+        inside = valid & (row >= 0) & (row < height) & (column >= 0) & (column < width)
+        weight = tl.load(kernels + tap * positions + position, mask=valid, other=0.0)
         read = (row * width + column)[:, None] * per_group + channel[None, :]
         value = tl.load(x + read, mask=inside[:, None] & (channel < per_group)[None, :], other=0.0)
-        total += weight.to(wide)[:, None] * value.to(wide)
+        total += weight.to(accumulator)[:, None] * value.to(accumulator)
     target = _offsets(position, channel, plane, positions, groups, per_group, channels_last)
     tl.store(
         out + target,
         total.to(out.dtype.element_ty),
-        mask=here[:, None] & (channel < per_group)[None, :],
+        mask=valid[:, None] & (channel < per_group)[None, :],
     )
 
 
@@ -213,41 +214,41 @@ def _gradient_of_map(
     stride: tl.constexpr,
     dilation: tl.constexpr,
     channels_last: tl.constexpr,
-    wide: tl.constexpr,
+    accumulator: tl.constexpr,
     block_channels: tl.constexpr,
     block_positions: tl.constexpr,
 ) -> None:
-    """``grad_x[q, c] = sum_j kernels[j, p] grads[p, c]`` over the outputs ``p`` whose tap ``j`` reads ``q``."""
+    """Compute ``grad_x[q, c] = sum_j kernels[j, p] grads[p, c]`` over outputs ``p`` whose tap ``j`` reads ``q``."""
     positions = units * align
     map_positions = map_units * map_align
     blocks = tl.cdiv(map_positions, block_positions)
     plane = (tl.program_id(0) // blocks).to(tl.int64)
     position = tl.program_id(0) % blocks * block_positions + tl.arange(0, block_positions)
     channel = tl.program_id(1) * block_channels + tl.arange(0, block_channels)
-    here = position < map_positions
+    valid = position < map_positions
     bottom = position // width + size // 2 * dilation
     right = position % width + size // 2 * dilation
     grads += plane * positions * per_group
     kernels += plane * (size * size) * positions
 
-    total = tl.zeros((block_positions, block_channels), dtype=wide)
+    total = tl.zeros((block_positions, block_channels), dtype=accumulator)
     for tap in range(size * size):
-        below = bottom - tap // size * dilation  # stride times the output's row
-        beside = right - tap % size * dilation
-        row, column = below // stride, beside // stride
-        inside = here & (below >= 0) & (row < out_height) & (beside >= 0) & (column < out_width)
+        scaled_row = bottom - tap // size * dilation  # the output's row times the stride
+        scaled_column = right - tap % size * dilation
+        row, column = scaled_row // stride, scaled_column // stride
+        inside = valid & (scaled_row >= 0) & (row < out_height) & (scaled_column >= 0) & (column < out_width)
         if stride > 1:
-            inside = inside & (below % stride == 0) & (beside % stride == 0)
+            inside = inside & (scaled_row % stride == 0) & (scaled_column % stride == 0)
         source = row * out_width + column
         weight = tl.load(kernels + tap * positions + source, mask=inside, other=0.0)
         read = source[:, None] * per_group + channel[None, :]
         grad = tl.load(grads + read, mask=inside[:, None] & (channel < per_group)[None, :], other=0.0)
-        total += weight.to(wide)[:, None] * grad.to(wide)
+        total += weight.to(accumulator)[:, None] * grad.to(accumulator)
     target = _offsets(position, channel, plane, map_positions, groups, per_group, channels_last)
     tl.store(
         grad_x + target,
         total.to(grad_x.dtype.element_ty),
-        mask=here[:, None] & (channel < per_group)[None, :],
+        mask=valid[:, None] & (channel < per_group)[None, :],
     )
 
 
@@ -271,16 +272,16 @@ def _gradient_of_kernels(
     stride: tl.constexpr,
     dilation: tl.constexpr,
     channels_last: tl.constexpr,
-    wide: tl.constexpr,
+    accumulator: tl.constexpr,
     block_channels: tl.constexpr,
     block_positions: tl.constexpr,
 ) -> None:
-    """``grad_kernels[j, p] = sum_c grads[p, c] x[p + o_j, c]`` for a block of positions of one plane."""
+    """Compute ``grad_kernels[j, p] = sum_c grads[p, c] x[p + o_j, c]`` for some positions of one plane."""
     positions = units * align
     blocks = tl.cdiv(positions, block_positions)
     plane = (tl.program_id(0) // blocks).to(tl.int64)
     position = tl.program_id(0) % blocks * block_positions + tl.arange(0, block_positions)
-    here = position < positions
+    valid = position < positions
     top = position // out_width * stride - size // 2 * dilation
     left = position % out_width * stride - size // 2 * dilation
     x += plane * height * width * per_group
@@ -290,20 +291,22 @@ def _gradient_of_kernels(
     for tap in range(size * size):
         row = top + tap // size * dilation
         column = left + tap % size * dilation
-        inside = here & (row >= 0) & (row < height) & (column >= 0) & (column < width)
-        total = tl.zeros((block_positions,), dtype=wide)
+        inside = valid & (row >= 0) & (row < height) & (column >= 0) & (column < width)
+        total = tl.zeros((block_positions,), dtype=accumulator)
         for start in tl.static_range(0, per_group, block_channels):
             channel = start + tl.arange(0, block_channels)
             real = (channel < per_group)[None, :]
-            # Gradients do not depend on the tap: after the first they come from the nearest cache.
+            # The gradients do not depend on the tap: after the first tap they are in the first-level cache.
             grad = tl.load(
-                grads + position[:, None] * per_group + channel[None, :], mask=here[:, None] & real, other=0.0
+                grads + position[:, None] * per_group + channel[None, :],
+                mask=valid[:, None] & real,
+                other=0.0,
             )
             read = (row * width + column)[:, None] * per_group + channel[None, :]
             value = tl.load(x + read, mask=inside[:, None] & real, other=0.0)
-            total += tl.sum(grad.to(wide) * value.to(wide), axis=1)
+            total += tl.sum(grad.to(accumulator) * value.to(accumulator), axis=1)
         tl.store(
             grad_kernels + tap * positions + position,
             total.to(grad_kernels.dtype.element_ty),
-            mask=here,
+            mask=valid,
         )

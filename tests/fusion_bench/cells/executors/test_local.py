@@ -9,12 +9,12 @@ from pathlib import Path
 import pytest
 
 import toys
+from fusion_bench.cells.events import CellFinished, CellPrepared, CellStarted, WorkerEvent
 from fusion_bench.cells.executors.executor import WorkerSettings
 from fusion_bench.cells.executors.local import LocalExecutor
 from fusion_bench.cells.folder import cell_folder
-from fusion_bench.cells.worker import Event
 from fusion_bench.spec.load import load_study
-from fusion_bench.study.plan import ask_all, confirm_cells
+from fusion_bench.study.plan import confirm_cells, write_configs
 from fusion_bench.training.paths import RunPaths
 from toys import study_file
 
@@ -31,7 +31,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WorkerSettings:
 def test_a_cell_that_another_study_trains_is_waited_for(tmp_path: Path, settings: WorkerSettings) -> None:
     study = load_study(study_file(tmp_path), PRODUCT)
     (cell,) = confirm_cells(study.arms, study.seeds)
-    ask_all([cell], settings.paths.runs)
+    write_configs([cell], settings.paths.runs)
     folder = cell_folder(settings.paths.runs, cell.id)
     held, asked_for = threading.Event(), threading.Event()
 
@@ -43,15 +43,15 @@ def test_a_cell_that_another_study_trains_is_waited_for(tmp_path: Path, settings
 
     threading.Thread(target=another_study).start()
     held.wait(60)
-    seen: list[str] = []
+    seen: list[type[WorkerEvent]] = []
     with LocalExecutor(settings, tmp_path / "logs") as executor:
         for event in executor.run([cell.id]):
-            seen.append(event.kind)
+            seen.append(type(event))
             asked_for.set()
         processes = [process.popen for process in executor._processes]
-    assert seen[0] == "started"
-    assert seen[-1] == "finished"
-    assert seen.count("started") >= 2  # asked again, once the other was gone
+    assert seen[0] is CellStarted
+    assert seen[-1] is CellFinished
+    assert seen.count(CellStarted) >= 2  # asked again, once the other was gone
     assert all(process.poll() is not None for process in processes)
 
 
@@ -59,20 +59,15 @@ def test_a_cell_that_another_study_trains_is_waited_for(tmp_path: Path, settings
 def test_workers_live_on_between_calls_and_stop_when_left(tmp_path: Path, settings: WorkerSettings) -> None:
     study = load_study(study_file(tmp_path), ("seeds=[0, 1]", "arms.weaker=null"))
     cells = confirm_cells(study.arms, study.seeds)
-    ask_all(cells, settings.paths.runs)
+    write_configs(cells, settings.paths.runs)
     with LocalExecutor(settings, tmp_path / "logs") as executor:
-        assert [event.kind for event in executor.prepare([cells[0].id])] == ["prepared"]
+        assert [*executor.prepare([cells[0].id])] == [CellPrepared(cells[0].id)]
         (first,) = executor._processes
-        ended = [event.cell for event in executor.run([cells[0].id]) if event.kind == "finished"]
-        ended += [event.cell for event in executor.run([cells[1].id]) if event.kind == "finished"]
+        ended = [event.cell for event in executor.run([cells[0].id]) if isinstance(event, CellFinished)]
+        ended += [event.cell for event in executor.run([cells[1].id]) if isinstance(event, CellFinished)]
         assert executor._processes == [first]
     assert ended == [cell.id for cell in cells]
     assert first.popen.returncode is not None
-
-
-def test_an_event_is_read_back_as_it_was_written() -> None:
-    line = '{"event": "failed", "cell": "abc", "reason": "why"}'
-    assert Event.parse(line) == Event("failed", "abc", {"reason": "why"})
 
 
 def test_threads_are_fixed_before_torch_is_imported(settings: WorkerSettings) -> None:

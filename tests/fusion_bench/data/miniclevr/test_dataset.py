@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from fusion_bench.data.miniclevr import build as making
+from fusion_bench.data.miniclevr import build
 from fusion_bench.data.miniclevr.dataset import MiniClevr
 from fusion_bench.data.programs import Facts, execute
 from fusion_bench.errors import DataError
@@ -25,7 +25,7 @@ def small(root: Path, **changes: Any) -> MiniClevr:
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> MiniClevr:
+def generated(tmp_path_factory: pytest.TempPathFactory) -> MiniClevr:
     data = small(tmp_path_factory.mktemp("data") / "miniclevr")
     data.prepare()
     return data
@@ -36,86 +36,86 @@ def fingerprint(folder: Path) -> dict[str, str]:
     return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def test_the_files_stand_where_clevr_has_them(made: MiniClevr) -> None:
-    files = set(fingerprint(made.root))
+def test_the_files_stand_where_clevr_has_them(generated: MiniClevr) -> None:
+    files = set(fingerprint(generated.root))
     for split, count in (("train", 70), ("val", 5), ("test", 6)):
         assert f"scenes/CLEVR_{split}_scenes.json" in files
         assert f"questions/CLEVR_{split}_questions.json" in files
         assert {f"images/{split}/CLEVR_{split}_{index:06d}.png" for index in range(count)} <= files
-    with Image.open(made.root / "images" / "train" / "CLEVR_train_000069.png") as image:
+    with Image.open(generated.root / "images" / "train" / "CLEVR_train_000069.png") as image:
         assert (image.size, image.mode) == ((24, 16), "RGB")
 
 
-def test_every_split_reads_through_the_clevr_adapter(made: MiniClevr) -> None:
+def test_every_split_reads_through_the_clevr_adapter(generated: MiniClevr) -> None:
     for split, count in (("train", 70), ("val", 5), ("test", 6)):
-        read = made.split(split)
+        read = generated.split(split)
         assert len(read.images) == count
         assert len(read) == 4 * count
-    assert made.splits.evaluate == ("test",)
-    assert 0 < made.floor(made.split("train"), made.split("val")).accuracy < 0.7
+    assert generated.splits.evaluate == ("test",)
+    assert 0 < generated.floor(generated.split("train"), generated.split("val")).accuracy < 0.7
     assert DATASETS.resolve("miniclevr").load() is MiniClevr
 
 
-def test_the_executor_agrees_with_every_question_on_file(made: MiniClevr) -> None:
+def test_the_executor_agrees_with_every_question_on_file(generated: MiniClevr) -> None:
     for split in ("train", "val", "test"):
-        scenes = json.loads((made.root / "scenes" / f"CLEVR_{split}_scenes.json").read_text())["scenes"]
+        scenes = json.loads((generated.root / "scenes" / f"CLEVR_{split}_scenes.json").read_text())["scenes"]
         facts = {scene["image_filename"]: Facts.of(scene) for scene in scenes}
-        questions = made.root / "questions" / f"CLEVR_{split}_questions.json"
+        questions = generated.root / "questions" / f"CLEVR_{split}_questions.json"
         for record in json.loads(questions.read_text())["questions"]:
             assert execute(record["program"], facts[record["image_filename"]]) == record["answer"]
 
 
 @pytest.mark.slow
-def test_the_number_of_workers_changes_no_byte(made: MiniClevr, tmp_path: Path) -> None:
+def test_the_number_of_workers_changes_no_byte(generated: MiniClevr, tmp_path: Path) -> None:
     other = small(tmp_path / "other")
     other.prepare(workers=2)
-    assert fingerprint(other.root) == fingerprint(made.root)
-    assert other.manifest() == made.manifest()
+    assert fingerprint(other.root) == fingerprint(generated.root)
+    assert other.manifest() == generated.manifest()
 
 
-def test_prepared_data_is_left_alone(made: MiniClevr, monkeypatch: pytest.MonkeyPatch) -> None:
-    def paint(*_: object) -> None:
+def test_prepared_data_is_left_alone(generated: MiniClevr, monkeypatch: pytest.MonkeyPatch) -> None:
+    def render_again(*_: object) -> None:
         raise AssertionError
 
-    monkeypatch.setattr(making, "paint", paint)
-    made.prepare()
+    monkeypatch.setattr(build, "render_images", render_again)
+    generated.prepare()
 
 
-def test_an_interrupted_making_starts_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_generation_starts_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = small(tmp_path / "data", images={"train": 2, "select": 1, "evaluate": 1})
 
     def killed(*_: object) -> None:
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(making, "paint", killed)
+        patch.setattr(build, "render_images", killed)
         with pytest.raises(KeyboardInterrupt):
             data.prepare()
-    with pytest.raises(DataError, match="not made yet"):
+    with pytest.raises(DataError, match=r"does not exist in .* yet"):
         data.split("train")
     data.prepare()
     assert len(data.split("train").images) == 2
     assert [path.name for path in tmp_path.iterdir() if path.is_dir()] == ["data"]
 
 
-def test_a_folder_of_other_settings_or_files_is_left_alone(made: MiniClevr, tmp_path: Path) -> None:
-    before = fingerprint(made.root)
+def test_a_folder_of_other_settings_or_files_is_left_alone(generated: MiniClevr, tmp_path: Path) -> None:
+    before = fingerprint(generated.root)
     for changes in ({"seed": 1}, {"kinds": ["zero_hop"]}, {"images": IMAGES | {"train": 71}}):
-        other = small(made.root, **changes)
+        other = small(generated.root, **changes)
         for use in (other.prepare, other.manifest, lambda other=other: other.split("train")):
-            with pytest.raises(DataError, match="holds a miniclevr of other settings"):
+            with pytest.raises(DataError, match="contains a miniclevr with other settings"):
                 use()
-    assert fingerprint(made.root) == before
+    assert fingerprint(generated.root) == before
     (tmp_path / "thesis.tex").touch()
-    with pytest.raises(DataError, match="files that miniclevr did not make"):
+    with pytest.raises(DataError, match="files that miniclevr did not generate"):
         small(tmp_path).prepare()
     assert (tmp_path / "thesis.tex").exists()
 
 
-def test_splits_share_no_scene(made: MiniClevr) -> None:
+def test_splits_share_no_scene(generated: MiniClevr) -> None:
     places = []
     for split in ("train", "val", "test"):
-        scenes = json.loads((made.root / "scenes" / f"CLEVR_{split}_scenes.json").read_text())["scenes"]
+        scenes = json.loads((generated.root / "scenes" / f"CLEVR_{split}_scenes.json").read_text())["scenes"]
         places += [json.dumps(scene["objects"]) for scene in scenes]
     assert len(set(places)) == len(places) == 81
 
@@ -123,12 +123,12 @@ def test_splits_share_no_scene(made: MiniClevr) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"images": {"train": 3}}, "images must give a number of pictures for train, select, evaluate"),
+        ({"images": {"train": 3}}, "images must give a number of images for each of train, select, evaluate"),
         ({"images": IMAGES | {"select": 0}}, "images must give"),
         ({"questions_per_image": 0}, "questions_per_image must be at least 1"),
         ({"size": [64]}, "size must be two whole numbers of at least 8"),
-        ({"things": [4, 3]}, "things must run from"),
-        ({"things": [3, 11]}, "things must run from"),
+        ({"things": [4, 3]}, "things must be a least and a greatest number"),
+        ({"things": [3, 11]}, "things must be a least and a greatest number"),
         ({"kinds": ["nought_hop"]}, "no question kind 'nought_hop'"),
     ],
 )

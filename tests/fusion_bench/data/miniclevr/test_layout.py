@@ -1,4 +1,4 @@
-"""What is written has the schema of the released files: keys, types, numbering."""
+"""The written files have the schema of the released files: keys, types, numbering."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fusion_bench.data.programs import Facts, execute
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    """Two scenes of four things, three questions about each."""
+    """Write two scenes of four objects with three questions each and return the folder."""
     attributes = [
         ("cube", "large", "red", "metal"),
         ("sphere", "small", "red", "rubber"),
@@ -32,10 +32,10 @@ def root(tmp_path: Path) -> Path:
     scenes = [Scene(index, things, Camera(), lights) for index in (0, 1)]
     records = [scene_record(scene, "val") for scene in scenes]
     write_scenes(tmp_path, "val", records)
-    asked = list(
+    questions_of_scenes = list(
         generate_questions([Facts.of(record) for record in records], ("one_hop", "same_relate"), 3, "test")
     )
-    write_questions(tmp_path, "val", enumerate(asked))
+    write_questions(tmp_path, "val", enumerate(questions_of_scenes))
     return tmp_path
 
 
@@ -58,7 +58,7 @@ def test_programs_run_on_the_written_scenes(root: Path) -> None:
 
 
 def schema(value: Any) -> Any:
-    """Keys and types, lists by the schemas of their entries (and their length where it is fixed)."""
+    """Return keys and types; a list becomes the set of the schemas of its entries."""
     if isinstance(value, dict):
         return {key: schema(entry) for key, entry in sorted(value.items())}
     if isinstance(value, list):

@@ -1,4 +1,4 @@
-"""Scenes keep CLEVR's rules and depend on nothing but their recipe and number."""
+"""Scenes keep CLEVR's rules and depend only on their recipe and number."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 
 from fusion_bench.data.miniclevr import placement
-from fusion_bench.data.miniclevr.placement import Recipe, draw_scene, draw_scenes
-from fusion_bench.data.miniclevr.render.render import masks, object_ids
+from fusion_bench.data.miniclevr.placement import SceneRecipe, draw_scene, draw_scenes
+from fusion_bench.data.miniclevr.render.render import object_ids, visible_masks
 from fusion_bench.data.miniclevr.scenes.scenes import COLORS, MATERIALS, SHAPES, SIZES, Scene
 from fusion_bench.errors import FusionBenchError
 
-RECIPE = Recipe(0, "train", (64, 96))
+RECIPE = SceneRecipe(0, "train", (64, 96))
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def test_a_scene_depends_on_recipe_and_number_alone(scenes: list[Scene]) -> None
         assert draw_scene(other, 3) != scenes[3]
 
 
-def test_things_keep_their_distance_and_are_not_in_line(scenes: list[Scene]) -> None:
+def test_objects_keep_their_distance_and_are_not_aligned(scenes: list[Scene]) -> None:
     for scene in scenes:
         for number, one in enumerate(scene.things):
             assert max(abs(one.coords[0]), abs(one.coords[1])) <= 3
@@ -40,15 +40,15 @@ def test_things_keep_their_distance_and_are_not_in_line(scenes: list[Scene]) -> 
                     assert abs(offset @ scene.directions[name][:2]) >= 0.4 - 1e-9
 
 
-def test_every_thing_is_clearly_visible(scenes: list[Scene]) -> None:
+def test_every_object_is_clearly_visible(scenes: list[Scene]) -> None:
     ids = object_ids(scenes, RECIPE.size)
-    seen = masks(ids, 10).sum(axis=(2, 3))
+    seen = visible_masks(ids, 10).sum(axis=(2, 3))
     for scene, pixels in zip(scenes, seen, strict=True):
         assert (pixels[: len(scene.things)] >= 16).all()
         assert (pixels[len(scene.things) :] == 0).all()
 
 
-def test_every_number_of_things_and_every_attribute_comes_up(scenes: list[Scene]) -> None:
+def test_every_number_of_objects_and_every_attribute_occurs(scenes: list[Scene]) -> None:
     assert {len(scene.things) for scene in scenes} == set(range(3, 11))
     things = [thing for scene in scenes for thing in scene.things]
     for values, of in ((SHAPES, "shape"), (COLORS, "color"), (SIZES, "size"), (MATERIALS, "material")):
@@ -56,7 +56,7 @@ def test_every_number_of_things_and_every_attribute_comes_up(scenes: list[Scene]
         assert min(counts) > 0.6 * len(things) / len(values), of
 
 
-def test_pixel_coordinates_are_where_the_thing_is_seen(scenes: list[Scene]) -> None:
+def test_pixel_coordinates_are_at_the_visible_object(scenes: list[Scene]) -> None:
     ids = object_ids(scenes, RECIPE.size)
     for scene, seen in zip(scenes, ids, strict=True):
         nearest = min(range(len(scene.things)), key=lambda number: scene.things[number].pixel[2])
@@ -65,13 +65,13 @@ def test_pixel_coordinates_are_where_the_thing_is_seen(scenes: list[Scene]) -> N
             assert seen[y, x] == nearest
 
 
-def test_too_small_a_picture_is_refused_with_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_small_an_image_is_refused_with_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(placement, "_ATTEMPTS", 20)
-    with pytest.raises(FusionBenchError, match="ask for larger pictures or fewer objects"):
-        draw_scenes(Recipe(0, "train", (2, 2), (5, 5)), range(1))
+    with pytest.raises(FusionBenchError, match="use larger images or fewer objects"):
+        draw_scenes(SceneRecipe(0, "train", (2, 2), (5, 5)), range(1))
 
 
-def test_more_things_than_find_a_place_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_objects_than_a_scene_has_room_for_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(placement, "_ATTEMPTS", 5)
-    with pytest.raises(FusionBenchError, match="60 objects find no place"):
+    with pytest.raises(FusionBenchError, match="no room for 60 objects"):
         draw_scene(replace(RECIPE, things=(60, 60)), 0)

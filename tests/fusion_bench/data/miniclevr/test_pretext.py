@@ -1,16 +1,16 @@
-"""Pretext pictures are their own, and their cells say what stands there."""
+"""Pretext images differ from those of all splits; their positions have the right targets."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from fusion_bench.data.miniclevr.placement import Recipe, draw_scenes
+from fusion_bench.data.miniclevr.placement import SceneRecipe, draw_scenes
 from fusion_bench.data.miniclevr.pretext import (
     ATTRIBUTE_NAMES,
     ATTRIBUTE_VALUES,
     DOMAIN,
-    cell_targets,
     image_hashes,
+    position_targets,
     pretext_images,
 )
 from fusion_bench.data.miniclevr.render.render import render
@@ -18,21 +18,21 @@ from fusion_bench.data.miniclevr.render.render import render
 SIZE = (32, 48)
 
 
-def test_a_cell_belongs_to_the_thing_that_covers_most_of_it() -> None:
+def test_a_position_belongs_to_the_object_that_covers_most_of_it() -> None:
     ids = np.full((1, 4, 4), -1, dtype=np.int8)
     ids[0, 0, :2] = 1
     ids[0, 1, 0] = 0
     ids[0, 2:, 2:] = 0
     attributes = np.array([[[2, 1, 7, 0], [0, 0, 3, 1], [-1, -1, -1, -1]]], dtype=np.int8)
-    share, found = cell_targets(ids, attributes, (2, 2))
+    share, found = position_targets(ids, attributes, (2, 2))
     assert share[0].tolist() == [[0.75, 0.0], [0.0, 1.0]]
     assert found[0, 0].tolist() == [[0, 0, 3, 1], [-1, -1, -1, -1]]
     assert found[0, 1].tolist() == [[-1, -1, -1, -1], [2, 1, 7, 0]]
 
 
-def test_cells_of_a_grid_that_does_not_divide_the_picture_share_all_pixels() -> None:
+def test_positions_of_a_grid_that_does_not_divide_the_image_cover_all_pixels() -> None:
     ids = np.zeros((1, 5, 7), dtype=np.int8)
-    share, found = cell_targets(ids, np.array([[[1, 1, 1, 1]]], dtype=np.int8), (2, 3))
+    share, found = position_targets(ids, np.array([[[1, 1, 1, 1]]], dtype=np.int8), (2, 3))
     assert (share == 1).all()
     assert (found == 1).all()
 
@@ -40,7 +40,7 @@ def test_cells_of_a_grid_that_does_not_divide_the_picture_share_all_pixels() -> 
 def test_attributes_are_those_of_the_scenes() -> None:
     made = pretext_images(5, 6, SIZE)
     for scene, ids, rows in zip(
-        draw_scenes(Recipe(5, DOMAIN, SIZE), range(6)), made.ids, made.attributes, strict=True
+        draw_scenes(SceneRecipe(5, DOMAIN, SIZE), range(6)), made.ids, made.attributes, strict=True
     ):
         assert ids.max() == len(scene.things) - 1
         for thing, row in zip(scene.things, rows, strict=False):
@@ -49,17 +49,17 @@ def test_attributes_are_those_of_the_scenes() -> None:
         assert (rows[len(scene.things) :] == -1).all()
 
 
-def test_fewer_pictures_are_the_first_of_more() -> None:
+def test_fewer_images_are_the_first_of_more() -> None:
     np.testing.assert_array_equal(pretext_images(5, 6, SIZE).images[:2], pretext_images(5, 2, SIZE).images)
 
 
-def test_pictures_of_a_split_are_no_pretext_pictures_of_the_same_seed() -> None:
+def test_images_of_a_split_are_not_pretext_images_of_the_same_seed() -> None:
     pretext = pretext_images(0, 4, SIZE).images
-    split = render(draw_scenes(Recipe(0, "train", SIZE), range(4)), SIZE)
+    split = render(draw_scenes(SceneRecipe(0, "train", SIZE), range(4)), SIZE)
     assert not set(image_hashes(pretext)) & set(image_hashes(split))
 
 
-def test_a_hash_names_shape_and_pixels() -> None:
+def test_a_hash_depends_on_shape_and_pixels() -> None:
     flat = np.zeros((1, 2, 6, 3), dtype=np.uint8)
     one, other = image_hashes(flat)[0], image_hashes(flat.reshape(1, 3, 4, 3))[0]
     assert one != other

@@ -1,4 +1,4 @@
-"""RefCOCO's adapters on a layout of a few images made here."""
+"""The adapters of RefCOCO on a few images that are written here."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_where_only_val_is_labelled_select_is_held_out_of_train_by_image(tmp_pat
 
 
 def test_testa_is_every_split_with_an_a(tmp_path: Path) -> None:
-    """As the published reader takes it: testAB belongs to both."""
+    """As in the published reader, testAB belongs to both."""
     data = RefCoco(write(tmp_path, [*REFS[:3], REST | {"split": "testAB"}]))
     assert list(data.split("testA").table["sample"]) == ["refcoco_13", "refcoco_14", "refcoco_15"]
     assert list(data.split("testB").table["sample"]) == ["refcoco_15"]
@@ -150,7 +150,7 @@ def test_a_sentence_of_ten_thousand_words_and_one_in_chinese_are_read(tmp_path: 
     assert data.split("testB").table["text"][0] == "花瓶在左边"
 
 
-def test_a_sentence_that_stands_there_twice_is_told_of_and_counts_once(tmp_path: Path) -> None:
+def test_a_repeated_sentence_is_reported_and_counted_once(tmp_path: Path) -> None:
     data = RefCoco(write(tmp_path, [*REFS, PEOPLE]))
     config = DataConfig("refcoco", Component(Target("fusion_bench.data.refer.dataset:RefCoco")), "1.0", SIZE)
     read = read_split(data, "testA", config)
@@ -159,7 +159,7 @@ def test_a_sentence_that_stands_there_twice_is_told_of_and_counts_once(tmp_path:
 
 
 def test_only_published_partitions_may_share_images(tmp_path: Path) -> None:
-    """Else whoever trains on the google partition would be told to split it anew."""
+    """Without published counts, the shared images of the google partition would be an error."""
     for cls in (RefCoco, RefCocoPlus, RefCocoG):
         for split_by, partition in cls.partitions.items():
             data = cls(tmp_path, split_by=split_by)
@@ -175,24 +175,27 @@ def test_only_published_partitions_may_share_images(tmp_path: Path) -> None:
     [
         (
             [ref(1, 3, "train", sentence(10, "a")), ref(2, 3, "train", sentence(10, "b"))],
-            "sent_id 10 stands for two",
+            "two different sentences have the sent_id 10",
         ),
         (
             [ref(1, 3, "train", sentence(10, "  "))],
-            "ref number 0 is not one of REFER's: its sentence 10 is empty",
+            "ref number 0 does not follow REFER's schema: sentence 10 is empty",
         ),
         (
             [ref(1, 3, "train", sentence(10, "a"), ann_id=77)],
-            "ref 1 cannot be used: .*holds no annotation 77",
+            "ref 1 has no valid object: .*has no annotation 77",
         ),
-        ([ref(1, 5, "train", sentence(10, "a"))], "ref 1 is of image 5, its annotation 1001 of image 3"),
+        (
+            [ref(1, 5, "train", sentence(10, "a"))],
+            "ref 1 belongs to image 5, but its annotation 1001 to image 3",
+        ),
         ([ref(1, 3, "train", sentence("x", "a"))], "sent_id must be a whole number, not 'x'"),  # type: ignore[arg-type]
         ([ref(1, 3, "train", sentence(10, "a", sent=None))], "sent must be text, not None"),
-        ([{"ref_id": 1}], "ref number 0 lacks 'ann_id'"),
-        ([7], "ref number 0 is not one of REFER's: it is not a dictionary"),
-        ([], "does not hold a list of refs"),
-        ({}, "does not hold a list of refs"),
-        ([VAL], r"holds no sentence of the split 'train'; its splits are val"),
+        ([{"ref_id": 1}], "ref number 0 has no key 'ann_id'"),
+        ([7], "ref number 0 does not follow REFER's schema: it is not a dictionary"),
+        ([], "does not contain a list of refs"),
+        ({}, "does not contain a list of refs"),
+        ([VAL], r"has no sentence of the split 'train'; its splits are val"),
     ],
 )
 def test_refs_outside_the_schema_are_refused(tmp_path: Path, refs: Any, message: str) -> None:
@@ -205,14 +208,14 @@ def test_refs_outside_the_schema_are_refused(tmp_path: Path, refs: Any, message:
     [
         (
             {"bbox": [35, 5, 10, 6]},
-            r"annotation 1001 sticks out of its image COCO_train2014_000000000003\.jpg of 40 x 30",
+            r"annotation 1001 exceeds its image COCO_train2014_000000000003\.jpg of 40 x 30",
         ),
-        ({"bbox": [-3, 5, 10, 6]}, "sticks out of its image"),
+        ({"bbox": [-3, 5, 10, 6]}, "exceeds its image"),
         ({"bbox": [4, 5, 10, 0]}, "the box of annotation 1001 has no area"),
         ({"bbox": [4, 5, 10]}, "bbox must be four numbers"),
         ({"bbox": [4, 5, float("nan"), 4]}, "bbox must be four numbers"),
-        ({"segmentation": [[4, 5, 14, 11]]}, "annotation 1001 has no mask: a polygon of it has 4 numbers"),
-        ({"image_id": 9}, "annotation 1001 is of image 9, which is not listed"),
+        ({"segmentation": [[4, 5, 14, 11]]}, "annotation 1001 has no valid mask: a polygon has 4 numbers"),
+        ({"image_id": 9}, "annotation 1001 belongs to image 9, which is not listed"),
         ({"category_id": "vase"}, "category_id must be a whole number"),
     ],
 )
@@ -239,10 +242,10 @@ def test_missing_and_damaged_files_are_named(tmp_path: Path) -> None:
     image = tmp_path / "images" / "mscoco" / "images" / "train2014" / "COCO_train2014_000000000003.jpg"
     image.unlink()
     with pytest.raises(
-        DataError, match=r"1 of 2 images are not in .*first is COCO_train2014_000000000003\.jpg"
+        DataError, match=r"1 of 2 images are missing in .*first is COCO_train2014_000000000003\.jpg"
     ):
         data.prepare()
-    with pytest.raises(DataError, match="1 of 1 images are not in"):
+    with pytest.raises(DataError, match="1 of 1 images are missing in"):
         data.split("train")
     instances = tmp_path / "refcoco" / "instances.json"
     instances.write_text('{"images": [')
@@ -262,5 +265,5 @@ def test_missing_and_damaged_files_are_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"instances\.json does not exist; it is published at https://"):
         RefCoco(tmp_path).split("train")
     (tmp_path / "refcoco" / "refs(unc).p").write_bytes(b"cos\nsystem\n(S'true'\ntR.")
-    with pytest.raises(DataError, match=r"refs\(unc\)\.p asks for the object os\.system"):
+    with pytest.raises(DataError, match=r"refs\(unc\)\.p refers to the object os\.system"):
         RefCoco(tmp_path).prepare()

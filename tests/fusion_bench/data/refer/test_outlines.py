@@ -1,4 +1,4 @@
-"""Outlines of COCO's three forms become one and the same mask."""
+"""Outlines in COCO's three forms give the same mask."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def decoded(segmentation: Any) -> np.ndarray[Any, Any]:
 
 
 def runs_of(mask: np.ndarray[Any, Any]) -> list[int]:
-    """COCO's uncompressed form, worked out pixel by pixel: runs down the columns, the first of them zeros."""
+    """Return COCO's uncompressed form, computed pixel by pixel: runs along the columns, the first of zeros."""
     runs, last = [0], False
     for pixel in mask.T.ravel().tolist():
         if pixel != last:
@@ -68,27 +68,27 @@ def test_long_runs_are_read_too() -> None:
 @pytest.mark.parametrize(
     ("segmentation", "message"),
     [
-        ([[1, 1, 5, 5]], "a polygon of it has 4 numbers; three points or more"),
+        ([[1, 1, 5, 5]], "a polygon has 4 numbers; it needs three or more points"),
         ([[2, 3, 10, 3, 10, 7, 2, 7], [1, 1, 5, 5]], "has 4 numbers"),
         ([[1, 1, 5, 5, 6, 7, 8]], "has 7 numbers"),
         ([[1, 1, 5, "5", 6, 7]], "not a list of numbers"),
         ([1, 1, 5, 5, 6, 7], "not a list of numbers"),
-        ([], "holds no polygon"),
-        ([[50, 50, 60, 50, 60, 60]], "its mask is empty"),
+        ([], "has no polygon"),
+        ([[50, 50, 60, 50, 60, 60]], "the mask is empty"),
         (None, "neither polygons nor run lengths"),
         ({"size": [HEIGHT, WIDTH]}, "neither polygons nor run lengths"),
         (
             {"size": [WIDTH, HEIGHT], "counts": [3, HEIGHT * WIDTH - 3]},
-            r"of \[17, 12\], its image of \[12, 17\]",
+            r"the size \[17, 12\], the image \[12, 17\]",
         ),
         ({"size": [HEIGHT, WIDTH], "counts": [3, 4]}, "do not add up"),
         ({"size": [HEIGHT, WIDTH], "counts": [-3, HEIGHT * WIDTH + 3]}, "do not add up"),
         ({"size": [HEIGHT, WIDTH], "counts": "0"}, "do not add up"),
         ({"size": [HEIGHT, WIDTH], "counts": "zzz"}, "not in COCO's text form"),
         ({"size": [HEIGHT, WIDTH], "counts": 7}, "neither numbers nor text"),
-        ({"size": [HEIGHT, WIDTH], "counts": [HEIGHT * WIDTH]}, "its mask is empty"),
+        ({"size": [HEIGHT, WIDTH], "counts": [HEIGHT * WIDTH]}, "the mask is empty"),
     ],
 )
-def test_what_is_no_mask_is_refused(segmentation: Any, message: str) -> None:
+def test_invalid_masks_are_refused(segmentation: Any, message: str) -> None:
     with pytest.raises(DataError, match=message):
         run_lengths(segmentation, HEIGHT, WIDTH)

@@ -1,4 +1,4 @@
-"""Pickles are read as data; those that would run something are refused and run nothing."""
+"""Pickles are read as data; pickles that would run code are refused, and no code is run."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fusion_bench.data.refer.pickles import read_plain_pickle, readable
+from fusion_bench.data.refer.pickles import read_plain_pickle, repair_text
 from fusion_bench.errors import DataError
 
 
@@ -40,11 +40,11 @@ def test_text_of_python_2_is_read(written: Callable[[bytes], Path]) -> None:
     nought = b"(lp0\n(dp1\nS'sent'\np2\nS'cat'\np3\nsS'id'\np4\nI5\nsS'l'\nL7L\nsa."
     assert read_plain_pickle(written(nought), "") == [{"sent": "cat", "id": 5, "l": 7}]
     latin = b"\x80\x02U\x04caf\xe9."
-    assert readable(read_plain_pickle(written(latin), "")) == "café"
+    assert repair_text(read_plain_pickle(written(latin), "")) == "café"
 
 
 class Runs:
-    """Pickles as a call."""
+    """An object whose pickle is a function call."""
 
     def __init__(self, function: Callable[..., Any], *arguments: Any) -> None:
         self._call = (function, arguments)
@@ -74,10 +74,12 @@ def test_nothing_of_a_malicious_pickle_runs(written: Callable[[bytes], Path], tm
     ]
     for attack in attacks:
         path = written(attack)
-        with pytest.raises(DataError, match=r"asks for the object .*nothing of it was run; get it from here"):
+        with pytest.raises(
+            DataError, match=r"refers to the object .*no code of it was run; get it from here"
+        ):
             read_plain_pickle(path, "here")
         assert not witness.exists()
-    # The same bytes do run where nothing holds them back, or the test would prove nothing.
+    # The plain pickle module does run the same bytes; otherwise this test would prove nothing.
     pickle.loads(attacks[3])  # noqa: S301
     assert witness.exists()
 
@@ -95,7 +97,7 @@ def test_nothing_of_a_malicious_pickle_runs(written: Callable[[bytes], Path], tm
     ],
 )
 def test_objects_are_refused(written: Callable[[bytes], Path], content: bytes, named: str) -> None:
-    with pytest.raises(DataError, match="nothing of it was run") as error:
+    with pytest.raises(DataError, match="no code of it was run") as error:
         read_plain_pickle(written(content), "")
     assert named in str(error.value)
 
@@ -113,7 +115,7 @@ def test_objects_are_refused(written: Callable[[bytes], Path], content: bytes, n
 )
 def test_damaged_files_are_named(written: Callable[[bytes], Path], content: bytes) -> None:
     path = written(content)
-    with pytest.raises(DataError, match="is damaged or no pickle") as error:
+    with pytest.raises(DataError, match="is damaged or not a pickle") as error:
         read_plain_pickle(path, "")
     assert str(path) in str(error.value)
 

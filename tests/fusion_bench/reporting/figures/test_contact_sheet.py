@@ -1,4 +1,4 @@
-"""A sheet shows samples, and marks what they speak of."""
+"""A contact sheet shows samples with the boxes and masks of their referents."""
 
 from __future__ import annotations
 
@@ -48,5 +48,5 @@ def test_boxes_and_masks_are_outlined_where_there_are_any(split: Split, tmp_path
 
 def test_equal_samples_make_equal_files(split: Split, tmp_path: Path) -> None:
     for name in ("one", "two"):
-        draw_contact_sheet(split.spread(3), tmp_path / f"{name}.png")
+        draw_contact_sheet(split.evenly_spaced(3), tmp_path / f"{name}.png")
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()

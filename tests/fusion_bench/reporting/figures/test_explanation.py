@@ -1,4 +1,4 @@
-"""The picture of an explained sentence: everything in it is readable, whatever is explained."""
+"""The figure of an explained sentence: all texts are readable for every kind of input."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from PIL import Image
 
 from fusion_bench.errors import DataError
 from fusion_bench.explain.explain import Answer, ExplainedCell, ExplainedInput
-from fusion_bench.reporting.figures.explanation import draw_explained, draw_sheet, sheet_of
+from fusion_bench.reporting.figures.explanation import draw_explained, draw_layout, explanation_layout
 from fusion_bench.reporting.figures.style import WIDTH, canvas
 
 SHORT = "is the red cube left of the zebra"
@@ -52,7 +52,7 @@ def explained(picture: Path, text: str = SHORT, **changed: Any) -> ExplainedCell
         stale_reason="",
         copy=2,
         copies=2,
-        subject=ExplainedInput(picture, text + "?", "yes", "val-0"),
+        explained_input=ExplainedInput(picture, text + "?", "yes", "val-0"),
         words=words,
         known=tuple(word != "zebra" for word in words),
         attention=attention,
@@ -64,14 +64,14 @@ def explained(picture: Path, text: str = SHORT, **changed: Any) -> ExplainedCell
 
 @dataclasses.dataclass(frozen=True)
 class Drawn:
-    """What a picture holds once it is laid out: each text that is drawn, with its box, and each image."""
+    """The content of a figure after its layout: each drawn text with its box, and each image."""
 
     texts: list[tuple[Text, Bbox]]
     images: list[AxesImage]
     edge: Bbox
 
     @property
-    def said(self) -> str:
+    def shown_text(self) -> str:
         return " ".join(text.get_text() for text, _ in self.texts)
 
     def maps(self, *shape: int) -> list[AxesImage]:
@@ -87,10 +87,10 @@ def drawn(what: ExplainedCell) -> Drawn:
             texts.append(text)
         draw(text, renderer)
 
-    sheet = sheet_of(what)
+    sheet = explanation_layout(what)
     with pytest.MonkeyPatch.context() as patched, canvas(WIDTH, sum(sheet.heights)) as figure:
         patched.setattr(Text, "draw", recording)
-        draw_sheet(figure, sheet)
+        draw_layout(figure, sheet)
         FigureCanvasAgg(figure).draw()
         images = [image for image in figure.findobj(AxesImage) if isinstance(image, AxesImage)]
         return Drawn([(text, text.get_window_extent()) for text in texts], images, figure.bbox)
@@ -125,30 +125,32 @@ def test_no_text_lies_on_another_or_beyond_the_edge(
 
 
 def test_it_says_who_answered_what_and_what_is_seen(picture: Path) -> None:
-    said = drawn(explained(picture)).said
-    assert "is the red cube left of the zebra?" in said
-    assert "answer: yes  (87 %)" in said and "truth: yes" in said
-    assert "laconv, seed 0, copy 2 of 2" in said
-    assert "zebra*" in said and "read as an unknown word" in said
-    assert "one of largest norm" in said
-    assert "stale" not in said and "reads the first" not in said
-    cut = dataclasses.replace(explained(picture), subject=ExplainedInput(picture, SHORT + " and the sphere?"))
-    assert "The study reads the first 8 words of a sentence." in drawn(cut).said
+    shown_text = drawn(explained(picture)).shown_text
+    assert "is the red cube left of the zebra?" in shown_text
+    assert "answer: yes  (87 %)" in shown_text and "truth: yes" in shown_text
+    assert "laconv, seed 0, copy 2 of 2" in shown_text
+    assert "zebra*" in shown_text and "read as an unknown word" in shown_text
+    assert "one of largest norm" in shown_text
+    assert "stale" not in shown_text and "reads the first" not in shown_text
+    cut = dataclasses.replace(
+        explained(picture), explained_input=ExplainedInput(picture, SHORT + " and the sphere?")
+    )
+    assert "The study reads the first 8 words of a sentence." in drawn(cut).shown_text
 
 
 def test_a_stale_cell_a_missing_truth_and_one_kernel_for_all_are_said(picture: Path) -> None:
     what = explained(
         picture,
         stale_reason="the module's source changed since it was trained",
-        subject=ExplainedInput(picture, "is it $red$ or $blue$"),
+        explained_input=ExplainedInput(picture, "is it $red$ or $blue$"),
         kernels=np.ones((1, 9, 6, 9), dtype=np.float32),
         copies=1,
     )
-    said = drawn(what).said
-    assert "The cell is stale: the module's source changed since it was trained." in said
-    assert "truth" not in said and "copy" not in said
-    assert "no other position has kernels of its own" in said
-    assert "is it $red$ or $blue$" in said
+    shown_text = drawn(what).shown_text
+    assert "The cell is stale: the module's source changed since it was trained." in shown_text
+    assert "truth" not in shown_text and "copy" not in shown_text
+    assert "no other position has kernels of its own" in shown_text
+    assert "is it $red$ or $blue$" in shown_text
 
 
 def test_heat_is_the_attention_itself_and_kernels_share_a_scale_centred_at_zero(picture: Path) -> None:

@@ -1,4 +1,4 @@
-"""Links into MLflow: each opens the page it names, of one study, in the right mode."""
+"""Links to MLflow pages: each opens the named page of one study in the right mode."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What MLflow is to show of a study, before any MLflow."""
+"""The MLflow runs of a study, computed without MLflow."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ import pandas as pd
 import pytest
 
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.reporting.mlflow_.runs import MlflowRun, description, metric_name, mlflow_runs
+from fusion_bench.reporting.mlflow_.run_types import MlflowRun
+from fusion_bench.reporting.mlflow_.runs import markdown_excerpt, metric_name, mlflow_runs
 from fusion_bench.reporting.mlflow_.views import CHARTS, TABLE, saved_views, view_tag
 from fusion_bench.results.results import StudyResults
 
@@ -141,12 +142,12 @@ def test_a_report_that_is_not_there_is_an_error(make_results: Make, tmp_path: Pa
 
 def test_a_long_report_is_cut_between_paragraphs_and_says_where_the_rest_is() -> None:
     text = "\n\n".join(f"Paragraph {number}." for number in range(1000))
-    cut = description(text, 500, "*The rest is elsewhere.*")
+    cut = markdown_excerpt(text, 500, "*The rest is elsewhere.*")
     assert len(cut) <= 500
     body, _, pointer = cut.rpartition("\n\n")
     assert pointer == "*The rest is elsewhere.*"
     assert text.startswith(body + "\n\n")
-    assert description("short", 500, "*The rest is elsewhere.*") == "short"
+    assert markdown_excerpt("short", 500, "*The rest is elsewhere.*") == "short"
 
 
 @pytest.mark.parametrize(

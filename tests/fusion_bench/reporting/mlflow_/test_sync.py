@@ -1,4 +1,4 @@
-"""The projection into MLflow: whatever happened before, the store ends up showing the results."""
+"""Synchronisation with MLflow: the store shows the results afterwards, whatever happened before."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from mlflow.entities import Run, ViewType
 from mlflow.exceptions import MlflowException
 
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.reporting.mlflow_ import sync as tracking
+from fusion_bench.reporting.mlflow_ import sync
 from fusion_bench.reporting.mlflow_.store import TrackingStore
 from fusion_bench.reporting.mlflow_.sync import SyncResult, destinations, sync_study
 from fusion_bench.results.results import StudyResults
@@ -78,17 +78,17 @@ def report(tmp_path: Path) -> Path:
     return folder / "report.md"
 
 
-def runs_of(projection: SyncResult) -> dict[str, Run]:
+def runs_of(synced: SyncResult) -> dict[str, Run]:
     """Every run that a user of MLflow sees, by name."""
-    client = MlflowClient(tracking_uri=projection.store.uri)
-    found = client.search_runs([projection.destination.experiment], run_view_type=ViewType.ACTIVE_ONLY)
+    client = MlflowClient(tracking_uri=synced.store.uri)
+    found = client.search_runs([synced.destination.experiment], run_view_type=ViewType.ACTIVE_ONLY)
     assert len({run.info.run_name for run in found}) == len(found)
     return {run.info.run_name: run for run in found}
 
 
-def content(projection: SyncResult) -> dict[str, Any]:
-    """What is shown, without ids and times."""
-    runs = runs_of(projection)
+def content(synced: SyncResult) -> dict[str, Any]:
+    """The shown content, without ids and times."""
+    runs = runs_of(synced)
     names = {run.info.run_id: name for name, run in runs.items()}
     return {
         name: (
@@ -105,9 +105,9 @@ def content(projection: SyncResult) -> dict[str, Any]:
 def test_a_study_is_an_experiment_with_a_run_per_arm_and_a_child_per_seed(
     results: StudyResults, store: TrackingStore
 ) -> None:
-    projection = sync_study(results, None, store)
-    runs = runs_of(projection)
-    assert len(runs) == projection.created == 3 + 9
+    synced = sync_study(results, None, store)
+    runs = runs_of(synced)
+    assert len(runs) == synced.created == 3 + 9
 
     child, parent = runs["laconv · seed 1"], runs["laconv"]
     assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
@@ -123,8 +123,8 @@ def test_a_study_is_an_experiment_with_a_run_per_arm_and_a_child_per_seed(
 
 
 def test_curves_are_histories_by_epoch(results: StudyResults, store: TrackingStore) -> None:
-    projection = sync_study(results, None, store)
-    run = runs_of(projection)["laconv · seed 0"].info.run_id
+    synced = sync_study(results, None, store)
+    run = runs_of(synced)["laconv · seed 0"].info.run_id
     history = MlflowClient(tracking_uri=store.uri).get_metric_history(run, "curve/train_loss")
     curve = results.curves.query("arm == 'laconv' and seed == 0 and quantity == 'train/loss'")
     expected = list(zip(curve["epoch"], curve["value"], strict=True))
@@ -135,8 +135,8 @@ def test_curves_longer_than_a_request_arrive_whole(results: StudyResults, store:
     few = before_seed(only(results, "laconv"), 1)
     long = pd.DataFrame({"epoch": range(1, 2501), "samples_seen": 0, "quantity": "train/loss", "value": 0.5})
     long = long.assign(arm="laconv", seed=0)
-    projection = sync_study(dataclasses.replace(few, curves=long), None, store)
-    run = runs_of(projection)["laconv · seed 0"].info.run_id
+    synced = sync_study(dataclasses.replace(few, curves=long), None, store)
+    run = runs_of(synced)["laconv · seed 0"].info.run_id
     history = MlflowClient(tracking_uri=store.uri).get_metric_history(run, "curve/train_loss")
     assert sorted(point.step for point in history) == list(range(1, 2501))
 
@@ -160,10 +160,10 @@ def test_one_more_seed_adds_its_runs_and_keeps_the_others(
     results: StudyResults, store: TrackingStore
 ) -> None:
     before = runs_of(sync_study(before_seed(results, 2), None, store))
-    projection = sync_study(results, None, store)
-    after = runs_of(projection)
+    synced = sync_study(results, None, store)
+    after = runs_of(synced)
     # The parents' means have changed, and with them the parents.
-    assert (projection.created, projection.removed) == (3 + 3, 3)
+    assert (synced.created, synced.removed) == (3 + 3, 3)
     kept = before["laconv · seed 0"].info.run_id
     assert after["laconv · seed 0"].info.run_id == kept
     for name, run in after.items():
@@ -173,9 +173,9 @@ def test_one_more_seed_adds_its_runs_and_keeps_the_others(
 
 def test_cells_and_arms_no_longer_planned_disappear(results: StudyResults, store: TrackingStore) -> None:
     sync_study(results, None, store)
-    projection = sync_study(only(results, "laconv"), None, store)
-    assert set(runs_of(projection)) == {"laconv", "laconv · seed 0", "laconv · seed 1", "laconv · seed 2"}
-    assert (projection.created, projection.kept) == (0, 4)
+    synced = sync_study(only(results, "laconv"), None, store)
+    assert set(runs_of(synced)) == {"laconv", "laconv · seed 0", "laconv · seed 1", "laconv · seed 2"}
+    assert (synced.created, synced.kept) == (0, 4)
 
 
 @pytest.mark.parametrize("survived", [0, 3, 7])
@@ -200,9 +200,9 @@ def test_an_error_halfway_leaves_no_running_run_and_projecting_again_heals(
     experiment = client.get_experiment_by_name("invented")
     assert not client.search_runs([experiment.experiment_id], "attributes.status = 'RUNNING'")
 
-    projection = sync_study(results, None, store)
-    assert (projection.created, projection.kept) == (12 - survived, survived)
-    assert {run.info.status for run in runs_of(projection).values()} == {"FINISHED", "FAILED", "KILLED"}
+    synced = sync_study(results, None, store)
+    assert (synced.created, synced.kept) == (12 - survived, survived)
+    assert {run.info.status for run in runs_of(synced).values()} == {"FINISHED", "FAILED", "KILLED"}
 
 
 def test_a_projection_killed_while_it_wrote_a_run_is_healed(
@@ -223,15 +223,15 @@ def test_a_projection_killed_while_it_wrote_a_run_is_healed(
 def test_the_report_is_a_run_with_figures_and_its_text_describes_the_experiment(
     results: StudyResults, report: Path, store: TrackingStore
 ) -> None:
-    projection = sync_study(results, report, store)
+    synced = sync_study(results, report, store)
     client = MlflowClient(tracking_uri=store.uri)
-    run = projection.destination.report
-    assert run == runs_of(projection)["report"].info.run_id
+    run = synced.destination.report
+    assert run == runs_of(synced)["report"].info.run_id
     artifacts = {
         item.path for folder in ("report", "report/figures") for item in client.list_artifacts(run, folder)
     }
     assert artifacts == {"report/report.md", "report/figures", "report/figures/curves.png"}
-    experiment = client.get_experiment(projection.destination.experiment)
+    experiment = client.get_experiment(synced.destination.experiment)
     assert experiment.tags["mlflow.note.content"] == "# Invented\n\nlaconv is better."
     assert experiment.artifact_location.startswith(store.artifacts.as_uri())  # type: ignore[union-attr]
 
@@ -291,9 +291,9 @@ def test_a_moved_runs_folder_keeps_its_artifacts_beside_it(
 def test_studies_are_found_again_with_all_that_links_need(
     results: StudyResults, report: Path, store: TrackingStore
 ) -> None:
-    projection = sync_study(results, report, store)
-    assert destinations(store) == (projection.destination,)
-    found = projection.destination
+    synced = sync_study(results, report, store)
+    assert destinations(store) == (synced.destination,)
+    found = synced.destination
     assert (found.study, found.primary) == ("invented", "test_accuracy")
     # Finished cells only: one run without metrics empties the comparison.
     assert len(found.cells) == 7
@@ -315,11 +315,11 @@ def test_a_store_that_refuses_saved_views_gets_everything_else(
         whole(client, experiment, key, value)
 
     monkeypatch.setattr(MlflowClient, "set_experiment_tag", picky)
-    with caplog.at_level(logging.WARNING, logger=tracking.__name__):
-        projection = sync_study(before_seed(only(results, "laconv"), 1), None, store)
-    assert "does not take the saved view" in caplog.text
-    assert projection.destination.table is None
-    assert set(runs_of(projection)) == {"laconv", "laconv · seed 0"}
+    with caplog.at_level(logging.WARNING, logger=sync.__name__):
+        synced = sync_study(before_seed(only(results, "laconv"), 1), None, store)
+    assert "does not accept the saved view" in caplog.text
+    assert synced.destination.table is None
+    assert set(runs_of(synced)) == {"laconv", "laconv · seed 0"}
 
 
 def test_the_tracking_uri_of_the_environment_is_respected(

@@ -1,4 +1,4 @@
-"""A published folder holds everything, in few bytes, and refuses what cannot be one study."""
+"""A published folder contains everything in few bytes; tables that cannot be of one study are refused."""
 
 from __future__ import annotations
 

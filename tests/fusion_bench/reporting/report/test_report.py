@@ -1,4 +1,4 @@
-"""The report as a reader and a re-builder meet it."""
+"""The written report, and its rebuilding from published files."""
 
 from __future__ import annotations
 
@@ -114,17 +114,17 @@ def crossed_by_hand(values: np.ndarray, sizes: np.ndarray) -> tuple[float, float
 
 def test_numbers_in_the_text_follow_from_the_published_answers(invented_report: Path) -> None:
     text = invented_report.read_text(encoding="utf-8")
-    wide = pq.read_table(invented_report.parent / "samples.parquet").to_pandas()
-    wide = wide[wide["split"] == "test"].astype(str)
+    published = pq.read_table(invented_report.parent / "samples.parquet").to_pandas()
+    published = published[published["split"] == "test"].astype(str)
     right = {
-        tuple(name.split("/")[1:]): (wide[name] == wide["truth"]).astype(float)
-        for name in wide.columns
+        tuple(name.split("/")[1:]): (published[name] == published["truth"]).astype(float)
+        for name in published.columns
         if name.startswith("prediction/")
     }
-    sizes = wide.groupby("cluster").size().to_numpy()
+    sizes = published.groupby("cluster").size().to_numpy()
 
     def totals(arm: str, seeds: str) -> np.ndarray:
-        return np.array([right[arm, seed].groupby(wide["cluster"]).sum() for seed in seeds])
+        return np.array([right[arm, seed].groupby(published["cluster"]).sum() for seed in seeds])
 
     means, differences = rows(section(text, "Results")), rows(section(text, "Differences from `laconv`"))
     for arm in ("laconv", "film", "concat", "cross_attention", "question_only", "image_only", "prior"):
@@ -174,7 +174,7 @@ def test_a_study_in_which_everything_failed_still_has_a_report(make_results: Mak
 
 
 def test_a_study_with_nothing_optional(make_results: Make, tmp_path: Path) -> None:
-    """One seed, no controls, slices, pictures, floors, expected values, margin, latency or search."""
+    """A study with one seed and no controls, slices, images, floors, expected values, margin, latency or search."""
     results = make_results(seeds=1, bad_ends=False)
     arms = tuple(
         dataclasses.replace(arm, latency_ms=None, fusion_parameters=None, fusion_multiply_adds=None)
@@ -202,7 +202,9 @@ def test_a_study_with_nothing_optional(make_results: Make, tmp_path: Path) -> No
     assert "None: all 4 cells are finished." in text
 
 
-def test_the_distance_from_a_matched_budget_is_shown(make_results: Make, tmp_path: Path) -> None:
+def test_the_distance_from_a_matched_budget_is_shown(
+    make_results: Make, invented_report: Path, tmp_path: Path
+) -> None:
     results = make_results(bad_ends=False)
     arms = tuple(
         dataclasses.replace(arm, budget_distance=0.2, unranked="the study fixes its hidden")
@@ -219,6 +221,6 @@ def test_the_distance_from_a_matched_budget_is_shown(make_results: Make, tmp_pat
     assert rows(section(text, "Differences from `laconv`"))["film"][-1] == "not ranked"
     assert "The family is every arm within the budget against the reference" in text
 
-    plain = write_report(results, tmp_path / "plain").read_text(encoding="utf-8")
+    plain = invented_report.read_text(encoding="utf-8")
     assert "budget" not in section(plain, "Results")
     assert "The family is every arm against the reference" in plain

@@ -1,4 +1,4 @@
-"""What the report says, and what it does not."""
+"""The sentences of the report, and the claims that they must not make."""
 
 from __future__ import annotations
 
@@ -7,21 +7,21 @@ from collections.abc import Callable
 
 import pytest
 
-from fusion_bench.reporting.report.report import sentences
+from fusion_bench.reporting.report import baseline_sentences, sentences
 from fusion_bench.reporting.report.sentences import verdict_sentences
-from fusion_bench.reporting.tables.formatting import points, points_range, size
+from fusion_bench.reporting.tables.formatting import points, points_range, unsigned_points
 from fusion_bench.reporting.tables.tables import build_tables
 from fusion_bench.results.results import StudyResults
 
 Make = Callable[..., StudyResults]
 
 
-def said(results: StudyResults) -> str:
+def sentences_of(results: StudyResults) -> str:
     return "\n".join(verdict_sentences(results, build_tables(results)))
 
 
 def test_a_real_difference_is_stated_with_its_numbers_and_its_limits(make_results: Make) -> None:
-    text = said(make_results(clusters=150, bad_ends=False))
+    text = sentences_of(make_results(clusters=150, bad_ends=False))
     (line,) = [line for line in text.splitlines() if "`film` is worse than `laconv`" in line]
     assert line.startswith("At this budget and for these trained models, **`film` is worse than `laconv`**: ")
     assert "points (95 % interval \N{MINUS SIGN}" in line and "Holm p < 0.001, 3 seeds." in line
@@ -29,27 +29,29 @@ def test_a_real_difference_is_stated_with_its_numbers_and_its_limits(make_result
 
 def test_five_seeds_speak_about_new_trainings(make_results: Make) -> None:
     (line,) = [
-        line for line in said(make_results(seeds=5, bad_ends=False)).splitlines() if "`film` is worse" in line
+        line
+        for line in sentences_of(make_results(seeds=5, bad_ends=False)).splitlines()
+        if "`film` is worse" in line
     ]
     assert "for these trained models" not in line
 
 
 def test_the_reference_losing_is_said_like_anything_else(make_results: Make) -> None:
-    """With film as the reference LaConv wins; with LaConv's answers given to film it loses."""
+    """Film and LaConv exchange their answers, so that the reference loses."""
     results = make_results(clusters=150, bad_ends=False)
     swap = {"film": "laconv", "laconv": "film"}
     for table in (results.samples, results.values, results.curves, results.cells):
         table["arm"] = table["arm"].replace(swap)
-    assert "**`film` is better than `laconv`**" in said(results)
+    assert "**`film` is better than `laconv`**" in sentences_of(results)
 
 
 def test_an_undecided_difference_claims_nothing_and_says_what_could_have_been_found(
     make_results: Make,
 ) -> None:
-    text = said(dataclasses.replace(make_results(bad_ends=False), margin=None))
+    text = sentences_of(dataclasses.replace(make_results(bad_ends=False), margin=None))
     (line,) = [line for line in text.splitlines() if "between `concat` and `laconv`" in line]
     assert "no difference is shown" in line and "no proof of equality" in line
-    assert "would have been found four times in five" in line
+    assert "with 80 % probability, this study finds only a true difference" in line
 
 
 def test_arms_that_answer_alike_are_said_to(make_results: Make) -> None:
@@ -57,21 +59,23 @@ def test_arms_that_answer_alike_are_said_to(make_results: Make) -> None:
     for table, columns in ((results.samples, ["prediction", "score"]), (results.values, ["value"])):
         same = table.loc[table["arm"] == "laconv", columns].to_numpy()
         table.loc[table["arm"] == "concat", columns] = same
-    assert "**`concat` and `laconv` score the same** on every image with every seed." in said(results)
+    assert "**`concat` and `laconv` score the same** on every image with every seed." in sentences_of(results)
 
 
 @pytest.mark.parametrize(("seeds", "why"), [(1, "one training"), (2, "two trainings")])
 def test_too_few_seeds_give_no_verdict_and_the_reason(make_results: Make, seeds: int, why: str) -> None:
-    text = said(make_results(seeds=seeds, bad_ends=False))
+    text = sentences_of(make_results(seeds=seeds, bad_ends=False))
     assert f"**No verdict ({seeds} seed" in text and why in text
     assert "is worse" not in text and "is better" not in text and "equivalent" not in text
 
 
 def test_equivalence_needs_a_margin(make_results: Make) -> None:
     results = make_results(seeds=5, clusters=150, bad_ends=False)
-    wide = dataclasses.replace(results, margin=0.05)
-    assert "**`concat` and `laconv` are equivalent** within the study's margin of 5.0 points" in said(wide)
-    assert "equivalent" not in said(dataclasses.replace(results, margin=None))
+    with_margin = dataclasses.replace(results, margin=0.05)
+    assert "**`concat` and `laconv` are equivalent** within the study's margin of 5.0 points" in sentences_of(
+        with_margin
+    )
+    assert "equivalent" not in sentences_of(dataclasses.replace(results, margin=None))
 
 
 def outside(results: StudyResults) -> StudyResults:
@@ -87,15 +91,15 @@ def outside(results: StudyResults) -> StudyResults:
 
 def test_an_arm_outside_the_budget_is_shown_and_not_ranked(make_results: Make) -> None:
     results = make_results(clusters=150, bad_ends=False)
-    text = said(outside(results))
+    text = sentences_of(outside(results))
     assert "2 arms against the reference" in text
-    assert "`film` is worse" in said(results) and "`film` is worse" not in text
+    assert "`film` is worse" in sentences_of(results) and "`film` is worse" not in text
     (line,) = [line for line in text.splitlines() if "Not ranked" in line]
     assert line.startswith(
-        "**Not ranked**: the study matches parameters to those of `laconv` within 5.0 %, and where that is not "
-        "reached size alone may explain a difference: `film`, +12.4 % (no hidden comes nearer), \N{MINUS SIGN}"
+        "**Not ranked**: the study matches parameters to those of `laconv` within 5.0 %. Outside this "
+        "tolerance, the size alone may explain a difference: `film`, +12.4 % (no hidden comes nearer), \N{MINUS SIGN}"
     )
-    assert "Not ranked" not in said(results) and "Not compared" not in text
+    assert "Not ranked" not in sentences_of(results) and "Not compared" not in text
 
 
 def test_the_family_of_verdicts_leaves_unranked_arms_out(make_results: Make) -> None:
@@ -121,46 +125,53 @@ def test_an_arm_that_does_not_beat_its_control_is_called_out(make_results: Make)
     results.samples.loc[results.samples["arm"] == "film", ["prediction", "score"]] = answers_of_blind
     same = results.values[results.values["arm"] == "image_only"]["value"].to_numpy()
     results.values.loc[results.values["arm"] == "film", "value"] = same
-    text = said(results)
-    assert "**`film` does not beat its controls**" in text or "**`film` does not beat a control**" in text
+    text = sentences_of(results)
+    assert (
+        "**`film` is not shown to beat its controls**" in text
+        or "**`film` is not shown to beat a control**" in text
+    )
     assert "`image_only` 0.0 points" in text
 
 
 def test_arms_above_every_control_are_said_to_beat_them(make_results: Make) -> None:
-    assert "Each arm with a result beats every control" in said(make_results(clusters=150, bad_ends=False))
+    assert "Each arm with a result beats every control" in sentences_of(
+        make_results(clusters=150, bad_ends=False)
+    )
 
 
 def test_arms_not_above_a_floor_are_called_out(make_results: Make) -> None:
     results = make_results(bad_ends=False)
-    assert "All arms lie above the floor *most frequent answer* (36.0 % on test)" in said(results)
+    assert "All arms lie above the floor *most frequent answer* (36.0 % on test)" in sentences_of(results)
     results.floors["accuracy"] = 0.9
-    assert "Not shown to lie above the floor *most frequent answer* (90.0 % on test)" in said(results)
+    assert "Not shown to lie above the floor *most frequent answer* (90.0 % on test)" in sentences_of(results)
 
 
 def test_a_floor_on_another_split_is_spoken_of_only_where_the_judged_one_has_none(make_results: Make) -> None:
     results = make_results(bad_ends=False)
-    assert "*wording*" not in said(results)
+    assert "*wording*" not in sentences_of(results)
     alone = results.floors[results.floors["name"] == "wording"]
-    assert "the floor *wording* (45.0 % on val)" in said(dataclasses.replace(results, floors=alone))
+    assert "the floor *wording* (45.0 % on val)" in sentences_of(dataclasses.replace(results, floors=alone))
 
 
 def test_arms_that_were_still_learning_are_named(make_results: Make) -> None:
-    (line,) = [line for line in said(make_results()).splitlines() if line.startswith("**Not converged**")]
+    (line,) = [
+        line for line in sentences_of(make_results()).splitlines() if line.startswith("**Not converged**")
+    ]
     assert "`film`" in line and "`question_only`" not in line
 
 
 def test_cells_without_a_result_are_counted(make_results: Make) -> None:
-    assert "3 of 21 cells gave no result (1 failed, 1 stale and 1 missing)" in said(make_results())
+    assert "3 of 21 cells gave no result (1 failed, 1 stale and 1 missing)" in sentences_of(make_results())
 
 
 def test_an_arm_without_a_common_seed_is_named(make_results: Make) -> None:
-    assert "Not compared: `cross_attention`, `image_only` and `prior`" in said(make_results(seeds=1))
+    assert "Not compared: `cross_attention`, `image_only` and `prior`" in sentences_of(make_results(seeds=1))
 
 
 def test_many_open_comparisons_share_a_sentence_with_every_number(
     make_results: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sentences, "_MANY", 1)
+    monkeypatch.setattr(sentences, "MANY_ROWS", 1)
     results = dataclasses.replace(make_results(bad_ends=False), margin=None)
     tables = build_tables(results)
     undecided = tables.comparisons[tables.comparisons["verdict"] == "underpowered"]
@@ -171,7 +182,10 @@ def test_many_open_comparisons_share_a_sentence_with_every_number(
     assert line.startswith("At this budget and for these trained models, **no difference")
     for row in undecided.itertuples():
         assert f"`{row.arm}` {points(row.estimate)} ({points_range(row.low, row.high)})" in line
-    least, most = size(undecided["detectable"].min()), size(undecided["detectable"].max())
+    least, most = (
+        unsigned_points(undecided["detectable"].min()),
+        unsigned_points(undecided["detectable"].max()),
+    )
     assert f"{least} points" in line
     assert f"{most} points" in line
     assert "no proof of equality" in line
@@ -181,12 +195,14 @@ def test_many_open_comparisons_share_a_sentence_with_every_number(
 def test_many_arms_behind_a_control_share_a_sentence(
     make_results: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sentences, "_MANY", 1)
+    monkeypatch.setattr(baseline_sentences, "MANY_ROWS", 1)
     results = make_results(bad_ends=False)
     better = results.samples["arm"] == "question_only"
     results.samples.loc[better, "score"] = 1.0
     results.samples.loc[better, "prediction"] = results.samples.loc[better, "truth"]
     results.values.loc[results.values["arm"] == "question_only", "value"] = 1.0
-    lines = [line for line in said(results).splitlines() if "the control" in line]
-    assert lines[0].startswith("**4 arms not ahead of the control `question_only`**, lead in points")
+    lines = [line for line in sentences_of(results).splitlines() if "the control" in line]
+    assert lines[0].startswith(
+        "**4 arms are not shown to beat the control `question_only`**, difference in points"
+    )
     assert all(f"`{arm}` " in lines[0] for arm in ("laconv", "film", "concat", "cross_attention"))

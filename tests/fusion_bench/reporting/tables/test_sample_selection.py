@@ -1,4 +1,4 @@
-"""Which samples are shown, and whose answer stands beside them."""
+"""The selection of shown samples and of the answers beside them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pandas as pd
 
-from fusion_bench.reporting.tables.sample_selection import choose_pictures, majority_answers
+from fusion_bench.reporting.tables.sample_selection import majority_answers, select_samples
 from fusion_bench.results.results import StudyResults
 
 Make = Callable[..., StudyResults]
@@ -26,7 +26,7 @@ def test_the_majority_answers_and_a_tie_goes_to_the_lowest_seed(make_results: Ma
 
 def test_shown_pictures_split_the_arms_and_none_is_shown_twice(make_results: Make) -> None:
     results = make_results(bad_ends=False)
-    chosen = choose_pictures(results)
+    chosen = select_samples(results)
     assert len(chosen) > 1 and chosen["image"].is_unique
     answers = majority_answers(results, chosen)
     modules = answers[~answers["arm"].isin(["question_only", "image_only", "prior"])]
@@ -36,6 +36,6 @@ def test_shown_pictures_split_the_arms_and_none_is_shown_twice(make_results: Mak
 
 def test_choosing_among_the_chosen_changes_nothing(make_results: Make) -> None:
     results = make_results()
-    chosen = choose_pictures(results)
-    again = choose_pictures(dataclasses.replace(results, pictures=chosen))
+    chosen = select_samples(results)
+    again = select_samples(dataclasses.replace(results, pictures=chosen))
     pd.testing.assert_frame_equal(chosen, again)

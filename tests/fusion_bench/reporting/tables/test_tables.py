@@ -1,4 +1,4 @@
-"""The numbers behind the report."""
+"""The numbers of a report."""
 
 from __future__ import annotations
 
@@ -71,8 +71,8 @@ def test_metrics_of_a_measure_of_each_sample_get_their_intervals(make_results: M
     several = means[means["seeds"] >= 2].loc[("test", ["mean_iou", "at_0_7"]), ["low", "high"]]
     assert len(several) >= 8 and several.notna().all(axis=None)
     assert {"mean_iou", "at_0_7"} <= set(tables.differences["metric"])
-    judged = build_tables(dataclasses.replace(measured, primary="mean_iou")).comparisons.set_index("arm")
-    assert judged.loc["film", "estimate"] == pytest.approx(
+    comparisons = build_tables(dataclasses.replace(measured, primary="mean_iou")).comparisons.set_index("arm")
+    assert comparisons.loc["film", "estimate"] == pytest.approx(
         (found["mean_iou"].loc["test", "film"] - found["mean_iou"].loc["test", "laconv"]).mean()
     )
 

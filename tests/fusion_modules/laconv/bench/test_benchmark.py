@@ -1,4 +1,4 @@
-"""The operator's benchmark: what it measures, not how fast this machine is."""
+"""The benchmark of the operator: its measurements, independent of the speed of this machine."""
 
 from __future__ import annotations
 
@@ -31,19 +31,19 @@ SMALL = (Shape(2, 6, 5, 3, 3), Shape(1, 4, 3, 1, 2))
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two small shapes, and no process started to measure memory."""
+    """Use two small shapes, and start no process to measure memory."""
     monkeypatch.setattr(benchmark, "SHAPES", SMALL)
     monkeypatch.setattr(comparison, "peak_on_cpu", lambda *_: 7 << 20)
 
 
 @pytest.mark.parametrize("shape", SMALL)
-def test_all_that_is_compared_computes_the_same(shape: Shape) -> None:
+def test_all_implementations_compute_the_same_result(shape: Shape) -> None:
     x, kernels = (torch.randn(extent, dtype=torch.float64) for extent in shape.inputs)
     for function in implementations(CPU).values():
         torch.testing.assert_close(function(x, kernels), dynamic_conv2d(x, kernels), rtol=0, atol=1e-12)
 
 
-def test_the_shapes_are_those_that_the_targets_are_set_for() -> None:
+def test_the_shapes_are_those_of_the_performance_targets() -> None:
     assert [str(shape) for shape in SHAPES] == [
         "[8,128,52,52] k 7 G 8",
         "[32,128,14,14] k 7 G 8",
@@ -52,7 +52,7 @@ def test_the_shapes_are_those_that_the_targets_are_set_for() -> None:
 
 
 def test_least_bytes_by_hand() -> None:
-    """One channel, one position, one tap: 5 values of maps and 3 of kernels, 4 bytes each."""
+    """The shape has one channel, one position and one tap: 5 values of maps and 3 of kernels, 4 bytes each."""
     assert Shape(1, 1, 1, 1, 1).least_bytes == 32
 
 
@@ -63,7 +63,7 @@ def test_prints_machine_threads_versions_and_every_implementation() -> None:
         app, ["--threads", "1", "--repeats", "2", "--device", "cpu"], env={"COLUMNS": "160"}
     )
     assert done.exit_code == 0, done.output
-    for said in (
+    for expected in (
         "unfold, multiply, sum",
         "reference",
         "torch",
@@ -71,10 +71,10 @@ def test_prints_machine_threads_versions_and_every_implementation() -> None:
         "1 threads",
         torch.__version__,
     ):
-        assert said in done.output
+        assert expected in done.output
 
 
-def test_gives_json_with_ratios_to_the_first() -> None:
+def test_prints_json_with_ratios_to_the_first() -> None:
     app = typer.Typer()
     app.command()(bench_dynamic_conv)
     done = CliRunner().invoke(app, ["--threads", "1", "--repeats", "3", "--device", "cpu", "--json"])
@@ -89,13 +89,13 @@ def test_gives_json_with_ratios_to_the_first() -> None:
         assert row["peak_bytes"] == (7 << 20 if row["shape"] == str(SMALL[0]) else None)
 
 
-def test_leaves_the_number_of_threads_alone() -> None:
+def test_restores_the_number_of_threads() -> None:
     before = torch.get_num_threads()
     measure(SMALL[1:], CPU, before + 1, 1)
     assert torch.get_num_threads() == before
 
 
-def test_a_device_that_is_not_there_is_refused() -> None:
+def test_a_missing_device_is_rejected() -> None:
     with pytest.raises(FusionBenchError, match="--device abacus: the benchmark runs on cpu"):
         bench_dynamic_conv(device="abacus")
 
@@ -105,7 +105,7 @@ def test_repeats_are_taken_in_turn() -> None:
 
     def step(name: str) -> None:
         order.append(name)
-        time.sleep(0.02)  # long enough to be called once a reading
+        time.sleep(0.02)  # long enough for one call per measurement
 
     seconds = interleaved({name: functools.partial(step, name) for name in "ab"}, 3, CPU)
     assert order[-6:] == list("ababab")
@@ -118,9 +118,9 @@ def test_spread_is_median_and_quartiles() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(importlib.util.find_spec("resource") is None, reason="only Unix tells resident memory")
+@pytest.mark.skipif(importlib.util.find_spec("resource") is None, reason="only Unix reports resident memory")
 def test_shifting_needs_a_tenth_of_the_memory_of_unfolding() -> None:
-    """The unfolded map alone is ``C k^2 H W`` values, here 2 * 64 * 49 * 48^2 * 4 bytes = 55 MiB."""
+    """The unfolded map has ``C k^2 H W`` values, here 2 * 64 * 49 * 48^2 * 4 bytes = 55 MiB."""
     shape = Shape(2, 64, 48, 7, 4)
     warm = Shape(1, 4, 4, 7, 4).inputs
     unfolding = peak_on_cpu(unfold_multiply_sum, shape.inputs, warm, 1)

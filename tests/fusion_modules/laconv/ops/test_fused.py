@@ -1,7 +1,7 @@
-"""Kernel projection and aggregation in one, against the two done by hand.
+"""Kernel projection and convolution in one operator, against separate computation of both steps.
 
-`fused` is tested on a GPU and in Triton's interpreter, in which ``test_laconv_triton.py`` runs this file. The
-interpreter has no bfloat16 matrix product, so half precision is float16 here.
+The `fused` backend is tested on a GPU and in Triton's interpreter, in which ``test_triton_kernels.py`` runs this
+file. The interpreter has no bfloat16 matrix product, so half precision is float16 here.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ CASES: list[Case] = [
 ]
 
 
-def drawn(case: Case, dtype: torch.dtype) -> list[Tensor]:
+def random_inputs(case: Case, dtype: torch.dtype) -> list[Tensor]:
     generator = torch.Generator().manual_seed(5)
     maps = (case["height"], case["width"])
     rows = case["groups"] * case["size"] ** 2
@@ -67,26 +67,26 @@ def settings(case: Case) -> dict[str, Any]:
 
 
 def by_hand(x: Tensor, condition: Tensor, weight: Tensor, bias: Tensor, case: Case) -> Tensor:
-    """Tap by tap over the whole map: the projection as a sum, ``x`` cut out of a map with a border of zeros."""
+    """Return the result computed tap by tap over the whole map, from ``x`` padded with zeros."""
     size, groups, stride, dilation = (case[name] for name in ("size", "groups", "stride", "dilation"))
     border = dilation * (size // 2)
-    bordered = torch.nn.functional.pad(x, (border, border, border, border))
-    heard = condition[..., ::stride, ::stride]
-    out = x.new_zeros(x.shape[0], x.shape[1], *heard.shape[2:])
+    padded = torch.nn.functional.pad(x, (border, border, border, border))
+    sampled = condition[..., ::stride, ::stride]
+    out = x.new_zeros(x.shape[0], x.shape[1], *sampled.shape[2:])
     for channel in range(x.shape[1]):
         for tap in range(size * size):
-            line = channel % groups * size * size + tap
-            kernel = torch.einsum("e,beyx->byx", weight[line], heard) + bias[line]
+            weight_row = channel % groups * size * size + tap
+            kernel = torch.einsum("e,beyx->byx", weight[weight_row], sampled) + bias[weight_row]
             top, left = tap // size * dilation, tap % size * dilation
-            read = bordered[:, channel, top : top + x.shape[2] : stride, left : left + x.shape[3] : stride]
+            read = padded[:, channel, top : top + x.shape[2] : stride, left : left + x.shape[3] : stride]
             out[:, channel] += kernel * read
     return out
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("case", CASES)
-def test_result_and_gradients_are_those_of_the_formula(case: Case, backend: FusedBackend) -> None:
-    exact = [value.requires_grad_() for value in drawn(case, torch.float64)]
+def test_result_and_gradients_equal_the_formula(case: Case, backend: FusedBackend) -> None:
+    exact = [value.requires_grad_() for value in random_inputs(case, torch.float64)]
     expected = by_hand(*exact, case)
     cotangent = torch.randn(expected.shape, generator=torch.Generator().manual_seed(1)).to(expected)
     wanted = [expected, *torch.autograd.grad(expected, exact, cotangent)]
@@ -102,7 +102,7 @@ def test_result_and_gradients_are_those_of_the_formula(case: Case, backend: Fuse
 @pytest.mark.skipif(not HAS_TRITON, reason="needs a GPU or Triton's interpreter")
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 def test_fused_half_precision_and_layouts(layout: torch.memory_format) -> None:
-    x, condition, weight, bias = drawn(CASES[0], torch.float16)
+    x, condition, weight, bias = random_inputs(CASES[0], torch.float16)
     given = [
         value.contiguous(memory_format=layout).requires_grad_()
         if value.dim() == 4
@@ -123,19 +123,19 @@ def test_fused_half_precision_and_layouts(layout: torch.memory_format) -> None:
 
 
 @pytest.mark.skipif(not HAS_TRITON, reason="needs a GPU or Triton's interpreter")
-def test_fused_is_differentiated_once_and_says_so() -> None:
-    given = [value.requires_grad_() for value in drawn(CASES[0], torch.float32)]
+def test_a_second_derivative_of_fused_raises_an_error() -> None:
+    given = [value.requires_grad_() for value in random_inputs(CASES[0], torch.float32)]
     out = fused_dynamic_conv2d(*given, **settings(CASES[0]), backend="fused")
     (first,) = torch.autograd.grad(out.sum(), given[1], create_graph=True)
-    with pytest.raises(RuntimeError, match="differentiated once only; for second derivatives use backend="):
+    with pytest.raises(RuntimeError, match="differentiated only once; for second derivatives use backend="):
         torch.autograd.grad(first.sum(), given[2])
 
 
 @pytest.mark.skipif(not HAS_TRITON, reason="needs a GPU or Triton's interpreter")
 def test_fused_under_transformations() -> None:
-    """vmap over samples, per-sample gradients of the weight, one compiled graph, autocast."""
+    """The transformations are vmap, per-sample gradients of the weight, compilation and autocast."""
     case = CASES[0]
-    x, condition, weight, bias = drawn(case, torch.float32)
+    x, condition, weight, bias = random_inputs(case, torch.float32)
 
     def filtered(x: Tensor, condition: Tensor, weight: Tensor) -> Tensor:
         return fused_dynamic_conv2d(x, condition, weight, bias, **settings(case), backend="fused")
@@ -157,13 +157,13 @@ def test_fused_under_transformations() -> None:
 
 @pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")  # opcheck's own, in torch 2.15
 @pytest.mark.skipif(not HAS_TRITON, reason="needs a GPU or Triton's interpreter")
-def test_the_fused_operator_is_registered_soundly() -> None:
-    given = [value.requires_grad_() for value in drawn(CASES[0], torch.float32)]
+def test_the_fused_operator_passes_opcheck() -> None:
+    given = [value.requires_grad_() for value in random_inputs(CASES[0], torch.float32)]
     torch.library.opcheck(torch.ops.fusion_modules.fused_dynamic_conv2d, (*given, 3, 1, 1))
 
 
 def test_without_a_bias() -> None:
-    x, condition, weight, bias = drawn(CASES[0], torch.float64)
+    x, condition, weight, bias = random_inputs(CASES[0], torch.float64)
     out = fused_dynamic_conv2d(x, condition, weight, **settings(CASES[0]))
     expected = fused_dynamic_conv2d(x, condition, weight, torch.zeros_like(bias), **settings(CASES[0]))
     torch.testing.assert_close(out, expected, rtol=0, atol=0)
@@ -173,7 +173,7 @@ def test_without_a_bias() -> None:
 @pytest.mark.parametrize("backend", ["torch", "fused"])
 def test_multiply_adds_are_those_of_projection_and_aggregation(backend: FusedBackend) -> None:
     case = CASES[1]
-    given = [value.to("meta").requires_grad_() for value in drawn(case, torch.float32)]
+    given = [value.to("meta").requires_grad_() for value in random_inputs(case, torch.float32)]
     with FlopCounterMode(display=False) as counter:
         out = fused_dynamic_conv2d(*given, **settings(case), backend=backend)
         forward = counter.get_total_flops()
@@ -183,8 +183,8 @@ def test_multiply_adds_are_those_of_projection_and_aggregation(backend: FusedBac
     assert counter.get_total_flops() == 3 * forward
 
 
-def test_auto_is_not_fused_where_it_should_not_be() -> None:
-    x, condition, weight, _ = drawn(CASES[0], torch.float32)
+def test_auto_does_not_choose_fused_for_float64_and_determinism() -> None:
+    x, condition, weight, _ = random_inputs(CASES[0], torch.float32)
     assert chosen_fused_backend(x, condition, weight) == ("fused" if DEVICE == "cuda" else "torch")
     assert chosen_fused_backend(x.double(), condition, weight) == ("triton" if DEVICE == "cuda" else "torch")
     torch.use_deterministic_algorithms(True)
@@ -195,34 +195,34 @@ def test_auto_is_not_fused_where_it_should_not_be() -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"condition": (2, 7, 5, 4)}, "differ in samples or positions"),
         ({"weight": (27, 8)}, r"weight \[27, 8\] does not fit a condition of 7 channels"),
-        ({"weight": (28, 7)}, "28 rows are not for 3 groups"),
+        ({"weight": (28, 7)}, "28 rows are not a multiple of 3 groups"),
         ({"weight": (12, 7)}, "odd k up to 11, not 4"),
         ({"weight": (27, 7, 1, 1)}, "not 4-D, 4-D and 4-D"),
         ({"bias": (9,)}, r"bias \[9\] must have one value for each of the 27 rows"),
         ({"x": (2, 5, 4, 5)}, "3 groups do not divide 5 channels"),
     ],
 )
-def test_shapes_that_do_not_fit_are_refused(change: dict[str, tuple[int, ...]], said: str) -> None:
+def test_shapes_that_do_not_fit_are_rejected(change: dict[str, tuple[int, ...]], message: str) -> None:
     shapes = {"x": (2, 6, 4, 5), "condition": (2, 7, 4, 5), "weight": (27, 7), "bias": (27,)} | change
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         fused_dynamic_conv2d(**{name: torch.zeros(shape) for name, shape in shapes.items()}, groups=3)  # type: ignore[arg-type]
 
 
 @needs_triton
-def test_float64_cannot_be_fused() -> None:
-    with pytest.raises(ValueError, match="the fused kernel has no float64"):
+def test_fused_rejects_float64() -> None:
+    with pytest.raises(ValueError, match="the fused kernel does not support float64"):
         fused_dynamic_conv2d(
-            *(value.to("meta") for value in drawn(CASES[0], torch.float64)),
+            *(value.to("meta") for value in random_inputs(CASES[0], torch.float64)),
             **settings(CASES[0]),
             backend="fused",
         )
 
 
-@pytest.mark.skipif(HAS_TRITON, reason="here it can run")
-def test_fused_without_a_gpu_is_refused() -> None:
+@pytest.mark.skipif(HAS_TRITON, reason="the backend can run on this machine")
+def test_fused_is_rejected_without_a_gpu() -> None:
     with pytest.raises(ValueError, match="needs tensors on a CUDA GPU, not on cpu"):
-        fused_dynamic_conv2d(*drawn(CASES[0], torch.float32), **settings(CASES[0]), backend="fused")
+        fused_dynamic_conv2d(*random_inputs(CASES[0], torch.float32), **settings(CASES[0]), backend="fused")

@@ -1,7 +1,8 @@
-"""The position-wise convolution: every backend against plain loops over samples, channels, positions and taps.
+"""The position-wise convolution: every backend against loops over samples, channels, positions and taps.
 
-`triton` is tested on a GPU and in Triton's interpreter (``TRITON_INTERPRET=1``), in which ``test_laconv_triton.py``
-runs the last tests of this file. The interpreter is slow, so these are few and small.
+The `triton` backend is tested on a GPU and in Triton's interpreter (``TRITON_INTERPRET=1``):
+``test_triton_kernels.py`` runs the last tests of this file in the interpreter. It is slow, so these tests are few and
+small.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ def by_loops(x: Tensor, kernels: Tensor, stride: int = 1, dilation: int = 1) -> 
     return out.to(x.device)
 
 
-def drawn(
+def random_inputs(
     size: int,
     height: int,
     width: int,
@@ -67,7 +68,7 @@ def drawn(
 def test_equals_the_loops_also_where_the_kernel_is_larger_than_the_map(
     size: int, height: int, width: int, backend: Backend
 ) -> None:
-    x, kernels = drawn(size, height, width)
+    x, kernels = random_inputs(size, height, width)
     out = dynamic_conv2d(x, kernels, backend=backend)
     torch.testing.assert_close(out, by_loops(x, kernels), rtol=0, atol=1e-12)
 
@@ -78,7 +79,7 @@ def test_equals_the_loops_also_where_the_kernel_is_larger_than_the_map(
 def test_stride_and_dilation_equal_the_loops(
     stride: int, dilation: int, height: int, width: int, backend: Backend
 ) -> None:
-    x, kernels = drawn(5, height, width, stride=stride)
+    x, kernels = random_inputs(5, height, width, stride=stride)
     out = dynamic_conv2d(x, kernels, stride=stride, dilation=dilation, backend=backend)
     torch.testing.assert_close(out, by_loops(x, kernels, stride, dilation), rtol=0, atol=1e-12)
 
@@ -88,7 +89,7 @@ def test_stride_and_dilation_equal_the_loops(
     [(1, 1, 1), (3, 1, 1), (5, 1, 1), (3, 2, 1), (3, 1, 2), (3, 2, 3), (1, 2, 1)],
 )
 def test_both_gradients_are_those_of_finite_differences(size: int, stride: int, dilation: int) -> None:
-    x, kernels = drawn(size, 3, 4, stride=stride, channels=4, groups=2)
+    x, kernels = random_inputs(size, 3, 4, stride=stride, channels=4, groups=2)
 
     def operator(x: Tensor, kernels: Tensor) -> Tensor:
         return dynamic_conv2d(x, kernels, stride=stride, dilation=dilation, backend="torch")
@@ -98,7 +99,7 @@ def test_both_gradients_are_those_of_finite_differences(size: int, stride: int, 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_second_derivatives_are_those_of_finite_differences(backend: Backend) -> None:
-    x, kernels = drawn(3, 2, 3, stride=2, channels=2, groups=2)
+    x, kernels = random_inputs(3, 2, 3, stride=2, channels=2, groups=2)
 
     def operator(x: Tensor, kernels: Tensor) -> Tensor:
         return dynamic_conv2d(x, kernels, stride=2, backend=backend)
@@ -113,10 +114,10 @@ def test_second_derivatives_are_those_of_finite_differences(backend: Backend) ->
 def test_neither_result_nor_gradients_depend_on_the_tiles(
     monkeypatch: pytest.MonkeyPatch, map_elements: int, tap_elements: int, stride: int, dilation: int
 ) -> None:
-    """Tiles of several samples, of some groups, of some rows and of a single row."""
+    """The tiles hold several samples, some groups, some rows or a single row."""
 
     def results() -> list[Tensor]:
-        x, kernels = (value.requires_grad_() for value in drawn(3, 7, 4, stride=stride, groups=2))
+        x, kernels = (value.requires_grad_() for value in random_inputs(3, 7, 4, stride=stride, groups=2))
         out = dynamic_conv2d(x, kernels, stride=stride, dilation=dilation, backend="torch")
         return [out, *torch.autograd.grad(out.square().sum(), (x, kernels))]
 
@@ -137,8 +138,8 @@ def test_tiles_cover_the_output_once(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.filterwarnings("ignore:The .grad attribute:UserWarning")  # opcheck's own, in torch 2.15
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize(("stride", "dilation"), [(1, 1), (2, 3)])
-def test_the_operator_is_registered_soundly(layout: torch.memory_format, stride: int, dilation: int) -> None:
-    x, kernels = drawn(3, 4, 5, stride=stride, dtype=torch.float32)
+def test_the_operator_passes_opcheck(layout: torch.memory_format, stride: int, dilation: int) -> None:
+    x, kernels = random_inputs(3, 4, 5, stride=stride, dtype=torch.float32)
     x = x.contiguous(memory_format=layout).requires_grad_()
     arguments = (x, kernels.requires_grad_(), stride, dilation, "torch")
     torch.library.opcheck(torch.ops.fusion_modules.dynamic_conv2d, arguments)
@@ -147,7 +148,7 @@ def test_the_operator_is_registered_soundly(layout: torch.memory_format, stride:
 
 
 def test_channel_c_is_filtered_by_group_c_mod_g() -> None:
-    """Interleaved groups: with 2 groups, channels 0 and 2 hear group 0, channels 1 and 3 group 1."""
+    """Groups are interleaved: with 2 groups, channels 0 and 2 use group 0, channels 1 and 3 use group 1."""
     x = torch.ones(1, 4, 1, 1)
     kernels = torch.tensor([10.0, 20.0]).view(1, 2, 1, 1, 1)
     assert dynamic_conv2d(x, kernels).flatten().tolist() == [10.0, 20.0, 10.0, 20.0]
@@ -167,7 +168,7 @@ def test_taps_run_row_by_row_from_the_upper_left() -> None:
 def test_memory_layout_changes_nothing_and_is_kept(
     layout: torch.memory_format, stride: int, backend: Backend
 ) -> None:
-    x, kernels = drawn(3, 4, 5, stride=stride)
+    x, kernels = random_inputs(3, 4, 5, stride=stride)
     given = x.contiguous(memory_format=layout).requires_grad_()
     expected = x.clone().requires_grad_()
     out = dynamic_conv2d(given, kernels, stride=stride, backend=backend)
@@ -180,19 +181,19 @@ def test_memory_layout_changes_nothing_and_is_kept(
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
-def test_arguments_may_be_views_of_anything(backend: Backend) -> None:
-    x, kernels = drawn(3, 4, 5)
+def test_arguments_may_be_non_contiguous_views(backend: Backend) -> None:
+    x, kernels = random_inputs(3, 4, 5)
     strided = torch.stack([x, x], dim=-1)[..., 0]
-    turned = kernels.permute(0, 3, 4, 2, 1).contiguous().permute(0, 4, 3, 1, 2)
+    permuted = kernels.permute(0, 3, 4, 2, 1).contiguous().permute(0, 4, 3, 1, 2)
     expected = dynamic_conv2d(x, kernels, backend=backend)
-    torch.testing.assert_close(dynamic_conv2d(strided, turned, backend=backend), expected, rtol=0, atol=0)
+    torch.testing.assert_close(dynamic_conv2d(strided, permuted, backend=backend), expected, rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
 @pytest.mark.parametrize("half", [torch.bfloat16, torch.float16])
 def test_half_precision_is_accumulated_in_float32(half: torch.dtype, backend: Backend) -> None:
-    """The result is the exact one rounded once: 49 taps added in half precision would drift further."""
-    x, kernels = drawn(7, 6, 6, dtype=half)
+    """The result is the float32 result rounded once; a sum of 49 taps in half precision would differ more."""
+    x, kernels = random_inputs(7, 6, 6, dtype=half)
     expected = dynamic_conv2d(x.float(), kernels.float(), backend=backend)
     out = dynamic_conv2d(x, kernels, backend=backend)
     assert out.dtype == half
@@ -204,9 +205,9 @@ def test_half_precision_is_accumulated_in_float32(half: torch.dtype, backend: Ba
 def test_gradients_in_half_precision_are_rounded_once(
     monkeypatch: pytest.MonkeyPatch, half: torch.dtype, stride: int
 ) -> None:
-    """Also where tiles of single rows add to the same row of the gradient."""
+    """The rounding is also done once if tiles of single rows add to the same row of the gradient."""
     monkeypatch.setattr(tiling, "_MAP_ELEMENTS", 1)
-    x, kernels = (value.requires_grad_() for value in drawn(5, 6, 6, stride=stride, dtype=half))
+    x, kernels = (value.requires_grad_() for value in random_inputs(5, 6, 6, stride=stride, dtype=half))
     wide = [value.detach().float().requires_grad_() for value in (x, kernels)]
     out = dynamic_conv2d(*wide, stride=stride)
     grad = torch.ones_like(out, dtype=half)
@@ -217,16 +218,16 @@ def test_gradients_in_half_precision_are_rounded_once(
 
 
 def test_mixed_types_promote() -> None:
-    x, kernels = drawn(3, 4, 5, dtype=torch.float32)
+    x, kernels = random_inputs(3, 4, 5, dtype=torch.float32)
     assert dynamic_conv2d(x, kernels.bfloat16()).dtype == torch.float32
 
 
 @pytest.mark.parametrize("map_elements", [1 << 16, 1])
-def test_samples_do_not_touch_even_if_one_is_not_finite(
+def test_a_sample_that_is_not_finite_does_not_change_another(
     monkeypatch: pytest.MonkeyPatch, map_elements: int
 ) -> None:
     monkeypatch.setattr(tiling, "_MAP_ELEMENTS", map_elements)
-    x, kernels = drawn(3, 4, 5)
+    x, kernels = random_inputs(3, 4, 5)
     expected = dynamic_conv2d(x, kernels)[1]
     x[0] = torch.nan
     torch.testing.assert_close(dynamic_conv2d(x, kernels)[1], expected, rtol=0, atol=0)
@@ -237,7 +238,7 @@ def test_samples_do_not_touch_even_if_one_is_not_finite(
 def test_multiply_adds_are_c_k_k_for_each_output_position_and_twice_that_backward(
     stride: int, backend: Backend
 ) -> None:
-    x, kernels = (value.to("meta").requires_grad_() for value in drawn(5, 4, 7, stride=stride))
+    x, kernels = (value.to("meta").requires_grad_() for value in random_inputs(5, 4, 7, stride=stride))
     with FlopCounterMode(display=False) as counter:
         out = dynamic_conv2d(x, kernels, stride=stride, backend=backend)
         forward = counter.get_total_flops()
@@ -247,14 +248,14 @@ def test_multiply_adds_are_c_k_k_for_each_output_position_and_twice_that_backwar
 
 
 def test_an_empty_batch_gives_an_empty_result() -> None:
-    x, kernels = (value[:0].requires_grad_() for value in drawn(3, 4, 5))
+    x, kernels = (value[:0].requires_grad_() for value in random_inputs(3, 4, 5))
     out = dynamic_conv2d(x, kernels)
     assert out.shape == x.shape
     assert torch.autograd.grad(out.sum(), kernels)[0].shape == kernels.shape
 
 
-def test_auto_takes_what_it_says() -> None:
-    x, kernels = drawn(3, 4, 5)
+def test_auto_uses_the_chosen_backend() -> None:
+    x, kernels = random_inputs(3, 4, 5)
     chosen = chosen_backend(x, kernels, 1, 1)
     assert chosen == ("triton" if DEVICE == "cuda" else "torch")
     torch.testing.assert_close(
@@ -263,7 +264,7 @@ def test_auto_takes_what_it_says() -> None:
 
 
 @pytest.mark.parametrize(
-    ("x_shape", "kernels_shape", "settings", "said"),
+    ("x_shape", "kernels_shape", "settings", "message"),
     [
         ((2, 6, 4, 5), (2, 4, 9, 4, 5), {}, "4 groups do not divide 6 channels"),
         ((2, 6, 4, 5), (2, 3, 4, 4, 5), {}, "odd k up to 11, not 4"),
@@ -278,20 +279,20 @@ def test_auto_takes_what_it_says() -> None:
         ((2, 6, 4, 5), (2, 3, 9, 4, 5), {"backend": "cudnn"}, "no backend 'cudnn'; choose auto, reference"),
     ],
 )
-def test_arguments_that_do_not_fit_are_refused(
-    x_shape: tuple[int, ...], kernels_shape: tuple[int, ...], settings: dict[str, Any], said: str
+def test_arguments_that_do_not_fit_are_rejected(
+    x_shape: tuple[int, ...], kernels_shape: tuple[int, ...], settings: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(ValueError, match=said):
+    with pytest.raises(ValueError, match=message):
         dynamic_conv2d(torch.zeros(x_shape), torch.zeros(kernels_shape), **settings)
 
 
-def test_whole_numbers_are_refused() -> None:
+def test_integers_are_rejected() -> None:
     with pytest.raises(ValueError, match=r"must be floating-point, not torch.int64 and torch.float32"):
         dynamic_conv2d(torch.zeros(1, 1, 2, 2, dtype=torch.int64), torch.zeros(1, 1, 1, 2, 2))
 
 
-@pytest.mark.skipif(HAS_TRITON, reason="here it can run")
-def test_without_a_gpu_triton_is_refused() -> None:
+@pytest.mark.skipif(HAS_TRITON, reason="the backend can run on this machine")
+def test_triton_is_rejected_without_a_gpu() -> None:
     with pytest.raises(ValueError, match="needs tensors on a CUDA GPU, not on cpu"):
         dynamic_conv2d(torch.zeros(1, 1, 2, 2), torch.zeros(1, 1, 1, 2, 2), backend="triton")
 
@@ -318,8 +319,8 @@ def test_triton_equals_the_loops_and_the_references_gradients(
     groups: int,
     layout: torch.memory_format,
 ) -> None:
-    """The last case takes several blocks of positions and of channels."""
-    x, kernels = drawn(size, height, width, stride=stride, channels=channels, groups=groups)
+    """The last case uses several blocks of positions and of channels."""
+    x, kernels = random_inputs(size, height, width, stride=stride, channels=channels, groups=groups)
     given = [x.contiguous(memory_format=layout).requires_grad_(), kernels.requires_grad_()]
     out = dynamic_conv2d(*given, stride=stride, dilation=dilation, backend="triton")
     torch.testing.assert_close(out, by_loops(x, kernels, stride, dilation), rtol=0, atol=1e-12)
@@ -335,7 +336,7 @@ def test_triton_equals_the_loops_and_the_references_gradients(
 @pytest.mark.skipif(not HAS_TRITON, reason="needs a GPU or Triton's interpreter")
 @pytest.mark.parametrize("half", [torch.bfloat16, torch.float16])
 def test_triton_accumulates_half_precision_in_float32(half: torch.dtype) -> None:
-    x, kernels = (value.requires_grad_() for value in drawn(5, 3, 4, dtype=half))
+    x, kernels = (value.requires_grad_() for value in random_inputs(5, 3, 4, dtype=half))
     wide = [value.detach().float().requires_grad_() for value in (x, kernels)]
     out = dynamic_conv2d(x, kernels, backend="triton")
     expected = dynamic_conv2d(*wide, backend="reference")

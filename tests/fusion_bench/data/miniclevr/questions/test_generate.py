@@ -1,4 +1,4 @@
-"""Questions on scenes scattered at random: their answers, their balance, what is refused, their English."""
+"""Questions on random scenes: their answers, their balance, rejected questions, their English."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from fusion_bench.data.programs import ANSWERS, ATTRIBUTES, RELATIONS, Facts, Pr
 from fusion_bench.samples.vocabulary import tokenize
 
 
-def scattered(number: int, seed: int) -> list[Facts]:
-    """Scenes of 3 to 10 objects with independent attributes at independent places."""
+def random_scenes(number: int, seed: int) -> list[Facts]:
+    """Return scenes of 3 to 10 objects with independent attributes at independent places."""
     random = np.random.default_rng(seed)
     scenes = []
     for _ in range(number):
@@ -37,47 +37,51 @@ def scattered(number: int, seed: int) -> list[Facts]:
     return scenes
 
 
-Asked = list[tuple[Facts, GeneratedQuestion]]
+Generated = list[tuple[Facts, GeneratedQuestion]]
 
 
 @pytest.fixture(scope="module")
-def asked() -> Asked:
+def generated() -> Generated:
     """All nine kinds: about 6,000 questions on 600 scenes."""
-    scenes = scattered(600, seed=1)
+    scenes = random_scenes(600, seed=1)
     return _flat(scenes, generate_questions(scenes, tuple(KIND_STARTS), 10, "test"))
 
 
 @pytest.fixture(scope="module")
-def simple() -> Asked:
+def simple() -> Generated:
     """The kinds of the quickstart on 400 scenes."""
-    scenes = scattered(400, seed=2)
+    scenes = random_scenes(400, seed=2)
     return _flat(scenes, generate_questions(scenes, ("zero_hop", "one_hop"), 10, "test"))
 
 
-def _flat(scenes: list[Facts], questions: Iterable[tuple[GeneratedQuestion, ...]]) -> Asked:
-    return [(facts, question) for facts, some in zip(scenes, questions, strict=True) for question in some]
+def _flat(scenes: list[Facts], questions: Iterable[tuple[GeneratedQuestion, ...]]) -> Generated:
+    return [
+        (facts, question)
+        for facts, scene_questions in zip(scenes, questions, strict=True)
+        for question in scene_questions
+    ]
 
 
 def _functions(question: GeneratedQuestion) -> list[str]:
     return [node["function"] for node in question.program]
 
 
-def test_the_executor_agrees_with_every_answer(asked: Asked) -> None:
-    """The answer is worked out while a question is drawn; the program is run afterwards and knows nothing of it."""
-    assert len(asked) > 5_900
-    assert [q.text for facts, q in asked if execute(q.program, facts) != q.answer] == []
-    assert {question.answer for _, question in asked} <= set(ANSWERS)
+def test_the_executor_agrees_with_every_answer(generated: Generated) -> None:
+    """A question is sampled with its answer; the executor computes the answer again from the program alone."""
+    assert len(generated) > 5_900
+    assert [q.text for facts, q in generated if execute(q.program, facts) != q.answer] == []
+    assert {question.answer for _, question in generated} <= set(ANSWERS)
 
 
-def test_every_family_is_asked(asked: Asked) -> None:
-    counts = Counter(question.family for _, question in asked)
+def test_every_family_is_asked(generated: Generated) -> None:
+    counts = Counter(question.family for _, question in generated)
     assert set(counts) == set(range(90))
-    # Scenes of few things allow few chains of three relations; most families come up equally often.
+    # Scenes with few objects allow few chains of three relations; most families are equally frequent.
     assert np.median(list(counts.values())) >= 0.95 * max(counts.values())
 
 
 def test_the_same_stream_asks_the_same_questions() -> None:
-    scenes = scattered(20, seed=3)
+    scenes = random_scenes(20, seed=3)
     first, again, other = (
         list(generate_questions(scenes, ("one_hop",), 5, stream)) for stream in ("a", "a", "b")
     )
@@ -85,14 +89,14 @@ def test_the_same_stream_asks_the_same_questions() -> None:
     assert first != other
 
 
-def test_no_question_is_asked_twice_of_a_scene(asked: Asked) -> None:
+def test_no_question_is_asked_twice_of_a_scene(generated: Generated) -> None:
     programs = Counter(
-        (id(facts), json.dumps(question.program), question.family) for facts, question in asked
+        (id(facts), json.dumps(question.program), question.family) for facts, question in generated
     )
     assert max(programs.values()) == 1
 
 
-def test_wording_gives_little_away(simple: Asked) -> None:
+def test_the_wording_predicts_answers_only_weakly(simple: Generated) -> None:
     """The best constant answer per (kind, last function, number of filters), fitted and measured on all."""
     groups: defaultdict[tuple[Any, ...], Counter[str]] = defaultdict(Counter)
     for _, question in simple:
@@ -103,7 +107,7 @@ def test_wording_gives_little_away(simple: Asked) -> None:
     assert best / len(simple) < 0.43
 
 
-def test_answers_are_balanced(simple: Asked) -> None:
+def test_answers_are_balanced(simple: Generated) -> None:
     answers: defaultdict[str, Counter[str]] = defaultdict(Counter)
     for _, question in simple:
         answers[_functions(question)[-1]][question.answer] += 1
@@ -117,8 +121,8 @@ def test_answers_are_balanced(simple: Asked) -> None:
         assert np.abs(shares / shares.sum() * len(values) - 1).max() < 0.15
 
 
-def test_the_attributes_named_do_not_give_the_count_away(simple: Asked) -> None:
-    """Among questions that count what one filter leaves, "small things" are not more than "red things"."""
+def test_the_named_attributes_do_not_predict_the_count(simple: Generated) -> None:
+    """In questions that count the result of one filter, "small things" are not more than "red things"."""
     zeros: defaultdict[str, list[bool]] = defaultdict(list)
     for _, question in simple:
         functions = _functions(question)
@@ -129,16 +133,16 @@ def test_the_attributes_named_do_not_give_the_count_away(simple: Asked) -> None:
         assert 0.05 < np.mean(empty) < 0.45, attribute
 
 
-def test_no_relation_is_idle(asked: Asked) -> None:
-    """Leaving a relation out changes the answer's set: then "unique" fails, or the set grows."""
+def test_every_relation_is_necessary(generated: Generated) -> None:
+    """Without a relation the set changes: either "unique" fails, or the set grows."""
     checked = 0
-    for facts, question in asked:
+    for facts, question in generated:
         functions = _functions(question)
         if functions.count("relate") != 1 or functions.count("scene") != 1:
             continue
         program = [dict(node) for node in question.program]
-        place = functions.index("relate")
-        program[place] = {"function": "scene", "inputs": [], "value_inputs": []}
+        index = functions.index("relate")
+        program[index] = {"function": "scene", "inputs": [], "value_inputs": []}
         if functions[-1] in {"count", "exist"}:
             program[-1] = program[-1] | {"function": "count"}
             with_relation = [*question.program[:-1], program[-1]]
@@ -150,25 +154,25 @@ def test_no_relation_is_idle(asked: Asked) -> None:
     assert checked > 300
 
 
-def test_no_description_names_what_is_asked_or_shared(asked: Asked) -> None:
-    for _, question in asked:
+def test_no_description_names_the_queried_or_shared_attribute(generated: Generated) -> None:
+    for _, question in generated:
         functions = _functions(question)
         last = functions[-1]
         if last.startswith("query_") and question.family >= 25:
             start = max(
-                place for place, name in enumerate(functions) if name in {"scene", "relate"} or "same" in name
+                index for index, name in enumerate(functions) if name in {"scene", "relate"} or "same" in name
             )
             assert f"filter_{last.removeprefix('query_')}" not in functions[start:]
         for shared in (name for name in functions if name.startswith("same_")):
             assert f"filter_{shared.removeprefix('same_')}" not in functions
 
 
-def test_programs_have_the_form_of_the_release(asked: Asked) -> None:
+def test_programs_have_the_form_of_the_release(generated: Generated) -> None:
     order = list(ATTRIBUTES)
-    for _, question in asked:
-        for place, node in enumerate(question.program):
+    for _, question in generated:
+        for index, node in enumerate(question.program):
             assert set(node) == {"inputs", "function", "value_inputs"}
-            assert all(source < place for source in node["inputs"])
+            assert all(source < index for source in node["inputs"])
             if node["function"].startswith("filter_"):
                 before = question.program[node["inputs"][0]]["function"]
                 if before.startswith("filter_") and question.family not in range(64, 72):
@@ -178,8 +182,8 @@ def test_programs_have_the_form_of_the_release(asked: Asked) -> None:
         assert len(used) == len(question.program) - 1
 
 
-def test_english(asked: Asked) -> None:
-    texts = [question.text for _, question in asked]
+def test_english(generated: Generated) -> None:
+    texts = [question.text for _, question in generated]
     for text in texts:
         assert re.fullmatch(r"[A-Z][a-z ;]+\?", text), text
         assert "  " not in text
@@ -190,7 +194,7 @@ def test_english(asked: Asked) -> None:
 
 
 @pytest.mark.parametrize(
-    ("family", "asks", "kind"),
+    ("family", "function", "kind"),
     [
         (0, "equal_integer", "compare_integer"),
         (24, "equal_shape", "comparison"),
@@ -203,14 +207,14 @@ def test_english(asked: Asked) -> None:
         (86, "query_shape", "zero_hop"),
     ],
 )
-def test_family_numbers(family: int, asks: str, kind: str) -> None:
+def test_family_numbers(family: int, function: str, kind: str) -> None:
     assert FAMILIES[family].index == family
-    assert (FAMILIES[family].asks, FAMILIES[family].kind) == (asks, kind)
+    assert (FAMILIES[family].function, FAMILIES[family].kind) == (function, kind)
 
 
 @pytest.mark.pack
-def test_families_and_words_are_those_of_the_official_generator(packs: Path, asked: Asked) -> None:
-    """Per family: last function, relations, likenesses, unions; and no word that CLEVR does not use."""
+def test_families_and_words_are_those_of_the_official_generator(packs: Path, generated: Generated) -> None:
+    """Per family: last function, relations, shared attributes, unions; and no word that CLEVR does not use."""
 
     def shape(functions: list[str]) -> tuple[Any, ...]:
         same = tuple(sorted(name for name in functions if name.startswith("same_")))
@@ -223,8 +227,8 @@ def test_families_and_words_are_those_of_the_official_generator(packs: Path, ask
     for record in official:
         theirs[record["question_family_index"]].add(shape([node["function"] for node in record["program"]]))
     ours: defaultdict[int, set[Any]] = defaultdict(set)
-    for _, question in asked:
+    for _, question in generated:
         ours[question.family].add(shape(_functions(question)))
     assert ours == theirs
     words = {word for record in official for word in tokenize(record["question"])}
-    assert {word for _, question in asked for word in tokenize(question.text)} <= words
+    assert {word for _, question in generated for word in tokenize(question.text)} <= words

@@ -1,4 +1,4 @@
-"""Referring expressions on built-in scenes: unique, needed to the last word, exact to the pixel."""
+"""Referring expressions on built-in scenes: unique, without unnecessary words, exact to the pixel."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from PIL import Image
 from pycocotools import mask as coco
 
 from fusion_bench.data.miniclevr.layout import scene_record
-from fusion_bench.data.miniclevr.placement import Recipe, draw_scenes
+from fusion_bench.data.miniclevr.placement import SceneRecipe, draw_scenes
 from fusion_bench.data.miniclevr.referring.dataset import MiniClevrRefer
 from fusion_bench.data.miniclevr.referring.expressions import generate_expressions
 from fusion_bench.data.miniclevr.render.render import object_ids, render
@@ -45,23 +45,23 @@ RELATION = re.compile(
 )
 
 
-def made_in(root: Path, **changes: Any) -> MiniClevrRefer:
+def generate_in(root: Path, **changes: Any) -> MiniClevrRefer:
     data = MiniClevrRefer(root, **{"images": IMAGES, "size": SIZE} | changes)
     data.prepare()
     return data
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> MiniClevrRefer:
-    return made_in(tmp_path_factory.mktemp("data") / "refer")
+def generated(tmp_path_factory: pytest.TempPathFactory) -> MiniClevrRefer:
+    return generate_in(tmp_path_factory.mktemp("data") / "refer")
 
 
 def scenes_of(split: str, count: int) -> list[Scene]:
-    return draw_scenes(Recipe(0, split, SIZE, alike=0.5), range(count))
+    return draw_scenes(SceneRecipe(0, split, SIZE, distractors=0.5), range(count))
 
 
-def told(text: str) -> tuple[dict[str, str], str | None, dict[str, str]]:
-    """What a sentence says, word by word: attributes, relation, attributes of the reference."""
+def parse(text: str) -> tuple[dict[str, str], str | None, dict[str, str]]:
+    """Return attributes, relation and attributes of the reference in a sentence, read word by word."""
     assert text.startswith("the ")
     relation = RELATION.search(text)
     of_thing, of_other = (text[4:], "") if relation is None else RELATION.split(text[4:], maxsplit=1)[::4]
@@ -78,9 +78,9 @@ def _attributes(words: str) -> dict[str, str]:
     return found
 
 
-def found_by(scene: Scene, said: tuple[dict[str, str], str | None, dict[str, str]]) -> set[int]:
-    """An executor of its own: no bit sets, no programs, relations from the centres in the world."""
-    wanted, relation, of_other = said
+def matching_objects(scene: Scene, expression: tuple[dict[str, str], str | None, dict[str, str]]) -> set[int]:
+    """Return the objects that match, by a second executor without bit sets and programs, from world coordinates."""
+    wanted, relation, of_other = expression
 
     def fitting(attributes: dict[str, str]) -> set[int]:
         return {
@@ -98,10 +98,10 @@ def found_by(scene: Scene, said: tuple[dict[str, str], str | None, dict[str, str
     return {number for number in things if np.array(scene.things[number].coords) @ toward - start > 0.2}
 
 
-def spoken_of(
+def referring_sentences(
     data: MiniClevrRefer, split: str, scenes: list[Scene], first: int
 ) -> list[tuple[Scene, int, str]]:
-    """Scene, thing and text of every sentence, by the annotations' numbers."""
+    """Return scene, object and text of every sentence, by the numbers of the annotations."""
     content = json.loads((data.root / data.name / "instances.json").read_text())
     starts: dict[int, int] = {}
     for annotation in content["annotations"]:
@@ -115,30 +115,32 @@ def spoken_of(
     ]
 
 
-def test_every_sentence_singles_out_its_thing_and_no_word_of_it_is_idle(made: MiniClevrRefer) -> None:
-    sentences = spoken_of(made, "train", scenes_of("train", 66), first=1)
-    assert len(sentences) == len(made.split("train")) > 350
-    idle = 0
+def test_every_sentence_identifies_its_object_and_every_word_is_necessary(generated: MiniClevrRefer) -> None:
+    sentences = referring_sentences(generated, "train", scenes_of("train", 66), first=1)
+    assert len(sentences) == len(generated.split("train")) > 350
+    redundant = 0
     for scene, thing, text in sentences:
-        wanted, relation, of_other = told(text)
-        assert found_by(scene, (wanted, relation, of_other)) == {thing}, text
+        wanted, relation, of_other = parse(text)
+        assert matching_objects(scene, (wanted, relation, of_other)) == {thing}, text
         shorter = [
             ({name: value for name, value in wanted.items() if name != dropped}, relation, of_other)
             for dropped in wanted
         ]
         if relation is not None:
             shorter.append((wanted, None, {}))
-        idle += any(found_by(scene, said) == {thing} for said in shorter)
-    # Only where nothing else is left to say of a thing has a second sentence a word to spare.
-    assert idle / len(sentences) < 0.05
-    kinds = Counter("relation" if told(text)[1] else len(told(text)[0]) for _, _, text in sentences)
+        redundant += any(matching_objects(scene, expression) == {thing} for expression in shorter)
+    # A second sentence has an unnecessary word only if no other description is left.
+    assert redundant / len(sentences) < 0.05
+    kinds = Counter("relation" if parse(text)[1] else len(parse(text)[0]) for _, _, text in sentences)
     assert 0.4 < kinds["relation"] / len(sentences) < 0.7
-    assert kinds[1] / len(sentences) < 0.3  # for most, no single word suffices
+    assert kinds[1] / len(sentences) < 0.3  # for most objects, one word is not enough
     assert kinds[2] and kinds[3]
 
 
-def test_things_are_described_twice_and_no_two_sentences_of_an_image_are_equal(made: MiniClevrRefer) -> None:
-    table = made.split("train").table
+def test_things_are_described_twice_and_no_two_sentences_of_an_image_are_equal(
+    generated: MiniClevrRefer,
+) -> None:
+    table = generated.split("train").table
     assert not table.duplicated(["image", "text"]).any()
     assert (table.groupby("image").size() <= 6).all()
     twice = table.groupby(["image", "truth"]).size() == 2
@@ -146,27 +148,27 @@ def test_things_are_described_twice_and_no_two_sentences_of_an_image_are_equal(m
 
 
 @pytest.mark.parametrize("relations", [True, False])
-def test_a_picture_does_not_tell_which_thing_is_spoken_of(relations: bool) -> None:
-    """Drawn anew often, no thing of a scene is much commoner than chance would have it: `image_only`'s bound."""
+def test_an_image_does_not_predict_the_referent(relations: bool) -> None:
+    """In many draws, no object of a scene is much more frequent than by chance, which limits `image_only`."""
     draws, random = 120, np.random.default_rng(0)
-    commonest, by_chance = [], []
+    most_frequent, by_chance = [], []
     for scene in scenes_of("bound", 30):
         facts = Facts.of(scene_record(scene, "bound"))
         counted: Counter[int] = Counter()
         for number in range(draws):
             drawn = generate_expressions(facts, 2, relations, Random(f"{scene.index} {number}"))  # noqa: S311
             counted.update({sentence.thing for sentence in drawn})
-        commonest.append(max(counted.values(), default=0))
+        most_frequent.append(max(counted.values(), default=0))
         things = len(scene.things)
         by_chance.append(random.multinomial(draws, [1 / things] * things, size=200).max(axis=1).mean())
-    assert np.sum(commonest) < 1.3 * np.sum(by_chance)
+    assert np.sum(most_frequent) < 1.3 * np.sum(by_chance)
 
 
 def test_without_relations_no_sentence_says_where(tmp_path: Path) -> None:
-    data = made_in(tmp_path / "data", images={"train": 20, "select": 1, "evaluate": 1}, relations=False)
+    data = generate_in(tmp_path / "data", images={"train": 20, "select": 1, "evaluate": 1}, relations=False)
     texts = list(data.split("train").table["text"])
     assert len(texts) > 80
-    assert all(told(text)[1] is None for text in texts)
+    assert all(parse(text)[1] is None for text in texts)
 
 
 def _masks(split: Split) -> np.ndarray[Any, Any]:
@@ -174,11 +176,11 @@ def _masks(split: Split) -> np.ndarray[Any, Any]:
     return np.stack([np.asarray(coco.decode(mask)) for mask in split.referents.masks]).astype(bool)
 
 
-def test_masks_are_the_renderers_to_the_pixel_and_boxes_are_tight(made: MiniClevrRefer) -> None:
-    split, scenes = made.split("test"), scenes_of("test", 9)
+def test_masks_are_the_renderers_to_the_pixel_and_boxes_are_tight(generated: MiniClevrRefer) -> None:
+    split, scenes = generated.split("test"), scenes_of("test", 9)
     first = IMAGES["train"] + IMAGES["select"] + 1
     ids = {id(scene): row for scene, row in zip(scenes, object_ids(scenes, SIZE), strict=True)}
-    sentences = spoken_of(made, "test", scenes, first)
+    sentences = referring_sentences(generated, "test", scenes, first)
     assert [text for _, _, text in sentences] == list(split.table["text"])
     assert split.referents is not None
     for (scene, thing, _), mask, box in zip(sentences, _masks(split), split.referents.boxes, strict=True):
@@ -189,10 +191,10 @@ def test_masks_are_the_renderers_to_the_pixel_and_boxes_are_tight(made: MiniClev
     assert (split.referents.sizes == SIZE).all()
 
 
-def test_it_is_written_in_refers_layout(made: MiniClevrRefer) -> None:
-    folder = made.root / "images" / "mscoco" / "images" / "train2014"
+def test_it_is_written_in_refers_layout(generated: MiniClevrRefer) -> None:
+    folder = generated.root / "images" / "mscoco" / "images" / "train2014"
     assert len(list(folder.iterdir())) == 80
-    content = json.loads((made.root / "miniclevr_refer" / "instances.json").read_text())
+    content = json.loads((generated.root / "miniclevr_refer" / "instances.json").read_text())
     assert {image["id"] for image in content["images"]} == set(range(1, 81))
     assert [category["name"] for category in content["categories"]] == ["cube", "sphere", "cylinder"]
     scene = scenes_of("train", 1)[0]
@@ -201,7 +203,7 @@ def test_it_is_written_in_refers_layout(made: MiniClevrRefer) -> None:
     for record, thing in zip(of_first, scene.things, strict=True):
         assert content["categories"][record["category_id"] - 1]["name"] == thing.shape
         assert record["area"] == coco.area(coco.frPyObjects(record["segmentation"], *SIZE))
-    refs = read_plain_pickle(made.root / "miniclevr_refer" / "refs(unc).p", "")
+    refs = read_plain_pickle(generated.root / "miniclevr_refer" / "refs(unc).p", "")
     assert set(refs[0]) == {
         *("ref_id", "ann_id", "image_id", "category_id", "split", "file_name", "sent_ids", "sentences")
     }
@@ -209,38 +211,44 @@ def test_it_is_written_in_refers_layout(made: MiniClevrRefer) -> None:
     assert set(refs[0]["sentences"][0]) == {"tokens", "raw", "sent_id", "sent"}
 
 
-def test_categories_are_shapes_and_counted(made: MiniClevrRefer) -> None:
+def test_categories_are_shapes_and_counted(generated: MiniClevrRefer) -> None:
     scenes = scenes_of("train", 66)
-    table = made.split("train").table
-    for (scene, thing, _), said in zip(spoken_of(made, "train", scenes, 1), table["same_class"], strict=True):
-        alike = sum(other.shape == scene.things[thing].shape for other in scene.things)
-        assert said == ("5+" if alike > 4 else "3-4" if alike > 2 else str(alike))
+    table = generated.split("train").table
+    for (scene, thing, _), slice_value in zip(
+        referring_sentences(generated, "train", scenes, 1), table["same_class"], strict=True
+    ):
+        same_shape = sum(other.shape == scene.things[thing].shape for other in scene.things)
+        assert slice_value == ("5+" if same_shape > 4 else "3-4" if same_shape > 2 else str(same_shape))
 
 
-def test_splits_and_cautions(made: MiniClevrRefer) -> None:
-    assert (made.splits.train, made.splits.select, made.splits.evaluate) == ("train", "val", ("test",))
+def test_splits_and_cautions(generated: MiniClevrRefer) -> None:
+    assert (generated.splits.train, generated.splits.select, generated.splits.evaluate) == (
+        "train",
+        "val",
+        ("test",),
+    )
     names = {"train": 66, "val": 5, "test": 9}
-    assert {name: len(made.split(name).images) for name in names} == names
-    assert made.cautions == ()
+    assert {name: len(generated.split(name).images) for name in names} == names
+    assert generated.cautions == ()
     assert DATASETS.resolve("miniclevr_refer").load() is MiniClevrRefer
 
 
 @pytest.mark.slow
-def test_the_number_of_workers_changes_no_byte(made: MiniClevrRefer, tmp_path: Path) -> None:
+def test_the_number_of_workers_changes_no_byte(generated: MiniClevrRefer, tmp_path: Path) -> None:
     other = MiniClevrRefer(tmp_path / "other", images=IMAGES, size=SIZE)
     other.prepare(workers=2)
-    files = [path for path in made.root.rglob("*") if path.is_file()]
+    files = [path for path in generated.root.rglob("*") if path.is_file()]
     assert len(files) == 83
     for path in files:
-        assert path.read_bytes() == (other.root / path.relative_to(made.root)).read_bytes()
-    assert other.manifest() == made.manifest()
+        assert path.read_bytes() == (other.root / path.relative_to(generated.root)).read_bytes()
+    assert other.manifest() == generated.manifest()
 
 
 def test_impossible_settings_are_refused(tmp_path: Path) -> None:
     for changes, message in (
         ({"expressions_per_image": 0}, "expressions_per_image must be at least 1"),
-        ({"images": {"train": 3}}, "images must give a number of pictures"),
-        ({"things": [3, 11]}, "things must run from"),
+        ({"images": {"train": 3}}, "images must give a number of images"),
+        ({"things": [3, 11]}, "things must be a least and a greatest number"),
     ):
         with pytest.raises(DataError, match=message):
-            made_in(tmp_path / "data", **changes)  # type: ignore[arg-type]
+            generate_in(tmp_path / "data", **changes)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Looks of things: every value equally likely, distractors one attribute off, conditions kept."""
+"""Attributes: all values are equally likely, distractors differ in one attribute, conditions are kept."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from fusion_bench.data.miniclevr.placement import Recipe, draw_scenes
+from fusion_bench.data.miniclevr.placement import SceneRecipe, draw_scenes
 from fusion_bench.data.miniclevr.scenes.attributes import Attributes, change_one_attribute, draw_attributes
 from fusion_bench.data.programs import ATTRIBUTES
 
@@ -17,13 +17,13 @@ RANDOM = np.random.default_rng(0)
 
 @pytest.mark.parametrize("condition", [None, "A", "B"])
 def test_values_are_equally_likely(condition: Any) -> None:
-    looks = [draw_attributes(u, condition) for u in RANDOM.random((4000, 4))]
+    attributes = [draw_attributes(u, condition) for u in RANDOM.random((4000, 4))]
     for name in ("shape", "size", "material"):
-        shares = np.array(list(Counter(getattr(one, name) for one in looks).values())) / len(looks)
+        shares = np.array(list(Counter(getattr(one, name) for one in attributes).values())) / len(attributes)
         assert len(shares) == len(ATTRIBUTES[name])
         assert np.abs(shares * len(shares) - 1).max() < 0.1
     for shape in ATTRIBUTES["shape"]:
-        counted = Counter(one.color for one in looks if one.shape == shape)
+        counted = Counter(one.color for one in attributes if one.shape == shape)
         assert len(counted) == (4 if condition and shape != "sphere" else 8)
         assert min(counted.values()) > 0.7 * max(counted.values())
 
@@ -42,18 +42,25 @@ def test_a_distractor_differs_in_one_attribute(condition: Any) -> None:
     assert min(changed.values()) > 400
 
 
-def test_scenes_without_distractors_are_what_they_were_and_those_with_have_many() -> None:
-    plain, asked = Recipe(3, "train", (32, 48)), Recipe(3, "train", (32, 48), alike=0.5)
-    assert draw_scenes(plain, range(3)) == draw_scenes(Recipe(3, "train", (32, 48), alike=0.0), range(3))
+def test_scenes_have_distractors_only_where_they_are_requested() -> None:
+    plain, with_distractors = (
+        SceneRecipe(3, "train", (32, 48)),
+        SceneRecipe(3, "train", (32, 48), distractors=0.5),
+    )
+    assert draw_scenes(plain, range(3)) == draw_scenes(
+        SceneRecipe(3, "train", (32, 48), distractors=0.0), range(3)
+    )
 
-    def near(recipe: Recipe) -> float:
-        """Share of the things from which another one differs in one attribute only."""
+    def distractor_share(recipe: SceneRecipe) -> float:
+        """Return the share of objects from which another object differs in one attribute only."""
         found = []
         for scene in draw_scenes(recipe, range(60)):
-            looks = [[getattr(thing, name) for name in Attributes._fields] for thing in scene.things]
-            off = [[sum(a != b for a, b in zip(x, y, strict=True)) for y in looks] for x in looks]
-            found += [1 in row for row in off]
+            attributes = [[getattr(thing, name) for name in Attributes._fields] for thing in scene.things]
+            differences = [
+                [sum(a != b for a, b in zip(x, y, strict=True)) for y in attributes] for x in attributes
+            ]
+            found += [1 in row for row in differences]
         return float(np.mean(found))
 
-    assert near(asked) > 0.7
-    assert near(plain) < 0.6
+    assert distractor_share(with_distractors) > 0.7
+    assert distractor_share(plain) < 0.6

@@ -1,4 +1,4 @@
-"""Every choice of LaConv as an argument, and the variants that say where its gain comes from."""
+"""The aggregation of LaConv: every variant against its definition, and the properties of every setting."""
 
 from __future__ import annotations
 
@@ -12,7 +12,13 @@ from torch import Tensor, nn
 
 from fusion_bench.contract import Language
 from fusion_modules.laconv import LaConv, LaConvBlock, LaConvConfig
-from fusion_modules.laconv.aggregation import Aggregation, ImageKernels, LanguageKernels, StaticKernel, Taps
+from fusion_modules.laconv.aggregation import (
+    Aggregation,
+    ImageKernels,
+    KernelOptions,
+    LanguageKernels,
+    StaticKernel,
+)
 
 Settings = dict[str, Any]
 C, D, E, G, K = 8, 5, 4, 4, 3
@@ -36,14 +42,14 @@ EVERY = pytest.mark.parametrize("settings", CHOICES, ids=str)
 
 
 def small(settings: Settings) -> Settings:
-    """The settings of a small block, as far as its choices use them."""
+    """Return the settings of a small block, without those that its choices do not use."""
     unused = {"kernel_size", "groups"} if settings.get("variant") == "z_add" else set()
     unused |= {"heads"} if settings.get("condition") == "sentence" else set()
     return {key: value for key, value in SMALL.items() if key not in unused} | settings
 
 
-def quiet(settings: Settings) -> Settings:
-    """The same without dropout."""
+def without_dropout(settings: Settings) -> Settings:
+    """Return the settings of a small block without dropout."""
     dropouts = {"dropout", "kernel_dropout"}
     dropouts -= {"kernel_dropout"} if settings.get("variant") == "z_add" else set()
     dropouts -= {"dropout"} if settings.get("condition") == "sentence" else set()
@@ -55,14 +61,14 @@ def image(height: int = 3, width: int = 5, samples: int = 3, seed: int = 0) -> T
     return torch.randn(samples, C, height, width, generator=generator, dtype=torch.float64)
 
 
-# --- Each variant, derived apart from the module -------------------------------------------------------
+# --- Each variant against a separate derivation -------------------------------------------------------
 
 
 def windows(visual: Tensor, stride: int) -> Tensor:
-    """``[B, C, k^2, H_out, W_out]``: what each tap sees, cut out of a bordered copy."""
+    """Return ``[B, C, k^2, H_out, W_out]``: the input of each tap, from a padded copy."""
     height, width = visual.shape[2:]
-    bordered = F.pad(visual, [K // 2] * 4)
-    cuts = [bordered[:, :, dy : dy + height, dx : dx + width] for dy in range(K) for dx in range(K)]
+    padded = F.pad(visual, [K // 2] * 4)
+    cuts = [padded[:, :, dy : dy + height, dx : dx + width] for dy in range(K) for dx in range(K)]
     return torch.stack(cuts, dim=2)[..., ::stride, ::stride]
 
 
@@ -87,7 +93,7 @@ def film(weights: dict[str, Tensor], u: Tensor, z: Tensor) -> Tensor:
 
 
 def sine_code(height: int, width: int) -> Tensor:
-    """The sine position code of 8 channels, written out: two frequencies, 1 and 1/100."""
+    """Return the sine position code of 8 channels, with the two frequencies 1 and 1/100."""
     rows = torch.arange(1, height + 1, dtype=torch.float64)[:, None].expand(height, width)
     columns = torch.arange(1, width + 1, dtype=torch.float64).expand(height, width)
     waves = [(axis * f).sin() if wave == 0 else (axis * f).cos()
@@ -96,27 +102,27 @@ def sine_code(height: int, width: int) -> Tensor:
 
 
 def filtered_by(variant: str, weights: dict[str, Tensor], visual: Tensor, z: Tensor, stride: int) -> Tensor:
-    """``U`` of each variant from ``X`` and ``Z``."""
-    seen, small_z = windows(visual, stride), z[..., ::stride, ::stride]
+    """Return ``U`` of each variant from ``X`` and ``Z``."""
+    windows_of_x, small_z = windows(visual, stride), z[..., ::stride, ::stride]
     by_channel = torch.arange(C) % G
     if variant == "z_add":
         return pointwise(weights, "kernels.project", small_z)
     if variant == "static_kernel":
         taps = weights["kernels.weight"].reshape(G, K * K)[by_channel]  # [C, k^2]
-        return film(weights, torch.einsum("ck,bckhw->bchw", taps, seen), small_z)
+        return film(weights, torch.einsum("ck,bckhw->bchw", taps, windows_of_x), small_z)
     if variant == "no_language_kernel":
         located = visual + sine_code(*visual.shape[2:])
-        written = normed(weights, "kernels.norm", pointwise(weights, "kernels.reduce", located)).clamp(min=0)
-        kernels = pointwise(weights, "kernels.project", written[..., ::stride, ::stride])
+        features = normed(weights, "kernels.norm", pointwise(weights, "kernels.reduce", located)).clamp(min=0)
+        kernels = pointwise(weights, "kernels.project", features[..., ::stride, ::stride])
     else:
         kernels = pointwise(weights, "kernels", small_z)
-    taps = kernels.reshape(len(visual), G, K * K, *seen.shape[3:])[:, by_channel]  # [B, C, k^2, ...]
-    u = torch.einsum("bckhw,bckhw->bchw", taps, seen)
+    taps = kernels.reshape(len(visual), G, K * K, *windows_of_x.shape[3:])[:, by_channel]  # [B, C, k^2, ...]
+    u = torch.einsum("bckhw,bckhw->bchw", taps, windows_of_x)
     return film(weights, u, small_z) if variant == "no_language_kernel" else u
 
 
 def mixed_by(variant: str, weights: dict[str, Tensor], x: Tensor, u: Tensor) -> Tensor:
-    """The block's two residual parts, or only the first."""
+    """Return the result of the two residual parts of the block, or of the first only."""
     a = F.silu(x + normed(weights, "norm", u))
     if variant == "no_mlp":
         return a
@@ -126,10 +132,10 @@ def mixed_by(variant: str, weights: dict[str, Tensor], x: Tensor, u: Tensor) -> 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize(("height", "width"), [(3, 5), (1, 1), (4, 2)])
-def test_each_variant_is_what_its_docstring_says(
-    drawn: Any, sentences: Any, variant: str, height: int, width: int
+def test_each_variant_equals_its_definition(
+    random_module: Any, sentences: Any, variant: str, height: int, width: int
 ) -> None:
-    module = drawn("laconv", C, D, **small({"variant": variant}))
+    module = random_module("laconv", C, D, **small({"variant": variant}))
     weights = {key: value.detach() for key, value in module.state_dict().items()}
     visual, language = image(height, width), sentences([4, 1, 2], words=4, dim=D)
     with torch.no_grad():
@@ -140,7 +146,9 @@ def test_each_variant_is_what_its_docstring_says(
 
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize(("height", "width"), [(5, 7), (4, 6), (1, 2)])
-def test_each_variant_strides(sentences: Any, variant: str, height: int, width: int) -> None:
+def test_each_variant_equals_its_definition_with_a_stride(
+    sentences: Any, variant: str, height: int, width: int
+) -> None:
     torch.manual_seed(5)
     block = LaConvBlock(C, D, LaConvConfig(**small({"variant": variant})), stride=2).double().eval()
     weights = {key: value.detach() for key, value in block.state_dict().items()}
@@ -152,64 +160,68 @@ def test_each_variant_strides(sentences: Any, variant: str, height: int, width: 
     assert u.shape == (3, C, (height + 1) // 2, (width + 1) // 2)
 
 
-def test_the_softmax_is_over_the_taps_of_one_kernel(drawn: Any, sentences: Any) -> None:
-    """Also for the kernels that language does not write: constant images keep their value inside the map."""
+def test_the_softmax_is_over_the_taps_of_one_kernel(random_module: Any, sentences: Any) -> None:
+    """The kernels from the image have a softmax too; a constant image keeps its value inside the map."""
     for variant in ("full", "no_language_kernel"):
-        module = drawn("laconv", C, D, **small({"variant": variant, "kernel_softmax": True}))
+        module = random_module("laconv", C, D, **small({"variant": variant, "kernel_softmax": True}))
         kernels = module.explain(image(), sentences([4, 1, 2], words=4, dim=D)).kernels
         assert (kernels > 0).all()
         torch.testing.assert_close(kernels.sum(dim=2), torch.ones(3, G, 3, 5, dtype=torch.float64))
-    static = StaticKernel(C, E, Taps(K, G, 1, softmax=True, dropout=0.0)).double()
+    static = StaticKernel(C, E, KernelOptions(K, G, 1, softmax=True, dropout=0.0)).double()
     nn.init.zeros_(static.film.gamma.weight)
     nn.init.zeros_(static.film.gamma.bias)  # type: ignore[arg-type]
     nn.init.zeros_(static.film.beta.weight)
     nn.init.zeros_(static.film.beta.bias)  # type: ignore[arg-type]
     out = static(torch.ones(1, C, 5, 5, dtype=torch.float64), torch.zeros(1, E, 5, 5, dtype=torch.float64))
     torch.testing.assert_close(out[..., 1:-1, 1:-1], torch.ones(1, C, 3, 3, dtype=torch.float64))
-    assert (out[..., 0, 0] < 1).all(), "taps beside the map keep their share"
+    assert (out[..., 0, 0] < 1).all(), "taps outside the map keep their weights"
 
 
 def test_film_by_position_starts_around_the_identity() -> None:
     torch.manual_seed(0)
-    taps = Taps(K, G, 1, softmax=False, dropout=0.0)
-    static = StaticKernel(64, 32, taps)
+    options = KernelOptions(K, G, 1, softmax=False, dropout=0.0)
+    static = StaticKernel(64, 32, options)
     gamma = 1 + static.film.gamma(torch.rand(4, 32, 5, 5))
     assert 0.8 < gamma.mean() < 1.2
     assert gamma.min() > -0.5
 
 
-# --- Where language enters, and what each variant explains ---------------------------------------------
+# --- The effect of the language, and the explanation of each variant ----------------------------------
 
 
 @pytest.mark.parametrize(("variant", "explained"), list(zip(VARIANTS, (1, 0, 0, 1, 1), strict=True)))
-def test_explains_its_kernels_where_positions_have_their_own(
-    drawn: Any, sentences: Any, variant: str, explained: int
+def test_explains_kernels_only_if_every_position_has_its_own(
+    random_module: Any, sentences: Any, variant: str, explained: int
 ) -> None:
-    told = drawn("laconv", C, D, **small({"variant": variant})).explain(
+    explanation = random_module("laconv", C, D, **small({"variant": variant})).explain(
         image(), sentences([4, 1, 2], words=4, dim=D)
     )
-    assert told.words.shape == (3, 4, 3, 5)
-    assert (told.kernels is not None) == bool(explained)
-    if told.kernels is not None:
-        assert told.kernels.shape == (3, G, K * K, 3, 5)
+    assert explanation.words.shape == (3, 4, 3, 5)
+    assert (explanation.kernels is not None) == bool(explained)
+    if explanation.kernels is not None:
+        assert explanation.kernels.shape == (3, G, K * K, 3, 5)
 
 
-def test_only_without_a_language_kernel_does_the_image_write_it(drawn: Any, sentences: Any) -> None:
+def test_kernels_depend_on_the_image_only_without_a_language_kernel(
+    random_module: Any, sentences: Any
+) -> None:
     one, other = sentences([4, 1, 2], words=4, dim=D), sentences([4, 1, 2], words=4, dim=D)
     other = Language(other.words.flip(2), other.mask, other.sentence)
-    by_image = drawn("laconv", C, D, **small({"variant": "no_language_kernel"}))
+    by_image = random_module("laconv", C, D, **small({"variant": "no_language_kernel"}))
     assert torch.equal(by_image.explain(image(), one).kernels, by_image.explain(image(), other).kernels)
-    assert not torch.equal(by_image(image(), one), by_image(image(), other)), "language enters by FiLM"
-    by_words = drawn("laconv", C, D, **SMALL)
+    assert not torch.equal(by_image(image(), one), by_image(image(), other)), (
+        "the language has an effect through FiLM"
+    )
+    by_words = random_module("laconv", C, D, **SMALL)
     assert not torch.equal(by_words.explain(image(), one).kernels, by_words.explain(image(), other).kernels)
 
 
 @EVERY
-def test_an_instance_declares_what_it_listens_to_and_where_it_looks(
-    drawn: Any, sentences: Any, settings: Settings
+def test_an_instance_declares_what_it_listens_to_and_its_position_code(
+    random_module: Any, sentences: Any, settings: Settings
 ) -> None:
-    """A chequered image shows a position code; exchanged words and sentences show who is heard."""
-    module = drawn("laconv", C, D, **small(settings))
+    """A periodic image reveals a position code; changed words and sentences reveal which of them is read."""
+    module = random_module("laconv", C, D, **small(settings))
     language: Language = sentences([4, 3, 2], words=4, dim=D)
     base = module(image(), language)
     words = Language(language.words.flip(2), language.mask, language.sentence)
@@ -218,25 +230,25 @@ def test_an_instance_declares_what_it_listens_to_and_where_it_looks(
     assert (not torch.equal(base, module(image(), sentence))) == (module.listens == "sentence")
     chequered = (torch.arange(8)[:, None] + torch.arange(8)).remainder(2) * torch.ones(3, C, 1, 1).double()
     alike = module(chequered, language)[..., 2:-2:2, 2:-2:2]  # away from the border, a period apart
-    told_apart = not torch.allclose(alike, alike[..., :1, :1].expand_as(alike), rtol=1e-9, atol=1e-9)
-    assert told_apart == (module.position_code == "sine")
+    differ = not torch.allclose(alike, alike[..., :1, :1].expand_as(alike), rtol=1e-9, atol=1e-9)
+    assert differ == (module.position_code == "sine")
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 @pytest.mark.parametrize("condition", ["words", "sentence"])
-def test_learns_to_say_whether_word_and_image_agree(variant: str, condition: str) -> None:
-    """An exclusive or of one bit of the sentence and one of the image: neither alone says anything."""
+def test_learns_whether_word_and_image_agree(variant: str, condition: str) -> None:
+    """The target is the exclusive or of one bit of the sentence and one of the image, so both are needed."""
     torch.manual_seed(0)
-    block = LaConv(C, D, **quiet({"variant": variant, "condition": condition}))
+    block = LaConv(C, D, **without_dropout({"variant": variant, "condition": condition}))
     readout = nn.Linear(C, 1)
     optimizer = torch.optim.Adam([*block.parameters(), *readout.parameters()], 0.01)
     bits = torch.tensor(list(product((-1.0, 1.0), repeat=2)))  # [4, 2]: of the sentence, of the image
     truth = (bits[:, 0] == bits[:, 1]).float()
-    said = bits[:, :1].expand(4, D)
-    language = Language(said[:, None], torch.ones(4, 1, dtype=torch.bool), said)
-    seen = bits[:, 1, None, None, None].expand(4, C, 3, 3)
+    word = bits[:, :1].expand(4, D)
+    language = Language(word[:, None], torch.ones(4, 1, dtype=torch.bool), word)
+    visual = bits[:, 1, None, None, None].expand(4, C, 3, 3)
     for _ in range(150):
-        loss = F.binary_cross_entropy_with_logits(readout(block(seen, language).mean((2, 3)))[:, 0], truth)
+        loss = F.binary_cross_entropy_with_logits(readout(block(visual, language).mean((2, 3)))[:, 0], truth)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -247,13 +259,13 @@ def test_learns_to_say_whether_word_and_image_agree(variant: str, condition: str
 
 
 def aggregations(dropout: float) -> list[Aggregation]:
-    """The three that have kernels; FiLM, where it follows, is the identity."""
+    """Return the three aggregations with kernels, with FiLM set to the identity."""
     torch.manual_seed(2)
-    taps = Taps(K, G, 1, softmax=False, dropout=dropout)
+    options = KernelOptions(K, G, 1, softmax=False, dropout=dropout)
     made: list[Aggregation] = [
-        LanguageKernels(2 * G, E, taps, dynamic_bias=False),
-        StaticKernel(2 * G, E, taps),
-        ImageKernels(2 * G, E, taps, position="none", norm="none"),
+        LanguageKernels(2 * G, E, options, dynamic_bias=False),
+        StaticKernel(2 * G, E, options),
+        ImageKernels(2 * G, E, options, position="none", norm="none"),
     ]
     for aggregation in made:
         for name, parameter in aggregation.named_parameters():
@@ -263,30 +275,32 @@ def aggregations(dropout: float) -> list[Aggregation]:
 
 
 @pytest.mark.parametrize("index", range(3), ids=["language", "static", "image"])
-def test_kernel_dropout_falls_on_single_taps_of_single_positions(index: int) -> None:
-    """A map with one light shows one tap per position: channels 0 and G two taps of one kernel."""
-    noisy, still = aggregations(0.25)[index].train(), aggregations(0.25)[index].eval()
+def test_kernel_dropout_is_independent_for_each_tap_and_position(index: int) -> None:
+    """A map with one nonzero value isolates one tap per position: channels 0 and G isolate two taps of one kernel."""
+    training, evaluation = aggregations(0.25)[index].train(), aggregations(0.25)[index].eval()
     samples = 400
     visual = torch.zeros(samples, 2 * G, 3, 3, dtype=torch.float64)
     visual[:, 0, 1, 1] = 1.0
     visual[:, G, 1, 2] = 1.0
     z = torch.rand(1, E, 3, 3, dtype=torch.float64).expand(samples, -1, -1, -1)
     with torch.no_grad():
-        ratio = noisy(visual, z) / still(visual, z)  # 0/0 where the light is out of reach
-    near, far = ratio[:, 0, 1, 1], ratio[:, G, 1, 1]  # taps 4 and 5 of the central position's kernel
-    for tap in (near, far):
+        ratio = training(visual, z) / evaluation(visual, z)  # 0/0 where no tap reads the nonzero value
+    centre, right = ratio[:, 0, 1, 1], ratio[:, G, 1, 1]  # taps 4 and 5 of the central position's kernel
+    for tap in (centre, right):
         assert set(tap.round(decimals=9).tolist()) == {0.0, round(4 / 3, 9)}
         assert 60 < (tap == 0).sum() < 140
-    both = ((near == 0) & (far == 0)).sum()
-    assert 8 < both < 45, "two taps of a kernel are dropped apart (a sixteenth of the time both)"
-    beside = ratio[:, 0, 1, 0]
-    assert 8 < ((near == 0) & (beside == 0)).sum() < 45, "and so are two positions' taps"
+    both = ((centre == 0) & (right == 0)).sum()
+    assert 8 < both < 45, "two taps of a kernel are dropped independently (both with probability 1/16)"
+    neighbour = ratio[:, 0, 1, 0]
+    assert 8 < ((centre == 0) & (neighbour == 0)).sum() < 45, (
+        "the taps of two positions are dropped independently"
+    )
 
 
 @EVERY
-def test_training_without_dropout_repeats_itself(sentences: Any, settings: Settings) -> None:
+def test_training_without_dropout_is_deterministic(sentences: Any, settings: Settings) -> None:
     torch.manual_seed(0)
-    module = LaConv(C, D, **quiet(settings)).double().train()
+    module = LaConv(C, D, **without_dropout(settings)).double().train()
     language = sentences([4, 3, 2], words=4, dim=D)
     assert torch.equal(module(image(), language), module(image(), language))
     if settings.get("norm") in {"group", "none"}:
@@ -294,18 +308,18 @@ def test_training_without_dropout_repeats_itself(sentences: Any, settings: Setti
 
 
 @EVERY
-def test_evaluation_repeats_itself(sentences: Any, settings: Settings) -> None:
+def test_evaluation_is_deterministic(sentences: Any, settings: Settings) -> None:
     module = LaConv(C, D, **small(settings)).double().eval()
     language = sentences([4, 3, 2], words=4, dim=D)
     assert torch.equal(module(image(), language), module(image(), language))
 
 
-# --- What holds for every choice -----------------------------------------------------------------------
+# --- Properties of every setting -----------------------------------------------------------------------
 
 
 @EVERY
-def test_padding_changes_nothing(drawn: Any, sentences: Any, settings: Settings) -> None:
-    module = drawn("laconv", C, D, **small(settings))
+def test_padding_changes_nothing(random_module: Any, sentences: Any, settings: Settings) -> None:
+    module = random_module("laconv", C, D, **small(settings))
     language: Language = sentences([4, 1, 2], words=4, dim=D)
     longer = Language(
         F.pad(torch.where(language.mask[..., None], language.words, 1e6), (0, 0, 0, 3), value=-7.0),
@@ -319,9 +333,9 @@ def test_padding_changes_nothing(drawn: Any, sentences: Any, settings: Settings)
 @EVERY
 @pytest.mark.parametrize(("height", "width"), [(1, 1), (5, 7), (2, 9)])
 def test_height_and_width_are_kept(
-    drawn: Any, sentences: Any, settings: Settings, height: int, width: int
+    random_module: Any, sentences: Any, settings: Settings, height: int, width: int
 ) -> None:
-    module = drawn("laconv", C, D, **small(settings))
+    module = random_module("laconv", C, D, **small(settings))
     out = module(image(height, width), sentences([1, 1, 1], words=1, dim=D))
     assert out.shape == (3, C, height, width)
     assert out.isfinite().all()
@@ -338,8 +352,8 @@ def test_every_parameter_is_trained(sentences: Any, settings: Settings) -> None:
 
 
 @EVERY
-def test_bfloat16_is_the_same_up_to_its_precision(drawn: Any, sentences: Any, settings: Settings) -> None:
-    module = drawn("laconv", C, D, **small(settings))
+def test_bfloat16_agrees_within_its_precision(random_module: Any, sentences: Any, settings: Settings) -> None:
+    module = random_module("laconv", C, D, **small(settings))
     with torch.no_grad():
         for parameter in module.parameters():
             parameter.mul_(0.3)

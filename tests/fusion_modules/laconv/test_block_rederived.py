@@ -1,11 +1,11 @@
-"""LaConv derived a second time, from its definition alone, in loops over positions, words and taps.
+"""The LaConv block against a second derivation from its definition, in loops over positions, words and taps.
 
-Nothing here is shared with the module: no tensor operation, no position code, no normalisation, only its
-arguments, its parameters by name, and Python's floats (float64). Symbols and the order of steps are the
-definition's:
+The derivation shares no code with the module: no tensor operation, no position code and no norm. It uses the
+arguments of the module, its parameters by name, and Python's floats (float64). Symbols and the order of steps are
+those of the definition:
 
-    X' = X + P                                  the sine code enters the queries alone
-    Q = conv1x1(pack_t(X'))                     one query per t x t cell, zeros below and right of the map
+    X' = X + P                                  the sine code is added to the queries only
+    Q = conv1x1(pack_t(X'))                     one query per t x t square, zeros below and right of the map
     A = softmax(Q K^T / sqrt(E/h))              per head, over real words
     Z = ReLU(BN(unpack_t(ReLU(conv1x1(A V)))))
     W = conv1x1_stride_s(Z)                     channel g k^2 + j is tap j of group g
@@ -34,7 +34,7 @@ Map: TypeAlias = list[list[Vector]]
 CHANNELS, WIDTH, LANGUAGE = 8, 12, 6
 WORDS, LENGTHS = 4, [4, 2, 1]
 EPSILON = 1e-5
-"""What a batch norm adds to a variance."""
+"""The constant that a batch norm adds to the variance."""
 
 
 # The derivation
@@ -47,7 +47,7 @@ class Rederived:
     Attributes:
         weights: the block's parameters and statistics by name, as nested lists.
         kernel_size, groups, heads, packing, stride, position: the block's arguments.
-        batch_statistics: norms use the batch (training) in place of running statistics (evaluation).
+        batch_statistics: True if norms use the statistics of the batch (training), else the running statistics.
     """
 
     weights: dict[str, Any]
@@ -60,7 +60,7 @@ class Rederived:
     batch_statistics: bool
 
     def outputs(self, visual: list[Map], words: list[list[Vector]]) -> list[Map]:
-        """One map per sample; ``words`` holds the real words alone."""
+        """Return one map per sample; ``words`` holds only the real words."""
         kernels = self.kernels(visual, words)
         aggregated = [self._aggregated(x, w) for x, w in zip(visual, kernels, strict=True)]
         normed = self._batch_norm("norm", aggregated)
@@ -70,71 +70,71 @@ class Rederived:
         return [each(silu, plus(a, m)) for a, m in zip(mixed, back, strict=True)]
 
     def kernels(self, visual: list[Map], words: list[list[Vector]]) -> list[Map]:
-        """``[b][g k^2 + j][y][x]`` at every ``stride``-th row and column."""
-        merged = [self._unpacked(self._cells(x, y), x) for x, y in zip(visual, words, strict=True)]
+        """Return the kernels ``[b][g k^2 + j][y][x]`` at every ``stride``-th row and column."""
+        merged = [self._unpacked(self._squares(x, y), x) for x, y in zip(visual, words, strict=True)]
         condition = [each(relu, z) for z in self._batch_norm("condition.norm", merged)]
         return [self._pointwise("kernels", thinned(z, self.stride)) for z in condition]
 
     def attention(self, visual: Map, words: list[Vector]) -> Map:
-        """``[t][y][x]``: how much each position listens to each real word, the mean over heads."""
-        found = [[[0.0] * width_of(visual) for _ in rows_of(visual)] for _ in words]
+        """Return ``[t][y][x]``: the attention of each position to each real word, averaged over heads."""
+        result = [[[0.0] * width_of(visual) for _ in rows_of(visual)] for _ in words]
         for y, x in positions(visual):
-            per_head = self._attention_of_cell(visual, words, y // self.packing, x // self.packing)
+            per_head = self._attention_of_square(visual, words, y // self.packing, x // self.packing)
             for t in range(len(words)):
-                found[t][y][x] = sum(head[t] for head in per_head) / self.heads
-        return found
+                result[t][y][x] = sum(head[t] for head in per_head) / self.heads
+        return result
 
-    def _attention_of_cell(self, visual: Map, words: list[Vector], row: int, column: int) -> list[Vector]:
-        """``[head][word]`` of one cell of ``packing`` x ``packing`` positions."""
+    def _attention_of_square(self, visual: Map, words: list[Vector], row: int, column: int) -> list[Vector]:
+        """Return the attention ``[head][word]`` of one square of ``packing`` x ``packing`` positions."""
         query = self._affine("condition.query", self._packed(visual, row, column))
         keys = [self._affine("condition.key", word) for word in words]
         width = len(query) // self.heads
-        found = []
+        result = []
         for head in range(self.heads):
             own = range(head * width, (head + 1) * width)
             logits = [sum(query[e] * key[e] for e in own) / math.sqrt(width) for key in keys]
             exponentials = [math.exp(logit - max(logits)) for logit in logits]
-            found.append([value / sum(exponentials) for value in exponentials])
-        return found
+            result.append([value / sum(exponentials) for value in exponentials])
+        return result
 
-    def _cells(self, visual: Map, words: list[Vector]) -> list[list[Vector]]:
-        """``[row][column][e t^2 + ...]``: what each cell heard, after the merge and the first ReLU."""
+    def _squares(self, visual: Map, words: list[Vector]) -> list[list[Vector]]:
+        """Return ``[row][column][e t^2 + ...]``: the features of each square after the merge and the first ReLU."""
         rows = -(-len(visual[0]) // self.packing)
         columns = -(-width_of(visual) // self.packing)
         values = [self._affine("condition.value", word) for word in words]
-        found = []
+        result = []
         for row in range(rows):
-            heard = []
+            features = []
             for column in range(columns):
-                attention = self._attention_of_cell(visual, words, row, column)
+                attention = self._attention_of_square(visual, words, row, column)
                 width = len(values[0]) // self.heads
                 mixture = [
                     sum(attention[e // width][t] * values[t][e] for t in range(len(words)))
                     for e in range(len(values[0]))
                 ]
-                heard.append([relu(value) for value in self._affine("condition.merge", mixture)])
-            found.append(heard)
-        return found
+                features.append([relu(value) for value in self._affine("condition.merge", mixture)])
+            result.append(features)
+        return result
 
     def _packed(self, visual: Map, row: int, column: int) -> Vector:
-        """The ``C t^2`` numbers of one cell, channel-major: index ``c t^2 + dy t + dx``."""
+        """Return the ``C t^2`` numbers of one square, channel-major: index ``c t^2 + dy t + dx``."""
         height, width, t = len(visual[0]), width_of(visual), self.packing
-        found = []
+        result = []
         for c in range(len(visual)):
             for dy in range(t):
                 for dx in range(t):
                     y, x = row * t + dy, column * t + dx
                     inside = y < height and x < width
                     code = sine_code(len(visual), c, y, x) if self.position else 0.0
-                    found.append(visual[c][y][x] + code if inside else 0.0)
-        return found
+                    result.append(visual[c][y][x] + code if inside else 0.0)
+        return result
 
-    def _unpacked(self, cells: list[list[Vector]], like: Map) -> Map:
+    def _unpacked(self, squares: list[list[Vector]], like: Map) -> Map:
         t = self.packing
-        width = len(cells[0][0]) // t**2
+        width = len(squares[0][0]) // t**2
         return [
             [
-                [cells[y // t][x // t][e * t**2 + (y % t) * t + x % t] for x in range(width_of(like))]
+                [squares[y // t][x // t][e * t**2 + (y % t) * t + x % t] for x in range(width_of(like))]
                 for y in range(len(like[0]))
             ]
             for e in range(width)
@@ -142,7 +142,7 @@ class Rederived:
 
     def _aggregated(self, visual: Map, kernels: Map) -> Map:
         height, width, reach = len(visual[0]), width_of(visual), self.kernel_size // 2
-        found = []
+        result = []
         for c in range(len(visual)):
             rows = [[0.0] * width_of(kernels) for _ in kernels[0]]
             for y, x in positions(kernels):
@@ -152,8 +152,8 @@ class Rederived:
                     if 0 <= v < height and 0 <= u < width:
                         tap = kernels[(c % self.groups) * self.kernel_size**2 + j][y][x]
                         rows[y][x] += tap * visual[c][v][u]
-            found.append(rows)
-        return found
+            result.append(rows)
+        return result
 
     def _shortcut(self, visual: Map) -> Map:
         """The identity; with a stride a 3x3 convolution channel by channel and a 1x1 convolution."""
@@ -176,7 +176,7 @@ class Rederived:
 
     def _batch_norm(self, name: str, maps: list[Map]) -> list[Map]:
         """Per channel ``weight (x - mean) / sqrt(variance + epsilon) + bias``."""
-        found = [[[list(row) for row in channel] for channel in one] for one in maps]
+        result = [[[list(row) for row in channel] for channel in one] for one in maps]
         for c in range(len(maps[0])):
             if self.batch_statistics:
                 values = [value for one in maps for row in one[c] for value in row]
@@ -186,11 +186,11 @@ class Rederived:
                 mean = self.weights[f"{name}.running_mean"][c]
                 variance = self.weights[f"{name}.running_var"][c]
             gain = self.weights[f"{name}.weight"][c] / math.sqrt(variance + EPSILON)
-            for one in found:
+            for one in result:
                 one[c] = [
                     [(v - mean) * gain + self.weights[f"{name}.bias"][c] for v in row] for row in one[c]
                 ]
-        return found
+        return result
 
     def _pointwise(self, name: str, visual: Map) -> Map:
         """A 1x1 convolution."""
@@ -201,7 +201,7 @@ class Rederived:
         ]
 
     def _affine(self, name: str, vector: Sequence[float]) -> Vector:
-        """``weight . vector + bias``; the weight of a 1x1 convolution has two axes of length one besides."""
+        """``weight . vector + bias``; the weight of a 1x1 convolution has two more axes of length one."""
         bias = self.weights.get(f"{name}.bias")
         rows = [flat(row) for row in self.weights[f"{name}.weight"]]
         return [
@@ -211,10 +211,10 @@ class Rederived:
 
 
 def sine_code(channels: int, c: int, y: int, x: int) -> float:
-    """The first half of the channels tells the row, the second the column; both are counted from 1."""
+    """Return one channel of the sine code: the row in the first half, the column in the second, from 1."""
     half = channels // 2
-    i, place = (c, y + 1) if c < half else (c - half, x + 1)
-    angle = place / 10000 ** (2 * (i // 2) / half)
+    i, index = (c, y + 1) if c < half else (c - half, x + 1)
+    angle = index / 10000 ** (2 * (i // 2) / half)
     return math.cos(angle) if i % 2 else math.sin(angle)
 
 
@@ -265,18 +265,18 @@ def flat(row: Any) -> Vector:
 # The comparison
 
 
-def with_drawn_weights(block: nn.Module) -> nn.Module:
-    """No weight or statistic is left at 0 or 1; all are float64."""
-    drawn = torch.Generator().manual_seed(5)
+def with_random_weights(block: nn.Module) -> nn.Module:
+    """Return the block in float64 with random weights and statistics, so that none is 0 or 1."""
+    generator = torch.Generator().manual_seed(5)
     block.double()
     with torch.no_grad():
         for parameter in block.parameters():
-            parameter.copy_(torch.randn(parameter.shape, generator=drawn, dtype=torch.float64) * 0.5)
+            parameter.copy_(torch.randn(parameter.shape, generator=generator, dtype=torch.float64) * 0.5)
         for name, statistic in block.named_buffers():
             if name.endswith("running_mean"):
-                statistic.copy_(torch.randn(statistic.shape, generator=drawn, dtype=torch.float64))
+                statistic.copy_(torch.randn(statistic.shape, generator=generator, dtype=torch.float64))
             if name.endswith("running_var"):
-                statistic.copy_(torch.rand(statistic.shape, generator=drawn, dtype=torch.float64) + 0.5)
+                statistic.copy_(torch.rand(statistic.shape, generator=generator, dtype=torch.float64) + 0.5)
     return block
 
 
@@ -297,9 +297,9 @@ def settings(**changed: Any) -> LaConvConfig:
     return LaConvConfig(**{"kernel_size": 3, "groups": 4, "heads": 3, "cond_dim": WIDTH, **changed})
 
 
-def picture(height: int, width: int) -> Tensor:
-    drawn = torch.Generator().manual_seed(3)
-    return torch.randn(len(LENGTHS), CHANNELS, height, width, generator=drawn, dtype=torch.float64)
+def image(height: int, width: int) -> Tensor:
+    generator = torch.Generator().manual_seed(3)
+    return torch.randn(len(LENGTHS), CHANNELS, height, width, generator=generator, dtype=torch.float64)
 
 
 def real_words(language: Language) -> list[list[Vector]]:
@@ -311,14 +311,14 @@ def real_words(language: Language) -> list[list[Vector]]:
 def disagreement(
     config: LaConvConfig, stride: int, visual: Tensor, language: Language, training: bool
 ) -> float:
-    """The largest difference between the block and its derivation."""
-    block = with_drawn_weights(LaConvBlock(CHANNELS, LANGUAGE, config, stride=stride)).train(training)
+    """Return the largest difference between the block and its derivation."""
+    block = with_random_weights(LaConvBlock(CHANNELS, LANGUAGE, config, stride=stride)).train(training)
     derivation = rederived(block, config, stride, training=training)  # before a forward moves the statistics
     with torch.no_grad():
-        found = block(visual, language)
+        result = block(visual, language)
     expected = torch.tensor(derivation.outputs(visual.tolist(), real_words(language)), dtype=torch.float64)
-    assert found.shape == expected.shape
-    return float((found - expected).abs().max())
+    assert result.shape == expected.shape
+    return float((result - expected).abs().max())
 
 
 @pytest.fixture
@@ -332,15 +332,15 @@ def language(sentences: Callable[..., Language]) -> Language:
 @pytest.mark.parametrize(
     ("height", "width"), [(4, 8), (5, 7), (6, 3)], ids=["divides", "odd", "lower than it packs"]
 )
-def test_the_block_is_its_definition(
+def test_the_block_equals_its_definition(
     language: Language, height: int, width: int, packing: int, stride: int, training: bool
 ) -> None:
-    # In evaluation dropout must not act; in training it is off, since it is drawn.
+    # Dropout must have no effect in evaluation. It is off in training, because it is random.
     dropouts = (
         {"dropout": 0.0, "kernel_dropout": 0.0} if training else {"dropout": 0.5, "kernel_dropout": 0.5}
     )
     config = settings(packing=packing, **dropouts)
-    assert disagreement(config, stride, picture(height, width), language, training) < 1e-10
+    assert disagreement(config, stride, image(height, width), language, training) < 1e-10
 
 
 @pytest.mark.parametrize(
@@ -357,17 +357,17 @@ def test_the_block_is_its_definition(
     ],
     ids=lambda changed: ", ".join(f"{name} {value}" for name, value in changed.items()),
 )
-def test_the_block_is_its_definition_at_other_sizes(language: Language, changed: dict[str, Any]) -> None:
+def test_the_block_equals_its_definition_at_other_sizes(language: Language, changed: dict[str, Any]) -> None:
     config = settings(packing=2, **changed)
-    assert disagreement(config, 1, picture(5, 4), language, training=False) < 1e-10
+    assert disagreement(config, 1, image(5, 4), language, training=False) < 1e-10
 
 
 @pytest.mark.parametrize("packing", [1, 2], ids=["packing 1", "packing 2"])
-def test_what_the_module_explains_is_what_the_definition_attends_to_and_builds(
+def test_the_explanation_equals_the_attention_and_kernels_of_the_definition(
     language: Language, packing: int
 ) -> None:
-    config, visual = settings(packing=packing), picture(5, 4)
-    module = with_drawn_weights(LaConv(CHANNELS, LANGUAGE, **vars(config))).eval()
+    config, visual = settings(packing=packing), image(5, 4)
+    module = with_random_weights(LaConv(CHANNELS, LANGUAGE, **vars(config))).eval()
     assert isinstance(module, LaConv)
     explanation = module.explain(visual, language)
     derivation = rederived(module, config, 1, training=False)

@@ -1,4 +1,4 @@
-"""The GPU kernels without a GPU: their results in Triton's interpreter, their machine code from Triton's compiler."""
+"""The GPU kernels on a machine without a GPU: results from Triton's interpreter, machine code from its compiler."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ ROOT = HERE.parents[3]
 @pytest.mark.slow
 @pytest.mark.parametrize(("file", "chosen"), [("operator", "test_triton"), ("fused", "fused")])
 def test_the_backends_tests_pass_in_the_interpreter(file: str, chosen: str) -> None:
-    """It must be switched on before Triton is imported, hence a process of its own."""
+    """The tests run in a separate process, because the interpreter must be enabled before Triton is imported."""
     arguments = [str(HERE / f"test_{file}.py"), "-k", chosen]
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments],
@@ -49,10 +49,10 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
 
 
 def accesses(kernel: Any, element: str, constants: Mapping[str, Any], warps: int) -> Counter[str]:
-    """The kinds of instruction in the PTX that ``kernel`` becomes on a GPU of compute capability 9.0."""
-    function = kernel.fn  # within the autotuner
+    """Return the kinds of instruction in the PTX of ``kernel`` for a GPU of compute capability 9.0."""
+    function = kernel.fn  # the function inside the autotuner
     signature, attributes = {}, {}
-    for place, parameter in enumerate(function.params):
+    for index, parameter in enumerate(function.params):
         name = parameter.name
         if name in constants:
             signature[name] = "constexpr"
@@ -60,7 +60,7 @@ def accesses(kernel: Any, element: str, constants: Mapping[str, Any], warps: int
             signature[name] = "i32"
         else:
             signature[name] = "*fp32" if name in {"grad_weight", "grad_bias"} else f"*{element}"
-            attributes[(place,)] = [["tt.divisibility", 16]]  # torch allocates on 16 bytes
+            attributes[(index,)] = [["tt.divisibility", 16]]  # torch allocates at multiples of 16 bytes
     source = ASTSource(
         function, signature, {k: v for k, v in constants.items() if k in signature}, attributes
     )
@@ -80,7 +80,7 @@ PLAIN: dict[str, Any] = {
     "block_positions": 128,
     "align": 4,
     "map_align": 4,
-    "wide": triton.language.float32,
+    "accumulator": triton.language.float32,
 }
 FUSED: dict[str, Any] = {
     **PLAIN,
@@ -93,7 +93,7 @@ FUSED: dict[str, Any] = {
 
 
 def test_the_aggregation_reads_and_writes_16_bytes_at_a_time() -> None:
-    """float32 on a map of 26 x 26, whose 676 positions 4 divides: kernels, map and result."""
+    """The map of 26 x 26 float32 has 676 positions, a multiple of 4; kernels, map and result are aligned."""
     found = accesses(triton_kernels._aggregate, "fp32", PLAIN, warps=1)
     assert found["ld.global.v4.b32"] > 1
     assert found["st.global.v4.b32"] > 0
@@ -108,7 +108,7 @@ def test_the_gradient_of_the_kernels_reads_and_writes_16_bytes_at_a_time() -> No
 
 
 def test_the_gradient_of_the_map_reads_its_maps_16_bytes_at_a_time() -> None:
-    """Kernel values are met at shifted positions there, which no wide read can be aligned to."""
+    """The kernel values are read at shifted positions, which are not aligned for wide reads."""
     found = accesses(triton_kernels._gradient_of_map, "fp32", PLAIN, warps=1)
     assert found["ld.global.v4.b32"] > found["ld.global.b32"]
     assert found["st.global.v4.b32"] > 0
@@ -117,13 +117,15 @@ def test_the_gradient_of_the_map_reads_its_maps_16_bytes_at_a_time() -> None:
 @pytest.mark.parametrize("element", ["bf16", "fp16", "fp64"])
 @pytest.mark.parametrize("kernel", ["_aggregate", "_gradient_of_map", "_gradient_of_kernels"])
 def test_every_type_compiles(kernel: str, element: str) -> None:
-    wide = triton.language.float64 if element == "fp64" else triton.language.float32
-    assert accesses(getattr(triton_kernels, kernel), element, {**PLAIN, "wide": wide, "stride": 2}, warps=2)
+    accumulator = triton.language.float64 if element == "fp64" else triton.language.float32
+    assert accesses(
+        getattr(triton_kernels, kernel), element, {**PLAIN, "accumulator": accumulator, "stride": 2}, warps=2
+    )
 
 
 @pytest.mark.parametrize("element", ["bf16", "fp32"])
 def test_the_fused_kernels_compile(element: str) -> None:
-    """In bfloat16 the projection is done by the matrix units."""
+    """The matrix units compute the projection in bfloat16."""
     gradients = triton_fused_gradients
     for kernel, groups in (
         (triton_fused._aggregate, 8),
@@ -135,7 +137,7 @@ def test_the_fused_kernels_compile(element: str) -> None:
         assert element == "fp32" or any(kind.startswith("mma.") for kind in found)
 
 
-def test_alignment_is_what_divides_every_multiple() -> None:
+def test_alignment_is_the_largest_power_of_two_that_divides() -> None:
     assert [triton_kernels.alignment(length) for length in (2704, 676, 196, 49, 6, 64)] == [
         16,
         4,
@@ -146,6 +148,6 @@ def test_alignment_is_what_divides_every_multiple() -> None:
     ]
 
 
-def test_channels_of_a_group_come_to_lie_side_by_side() -> None:
+def test_channels_of_a_group_are_contiguous() -> None:
     x = torch.arange(6.0).view(1, 6, 1, 1)
     assert triton_kernels.grouped(x, 2).flatten().tolist() == [0, 2, 4, 1, 3, 5]

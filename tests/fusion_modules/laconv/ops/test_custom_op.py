@@ -1,4 +1,4 @@
-"""The position-wise convolution under torch's transformations: compile, export, vmap, grad, autocast."""
+"""The custom operator under the transformations of torch: compile, export, vmap, grad, autocast."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def test_compiles_as_one_graph_forward_and_backward(compiler: str, backend: str)
     )
 
 
-def test_compiles_with_sizes_left_open() -> None:
+def test_compiles_with_dynamic_sizes() -> None:
     torch.compiler.reset()
     compiled = torch.compile(Filter(), fullgraph=True, backend="aot_eager", dynamic=True)
     for height in (4, 7, 8):
@@ -52,7 +52,7 @@ def test_compiles_with_sizes_left_open() -> None:
         torch.testing.assert_close(compiled(x, kernels), Filter()(x, kernels))
 
 
-def test_is_exported_as_one_node_and_runs_from_there() -> None:
+def test_is_exported_as_one_node_and_the_program_runs() -> None:
     x, kernels = normal((2, 6, 4, 5), (2, 3, 9, 2, 3))
     program = torch.export.export(Filter(), (x, kernels))
     names = [str(node.target) for node in program.graph.nodes if node.op == "call_function"]
@@ -63,7 +63,7 @@ def test_is_exported_as_one_node_and_runs_from_there() -> None:
 @pytest.mark.parametrize(
     ("in_dims", "extra"), [((0, 0), (3, 3)), ((0, None), (3, None)), ((None, 1), (None, 3))]
 )
-def test_vmap_is_a_loop(in_dims: tuple[int | None, ...], extra: tuple[int | None, ...]) -> None:
+def test_vmap_equals_a_loop(in_dims: tuple[int | None, ...], extra: tuple[int | None, ...]) -> None:
     shapes = [(2, 6, 4, 5), (2, 3, 9, 4, 5)]
     stacked = [
         tuple(shape) if count is None else (*shape[: axis or 0], count, *shape[axis or 0 :])
@@ -82,25 +82,25 @@ def test_vmap_is_a_loop(in_dims: tuple[int | None, ...], extra: tuple[int | None
     torch.testing.assert_close(vmap(dynamic_conv2d, in_dims=in_dims)(*values), torch.stack(one_by_one))
 
 
-def test_gradients_of_each_sample_alone() -> None:
-    """vmap of grad, the usual way to per-sample gradients: here of one map seen with three sets of kernels."""
+def test_per_sample_gradients() -> None:
+    """vmap of grad is the usual way to per-sample gradients; here of one map with three sets of kernels."""
     x, kernels = normal((1, 6, 4, 5), (3, 1, 3, 9, 4, 5))
     together = vmap(grad(energy, argnums=(0, 1)), in_dims=(None, 0))(x, kernels)
     for index, one in enumerate(kernels):
         given = [x.clone().requires_grad_(), one.clone().requires_grad_()]
-        alone = torch.autograd.grad(energy(*given), given)
-        torch.testing.assert_close([value[index] for value in together], list(alone))
+        expected = torch.autograd.grad(energy(*given), given)
+        torch.testing.assert_close([value[index] for value in together], list(expected))
 
 
 def test_jacobian_in_reverse() -> None:
-    """The operator is linear in ``x``: its Jacobian times ``x`` is its result."""
+    """The operator is linear in ``x``, so its Jacobian times ``x`` is its result."""
     x, kernels = normal((1, 2, 3, 2), (1, 1, 9, 3, 2))
     jacobian = jacrev(dynamic_conv2d)(x, kernels)
     torch.testing.assert_close((jacobian * x).sum((-4, -3, -2, -1)), dynamic_conv2d(x, kernels))
 
 
 def test_gradient_of_a_gradient() -> None:
-    """Of ``|D(x, w)|^2`` in direction ``v`` twice: ``2 |D(v, w)|^2``, since ``D`` is linear in ``x``."""
+    """The second derivative of ``|D(x, w)|^2`` along ``v`` is ``2 |D(v, w)|^2``, because ``D`` is linear in ``x``."""
     x, direction, kernels = normal((1, 4, 3, 3), (1, 4, 3, 3), (1, 2, 9, 3, 3))
 
     def slope(x: Tensor) -> Tensor:
@@ -122,14 +122,14 @@ def test_autocast_computes_in_its_type(dtype: torch.dtype, backend: str) -> None
     assert all(value.dtype == torch.float32 for value in torch.autograd.grad(out.sum(), given))
 
 
-def test_autocast_leaves_float64_alone() -> None:
+def test_autocast_does_not_cast_float64() -> None:
     x, kernels = normal((2, 6, 4, 5), (2, 3, 9, 4, 5))
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert dynamic_conv2d(x, kernels).dtype == torch.float64
 
 
-def test_the_registered_operator_itself_knows_autocast() -> None:
-    """As it stands in an exported program, which has no Python around it."""
+def test_the_registered_operator_supports_autocast() -> None:
+    """An exported program calls the operator without the Python function."""
     x, kernels = normal((2, 6, 4, 5), (2, 3, 9, 4, 5), dtype=torch.float32)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         out = torch.ops.fusion_modules.dynamic_conv2d(x, kernels, 1, 1, "torch")

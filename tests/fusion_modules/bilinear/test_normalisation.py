@@ -1,4 +1,4 @@
-"""The signed square root and L2 that the bilinear family shares: values, and gradients where a root has none."""
+"""The normalisation of the bilinear family: values, and gradients at zero, where a square root has none."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import torch
 from fusion_modules.bilinear.normalisation import power_normalise
 
 
-def test_signs_stay_and_lengths_become_one() -> None:
+def test_keeps_signs_and_scales_to_unit_length() -> None:
     values = torch.randn(2, 7, 3, 4, dtype=torch.float64)
     out = power_normalise(values)
     for b, row, column in [(0, 0, 0), (1, 2, 3)]:
@@ -18,7 +18,7 @@ def test_signs_stay_and_lengths_become_one() -> None:
     torch.testing.assert_close(out.norm(dim=1), torch.ones(2, 3, 4, dtype=torch.float64), rtol=1e-6, atol=0)
 
 
-def test_any_dimension_can_be_the_vector() -> None:
+def test_normalises_along_any_dimension() -> None:
     values = torch.randn(2, 3, 4, dtype=torch.float64)
     assert torch.equal(
         power_normalise(values, dim=2), power_normalise(values.transpose(1, 2)).transpose(1, 2)
@@ -38,13 +38,13 @@ def test_gradients_are_finite_where_values_are_zero(dtype: torch.dtype) -> None:
 
 
 def test_slopes_are_bounded_near_zero() -> None:
-    """One value far larger fixes the length; the slope of the tiny one is then that of the root alone."""
+    """A much larger second value sets the length, so the slope of the tiny value is that of the square root."""
     tiny = torch.tensor(1e-30, dtype=torch.float64, requires_grad=True)
     power_normalise(torch.stack((tiny, torch.ones_like(tiny))), dim=0)[0].backward()
     assert tiny.grad is not None
     assert tiny.grad.item() == pytest.approx(1e4, rel=1e-6)
 
 
-def test_gradients_are_those_of_the_values() -> None:
+def test_gradients_equal_finite_differences() -> None:
     values = torch.randn(2, 5, dtype=torch.float64, requires_grad=True)
     assert torch.autograd.gradcheck(power_normalise, (values,))

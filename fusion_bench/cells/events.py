@@ -1,0 +1,96 @@
+"""What happens to a cell, one frozen dataclass per event, and each event as one line of a worker's output."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from fusion_bench.errors import FusionBenchError
+from fusion_bench.serialisation import from_json, to_json
+
+
+@dataclass(frozen=True)
+class CellStarted:
+    """A worker has taken the cell."""
+
+    cell: str
+
+
+@dataclass(frozen=True)
+class CellProgressed:
+    """An epoch of a cell is over.
+
+    Attributes:
+        cell: its id.
+        epoch, epochs: the number of the epoch, from 1, and how many there are at most.
+        quantity, value: the selection metric (``select/accuracy``) and its value after this epoch.
+        seconds_left: the worker's estimate for the rest of the cell; None if it has none yet.
+    """
+
+    cell: str
+    epoch: int
+    epochs: int
+    quantity: str
+    value: float
+    seconds_left: float | None
+
+
+@dataclass(frozen=True)
+class CellFinished:
+    """The cell is done; ``metrics`` are its final values by split and name (``test/accuracy``)."""
+
+    cell: str
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class CellFailed:
+    """The cell failed, and why; ``worker_died`` if its worker process could not record the failure itself."""
+
+    cell: str
+    reason: str
+    worker_died: bool = False
+
+
+@dataclass(frozen=True)
+class CellPrepared:
+    """The data, weights and cached maps that the cell needs have been made."""
+
+    cell: str
+
+
+@dataclass(frozen=True)
+class CellBusy:
+    """Another process trains this cell right now."""
+
+    cell: str
+
+
+CellEvent: TypeAlias = CellStarted | CellProgressed | CellFinished | CellFailed
+WorkerEvent: TypeAlias = CellEvent | CellPrepared | CellBusy
+
+_KINDS: Mapping[str, type[WorkerEvent]] = {
+    kind.__name__: kind
+    for kind in (CellStarted, CellProgressed, CellFinished, CellFailed, CellPrepared, CellBusy)
+}
+
+
+def event_line(event: WorkerEvent) -> str:
+    """Return an event as one line of JSON: ``{"event": "CellStarted", "cell": ...}``."""
+    return json.dumps({"event": type(event).__name__, **to_json(event)})
+
+
+def parse_event(line: str) -> WorkerEvent:
+    """Return the event that `event_line` wrote.
+
+    Raises:
+        FusionBenchError: the line is not one of these events.
+    """
+    try:
+        fields = json.loads(line)
+        kind = _KINDS[fields.pop("event")]
+    except (ValueError, KeyError, AttributeError, TypeError) as error:
+        raise FusionBenchError(f"a worker wrote a line that is no event: {line.strip()[:200]!r}") from error
+    return from_json(kind, fields, kind.__name__)

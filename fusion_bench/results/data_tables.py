@@ -1,0 +1,55 @@
+"""Tables about the data: the samples that a report shows, and the constant baselines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pandas as pd
+
+from fusion_bench.samples.dataset import DataSet
+from fusion_bench.samples.split import Split
+from fusion_bench.spec.arms import Arm
+from fusion_bench.tasks.task import Task
+
+
+def select_pictures(samples: pd.DataFrame, split: Split, arms: Sequence[Arm], wanted: int) -> pd.DataFrame:
+    """Return the samples on which the arms disagree most: about half of the trained models are right.
+
+    There is one sample per cluster, so that no image and no sentence is shown twice. Ties keep the order of the
+    table, so that the choice is reproducible.
+    """
+    ranked = {arm.label for arm in arms if arm.role != "control"}
+    judged = samples[(samples["split"] == split.name) & samples["arm"].isin(ranked)]
+    right = judged.groupby("sample", sort=False)["score"].mean()
+    rows = split.table.assign(undecided=(split.table["sample"].map(right) - 0.5).abs())
+    rows = rows.sort_values("undecided", kind="stable").drop_duplicates("cluster").head(wanted)
+    pictures = pd.DataFrame(
+        {
+            "sample": rows["sample"],
+            "split": split.name,
+            "image": [str(split.images[number]) for number in rows["image"]],
+            "text": rows["text"],
+            "truth": rows["truth"],
+        }
+    )
+    if split.referents is not None:
+        pictures[["height", "width"]] = split.referents.sizes[rows["image"].to_numpy()]
+    return pictures.reset_index(drop=True)
+
+
+def floor_table(data: DataSet, splits: Mapping[str, Split], task: type[Task]) -> pd.DataFrame:
+    """Return the constant baselines, one row per split that has one: name, split, accuracy, description."""
+    rows = []
+    train = splits[data.splits.train]
+    for name in (data.splits.select, *data.splits.evaluate):
+        floor = task.floor(data, train, splits[name])
+        if floor is not None:
+            rows.append(
+                {
+                    "name": floor.name,
+                    "split": name,
+                    "accuracy": floor.accuracy,
+                    "description": floor.description,
+                }
+            )
+    return pd.DataFrame(rows, columns=["name", "split", "accuracy", "description"])

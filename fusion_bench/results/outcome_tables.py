@@ -1,0 +1,59 @@
+"""Tidy tables of the outcomes: states of the cells, metric values, samples and curves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import pandas as pd
+
+from fusion_bench.cells.result import Outcome
+from fusion_bench.study.cell_status import CellStatus
+
+_CELL_COLUMNS = ["arm", "role", "seed", "cell"]
+
+
+def _cell_columns(status: CellStatus) -> dict[str, Any]:
+    cell = status.cell
+    return {"arm": cell.arm, "role": cell.role, "seed": cell.seed, "cell": cell.id}
+
+
+def cell_state_table(statuses: Sequence[CellStatus], outcomes: Mapping[str, Outcome]) -> pd.DataFrame:
+    """Return one row per planned cell: arm, role, seed, cell, state, reason, epochs, best_epoch, seconds."""
+    rows = []
+    for status in statuses:
+        outcome = outcomes.get(status.cell.id)
+        rows.append(
+            {
+                **_cell_columns(status),
+                "state": status.state,
+                "reason": status.reason,
+                "epochs": outcome.result.epochs if outcome else None,
+                "best_epoch": outcome.result.best_epoch if outcome else None,
+                "seconds": outcome.timing.seconds if outcome else None,
+            }
+        )
+    return pd.DataFrame(rows, columns=[*_CELL_COLUMNS, "state", "reason", "epochs", "best_epoch", "seconds"])
+
+
+def metric_values(statuses: Sequence[CellStatus], outcomes: Mapping[str, Outcome]) -> pd.DataFrame:
+    """Return one row per finished cell, split and metric: arm, role, seed, cell, split, metric, value."""
+    rows = []
+    for status in statuses:
+        if status.cell.id in outcomes:
+            for name, value in sorted(outcomes[status.cell.id].result.metrics.items()):
+                split, _, metric = name.partition("/")
+                rows.append({**_cell_columns(status), "split": split, "metric": metric, "value": value})
+    return pd.DataFrame(rows, columns=[*_CELL_COLUMNS, "split", "metric", "value"])
+
+
+def cell_tables(statuses: Sequence[CellStatus], outcomes: Mapping[str, Outcome], table: str) -> pd.DataFrame:
+    """Return one table (``samples`` or ``curves``) of all finished cells, with the columns arm and seed first."""
+    parts = []
+    for status in statuses:
+        if status.cell.id in outcomes:
+            part: pd.DataFrame = getattr(outcomes[status.cell.id], table).copy()
+            part.insert(0, "arm", status.cell.arm)
+            part.insert(1, "seed", status.cell.seed)
+            parts.append(part)
+    return pd.concat(parts, ignore_index=True)

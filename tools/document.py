@@ -1,0 +1,42 @@
+"""Write every generated page of ``docs/``: ``python tools/document.py``; give another folder as the argument.
+
+Each page is made from what the program itself declares, so that the reference cannot disagree with it. The pages are
+committed, and ``tests/tools/test_document.py`` fails when one of them is out of date.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from document_commands import commands_page
+from document_data_sets import data_sets_page
+from document_modules import modules_page
+from document_python_api import python_api_page
+from document_rooms import rooms_drawing
+from document_study_file import study_file_page
+from fusion_bench.storage import write_text
+
+ROOT = Path(__file__).parents[1]
+
+PAGES: Mapping[str, Callable[[], str]] = {
+    "explanation/rooms.svg": lambda: rooms_drawing(ROOT),
+    "reference/commands.md": commands_page,
+    "reference/data_sets.md": lambda: data_sets_page(ROOT / "studies"),
+    "reference/modules.md": modules_page,
+    "reference/python_api.md": python_api_page,
+    "reference/study_file.md": study_file_page,
+}
+"""The generated files, by path below ``docs/``."""
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Write every page below the folder given, or below ``docs/``."""
+    folder = Path(arguments[0]) if arguments else ROOT / "docs"
+    for name, page in PAGES.items():
+        write_text(folder / name, page())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
