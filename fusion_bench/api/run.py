@@ -13,7 +13,7 @@ import torch
 from rich.console import Console
 
 from fusion_bench.api.report import Report, load_report
-from fusion_bench.api.study import load_study, one_or_more, resolve_paths
+from fusion_bench.api.study import load_study, one_or_more, run_paths
 from fusion_bench.cells.executors.executor import Executor, WorkerSettings
 from fusion_bench.cells.executors.inline import InlineExecutor
 from fusion_bench.cells.executors.local import LocalExecutor
@@ -156,8 +156,8 @@ def _worker_settings(request: RunRequest, study: Study, device: str) -> WorkerSe
     if request.workers is not None and request.workers < 1:
         raise FusionBenchError(f"workers is {request.workers}: write 1 or more, or leave it out")
     workers = request.workers or (1 if device.startswith("cuda") else max(1, cores // threads))
-    making = 1 if request.smoke else cores
-    paths = resolve_paths(study, request.runs, request.data, device=device, making=making)
+    data_workers = 1 if request.smoke else cores
+    paths = run_paths(study, request.runs, request.data, device=device, data_workers=data_workers)
     return WorkerSettings(paths, workers, threads, request.keep_weights)
 
 

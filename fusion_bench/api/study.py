@@ -26,7 +26,7 @@ def load_study(path: str | Path, overrides: Sequence[str] = ()) -> Study:
         StudyFileError: the file cannot be read, or asks for something impossible; the message lists every mistake,
             one a line.
     """
-    return load.load_study(Path(path), one_or_more(overrides))
+    return load.read_study(Path(path), one_or_more(overrides))
 
 
 def one_or_more(overrides: str | Sequence[str]) -> tuple[str, ...]:
@@ -34,8 +34,8 @@ def one_or_more(overrides: str | Sequence[str]) -> tuple[str, ...]:
     return (overrides,) if isinstance(overrides, str) else tuple(overrides)
 
 
-def resolve_paths(
-    study: Study, runs: Path, data: Mapping[str, Path], *, device: str, making: int
+def run_paths(
+    study: Study, runs: Path, data: Mapping[str, Path], *, device: str, data_workers: int
 ) -> RunPaths:
     """Return where the study's data, weights and runs lie on this machine.
 
@@ -44,7 +44,7 @@ def resolve_paths(
         runs: the runs folder.
         data: folder of each data set by its name; it takes precedence over the study file.
         device: torch's name of the device that cells are trained on.
-        making: how many processes may make and decode data.
+        data_workers: how many processes may make and decode data.
 
     Raises:
         FusionBenchError: ``data`` names a data set that the study does not read, or one that makes its own files.
@@ -58,4 +58,4 @@ def resolve_paths(
                 f"{study.data.name!r}{own}; leave {name!r} out"
             )
     roots = {name: root.expanduser().resolve() for name, root in {**study.roots, **data}.items()}
-    return RunPaths(runs.expanduser().resolve(), roots, study.weight_files, device, making)
+    return RunPaths(runs.expanduser().resolve(), roots, study.weight_files, device, data_workers)

@@ -101,7 +101,7 @@ def main(arguments: list[str] | None = None) -> None:
     parser = argparse.ArgumentParser(prog="python -m fusion_bench.study.worker", description=__doc__)
     parser.add_argument("--runs", type=Path, required=True)
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--making", type=int, default=1, help="processes that may make and decode data")
+    parser.add_argument("--data-workers", type=int, default=1, help="processes that may make and decode data")
     parser.add_argument("--data", action="append", default=[], metavar="NAME=FOLDER")
     parser.add_argument("--weights", action="append", default=[], metavar="SHA256=FILE")
     parser.add_argument("--keep-weights", action="store_true")
@@ -111,7 +111,7 @@ def main(arguments: list[str] | None = None) -> None:
         parse_named_paths(given.data),
         parse_named_paths(given.weights),
         given.device,
-        given.making,
+        given.data_workers,
     )
     # Events own the real standard output; whatever a module prints goes to standard error.
     events = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")

@@ -44,7 +44,7 @@ def explain_and_draw(options: ExplainOptions) -> None:
     if options.out is not None and options.out.suffix.lower() != ".png":
         raise FusionBenchError(f"--out {options.out}: the output is a PNG; write a name that ends in .png")
     study = open_study(options.study, options.overrides)
-    paths = paths_of(study, options.runs, options.data, device="cpu", making=1)
+    paths = paths_of(study, options.runs, options.data, device="cpu", data_workers=1)
     explained = explain(
         study, ExplainRequest(options.arm, explained_input, options.seed, options.copy), paths
     )

@@ -10,11 +10,11 @@ from typing import Any
 from pydantic import ValidationError
 from ruamel.yaml import YAML, YAMLError
 
-from fusion_bench.api.study import resolve_paths
+from fusion_bench.api.study import run_paths
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.registries import DATASETS
 from fusion_bench.samples.dataset import DataSet
-from fusion_bench.spec.load import load_study
+from fusion_bench.spec.load import read_study
 from fusion_bench.spec.signatures import signature_of
 from fusion_bench.spec.study import Study
 from fusion_bench.training.config import Component, DataConfig
@@ -27,16 +27,16 @@ def open_study(file: Path, overrides: Sequence[str]) -> Study:
     Raises:
         StudyFileError: the file has problems; the message lists all of them.
     """
-    return load_study(file, overrides)
+    return read_study(file, overrides)
 
 
-def paths_of(study: Study, runs: Path, data: Sequence[str], *, device: str, making: int) -> RunPaths:
+def paths_of(study: Study, runs: Path, data: Sequence[str], *, device: str, data_workers: int) -> RunPaths:
     """Return the paths of data, weights and runs; ``--data NAME=FOLDER`` has priority over the study file.
 
     Raises:
         FusionBenchError: ``data`` has an entry that is not NAME=FOLDER, or names no data set of the study.
     """
-    return resolve_paths(study, runs, parse_named_paths(list(data)), device=device, making=making)
+    return run_paths(study, runs, parse_named_paths(list(data)), device=device, data_workers=data_workers)
 
 
 def data_config(name: str, settings: Sequence[str], size: tuple[int, int] = (8, 8)) -> DataConfig:

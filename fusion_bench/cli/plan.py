@@ -43,7 +43,7 @@ def show_plan(
             from which they start are not trained.
     """
     study = open_study(file, overrides)
-    paths = paths_of(study, runs, data, device="cpu", making=1)
+    paths = paths_of(study, runs, data, device="cpu", data_workers=1)
     statuses = _statuses(study, paths)
     if as_json:
         rows = [{**plan_row(item.cell), "state": item.state, "reason": item.reason} for item in statuses]
@@ -76,7 +76,7 @@ def _export(statuses: Sequence[CellStatus], folder: Path, runs: Path, *, say_on_
 def list_cells(file: Path, runs: Path, overrides: Sequence[str], data: Sequence[str]) -> None:
     """Print all cells of a study."""
     study = open_study(file, overrides)
-    paths = paths_of(study, runs, data, device="cpu", making=1)
+    paths = paths_of(study, runs, data, device="cpu", data_workers=1)
     table = Table("arm", "seed", "state", Column("cell", no_wrap=True), "reason", box=None)
     for item in _statuses(study, paths):
         table.add_row(item.cell.arm, str(item.cell.seed), item.state, item.cell.id, Text(item.reason))
@@ -98,7 +98,7 @@ def export_submissions(
         config, paths, left_out = cell.config().data, RunPaths(cell.path.parents[1], roots, {}), 0
     else:
         study = open_study(source, overrides)
-        paths = paths_of(study, runs, data, device="cpu", making=1)
+        paths = paths_of(study, runs, data, device="cpu", data_workers=1)
         statuses = _statuses(study, paths)
         authors, config = authors_of(statuses, paths.runs), study.data
         left_out = len(statuses) - len(authors)

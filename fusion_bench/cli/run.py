@@ -53,7 +53,9 @@ def report_only(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     study = open_study(source, overrides)
     # What is not measured yet is measured where a run would have done it.
-    paths = paths_of(study, runs, data, device=chosen_device(None, on_gpu=True), making=os.cpu_count() or 1)
+    paths = paths_of(
+        study, runs, data, device=chosen_device(None, on_gpu=True), data_workers=os.cpu_count() or 1
+    )
     results, report = report_on(study, paths, publish)
     _say_where(results, report, track(results, report, paths.runs) if to_mlflow else ())
 

@@ -19,8 +19,8 @@ def select_pictures(samples: pd.DataFrame, split: Split, arms: Sequence[Arm], wa
     table, so that the choice is reproducible.
     """
     ranked = {arm.label for arm in arms if arm.role != "control"}
-    judged = samples[(samples["split"] == split.name) & samples["arm"].isin(ranked)]
-    right = judged.groupby("sample", sort=False)["score"].mean()
+    evaluated = samples[(samples["split"] == split.name) & samples["arm"].isin(ranked)]
+    right = evaluated.groupby("sample", sort=False)["score"].mean()
     rows = split.table.assign(undecided=(split.table["sample"].map(right) - 0.5).abs())
     rows = rows.sort_values("undecided", kind="stable").drop_duplicates("cluster").head(wanted)
     pictures = pd.DataFrame(

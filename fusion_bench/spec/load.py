@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from fusion_bench.spec.budget import Budget
 
 
-def load_study(path: Path, overrides: Sequence[str] = (), *, catalogue: Catalogue | None = None) -> Study:
+def read_study(path: Path, overrides: Sequence[str] = (), *, catalogue: Catalogue | None = None) -> Study:
     """Return the study that a file describes.
 
     Args:
@@ -69,7 +69,7 @@ def _study(path: Path, tree: Node, catalogue: Catalogue, problems: Problems) -> 
     search = _search(tree, study_arms, data, seeds, resolver, problems)
     expected = _expected(tree, study_arms, data, problems)
     root = _root(tree, data, problems)
-    source = read_source_study(tree, lambda other: load_study(other, catalogue=catalogue), problems)
+    source = read_source_study(tree, lambda other: read_study(other, catalogue=catalogue), problems)
     _check_report(tree, data, problems)
     if problems or file is None:
         raise problems.error()

@@ -27,7 +27,7 @@ from fusion_bench.errors import StudyFileError
 from fusion_bench.registries import DATASETS, MODULES, NETWORKS, TASKS, TEXT_ENCODERS
 from fusion_bench.registry import Entry, Target
 from fusion_bench.samples.dataset import DataSet
-from fusion_bench.spec.load import load_study
+from fusion_bench.spec.load import read_study
 from fusion_bench.tasks.task import Task
 
 ROOT = Path(__file__).parents[2]
@@ -140,7 +140,7 @@ def test_study_files_load(block: Block, folder: Path) -> None:
     base = block.mark.removeprefix("fragment of: ") if block.mark.startswith("fragment of") else ""
     head = f"version: 1\nextends: {base}\nname: fragment\n" if base else ""
     (folder / "study.yaml").write_text(head + block.text, encoding="utf-8")
-    study = load_study(folder / "study.yaml")
+    study = read_study(folder / "study.yaml")
     assert study.arms
 
 
@@ -151,7 +151,7 @@ def test_the_mistake_that_is_shown_is_told_in_these_words(folder: Path) -> None:
         study.text.replace("kernel_size: 5", "kernel_sise: 5"), encoding="utf-8"
     )
     with pytest.raises(StudyFileError) as error:
-        load_study(Path("my_study.yaml"))
+        read_study(Path("my_study.yaml"))
     assert any(block.text.strip() == str(error.value) for block in _blocks(page)), str(error.value)
 
 

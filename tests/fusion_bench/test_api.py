@@ -165,7 +165,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     file, runs = study_file(folder), folder / "runs"
     train(file, runs)
     study = load_study(file)
-    results = collect(study, paths_of(study, runs, (), device="cpu", making=1))
+    results = collect(study, paths_of(study, runs, (), device="cpu", data_workers=1))
     write_report(results, runs / "studies" / "toy" / "report")
     return file, runs
 

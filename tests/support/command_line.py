@@ -13,7 +13,7 @@ from fusion_bench.cells.executors.executor import WorkerSettings
 from fusion_bench.cells.executors.inline import InlineExecutor
 from fusion_bench.cli.main import main
 from fusion_bench.cli.open_study import paths_of
-from fusion_bench.spec.load import load_study
+from fusion_bench.spec.load import read_study
 from fusion_bench.study.observer import SilentObserver
 from fusion_bench.study.run import RunOptions, RunResult, StudyRun
 
@@ -51,8 +51,8 @@ def command_line(capsys: pytest.CaptureFixture[str]) -> CommandLine:
 
 def train(file: Path, runs: Path, *overrides: str, data: tuple[str, ...] = ()) -> RunResult:
     """Train a study in this process, without worker, report or MLflow."""
-    study = load_study(file, overrides)
-    paths = paths_of(study, runs, data, device="cpu", making=1)
+    study = read_study(file, overrides)
+    paths = paths_of(study, runs, data, device="cpu", data_workers=1)
     settings = WorkerSettings(paths, workers=1, threads=study.threads)
     return StudyRun(study, paths, lambda: InlineExecutor(settings), SilentObserver(), RunOptions()).run()
 

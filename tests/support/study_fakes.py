@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar, Literal
 
@@ -28,6 +28,7 @@ from fusion_bench.registry import Registry
 from fusion_bench.samples.dataset import DataSet, Splits
 from fusion_bench.samples.split import Split
 from fusion_bench.spec.catalogue import Catalogue
+from fusion_bench.spec.study import Study
 
 PAPER = Citation("A paper", "Somebody et al.", "Somewhere", 2020, "https://example.org")
 
@@ -193,3 +194,32 @@ def fake_catalogue() -> Catalogue:
         datasets=Registry("data set", builtin={"mini": "study_fakes:Mini", "real": "study_fakes:Real"}),
         backbones=lambda: ("test_resnet", "test_vit", "resnet18"),
     )
+
+
+GOOD = """\
+version: 1
+name: good
+title: Scale and shift against nothing
+data:
+  name: mini
+  image_size: [64, 96]
+  longest_text: 12
+  kinds: [zero_hop, one_hop]
+backbone: {name: test_resnet.r160_in1k, layer: 2, weights: pretext, frozen: true}
+text: {hidden: 128, embedding: 32}
+fusion: {width: 32}
+train: {epochs: 3, learning_rate: 1e-4}
+arms:
+  film: {module: film, kernel_size: 5, scale: 1}
+  plain: {module: plain}
+controls: [question_only]
+seeds: [3, 5]
+threads: 2
+reference: plain
+expected:
+  - {arm: film, metric: accuracy, split: val, value: 0.5, source: an earlier run}
+report: {primary: balanced_accuracy, split: select, margin: 1e-2, pictures: 3}
+"""
+"""A study file without mistakes, for `fake_catalogue`."""
+Load = Callable[..., Study]
+"""Reads a study file's text, with overrides."""

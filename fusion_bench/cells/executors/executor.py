@@ -41,7 +41,7 @@ class WorkerSettings:
         """The one program that every executor starts."""
         paths = self.paths
         command = [sys.executable, "-m", "fusion_bench.study.worker", "--runs", str(paths.runs)]
-        command += ["--device", paths.device, "--making", str(paths.workers)]
+        command += ["--device", paths.device, "--data-workers", str(paths.workers)]
         for name, root in paths.roots.items():
             command += ["--data", f"{name}={root}"]
         for sha256, file in paths.weight_files.items():

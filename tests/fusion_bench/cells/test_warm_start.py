@@ -13,7 +13,7 @@ from fusion_bench.cells.folder import cell_folder
 from fusion_bench.errors import FusionBenchError, StudyFileError
 from fusion_bench.reporting.report.report import write_report
 from fusion_bench.results.collect import collect
-from fusion_bench.spec.load import load_study
+from fusion_bench.spec.load import read_study
 from fusion_bench.spec.study import Study
 from fusion_bench.study.archive import export_cells, import_cells
 from fusion_bench.study.cell_status import cell_status
@@ -39,8 +39,8 @@ def paths(tmp_path: Path) -> RunPaths:
 
 
 def studies(folder: Path, second: str = SECOND, *overrides: str) -> tuple[Study, Study]:
-    first = load_study(study_file(folder, STUDY))
-    return first, load_study(study_file(folder, second, "second.yaml"), overrides)
+    first = read_study(study_file(folder, STUDY))
+    return first, read_study(study_file(folder, second, "second.yaml"), overrides)
 
 
 def run(study: Study, paths: RunPaths, *, keep: bool = False) -> RunResult:
@@ -50,7 +50,7 @@ def run(study: Study, paths: RunPaths, *, keep: bool = False) -> RunResult:
 
 def test_the_source_is_part_of_the_identity_and_goes_by_seed(tmp_path: Path) -> None:
     first, second = studies(tmp_path)
-    alone = load_study(study_file(tmp_path, SECOND.replace("start: {study: toy.yaml}", ""), "alone.yaml"))
+    alone = read_study(study_file(tmp_path, SECOND.replace("start: {study: toy.yaml}", ""), "alone.yaml"))
     sources = {(cell.arm, cell.seed): cell.id for cell in confirm_cells(first.arms, first.seeds)}
     ids = {cell.id for cell in confirm_cells(alone.arms, alone.seeds)}
     for cell in confirm_cells(second.arms, second.seeds):
@@ -120,12 +120,12 @@ def test_a_source_without_weights_is_told_of_before_anything_trains(tmp_path: Pa
 
 
 def test_the_pretext_backbone_of_a_built_in_source_goes_along_to_any_data_set(tmp_path: Path) -> None:
-    load_study(study_file(tmp_path, STUDY.replace("weights: random", "weights: pretext")))
+    read_study(study_file(tmp_path, STUDY.replace("weights: random", "weights: pretext")))
     elsewhere = SECOND.replace("toys:Fewer", "toys:ColourData")
-    second = load_study(study_file(tmp_path, elsewhere, "second.yaml"))
+    second = read_study(study_file(tmp_path, elsewhere, "second.yaml"))
     assert all(arm.config.backbone.weights == "pretext" for arm in second.arms if arm.config.backbone)
     with pytest.raises(StudyFileError, match="pretext weights are trained on scenes of a built-in"):
-        load_study(study_file(tmp_path, elsewhere.replace("start: {study: toy.yaml}", ""), "second.yaml"))
+        read_study(study_file(tmp_path, elsewhere.replace("start: {study: toy.yaml}", ""), "second.yaml"))
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from fusion_bench.cli.explain import ExplainOptions, explain_and_draw
 from fusion_bench.cli.main import main
 from fusion_bench.cli.open_study import paths_of
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.spec.load import load_study
+from fusion_bench.spec.load import read_study
 from fusion_bench.study.observer import SilentObserver
 from fusion_bench.study.run import RunOptions, StudyRun
 from toys import STUDY, study_file
@@ -30,8 +30,8 @@ def request_for_sample(tmp_path_factory: pytest.TempPathFactory) -> ExplainOptio
     """A sample of a trained study."""
     folder = tmp_path_factory.mktemp("study")
     file, runs = study_file(folder, TEXT), folder / "runs"
-    study = load_study(file)
-    paths = paths_of(study, runs, (), device="cpu", making=1)
+    study = read_study(file)
+    paths = paths_of(study, runs, (), device="cpu", data_workers=1)
     settings = WorkerSettings(paths, workers=1, threads=1, keep_weights=True)
     StudyRun(study, paths, lambda: InlineExecutor(settings), SilentObserver(), RunOptions()).run()
     return ExplainOptions(

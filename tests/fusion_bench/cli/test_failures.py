@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from command_line import CommandLine, environment, finished, train
-from fusion_bench.spec.load import load_study
+from fusion_bench.spec.load import read_study
 from fusion_bench.study.plan import confirm_cells
 from toys import STUDY, study_file
 
@@ -69,7 +69,7 @@ def test_a_worker_that_dies_costs_its_cell_and_no_other(tmp_path: Path, cli: Com
     )
     result = cli("run", file, "--runs", runs, "--workers", 1, "--device", "cpu")
     assert result.code == 0, result.err
-    (_, killed, leaving, talking) = confirm_cells(load_study(file).arms, (0,))
+    (_, killed, leaving, talking) = confirm_cells(read_study(file).arms, (0,))
     for cell, how in (
         (killed, "SIGKILL (often: out of memory)"),
         (leaving, "exit code 3; last words: tired"),
@@ -157,7 +157,7 @@ def test_ctrl_c_stops_everything_and_keeps_what_is_done(tmp_path: Path, runs: Pa
     assert "Traceback" not in (tmp_path / "out").read_text()
     with pytest.raises(ProcessLookupError):
         os.killpg(process.pid, 0)  # nobody is left
-    (product, rogue) = confirm_cells(load_study(file).arms, (0,))
+    (product, rogue) = confirm_cells(read_study(file).arms, (0,))
     assert finished(runs) == {product.id}
     assert not (runs / "cells" / rogue.id / "failed.json").exists()
 

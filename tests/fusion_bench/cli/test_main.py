@@ -13,7 +13,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from command_line import CommandLine, environment, finished, train
-from fusion_bench.spec.load import load_study
+from fusion_bench.spec.load import read_study
 from fusion_bench.study.plan import confirm_cells
 from toys import STUDY, study_file
 
@@ -81,7 +81,7 @@ def test_a_plan_names_every_cell_and_trains_nothing(cli: CommandLine, tmp_path: 
 
 def test_where_each_cell_stands(cli: CommandLine, study: tuple[Path, Path]) -> None:
     file, runs = study
-    (first, second, *_) = confirm_cells(load_study(file).arms, (0, 1))
+    (first, second, *_) = confirm_cells(read_study(file).arms, (0, 1))
     (runs / "cells" / first.id / "DONE").unlink()
     (runs / "cells" / first.id / "failed.json").write_text('{"reason": "the power went"}')
     provenance = runs / "cells" / second.id / "provenance.json"
@@ -121,7 +121,7 @@ def test_cells_travel_through_a_folder(cli: CommandLine, trained: tuple[Path, Pa
 
 def test_stale_cells_stay_at_home(cli: CommandLine, study: tuple[Path, Path], tmp_path: Path) -> None:
     file, runs = study
-    cell = confirm_cells(load_study(file).arms, (0,))[0]
+    cell = confirm_cells(read_study(file).arms, (0,))[0]
     provenance = runs / "cells" / cell.id / "provenance.json"
     provenance.write_text(provenance.read_text().replace('"numerics": "', '"numerics": "not'))
     result = cli("plan", file, "--runs", runs, "--export", tmp_path / "exported")

@@ -24,7 +24,7 @@ from fusion_bench.explain.explain import (
     explain,
     explaining_modules,
 )
-from fusion_bench.spec.load import load_study
+from fusion_bench.spec.load import read_study
 from fusion_bench.spec.study import Study
 from fusion_bench.storage import read_json, write_json
 from fusion_bench.study.observer import SilentObserver
@@ -122,7 +122,7 @@ class Trained:
 def trained(folder: Path, text: str, *, keep_weights: bool = True) -> Trained:
     file = study_file(folder, text)
     (folder / "explainers.py").write_text(EXPLAINERS)
-    study, paths = load_study(file), RunPaths(folder / "runs", {}, {})
+    study, paths = read_study(file), RunPaths(folder / "runs", {}, {})
     settings = WorkerSettings(paths, workers=1, threads=1, keep_weights=keep_weights)
     StudyRun(study, paths, lambda: InlineExecutor(settings), SilentObserver(), RunOptions()).run()
     return Trained(study, paths)

@@ -12,7 +12,7 @@ import pytest
 from fusion_bench.contract import Choice, Float, Int
 from fusion_bench.errors import StudyFileError
 from fusion_bench.spec.arms import with_settings
-from fusion_bench.spec.load import load_study
+from fusion_bench.spec.load import read_study
 from fusion_bench.spec.study import Study
 from study_fakes import fake_catalogue
 
@@ -33,7 +33,7 @@ def load(tmp_path: Path) -> Load:
 
     def loaded(more: str, *overrides: str) -> Study:
         (tmp_path / "s.yaml").write_text(HEAD + more)
-        return load_study(tmp_path / "s.yaml", overrides, catalogue=fake_catalogue())
+        return read_study(tmp_path / "s.yaml", overrides, catalogue=fake_catalogue())
 
     return loaded
 
@@ -169,7 +169,7 @@ def test_two_arms_with_equal_settings_are_refused_also_where_a_default_is_writte
 def test_a_null_arm_drops_one_of_the_extended_file(load: Load, tmp_path: Path) -> None:
     load("arms: {film: {module: film}, plain: {module: plain}}")
     (tmp_path / "child.yaml").write_text("extends: s.yaml\nname: child\narms: {film: null}\n")
-    study = load_study(tmp_path / "child.yaml", catalogue=fake_catalogue())
+    study = read_study(tmp_path / "child.yaml", catalogue=fake_catalogue())
     assert [arm.label for arm in study.arms] == ["plain"]
 
 

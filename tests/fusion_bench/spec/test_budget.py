@@ -16,7 +16,7 @@ from fusion_bench.errors import StudyFileError
 from fusion_bench.results.collect import collect
 from fusion_bench.spec.arms import with_settings
 from fusion_bench.spec.budget import DEFAULT_WORDS, UNITS, fusion_cost, solve_width
-from fusion_bench.spec.load import load_study
+from fusion_bench.spec.load import read_study
 from fusion_bench.spec.smoke import smoke_study
 from fusion_bench.spec.study import Study
 from fusion_bench.study.observer import SilentObserver
@@ -115,7 +115,7 @@ Load = Callable[..., Study]
 def load(tmp_path: Path) -> Load:
     def loaded(*overrides: str, text: str = STUDY) -> Study:
         (tmp_path / "s.yaml").write_text(text)
-        return load_study(tmp_path / "s.yaml", overrides)
+        return read_study(tmp_path / "s.yaml", overrides)
 
     return loaded
 
@@ -316,7 +316,7 @@ seeds: [0]
 def test_the_planned_cost_is_the_cost_of_the_trained_arms(tmp_path: Path, match: str) -> None:
     """The questions of `Squares` have three words, so that the plan counts the same cost as the cells."""
     text = STUDY_OF_TOYS.partition("arms:")[0].replace("[32, 32]", "[32, 32], longest_text: 3")
-    study = load_study(study_file(tmp_path, text + RUN + f"budget: {{match: {match}, tolerance: 0.1}}\n"))
+    study = read_study(study_file(tmp_path, text + RUN + f"budget: {{match: {match}, tolerance: 0.1}}\n"))
     paths = RunPaths(tmp_path / "runs", {}, {})
     settings = WorkerSettings(paths, 0, threads=1)
     StudyRun(study, paths, lambda: InlineExecutor(settings), SilentObserver(), RunOptions()).run()

@@ -11,7 +11,7 @@ from fusion_bench.cells.executors.inline import InlineExecutor
 from fusion_bench.errors import StudyFileError
 from fusion_bench.reporting.report.report import rebuild, write_report
 from fusion_bench.results.collect import collect
-from fusion_bench.spec.load import load_study
+from fusion_bench.spec.load import read_study
 from fusion_bench.spec.study import Study
 from fusion_bench.study.observer import SilentObserver
 from fusion_bench.study.run import RunOptions, StudyRun
@@ -38,12 +38,12 @@ contexts:
 def wrong(folder: Path, contexts: str) -> str:
     text = BASE + "arms:\n  product: {module: 'toys:Product'}\nseeds: 1\ncontexts:\n" + contexts
     with pytest.raises(StudyFileError) as caught:
-        load_study(study_file(folder, text))
+        read_study(study_file(folder, text))
     return str(caught.value)
 
 
 def test_a_context_is_the_study_with_other_keys_and_its_own_name(tmp_path: Path) -> None:
-    study = load_study(study_file(tmp_path, BASE + ARMS))
+    study = read_study(study_file(tmp_path, BASE + ARMS))
     assert list(study.contexts) == ["mean pooling", "wide"]
     pooled, wide = study.contexts.values()
     assert pooled.name == f"{study.name}--mean_pooling"
@@ -87,7 +87,7 @@ def run(study: Study, paths: RunPaths) -> int:
 
 
 def test_contexts_keep_the_settings_of_the_search_and_the_report_shows_their_ranking(tmp_path: Path) -> None:
-    study = load_study(study_file(tmp_path, BASE + ARMS))
+    study = read_study(study_file(tmp_path, BASE + ARMS))
     paths = RunPaths(tmp_path / "runs", {}, {})
     run(study, paths)
     search = search_result(study, paths)

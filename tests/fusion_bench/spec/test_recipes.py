@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from fusion_bench.errors import StudyFileError
-from fusion_bench.spec.load import load_study
+from fusion_bench.spec.load import read_study
 from fusion_bench.spec.study import Study
 from fusion_bench.training.config import TrainConfig
 from toys import STUDY, study_file
@@ -17,7 +17,7 @@ PLAIN = PLAIN.replace("train: {epochs: 2, batch_size: 16, learning_rate: 0.01}\n
 
 
 def loaded(folder: Path, text: str, *overrides: str) -> Study:
-    return load_study(study_file(folder, text), overrides)
+    return read_study(study_file(folder, text), overrides)
 
 
 def test_official_sets_the_published_recipe(tmp_path: Path) -> None:

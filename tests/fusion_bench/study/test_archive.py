@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.spec.load import load_study
+from fusion_bench.spec.load import read_study
 from fusion_bench.study.archive import export_cells, import_cells
 from fusion_bench.study.cell_status import cell_status
 from fusion_bench.study.plan import confirm_cells
@@ -48,7 +48,7 @@ def bare_environment(tmp_path: Path) -> dict[str, str]:
 
 @pytest.mark.slow
 def test_a_cell_runs_on_a_bare_machine_and_comes_home(tmp_path: Path) -> None:
-    study = load_study(study_file(tmp_path), ["seeds=[0]", "arms.weaker=null"])
+    study = read_study(study_file(tmp_path), ["seeds=[0]", "arms.weaker=null"])
     (cell,) = confirm_cells(study.arms, study.seeds)
     exported = tmp_path / "exported"
     assert export_cells([cell], exported, tmp_path) == 1
@@ -76,7 +76,7 @@ def test_a_cell_runs_on_a_bare_machine_and_comes_home(tmp_path: Path) -> None:
 
 
 def test_unfinished_cells_are_named_and_left(tmp_path: Path) -> None:
-    study = load_study(study_file(tmp_path))
+    study = read_study(study_file(tmp_path))
     cells = confirm_cells(study.arms, study.seeds)
     export_cells(cells, tmp_path / "exported", tmp_path)
     found = import_cells(tmp_path / "exported", tmp_path / "runs")
@@ -89,7 +89,7 @@ def test_a_folder_without_cells_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_cell_in_another_cells_folder_is_refused(tmp_path: Path) -> None:
-    study = load_study(study_file(tmp_path))
+    study = read_study(study_file(tmp_path))
     first, second, *_ = confirm_cells(study.arms, study.seeds)
     export_cells([first, second], tmp_path / "exported", tmp_path)
     cells = tmp_path / "exported" / "cells"

@@ -10,7 +10,7 @@ import pytest
 
 from command_line import train
 from fusion_bench.cells.folder import cell_folder
-from fusion_bench.spec.load import load_study
+from fusion_bench.spec.load import read_study
 from fusion_bench.spec.study import Study
 from fusion_bench.storage import read_json
 from fusion_bench.study import measure
@@ -26,7 +26,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, RunPaths]:
     folder = tmp_path_factory.mktemp("measured")
     file = study_file(folder)
     train(file, folder / "runs", *OVERRIDES)
-    return load_study(file, OVERRIDES), RunPaths(folder / "runs", {}, {})
+    return read_study(file, OVERRIDES), RunPaths(folder / "runs", {}, {})
 
 
 def _never(*_: object, **__: object) -> object:

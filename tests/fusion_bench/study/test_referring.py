@@ -15,7 +15,7 @@ from fusion_bench.reporting.report.report import write_report
 from fusion_bench.reporting.tables.tables import build_tables
 from fusion_bench.results.collect import collect
 from fusion_bench.results.results import StudyResults
-from fusion_bench.spec.load import load_study
+from fusion_bench.spec.load import read_study
 from fusion_bench.study.observer import SilentObserver
 from fusion_bench.study.run import RunOptions, StudyRun
 from fusion_bench.training.paths import RunPaths
@@ -39,7 +39,7 @@ seeds: [0, 1]
 
 
 def collected(folder: Path, task: str) -> StudyResults:
-    study = load_study(study_file(folder, REFERRING), [f"data.task={task}"])
+    study = read_study(study_file(folder, REFERRING), [f"data.task={task}"])
     paths = RunPaths(folder / "runs", {}, {})
     settings = WorkerSettings(paths, 0, threads=1)
     ran = StudyRun(study, paths, lambda: InlineExecutor(settings), SilentObserver(), RunOptions()).run()
@@ -84,14 +84,14 @@ def test_a_study_of_segmentation_from_the_file_to_the_published_report(tmp_path:
 )
 def test_a_head_is_told_only_what_it_knows(tmp_path: Path, override: str, mistake: str) -> None:
     with pytest.raises(StudyFileError) as caught:
-        load_study(study_file(tmp_path, REFERRING), [override])
+        read_study(study_file(tmp_path, REFERRING), [override])
     assert mistake in str(caught.value)
 
 
 def test_a_named_head_makes_other_cells_than_the_default(tmp_path: Path) -> None:
     file = study_file(tmp_path, REFERRING)
     plain, default, other = (
-        load_study(file, given).arms[0].config.id
+        read_study(file, given).arms[0].config.id
         for given in ([], ["head.kind=dense"], ["head.kind=laconvnet"])
     )
     assert plain == default != other

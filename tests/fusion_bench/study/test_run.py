@@ -19,7 +19,7 @@ from fusion_bench.cells.executors.local import LocalExecutor
 from fusion_bench.cells.folder import CellFolder, cell_folder
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.results.collect import collect
-from fusion_bench.spec.load import load_study
+from fusion_bench.spec.load import read_study
 from fusion_bench.spec.study import Study
 from fusion_bench.storage import lock
 from fusion_bench.study.cell_status import cell_status
@@ -59,7 +59,7 @@ def run(study: Study, paths: RunPaths, *, workers: int = 0, **options: bool) -> 
 
 
 def toy(tmp_path: Path, *overrides: str, text: str = STUDY) -> Study:
-    return load_study(study_file(tmp_path, text), overrides)
+    return read_study(study_file(tmp_path, text), overrides)
 
 
 def contents(paths: RunPaths) -> dict[str, bytes]:

@@ -18,7 +18,7 @@ from fusion_bench.contract import Choice, Float, Space
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.results.collect import collect
 from fusion_bench.spec.arms import Arm
-from fusion_bench.spec.load import load_study
+from fusion_bench.spec.load import read_study
 from fusion_bench.spec.study import Study
 from fusion_bench.storage import read_json
 from fusion_bench.study.cell_status import cell_status
@@ -171,7 +171,7 @@ class Fussy(Product):
 def searching(folder: Path, limits: str = "1, 2, 3, 4") -> Study:
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "fussy.py").write_text(FUSSY.replace("LIMITS", limits))
-    return load_study(study_file(folder, STUDY.partition("arms:")[0] + SEARCH))
+    return read_study(study_file(folder, STUDY.partition("arms:")[0] + SEARCH))
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from fusion_bench.cells.run_cell import run_cell
 from fusion_bench.errors import FusionBenchError, StudyFileError
 from fusion_bench.explain.load_model import load_trained_cell
 from fusion_bench.results.collect import collect
-from fusion_bench.spec.load import load_study
+from fusion_bench.spec.load import read_study
 from fusion_bench.spec.study import Study
 from fusion_bench.storage import file_digest, folder_digest
 from fusion_bench.study.archive import export_cells
@@ -44,13 +44,13 @@ VECTORS = "is 1 0 2\nit 0 1 1\nred -1 -1 0\ngreen 2 1 0\n"
 def glove(folder: Path, text: str = GLOVE) -> Study:
     file = study_file(folder, text)
     (folder / "words.txt").write_text(VECTORS)
-    return load_study(file)
+    return read_study(file)
 
 
 def hugging(folder: Path, settings: str = "") -> Study:
     save_tiny("bert", folder / "bert")
     wanted = f"text: {{encoder: huggingface, model: bert{settings}}}"
-    return load_study(study_file(folder, STUDY.replace(TEXT, wanted).replace("[0, 1]", "[0]")))
+    return read_study(study_file(folder, STUDY.replace(TEXT, wanted).replace("[0, 1]", "[0]")))
 
 
 def run(study: Study, runs: Path) -> RunPaths:
@@ -67,7 +67,7 @@ def test_a_cell_knows_its_file_by_content_and_not_by_place(tmp_path: Path) -> No
     assert here.weight_files == {sha256: tmp_path / "here" / "words.txt"}
     assert [arm.config.id for arm in here.arms] == [arm.config.id for arm in there.arms]
     (tmp_path / "there" / "words.txt").write_text(VECTORS + "blue 1 1 1\n")
-    other = load_study(tmp_path / "there" / "toy.yaml")
+    other = read_study(tmp_path / "there" / "toy.yaml")
     assert here.arms[0].config.id != other.arms[0].config.id
 
 
@@ -88,7 +88,7 @@ def test_a_study_tells_of_a_missing_or_empty_file_before_anything_runs(
     if content is not None:
         (tmp_path / "words.txt").write_text(content)
     with pytest.raises(StudyFileError, match=message) as refused:
-        load_study(file)
+        read_study(file)
     assert len(str(refused.value).splitlines()) == 1
 
 
@@ -192,4 +192,4 @@ def test_a_trained_model_starts_from_its_weights_and_changes(tmp_path: Path) -> 
 def test_a_model_that_is_not_here_is_a_line_of_the_study(tmp_path: Path) -> None:
     text = STUDY.replace(TEXT, "text: {encoder: huggingface, model: nobody/nothing}")
     with pytest.raises(FusionBenchError, match=r"line 7: text\.model: 'nobody/nothing' is neither a folder"):
-        load_study(study_file(tmp_path, text))
+        read_study(study_file(tmp_path, text))

@@ -9,7 +9,7 @@ from fusion_bench.cells.executors.inline import InlineExecutor
 from fusion_bench.cells.folder import cell_folder
 from fusion_bench.reporting.report.report import write_report
 from fusion_bench.results.collect import collect
-from fusion_bench.spec.load import load_study
+from fusion_bench.spec.load import read_study
 from fusion_bench.study.observer import SilentObserver
 from fusion_bench.study.run import RunOptions, StudyRun
 from fusion_bench.training.paths import RunPaths
@@ -67,7 +67,7 @@ def test_a_module_in_one_file_trains_and_appears_in_the_report(tmp_path: Path) -
     (tmp_path / "gate.py").write_text(MODULE)
     (tmp_path / "mine.yaml").write_text(STUDY)
 
-    study = load_study(tmp_path / "mine.yaml")
+    study = read_study(tmp_path / "mine.yaml")
     paths = RunPaths(tmp_path / "runs", {}, {})
     executor = InlineExecutor(WorkerSettings(paths, workers=1, threads=1))
     ran = StudyRun(study, paths, lambda: executor, SilentObserver(), RunOptions()).run()

@@ -13,7 +13,7 @@ from fusion_bench.cells.events import CellFinished, CellPrepared, CellStarted, W
 from fusion_bench.cells.executors.executor import WorkerSettings
 from fusion_bench.cells.executors.local import LocalExecutor
 from fusion_bench.cells.folder import cell_folder
-from fusion_bench.spec.load import load_study
+from fusion_bench.spec.load import read_study
 from fusion_bench.study.plan import confirm_cells, write_configs
 from fusion_bench.training.paths import RunPaths
 from toys import study_file
@@ -29,7 +29,7 @@ def settings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WorkerSettings:
 
 @pytest.mark.slow
 def test_a_cell_that_another_study_trains_is_waited_for(tmp_path: Path, settings: WorkerSettings) -> None:
-    study = load_study(study_file(tmp_path), PRODUCT)
+    study = read_study(study_file(tmp_path), PRODUCT)
     (cell,) = confirm_cells(study.arms, study.seeds)
     write_configs([cell], settings.paths.runs)
     folder = cell_folder(settings.paths.runs, cell.id)
@@ -57,7 +57,7 @@ def test_a_cell_that_another_study_trains_is_waited_for(tmp_path: Path, settings
 
 @pytest.mark.slow
 def test_workers_live_on_between_calls_and_stop_when_left(tmp_path: Path, settings: WorkerSettings) -> None:
-    study = load_study(study_file(tmp_path), ("seeds=[0, 1]", "arms.weaker=null"))
+    study = read_study(study_file(tmp_path), ("seeds=[0, 1]", "arms.weaker=null"))
     cells = confirm_cells(study.arms, study.seeds)
     write_configs(cells, settings.paths.runs)
     with LocalExecutor(settings, tmp_path / "logs") as executor:
