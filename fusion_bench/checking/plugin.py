@@ -3,10 +3,12 @@
 Switch it on with ``-p fusion_bench.checking.plugin`` (say, in ``addopts``), or in ``conftest.py`` at the root with
 ``pytest_plugins = ["fusion_bench.checking.plugin"]``. Then three lines in any test file check a module:
 
-    @pytest.mark.fusion_module(MyFusion)       # or a registered name, "package.module:Class", "path/to/file.py"
+    @pytest.mark.fusion_module.with_args(MyFusion)
     def test_contract(contract_check):
         contract_check()
 
+A name works too: ``@pytest.mark.fusion_module("my_fusion")``, a registered name, ``package.module:Class`` or
+``path/to/file.py``. A class needs ``with_args``, since pytest takes a lone class for what the mark decorates.
 Several modules in one mark are checked in turn. A check that does not apply is a skipped test with its reason;
 ``-k "not learns"`` leaves out the one that trains.
 """
@@ -44,7 +46,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if mark is None or not mark.args:
         raise pytest.UsageError(
             f"{metafunc.definition.nodeid} uses contract_check; name its module: "
-            f"@pytest.mark.{_MARK}(MyFusion)"
+            f"@pytest.mark.{_MARK}.with_args(MyFusion)"
         )
     cases = [
         pytest.param((module, check.name), id=f"{_name(module)}-{check.name}")

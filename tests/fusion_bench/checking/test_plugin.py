@@ -59,11 +59,18 @@ def test_each_check_is_a_test(pytester: pytest.Pytester) -> None:
     outcome.stdout.fnmatch_lines(["*other sentence, same output; use the sentence*"])
 
 
+@pytest.mark.parametrize("mark", [".with_args(Gate)", "('gate:Gate')"], ids=["class", "name"])
+def test_one_module_is_named_by_its_class_or_by_a_name(pytester: pytest.Pytester, mark: str) -> None:
+    pytester.makepyfile(gate=MODULE, test_gate=TEST.replace("(Gate, DeafGate)", mark))
+    outcome = pytester.runpytest_inprocess("-p", "fusion_bench.checking.plugin", "-k", "reacts")
+    outcome.assert_outcomes(passed=1)
+
+
 def test_a_test_that_does_not_say_which_module_is_told_so(pytester: pytest.Pytester) -> None:
     pytester.makepyfile("def test_contract(contract_check): contract_check()")
     outcome = pytester.runpytest_inprocess("-p", "fusion_bench.checking.plugin")
     assert outcome.ret != 0
-    outcome.stdout.fnmatch_lines(["*@pytest.mark.fusion_module(MyFusion)*"])
+    outcome.stdout.fnmatch_lines(["*@pytest.mark.fusion_module.with_args(MyFusion)*"])
 
 
 def test_nothing_is_there_unless_asked_for(pytester: pytest.Pytester) -> None:
