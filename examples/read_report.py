@@ -4,7 +4,8 @@
     python examples/read_report.py reports/line_up      # any other published report
     python examples/read_report.py runs/studies/gate    # a study that has run on this machine
 
-Every column is described at `fusion_bench.Report`. Numbers are shares: 0.01 is one point.
+The tables and their columns are listed in docs/how-to/publish_a_report.md and in ``help(fusion_bench.Report)``.
+Numbers are shares: 0.01 is one point.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ SMALLER = [
     "name=gate_small",  # results of different sizes belong to different studies
     "data.images={train: 120, select: 40, evaluate: 40}",
     "backbone.weights=random",  # pretext weights are better, and take half a minute to make
+    "backbone.frozen=false",  # random weights have to be trained
     "train.epochs=1",
     "seeds=[0, 1]",
 ]

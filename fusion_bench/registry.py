@@ -52,7 +52,7 @@ class Target:
 
     @property
     def identity(self) -> dict[str, str]:
-        """What a cell's id hashes: what was asked for, never where a registered class lies.
+        """The part of a cell's id that stands for the class; it does not depend on where a registered class lies.
 
         A registered class is its name, a file given by path its text and class, any other class its path.
         """

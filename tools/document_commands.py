@@ -16,7 +16,9 @@ _HEAD = """\
 Written by `python tools/document.py` from the command line; do not edit.
 
 `fusion-bench COMMAND --help` prints the same. A mistake that the user can put right is one message and exit code 2.
-Packages may add commands: see [Architecture](../explanation/architecture.md#doors-for-other-packages).
+Packages may add commands: see [Architecture](../explanation/architecture.md#entry-points-for-other-packages).
+The program `python -m fusion_bench.study.cell` trains one exported cell without an installation: see
+[Run on a cluster or another machine](../how-to/run_elsewhere.md).
 """
 
 

@@ -19,7 +19,8 @@ Written by `python tools/document.py` from the registered data sets; do not edit
 An adapter reads the files as they were published. Say where they are with `data.root` in the study, with
 `--data NAME=FOLDER`, or with the environment variable `FUSION_BENCH_DATA_NAME` (`+` is written `_PLUS`); then
 `fusion-bench data verify NAME --root FOLDER` says what is missing. A data set that makes its own files needs none of
-it.
+it. The questions of `miniclevr`, `miniclevr_cogent` and `miniclevr_cogent_b` are balanced: within each
+[stratum](../glossary.md), every answer is asked equally often.
 """
 
 
@@ -62,7 +63,13 @@ def _section(name: str, cls: type[Any], reference: str, studies: list[str]) -> s
 
 
 def _settings(cls: type[Any]) -> str:
-    """Every setting of the constructor with its default."""
+    """Return every setting of the constructor with its default, or that it is required."""
     given = inspect.signature(cls.__init__).parameters.values()
     settings = [item for item in given if item.kind is inspect.Parameter.KEYWORD_ONLY]
-    return ", ".join(f"`{item.name}={item.default!r}`" for item in settings) or "none"
+    return ", ".join(_setting(item) for item in settings) or "none"
+
+
+def _setting(item: inspect.Parameter) -> str:
+    if item.default is inspect.Parameter.empty:
+        return f"`{item.name}` (required)"
+    return f"`{item.name}={item.default!r}`"

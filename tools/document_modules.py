@@ -69,7 +69,7 @@ def _overview(built: Mapping[str, FusionModule]) -> str:
         ]
         for name, module in built.items()
     ]
-    return _table(["module", "what it is", "paper", "listens to", "parameters", "multiply-adds"], rows, 4)
+    return _table(["module", "what it is", "paper", "language input", "parameters", "multiply-adds"], rows, 4)
 
 
 _INSIDE = "inside the backbone; behind a frozen one it is a post-hoc adaptation, and reports say so"
@@ -85,7 +85,7 @@ def _section(name: str, module: FusionModule) -> str:
     facts = {
         "Paper": _paper(cls.citation),
         "Class": f"`{cls.__module__}:{cls.__qualname__}`",
-        "Listens to": _LISTENS.get(module.listens, module.listens),
+        "Language input": _LISTENS.get(module.listens, module.listens),
         "Position code": module.position_code,
         **({"In its paper": _INSIDE} if module.modulates_backbone else {}),
         "Reads": " and ".join(sorted(module.reads)) or "nothing",

@@ -1,4 +1,4 @@
-"""``docs/explanation/rooms.svg``: the floors of the harness, from the contract of imports in ``pyproject.toml``."""
+"""``docs/explanation/rooms.svg``: the layers of the harness, from the import rule in ``pyproject.toml``."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _SKIPPED = frozenset({"__main__"})
 _CAPTIONS = {
     "cli": "parses, calls, prints",
     "reporting": "report, figures, MLflow, screen",
-    "checking": "the contract kit",
+    "checking": "checks of the module contract",
     "bench": "benchmarks",
     "api": "the public Python functions",
-    "explain": "what a trained arm listens to",
+    "explain": "the words that an arm reads",
     "results": "outcomes to tidy tables",
     "study": "plan, run, search, journal",
     "cells": "run one cell, workers",
@@ -32,7 +32,7 @@ _CAPTIONS = {
     "samples": "splits, metrics, boxes",
     "storage": "whole files, locks",
     "serialisation": "dataclasses to JSON",
-    "errors": "one family of errors",
+    "errors": "error classes",
 }
 _WIDTH, _BOX, _GAP, _ROW, _MARGIN, _SIDE = 1120, 46, 12, 76, 24, 190
 _STYLE = """
@@ -44,50 +44,50 @@ _STYLE = """
 
 
 def rooms_drawing(root: Path) -> str:
-    """Return the drawing as SVG text: one row for each floor, the command line at the top.
+    """Return the drawing as SVG text: one row for each layer, the command line at the top.
 
     Args:
         root: the folder that holds ``pyproject.toml``.
     """
-    floors = layers(root / "pyproject.toml")
-    height = 2 * _MARGIN + _ROW * len(floors) - (_ROW - _BOX)
+    by_layer = layers(root / "pyproject.toml")
+    height = 2 * _MARGIN + _ROW * len(by_layer) - (_ROW - _BOX)
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" role="img">',
-        "<title>The rooms of fusion_bench: each floor imports from the floors below it</title>",
+        "<title>The rooms of fusion_bench: each layer imports from the layers below it</title>",
         f"<style>{_STYLE}</style>",
         '<defs><marker id="head" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="7" markerHeight="7" '
         'orient="auto"><path d="M0 0 L8 4 L0 8 z" fill="#52606d"/></marker></defs>',
         f'<rect width="{_WIDTH}" height="{height}" rx="10" fill="#f5f7fa"/>',
     ]
     inner = _WIDTH - 2 * _MARGIN - _SIDE
-    for floor, rooms in enumerate(floors):
-        top = _MARGIN + _ROW * floor
+    for layer, rooms in enumerate(by_layer):
+        top = _MARGIN + _ROW * layer
         width = min(230.0, (inner - _GAP * (len(rooms) - 1)) / len(rooms))
         left = _MARGIN + (inner - width * len(rooms) - _GAP * (len(rooms) - 1)) / 2
         for place, room in enumerate(rooms):
             parts += _box(left + place * (width + _GAP), top, width, room, _CAPTIONS.get(room, ""), "box")
-        if floor + 1 < len(floors):
+        if layer + 1 < len(by_layer):
             middle, bottom = _MARGIN + inner / 2, top + _BOX
             parts.append(f'<path class="arrow" d="M{middle} {bottom + 3} V{bottom + _ROW - _BOX - 3}"/>')
-    parts += _modules(floors)
+    parts += _modules(by_layer)
     return "\n".join([*parts, "</svg>", ""])
 
 
 def layers(project: Path) -> list[list[str]]:
-    """Return the names of the rooms of each floor, the top floor first.
+    """Return the names of the rooms of each layer, the top layer first.
 
     Raises:
-        KeyError: the project has no contract of layers with the expected name.
+        KeyError: the project has no import rule of layers with the expected name.
     """
     contracts = tomllib.loads(project.read_text(encoding="utf-8"))["tool"]["importlinter"]["contracts"]
     named = {contract["name"]: contract for contract in contracts}
-    floors = [
+    by_layer = [
         [room.strip().removeprefix(_PACKAGE) for room in layer.split("|")]
         for layer in named[_CONTRACT]["layers"]
     ]
-    kept = [[room for room in floor if room not in _SKIPPED] for floor in floors]
+    kept = [[room for room in layer if room not in _SKIPPED] for layer in by_layer]
     # The arrow of the module collection comes from the right, so the contract stands there.
-    return [sorted(floor, key=lambda room: room == "contract") for floor in kept if floor]
+    return [sorted(layer, key=lambda room: room == "contract") for layer in kept if layer]
 
 
 def _box(left: float, top: float, width: float, room: str, caption: str, kind: str) -> list[str]:
@@ -99,13 +99,13 @@ def _box(left: float, top: float, width: float, room: str, caption: str, kind: s
     ]
 
 
-def _modules(floors: list[list[str]]) -> list[str]:
-    """The module collection beside the harness: it imports the contract, and nothing imports it."""
-    row = next(number for number, rooms in enumerate(floors) if "contract" in rooms)
+def _modules(by_layer: list[list[str]]) -> list[str]:
+    """Return the box of the module collection: it imports the contract and the errors, and nothing imports it."""
+    row = next(number for number, rooms in enumerate(by_layer) if "contract" in rooms)
     left, top = _WIDTH - _MARGIN - _SIDE + 24, _MARGIN + _ROW * max(0, row - 2)
     bottom = _MARGIN + _ROW * row + _BOX / 2
     inner_right = _WIDTH - _MARGIN - _SIDE
-    rooms = floors[row]
+    rooms = by_layer[row]
     width = min(230.0, (inner_right - _MARGIN - _GAP * (len(rooms) - 1)) / len(rooms))
     end = _MARGIN + (inner_right - _MARGIN + width * len(rooms) + _GAP * (len(rooms) - 1)) / 2
     middle = left + (_SIDE - 24) / 2
@@ -113,5 +113,5 @@ def _modules(floors: list[list[str]]) -> list[str]:
         *_box(left, top, _SIDE - 24, "fusion_modules", "one module a file", "own"),
         f'<path class="arrow" d="M{middle:.1f} {top + _BOX + 3:.1f} V{bottom:.1f} H{end + 4:.1f}"/>',
         f'<text class="note" x="{middle:.1f}" y="{bottom + 18:.1f}" text-anchor="middle">imports the contract</text>',
-        f'<text class="note" x="{middle:.1f}" y="{bottom + 33:.1f}" text-anchor="middle">and nothing else</text>',
+        f'<text class="note" x="{middle:.1f}" y="{bottom + 33:.1f}" text-anchor="middle">and the errors</text>',
     ]

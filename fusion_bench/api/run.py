@@ -35,7 +35,7 @@ from fusion_bench.training.paths import RunPaths
 
 @dataclass(frozen=True)
 class RunRequest:
-    """What to run and how.
+    """A study to run, and the options of the run.
 
     Attributes:
         study: the study file; ``overrides`` are changes to it (``train.epochs=3``).
@@ -62,7 +62,7 @@ class RunRequest:
 
 @dataclass(frozen=True, eq=False)
 class FinishedRun:
-    """What a run leaves: the study's results, the path of ``report.md``, and pages of MLflow that show it."""
+    """The outcome of a run: the study's results, the path of ``report.md``, and pages of MLflow that show it."""
 
     results: StudyResults
     report: Path

@@ -1,4 +1,4 @@
-"""What happens to a cell, one frozen dataclass per event, and each event as one line of a worker's output."""
+"""Events of a cell, one frozen dataclass each, and their form as one line of a worker's output."""
 
 from __future__ import annotations
 

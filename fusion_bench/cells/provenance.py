@@ -1,6 +1,6 @@
-"""Where a number comes from: hashes of the source, the data and the weights, versions and device.
+"""The origin of a cell's numbers: digests of the source, the data and the weights, versions and device.
 
-A cell whose provenance differs from today's is *stale*: it is shown, and never mixed silently with others.
+A cell whose sources differ from today's is *stale*: it is shown with the reason and never mixed with other cells.
 """
 
 from __future__ import annotations
@@ -24,12 +24,16 @@ _NUMERIC_ROOMS = tuple(
     f"fusion_bench.{room}" for room in ("contract", "samples", "data", "encoders", "tasks", "training")
 )
 _SKIPPED = frozenset(
-    {"fusion_bench.training.pretext_weights"}  # what it makes is recorded by its own hash
+    {"fusion_bench.training.pretext_weights"}  # the weights that it makes have a digest of their own
 )
 
 
 def numerics_digest(config: CellConfig) -> str:
-    """Digest of the harness's own source that decides a cell's numbers: what its data, text and loop import."""
+    """Return the digest of the harness's source that decides a cell's numbers.
+
+    It covers the training loop, the loading of data, the data set adapter, the text encoder, the task, and all that
+    they import from the rooms that compute numbers and from the packages of the adapter and the encoder.
+    """
     adapter: type[DataSet] = config.data.adapter.target.load()
     starts = (
         "fusion_bench.training.loop",
@@ -43,7 +47,7 @@ def numerics_digest(config: CellConfig) -> str:
 
 
 def module_digest(target: Target) -> str:
-    """Digest of a fusion module's source and of every file of its own package that it imports, in turn."""
+    """Return the digest of a fusion module's source and of all that it imports from its own package."""
     if target.source is not None:
         return source_digest([target.source])
     start = _module(target)
@@ -55,7 +59,7 @@ def _module(target: Target) -> str:
 
 
 def current_sources(config: CellConfig) -> SourceDigests:
-    """Return what today's source code says of a cell."""
+    """Return the digests of the source code that would train a cell today."""
     return SourceDigests(module_digest(config.arm.target), numerics_digest(config))
 
 

@@ -1,4 +1,4 @@
-"""What a finished cell leaves: its deterministic result, its timing, its provenance and its tables."""
+"""The outcome of a finished cell: its deterministic result, its timing, its provenance and its tables."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pandas as pd
 
 @dataclass(frozen=True)
 class ArmCosts:
-    """What an arm costs for one sample.
+    """The cost of an arm for one sample.
 
     Attributes:
         fusion_parameters, fusion_multiply_adds: of the fusion modules and adapters, which the budget counts.
@@ -66,7 +66,7 @@ class Timing:
 
 @dataclass(frozen=True)
 class SourceDigests:
-    """What today's source code says of a cell: digests of its fusion module and of the harness's numerics."""
+    """Digests of a cell's source code: of its fusion module and of the harness's numerics."""
 
     module: str
     numerics: str
@@ -74,7 +74,7 @@ class SourceDigests:
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where a cell's numbers come from.
+    """The origin of a cell's numbers.
 
     Attributes:
         module, numerics: see `SourceDigests`.
@@ -108,7 +108,7 @@ class Provenance:
 
     @property
     def fingerprint(self) -> str:
-        """What must be equal for cells to be compared, in words."""
+        """The values that must be equal for cells to be compared, as text."""
         shared = ("numerics", "data", "torch", "timm", "device_kind")
         return ", ".join(f"{name} {getattr(self, name)}" for name in shared)
 

@@ -24,7 +24,7 @@ def source_digest(texts: Iterable[str]) -> str:
 
 @dataclass(frozen=True)
 class Scope:
-    """Which modules a digest covers.
+    """The modules that a digest covers.
 
     Attributes:
         followed: packages and modules whose imports are followed, by dotted prefix.

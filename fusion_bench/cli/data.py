@@ -9,7 +9,13 @@ import typer
 
 data_app = typer.Typer(help="Make a built-in data set; verify or show any data set.", no_args_is_help=True)
 
-Name = Annotated[str, typer.Argument(help="A data set (fusion-bench list datasets).", metavar="NAME")]
+Name = Annotated[
+    str,
+    typer.Argument(
+        help="A data set (fusion-bench list datasets), package.module:Class or file.py[:Class].",
+        metavar="NAME",
+    ),
+]
 Root = Annotated[Path, typer.Option("--root", metavar="DIR", help="The folder of its files.")]
 SettingOptions = Annotated[
     list[str] | None,

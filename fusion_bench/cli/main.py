@@ -79,7 +79,8 @@ def run(
     smoke: Annotated[
         bool,
         typer.Option(
-            "--smoke", help="Test all steps in seconds, at toy sizes and with one deliberate failure."
+            "--smoke",
+            help="Test all steps in a minute or two, at toy sizes and with one deliberate failure.",
         ),
     ] = False,
 ) -> None:
@@ -168,9 +169,12 @@ def explain_command(
     ],
     sample: Annotated[str | None, typer.Option(metavar="ID", help="A sample of the data set.")] = None,
     image: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Instead of a sample: your own image, with")
+        Path | None,
+        typer.Option(metavar="FILE", help="Your own image instead of a sample; needs --sentence."),
     ] = None,
-    sentence: Annotated[str | None, typer.Option(metavar="TEXT", help="a sentence about it.")] = None,
+    sentence: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="The sentence about your own image; needs --image.")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="A seed of the study; by default its first.")] = None,
     copy: Annotated[
         int | None,

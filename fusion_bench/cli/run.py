@@ -1,4 +1,4 @@
-"""Behind ``fusion-bench run`` and ``report``: calls the run or the report, then says what came of it."""
+"""The commands ``fusion-bench run`` and ``report``: they call the run or the report and print its outcome."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a run shows while it runs: a live table on a terminal, one plain line per event anywhere else."""
+"""The progress of a run on the screen: a live table on a terminal, one plain line per event anywhere else."""
 
 from __future__ import annotations
 

@@ -32,7 +32,7 @@ _WARMUP, _REPEATS = 3, 15
 
 @dataclass(frozen=True)
 class Measured:
-    """What an arm costs.
+    """The measured cost of an arm.
 
     Attributes:
         costs: parameters and multiply-adds.

@@ -1,4 +1,4 @@
-"""What happens in a run, as a stream of frozen events, and who watches it."""
+"""Events of a run, one frozen dataclass each, and the observer that is notified of them."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ class RunOptions:
 
 @dataclass(frozen=True, eq=False)
 class RunResult:
-    """What a run leaves for the report.
+    """The outcome of a run, for the report.
 
     Attributes:
         search: the study's arms, with the winners' settings after a search, and the cells of the search.

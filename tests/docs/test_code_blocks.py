@@ -89,7 +89,8 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, text in FILES.items():
         (tmp_path / name).write_text(text, encoding="utf-8")
     quickstart = (ROOT / "studies" / "quickstart.yaml").read_text(encoding="utf-8")
-    (tmp_path / "quickstart.yaml").write_text(quickstart, encoding="utf-8")
+    (tmp_path / "studies").mkdir()
+    (tmp_path / "studies" / "quickstart.yaml").write_text(quickstart, encoding="utf-8")
     without = re.sub(r"^text:\n(?:  .*\n)+", "", quickstart, flags=re.MULTILINE)
     (tmp_path / "without_text.yaml").write_text(without, encoding="utf-8")
     _write_questions(tmp_path / "my_files")

@@ -89,8 +89,16 @@ def test_what_a_how_to_says_to_write_is_part_of_the_class(page: str, cls: type[o
 
 def test_the_architecture_names_every_room() -> None:
     page = (ROOT / "docs" / "explanation" / "architecture.md").read_text(encoding="utf-8")
-    for room in (room for floor in layers(ROOT / "pyproject.toml") for room in floor):
+    for room in (room for layer in layers(ROOT / "pyproject.toml") for room in layer):
         assert f"`fusion_bench/{room}/`" in page or f"`fusion_bench/{room}.py`" in page, room
+
+
+def test_the_architecture_numbers_the_layers_as_the_import_rule_does() -> None:
+    page = (ROOT / "docs" / "explanation" / "architecture.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d+) \| `fusion_bench/(\w+)(?:/|\.py)` \|", page, flags=re.MULTILINE)
+    written = {room: int(number) for number, room in rows}
+    ordered = reversed(layers(ROOT / "pyproject.toml"))
+    assert written == {room: number for number, rooms in enumerate(ordered, 1) for room in rooms}
 
 
 def test_the_readme_is_short() -> None:

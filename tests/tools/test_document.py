@@ -53,6 +53,9 @@ def test_every_data_set_has_its_tasks_and_its_studies() -> None:
     assert "answering (accuracy, consistency)" in nlvr
     assert "- Studies: `studies/nlvr.yaml`" in nlvr
     assert "- Cluster: sentence group" in nlvr
+    built_in = page.partition("## `miniclevr`")[2].partition("\n## ")[0]
+    assert "- Settings: `images` (required), `questions_per_image=10`" in built_in
+    assert "_empty" not in page
 
 
 def test_the_python_page_names_what_the_package_offers() -> None:
@@ -63,8 +66,8 @@ def test_the_python_page_names_what_the_package_offers() -> None:
 
 def test_every_room_is_drawn_with_the_contract_beside_the_modules_arrow() -> None:
     drawing = rooms_drawing(ROOT)
-    floors = layers(ROOT / "pyproject.toml")
-    for room in (room for floor in floors for room in floor):
+    by_layer = layers(ROOT / "pyproject.toml")
+    for room in (room for layer in by_layer for room in layer):
         assert f">{room}</text>" in drawing
-    assert floors[0] == ["cli"]
-    assert next(floor for floor in floors if "contract" in floor)[-1] == "contract"
+    assert by_layer[0] == ["cli"]
+    assert next(layer for layer in by_layer if "contract" in layer)[-1] == "contract"

@@ -1,4 +1,4 @@
-"""What every executor offers, and how it starts a worker."""
+"""The interface of executors, and the command with which they start workers."""
 
 from __future__ import annotations
 
@@ -20,17 +20,24 @@ class Executor(Protocol):
     def __exit__(self, *_: object) -> None: ...
 
     def prepare(self, cells: Sequence[str]) -> Iterator[WorkerEvent]:
-        """Make what cells need (data, weights, cached maps); yields `CellPrepared` or `CellFailed` for each."""
+        """Make the data, weights and cached maps that cells need; yield `CellPrepared` or `CellFailed` for each."""
         ...
 
     def run(self, cells: Sequence[str]) -> Iterator[WorkerEvent]:
-        """Train cells, started in this order; yields their events until all have ended."""
+        """Train cells, started in this order; yield their events until all have ended."""
         ...
 
 
 @dataclass(frozen=True)
 class WorkerSettings:
-    """How to start workers: where things lie, how many at once, threads of each, weights kept or not."""
+    """How to start workers.
+
+    Attributes:
+        paths: where runs, data and weights lie.
+        workers: how many work at the same time.
+        threads: torch's threads in each.
+        keep_weights: whether cells keep their trained weights.
+    """
 
     paths: RunPaths
     workers: int
@@ -38,7 +45,7 @@ class WorkerSettings:
     keep_weights: bool = False
 
     def command(self) -> list[str]:
-        """The one program that every executor starts."""
+        """Return the command line of a worker, the same for every executor."""
         paths = self.paths
         command = [sys.executable, "-m", "fusion_bench.study.worker", "--runs", str(paths.runs)]
         command += ["--device", paths.device, "--data-workers", str(paths.workers)]
@@ -49,10 +56,13 @@ class WorkerSettings:
         return command + (["--keep-weights"] if self.keep_weights else [])
 
     def environment(self) -> dict[str, str]:
-        """Threads must be fixed before torch is imported; passive waiting keeps OpenMP from burning cores."""
+        """Return the environment of a worker.
+
+        The number of threads must be set before torch is imported. Waiting OpenMP threads must not occupy cores.
+        """
         threads = str(self.threads)
         return {
-            # glibc would hand every large block back to the system and fault it in again at the next step.
+            # Otherwise glibc returns every large block to the system and requests it again at the next step.
             "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
             "MALLOC_TRIM_THRESHOLD_": str(4 << 30),
             **os.environ,

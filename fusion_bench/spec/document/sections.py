@@ -64,7 +64,7 @@ class DataSection(BaseModel):
     model_config = ConfigDict(extra="allow", protected_namespaces=())
 
     name: str = Field(
-        description="a registered data set (`fusion-bench list datasets`) or package.module:Class"
+        description="a registered data set (`fusion-bench list datasets`), package.module:Class or file.py[:Class]"
     )
     root: str | None = Field(
         None,
@@ -119,7 +119,9 @@ class TextSection(BaseModel):
 
     model_config = ConfigDict(extra="allow", protected_namespaces=())
 
-    encoder: str = Field("gru", description="a registered text encoder or package.module:Class")
+    encoder: str = Field(
+        "gru", description="a registered text encoder, package.module:Class or file.py[:Class]"
+    )
 
 
 class FusionSection(Section):

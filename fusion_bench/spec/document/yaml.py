@@ -18,6 +18,7 @@ from fusion_bench.spec.document.tree import Location, Node, Scalar, merge_nodes,
 _TAG = "tag:yaml.org,2002:"
 _SCALAR_TAGS = frozenset({"null", "bool", "int", "float"})
 _TEXT_TAGS = frozenset({"str", "timestamp", "merge", "value"})
+_MAX_VALUES = 20_000  # an alias repeats the value that it names: a few lines can stand for millions of values
 
 
 def read_study_tree(path: Path, overrides: Sequence[str], problems: Problems) -> Node | None:
@@ -57,9 +58,20 @@ def read_text(text: str, location: Location, problems: Problems, path: str = "")
     except ValueError as error:
         problems.add(Node(None, _at_line(location, 1), path), f"this is not YAML: {error}")
         return None
+    except RecursionError:
+        problems.add(Node(None, _at_line(location, 1), path), "lists and mappings are nested too deeply")
+        return None
     if composed is None:
         return Node(None, _at_line(location, 1), path)
-    return _Converter(location, problems).convert(composed, path, composed.start_mark.line + 1)
+    try:
+        return _Converter(location, problems).convert(composed, path, composed.start_mark.line + 1)
+    except _TooManyValuesError:
+        problems.add(Node(None, _at_line(location, 1), path), f"there are more than {_MAX_VALUES:,} values")
+        return None
+
+
+class _TooManyValuesError(Exception):
+    pass
 
 
 def _at_line(location: Location, line: int) -> Location:
@@ -73,10 +85,14 @@ class _Converter:
         self._location, self._problems = location, problems
         self._constructor = YAML(typ="safe", pure=True).constructor
         self._ancestors: list[Any] = []
+        self._count = 0
 
     def convert(self, composed: Any, path: str, line: int) -> Node:
         if any(composed is outer for outer in self._ancestors):
             return self._refuse(path, line, "an alias may not be used inside the value that it names")
+        self._count += 1
+        if self._count > _MAX_VALUES:
+            raise _TooManyValuesError
         self._ancestors.append(composed)
         try:
             if isinstance(composed, MappingNode):

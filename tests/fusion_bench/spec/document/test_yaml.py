@@ -80,6 +80,11 @@ def test_duplicate_keys_are_refused_with_both_lines() -> None:
         ("a: !!python/name:os.system x\n", "x.yaml, line 1: a: the tag"),
         ("a: &x [*x]\n", "x.yaml, line 1: a[0]: an alias may not be used inside the value that it names"),
         ("? [1]\n: 2\n", "x.yaml, line 1: a key must be plain text, not a list or a mapping"),
+        (
+            "a: &a [" + "0, " * 200 + "]\nb: [" + "*a, " * 200 + "]\n",
+            "x.yaml, line 1: there are more than 20,000 values",
+        ),
+        ("a: " + "[" * 500 + "]" * 500, "x.yaml, line 1: lists and mappings are nested too deeply"),
     ],
 )
 def test_a_text_that_is_not_plain_yaml_gives_one_clear_line(text: str, message: str) -> None:
