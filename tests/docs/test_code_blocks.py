@@ -21,6 +21,7 @@ import typer
 from PIL import Image
 
 from command_line import CommandLine, command_line, train
+from fusion_bench.checking import plugin
 from fusion_bench.cli.main import app
 from fusion_bench.contract import FusionModule, TextEncoder, VisionLanguageNetwork
 from fusion_bench.errors import StudyFileError
@@ -163,7 +164,10 @@ def test_entry_points_name_groups_that_are_read(block: Block) -> None:
 
 
 @_of("python")
-def test_python_runs_or_imports_what_is_there(block: Block, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_python_runs_or_imports_what_is_there(
+    block: Block, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> None:
+    plugin.pytest_configure(request.config)  # as `-p fusion_bench.checking.plugin` does: the mark is known
     code = compile(block.text, f"{block.page}:{block.line}", "exec")
     if block.mark == "compile":
         for node in ast.walk(ast.parse(block.text)):
