@@ -1,7 +1,7 @@
-"""A small typed registry: a name leads to ``package.module:Class``, which is imported only when asked for.
+"""A small typed registry: a name stands for ``package.module:Class``, which is imported only when asked for.
 
-Three doors lead in: what the harness registers itself, catalogues offered through an entry-point group
-(a mapping from name to ``package.module:Class``), and a file given by its path.
+Names come from the harness itself and from catalogues (a mapping from name to ``package.module:Class``) that packages
+offer through an entry-point group. A class can also be asked for by ``package.module:Class`` or as a file by its path.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ T = TypeVar("T")
 
 
 class UnknownNameError(FusionBenchError):
-    """A name that no door of the registry knows; says which known name is nearest."""
+    """A name that is not registered; the message holds the nearest registered name."""
 
 
 class CollisionError(FusionBenchError):

@@ -72,7 +72,7 @@ def test_a_worker_that_dies_costs_its_cell_and_no_other(tmp_path: Path, cli: Com
     (_, killed, leaving, talking) = confirm_cells(read_study(file).arms, (0,))
     for cell, how in (
         (killed, "SIGKILL (often: out of memory)"),
-        (leaving, "exit code 3; last words: tired"),
+        (leaving, "exit code 3; last line of its log: tired"),
     ):
         assert f"failed: {cell.arm}, seed 0: its worker died twice with {how}\n" in result.out
         assert how in (runs / "cells" / cell.id / "failed.json").read_text()

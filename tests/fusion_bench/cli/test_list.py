@@ -32,7 +32,7 @@ def test_modules_are_listed_with_networks_and_controls(capsys: pytest.CaptureFix
     assert rows["film"] == {
         "name": "film",
         "kind": "module",
-        "summary": "Scale and shift.",
+        "summary": "A module with settings of every type.",
         "citation": "Somebody et al., Somewhere 2020",
         "listens": "sentence-level",
         "position_code": "none",
@@ -69,7 +69,7 @@ def test_the_table_holds_the_same(capsys: pytest.CaptureFixture[str]) -> None:
         "code",
         "origin",
     ]
-    assert any("Scale and shift." in line and "sentence-level" in line for line in lines)
+    assert any("A module with settings of every type." in line and "sentence-level" in line for line in lines)
 
 
 def test_a_kind_that_does_not_exist_is_answered_with_the_nearest() -> None:

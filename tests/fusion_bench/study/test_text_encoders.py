@@ -77,7 +77,7 @@ def test_a_cell_knows_its_file_by_content_and_not_by_place(tmp_path: Path) -> No
         (None, r"toy.yaml, line 7: text.file: words.txt does not exist"),
         (
             "word\n",
-            r"text: GloveEncoder refuses these settings: .*line 1: a word and its vector should stand",
+            r"text: GloveEncoder refuses these settings: .*line 1: expected a word and its vector",
         ),
     ],
 )
