@@ -1,7 +1,8 @@
 """A small typed registry: a name stands for ``package.module:Class``, which is imported only when asked for.
 
 Names come from the harness itself and from catalogues (a mapping from name to ``package.module:Class``) that packages
-offer through an entry-point group. A class can also be asked for by ``package.module:Class`` or as a file by its path.
+offer through an entry-point group. A class can also be asked for by ``package.module:Class`` or by the path of
+a file.
 """
 
 from __future__ import annotations

@@ -98,8 +98,8 @@ def run_study(
         retry_failed: try failed cells again.
         retry_stale: train anew the cells whose source, data or weights changed since; old results are put aside.
         keep_weights: write each cell's ``model.safetensors`` beside its result.
-        smoke: a toy run of the study that takes a minute or two and trains in this process. Its numbers mean nothing; its
-            name is ``NAME-smoke``, and one of its arms (``planted_nan``) fails on purpose.
+        smoke: a toy run of the study that takes a minute or two and trains in this process. Its numbers mean nothing;
+            its name is ``NAME-smoke``, and one of its arms (``planted_nan``) fails on purpose.
 
     Returns:
         The same `Report` that `load_report` reads from ``runs/studies/NAME``.
