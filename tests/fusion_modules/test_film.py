@@ -56,8 +56,8 @@ def test_starts_with_the_authors_initialisation() -> None:
     torch.manual_seed(0)
     module = FiLM(64, 48)
     for layer in (module.reduce, module.conv, module.generator):
-        bound = (6 / layer.weight[0].numel()) ** 0.5
-        assert 0.95 * bound < layer.weight.abs().max() <= bound
+        limit = (6 / layer.weight[0].numel()) ** 0.5
+        assert 0.95 * limit < layer.weight.abs().max() <= limit
     assert not list(module.norm.parameters())
 
 

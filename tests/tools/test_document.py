@@ -65,9 +65,9 @@ def test_the_python_page_names_what_the_package_offers() -> None:
 
 
 def test_every_room_is_drawn_with_the_contract_beside_the_modules_arrow() -> None:
-    drawing = rooms_drawing(ROOT)
+    svg = rooms_drawing(ROOT)
     by_layer = layers(ROOT / "pyproject.toml")
     for room in (room for layer in by_layer for room in layer):
-        assert f">{room}</text>" in drawing
+        assert f">{room}</text>" in svg
     assert by_layer[0] == ["cli"]
     assert next(layer for layer in by_layer if "contract" in layer)[-1] == "contract"

@@ -105,7 +105,7 @@ FROZEN = FROZEN.replace("test_vit,", "test_resnet, layer: 2,").replace("depth: 1
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedStudy:
     """A study whose cells are done, with their weights."""
 
     study: Study
@@ -119,27 +119,27 @@ class Trained:
         return cell_folder(self.paths.runs, cell.id)
 
 
-def trained(folder: Path, text: str, *, keep_weights: bool = True) -> Trained:
+def trained(folder: Path, text: str, *, keep_weights: bool = True) -> TrainedStudy:
     file = study_file(folder, text)
     (folder / "explainers.py").write_text(EXPLAINERS)
     study, paths = read_study(file), RunPaths(folder / "runs", {}, {})
     settings = WorkerSettings(paths, workers=1, threads=1, keep_weights=keep_weights)
     StudyRun(study, paths, lambda: InlineExecutor(settings), SilentObserver(), RunOptions()).run()
-    return Trained(study, paths)
+    return TrainedStudy(study, paths)
 
 
 @pytest.fixture(scope="module")
-def frozen(tmp_path_factory: pytest.TempPathFactory) -> Trained:
+def frozen(tmp_path_factory: pytest.TempPathFactory) -> TrainedStudy:
     """Arms on the cached maps of a frozen backbone."""
     return trained(tmp_path_factory.mktemp("frozen"), FROZEN)
 
 
 @pytest.fixture
-def copied(frozen: Trained, tmp_path: Path) -> Trained:
+def copied(frozen: TrainedStudy, tmp_path: Path) -> TrainedStudy:
     """The same cells in a runs folder of their own, to be damaged."""
     shutil.copytree(frozen.paths.runs / "cells", tmp_path / "runs" / "cells")
     (tmp_path / "runs" / "cache").symlink_to(frozen.paths.runs / "cache")
-    return Trained(frozen.study, RunPaths(tmp_path / "runs", {}, {}))
+    return TrainedStudy(frozen.study, RunPaths(tmp_path / "runs", {}, {}))
 
 
 def refusal(call: Callable[[], object]) -> str:
@@ -153,7 +153,7 @@ def refusal(call: Callable[[], object]) -> str:
 
 
 @pytest.mark.parametrize("arm", ["laconv", "cross"])
-def test_the_answer_is_the_one_that_the_cell_was_judged_by(frozen: Trained, arm: str) -> None:
+def test_the_answer_is_the_one_that_the_cell_was_judged_by(frozen: TrainedStudy, arm: str) -> None:
     samples = frozen.folder(arm).outcome().samples
     for row in samples[samples["split"] == "test"].iloc[::17].to_dict("records"):
         explained = frozen.ask(arm, row["sample"])
@@ -164,7 +164,7 @@ def test_the_answer_is_the_one_that_the_cell_was_judged_by(frozen: Trained, arm:
 
 
 @pytest.mark.parametrize("copy", [1, 2])
-def test_a_copy_is_asked_about_what_it_was_given_on_the_way(frozen: Trained, copy: int) -> None:
+def test_a_copy_is_asked_about_what_it_was_given_on_the_way(frozen: TrainedStudy, copy: int) -> None:
     # The same sample from the cell data and the batch loader of the training loop.
     folder = frozen.folder("laconv")
     cell_data = load_cell_data(folder.config(), frozen.paths)
@@ -189,11 +189,11 @@ def test_a_copy_is_asked_about_what_it_was_given_on_the_way(frozen: Trained, cop
     assert np.allclose(found.kernels, expected.kernels[0], atol=5e-3)
 
 
-def test_the_last_copy_is_asked_unless_another_is_named(frozen: Trained) -> None:
+def test_the_last_copy_is_asked_unless_another_is_named(frozen: TrainedStudy) -> None:
     assert frozen.ask("laconv", "test-0-red").copy == 2
 
 
-def test_a_module_without_kernels_shows_its_words_alone(frozen: Trained) -> None:
+def test_a_module_without_kernels_shows_its_words_alone(frozen: TrainedStudy) -> None:
     explained = frozen.ask("cross", "test-1-green")
     assert explained.words == ("is", "it", "green")
     assert explained.kernels is None
@@ -202,7 +202,7 @@ def test_a_module_without_kernels_shows_its_words_alone(frozen: Trained) -> None
     assert np.allclose(explained.attention.sum(0), 1, atol=1e-5)
 
 
-def test_a_picture_and_a_sentence_of_ones_own(frozen: Trained, tmp_path: Path) -> None:
+def test_a_picture_and_a_sentence_of_ones_own(frozen: TrainedStudy, tmp_path: Path) -> None:
     sample = frozen.ask("laconv", "test-4-green")
     elsewhere = tmp_path / "mine.png"
     shutil.copy(sample.explained_input.image, elsewhere)
@@ -212,7 +212,7 @@ def test_a_picture_and_a_sentence_of_ones_own(frozen: Trained, tmp_path: Path) -
     assert own.explained_input.truth is None
 
 
-def test_words_that_training_did_not_hold_are_named(frozen: Trained) -> None:
+def test_words_that_training_did_not_hold_are_named(frozen: TrainedStudy) -> None:
     image = frozen.ask("laconv", "test-0-red").explained_input.image
     explained = frozen.ask("laconv", ExplainedInput(image, "is the zebra red?"))
     assert explained.words == ("is", "the", "zebra", "red")
@@ -280,19 +280,19 @@ def test_what_explains_itself_is_found_outermost_first() -> None:
     ],
 )
 def test_what_cannot_be_asked_is_said_in_one_sentence(
-    frozen: Trained, arm: str, about: ExplainedInput | str, further: dict[str, int], message: str
+    frozen: TrainedStudy, arm: str, about: ExplainedInput | str, further: dict[str, int], message: str
 ) -> None:
     assert message in refusal(lambda: frozen.ask(arm, about, **further))
 
 
-def test_a_cell_that_is_not_trained_says_how_to_train_it(frozen: Trained, tmp_path: Path) -> None:
-    elsewhere = Trained(frozen.study, RunPaths(tmp_path / "runs", {}, {}))
+def test_a_cell_that_is_not_trained_says_how_to_train_it(frozen: TrainedStudy, tmp_path: Path) -> None:
+    elsewhere = TrainedStudy(frozen.study, RunPaths(tmp_path / "runs", {}, {}))
     message = refusal(lambda: elsewhere.ask("laconv", "test-0-red"))
     assert f"not trained in {tmp_path / 'runs'}" in message
     assert f"`fusion-bench run {frozen.study.path} --keep-weights`" in message
 
 
-def test_a_cell_that_failed_says_why(copied: Trained) -> None:
+def test_a_cell_that_failed_says_why(copied: TrainedStudy) -> None:
     folder = copied.folder("laconv")
     (folder.path / "DONE").unlink()
     folder.fail("the loss was not finite", "")
@@ -301,7 +301,7 @@ def test_a_cell_that_failed_says_why(copied: Trained) -> None:
     )
 
 
-def test_a_cell_without_weights_says_how_to_get_them(copied: Trained) -> None:
+def test_a_cell_without_weights_says_how_to_get_them(copied: TrainedStudy) -> None:
     folder = copied.folder("laconv")
     (folder.path / "model.safetensors").unlink()
     message = refusal(lambda: copied.ask("laconv", "test-0-red"))
@@ -309,7 +309,7 @@ def test_a_cell_without_weights_says_how_to_get_them(copied: Trained) -> None:
 
 
 @pytest.mark.parametrize("damage", ["cut", "another arm's"])
-def test_weights_that_do_not_fit_are_refused(copied: Trained, damage: str) -> None:
+def test_weights_that_do_not_fit_are_refused(copied: TrainedStudy, damage: str) -> None:
     file = copied.folder("laconv").path / "model.safetensors"
     if damage == "cut":
         file.write_bytes(file.read_bytes()[:100])
@@ -318,13 +318,13 @@ def test_weights_that_do_not_fit_are_refused(copied: Trained, damage: str) -> No
     assert "does not fit the current source of the arm" in refusal(lambda: copied.ask("laconv", "test-0-red"))
 
 
-def test_a_frozen_backbone_that_comes_out_otherwise_is_refused(copied: Trained) -> None:
+def test_a_frozen_backbone_that_comes_out_otherwise_is_refused(copied: TrainedStudy) -> None:
     file = copied.folder("laconv").path / "provenance.json"
     write_json(file, {**read_json(file), "weights": "another"})
     assert "'test_resnet' has other weights here" in refusal(lambda: copied.ask("laconv", "test-0-red"))
 
 
-def test_a_stale_cell_is_explained_and_says_so(copied: Trained) -> None:
+def test_a_stale_cell_is_explained_and_says_so(copied: TrainedStudy) -> None:
     assert copied.ask("laconv", "test-0-red").stale_reason == ""
     file = copied.folder("laconv").path / "provenance.json"
     write_json(file, {**read_json(file), "module": "older"})

@@ -272,8 +272,8 @@ def test_a_failed_trial_counts_as_failed(tmp_path: Path, cache: Path) -> None:
     assert chosen.config.arm.settings.get("limit", 1) == 1
     journal = study_folder(paths.runs, "toy") / "search" / "fussy.log"
     storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(journal)))
-    told = optuna.load_study(study_name="toy/fussy", storage=storage).trials
-    assert {trial.user_attrs["cell"]: trial.state.name for trial in told} == {
+    trials_of_fussy = optuna.load_study(study_name="toy/fussy", storage=storage).trials
+    assert {trial.user_attrs["cell"]: trial.state.name for trial in trials_of_fussy} == {
         cell.id: "COMPLETE" if cell_status(cell, paths).state == "done" else "FAIL" for cell in trials
     }
 

@@ -24,12 +24,12 @@ def test_equals_the_hashed_outer_product(sentences: Any, random_module: Any, ske
         for b in range(2):
             for row in range(3):
                 for column in range(4):
-                    hashed = torch.zeros(sketch, dtype=torch.float64)
+                    sketched = torch.zeros(sketch, dtype=torch.float64)
                     for i in range(6):
                         for j in range(5):
                             entry = visual[b, i, row, column] * language.sentence[b, j]
-                            hashed[(h[i] + g[j]) % sketch] += s[i] * t[j] * entry
-                    y = hashed / (hashed.abs() + 1e-8).sqrt()
+                            sketched[(h[i] + g[j]) % sketch] += s[i] * t[j] * entry
+                    y = sketched / (sketched.abs() + 1e-8).sqrt()
                     z = y / ((y * y).sum() + 1e-8).sqrt()
                     expected = module.output.weight[..., 0, 0] @ z + module.output.bias
                     torch.testing.assert_close(out[b, :, row, column], expected, rtol=1e-10, atol=1e-10)
