@@ -1,0 +1,33 @@
+"""Each faulty study file and each faulty call gets one sentence that says what is wrong and where, and exit code 2."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from command_line import CommandLine
+from faulty_input import FAULTS, GOOD, Fault
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
+def test_a_fault_gets_one_sentence(fault: Fault, tmp_path: Path, cli: CommandLine) -> None:
+    study = fault.write(tmp_path)
+    told = cli(*fault.command(study)).refusal()
+    assert len(told.splitlines()) == 1, told
+    assert len(told) <= 400, told
+    position = 0
+    for words in fault.words:
+        words = words.format(folder=tmp_path, study=study)
+        assert words in told[position:], f"{words!r} is not in: {told}"
+        position = told.index(words, position) + len(words)
+    assert not list(tmp_path.glob("runs/cells/*")), "nothing is planned before the fault is told"
+
+
+def test_the_good_study_is_good(tmp_path: Path, cli: CommandLine) -> None:
+    (tmp_path / "good.yaml").write_text(GOOD)
+    assert cli("plan", tmp_path / "good.yaml", "--runs", tmp_path / "runs").code == 0
+
+
+def test_one_hundred_faults_of_different_names() -> None:
+    assert len({fault.name for fault in FAULTS}) == len(FAULTS) >= 100
