@@ -1,4 +1,4 @@
-"""Each faulty study file and each faulty call gets one sentence that says what is wrong and where, and exit code 2."""
+"""Each faulty study file and call gets exit code 2 and one sentence that says what is wrong and where."""
 
 from __future__ import annotations
 
@@ -17,8 +17,7 @@ def test_a_fault_gets_one_sentence(fault: Fault, tmp_path: Path, cli: CommandLin
     assert len(told.splitlines()) == 1, told
     assert len(told) <= 400, told
     position = 0
-    for words in fault.words:
-        words = words.format(folder=tmp_path, study=study)
+    for words in (part.format(folder=tmp_path, study=study) for part in fault.words):
         assert words in told[position:], f"{words!r} is not in: {told}"
         position = told.index(words, position) + len(words)
     assert not list(tmp_path.glob("runs/cells/*")), "nothing is planned before the fault is told"
