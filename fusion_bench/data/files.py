@@ -59,9 +59,10 @@ def named_sizes(folder: Path, names: Iterable[str], published: str) -> dict[str,
 def known_digest(path: Path, cache: Path | None) -> str:
     """Return the SHA-256 of a file's bytes, stored in ``cache``.
 
-    A file with the same path, size and modification time (``mtime_ns``) as at its last reading is assumed unchanged;
-    any other file is read again. The digest of a file that changed less than two seconds before it was read is not
-    stored, because the clock of the file system may be too coarse to show the next change.
+    A file with the same path, size and times (``mtime_ns``, and ``ctime_ns``, which programs cannot set) as at its
+    last reading is assumed unchanged; any other file is read again. The digest of a file that changed less than two
+    seconds before it was read is not stored, because the clock of the file system may be too coarse to show the next
+    change.
 
     Raises:
         DataError: the file does not exist.
@@ -70,7 +71,12 @@ def known_digest(path: Path, cache: Path | None) -> str:
         return file_digest(path)
     require(path)
     stat = path.stat()
-    state = {"path": str(path.resolve()), "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+    state = {
+        "path": str(path.resolve()),
+        "size": stat.st_size,
+        "mtime_ns": stat.st_mtime_ns,
+        "ctime_ns": stat.st_ctime_ns,
+    }
     record = cache / "digests" / f"{digest(state['path'])}.json"
     try:
         stored = read_json(record)
@@ -80,7 +86,7 @@ def known_digest(path: Path, cache: Path | None) -> str:
         record.unlink(missing_ok=True)
     read = time.time_ns()
     sha256 = file_digest(path)
-    if read - stat.st_mtime_ns > _CLOCK_TOLERANCE:
+    if read - max(stat.st_mtime_ns, stat.st_ctime_ns) > _CLOCK_TOLERANCE:
         write_json(record, {**state, "sha256": sha256})
     return sha256
 
