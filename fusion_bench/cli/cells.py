@@ -63,6 +63,8 @@ def export_submissions(
         statuses = planned_cells(opened).statuses
         authors, config = authors_of(statuses, paths.runs), study.data
         left_out = len(statuses) - len(authors)
+        if not authors and (reason := next((item.reason for item in statuses if item.reason), "")):
+            raise FusionBenchError(f"no cell is done, so there are no predictions to submit: {reason}")
     files = write_submissions(authors, config, paths, folder)
     note = f" ({left_out} cells that are not done, or stale, are left out)" if left_out else ""
     typer.echo(f"{len(files)} files written to {folder}{note}")

@@ -63,6 +63,7 @@ def open_as_last_run(
         StudyFileError: the study file has problems.
         FusionBenchError: ``source`` is a folder of no run, or the study file of that run is gone.
     """
+    last: LastRun | None
     if source.is_dir():
         source, runs, last = _study_of_folder(source)
     else:

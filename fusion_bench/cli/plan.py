@@ -18,7 +18,7 @@ from fusion_bench.spec.arms import BudgetMatch
 from fusion_bench.spec.study import Study
 from fusion_bench.study.archive import export_cells
 from fusion_bench.study.cell_status import CellStatus
-from fusion_bench.study.estimate import Estimate, remaining_time
+from fusion_bench.study.estimate import TimeEstimate, remaining_time
 from fusion_bench.study.search_results import search_result, with_choices
 
 
@@ -84,7 +84,7 @@ def _reasons(statuses: Sequence[CellStatus]) -> list[str]:
     return [f"{count} {state}: {reason}" for (state, reason), count in reasons.items()]
 
 
-def _time(estimate: Estimate, study: Study) -> str:
+def _time(estimate: TimeEstimate, study: Study) -> str:
     """Return the sentence about the time that a run would take."""
     if not estimate.cells:
         return "nothing is left to train"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
@@ -19,7 +19,6 @@ from fusion_bench.results.describe import cautions_of, describe
 from fusion_bench.results.outcome_tables import cell_state_table, cell_tables, metric_values
 from fusion_bench.results.results import ArmSummary, StudyResults
 from fusion_bench.samples.dataset import DataSet
-from fusion_bench.samples.split import Split
 from fusion_bench.spec.arms import Arm
 from fusion_bench.spec.budget import UNITS
 from fusion_bench.spec.study import Study
@@ -62,9 +61,8 @@ def collect(study: Study, paths: RunPaths, runs: Mapping[str, RunResult] | None 
         if _has_finished_cell(context, paths)
     }
     arms = search.arms
-    opened = (
-        _open(arms[0].config.data, paths) if _has_finished_cell(replace(study, arms=arms), paths) else None
-    )
+    finished = _has_finished_cell(replace(study, arms=arms), paths)
+    data, here = _opened(arms[0].config.data, paths) if finished else (declared_data(study.data), False)
     inputs = CurrentInputs(paths)
     statuses = with_earlier_settings(
         cell_statuses(confirm_cells(arms, study.seeds), paths, inputs),
@@ -77,7 +75,7 @@ def collect(study: Study, paths: RunPaths, runs: Mapping[str, RunResult] | None 
         for item in statuses
         if item.state == "done"
     }
-    if not outcomes or opened is None:
+    if not outcomes:
         reasons = sorted({item.reason for item in statuses if item.reason})
         because = f": {reasons[0]}" if reasons else ""
         raise FusionBenchError(f"no cell of the study {study.name!r} is finished{because}")
@@ -86,7 +84,10 @@ def collect(study: Study, paths: RunPaths, runs: Mapping[str, RunResult] | None 
         if own is None
         else own.measured
     )
-    data, splits = opened.data, opened.splits
+    splits = {
+        name: read_split(data, name, arms[0].config.data, paths.workers).split
+        for name in (_split_names(data) if here else ())
+    }
     samples = cell_tables(statuses, outcomes, "samples")
     task = task_class(arms[0].config.data)
     evaluate = data.splits.evaluate
@@ -141,23 +142,12 @@ def _has_finished_cell(study: Study, paths: RunPaths) -> bool:
     return any(recorded_state(cell, paths).state == "done" for cell in cells)
 
 
-@dataclass(frozen=True, eq=False)
-class _OpenedData:
-    """A data set and its splits by name; no split where its files are not here."""
-
-    data: DataSet
-    splits: Mapping[str, Split]
-
-
-def _open(config: DataConfig, paths: RunPaths) -> _OpenedData:
-    """Return the data set that the cells were trained on; results are told without it where it cannot be opened."""
+def _opened(config: DataConfig, paths: RunPaths) -> tuple[DataSet, bool]:
+    """Return the data set and whether its files are here; without them a report tells what the cells left."""
     try:
-        data = open_data(config, paths)
-        return _OpenedData(
-            data, {name: read_split(data, name, config, paths.workers).split for name in _split_names(data)}
-        )
+        return open_data(config, paths), True
     except FusionBenchError:
-        return _OpenedData(declared_data(config), {})
+        return declared_data(config), False
 
 
 def _slices(samples: pd.DataFrame, task: type[Task]) -> tuple[str, ...]:

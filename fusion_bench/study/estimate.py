@@ -18,7 +18,7 @@ from fusion_bench.training.paths import RunPaths
 
 
 @dataclass(frozen=True)
-class Estimate:
+class TimeEstimate:
     """The time that training will take.
 
     Attributes:
@@ -37,7 +37,7 @@ class Estimate:
 
 def remaining_time(
     study: Study, statuses: Sequence[CellStatus], last: LastRun | None, paths: RunPaths
-) -> Estimate:
+) -> TimeEstimate:
     """Return how long the cells that a run would train take.
 
     Times come from cells of this study and of its last run with the same data and number of epochs, whether or not
@@ -54,9 +54,9 @@ def remaining_time(
     seconds = _seconds_by_arm([status.cell for status in statuses], last, paths)
     known = [value for values in seconds.values() for value in values]
     if not todo or not known:
-        return Estimate(len(todo), 0.0 if not todo else None, 0, len(todo))
+        return TimeEstimate(len(todo), 0.0 if not todo else None, 0, len(todo))
     total = sum(mean(seconds.get(arm) or known) for arm in todo)
-    return Estimate(len(todo), total, len(known), sum(arm not in seconds for arm in todo))
+    return TimeEstimate(len(todo), total, len(known), sum(arm not in seconds for arm in todo))
 
 
 def _open_trials(study: Study, last: LastRun | None, paths: RunPaths) -> list[str]:
