@@ -114,10 +114,7 @@ def _published_folder(folder: Path) -> Path:
     if not folder.is_dir():
         raise FusionBenchError(f"{folder} is not a folder; {_WRITE}")
     if (folder / "plan.json").is_file():
-        runs = folder.parent.parent
-        raise FusionBenchError(
-            f"{folder} has no report yet; write it with: fusion-bench report STUDY.yaml --runs {runs}"
-        )
+        raise FusionBenchError(f"{folder} has no report yet; write it with: fusion-bench report {folder}")
     raise FusionBenchError(f"{folder} holds no report (it has no study.json); {_WRITE}")
 
 

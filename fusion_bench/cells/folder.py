@@ -138,7 +138,7 @@ class CellFolder:
             self.result(),
             samples,
             curves,
-            self._read(Timing, "timing.json"),
+            self.timing(),
             self.provenance(),
             predictions,
         )
@@ -146,6 +146,10 @@ class CellFolder:
     def result(self) -> CellResult:
         """Return the deterministic values of the finished cell."""
         return self._read(CellResult, "result.json")
+
+    def timing(self) -> Timing:
+        """Return the seconds that the finished cell took."""
+        return self._read(Timing, "timing.json")
 
     def provenance(self) -> Provenance:
         """Return where the numbers of the finished cell come from."""

@@ -6,6 +6,7 @@ A cell whose sources differ from today's is *stale*: it is shown with the reason
 from __future__ import annotations
 
 import platform
+from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 
@@ -13,7 +14,7 @@ import numpy as np
 import timm
 import torch
 
-from fusion_bench.cells.result import Provenance, SourceDigests
+from fusion_bench.cells.result import Circumstances, Provenance, SourceDigests
 from fusion_bench.cells.source_digest import Scope, reachable_digest, source_digest
 from fusion_bench.registries import TASKS
 from fusion_bench.registry import Target
@@ -64,7 +65,14 @@ def current_sources(config: CellConfig) -> SourceDigests:
 
 
 def current_provenance(
-    config: CellConfig, device: str, *, manifest: str, weights: str, start: str
+    config: CellConfig,
+    device: str,
+    *,
+    manifest: str,
+    weights: str,
+    start: str,
+    files: Mapping[str, str] | None = None,
+    weights_file: str = "",
 ) -> Provenance:
     """Return everything that is recorded beside an outcome.
 
@@ -74,6 +82,8 @@ def current_provenance(
         manifest: SHA-256 of the data set's manifest.
         weights: SHA-256 of the backbone's initial weights.
         start: SHA-256 of the weights that the cell started from; empty for one trained from scratch.
+        files: the digests of the data set's files, by name.
+        weights_file: SHA-256 of the file of the backbone's initial weights; empty without one.
     """
     kind = torch.device(device)
     sources = current_sources(config)
@@ -91,7 +101,14 @@ def current_provenance(
         numpy=np.__version__,
         platform=platform.platform(terse=True),
         start=start,
+        files=dict(files or {}),
+        weights_file=weights_file,
     )
+
+
+def current_circumstances(device: str, manifest: str) -> Circumstances:
+    """Return what a cell that is trained here would have in common with others; see `Circumstances`."""
+    return Circumstances(torch.__version__, timm.__version__, torch.device(device).type, manifest)
 
 
 def processor() -> str:

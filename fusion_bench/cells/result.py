@@ -73,6 +73,22 @@ class SourceDigests:
 
 
 @dataclass(frozen=True)
+class Circumstances:
+    """What cells that are compared with each other must have in common; their sources are compared with today's.
+
+    Attributes:
+        torch, timm: versions.
+        device_kind: ``cpu`` or ``cuda``.
+        data: SHA-256 of the data set's manifest; it decides where today's data cannot be opened.
+    """
+
+    torch: str
+    timm: str
+    device_kind: str
+    data: str
+
+
+@dataclass(frozen=True)
 class Provenance:
     """The origin of a cell's numbers.
 
@@ -85,6 +101,9 @@ class Provenance:
         threads: torch's threads.
         platform: the operating system.
         start: SHA-256 of the weights that the cell started from; empty for one trained from scratch.
+        files: digests of the files that ``data`` covers, by name (`fusion_bench.samples.dataset.DataSet.contents`);
+            empty for a cell recorded before they were listed.
+        weights_file: SHA-256 of the file that the initial weights were read from; empty without one.
     """
 
     module: str
@@ -100,6 +119,8 @@ class Provenance:
     numpy: str
     platform: str
     start: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
+    weights_file: str = ""
 
     @property
     def sources(self) -> SourceDigests:
@@ -107,10 +128,9 @@ class Provenance:
         return SourceDigests(self.module, self.numerics)
 
     @property
-    def fingerprint(self) -> str:
-        """The values that must be equal for cells to be compared, as text."""
-        shared = ("numerics", "data", "torch", "timm", "device_kind")
-        return ", ".join(f"{name} {getattr(self, name)}" for name in shared)
+    def circumstances(self) -> Circumstances:
+        """The values that must be equal for cells to be compared with each other."""
+        return Circumstances(self.torch, self.timm, self.device_kind, self.data)
 
 
 @dataclass(frozen=True, eq=False)

@@ -122,7 +122,13 @@ def _outcome(
         data_warnings=cell_data.data_warnings,
     )
     provenance = current_provenance(
-        config, device, manifest=cell_data.manifest, weights=cell_data.weights_sha256, start=start
+        config,
+        device,
+        manifest=cell_data.manifest,
+        weights=cell_data.weights_sha256,
+        start=start,
+        files=cell_data.contents,
+        weights_file=cell_data.weights_file_sha256,
     )
     timing = Timing(trained.seconds, trained.evaluation_seconds)
     return Outcome(result, trained.samples, trained.curves, timing, provenance, trained.predictions)

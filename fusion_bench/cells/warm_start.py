@@ -10,8 +10,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from fusion_bench.cells.folder import CellFolder, cell_folder
+from fusion_bench.data.files import known_digest
 from fusion_bench.errors import FusionBenchError, WeightsError
-from fusion_bench.storage import file_digest
 from fusion_bench.training.config import CellConfig
 
 _WEIGHTS = "model.safetensors"
@@ -57,4 +57,4 @@ def starting_weights(config: CellConfig, runs: Path) -> Mapping[str, Tensor] | N
 def starting_digest(config: CellConfig, runs: Path) -> str:
     """Return the SHA-256 of the weights that a cell starts from; empty if there are none, or they are gone."""
     file = cell_folder(runs, config.source.id).path / _WEIGHTS if config.source is not None else None
-    return file_digest(file) if file is not None and file.exists() else ""
+    return known_digest(file, runs / "cache" / "data") if file is not None and file.exists() else ""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import typer
 
-from fusion_bench.cli.open_study import open_study, paths_of
+from fusion_bench.cli.open_study import open_as_last_run
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.explain.explain import ExplainedCell, ExplainedInput, ExplainRequest, explain
 from fusion_bench.reporting.figures.explanation import draw_explained
@@ -43,8 +43,10 @@ def explain_and_draw(options: ExplainOptions) -> None:
     explained_input = _input(options)
     if options.out is not None and options.out.suffix.lower() != ".png":
         raise FusionBenchError(f"--out {options.out}: the output is a PNG; write a name that ends in .png")
-    study = open_study(options.study, options.overrides)
-    paths = paths_of(study, options.runs, options.data, device="cpu", data_workers=1)
+    opened = open_as_last_run(
+        options.study, options.runs, options.overrides, options.data, device="cpu", data_workers=1
+    )
+    study, paths = opened.study, opened.paths
     explained = explain(
         study, ExplainRequest(options.arm, explained_input, options.seed, options.copy), paths
     )

@@ -132,7 +132,10 @@ def plan(
 
 @app.command()
 def report(
-    source: Annotated[Path, typer.Argument(help="A study file, or a published folder such as reports/nlvr.")],
+    source: Annotated[
+        Path,
+        typer.Argument(help="A study file, runs/studies/NAME, or a published folder such as reports/nlvr."),
+    ],
     runs: Runs = Path("runs"),
     overrides: Overrides = None,
     data: DataRoots = None,
@@ -240,12 +243,16 @@ def schema() -> None:
 
 @cells_app.command(name="ls")
 def cells_ls(
-    study: StudyArgument, runs: Runs = Path("runs"), overrides: Overrides = None, data: DataRoots = None
+    study: StudyArgument,
+    runs: Runs = Path("runs"),
+    overrides: Overrides = None,
+    data: DataRoots = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """List the cells of a study with their states."""
-    from fusion_bench.cli.plan import list_cells  # noqa: PLC0415 - imports torch
+    from fusion_bench.cli.cells import list_cells  # noqa: PLC0415 - imports torch
 
-    list_cells(study, runs, tuple(overrides or ()), tuple(data or ()))
+    list_cells(study, runs, tuple(overrides or ()), tuple(data or ()), as_json=as_json)
 
 
 @cells_app.command(name="export")
@@ -259,7 +266,7 @@ def cells_export(
     data: DataRoots = None,
 ) -> None:
     """Write the predictions of finished cells in the format that the publishers of the data set accept."""
-    from fusion_bench.cli.plan import export_submissions  # noqa: PLC0415 - imports torch
+    from fusion_bench.cli.cells import export_submissions  # noqa: PLC0415 - imports torch
 
     export_submissions(source, submission, runs, tuple(overrides or ()), tuple(data or ()))
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import typer
 from pydantic import ValidationError
 from ruamel.yaml import YAML, YAMLError
 
@@ -14,9 +16,14 @@ from fusion_bench.api.study import run_paths
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.registries import DATASETS
 from fusion_bench.samples.dataset import DataSet
+from fusion_bench.spec.document.problems import Problems
+from fusion_bench.spec.document.yaml import read_study_tree
 from fusion_bench.spec.load import read_study
 from fusion_bench.spec.signatures import signature_of
+from fusion_bench.spec.smoke import smoke_study
 from fusion_bench.spec.study import Study
+from fusion_bench.study.last_run import LastRun, read_last_run
+from fusion_bench.study.run import study_folder
 from fusion_bench.training.config import Component, DataConfig
 from fusion_bench.training.paths import RunPaths, parse_named_paths
 
@@ -28,6 +35,110 @@ def open_study(file: Path, overrides: Sequence[str]) -> Study:
         StudyFileError: the file has problems; the message lists all of them.
     """
     return read_study(file, overrides)
+
+
+@dataclass(frozen=True, eq=False)
+class OpenedStudy:
+    """A study as its last run read it, where its files lie, and the last run; None if it never ran."""
+
+    study: Study
+    paths: RunPaths
+    last: LastRun | None
+
+
+def open_as_last_run(
+    source: Path, runs: Path, overrides: Sequence[str], data: Sequence[str], *, device: str, data_workers: int
+) -> OpenedStudy:
+    """Read a study as its last run did; print one line on standard error about what was taken from there.
+
+    Args:
+        source: the study file, or the folder ``runs/studies/NAME`` of a study that has run.
+        runs: the runs folder; for a folder, the one that holds it.
+        overrides: ``KEY=VALUE`` texts; those of the last run if there are none.
+        data: ``NAME=FOLDER`` texts; those of the last run for data sets that they do not name.
+        device: torch's name of the device.
+        data_workers: number of processes that may read data.
+
+    Raises:
+        StudyFileError: the study file has problems.
+        FusionBenchError: ``source`` is a folder of no run, or the study file of that run is gone.
+    """
+    last: LastRun | None
+    if source.is_dir():
+        source, runs, last = _study_of_folder(source)
+    else:
+        last = _last_run(source, runs, overrides)
+    taken = last.overrides if last is not None and not overrides else ()
+    study = _named(open_study(source, tuple(overrides) or taken), last)
+    given = parse_named_paths(list(data))
+    folders = _folders_of_last_run(study, given, last)
+    paths = run_paths(study, runs, {**folders, **given}, device=device, data_workers=data_workers)
+    _say_what_was_taken(study, taken, folders, last)
+    return OpenedStudy(study, paths, last)
+
+
+def _study_of_folder(folder: Path) -> tuple[Path, Path, LastRun]:
+    """Return the study file, the runs folder and the last run of ``runs/studies/NAME``."""
+    last = read_last_run(folder)
+    if last is None:
+        raise FusionBenchError(
+            f"{folder} is no folder of a study that has run (it has no plan.json); name a study file, or a folder "
+            "such as runs/studies/quickstart"
+        )
+    if last.file is None or not last.file.is_file():
+        problem = f"{last.file} is not there any more" if last.file else "its study file is not known"
+        runs = folder.resolve().parent.parent
+        raise FusionBenchError(f"{folder}: {problem}; name the study file instead, with --runs {runs}")
+    return last.file, folder.resolve().parent.parent, last
+
+
+def _last_run(file: Path, runs: Path, overrides: Sequence[str]) -> LastRun | None:
+    """Return the last run of the study in a file; None if there is none, or the file cannot be read."""
+    tree = read_study_tree(file, overrides, Problems())
+    name = None if tree is None else tree.children.get("name")
+    if name is None or not isinstance(name.value, str) or Path(name.value).name != name.value:
+        return None  # who reads the whole file says what is wrong
+    return read_last_run(study_folder(runs.expanduser(), name.value))
+
+
+def _named(study: Study, last: LastRun | None) -> Study:
+    """Return the study that the last run trained: the study of the file, or its smoke run."""
+    if last is None or study.name == last.study:
+        return study
+    smoke = smoke_study(study)
+    if smoke.name == last.study:
+        return smoke
+    if last.study in {context.name for context in study.contexts.values()}:
+        raise FusionBenchError(
+            f"{last.study} is a context of {study.name}, whose report holds it; name that study"
+        )
+    raise FusionBenchError(
+        f"{study.path} holds the study {study.name!r}, but {last.study!r} was run; name the file of that study"
+    )
+
+
+def _folders_of_last_run(study: Study, given: Mapping[str, Path], last: LastRun | None) -> dict[str, Path]:
+    """Return the folders of ``--data`` of the last run that today's command does not give."""
+    named = {config.name for config in study.data_sets}
+    kept = {} if last is None else last.data
+    return {name: root for name, root in kept.items() if name in named and name not in given}
+
+
+def _say_what_was_taken(
+    study: Study, overrides: Sequence[str], folders: Mapping[str, Path], last: LastRun | None
+) -> None:
+    options = [f"--set {item}" for item in overrides]
+    options += [f"--data {name}={root}" for name, root in folders.items()]
+    if options:
+        typer.echo(
+            f"as in the last run of {study.name}: {' '.join(options)} (give others to change that; a new `run` needs "
+            "them again)",
+            err=True,
+        )
+    if last is None or last.overrides != study.overrides:
+        return
+    if last.text_digest not in {"", study.text_digest}:
+        typer.echo(f"{study.path} was edited since the last run of {study.name}", err=True)
 
 
 def paths_of(study: Study, runs: Path, data: Sequence[str], *, device: str, data_workers: int) -> RunPaths:

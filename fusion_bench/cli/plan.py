@@ -1,4 +1,4 @@
-"""The implementation of ``fusion-bench plan`` and ``cells``: the cells of a study and their states."""
+"""The implementation of ``fusion-bench plan``: the arms of a study, its cells, and the time that they will take."""
 
 from __future__ import annotations
 
@@ -9,21 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from rich.console import Console
-from rich.table import Column, Table
-from rich.text import Text
+from rich.table import Table
 
-from fusion_bench.cells.folder import CellFolder
-from fusion_bench.cli.open_study import open_study, paths_of
-from fusion_bench.errors import FusionBenchError
+from fusion_bench.cli.cells import cells_json, console, planned_cells, statuses_of
+from fusion_bench.cli.open_study import open_as_last_run
+from fusion_bench.serialisation import to_json
 from fusion_bench.spec.arms import BudgetMatch
 from fusion_bench.spec.study import Study
 from fusion_bench.study.archive import export_cells
-from fusion_bench.study.cell_status import CellStatus, cell_status
-from fusion_bench.study.plan import confirm_cells, plan_row
+from fusion_bench.study.cell_status import CellStatus
+from fusion_bench.study.estimate import TimeEstimate, remaining_time
 from fusion_bench.study.search_results import search_result, with_choices
-from fusion_bench.study.submission import Author, authors_of, write_submissions
-from fusion_bench.training.paths import RunPaths, parse_named_paths
 
 
 def show_plan(
@@ -42,19 +38,28 @@ def show_plan(
         FusionBenchError: the cells cannot be exported, because the search of the study is not finished or the cells
             from which they start are not trained.
     """
-    study = open_study(file, overrides)
-    paths = paths_of(study, runs, data, device="cpu", data_workers=1)
-    statuses = _statuses(study, paths)
+    opened = open_as_last_run(file, runs, overrides, data, device="cpu", data_workers=1)
+    study, paths = opened.study, opened.paths
+    planned = planned_cells(opened)
+    statuses = planned.statuses
+    estimate = remaining_time(study, statuses, opened.last, paths)
     if as_json:
-        rows = [{**plan_row(item.cell), "state": item.state, "reason": item.reason} for item in statuses]
-        shown = {"study": study.name, "reference": study.reference, **_budget(study), "cells": rows}
+        shown = {
+            "study": study.name,
+            "reference": study.reference,
+            **_budget(study),
+            **cells_json(opened, planned),
+            "estimate": to_json(estimate),
+        }
         typer.echo(json.dumps(shown, indent=2))
     else:
         _print_arms(study, statuses)
+        for line in (*_reasons(statuses), *planned.problems, _time(estimate, study)):
+            console().print(line, markup=False, highlight=False, soft_wrap=True)
     if export is not None:
         search = search_result(study, paths)  # raises if the search is not finished
         around = [with_choices(context, search) for context in study.contexts.values()]
-        everywhere = [item for context in around for item in _statuses(context, paths)]
+        everywhere = [item for context in around for item in statuses_of(context, paths)]
         _export([*statuses, *everywhere], export, paths.runs, say_on_stderr=as_json)
 
 
@@ -73,62 +78,41 @@ def _export(statuses: Sequence[CellStatus], folder: Path, runs: Path, *, say_on_
     typer.echo(message, err=say_on_stderr)
 
 
-def list_cells(file: Path, runs: Path, overrides: Sequence[str], data: Sequence[str]) -> None:
-    """Print all cells of a study."""
-    study = open_study(file, overrides)
-    paths = paths_of(study, runs, data, device="cpu", data_workers=1)
-    table = Table("arm", "seed", "state", Column("cell", no_wrap=True), "reason", box=None)
-    for item in _statuses(study, paths):
-        table.add_row(item.cell.arm, str(item.cell.seed), item.state, item.cell.id, Text(item.reason))
-    _console().print(table)
+def _reasons(statuses: Sequence[CellStatus]) -> list[str]:
+    """Return one line for each reason why cells have no result that counts."""
+    reasons = Counter((item.state, item.reason) for item in statuses if item.reason)
+    return [f"{count} {state}: {reason}" for (state, reason), count in reasons.items()]
 
 
-def export_submissions(
-    source: Path, folder: Path, runs: Path, overrides: Sequence[str], data: Sequence[str]
-) -> None:
-    """Write submissions for the finished cells of a study, or for one cell named by its folder.
-
-    Raises:
-        FusionBenchError: see `fusion_bench.study.submission.write_submissions`.
-    """
-    if source.is_dir():
-        cell = CellFolder(source.resolve())
-        roots = {name: root.expanduser().resolve() for name, root in parse_named_paths(list(data)).items()}
-        authors: tuple[Author, ...] = (Author(cell, cell.id),)
-        config, paths, left_out = cell.config().data, RunPaths(cell.path.parents[1], roots, {}), 0
-    else:
-        study = open_study(source, overrides)
-        paths = paths_of(study, runs, data, device="cpu", data_workers=1)
-        statuses = _statuses(study, paths)
-        authors, config = authors_of(statuses, paths.runs), study.data
-        left_out = len(statuses) - len(authors)
-    files = write_submissions(authors, config, paths, folder)
-    note = f" ({left_out} cells that are not done, or stale, are left out)" if left_out else ""
-    typer.echo(f"{len(files)} files written to {folder}{note}")
+def _time(estimate: TimeEstimate, study: Study) -> str:
+    """Return the sentence about the time that a run would take."""
+    if not estimate.cells:
+        return "nothing is left to train"
+    cells = f"{estimate.cells} cells to train"
+    if estimate.seconds is None:
+        return f"{cells}; the time is not known, because no cell of this study is finished here"
+    basis = f"measured on {estimate.measured} finished cells of this study"
+    if estimate.from_others:
+        basis += f", of other arms for {estimate.from_others} of the cells"
+    return (
+        f"{cells}: about {_duration(estimate.seconds)} of one worker with {study.threads} threads ({basis}; without "
+        "making data and cached maps)"
+    )
 
 
-def _statuses(study: Study, paths: RunPaths) -> list[CellStatus]:
-    try:
-        arms = search_result(study, paths).arms
-    except FusionBenchError:
-        arms = study.arms
-    return [cell_status(cell, paths) for cell in confirm_cells(arms, study.seeds)]
-
-
-def _console() -> Console:
-    """Return the console; in a pipe or a file every row is on one line, so that it can be searched."""
-    console = Console()
-    if not console.is_terminal:
-        console.width = 1000
-    return console
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{seconds:.0f} seconds"
+    minutes = seconds / 60
+    return f"{minutes:.0f} minutes" if minutes < 90 else f"{minutes / 60:.1f} hours"
 
 
 def _print_arms(study: Study, statuses: Sequence[CellStatus]) -> None:
-    console = _console()
-    console.print(f"{study.name}: {study.title}", highlight=False)
+    out = console()
+    out.print(f"{study.name}: {study.title}", highlight=False)
     table = Table("arm", "role", "component", "settings", "seeds", "states", box=None)
     if study.budget is not None:
-        console.print(study.budget.sentence(), highlight=False)
+        out.print(study.budget.sentence(), highlight=False)
         table.add_column("from the budget")
     for arm in study.arms:
         own = [item for item in statuses if item.cell.arm == arm.label]
@@ -138,16 +122,16 @@ def _print_arms(study: Study, statuses: Sequence[CellStatus]) -> None:
         shown = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
         distance = [_distance(arm.budget_match)] if arm.budget_match is not None else []
         table.add_row(arm.label, arm.role, arm.component, settings, seeds, shown, *distance)
-    console.print(table)
+    out.print(table)
     if study.search is not None:
         cells = study.search.trials * len(study.search.seeds) * len(study.arms)
-        console.print(f"before these, {cells} search cells ({study.search.trials} trials per arm)")
-    console.print(f"{len(statuses)} cells in all")
+        out.print(f"before these, {cells} search cells ({study.search.trials} trials per arm)")
+    out.print(f"{len(statuses)} cells in all")
     for label, context in study.contexts.items():
         budget = f"; {context.budget.sentence()}" if context.budget is not None else ""
         count = len(context.arms) * len(context.seeds)
         line = f"{count} cells of the same arms under {label} (study {context.name}){budget}"
-        console.print(line, highlight=False)
+        out.print(line, highlight=False)
 
 
 def _distance(match: BudgetMatch) -> str:

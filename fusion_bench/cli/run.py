@@ -11,10 +11,11 @@ import typer
 from rich.console import Console
 
 from fusion_bench.api.run import RunRequest, chosen_device, report_on, run_and_report, track
-from fusion_bench.cli.open_study import open_study, paths_of
+from fusion_bench.cli.open_study import open_as_last_run
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.reporting.mlflow_.links import Link
 from fusion_bench.reporting.report.report import rebuild
+from fusion_bench.results.collect import NOT_COMPARED
 from fusion_bench.results.results import StudyResults
 
 
@@ -42,22 +43,20 @@ def report_only(
     Raises:
         FusionBenchError: nothing is finished, or ``source`` is neither a study nor a published report.
     """
-    if source.is_dir():
-        if not (source / "study.json").exists():
-            raise FusionBenchError(
-                f"{source} is no published report (it has no study.json); name one, such as reports/nlvr, or a "
-                "study file"
-            )
+    if (source / "study.json").exists():
         typer.echo(f"Report: {rebuild(source)}")
         return
+    if source.is_dir() and not (source / "plan.json").exists():
+        raise FusionBenchError(
+            f"{source} is no published report (it has no study.json) and no study that has run (it has no "
+            "plan.json); name one, such as reports/nlvr or runs/studies/nlvr, or a study file"
+        )
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = open_study(source, overrides)
     # What is not measured yet is measured where a run would have done it.
-    paths = paths_of(
-        study, runs, data, device=chosen_device(None, on_gpu=True), data_workers=os.cpu_count() or 1
-    )
-    results, report = report_on(study, paths, publish)
-    _say_where(results, report, track(results, report, paths.runs) if to_mlflow else ())
+    device, cores = chosen_device(None, on_gpu=True), os.cpu_count() or 1
+    opened = open_as_last_run(source, runs, overrides, data, device=device, data_workers=cores)
+    results, report = report_on(opened.study, opened.paths, publish)
+    _say_where(results, report, track(results, report, opened.paths.runs) if to_mlflow else ())
 
 
 def _say_where(results: StudyResults, report: Path, links: Sequence[Link]) -> None:
@@ -70,11 +69,18 @@ def _say_where(results: StudyResults, report: Path, links: Sequence[Link]) -> No
         typer.echo("To try failed cells again, run the study with --retry-failed.")
     if stale:
         typer.echo(
-            f"{stale} cells are stale (their source or circumstances changed) and left out of the comparison; "
-            "to train them anew, run the study with --retry-stale."
+            f"{stale} cells are stale and left out of the comparison; to train them anew, run the study with "
+            "--retry-stale."
         )
+        for reason, count in (
+            results.cells.loc[results.cells["state"] == "stale", "reason"].value_counts().items()
+        ):
+            typer.echo(f"  {count} stale: {reason}")
     if missing:
         typer.echo(f"{missing} cells have no result yet; running the study again trains them.")
+    for caution in results.cautions:
+        if caution.startswith(NOT_COMPARED):
+            typer.echo(caution)
     typer.echo(f"\nReport: {report}")
     if links:
         typer.echo("MLflow (start it with: fusion-bench ui):")

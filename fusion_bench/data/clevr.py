@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from fusion_bench.data.clevr_questions import QUESTION_GROUPS, question_table
-from fusion_bench.data.files import image_sizes, manifest, require
+from fusion_bench.data.files import content_digests, image_sizes, manifest_of, require_all
 from fusion_bench.data.held_out import held_out_images
 from fusion_bench.errors import DataError
 from fusion_bench.registry import did_you_mean
@@ -91,8 +91,8 @@ class Clevr(DataSet):
     def prepare(self, workers: int = 1) -> None:
         """Check that the questions and images of every split exist; see `DataSet.prepare`."""
         del workers
+        require_all(self.files(), self.homepage)
         for stem in self._stems():
-            require(self._questions(stem), self.homepage)
             image_sizes(self._images(stem))
 
     def split(self, name: str) -> Split:
@@ -115,8 +115,17 @@ class Clevr(DataSet):
 
     def manifest(self) -> str:
         """Return the SHA-256 of the question files and of the names and sizes of the images."""
+        return manifest_of(self.contents())
+
+    def contents(self) -> Mapping[str, str]:
+        """Return the digests of the question files and image folders; see `DataSet.contents`."""
         stems = self._stems()
-        return manifest(self.root, map(self._questions, stems), map(self._images, stems), self.cache)
+        return content_digests(self.root, map(self._questions, stems), map(self._images, stems), self.cache)
+
+    def files(self) -> tuple[Path, ...]:
+        """Return the question files and image folders of every split; see `DataSet.files`."""
+        stems = self._stems()
+        return (*map(self._questions, stems), *map(self._images, stems))
 
     def submission(self, split: str, answers: Mapping[str, str], author: str) -> Submission:
         """Return one answer per line in the order of the questions file; CLEVR defines no other format."""

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from fusion_bench.errors import DataError, FusionBenchError
 from fusion_bench.storage import digest, file_digest, read_json, write_json
 
 _CLOCK_TOLERANCE = 2 * 10**9
+_NAMED = 5
+"""Number of missing files that an error names."""
 
 
 def image_sizes(folder: Path) -> dict[str, int]:
@@ -57,9 +59,10 @@ def named_sizes(folder: Path, names: Iterable[str], published: str) -> dict[str,
 def known_digest(path: Path, cache: Path | None) -> str:
     """Return the SHA-256 of a file's bytes, stored in ``cache``.
 
-    A file with the same path, size and modification time (``mtime_ns``) as at its last reading is assumed unchanged;
-    any other file is read again. The digest of a file that changed less than two seconds before it was read is not
-    stored, because the clock of the file system may be too coarse to show the next change.
+    A file with the same path, size and times (``mtime_ns``, and ``ctime_ns``, which programs cannot set) as at its
+    last reading is assumed unchanged; any other file is read again. The digest of a file that changed less than two
+    seconds before it was read is not stored, because the clock of the file system may be too coarse to show the next
+    change.
 
     Raises:
         DataError: the file does not exist.
@@ -68,7 +71,12 @@ def known_digest(path: Path, cache: Path | None) -> str:
         return file_digest(path)
     require(path)
     stat = path.stat()
-    state = {"path": str(path.resolve()), "size": stat.st_size, "mtime_ns": stat.st_mtime_ns}
+    state = {
+        "path": str(path.resolve()),
+        "size": stat.st_size,
+        "mtime_ns": stat.st_mtime_ns,
+        "ctime_ns": stat.st_ctime_ns,
+    }
     record = cache / "digests" / f"{digest(state['path'])}.json"
     try:
         stored = read_json(record)
@@ -78,7 +86,7 @@ def known_digest(path: Path, cache: Path | None) -> str:
         record.unlink(missing_ok=True)
     read = time.time_ns()
     sha256 = file_digest(path)
-    if read - stat.st_mtime_ns > _CLOCK_TOLERANCE:
+    if read - max(stat.st_mtime_ns, stat.st_ctime_ns) > _CLOCK_TOLERANCE:
         write_json(record, {**state, "sha256": sha256})
     return sha256
 
@@ -88,8 +96,20 @@ def manifest(
 ) -> str:
     """Return the SHA-256 of annotation files by content and of image folders by file name and size.
 
+    Raises:
+        DataError: a file or folder is missing; see `content_digests` for the arguments.
+    """
+    return manifest_of(content_digests(root, annotations, images, cache))
+
+
+def content_digests(
+    root: Path, annotations: Iterable[Path], images: Iterable[Path], cache: Path | None = None
+) -> dict[str, str]:
+    """Return a digest of each annotation file (its content) and image folder (names and sizes of its images).
+
     Args:
-        root: folder of the data set; paths are taken relative to it, so that a moved data set has the same manifest.
+        root: folder of the data set; the names are paths relative to it, so that a moved data set has the same
+            digests. The name of a folder ends with a slash.
         annotations: annotation files.
         images: image folders.
         cache: folder in which digests of files are stored; None reads every annotation file.
@@ -97,13 +117,35 @@ def manifest(
     Raises:
         DataError: a file or folder is missing.
     """
-    content: dict[str, str | Mapping[str, int]] = {}
+    content: dict[str, str] = {}
     for path in annotations:
         require(path)
         content[path.relative_to(root).as_posix()] = known_digest(path, cache)
     for folder in images:
-        content[folder.relative_to(root).as_posix()] = image_sizes(folder)
-    return digest(content, length=64)
+        content[f"{folder.relative_to(root).as_posix()}/"] = digest(image_sizes(folder), length=64)
+    return content
+
+
+def manifest_of(contents: Mapping[str, str]) -> str:
+    """Return the manifest of the digests that `DataSet.contents` returns: 64 hexadecimal digits."""
+    return contents[""] if set(contents) == {""} else digest(dict(contents), length=64)
+
+
+def require_all(paths: Sequence[Path], published: str) -> None:
+    """Check that files and folders exist; of several missing ones, the error names the first five.
+
+    Raises:
+        DataError: some do not exist.
+    """
+    missing = [path for path in paths if not path.exists()]
+    if len(missing) == 1:
+        raise DataError(f"{missing[0]} does not exist; it is published at {published}")
+    if missing:
+        more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
+        raise DataError(
+            f"{len(missing)} files or folders do not exist: {', '.join(map(str, missing[:_NAMED]))}{more}; they are "
+            f"published at {published}"
+        )
 
 
 def require(path: Path, published: str = "") -> None:

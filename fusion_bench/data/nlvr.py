@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from fusion_bench.data.files import image_sizes, manifest, require
+from fusion_bench.data.files import content_digests, image_sizes, manifest_of, require, require_all
 from fusion_bench.errors import DataError
 from fusion_bench.registry import did_you_mean
 from fusion_bench.samples.dataset import Counts, DataSet, Splits, WordingFloor
@@ -66,8 +66,8 @@ class Nlvr(DataSet):
     def prepare(self, workers: int = 1) -> None:
         """Check that the sentences and images of every split exist; see `DataSet.prepare`."""
         del workers
+        require_all(self.files(), self.homepage)
         for name in self._names():
-            require(self._sentences(name), self.homepage)
             image_sizes(self._images(name))
 
     def split(self, name: str) -> Split:
@@ -96,8 +96,17 @@ class Nlvr(DataSet):
 
     def manifest(self) -> str:
         """Return the SHA-256 of the sentence files and of the names and sizes of the images."""
+        return manifest_of(self.contents())
+
+    def contents(self) -> Mapping[str, str]:
+        """Return the digests of the sentence files and image folders; see `DataSet.contents`."""
         names = self._names()
-        return manifest(self.root, map(self._sentences, names), map(self._images, names))
+        return content_digests(self.root, map(self._sentences, names), map(self._images, names), self.cache)
+
+    def files(self) -> tuple[Path, ...]:
+        """Return the sentence files and image folders of every split; see `DataSet.files`."""
+        names = self._names()
+        return (*map(self._sentences, names), *map(self._images, names))
 
     def floor(self, train: Split, select: Split) -> WordingFloor:
         """Return the accuracy on ``select`` of the more frequent truth value of ``train`` (which is ``true``)."""

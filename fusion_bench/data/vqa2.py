@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from fusion_bench.data.files import image_sizes, manifest, named_sizes, require
+from fusion_bench.data.files import content_digests, image_sizes, manifest_of, named_sizes, require_all
 from fusion_bench.data.held_out import is_held_out
 from fusion_bench.data.vqa2_files import Vqa2Annotation, Vqa2Question, read_annotations, read_questions
 from fusion_bench.errors import DataError, FusionBenchError
@@ -84,8 +84,7 @@ class Vqa2(DataSet):
     def prepare(self, workers: int = 1) -> None:
         """Check that the questions, annotations and images of every split exist; see `DataSet.prepare`."""
         del workers
-        for path in self._files():
-            require(path, self.homepage)
+        require_all(self.files(), self.homepage)
         for folder in self._image_folders():
             image_sizes(folder)
 
@@ -109,7 +108,15 @@ class Vqa2(DataSet):
 
     def manifest(self) -> str:
         """Return the SHA-256 of questions, annotations, answer list, and of the names and sizes of the images."""
-        return manifest(self.root, self._files(), self._image_folders(), self.cache)
+        return manifest_of(self.contents())
+
+    def contents(self) -> Mapping[str, str]:
+        """Return the digests of questions, annotations, answer list and image folders; see `DataSet.contents`."""
+        return content_digests(self.root, self._files(), self._image_folders(), self.cache)
+
+    def files(self) -> tuple[Path, ...]:
+        """Return the files and image folders of every split; see `DataSet.files`."""
+        return (*self._files(), *self._image_folders())
 
     def submission(self, split: str, answers: Mapping[str, str], author: str) -> Submission:
         """Return the official results file: ``[{"question_id": int, "answer": str}]``, one entry per question."""

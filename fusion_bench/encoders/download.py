@@ -42,14 +42,30 @@ def find_weights(name: str) -> Mapping[str, Any]:
         reachable = not constants.HF_HUB_OFFLINE and is_reachable(server)
     else:
         server = config.url
-        downloaded = Path(torch.hub.get_dir()) / "checkpoints" / Path(urlsplit(server).path).name
-        reachable = downloaded.exists() or is_reachable(server)
+        reachable = _downloaded(server).exists() or is_reachable(server)
     if not reachable:
         raise WeightsError(
             f"the ImageNet weights of {name!r} are not in the local cache and {urlsplit(server).hostname} "
             f"cannot be reached; {_ADVICE}"
         )
     return {}
+
+
+def cached_weights(name: str) -> Path | None:
+    """Return the file of timm's weights of ``name`` on this machine, without the network; None if it is not here."""
+    config = get_pretrained_cfg(name)
+    if config is None or not config.has_weights:
+        return None
+    if config.hf_hub_id:
+        found = _cached(config.hf_hub_id, config.hf_hub_filename)
+        return Path(found) if found else None
+    downloaded = _downloaded(config.url)
+    return downloaded if downloaded.exists() else None
+
+
+def _downloaded(url: str) -> Path:
+    """Return the path at which torch stores a file that it downloads."""
+    return Path(torch.hub.get_dir()) / "checkpoints" / Path(urlsplit(url).path).name
 
 
 def _cached(hub_id: str, filename: str | None) -> str | None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pandas as pd
 
+from fusion_bench.cells.current_inputs import CurrentInputs
 from fusion_bench.cells.folder import cell_folder
 from fusion_bench.cells.result import Outcome
 from fusion_bench.contract import FusionModule, VisionLanguageNetwork
@@ -20,15 +22,21 @@ from fusion_bench.samples.dataset import DataSet
 from fusion_bench.spec.arms import Arm
 from fusion_bench.spec.budget import UNITS
 from fusion_bench.spec.study import Study
-from fusion_bench.study.cell_status import cell_status, comparable
+from fusion_bench.study.cell_status import cell_statuses, not_compared, recorded_state
+from fusion_bench.study.last_run import read_last_run, with_earlier_settings
 from fusion_bench.study.measure import LATENCY_BATCH, Measured, measure_arms
 from fusion_bench.study.plan import confirm_cells
 from fusion_bench.study.run import RunResult, study_folder
 from fusion_bench.study.search_results import SearchResult, search_result, with_choices
-from fusion_bench.training.inputs import open_data
+from fusion_bench.tasks.task import Task
+from fusion_bench.training.config import DataConfig
+from fusion_bench.training.inputs import declared_data, open_data
 from fusion_bench.training.paths import RunPaths
 from fusion_bench.training.slot import instantiate_module
 from fusion_bench.training.splits import read_split, task_class
+
+NOT_COMPARED = "The data of the cells were not compared with today's"
+"""The start of the caution of a report whose data cannot be opened."""
 
 
 def collect(study: Study, paths: RunPaths, runs: Mapping[str, RunResult] | None = None) -> StudyResults:
@@ -53,8 +61,15 @@ def collect(study: Study, paths: RunPaths, runs: Mapping[str, RunResult] | None 
         if _has_finished_cell(context, paths)
     }
     arms = search.arms
-    cells = confirm_cells(arms, study.seeds)
-    statuses = comparable([cell_status(cell, paths) for cell in cells], paths)
+    finished = _has_finished_cell(replace(study, arms=arms), paths)
+    data, here = _opened(arms[0].config.data, paths) if finished else (declared_data(study.data), False)
+    inputs = CurrentInputs(paths)
+    statuses = with_earlier_settings(
+        cell_statuses(confirm_cells(arms, study.seeds), paths, inputs),
+        arms,
+        read_last_run(study_folder(paths.runs, study.name)),
+        paths.runs,
+    )
     outcomes = {
         item.cell.id: cell_folder(paths.runs, item.cell.id).outcome()
         for item in statuses
@@ -69,9 +84,9 @@ def collect(study: Study, paths: RunPaths, runs: Mapping[str, RunResult] | None 
         if own is None
         else own.measured
     )
-    data = open_data(arms[0].config.data, paths)
     splits = {
-        name: read_split(data, name, arms[0].config.data, paths.workers).split for name in _split_names(data)
+        name: read_split(data, name, arms[0].config.data, paths.workers).split
+        for name in (_split_names(data) if here else ())
     }
     samples = cell_tables(statuses, outcomes, "samples")
     task = task_class(arms[0].config.data)
@@ -91,17 +106,22 @@ def collect(study: Study, paths: RunPaths, runs: Mapping[str, RunResult] | None 
         cells=cell_state_table(statuses, outcomes),
         values=metric_values(statuses, outcomes),
         samples=samples,
-        slices=splits[evaluate[0]].slices,
+        slices=splits[evaluate[0]].slices if splits else _slices(samples, task),
         curves=cell_tables(statuses, outcomes, "curves"),
-        pictures=select_pictures(samples, splits[study.primary_split], arms, study.pictures),
+        pictures=(
+            select_pictures(samples, splits[study.primary_split], arms, study.pictures)
+            if splits
+            else pd.DataFrame(columns=["sample", "split", "image", "text", "truth"])
+        ),
         floors=floor_table(data, splits, task),
         expected=pd.DataFrame(
             [vars(item) for item in study.expected], columns=["arm", "metric", "split", "value", "source"]
         ),
         environment=_environment(outcomes, study),
         cautions=(
+            *(f"{NOT_COMPARED}: {problem}." for problem in not_compared(statuses, inputs)),
             *cautions_of(arms, data, study.weight_files, next(iter(outcomes.values())).result.data_warnings),
-            *_stale_search_warning(search, paths),
+            *_stale_search_warning(search, inputs),
         ),
         latency_batch=LATENCY_BATCH,
         budget=UNITS[study.budget.match] if study.budget else "",
@@ -119,12 +139,27 @@ def collect(study: Study, paths: RunPaths, runs: Mapping[str, RunResult] | None 
 def _has_finished_cell(study: Study, paths: RunPaths) -> bool:
     """Return True if a cell of a context is finished; other contexts are left out of the report."""
     cells = confirm_cells(study.arms, study.seeds)
-    return any(cell_status(cell, paths).state == "done" for cell in cells)
+    return any(recorded_state(cell, paths).state == "done" for cell in cells)
 
 
-def _stale_search_warning(search: SearchResult, paths: RunPaths) -> tuple[str, ...]:
+def _opened(config: DataConfig, paths: RunPaths) -> tuple[DataSet, bool]:
+    """Return the data set and whether its files are here; without them a report tells what the cells left."""
+    try:
+        return open_data(config, paths), True
+    except FusionBenchError:
+        return declared_data(config), False
+
+
+def _slices(samples: pd.DataFrame, task: type[Task]) -> tuple[str, ...]:
+    """Return the slice columns of a table of samples whose splits are not here."""
+    known = {"arm", "seed", "split", "sample", "cluster", "prediction", "truth", "score", *task.measures}
+    return tuple(str(name) for name in samples.columns if name not in known)
+
+
+def _stale_search_warning(search: SearchResult, inputs: CurrentInputs) -> tuple[str, ...]:
     """Return a caution if cells of the search are stale, since the settings were chosen by them."""
-    stale = sum(cell_status(cell, paths).state == "stale" for cell in search.search_cells)
+    statuses = cell_statuses(search.search_cells, inputs.paths, inputs)
+    stale = sum(status.state == "stale" for status in statuses)
     if not stale:
         return ()
     return (

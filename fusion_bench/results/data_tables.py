@@ -40,9 +40,8 @@ def select_pictures(samples: pd.DataFrame, split: Split, arms: Sequence[Arm], wa
 def floor_table(data: DataSet, splits: Mapping[str, Split], task: type[Task]) -> pd.DataFrame:
     """Return the constant baselines, one row per split that has one: name, split, accuracy, description."""
     rows = []
-    train = splits[data.splits.train]
-    for name in (data.splits.select, *data.splits.evaluate):
-        floor = task.floor(data, train, splits[name])
+    for name in (data.splits.select, *data.splits.evaluate) if splits else ():
+        floor = task.floor(data, splits[data.splits.train], splits[name])
         if floor is not None:
             rows.append(
                 {

@@ -118,13 +118,17 @@ def _adapts(arm: Arm) -> bool:
 
 
 def _data(data: DataSet, splits: Mapping[str, Split], config: CellConfig, outcome: Outcome) -> str:
+    height, width = config.data.image_size
+    if not splits:
+        return (
+            f"{config.data.name} {config.data.version}, images at {height}x{width}; its files are not here."
+        )
     sizes = []
     roles = [("train", data.splits.train), ("select", data.splits.select)]
     roles += [("evaluate", name) for name in data.splits.evaluate]
     for role, name in roles:
         split = splits[name]
         sizes.append(f"{name} ({role}) {len(split):,} samples on {len(split.images):,} images")
-    height, width = config.data.image_size
     letterboxed = ", letterboxed on grey" if config.data.resize == "letterbox" else ""
     raw = ", values in [0, 1] for every arm" if config.data.normalise == "none" else ""
     task = task_class(config.data)

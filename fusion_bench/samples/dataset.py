@@ -117,6 +117,18 @@ class DataSet(ABC):
     def manifest(self) -> str:
         """Return the SHA-256 of the files that results depend on: annotations by content, images by name and size."""
 
+    def contents(self) -> Mapping[str, str]:
+        """Return a digest of each file and image folder that `manifest` covers, by its path under the root.
+
+        They name what changed since a cell was trained. An adapter without a list has one entry, the manifest, under
+        the empty name.
+        """
+        return {"": self.manifest()}
+
+    def files(self) -> tuple[Path, ...]:
+        """Return the files and image folders that must exist, to be checked quickly; empty without such a list."""
+        return ()
+
     def submission(self, split: str, answers: Mapping[str, str], author: str) -> Submission | None:
         """Return the file to submit for a split; None where the publishers accept no submissions.
 

@@ -23,6 +23,7 @@ from fusion_bench.spec.search_spaces import search_spaces
 from fusion_bench.spec.study import Expected, Search, Study
 from fusion_bench.spec.study_arms import StudyArms
 from fusion_bench.spec.warm_start import arms_with_start, read_source_study
+from fusion_bench.storage import digest
 
 if TYPE_CHECKING:
     from fusion_bench.spec.budget import Budget
@@ -44,14 +45,17 @@ def read_study(path: Path, overrides: Sequence[str] = (), *, catalogue: Catalogu
     tree = read_study_tree(path, overrides, problems)
     if tree is None:
         raise problems.error()
+    text_digest = digest(repr(tree.plain()))
     tree = apply_official_recipe(tree, problems)
     components = catalogue or installed_catalogue()
     contexts = context_trees(tree, problems)
-    study = _study(path, tree, components, problems)
-    return replace(
-        study,
-        contexts={label: _study(path, context, components, problems) for label, context in contexts.items()},
-    )
+
+    def read(node: Node) -> Study:
+        found = _study(path, node, components, problems)
+        return replace(found, overrides=tuple(overrides), text_digest=text_digest)
+
+    study = read(tree)
+    return replace(study, contexts={label: read(context) for label, context in contexts.items()})
 
 
 def _study(path: Path, tree: Node, catalogue: Catalogue, problems: Problems) -> Study:

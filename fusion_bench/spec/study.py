@@ -82,6 +82,9 @@ class Study:
         weight_files: the files of backbone weights and of text encoders, by SHA-256.
         contexts: the contexts by label, each a study.
         source: the study whose cells this study's cells start from; None when training from scratch.
+        overrides: the ``KEY=VALUE`` texts that the file was read with.
+        text_digest: digest of the file, of the files that it extends and of the overrides, without layout and
+            comments.
     """
 
     path: Path
@@ -105,6 +108,8 @@ class Study:
     weight_files: Mapping[str, Path]
     contexts: Mapping[str, Study] = field(default_factory=dict)
     source: Study | None = None
+    overrides: tuple[str, ...] = ()
+    text_digest: str = ""
 
     @property
     def data_sets(self) -> tuple[DataConfig, ...]:

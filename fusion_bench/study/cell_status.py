@@ -1,16 +1,20 @@
-"""The state of each cell, from its folder and from today's source code."""
+"""The state of each cell: from its folder, and from what it read then and would read now."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 from typing import Literal
 
+from fusion_bench.cells.current_inputs import CurrentInputs, changed_inputs
 from fusion_bench.cells.folder import cell_folder
-from fusion_bench.cells.provenance import changed_sources, current_sources
-from fusion_bench.cells.warm_start import starting_digest
-from fusion_bench.study.plan import PlannedCell
+from fusion_bench.cells.provenance import current_circumstances
+from fusion_bench.cells.result import Circumstances
+from fusion_bench.errors import FusionBenchError
+from fusion_bench.study.plan import PlannedCell, Purpose
+from fusion_bench.training.config import DataConfig
+from fusion_bench.training.inputs import find_existing_data
 from fusion_bench.training.paths import RunPaths
 
 CellState = Literal["missing", "running", "done", "failed", "stale"]
@@ -28,53 +32,109 @@ class CellStatus:
     reason: str = ""
 
 
+def cell_statuses(
+    cells: Sequence[PlannedCell], paths: RunPaths, inputs: CurrentInputs | None = None
+) -> tuple[CellStatus, ...]:
+    """Return the state of each cell of a study: what `run`, `plan`, `cells ls` and `report` all show.
+
+    Args:
+        cells: the cells.
+        paths: where runs, data and weights lie.
+        inputs: what cells would read now; looked at afresh by default.
+    """
+    inputs = inputs or CurrentInputs(paths)
+    return _comparable([_status(cell, inputs) for cell in cells], paths)
+
+
 def cell_status(cell: PlannedCell, paths: RunPaths) -> CellStatus:
-    """Return the state of a cell, from its folder and today's source code."""
+    """Return the state of one cell, without a comparison with other cells of its study."""
+    return _status(cell, CurrentInputs(paths))
+
+
+def recorded_state(cell: PlannedCell, paths: RunPaths) -> CellStatus:
+    """Return what a cell's folder says: done, failed or missing; a result is not compared with anything."""
     if cell.abandoned:
         return CellStatus(cell, "failed", cell.abandoned)
     folder = cell_folder(paths.runs, cell.id)
     if folder.done:
-        provenance = folder.provenance()
-        changed = changed_sources(provenance, current_sources(cell.config))
-        if changed:
-            return CellStatus(cell, "stale", f"{_describe(changed)} changed since it was trained")
-        start = starting_digest(cell.config, paths.runs)
-        if start and start != provenance.start:
-            return CellStatus(cell, "stale", "the weights that it starts from changed since it was trained")
         return CellStatus(cell, "done")
     reason = folder.failure
     return CellStatus(cell, "failed", reason) if reason is not None else CellStatus(cell, "missing")
 
 
-def comparable(statuses: Sequence[CellStatus], paths: RunPaths) -> tuple[CellStatus, ...]:
-    """Return the statuses with those done cells marked as stale whose provenance differs from that of most others.
+def _status(cell: PlannedCell, inputs: CurrentInputs) -> CellStatus:
+    status = recorded_state(cell, inputs.paths)
+    if status.state != "done":
+        return status
+    recorded = cell_folder(inputs.paths.runs, cell.id).provenance()
+    changed = changed_inputs(recorded, inputs.of(cell.config))
+    if changed:
+        return replace(status, state="stale", reason=f"{', '.join(changed)} changed since it was trained")
+    return status
 
-    Cells of a CPU and of a GPU, of two versions of torch or of two states of the data are never compared.
+
+def not_compared(statuses: Sequence[CellStatus], inputs: CurrentInputs) -> tuple[str, ...]:
+    """Return why the data of finished cells were not compared with today's, one sentence for each data set."""
+    finished = [status.cell.config for status in statuses if status.state in {"done", "stale"}]
+    return tuple(dict.fromkeys(filter(None, (inputs.data_of(config).problem for config in finished))))
+
+
+def missing_files(data_sets: Sequence[DataConfig], paths: RunPaths) -> tuple[str, ...]:
+    """Return one sentence for each data set whose folder is not known or whose files are not all there.
+
+    Nothing is read. A built-in data set that is not generated yet lacks nothing.
     """
-    fingerprints = {
-        status.cell.id: cell_folder(paths.runs, status.cell.id).provenance().fingerprint
-        for status in statuses
-        if status.state == "done"
+    problems = []
+    for config in data_sets:
+        try:
+            if not config.adapter.target.load().built_in:
+                find_existing_data(config, paths)
+        except FusionBenchError as error:
+            problems.append(str(error))
+    return tuple(problems)
+
+
+def _comparable(statuses: Sequence[CellStatus], paths: RunPaths) -> tuple[CellStatus, ...]:
+    """Return the statuses with those done cells marked as stale whose circumstances differ from those of most others.
+
+    Cells of a CPU and of a GPU, or of two versions of torch, are never compared. Cells of a search are compared among
+    themselves.
+    """
+    recorded: dict[Purpose, dict[str, Circumstances]] = {}
+    for status in statuses:
+        if status.state == "done":
+            found = cell_folder(paths.runs, status.cell.id).provenance().circumstances
+            recorded.setdefault(status.cell.purpose, {})[status.cell.id] = found
+    usual = {
+        purpose: Counter(found.values()).most_common(1)[0][0] for purpose, found in recorded.items() if found
     }
-    if len(set(fingerprints.values())) < 2:
-        return tuple(statuses)
-    usual, _ = Counter(fingerprints.values()).most_common(1)[0]
     return tuple(
-        replace(
-            status,
-            state="stale",
-            reason=f"trained under {fingerprints[status.cell.id]}; most cells under {usual}",
-        )
-        if fingerprints.get(status.cell.id, usual) != usual
+        _compared(status, recorded[status.cell.purpose], usual[status.cell.purpose])
+        if status.state == "done"
         else status
         for status in statuses
     )
 
 
-def _describe(changed: Sequence[str]) -> str:
-    names = {
-        "module": "the module's source",
-        "numerics": "the harness's numerics",
-        "data": "the data",
-    }
-    return ", ".join(names.get(name, name) for name in changed)
+def _compared(status: CellStatus, recorded: Mapping[str, Circumstances], usual: Circumstances) -> CellStatus:
+    own = recorded[status.cell.id]
+    if own == usual:
+        return status
+    names = [item.name for item in fields(own) if getattr(own, item.name) != getattr(usual, item.name)]
+    reason = f"trained with {_listed(own, names)}; most cells with {_listed(usual, names)}"
+    return replace(status, state="stale", reason=reason)
+
+
+def _listed(circumstances: Circumstances, names: Sequence[str]) -> str:
+    return ", ".join(f"{name} {getattr(circumstances, name)[:16]}" for name in names)
+
+
+def would_be_the_same(status: CellStatus, inputs: CurrentInputs) -> bool:
+    """Return True for a stale cell that training again on this machine would leave stale.
+
+    It read what it would read now and ran under the circumstances of this machine; the other cells of its study did
+    not.
+    """
+    recorded = cell_folder(inputs.paths.runs, status.cell.id).provenance()
+    here = current_circumstances(inputs.paths.device, recorded.data)
+    return not changed_inputs(recorded, inputs.of(status.cell.config)) and recorded.circumstances == here

@@ -17,7 +17,7 @@ from fusion_bench.errors import FusionBenchError
 from fusion_bench.serialisation import from_json, to_json
 from fusion_bench.spec.arms import Arm
 from fusion_bench.storage import digest, read_json, write_json
-from fusion_bench.study.cell_status import cell_status
+from fusion_bench.study.cell_status import cell_statuses
 from fusion_bench.study.plan import PlannedCell, confirm_cells
 from fusion_bench.training.batches import BatchLoader
 from fusion_bench.training.inputs import make_pretext
@@ -59,8 +59,9 @@ def measure_arms(
     cache, device = CellDataCache(paths), torch.device(paths.device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
     measured: dict[str, Measured] = {}
+    statuses = cell_statuses(confirm_cells(arms, seeds), paths)
     for arm in arms:
-        done = [cell for cell in confirm_cells([arm], seeds) if cell_status(cell, paths).state == "done"]
+        done = [item.cell for item in statuses if item.cell.arm == arm.label and item.state == "done"]
         if not done:
             continue
         key = digest([arm.config.id, to_json(current_sources(arm.config)), name, torch.__version__])

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from fusion_bench.cells.folder import cell_folder
 from fusion_bench.spec.arms import Arm, Role
+from fusion_bench.spec.study import Study
 from fusion_bench.storage import write_json
 from fusion_bench.training.config import CellConfig, Json
 
@@ -53,9 +54,24 @@ def confirm_cells(arms: Sequence[Arm], seeds: Sequence[int]) -> tuple[PlannedCel
     )
 
 
-def write_plan(file: Path, study: str, cells: Sequence[PlannedCell]) -> None:
-    """Write ``plan.json``: arm labels, roles, seeds and cell ids, in the order of training."""
-    write_json(file, {"study": study, "cells": [plan_row(cell) for cell in cells]})
+def write_plan(file: Path, study: Study, roots: Mapping[str, Path], cells: Sequence[PlannedCell]) -> None:
+    """Write ``plan.json``: the study file, how it was read, and its cells in the order of training.
+
+    Args:
+        file: the path of ``plan.json``.
+        study: the study.
+        roots: the folders of its data sets; those that the study file does not name are kept.
+        cells: its cells: arm labels, roles, seeds and ids.
+    """
+    plan = {
+        "study": study.name,
+        "file": str(study.path.resolve()),
+        "overrides": list(study.overrides),
+        "text_digest": study.text_digest,
+        "data": {name: str(root) for name, root in roots.items() if study.roots.get(name) != root},
+        "cells": [plan_row(cell) for cell in cells],
+    }
+    write_json(file, plan)
 
 
 def plan_row(cell: PlannedCell) -> dict[str, Any]:

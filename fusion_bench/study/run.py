@@ -9,6 +9,7 @@ from typing import Any
 
 import filelock
 
+from fusion_bench.cells.current_inputs import CurrentInputs
 from fusion_bench.cells.events import CellBusy, CellFailed, CellFinished, CellPrepared, WorkerEvent
 from fusion_bench.cells.executors.executor import Executor
 from fusion_bench.cells.folder import cell_folder
@@ -16,7 +17,7 @@ from fusion_bench.cells.warm_start import source_folder
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.spec.study import Study
 from fusion_bench.storage import lock, write_json
-from fusion_bench.study.cell_status import CellStatus, cell_status
+from fusion_bench.study.cell_status import CellStatus, cell_statuses, recorded_state, would_be_the_same
 from fusion_bench.study.journal import Journal, Record
 from fusion_bench.study.measure import Measured, measure_arms
 from fusion_bench.study.observer import Observer, RunClosed, RunPlanned, RunPreparing
@@ -31,6 +32,10 @@ from fusion_bench.study.search_results import (
 )
 from fusion_bench.training.cell_data import cell_data_key
 from fusion_bench.training.paths import RunPaths
+
+_USELESS = (
+    "training it here again would give the same; train it where most cells were trained, or delete those"
+)
 
 
 @dataclass(frozen=True)
@@ -85,6 +90,7 @@ class StudyRun:
             self._folder / "journal.log", study.name, maximise=self._metric.higher_is_better
         )
         self._cells: list[PlannedCell] = []
+        self._inputs = CurrentInputs(paths)
         self._trained = 0
 
     def run(self) -> RunResult:
@@ -114,8 +120,11 @@ class StudyRun:
             )
         finally:
             self._observer.notify(RunClosed())
-        write_plan(self._folder / "plan.json", self._study.name, [*search.search_cells, *cells])
+        self._write_plan([*search.search_cells, *cells])
         return RunResult(search, cells, measured, self._trained)
+
+    def _write_plan(self, cells: Sequence[PlannedCell]) -> None:
+        write_plan(self._folder / "plan.json", self._study, self._paths.roots, cells)
 
     def _search(self, executor: Executor) -> SearchResult:
         if self._study.search is None:
@@ -143,7 +152,7 @@ class StudyRun:
 
     def _check_answered(self, cells: Sequence[PlannedCell]) -> None:
         """Raise an error if a trial has neither result nor failure (the disk is full): later trials would differ."""
-        left = [cell for cell in cells if cell_status(cell, self._paths).state == "missing"]
+        left = [cell for cell in cells if recorded_state(cell, self._paths).state == "missing"]
         if left:
             raise FusionBenchError(
                 f"the search cannot go on: {len(left)} of its cells have no result "
@@ -161,11 +170,12 @@ class StudyRun:
     def _complete(self, cells: Sequence[PlannedCell], executor: Executor) -> None:
         """Train the cells that are not done; a failure is recorded and does not stop the others."""
         write_configs(cells, self._paths.runs)
-        earlier = [cell_status(cell, self._paths) for cell in self._cells]
+        count = len(self._cells)
         self._cells += cells
-        write_plan(self._folder / "plan.json", self._study.name, self._cells)
-        statuses = [self._retried(cell_status(cell, self._paths)) for cell in cells]
-        self._observer.notify(RunPlanned([*earlier, *statuses]))
+        everything = cell_statuses(self._cells, self._paths, self._inputs)
+        self._write_plan(self._cells)
+        statuses = [self._retried(status) for status in everything[count:]]
+        self._observer.notify(RunPlanned([*everything[:count], *statuses]))
         self._journal.update(self._records())
         todo = {status.cell.id: status.cell for status in statuses if status.state == "missing"}
         if not todo:
@@ -185,6 +195,8 @@ class StudyRun:
             folder.forget_failure()
             return replace(status, state="missing", reason="")
         if status.state == "stale" and self._options.retry_stale:
+            if would_be_the_same(status, self._inputs):
+                return replace(status, reason=f"{status.reason}; {_USELESS}")
             folder.set_aside()
             return replace(status, state="missing", reason="")
         return status

@@ -12,7 +12,7 @@ from fusion_bench.registries import TASKS
 from fusion_bench.samples.metric import Metric
 from fusion_bench.spec.arms import Arm, with_settings
 from fusion_bench.spec.study import Study
-from fusion_bench.study.cell_status import cell_status
+from fusion_bench.study.cell_status import recorded_state
 from fusion_bench.study.plan import PlannedCell
 from fusion_bench.study.search import ArmSearch
 from fusion_bench.training.config import Json
@@ -49,7 +49,7 @@ def search_result(study: Study, paths: RunPaths) -> SearchResult:
     for search in searches:
         while not search.over:
             cells = search.ask()
-            if any(cell_status(cell, paths).state == "missing" for cell in cells):
+            if any(recorded_state(cell, paths).state == "missing" for cell in cells):
                 raise FusionBenchError(
                     f"the search of {search.arm.label!r} is not finished; run the study first"
                 )

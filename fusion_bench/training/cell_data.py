@@ -61,7 +61,9 @@ class CellData:
         mean: the value that is subtracted from each colour channel, for images in [0, 1].
         std: the value that each colour channel is divided by afterwards.
         weights_sha256: digest of the backbone's initial weights; empty for an end-to-end network.
-        manifest: SHA-256 of the data set's manifest.
+        manifest: SHA-256 of the data set's manifest; ``contents``: the digests of the files that it covers, by name.
+        weights_file_sha256: SHA-256 of the file of the backbone's initial weights; see
+            `fusion_bench.training.inputs.weights_file`.
         files: the files that the text encoder's settings name, by SHA-256.
         data_warnings: facts about the data that a report must state: by kind (``damaged_image`` and ``repeated_id``
             count samples that are left out, ``shared_image`` counts images that are also in the training split), a
@@ -80,6 +82,8 @@ class CellData:
     std: tuple[float, ...]
     weights_sha256: str
     manifest: str
+    contents: Mapping[str, str] = field(default_factory=dict)
+    weights_file_sha256: str = ""
     files: Mapping[str, Path] = field(default_factory=dict)
     data_warnings: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
 

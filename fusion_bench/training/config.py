@@ -219,6 +219,14 @@ def hash_reference(sha256: str) -> str:
     return f"{_HASHED}{sha256}"
 
 
+def hashed_files(config: CellConfig) -> tuple[str, ...]:
+    """Return the SHA-256 of the files and folders that a cell names by content: backbone weights, text encoder."""
+    values = [value for value in config.text.settings.values() if isinstance(value, str)]
+    weights = config.backbone.weights_sha256 if config.backbone is not None else None
+    named = (value.removeprefix(_HASHED) for value in values if value.startswith(_HASHED))
+    return (*([weights] if weights else []), *named)
+
+
 def resolve_paths(settings: Settings, files: Mapping[str, Path]) -> dict[str, Any]:
     """Return the settings with each `hash_reference` replaced by the path of that file on this machine.
 

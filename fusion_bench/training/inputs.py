@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+from fusion_bench.data.files import known_digest, require_all
+from fusion_bench.encoders.download import cached_weights
 from fusion_bench.encoders.vision import Backbone, build_backbone
-from fusion_bench.errors import FusionBenchError
+from fusion_bench.errors import DataError, FusionBenchError, WeightsError
 from fusion_bench.samples.dataset import DataSet
 from fusion_bench.samples.geometry import Resizing
 from fusion_bench.samples.split import Split
+from fusion_bench.storage import folder_digest
 from fusion_bench.tasks.task import Task
-from fusion_bench.training.config import CellConfig, DataConfig
+from fusion_bench.training.config import CellConfig, DataConfig, hashed_files
 from fusion_bench.training.paths import RunPaths
 from fusion_bench.training.pretext_weights import (
     PretextTask,
@@ -32,12 +37,111 @@ def open_data(config: DataConfig, paths: RunPaths) -> DataSet:
         FusionBenchError: the folder of the data set is not known.
         DataError: files of the data set are missing or damaged.
     """
-    adapter: type[DataSet] = config.adapter.target.load()
-    settings = {key: _to_tuple(value) for key, value in config.adapter.settings.items()}
-    data: DataSet = adapter(paths.root(config), **settings)  # type: ignore[call-arg]
-    data.cache = paths.cache / "data"
+    data = find_data(config, paths)
     data.prepare(paths.workers)
     return data
+
+
+def find_data(config: DataConfig, paths: RunPaths) -> DataSet:
+    """Return the data set without opening it: nothing is generated, and no file is checked.
+
+    Raises:
+        FusionBenchError: the folder of the data set is not known.
+    """
+    data = declared_data(config, paths.root(config))
+    data.cache = paths.cache / "data"
+    return data
+
+
+def declared_data(config: DataConfig, root: Path = Path()) -> DataSet:
+    """Return the data set of a folder, or for its declarations alone: splits, tasks, cautions."""
+    adapter: type[DataSet] = config.adapter.target.load()
+    settings = {key: _to_tuple(value) for key, value in config.adapter.settings.items()}
+    return adapter(root, **settings)  # type: ignore[call-arg]
+
+
+def find_existing_data(config: DataConfig, paths: RunPaths) -> DataSet:
+    """Return the data set after checking that its listed files exist; nothing is generated or read.
+
+    Raises:
+        FusionBenchError: the folder of the data set is not known.
+        DataError: files do not exist, or a built-in data set is not generated yet.
+    """
+    data = find_data(config, paths)
+    if not data.built_in:
+        require_all(data.files(), data.homepage)
+    elif not paths.root(config).exists():
+        raise DataError(f"the built-in data set {data.name} is not in {paths.cache}; a run generates it")
+    return data
+
+
+def first_of_chain(config: CellConfig) -> CellConfig:
+    """Return the settings of the cell that the first weights of a chain of starts were trained by."""
+    while config.start is not None:
+        config = config.start
+    return config
+
+
+def data_contents(
+    config: CellConfig, paths: RunPaths, find: Callable[[DataConfig, RunPaths], DataSet] = open_data
+) -> dict[str, str]:
+    """Return the digests of the files of a cell's data set (`DataSet.contents`).
+
+    A cell that starts from another cell's weights also reads the data set of the first cell of that chain; its files
+    stand under ``NAME: FILE``.
+
+    Args:
+        config: the settings of the cell.
+        paths: paths on this machine.
+        find: returns a data set; `find_existing_data` generates nothing.
+
+    Raises:
+        FusionBenchError: a data set cannot be opened.
+    """
+    contents = dict(find(config.data, paths).contents())
+    first = first_of_chain(config)
+    if first.data != config.data:
+        own = find(first.data, paths).contents()
+        contents |= {f"{first.data.name}: {name}": sha256 for name, sha256 in own.items()}
+    return contents
+
+
+def weights_file(config: CellConfig, paths: RunPaths) -> Path | None:
+    """Return the file on this machine that the backbone's initial weights are read from.
+
+    None for random weights, without a backbone, and where the file is not here yet. The file of ``weights: file`` is
+    part of the cell's identity and is not returned.
+    """
+    backbone = config.backbone
+    if backbone is not None and backbone.weights == "imagenet":
+        return cached_weights(backbone.name)
+    task = _pretext_task(config)
+    file = None if task is None else task.file(paths.cache)
+    return file if file is not None and file.exists() else None
+
+
+def weights_file_digest(config: CellConfig, paths: RunPaths) -> str:
+    """Return the SHA-256 of `weights_file`; empty without one."""
+    file = weights_file(config, paths)
+    return "" if file is None else known_digest(file, paths.cache / "data")
+
+
+def check_named_files(config: CellConfig, paths: RunPaths) -> None:
+    """Check that the files that a cell names by SHA-256 have that content.
+
+    Raises:
+        WeightsError: a file has another content: it changed after the study was read, or the path is wrong.
+    """
+    for sha256 in hashed_files(config):
+        path = paths.weight_files.get(sha256)
+        if path is None or not path.exists():
+            continue  # who reads it says so
+        found = folder_digest(path) if path.is_dir() else known_digest(path, paths.cache / "data")
+        if found != sha256:
+            raise WeightsError(
+                f"{path} has the SHA-256 {found}, but the cell asks for {sha256}; the file changed after the study "
+                "was read, or --weights names another file"
+            )
 
 
 def resizing_of(config: DataConfig) -> Resizing:
@@ -144,9 +248,7 @@ def vocabulary_sources(
     Raises:
         FusionBenchError: the first cell's data set cannot be opened.
     """
-    first = config
-    while first.start is not None:
-        first = first.start
+    first = first_of_chain(config)
     if first is not config:
         data = open_data(first.data, paths)
         train = read_split(data, data.splits.train, first.data, paths.workers).split

@@ -15,6 +15,7 @@ import numpy.typing as npt
 import torch
 
 from fusion_bench.contract import TextEncoder, Tokenizer
+from fusion_bench.data.files import manifest_of
 from fusion_bench.data.images import decoded_images, image_digests
 from fusion_bench.encoders.features import TextVectors, frozen_features, frozen_vectors
 from fusion_bench.encoders.vision import Backbone, weights_digest
@@ -24,11 +25,14 @@ from fusion_bench.training.cell_data import CellData, EncodedSplit, cell_data_ke
 from fusion_bench.training.config import CellConfig
 from fusion_bench.training.inputs import (
     UNIT_NORMALISATION,
+    check_named_files,
+    data_contents,
     initial_backbone,
     make_task,
     open_data,
     read_pretext,
     vocabulary_sources,
+    weights_file_digest,
 )
 from fusion_bench.training.paths import RunPaths
 from fusion_bench.training.pretext_weights import PretextWeights
@@ -97,6 +101,8 @@ def load_cell_data(config: CellConfig, paths: RunPaths) -> CellData:
         FusionBenchError: the data set, the weights or a file of the text encoder is missing or damaged.
     """
     inputs = resolve_inputs(config, paths)
+    # Before anything is read: a file that changes while it is read makes the cell stale, not wrongly fresh.
+    contents, initial_weights = data_contents(config, paths), weights_file_digest(config, paths)
     splits = read_splits(config, inputs.data, paths)
     train = splits.read[inputs.data.splits.train].split
     answers, texts = vocabulary_sources(config, inputs.data, train, paths)
@@ -128,7 +134,9 @@ def load_cell_data(config: CellConfig, paths: RunPaths) -> CellData:
         mean=UNIT_NORMALISATION[0] if backbone is None else backbone.mean,
         std=UNIT_NORMALISATION[1] if backbone is None else backbone.std,
         weights_sha256="" if backbone is None else weights_digest(backbone),
-        manifest=inputs.data.manifest(),
+        manifest=manifest_of(contents),
+        contents=contents,
+        weights_file_sha256=initial_weights,
         files=paths.weight_files,
         data_warnings=splits.warnings(),
     )
@@ -143,6 +151,7 @@ def resolve_inputs(config: CellConfig, paths: RunPaths) -> CellInputs:
         FusionBenchError: the folder of the data set is not known, or weights or another file are missing.
     """
     paths.root(config.data)
+    check_named_files(config, paths)
     pretext = read_pretext(config, paths)
     backbone = initial_backbone(config, paths, pretext)
     text = build_text_encoder(config, EMPTY_VOCABULARY, paths.weight_files)

@@ -197,9 +197,7 @@ def test_a_folder_without_a_report_is_refused_in_one_sentence(
     assert refusal(trained[0]).startswith(f"{trained[0]} is not a folder; name")
     study = shutil.copytree(trained[1] / "studies", tmp_path / "studies") / "toy"
     shutil.rmtree(study / "report")
-    assert refusal(study) == (
-        f"{study} has no report yet; write it with: fusion-bench report STUDY.yaml --runs {tmp_path}"
-    )
+    assert refusal(study) == (f"{study} has no report yet; write it with: fusion-bench report {study}")
     damaged = shutil.copytree(trained[1] / "studies" / "toy" / "report", tmp_path / "damaged")
     (damaged / "results.parquet").write_bytes(b"")
     assert "results.parquet is damaged" in refusal(damaged)

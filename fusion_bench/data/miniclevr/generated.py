@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from abc import abstractmethod
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
@@ -60,10 +61,10 @@ class BuiltIn(DataSet):
         self._require_files()
         return super().split(name)  # type: ignore[safe-super]  # the adapter's
 
-    def manifest(self) -> str:
-        """Return the SHA-256 of the annotation files and of the names and sizes of the images."""
+    def contents(self) -> Mapping[str, str]:
+        """Return the digests of the annotation files and image folders; see `DataSet.contents`."""
         self._require_files()
-        return super().manifest()  # type: ignore[safe-super]  # the adapter's
+        return super().contents()
 
     def _settings(self) -> dict[str, Any]:
         settings: dict[str, Any] = json.loads(

@@ -11,7 +11,7 @@ from typing import ClassVar
 import numpy as np
 import pandas as pd
 
-from fusion_bench.data.files import named_sizes
+from fusion_bench.data.files import known_digest, manifest_of, named_sizes
 from fusion_bench.data.held_out import held_out_images
 from fusion_bench.data.refer.instances import ImageInfo, InstanceAnnotation, Instances, read_instances
 from fusion_bench.data.refer.outlines import run_lengths
@@ -21,7 +21,7 @@ from fusion_bench.registry import did_you_mean
 from fusion_bench.samples.dataset import Counts, DataSet, Splits
 from fusion_bench.samples.geometry import Referents
 from fusion_bench.samples.split import Split
-from fusion_bench.storage import digest, file_digest
+from fusion_bench.storage import cached_file, digest, read_json, write_json
 
 IMAGE_FOLDERS = ("images/mscoco/images/train2014", "images/train2014")
 """The folders under the root in which images are searched: that of refer.py, then a shorter path."""
@@ -113,7 +113,7 @@ class Refer(DataSet):
     def prepare(self, workers: int = 1) -> None:
         """Check that the sentences, annotations and images exist; see `DataSet.prepare`."""
         del workers
-        named_sizes(self._images(), self._files(), self.homepage)
+        named_sizes(self._images(), self._image_names(), self.homepage)
 
     def split(self, name: str) -> Split:
         """Read one split; see `DataSet.split`."""
@@ -128,12 +128,21 @@ class Refer(DataSet):
 
     def manifest(self) -> str:
         """Return the SHA-256 of sentences, annotations, and of the names and sizes of the images."""
-        content = {
-            "refs": file_digest(self._refs),
-            "instances": file_digest(self._instances_file),
-            "images": named_sizes(self._images(), self._files(), self.homepage),
+        return manifest_of(self.contents())
+
+    def contents(self) -> Mapping[str, str]:
+        """Return the digests of sentences, annotations and the images in use; see `DataSet.contents`."""
+        sizes = named_sizes(self._images(), self._image_names(), self.homepage)
+        return {**self._annotation_digests(), "images/": digest(sizes, length=64)}
+
+    def files(self) -> tuple[Path, ...]:
+        """Return the files of sentences and annotations; see `DataSet.files`."""
+        return (self._refs, self._instances_file)
+
+    def _annotation_digests(self) -> dict[str, str]:
+        return {
+            path.relative_to(self.root).as_posix(): known_digest(path, self.cache) for path in self.files()
         }
-        return digest(content, length=64)
 
     @property
     def _refs(self) -> Path:
@@ -158,8 +167,16 @@ class Refer(DataSet):
             sentence.image for sentence in self._sentences if sentence.split == self.splits.train
         )
 
-    def _files(self) -> list[str]:
-        """Return the file names of all images that sentences refer to."""
+    def _image_names(self) -> list[str]:
+        """Return the file names of all images that sentences refer to, stored in `cache`."""
+        if self.cache is None:
+            return self._find_image_names()
+        key = {"images of sentences": self._annotation_digests()}
+        file = cached_file(self.cache, key, ".names", lambda part: write_json(part, self._find_image_names()))
+        names: list[str] = read_json(file)
+        return names
+
+    def _find_image_names(self) -> list[str]:
         return sorted({self._locate(sentence)[1].file for sentence in self._sentences})
 
     def _images(self) -> Path:

@@ -117,9 +117,15 @@ def test_a_cell_of_fewer_questions_is_refused(
     more["questions"].append(more["questions"][0] | {"question_id": 300_000_002})
     try:
         questions.write_text(json.dumps(more))
-        said = cli("cells", "export", file, "--runs", runs, "--submission", tmp_path / "out").refusal()
+        options = ("--submission", tmp_path / "out", "--data", f"vqa2={root}")
+        stale = cli("cells", "export", file, "--runs", runs, *options).refusal()
+        cell = next((runs / "cells").glob("*/DONE")).parent
+        said = cli("cells", "export", cell, *options).refusal()
     finally:
         questions.write_text(content)
+    assert (
+        "the data (Questions/v2_OpenEnded_mscoco_test-dev2015_questions.json) changed since it was" in stale
+    )
     assert "answered 80 of the 81 samples of 'test-dev2015'; a submission covers all of them" in said
 
 

@@ -1,0 +1,121 @@
+"""The implementation of ``fusion-bench cells``: the cells of a study with their states, and submissions."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+from rich.table import Column, Table
+from rich.text import Text
+
+from fusion_bench.cells.current_inputs import CurrentInputs
+from fusion_bench.cells.folder import CellFolder
+from fusion_bench.cli.open_study import OpenedStudy, open_as_last_run
+from fusion_bench.errors import FusionBenchError
+from fusion_bench.spec.study import Study
+from fusion_bench.study.cell_status import CellStatus, cell_statuses, missing_files, not_compared
+from fusion_bench.study.last_run import with_earlier_settings
+from fusion_bench.study.plan import confirm_cells, plan_row
+from fusion_bench.study.search_results import search_result
+from fusion_bench.study.submission import Author, authors_of, write_submissions
+from fusion_bench.training.paths import RunPaths, parse_named_paths
+
+
+def list_cells(
+    file: Path, runs: Path, overrides: Sequence[str], data: Sequence[str], *, as_json: bool = False
+) -> None:
+    """Print all cells of a study."""
+    opened = open_as_last_run(file, runs, overrides, data, device="cpu", data_workers=1)
+    planned = planned_cells(opened)
+    if as_json:
+        typer.echo(json.dumps({"study": opened.study.name, **cells_json(opened, planned)}, indent=2))
+        return
+    table = Table("arm", "seed", "state", Column("cell", no_wrap=True), "reason", box=None)
+    for item in planned.statuses:
+        table.add_row(item.cell.arm, str(item.cell.seed), item.state, item.cell.id, Text(item.reason))
+    console().print(table)
+    for line in planned.problems:
+        console().print(line, markup=False, highlight=False, soft_wrap=True)
+
+
+def export_submissions(
+    source: Path, folder: Path, runs: Path, overrides: Sequence[str], data: Sequence[str]
+) -> None:
+    """Write submissions for the finished cells of a study, or for one cell named by its folder.
+
+    Raises:
+        FusionBenchError: see `fusion_bench.study.submission.write_submissions`.
+    """
+    if (source / "config.json").is_file():
+        cell = CellFolder(source.resolve())
+        roots = {name: root.expanduser().resolve() for name, root in parse_named_paths(list(data)).items()}
+        authors: tuple[Author, ...] = (Author(cell, cell.id),)
+        config, paths, left_out = cell.config().data, RunPaths(cell.path.parents[1], roots, {}), 0
+    else:
+        opened = open_as_last_run(source, runs, overrides, data, device="cpu", data_workers=1)
+        study, paths = opened.study, opened.paths
+        statuses = planned_cells(opened).statuses
+        authors, config = authors_of(statuses, paths.runs), study.data
+        left_out = len(statuses) - len(authors)
+        if not authors and (reason := next((item.reason for item in statuses if item.reason), "")):
+            raise FusionBenchError(f"no cell is done, so there are no predictions to submit: {reason}")
+    files = write_submissions(authors, config, paths, folder)
+    note = f" ({left_out} cells that are not done, or stale, are left out)" if left_out else ""
+    typer.echo(f"{len(files)} files written to {folder}{note}")
+
+
+@dataclass(frozen=True, eq=False)
+class PlannedCells:
+    """The states of a study's cells, and one sentence for each data set whose files cannot all be read."""
+
+    statuses: tuple[CellStatus, ...]
+    problems: tuple[str, ...]
+
+
+def planned_cells(opened: OpenedStudy) -> PlannedCells:
+    """Return the states of the cells of a study; nothing is generated, trained or decoded."""
+    study, paths, inputs = opened.study, opened.paths, CurrentInputs(opened.paths)
+    statuses = with_earlier_settings(statuses_of(study, paths, inputs), study.arms, opened.last, paths.runs)
+    found = not_compared(statuses, inputs)
+    problems = [f"the data of finished cells were not compared with today's: {problem}" for problem in found]
+    problems += [problem for problem in missing_files(study.data_sets, paths) if problem not in found]
+    return PlannedCells(statuses, tuple(problems))
+
+
+def statuses_of(study: Study, paths: RunPaths, inputs: CurrentInputs | None = None) -> tuple[CellStatus, ...]:
+    """Return the states of the cells of a study; before its search is finished, those of the arms as written."""
+    try:
+        arms = search_result(study, paths).arms
+    except FusionBenchError:
+        arms = study.arms
+    return cell_statuses(confirm_cells(arms, study.seeds), paths, inputs)
+
+
+def cells_json(opened: OpenedStudy, planned: PlannedCells) -> dict[str, Any]:
+    """Return as JSON how the study was read, its cells, and how many are in each state and for which reason."""
+    statuses = planned.statuses
+    counts = Counter(item.state for item in statuses)
+    reasons = Counter((item.state, item.reason) for item in statuses if item.reason)
+    return {
+        "overrides": list(opened.study.overrides),
+        "states": {state: counts[state] for state in ("done", "failed", "stale", "missing")},
+        "reasons": [
+            {"state": state, "reason": reason, "cells": count} for (state, reason), count in reasons.items()
+        ],
+        "data_problems": list(planned.problems),
+        "cells": [{**plan_row(item.cell), "state": item.state, "reason": item.reason} for item in statuses],
+    }
+
+
+def console() -> Console:
+    """Return the console; in a pipe or a file every row is on one line, so that it can be searched."""
+    console = Console()
+    if not console.is_terminal:
+        console.width = 1000
+    return console

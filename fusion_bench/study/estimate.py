@@ -1,0 +1,103 @@
+"""The time that the missing cells of a study will take, from the times of finished cells; nothing is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from statistics import mean
+
+from fusion_bench.cells.folder import CellFolder, cell_folder
+from fusion_bench.errors import FusionBenchError
+from fusion_bench.spec.study import Study
+from fusion_bench.study.cell_status import CellStatus
+from fusion_bench.study.last_run import LastRun
+from fusion_bench.study.plan import PlannedCell
+from fusion_bench.study.search_results import make_searches
+from fusion_bench.training.config import CellConfig
+from fusion_bench.training.paths import RunPaths
+
+
+@dataclass(frozen=True)
+class TimeEstimate:
+    """The time that training will take.
+
+    Attributes:
+        cells: number of cells to train: missing ones, and trials of a search that are not done.
+        seconds: of one worker that trains them one after another, without making data and cached maps; None if no
+            finished cell tells.
+        measured: number of finished cells that the estimate comes from.
+        from_others: number of cells to train whose arm has no finished cell; they count with the mean of all arms.
+    """
+
+    cells: int
+    seconds: float | None
+    measured: int
+    from_others: int
+
+
+def remaining_time(
+    study: Study, statuses: Sequence[CellStatus], last: LastRun | None, paths: RunPaths
+) -> TimeEstimate:
+    """Return how long the cells that a run would train take.
+
+    Times come from cells of this study and of its last run with the same data and number of epochs, whether or not
+    their results still count.
+
+    Args:
+        study: the study.
+        statuses: the states of its cells.
+        last: its last run; None if it never ran.
+        paths: where its cells lie.
+    """
+    todo = [status.cell.arm for status in statuses if status.state == "missing"]
+    todo += _open_trials(study, last, paths)
+    seconds = _seconds_by_arm([status.cell for status in statuses], last, paths)
+    known = [value for values in seconds.values() for value in values]
+    if not todo or not known:
+        return TimeEstimate(len(todo), 0.0 if not todo else None, 0, len(todo))
+    total = sum(mean(seconds.get(arm) or known) for arm in todo)
+    return TimeEstimate(len(todo), total, len(known), sum(arm not in seconds for arm in todo))
+
+
+def _open_trials(study: Study, last: LastRun | None, paths: RunPaths) -> list[str]:
+    """Return the arm of each cell of the search that has no result yet."""
+    if study.search is None:
+        return []
+    rows = [] if last is None else [row for row in last.cells if row.purpose == "search"]
+    todo: list[str] = []
+    for search in make_searches(study, maximise=True):
+        label, trials = search.arm.label, 0 if search.over else search.trials
+        ended = [cell_folder(paths.runs, row.cell) for row in rows if row.arm == label]
+        over = sum(folder.done or folder.failure is not None for folder in ended)
+        todo += [label] * max(0, trials * len(study.search.seeds) - over)
+    return todo
+
+
+def _seconds_by_arm(
+    cells: Sequence[PlannedCell], last: LastRun | None, paths: RunPaths
+) -> Mapping[str, Sequence[float]]:
+    """Return the seconds of the finished cells of each arm."""
+    own = {(cell.arm, cell.id): cell.config for cell in cells}
+    configs = {cell.arm: cell.config for cell in cells}
+    folders = {(arm, cell_id): cell_folder(paths.runs, cell_id) for arm, cell_id in own}
+    for row in [] if last is None else last.cells:
+        folder = cell_folder(paths.runs, row.cell)
+        if row.arm in configs and (row.arm, row.cell) not in own and _costs_alike(folder, configs[row.arm]):
+            folders[row.arm, row.cell] = folder
+    found: dict[str, list[float]] = {}
+    for (arm, _), folder in folders.items():
+        if folder.done:
+            found.setdefault(arm, []).append(folder.timing().seconds)
+    return found
+
+
+def _costs_alike(folder: CellFolder, config: CellConfig) -> bool:
+    """Return True for a finished cell on the same data with the same number of epochs and batch size."""
+    if not folder.done:
+        return False
+    try:
+        then = folder.config()
+    except FusionBenchError:
+        return False
+    same_length = (then.train.epochs, then.train.batch_size) == (config.train.epochs, config.train.batch_size)
+    return same_length and then.data == config.data
