@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from fusion_bench.errors import StudyFileError
 from fusion_bench.registry import did_you_mean
 from fusion_bench.spec.arms import Arm
+from fusion_bench.spec.document.files import real_path
 from fusion_bench.spec.document.problems import Problems
-from fusion_bench.spec.document.tree import Node
+from fusion_bench.spec.document.tree import Node, written_path
 from fusion_bench.training.config import CellConfig
 
 if TYPE_CHECKING:
@@ -34,8 +35,8 @@ def read_source_study(tree: Node, load: Callable[[Path], Study], problems: Probl
     if node is None or not isinstance(node.value, str):
         _check_epochs(tree, problems)
         return None
-    path = node.location.folder / Path(node.value).expanduser()
-    if node.location.file is not None and path.resolve() == node.location.file.resolve():
+    path = written_path(node)
+    if node.location.file is not None and real_path(path) == real_path(node.location.file):
         problems.add(node, "a study cannot start from itself; name another study file")
         return None
     if "search" in tree.children and tree.children["search"].value is not None:

@@ -18,6 +18,8 @@ from fusion_bench.spec.signatures import Signature
 ValidatedSettings: TypeAlias = dict[str, Any]
 _KeyPath: TypeAlias = tuple[str | int, ...]
 _KeysAt: TypeAlias = Callable[[_KeyPath], list[str]]
+_SHOWN = 60
+"""The number of characters of a value that an error quotes."""
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
 
@@ -140,7 +142,8 @@ def _message(detail: ErrorDetails, node: Node, keys: _KeysAt) -> str:
         return f"must have {limit} {number} {'entry' if number == 1 else 'entries'}, not {written}"
     if kind in _BOUNDS:
         words, limit = _BOUNDS[kind]
-        return f"must be {words} {context[limit]:g}, not {written}"
+        bound = context[limit]
+        return f"must be {words} {f'{bound:,}' if isinstance(bound, int) else f'{bound:g}'}, not {written}"
     if kind == "literal_error":
         hint = f" (did you mean {near!r}?)" if (near := _nearest(node, context["expected"])) else ""
         return f"must be {context['expected']}, not {written}{hint}"
@@ -182,8 +185,8 @@ def _union_message(details: list[tuple[Node, ErrorDetails]]) -> str:
 def format_value(node: Node) -> str:
     """Return a value as an error quotes it: shortened, text in quotes, true and null as YAML writes them."""
     if isinstance(node.value, str):
-        return repr(node.value)
+        return repr(node.value if len(node.value) <= _SHOWN else f"{node.value[: _SHOWN - 3]}...")
     if isinstance(node.value, Mapping):
         return "a mapping"
     text = json.dumps(node.plain(), ensure_ascii=False)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
