@@ -100,5 +100,7 @@ def _check_epochs(tree: Node, problems: Problems) -> None:
     arms = tree.children.get("arms", tree.having({})).children.values()
     for node in (tree, *arms):
         epochs = node.children.get("train", tree.having({})).children.get("epochs")
-        if epochs is not None and epochs.value == 0 and not isinstance(epochs.value, bool):
+        if (
+            epochs is not None and type(epochs.value) is int and epochs.value == 0
+        ):  # the schema refuses 0.0 and false
             problems.add(epochs, "must be at least 1, not 0, unless the study has a start")

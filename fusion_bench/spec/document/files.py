@@ -77,7 +77,7 @@ def real_path(path: Path) -> Path:
 
 
 def _merge_studies(base: Node | None, override: Node) -> Node | None:
-    """Return ``base`` with the values of ``override``; a null under ``data`` or ``arms`` drops an entry of ``base``."""
+    """Return ``base`` with the values of ``override``; a null under ``data`` or ``arms`` drops its entry."""
     tree = merge_nodes(base, override)
     return tree if base is None or tree is None else _without_dropped(tree, base)
 
