@@ -20,7 +20,7 @@ from fusion_bench.study.cell_status import CellStatus, cell_status
 from fusion_bench.study.journal import Journal, Record
 from fusion_bench.study.measure import Measured, measure_arms
 from fusion_bench.study.observer import Observer, RunClosed, RunPlanned, RunPreparing
-from fusion_bench.study.plan import PlannedCell, confirm_cells, write_configs, write_plan
+from fusion_bench.study.plan import PlannedCell, confirm_cells, file_name, write_configs, write_plan
 from fusion_bench.study.search import ArmSearch
 from fusion_bench.study.search_results import (
     SearchResult,
@@ -152,7 +152,7 @@ class StudyRun:
 
     def _write_search_journal(self, search: ArmSearch, cells: Sequence[PlannedCell]) -> None:
         journal = Journal(
-            self._folder / "search" / f"{search.arm.label}.log",
+            self._folder / "search" / f"{file_name(search.arm.label)}.log",
             f"{self._study.name}/{search.arm.label}",
             maximise=self._metric.higher_is_better,
         )
@@ -166,7 +166,8 @@ class StudyRun:
         write_plan(self._folder / "plan.json", self._study.name, self._cells)
         statuses = [self._retried(cell_status(cell, self._paths)) for cell in cells]
         self._observer.notify(RunPlanned([*earlier, *statuses]))
-        self._journal.update(self._records())
+        if records := self._records():  # none while a search goes on
+            self._journal.update(records)
         todo = {status.cell.id: status.cell for status in statuses if status.state == "missing"}
         if not todo:
             return
