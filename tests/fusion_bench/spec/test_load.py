@@ -352,3 +352,28 @@ def test_weights_that_are_no_file_are_refused(load: Load, tmp_path: Path, path: 
 def test_the_home_folder_of_nobody_is_a_folder_that_is_not_there(load: Load) -> None:
     (line,) = mistakes(load, GOOD, "backbone.weights=file:~nobody-of-this-name/w.pt")
     assert line.endswith("~nobody-of-this-name/w.pt: No such file or directory")
+
+
+@pytest.mark.parametrize(
+    ("override", "hint"),
+    [
+        ("epochs=3", "did you mean 'train.epochs'?"),
+        ("epoch=3", "did you mean 'train.epochs'?"),
+        ("width=3", "did you mean 'fusion.width' or 'head.width'?"),
+        ("trials=3", "did you mean 'search.trials'?"),
+        ("kernel_size=3", "did you mean 'arms.film.kernel_size'?"),
+        ("kinds=[one_hop]", "did you mean 'data.kinds'?"),
+        ("treads=3", "did you mean 'threads'?"),
+        ("trian.epochs=3", "did you mean 'train'?"),
+        ("learning-rate=3", "did you mean 'train.learning_rate'?"),
+        ("zzz=3", "known: arms, backbone, budget"),
+    ],
+)
+def test_an_unknown_key_at_the_top_names_the_section_that_has_it(
+    load: Load, override: str, hint: str
+) -> None:
+    (line,) = mistakes(load, GOOD, override)
+    assert f"unknown key ({hint}" in line
+    key, _, value = override.partition("=")
+    (line,) = mistakes(load, f"{GOOD}{key}: {value}\n")
+    assert f"unknown key ({hint}" in line or "." in key
