@@ -57,10 +57,18 @@ class ArmSpec:
 
 
 def written_arms(tree: Node, problems: Problems) -> list[ArmSpec]:
-    """Return the arms under ``arms``, without those whose value is null (a file drops inherited arms that way)."""
+    """Return the arms under ``arms``.
+
+    A null that drops an inherited arm is gone from the tree by now; any other null is a mistake.
+    """
     found = []
     for label, node in tree.children.get("arms", tree.having({})).children.items():
         if node.value is None:
+            problems.add(
+                node,
+                "says nothing; write what the arm is, for example {module: film}, or leave it out (null drops an arm "
+                "of an extended file, and no extended file has this one)",
+            )
             continue
         if not label.strip() or "/" in label or not label.isprintable():
             problems.add(node, "a label must be one line of text without '/'")

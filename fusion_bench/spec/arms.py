@@ -63,13 +63,15 @@ def with_settings(config: CellConfig, settings: Mapping[str, Json]) -> CellConfi
         settings: new values by the keys of `Arm.factors`: settings of the arm's class, ``train.*`` and ``fusion.*``.
 
     Raises:
-        StudyFileError: a value does not have the type of its setting.
+        StudyFileError: a value does not have the type of its setting or key.
     """
     own = dict(config.arm.settings)
     for key, value in settings.items():
         section, dot, name = key.partition(".")
         if dot:
-            changed: dict[str, Any] = {section: replace(getattr(config, section), **{name: value})}
+            changed: dict[str, Any] = {
+                section: replace(getattr(config, section), **{name: _validated_key(section, name, value)})
+            }
             config = replace(config, **changed)
         else:
             own[key] = value
@@ -78,9 +80,32 @@ def with_settings(config: CellConfig, settings: Mapping[str, Json]) -> CellConfi
         validated = signature.adapter.validate_json(json.dumps(own), strict=True)
     except ValueError as error:
         raise StudyFileError(
-            f"{config.arm.target.asked} does not accept the settings {own}: {error}"
+            f"{config.arm.target.asked} does not accept the settings {own}: {_reason(error)}"
         ) from error
     return replace(config, arm=Component(config.arm.target, signature.without_defaults(validated)))
+
+
+def _validated_key(section: str, name: str, value: Json) -> Any:
+    """Return a value of ``train`` or ``fusion`` as the section reads it: 0 becomes 0.0 where a number is meant.
+
+    The id of a cell hashes values, so each spelling of a value must become the same value first.
+
+    Raises:
+        StudyFileError: the section does not accept the value.
+    """
+    from fusion_bench.spec.document.sections import SECTIONS  # noqa: PLC0415 - bare machines have no pydantic
+
+    try:
+        validated = SECTIONS[section].model_validate_json(json.dumps({name: value}), strict=True)
+    except ValueError as error:
+        raise StudyFileError(f"{section}.{name} does not accept {value!r}: {_reason(error)}") from error
+    return getattr(validated, name)
+
+
+def _reason(error: ValueError) -> str:
+    """Return the first mistake that a validation error lists, as one line."""
+    details = getattr(error, "errors", list)()
+    return f"{'.'.join(map(str, details[0]['loc']))}: {details[0]['msg']}" if details else str(error)
 
 
 @functools.lru_cache(maxsize=256)  # matching a budget reads the same few signatures many times

@@ -15,13 +15,21 @@ from fusion_bench.spec.arm_specs import check_key
 from fusion_bench.spec.document.problems import Problems
 from fusion_bench.spec.document.sections import VARIABLE
 from fusion_bench.spec.document.tree import Node, set_value
+from fusion_bench.storage import digest
 
+_MAX_SLUG = 40
 _NOT_INHERITED = ("contexts", "search", "expected")
 
 
 def slug(label: str) -> str:
-    """Return a context's label as part of a folder's name: ``uniform slot`` becomes ``uniform_slot``."""
-    return re.sub(r"[^A-Za-z0-9.-]+", "_", label).strip("_.-")
+    """Return a context's label as part of a folder's name: ``uniform slot`` becomes ``uniform_slot``.
+
+    A digest stands for a long label, and for one without such letters and digits.
+    """
+    plain = re.sub(r"[^A-Za-z0-9.-]+", "_", label).strip("_.-")
+    return (
+        plain if 0 < len(plain) <= _MAX_SLUG else f"{plain[: _MAX_SLUG - 9]}-{digest(label, 8)}".lstrip("-")
+    )
 
 
 def report_folder(label: str) -> str:
@@ -37,10 +45,10 @@ def context_trees(tree: Node, problems: Problems) -> Mapping[str, Node]:
         return {}
     trees: dict[str, Node] = {}
     for label, changes in node.children.items():
-        if not slug(label) or slug(label) in map(slug, trees):
+        if slug(label) in map(slug, trees):
             problems.add(
                 changes,
-                "names a folder; write a label with letters or digits that differs from the other contexts",
+                "names a folder; write a label whose letters or digits differ from the other contexts",
             )
             continue
         if not changes.children:

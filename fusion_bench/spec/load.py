@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fusion_bench.errors import StudyFileError
 from fusion_bench.registry import did_you_mean
 from fusion_bench.spec.arms import Arm
 from fusion_bench.spec.catalogue import Catalogue, installed_catalogue
 from fusion_bench.spec.contexts import context_trees
+from fusion_bench.spec.document.bounds import MAX_STARTS, Bounds
+from fusion_bench.spec.document.files import read_study_tree, real_path
 from fusion_bench.spec.document.problems import Problems
 from fusion_bench.spec.document.schema import StudyFile
 from fusion_bench.spec.document.sections import SEARCH_SEEDS, BudgetSection, ExpectedSection, SearchSection
-from fusion_bench.spec.document.tree import Node
-from fusion_bench.spec.document.yaml import read_study_tree
+from fusion_bench.spec.document.tree import Node, written_path
 from fusion_bench.spec.recipes import apply_official_recipe
 from fusion_bench.spec.resolve import Resolver
 from fusion_bench.spec.resolve_data import ResolvedData, resolve_data
@@ -41,25 +43,73 @@ def read_study(path: Path, overrides: Sequence[str] = (), *, catalogue: Catalogu
         StudyFileError: the file has mistakes; the message has one line for each: the line in the file, the key, what
             is wrong and what to write instead.
     """
-    problems = Problems()
-    tree = read_study_tree(path, overrides, problems)
-    if tree is None:
-        raise problems.error()
-    text_digest = digest(repr(tree.plain()))
-    tree = apply_official_recipe(tree, problems)
-    components = catalogue or installed_catalogue()
-    contexts = context_trees(tree, problems)
-
-    def read(node: Node) -> Study:
-        found = _study(path, node, components, problems)
-        return replace(found, overrides=tuple(overrides), text_digest=text_digest)
-
-    study = read(tree)
-    return replace(study, contexts={label: read(context) for label, context in contexts.items()})
+    return _StudyReader(catalogue or installed_catalogue()).read(path, overrides)
 
 
-def _study(path: Path, tree: Node, catalogue: Catalogue, problems: Problems) -> Study:
+class _StudyReader:
+    """Reads a study and the studies that it starts from, each of those once."""
+
+    def __init__(self, catalogue: Catalogue) -> None:
+        self._catalogue, self._bounds = catalogue, Bounds()
+        self._open: list[Path] = []
+        self._sources: dict[Path, Study] = {}
+
+    def read(self, path: Path, overrides: Sequence[str] = ()) -> Study:
+        """Return the study that a file describes.
+
+        Raises:
+            StudyFileError: the file has mistakes.
+        """
+        self._open.append(real_path(path))
+        try:
+            problems = Problems()
+            tree = read_study_tree(path, overrides, problems, self._bounds)
+            if tree is None:
+                raise problems.error()
+            text_digest = digest(repr(tree.plain()))
+            tree = apply_official_recipe(tree, problems)
+            contexts = context_trees(tree, problems)
+
+            def study(node: Node) -> Study:
+                found = self._study(path, node, problems)
+                return replace(found, overrides=tuple(overrides), text_digest=text_digest)
+
+            read = study(tree)
+            return replace(read, contexts={label: study(context) for label, context in contexts.items()})
+        finally:
+            self._open.pop()
+
+    def _study(self, path: Path, tree: Node, problems: Problems) -> Study:
+        return _study(path, tree, self._catalogue, problems, self._source)
+
+    def _source(self, path: Path) -> Study:
+        """Return a study to start from.
+
+        Raises:
+            StudyFileError: the file has mistakes, or starts from a study that is being read.
+        """
+        real = real_path(path)
+        if real in self._open:
+            circle = " -> ".join(file.name for file in (*self._open[self._open.index(real) :], real))
+            raise StudyFileError(f"studies start from each other in a circle: {circle}; remove one start")
+        if len(self._open) > MAX_STARTS:
+            raise StudyFileError(f"more than {MAX_STARTS} studies start from each other; remove one start")
+        if real not in self._sources:
+            self._sources[real] = self.read(path)
+        return self._sources[real]
+
+
+def _study(
+    path: Path, tree: Node, catalogue: Catalogue, problems: Problems, source_study: Callable[[Path], Study]
+) -> Study:
     """Return one study without its contexts.
+
+    Args:
+        path: the study file.
+        tree: the study.
+        catalogue: the components that it may name.
+        problems: collects the mistakes.
+        source_study: reads the study file under ``start``.
 
     Raises:
         StudyFileError: the study has mistakes.
@@ -73,7 +123,7 @@ def _study(path: Path, tree: Node, catalogue: Catalogue, problems: Problems) -> 
     search = _search(tree, study_arms, data, seeds, resolver, problems)
     expected = _expected(tree, study_arms, data, problems)
     root = _root(tree, data, problems)
-    source = read_source_study(tree, lambda other: read_study(other, catalogue=catalogue), problems)
+    source = read_source_study(tree, source_study, problems)
     _check_report(tree, data, problems)
     if problems or file is None:
         raise problems.error()
@@ -179,7 +229,7 @@ def _root(tree: Node, data: ResolvedData, problems: Problems) -> Path | None:
         return None
     if data.adapter.built_in:
         problems.add(node, f"{data.config.name} generates its own files; leave root out")
-    return (node.location.folder / Path(node.value).expanduser()).resolve()
+    return real_path(written_path(node))
 
 
 def _budget(

@@ -26,7 +26,7 @@ from fusion_bench.spec.document.sections import (
     BackboneSection,
     TextSection,
 )
-from fusion_bench.spec.document.tree import Node, merge_nodes
+from fusion_bench.spec.document.tree import Node, merge_nodes, written_path
 from fusion_bench.spec.resolve_data import ResolvedData
 from fusion_bench.storage import file_digest, folder_digest
 from fusion_bench.training.config import (
@@ -243,7 +243,7 @@ class Resolver:
                 self._problems.add(node, f"a network has no slot, so it has no {key}; leave this out")
 
     def _weight_file(self, node: Node) -> str | None:
-        path = node.location.folder / Path(str(node.value).removeprefix("file:")).expanduser()
+        path = written_path(node, "file:")
         try:
             sha256 = file_digest(path)
         except OSError as error:
@@ -278,7 +278,7 @@ class Resolver:
                 continue
             written = node.children[name]
             try:
-                path = written.location.folder / Path(str(written.value)).expanduser()
+                path = written_path(written)
                 path = path if path.exists() else configured.named.cls.locate(str(written.value))
                 sha256 = folder_digest(path) if path.is_dir() else file_digest(path)
             except (FusionBenchError, OSError) as error:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
+import math
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
+from fusion_bench.errors import FusionBenchError
 from fusion_bench.spec.arm_specs import check_key
+from fusion_bench.spec.arms import with_settings
 from fusion_bench.spec.document.problems import Problems
 from fusion_bench.spec.document.sections import OVERRIDABLE, RangeSection
-from fusion_bench.spec.document.tree import Node
+from fusion_bench.spec.document.tree import Node, Scalar
 from fusion_bench.spec.resolve import ResolvedArm, Resolver
 from fusion_bench.spec.resolve_data import ResolvedData
+from fusion_bench.spec.signatures import equal_values
 from fusion_bench.spec.study_arms import StudyArms
+from fusion_bench.training.config import Json
 
 if TYPE_CHECKING:
     from fusion_bench.contract import Space
@@ -48,7 +54,7 @@ def search_spaces(
     }
     declared = tree.children["search"].children.get("declared")
     use_declared = declared is None or declared.value is not False
-    spaces = {arm.spec.label: dict(_declared_space(arm)) if use_declared else {} for arm in arms}
+    spaces = {arm.spec.label: dict(_declared_space(arm, problems)) if use_declared else {} for arm in arms}
     for label, width in widths.items():
         spaces[label].pop(width, None)
     for key, node in overrides.items():
@@ -84,11 +90,45 @@ def _accepts(arm: ResolvedArm, key: str) -> bool:
     return "." in key or key in arm.arm.named.signature.names
 
 
-def _declared_space(arm: ResolvedArm) -> Mapping[str, Space]:
+def _declared_space(arm: ResolvedArm, problems: Problems) -> Mapping[str, Space]:
+    """Return the space that the arm's module declares; empty after a mistake in it."""
     if arm.spec.kind == "network":
         return {}
-    declared = arm.arm.named.cls.search_space(arm.config.fusion.width, arm.language_dim)
-    return {key: space for key, space in declared.items() if key not in arm.arm.written}
+    cls = arm.arm.named.cls
+    try:
+        declared = cls.search_space(arm.config.fusion.width, arm.language_dim)
+        kept = {key: space for key, space in declared.items() if key not in arm.arm.written}
+        return {key: _validated_space(arm, key, space) for key, space in kept.items()}
+    except Exception as error:  # the code of a module may raise any exception
+        problems.add(
+            arm.spec.where,
+            f"the search space that {cls.__name__} declares cannot be used: {error}; correct it, or write "
+            "search: {declared: false}",
+        )
+        return {}
+
+
+def _validated_space(arm: ResolvedArm, key: str, space: Space) -> Space:
+    """Return a declared space with its values as the module's constructor reads them.
+
+    Raises:
+        FusionBenchError: the constructor does not take the setting or a value, or a range is empty.
+    """
+    from fusion_bench.contract import Choice  # noqa: PLC0415 - imports torch
+
+    def read(value: Json) -> Json:
+        settings = with_settings(arm.config, {key: value}).arm.settings
+        return settings.get(key, arm.arm.named.signature.defaults.get(key))
+
+    if isinstance(space, Choice):
+        return Choice(tuple(cast("Scalar", read(value)) for value in space.values))
+    if not (math.isfinite(space.low) and math.isfinite(space.high) and space.low < space.high):
+        raise FusionBenchError(f"{key} has no values between {space.low} and {space.high}")
+    if space.log and space.low <= 0:
+        raise FusionBenchError(f"{key} is logarithmic and begins at {space.low}")
+    read(space.low)
+    read(space.high)
+    return space
 
 
 def _space(
@@ -101,9 +141,17 @@ def _space(
         return resolver.resolve(arm.spec.with_value(key, value), data, construct=False)
 
     if isinstance(node.value, list):
-        values = [item.value for item in node.value if with_value(item) is not None]
-        plain = [value for value in values if not isinstance(value, Mapping | list)]
-        return Choice(tuple(plain)) if len(plain) == len(node.value) else None
+        if any(isinstance(item.value, Mapping | list) for item in node.value):
+            return None  # the schema records this mistake
+        arms = [with_value(item) for item in node.value]
+        values = [None if found is None else found.value(key) for found in arms]
+        if None in arms:
+            return None  # the resolver recorded the mistake
+        for number, value in enumerate(values):
+            if any(equal_values(value, earlier) for earlier in values[:number]):
+                problems.add(node.value[number], f"names {json.dumps(value)} once more; leave it out")
+                return None
+        return Choice(tuple(cast("list[Scalar]", values)))
     written = problems.validate_section(RangeSection, node)
     low, high = (with_value(node.children[end]) if end in node.children else None for end in ("low", "high"))
     if written is None or low is None or high is None:

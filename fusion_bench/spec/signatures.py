@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NotRequired, Required, cast, get_type_hints
@@ -17,6 +18,7 @@ from pydantic.errors import PydanticInvalidForJsonSchema, PydanticSchemaGenerati
 from typing_extensions import TypedDict
 
 from fusion_bench.errors import FusionBenchError
+from fusion_bench.storage import canonical
 from fusion_bench.training.config import Json
 
 
@@ -37,8 +39,14 @@ class Signature:
     paths: tuple[str, ...] = ()
 
     def written(self, validated: Mapping[str, Any]) -> dict[str, Json]:
-        """Return validated settings as JSON values."""
-        return cast("dict[str, Json]", self.adapter.dump_python(dict(validated), mode="json"))
+        """Return validated settings as JSON values; a set, which has no order, becomes a sorted list."""
+        values = self.adapter.dump_python(dict(validated), mode="json")
+        ordered = {
+            name: sorted(values[name], key=canonical)
+            for name, value in validated.items()
+            if isinstance(value, AbstractSet)
+        }
+        return cast("dict[str, Json]", {**values, **ordered})
 
     def without_defaults(self, validated: Mapping[str, Any]) -> dict[str, Json]:
         """Return validated settings as JSON values, without those that equal a default."""
@@ -78,7 +86,9 @@ def signature_of(cls: type[Any]) -> Signature:
             fields[name] = Required[hint]
         elif adapter is not None:
             fields[name] = NotRequired[hint]
-            defaults[name] = adapter.dump_python(parameter.default, mode="json", warnings=False)
+            default = adapter.dump_python(parameter.default, mode="json", warnings=False)
+            unordered = isinstance(parameter.default, AbstractSet)
+            defaults[name] = sorted(default, key=canonical) if unordered else default
     shape = with_config(ConfigDict(extra="forbid"))(TypedDict("Settings", fields))  # type: ignore[operator]
     paths = tuple(name for name in fields if hints.get(name) is Path)
     return Signature(TypeAdapter(shape), defaults, tuple(fields), paths)

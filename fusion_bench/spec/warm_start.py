@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 from fusion_bench.errors import StudyFileError
 from fusion_bench.registry import did_you_mean
 from fusion_bench.spec.arms import Arm
+from fusion_bench.spec.document.files import real_path
 from fusion_bench.spec.document.problems import Problems
-from fusion_bench.spec.document.tree import Node
+from fusion_bench.spec.document.tree import Node, written_path
 from fusion_bench.training.config import CellConfig
 
 if TYPE_CHECKING:
@@ -34,8 +35,8 @@ def read_source_study(tree: Node, load: Callable[[Path], Study], problems: Probl
     if node is None or not isinstance(node.value, str):
         _check_epochs(tree, problems)
         return None
-    path = node.location.folder / Path(node.value).expanduser()
-    if node.location.file is not None and path.resolve() == node.location.file.resolve():
+    path = written_path(node)
+    if node.location.file is not None and real_path(path) == real_path(node.location.file):
         problems.add(node, "a study cannot start from itself; name another study file")
         return None
     if "search" in tree.children and tree.children["search"].value is not None:
@@ -99,5 +100,7 @@ def _check_epochs(tree: Node, problems: Problems) -> None:
     arms = tree.children.get("arms", tree.having({})).children.values()
     for node in (tree, *arms):
         epochs = node.children.get("train", tree.having({})).children.get("epochs")
-        if epochs is not None and epochs.value == 0 and not isinstance(epochs.value, bool):
+        if (
+            epochs is not None and type(epochs.value) is int and epochs.value == 0
+        ):  # the schema refuses 0.0 and false
             problems.add(epochs, "must be at least 1, not 0, unless the study has a start")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any, Literal
 from fusion_bench.cells.folder import cell_folder
 from fusion_bench.spec.arms import Arm, Role
 from fusion_bench.spec.study import Study
-from fusion_bench.storage import write_json
+from fusion_bench.storage import digest, write_json
 from fusion_bench.training.config import CellConfig, Json
 
 Purpose = Literal["confirm", "search"]
@@ -52,6 +53,15 @@ def confirm_cells(arms: Sequence[Arm], seeds: Sequence[int]) -> tuple[PlannedCel
         for seed in seeds
         for arm in arms
     )
+
+
+def file_name(label: str) -> str:
+    """Return a name for a file of an arm: plain letters and digits of its label, and a digest of the whole label.
+
+    A label may have any length and any script; the name has at most 49 characters and suits every file system.
+    """
+    plain = re.sub(r"[^A-Za-z0-9]+", "-", label).strip("-")[:40]
+    return f"{plain}-{digest(label, 8)}".lstrip("-")
 
 
 def write_plan(file: Path, study: Study, roots: Mapping[str, Path], cells: Sequence[PlannedCell]) -> None:

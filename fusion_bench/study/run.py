@@ -21,7 +21,7 @@ from fusion_bench.study.cell_status import CellStatus, cell_statuses, recorded_s
 from fusion_bench.study.journal import Journal, Record
 from fusion_bench.study.measure import Measured, measure_arms
 from fusion_bench.study.observer import Observer, RunClosed, RunPlanned, RunPreparing
-from fusion_bench.study.plan import PlannedCell, confirm_cells, write_configs, write_plan
+from fusion_bench.study.plan import PlannedCell, confirm_cells, file_name, write_configs, write_plan
 from fusion_bench.study.search import ArmSearch
 from fusion_bench.study.search_results import (
     SearchResult,
@@ -161,7 +161,7 @@ class StudyRun:
 
     def _write_search_journal(self, search: ArmSearch, cells: Sequence[PlannedCell]) -> None:
         journal = Journal(
-            self._folder / "search" / f"{search.arm.label}.log",
+            self._folder / "search" / f"{file_name(search.arm.label)}.log",
             f"{self._study.name}/{search.arm.label}",
             maximise=self._metric.higher_is_better,
         )
@@ -176,7 +176,8 @@ class StudyRun:
         self._write_plan(self._cells)
         statuses = [self._retried(status) for status in everything[count:]]
         self._observer.notify(RunPlanned([*everything[:count], *statuses]))
-        self._journal.update(self._records())
+        if records := self._records():  # none while a search goes on
+            self._journal.update(records)
         todo = {status.cell.id: status.cell for status in statuses if status.state == "missing"}
         if not todo:
             return

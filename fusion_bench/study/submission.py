@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
 import pandas as pd
 
@@ -14,6 +13,7 @@ from fusion_bench.errors import FusionBenchError
 from fusion_bench.samples.split import Split
 from fusion_bench.storage import write_text
 from fusion_bench.study.cell_status import CellStatus
+from fusion_bench.study.plan import file_name
 from fusion_bench.training.config import DataConfig
 from fusion_bench.training.inputs import open_data
 from fusion_bench.training.paths import RunPaths
@@ -28,12 +28,9 @@ class Author:
 
 
 def authors_of(statuses: Iterable[CellStatus], runs: Path) -> tuple[Author, ...]:
-    """Return the finished cells of a study, named by arm and seed; other characters are percent-encoded."""
+    """Return the finished cells of a study, named by arm (`fusion_bench.study.plan.file_name`) and seed."""
     return tuple(
-        Author(
-            cell_folder(runs, status.cell.id),
-            f"{quote(status.cell.arm, safe='')}-seed{status.cell.seed}",
-        )
+        Author(cell_folder(runs, status.cell.id), f"{file_name(status.cell.arm)}-seed{status.cell.seed}")
         for status in statuses
         if status.state == "done"
     )

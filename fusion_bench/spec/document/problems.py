@@ -5,19 +5,22 @@ from __future__ import annotations
 import functools
 import json
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, TypeAlias, TypeVar, get_args
+from typing import Any, TypeAlias, TypeVar
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from fusion_bench.errors import StudyFileError
 from fusion_bench.registry import did_you_mean
+from fusion_bench.spec.document.suggestions import Places, keys_at
 from fusion_bench.spec.document.tree import Node
 from fusion_bench.spec.signatures import Signature
 
 ValidatedSettings: TypeAlias = dict[str, Any]
 _KeyPath: TypeAlias = tuple[str | int, ...]
 _KeysAt: TypeAlias = Callable[[_KeyPath], list[str]]
+_SHOWN = 60
+"""The number of characters of a value that an error quotes."""
 T = TypeVar("T")
 M = TypeVar("M", bound=BaseModel)
 
@@ -52,7 +55,12 @@ class Problems:
             model: the model of the section.
             node: the section as written.
         """
-        return self._validate(_adapter(model), node, lambda key_path: _keys_at(model, key_path))
+        return self._validate(
+            _adapter(model),
+            node,
+            lambda key_path: keys_at(model, key_path),
+            functools.cache(lambda: Places(model, node)),
+        )
 
     def validate_settings(
         self, signature: Signature, node: Node, other_keys: Iterable[str] = ()
@@ -67,7 +75,13 @@ class Problems:
         names = [*signature.names, *other_keys]
         return self._validate(signature.adapter, node, lambda key_path: [] if key_path else names)
 
-    def _validate(self, adapter: TypeAdapter[T], node: Node, keys: _KeysAt) -> T | None:
+    def _validate(
+        self,
+        adapter: TypeAdapter[T],
+        node: Node,
+        keys: _KeysAt,
+        places: Callable[[], Places] | None = None,
+    ) -> T | None:
         try:
             return adapter.validate_json(json.dumps(node.plain()), strict=True)
         except ValidationError as error:
@@ -80,7 +94,18 @@ class Problems:
                 by_path.setdefault(path, []).append((found, detail))
             for path, details in by_path.items():
                 found, detail = details[0]
-                message = _message(detail, found, keys) if len(details) == 1 else _union_message(details)
+                if (
+                    places
+                    and not node.path
+                    and detail["type"] == "extra_forbidden"
+                    and len(detail["loc"]) == 1
+                ):
+                    # A key of the whole file may lack its section: epochs for train.epochs.
+                    message = f"unknown key{places().hint(str(detail['loc'][0]))}"
+                elif len(details) == 1:
+                    message = _message(detail, found, keys)
+                else:
+                    message = _union_message(details)
                 self.add(found, message, path)
             return None
 
@@ -88,21 +113,6 @@ class Problems:
 @functools.cache
 def _adapter(model: type[M]) -> TypeAdapter[M]:
     return TypeAdapter(model)
-
-
-def _keys_at(model: type[BaseModel], key_path: _KeyPath) -> list[str]:
-    """Return the keys that a model has at a path."""
-    current: type[BaseModel] | None = model
-    for part in key_path:
-        if current is not None and isinstance(part, str) and part in current.model_fields:
-            current = _model_in(current.model_fields[part].annotation)
-    return list(current.model_fields) if current is not None else []
-
-
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next((found for part in get_args(annotation) if (found := _model_in(part))), None)
 
 
 _TYPES: Mapping[str, str] = {
@@ -140,7 +150,8 @@ def _message(detail: ErrorDetails, node: Node, keys: _KeysAt) -> str:
         return f"must have {limit} {number} {'entry' if number == 1 else 'entries'}, not {written}"
     if kind in _BOUNDS:
         words, limit = _BOUNDS[kind]
-        return f"must be {words} {context[limit]:g}, not {written}"
+        bound = context[limit]
+        return f"must be {words} {f'{bound:,}' if isinstance(bound, int) else f'{bound:g}'}, not {written}"
     if kind == "literal_error":
         hint = f" (did you mean {near!r}?)" if (near := _nearest(node, context["expected"])) else ""
         return f"must be {context['expected']}, not {written}{hint}"
@@ -182,8 +193,8 @@ def _union_message(details: list[tuple[Node, ErrorDetails]]) -> str:
 def format_value(node: Node) -> str:
     """Return a value as an error quotes it: shortened, text in quotes, true and null as YAML writes them."""
     if isinstance(node.value, str):
-        return repr(node.value)
+        return repr(node.value if len(node.value) <= _SHOWN else f"{node.value[: _SHOWN - 3]}...")
     if isinstance(node.value, Mapping):
         return "a mapping"
     text = json.dumps(node.plain(), ensure_ascii=False)
-    return text if len(text) <= 60 else f"{text[:57]}..."
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."

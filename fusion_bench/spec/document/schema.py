@@ -77,7 +77,7 @@ class StudyFile(Section):
         Annotated[int, Field(ge=1, le=1000), Tag("other")] | Annotated[SeedList, Tag("list")],
         Discriminator(list_or_other),
     ] = Field(description="a list of seeds, or the number of seeds (3 means 0, 1 and 2)")
-    threads: int = Field(1, ge=1, description="torch's number of threads in every cell")
+    threads: int = Field(1, ge=1, le=1024, description="torch's number of threads in every cell")
     reference: str | None = Field(
         None, description="label of the arm that all others are compared with; null: the first arm"
     )
@@ -86,6 +86,7 @@ class StudyFile(Section):
     budget: BudgetSection = BudgetSection.model_construct()
     contexts: Mapping[str, Mapping[str, Any]] = Field(
         {},
+        max_length=100,
         description="study keys (head.pool, backbone.name) by label: the same arms are trained again with these "
         "keys, to show whether the ranking holds",
     )

@@ -46,10 +46,11 @@ def _unique(seeds: list[int]) -> list[int]:
 
 OneLine: TypeAlias = Annotated[str, AfterValidator(_one_line)]
 Seed: TypeAlias = Annotated[int, Field(ge=0, lt=2**31)]
-SeedList: TypeAlias = Annotated[list[Seed], Field(min_length=1), AfterValidator(_unique)]
+SeedList: TypeAlias = Annotated[list[Seed], Field(min_length=1, max_length=1000), AfterValidator(_unique)]
 Values: TypeAlias = Annotated[list[Any], Field(min_length=1)]
 Share: TypeAlias = Annotated[float, Field(ge=0, lt=1)]
-Pixels: TypeAlias = Annotated[int, Field(ge=8)]
+Pixels: TypeAlias = Annotated[int, Field(ge=8, le=8192)]
+Channels: TypeAlias = Annotated[int, Field(ge=1, le=8192)]
 
 
 class Section(BaseModel):
@@ -74,7 +75,7 @@ class DataSection(BaseModel):
         description="[height, width] in pixels that images are resized to"
     )
     longest_text: int | None = Field(
-        None, ge=1, description="longer texts are cut to this number of words; null cuts nothing"
+        None, ge=1, le=10_000, description="longer texts are cut to this number of words; null cuts nothing"
     )
     task: str | None = Field(
         None, description="one of the tasks that the data set supports; null: its first task"
@@ -103,7 +104,10 @@ class BackboneSection(Section):
 
     name: str = Field(description="timm's name of the backbone")
     layer: int = Field(
-        BackboneConfig.layer, description="index of the map in timm's feature_info; -1 is the coarsest"
+        BackboneConfig.layer,
+        ge=-100,
+        le=100,
+        description="index of the map in timm's feature_info; -1 is the coarsest",
     )
     weights: Annotated[str, AfterValidator(_weights)] = Field(
         BackboneConfig.weights, description="imagenet, random, pretext or file:PATH"
@@ -127,8 +131,10 @@ class TextSection(BaseModel):
 class FusionSection(Section):
     """The slot that surrounds the modules of every arm."""
 
-    width: int = Field(FusionConfig.width, ge=1, description="channels of the map that every module gets")
-    depth: int = Field(FusionConfig.depth, ge=1, description="copies of the module, one after the other")
+    width: Channels = Field(FusionConfig.width, description="channels of the map that every module gets")
+    depth: int = Field(
+        FusionConfig.depth, ge=1, le=100, description="copies of the module, one after the other"
+    )
     slot: Literal["published", "uniform"] = Field(
         FusionConfig.slot,
         description="use each module as its paper's block, or put the same residual 3x3 mixer after each module",
@@ -142,8 +148,8 @@ class FusionSection(Section):
 class HeadSection(Section):
     """The head of the task, identical in every arm."""
 
-    width: int = Field(HeadConfig.width, ge=1, description="channels of the map that the head gets")
-    hidden: int = Field(HeadConfig.hidden, ge=1, description="channels of the head's hidden layer")
+    width: Channels = Field(HeadConfig.width, description="channels of the map that the head gets")
+    hidden: Channels = Field(HeadConfig.hidden, description="channels of the head's hidden layer")
     dropout: float = Field(HeadConfig.dropout, ge=0, lt=1, description="dropout rate before the last layer")
     pool: Literal["max_mean", "max", "mean"] = Field(
         HeadConfig.pool, description="how the map is pooled over its positions"
@@ -159,10 +165,11 @@ class TrainSection(Section):
     epochs: int = Field(
         TrainConfig.epochs,
         ge=0,
+        le=100_000,
         description="0 evaluates without training, in a study that starts from another study's weights",
     )
     batch_size: int = Field(
-        TrainConfig.batch_size, ge=2, description="samples per step; batch norm needs two"
+        TrainConfig.batch_size, ge=2, le=1_000_000, description="samples per step; batch norm needs two"
     )
     learning_rate: float = Field(
         TrainConfig.learning_rate, gt=0, description="the highest learning rate, reached after the warm-up"
@@ -177,6 +184,7 @@ class TrainSection(Section):
     patience: int | None = Field(
         TrainConfig.patience,
         ge=1,
+        le=100_000,
         description="training stops after this number of epochs without a better selection metric; "
         "null never stops early",
     )
@@ -272,10 +280,11 @@ SpaceSection: TypeAlias = Annotated[
 class SearchSection(Section):
     """A search for settings on the selection split, before the seeds are trained; trials per arm are equal."""
 
-    trials: int = Field(ge=1, description="trials per arm")
+    trials: int = Field(ge=1, le=10_000, description="trials per arm")
     batch: int = Field(
         4,
         ge=1,
+        le=10_000,
         description="trials that are drawn together; the result does not depend on the number of workers",
     )
     seeds: SeedList = Field(
@@ -325,7 +334,7 @@ class ReportSection(Section):
     margin: float | None = Field(
         None, gt=0, description="the largest difference that counts as equal; null: no verdict of equivalence"
     )
-    pictures: int = Field(6, ge=0, description="number of sample images in the report")
+    pictures: int = Field(6, ge=0, le=1000, description="number of sample images in the report")
 
 
 class StartSection(Section):

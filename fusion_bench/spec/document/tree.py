@@ -86,6 +86,19 @@ class Node:
         return node, absent
 
 
+def written_path(node: Node, prefix: str = "") -> Path:
+    """Return the path that a node writes, without a prefix such as ``file:``.
+
+    A relative path starts at the folder of the file that writes it; ``~`` is a home folder.
+    """
+    path = Path(str(node.value).removeprefix(prefix))
+    try:
+        path = path.expanduser()
+    except RuntimeError:  # there is no such user; the caller finds no such file
+        return node.location.folder / path
+    return node.location.folder / path
+
+
 def merge_nodes(base: Node | None, override: Node | None) -> Node | None:
     """Return ``base`` with the values of ``override``: mappings are merged key by key, other values are replaced."""
     if base is None or override is None:

@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from fusion_bench.contract import Choice, Float, Int
+import study_fakes
+from fusion_bench.contract import Choice, Float, Int, Space
 from fusion_bench.errors import StudyFileError
 from fusion_bench.spec.arms import with_settings
 from fusion_bench.spec.load import read_study
 from fusion_bench.spec.study import Study
-from study_fakes import fake_catalogue
+from study_fakes import Film, fake_catalogue
 
 HEAD = """\
 version: 1
@@ -171,6 +172,40 @@ def test_a_null_arm_drops_one_of_the_extended_file(load: Load, tmp_path: Path) -
     (tmp_path / "child.yaml").write_text("extends: s.yaml\nname: child\narms: {film: null}\n")
     study = read_study(tmp_path / "child.yaml", catalogue=fake_catalogue())
     assert [arm.label for arm in study.arms] == ["plain"]
+    study = load("arms: {film: {module: film}, plain: {module: plain}}", "arms.film=null")
+    assert [arm.label for arm in study.arms] == ["plain"]
+
+
+SAYS_NOTHING = (
+    "says nothing; write what the arm is, for example {module: film}, or leave it out (null drops an arm of an "
+    "extended file, and no extended file has this one)"
+)
+
+
+@pytest.mark.parametrize(
+    ("arms", "overrides", "message"),
+    [
+        ("{film: null}", (), f"line 7: arms.film: {SAYS_NOTHING}"),
+        ("{film: {module: film}, plain: }", (), f"line 7: arms.plain: {SAYS_NOTHING}"),
+        ("{film: {module: film}}", ("arms.plain=null",), f"--set arms.plain: {SAYS_NOTHING}"),
+        ("{film: {}}", (), "line 7: arms.film: must name a class; write either module: or network:"),
+        (
+            "{film: {module: null}}",
+            (),
+            "line 7: arms.film: must name a class; write either module: or network:",
+        ),
+        (
+            "{film: {module: film}}",
+            ("arms.film=null",),
+            "line 7: arms: there is nothing to compare; write at least one arm",
+        ),
+        ("null", (), "line 1: there is nothing to compare; write arms or vary"),
+    ],
+)
+def test_an_arm_that_says_nothing_is_refused(
+    load: Load, arms: str, overrides: tuple[str, ...], message: str
+) -> None:
+    assert mistakes(load, f"arms: {arms}\n", *overrides) == [message]
 
 
 SEARCH = """\
@@ -238,3 +273,85 @@ def test_with_settings_applies_the_values_of_a_trial(load: Load) -> None:
     assert with_settings(changed, {"kernel_size": 3, "train.learning_rate": 1e-3}) == config
     with pytest.raises(StudyFileError, match="kernel_size"):
         with_settings(config, {"kernel_size": "5"})
+    with pytest.raises(StudyFileError, match=r"fusion.depth does not accept 'x': depth: Input should be"):
+        with_settings(config, {"fusion.depth": "x"})
+
+
+def test_with_settings_reads_each_spelling_as_the_same_value(load: Load) -> None:
+    config = load(SEARCH).arms[0].config
+    one = with_settings(config, {"scale": 2, "train.weight_decay": 0, "train.clip": 3, "train.patience": 2})
+    other = with_settings(
+        config, {"scale": 2.0, "train.weight_decay": 0.0, "train.clip": 3.0, "train.patience": 2}
+    )
+    assert one.id == other.id
+    assert one.to_json() == other.to_json()
+
+
+class WrongSpace(Film):
+    """A module whose declared space has a value that its constructor does not take."""
+
+    @classmethod
+    def search_space(cls, visual_dim: int, language_dim: int) -> Mapping[str, Space]:
+        del visual_dim, language_dim
+        return {"hidden": Choice((8, 16.5))}
+
+
+class EmptyRange(Film):
+    @classmethod
+    def search_space(cls, visual_dim: int, language_dim: int) -> Mapping[str, Space]:
+        del visual_dim, language_dim
+        return {"scale": Float(1.0, float("inf"))}
+
+
+class UnknownSetting(Film):
+    @classmethod
+    def search_space(cls, visual_dim: int, language_dim: int) -> Mapping[str, Space]:
+        del visual_dim, language_dim
+        return {"hiden": Int(1, 2)}
+
+
+class NoSpace(Film):
+    @classmethod
+    def search_space(cls, visual_dim: int, language_dim: int) -> Mapping[str, Space]:
+        raise KeyError("no space")
+
+
+class WholeNumbers(Film):
+    """A module that declares whole numbers for a setting that is a real number."""
+
+    @classmethod
+    def search_space(cls, visual_dim: int, language_dim: int) -> Mapping[str, Space]:
+        del visual_dim, language_dim
+        return {"scale": Choice((0, 1))}
+
+
+@pytest.mark.parametrize(
+    ("cls", "reason"),
+    [
+        (WrongSpace, "hidden"),
+        (EmptyRange, "scale has no values between 1.0 and inf"),
+        (UnknownSetting, "hiden"),
+        (NoSpace, "no space"),
+    ],
+)
+def test_a_declared_space_that_cannot_be_drawn_from_is_refused_before_anything_trains(
+    load: Load, monkeypatch: pytest.MonkeyPatch, cls: type[Film], reason: str
+) -> None:
+    monkeypatch.setattr(study_fakes, "Film", cls)
+    (line,) = mistakes(load, "arms: {film: {module: film}}\nsearch: {trials: 2}\n")
+    assert line.startswith(
+        f"line 7: arms.film: the search space that {cls.__name__} declares cannot be used: "
+    )
+    assert reason in line
+    load("arms: {film: {module: film}}\nsearch: {trials: 2, declared: false, space: {kernel_size: [3, 5]}}\n")
+
+
+def test_a_declared_space_is_read_as_the_constructor_reads_it(
+    load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(study_fakes, "Film", WholeNumbers)
+    search = load("arms: {film: {module: film}}\nsearch: {trials: 2}\n").search
+    assert search is not None
+    (space,) = search.spaces["film"].values()
+    assert isinstance(space, Choice)
+    assert [type(value) for value in space.values] == [float, float]

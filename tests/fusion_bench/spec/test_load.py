@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from pathlib import Path
 
@@ -290,3 +291,89 @@ def test_unknown_tasks_and_heads_are_refused_with_the_nearest_name(load: Load) -
     assert mistakes(load, GOOD + "head: {kind: poled}\n") == [
         "line 23: head.kind: answering has no head 'poled' (did you mean 'pooled'?)"
     ]
+
+
+def test_studies_that_start_from_each_other_in_a_circle_are_refused(load: Load, tmp_path: Path) -> None:
+    for name, other in [("s", "b"), ("b", "c"), ("c", "s")]:
+        (tmp_path / f"{name}.yaml").write_text(GOOD + f"start: {{study: {other}.yaml}}\n")
+    (line,) = mistakes(load, GOOD + "start: {study: b.yaml}\n")
+    assert line.startswith("line 23: start.study: cannot be read: ")
+    assert line.endswith(
+        "studies start from each other in a circle: s.yaml -> b.yaml -> c.yaml -> s.yaml; remove one start"
+    )
+
+
+def test_a_long_chain_of_starts_is_refused(load: Load, tmp_path: Path) -> None:
+    for number in range(12):
+        (tmp_path / f"{number}.yaml").write_text(GOOD + f"start: {{study: {number + 1}.yaml}}\n")
+    (tmp_path / "12.yaml").write_text(GOOD)
+    (line,) = mistakes(load, GOOD + "start: {study: 0.yaml}\n")
+    assert line.endswith("more than 10 studies start from each other; remove one start")
+
+
+def test_a_study_that_several_contexts_start_from_is_read_once(load: Load, tmp_path: Path) -> None:
+    (tmp_path / "source.yaml").write_text(GOOD)
+    contexts = "start: {study: source.yaml}\ncontexts: {one: {train.epochs: 2}, two: {train.epochs: 4}}\n"
+    study = load(GOOD + contexts)
+    assert study.source is not None
+    assert all(context.source is study.source for context in study.contexts.values())
+
+
+@pytest.mark.parametrize(
+    ("override", "bound"),
+    [
+        ("search={trials: 10001}", "at most 10,000"),
+        ("search={trials: 4, batch: 10001}", "at most 10,000"),
+        ("train.batch_size=1000001", "at most 1,000,000"),
+        ("train.epochs=100001", "at most 100,000"),
+        ("fusion.depth=101", "at most 100"),
+        ("fusion.width=8193", "at most 8,192"),
+        ("head.hidden=8193", "at most 8,192"),
+        ("data.image_size=[8193, 64]", "at most 8,192"),
+        ("threads=1025", "at most 1,024"),
+        ("seeds=1001", "at most 1,000"),
+        ("seeds=[2147483648]", "less than 2,147,483,648"),
+        ("report.pictures=1001", "at most 1,000"),
+    ],
+)
+def test_sizes_that_no_study_has_are_refused_with_the_bound(load: Load, override: str, bound: str) -> None:
+    found = mistakes(load, GOOD, override)
+    assert len(found) == 1
+    assert f"must be {bound}, not " in found[0]
+
+
+@pytest.mark.parametrize("path", ["/dev/zero", "pipe"])
+def test_weights_that_are_no_file_are_refused(load: Load, tmp_path: Path, path: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (line,) = mistakes(load, GOOD, f"backbone.weights=file:{(tmp_path / path)}")
+    assert line.endswith("it is a pipe or a device, not a file")
+
+
+def test_the_home_folder_of_nobody_is_a_folder_that_is_not_there(load: Load) -> None:
+    (line,) = mistakes(load, GOOD, "backbone.weights=file:~nobody-of-this-name/w.pt")
+    assert line.endswith("~nobody-of-this-name/w.pt: No such file or directory")
+
+
+@pytest.mark.parametrize(
+    ("override", "hint"),
+    [
+        ("epochs=3", "did you mean 'train.epochs'?"),
+        ("epoch=3", "did you mean 'train.epochs'?"),
+        ("width=3", "did you mean 'fusion.width' or 'head.width'?"),
+        ("trials=3", "did you mean 'search.trials'?"),
+        ("kernel_size=3", "did you mean 'arms.film.kernel_size'?"),
+        ("kinds=[one_hop]", "did you mean 'data.kinds'?"),
+        ("treads=3", "did you mean 'threads'?"),
+        ("trian.epochs=3", "did you mean 'train'?"),
+        ("learning-rate=3", "did you mean 'train.learning_rate'?"),
+        ("zzz=3", "known: arms, backbone, budget"),
+    ],
+)
+def test_an_unknown_key_at_the_top_names_the_section_that_has_it(
+    load: Load, override: str, hint: str
+) -> None:
+    (line,) = mistakes(load, GOOD, override)
+    assert f"unknown key ({hint}" in line
+    key, _, value = override.partition("=")
+    (line,) = mistakes(load, f"{GOOD}{key}: {value}\n")
+    assert f"unknown key ({hint}" in line or "." in key

@@ -112,3 +112,17 @@ def test_one_equals_1_0_but_not_true() -> None:
     assert not equal_values([1], [True])
     assert not equal_values({"a": 0}, {"a": False})
     assert not equal_values([1, 2], [1])
+
+
+class Unordered:
+    def __init__(self, *, kinds: frozenset[str] = frozenset({"b", "a", "c"})) -> None: ...
+
+
+def test_a_set_has_one_order_whatever_the_hash_seed() -> None:
+    signature = signature_of(Unordered)
+    assert signature.defaults == {"kinds": ["a", "b", "c"]}
+    for written in (["c", "b", "d"], ["d", "c", "b"]):
+        validated = signature.adapter.validate_json(json.dumps({"kinds": written}), strict=True)
+        assert signature.without_defaults(validated) == {"kinds": ["b", "c", "d"]}
+    validated = signature.adapter.validate_json('{"kinds": ["c", "a", "b"]}', strict=True)
+    assert signature.without_defaults(validated) == {}

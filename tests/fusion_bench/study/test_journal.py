@@ -49,6 +49,72 @@ def test_what_it_holds_already_is_not_added_again(file: Path) -> None:
     assert [trial.user_attrs["cell"] for trial in trials(file)] == ["a", "b", "c"]
 
 
+@pytest.mark.parametrize(
+    "now",
+    [
+        Record("a", 0, DONE.factors, 0.5, None),
+        Record("a", 0, DONE.factors, None, "it died"),
+        Record("a", 0, DONE.factors, None, None),
+    ],
+    ids=["another value", "failed", "deleted"],
+)
+def test_an_outcome_that_was_replaced_leaves_no_trial(file: Path, now: Record) -> None:
+    write(file, DONE, FAILED)
+    write(file, now, FAILED)
+    held = {
+        trial.user_attrs["cell"]: (trial.value, trial.user_attrs.get("failure")) for trial in trials(file)
+    }
+    expected = {"b": (None, FAILED.failure)}
+    if (now.value, now.failure) != (None, None):
+        expected["a"] = (now.value, now.failure)
+    assert held == expected
+    assert len(trials(file)) == len(expected)
+
+
+def test_a_cell_that_ends_a_second_time_replaces_its_trial(file: Path) -> None:
+    journal = Journal(file, "study", maximise=True)
+    journal.update([DONE, FAILED, WAITING])
+    journal.add(Record("b", 1, FAILED.factors, 0.25, None))
+    journal.add(Record("c", 0, WAITING.factors, 0.5, None))
+    journal.add(Record("c", 0, WAITING.factors, 0.5, None))
+    assert sorted((trial.user_attrs["cell"], trial.value) for trial in trials(file)) == [
+        ("a", 0.75),
+        ("b", 0.25),
+        ("c", 0.5),
+    ]
+
+
+def test_a_journal_that_holds_a_cell_twice_is_made_again(file: Path) -> None:
+    write(file, DONE, FAILED)
+    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(file)))
+    twice = optuna.load_study(study_name="study", storage=storage)
+    twice.add_trial(twice.trials[0])
+    assert len(trials(file)) == 3
+    write(file, DONE, FAILED)
+    assert [trial.user_attrs["cell"] for trial in trials(file)] == ["a", "b"]
+
+
+def test_two_arms_that_share_a_cell_have_a_trial_each(file: Path) -> None:
+    shared = Record("a", 0, {"arm": "other", "kernel_size": 3}, 0.75, None)
+    for _ in range(2):
+        write(file, DONE, shared)
+        assert [trial.params["arm"] for trial in trials(file)] == ["laconv", "other"]
+
+
+def test_a_journal_is_rebuilt_whole_or_not_at_all(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(file, DONE, FAILED)
+    before = file.read_bytes()
+
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(optuna.Study, "add_trial", full)
+    with pytest.raises(OSError, match="No space left"):
+        write(file, DONE, Record("b", 1, FAILED.factors, 0.25, None))
+    assert file.read_bytes() == before
+    assert list(file.parent.iterdir()) == [file]
+
+
 def test_another_plan_is_another_journal(file: Path) -> None:
     write(file, DONE, FAILED)
     write(file, DONE)

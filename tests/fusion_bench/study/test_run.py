@@ -234,19 +234,52 @@ def test_a_deleted_or_damaged_optuna_journal_is_rebuilt(tmp_path: Path, paths: R
     run(study, paths)
     journal = study_folder(paths.runs, study.name) / "journal.log"
 
-    def trials() -> list[tuple[str, int, float]]:
-        storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(journal)))
-        found = optuna.load_study(study_name="toy", storage=storage).trials
-        return sorted((trial.params["arm"], trial.user_attrs["seed"], trial.value) for trial in found)
-
-    before = trials()
+    before = trials(journal)
     assert len(before) == 4
     journal.unlink()
     run(study, paths)
-    assert trials() == before
+    assert trials(journal) == before
     journal.write_text("not a journal\n")
     run(study, paths)
-    assert trials() == before
+    assert trials(journal) == before
+
+
+def trials(journal: Path) -> list[tuple[str, int, str, float | None]]:
+    """Return arm, seed, state and value of every trial that Optuna reads from the journal of the toy study."""
+    storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(journal)))
+    found = optuna.load_study(study_name="toy", storage=storage).trials
+    return sorted(
+        (trial.params["arm"], trial.user_attrs["seed"], trial.state.name, trial.value) for trial in found
+    )
+
+
+def test_the_journal_holds_one_trial_of_a_cell_that_was_trained_again(
+    tmp_path: Path, paths: RunPaths
+) -> None:
+    study = toy(tmp_path)
+    run(study, paths)
+    journal = study_folder(paths.runs, study.name) / "journal.log"
+    before = trials(journal)
+    cell = confirm_cells(study.arms, study.seeds)[0]
+    folder = cell_folder(paths.runs, cell.id)
+
+    shutil.rmtree(folder.path)
+    assert run(study, paths).trained == 1
+    assert trials(journal) == before
+
+    provenance = (folder.path / "provenance.json").read_text()
+    (folder.path / "provenance.json").write_text(provenance.replace(folder.provenance().module, "0" * 16))
+    assert run(study, paths, retry_stale=True).trained == 1
+    assert trials(journal) == before
+
+    (folder.path / "DONE").unlink()
+    folder.fail("the power went", "")
+    run(study, paths)
+    assert [state for arm, seed, state, _ in trials(journal) if (arm, seed) == (cell.arm, cell.seed)] == [
+        "FAIL"
+    ]
+    assert run(study, paths, retry_failed=True).trained == 1
+    assert trials(journal) == before
 
 
 def test_a_full_disk_fails_the_cell_and_loses_nothing(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -23,7 +24,7 @@ from fusion_bench.spec.study import Study
 from fusion_bench.storage import read_json
 from fusion_bench.study.cell_status import cell_status
 from fusion_bench.study.observer import SilentObserver
-from fusion_bench.study.plan import PlannedCell
+from fusion_bench.study.plan import PlannedCell, file_name
 from fusion_bench.study.run import RunOptions, RunResult, StudyRun, study_folder
 from fusion_bench.study.search import ArmSearch
 from fusion_bench.training.paths import RunPaths
@@ -271,7 +272,7 @@ def test_a_failed_trial_counts_as_failed(tmp_path: Path, cache: Path) -> None:
     assert states == {"done", "failed"}
     chosen = next(arm for arm in ran.search.arms if arm.label == "fussy")
     assert chosen.config.arm.settings.get("limit", 1) == 1
-    journal = study_folder(paths.runs, "toy") / "search" / "fussy.log"
+    journal = study_folder(paths.runs, "toy") / "search" / f"{file_name('fussy')}.log"
     storage = optuna.storages.JournalStorage(optuna.storages.journal.JournalFileBackend(str(journal)))
     trials_of_fussy = optuna.load_study(study_name="toy/fussy", storage=storage).trials
     assert {trial.user_attrs["cell"]: trial.state.name for trial in trials_of_fussy} == {
@@ -294,3 +295,23 @@ def test_a_hopeless_arm_is_told_as_failed_and_stops_nobody(tmp_path: Path, cache
     # Nothing is tried again until that is asked for.
     assert run(study, paths).trained == 0
     assert run(study, paths, retry_failed=True).trained == 0
+
+
+def test_labels_of_any_length_and_script_are_searched_and_kept_apart(tmp_path: Path, cache: Path) -> None:
+    labels = ("\u5377\u79ef" * 42, "gain=" + "0.5, " * 60, "a b", "a_b", "..")
+    text = STUDY.partition("arms:")[0] + "controls: false\nseeds: [0]\narms:\n"
+    text = text.replace("controls: false\n", "", 1)
+    text += "".join(
+        f"  {json.dumps(label)}: {{module: 'toys:Product', gain: {2 + number}}}\n"
+        for number, label in enumerate(labels)
+    )
+    text += "search: {trials: 1, space: {train.learning_rate: [0.01]}}\n"
+    study, paths = read_study(study_file(tmp_path, text)), places_in(tmp_path / "runs", cache)
+    run(study, paths)
+    folder = study_folder(paths.runs, "toy") / "search"
+    for label in labels:
+        storage = optuna.storages.JournalStorage(
+            optuna.storages.journal.JournalFileBackend(str(folder / f"{file_name(label)}.log"))
+        )
+        assert len(optuna.load_study(study_name=f"toy/{label}", storage=storage).trials) == 1
+    assert len(list(folder.glob("*.log"))) == len(labels)

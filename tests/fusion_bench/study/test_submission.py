@@ -10,6 +10,7 @@ import pytest
 
 from command_line import CommandLine, command_line, finished, train
 from fusion_bench.cells.folder import cell_folder
+from fusion_bench.study.plan import file_name
 from published_vqa2 import write_vqa2
 from toys import study_file
 
@@ -66,7 +67,7 @@ def test_a_study_hands_in_every_question_of_every_split(
     names = {
         f"v2_OpenEnded_mscoco_{subtype}_{author}-seed4_results.json"
         for subtype in ("val2014", "test-dev2015")
-        for author in ("by%20product", "question_only")
+        for author in map(file_name, ("by product", "question_only"))
     }
     assert {path.name for path in (tmp_path / "out").iterdir()} == names
     for name in names:
