@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fusion_bench.foreign import foreign_streams, message_of
 from fusion_bench.registry import did_you_mean
 from fusion_bench.spec.arms import Arm
 from fusion_bench.spec.catalogue import Catalogue, installed_catalogue
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from fusion_bench.spec.budget import Budget
 
 
+@foreign_streams()
 def read_study(path: Path, overrides: Sequence[str] = (), *, catalogue: Catalogue | None = None) -> Study:
     """Return the study that a file describes.
 
@@ -195,9 +197,10 @@ def _budget(
     words = reference.config.data.longest_text or DEFAULT_WORDS
     try:
         target = fusion_cost(reference.config, section.match, words, files)
-    except Exception as error:  # third-party code of a module may raise any exception
+    except (Exception, SystemExit) as error:  # the code of a module may raise any exception
         node = tree.children["budget"].children["match"]
-        problems.add(node, f"the cost of the reference {reference.label!r} cannot be counted: {error}")
+        reason = message_of(error)
+        problems.add(node, f"the cost of the reference {reference.label!r} cannot be counted: {reason}")
         return None
     widths = {arm.spec.label: arm.free_width for arm in study_arms.resolved if arm.free_width is not None}
     return Budget(section.match, section.tolerance, reference.label, target, widths, words, files)
