@@ -43,10 +43,7 @@ def read_study(path: Path, overrides: Sequence[str] = (), *, catalogue: Catalogu
             is wrong and what to write instead.
     """
     problems = Problems()
-    tree = read_study_tree(path, overrides, problems)
-    if tree is None:
-        raise problems.error()
-    tree = apply_official_recipe(tree, problems)
+    tree = _read_tree(path, overrides, problems)
     components = catalogue or installed_catalogue()
     contexts = context_trees(tree, problems)
     study = _study(path, tree, components, problems)
@@ -54,6 +51,35 @@ def read_study(path: Path, overrides: Sequence[str] = (), *, catalogue: Catalogu
         study,
         contexts={label: _study(path, context, components, problems) for label, context in contexts.items()},
     )
+
+
+def check_keys(path: Path, overrides: Sequence[str] = ()) -> None:
+    """Refuse what is seen without a look at any component, before torch is imported.
+
+    Args:
+        path: the study file.
+        overrides: ``KEY=VALUE`` texts.
+
+    Raises:
+        StudyFileError: the file cannot be read, is not YAML, or has a key that no study has.
+    """
+    problems = Problems()
+    tree = _read_tree(path, overrides, problems)
+    if tree.children.keys() - StudyFile.model_fields.keys():
+        problems.validate_section(StudyFile, tree)
+        raise problems.error()
+
+
+def _read_tree(path: Path, overrides: Sequence[str], problems: Problems) -> Node:
+    """Return the tree of a study.
+
+    Raises:
+        StudyFileError: a file of the study cannot be read or is not YAML.
+    """
+    tree = read_study_tree(path, overrides, problems)
+    if tree is None:
+        raise problems.error()
+    return apply_official_recipe(tree, problems)
 
 
 def _study(path: Path, tree: Node, catalogue: Catalogue, problems: Problems) -> Study:
