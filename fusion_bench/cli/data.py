@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from fusion_bench.cli.completion import complete_datasets
+
 data_app = typer.Typer(help="Make a built-in data set; verify or show any data set.", no_args_is_help=True)
 
 Name = Annotated[
@@ -14,6 +16,7 @@ Name = Annotated[
     typer.Argument(
         help="A data set (fusion-bench list datasets), package.module:Class or file.py[:Class].",
         metavar="NAME",
+        autocompletion=complete_datasets,
     ),
 ]
 Root = Annotated[Path, typer.Option("--root", metavar="DIR", help="The folder of its files.")]

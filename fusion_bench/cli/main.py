@@ -8,11 +8,19 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from fusion_bench.cli.completion import (
+    LISTED,
+    complete_component,
+    complete_datasets,
+    complete_listed,
+    complete_modules,
+)
 from fusion_bench.cli.data import data_app
 from fusion_bench.cli.new import new_app
 from fusion_bench.cli.plugin_commands import PluginGroup
@@ -21,9 +29,7 @@ from fusion_bench.errors import FusionBenchError
 app = typer.Typer(
     name="fusion-bench",
     cls=PluginGroup,
-    help="Compare vision-language fusion modules, fairly. Start with: fusion-bench run studies/quickstart.yaml",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 cells_app = typer.Typer(
@@ -57,6 +63,26 @@ DataRoots = Annotated[
 Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1; by default a GPU if there is one.")]
 
 
+def _print_version(asked: bool) -> None:
+    if not asked:
+        return
+    try:
+        typer.echo(f"fusion-bench {version('laconv-fusion-bench')}")
+    except PackageNotFoundError:
+        typer.echo("fusion-bench, not installed: its version is not known")
+    raise typer.Exit
+
+
+@app.callback()
+def options(
+    _: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
+    ] = False,
+) -> None:
+    """Compare vision-language fusion modules, fairly. Start with: fusion-bench run studies/quickstart.yaml."""
+
+
 @app.command()
 def run(
     study: StudyArgument,
@@ -84,7 +110,11 @@ def run(
         ),
     ] = False,
 ) -> None:
-    """Train the cells of a study that have no result yet, then write its report."""
+    """Train the cells of a study that have no result yet, then write its report.
+
+    The exit code is 1 if a planned cell has no result at the end, 2 if the study cannot run, and 130 after Ctrl-C.
+    """
+    _check_keys(study, overrides)
     try:
         from fusion_bench.api.run import RunRequest  # noqa: PLC0415 - imports torch
         from fusion_bench.cli.run import run_and_say  # noqa: PLC0415 - imports torch
@@ -125,6 +155,7 @@ def plan(
     ] = None,
 ) -> None:
     """Show the arms of a study, its cells and their states; nothing is trained."""
+    _check_keys(study, overrides)
     from fusion_bench.cli.plan import show_plan  # noqa: PLC0415 - imports torch
 
     show_plan(study, runs, tuple(overrides or ()), tuple(data or ()), as_json=as_json, export=export)
@@ -146,6 +177,8 @@ def report(
     mlflow: Annotated[bool, typer.Option("--mlflow", help="Update MLflow too.")] = False,
 ) -> None:
     """Write the report of the finished cells, or rebuild a published report from its own files."""
+    if not source.is_dir():
+        _check_keys(source, overrides)
     from fusion_bench.cli.run import report_only  # noqa: PLC0415 - imports torch
 
     report_only(source, runs, tuple(overrides or ()), tuple(data or ()), publish=publish, to_mlflow=mlflow)
@@ -154,7 +187,11 @@ def report(
 @app.command()
 def check(
     module: Annotated[
-        str, typer.Argument(help="A registered name, package.module:Class or path/to/file.py.")
+        str,
+        typer.Argument(
+            help="A registered name, package.module:Class or path/to/file.py.",
+            autocompletion=complete_modules,
+        ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
@@ -189,6 +226,7 @@ def explain_command(
     data: DataRoots = None,
 ) -> None:
     """Draw the attention of a trained arm to the words of a sentence, and the kernels that it builds."""
+    _check_keys(study, overrides)
     from fusion_bench.cli.explain import ExplainOptions, explain_and_draw  # noqa: PLC0415 - imports torch
 
     explain_and_draw(
@@ -210,13 +248,23 @@ def explain_command(
 
 @app.command(name="list")
 def list_(
-    what: Annotated[str, typer.Argument(help="modules, networks, datasets or text-encoders")] = "modules",
+    what: Annotated[
+        str,
+        typer.Argument(help=f"{', '.join(LISTED[:-1])} or {LISTED[-1]}.", autocompletion=complete_listed),
+    ] = "modules",
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            help="One module, network, data set or encoder, with its settings.",
+            autocompletion=complete_component,
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
-    """List the modules, networks, data sets or text encoders that a study can use."""
+    """List what a study can use, or show one component with its settings."""
     from fusion_bench.cli.list import list_kind  # noqa: PLC0415 - imports torch
 
-    list_kind(what, as_json=as_json)
+    list_kind(what, name, as_json=as_json)
 
 
 @app.command()
@@ -250,6 +298,7 @@ def cells_ls(
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """List the cells of a study with their states."""
+    _check_keys(study, overrides)
     from fusion_bench.cli.cells import list_cells  # noqa: PLC0415 - imports torch
 
     list_cells(study, runs, tuple(overrides or ()), tuple(data or ()), as_json=as_json)
@@ -266,6 +315,8 @@ def cells_export(
     data: DataRoots = None,
 ) -> None:
     """Write the predictions of finished cells in the format that the publishers of the data set accept."""
+    if not source.is_dir():
+        _check_keys(source, overrides)
     from fusion_bench.cli.cells import export_submissions  # noqa: PLC0415 - imports torch
 
     export_submissions(source, submission, runs, tuple(overrides or ()), tuple(data or ()))
@@ -288,7 +339,9 @@ def cells_import(
 
 @bench_app.command(name="input")
 def bench_input_(
-    name: Annotated[str, typer.Argument(help="A data set.", metavar="NAME")],
+    name: Annotated[
+        str, typer.Argument(help="A data set.", metavar="NAME", autocompletion=complete_datasets)
+    ],
     root: Annotated[Path | None, typer.Option(metavar="DIR", help="The folder of its files.")] = None,
     settings: Annotated[
         list[str] | None,
@@ -303,6 +356,13 @@ def bench_input_(
     from fusion_bench.cli.bench import bench_input  # noqa: PLC0415 - imports torch
 
     bench_input(name, root, tuple(settings or ()), size, images=images, samples=samples, as_json=as_json)
+
+
+def _check_keys(study: Path, overrides: Sequence[str] | None) -> None:
+    """Refuse a study file that cannot be read or has an unknown key before torch is imported, which takes seconds."""
+    from fusion_bench.spec.load import check_keys  # noqa: PLC0415 - imports pydantic
+
+    check_keys(study, tuple(overrides or ()))
 
 
 def set_environment() -> None:

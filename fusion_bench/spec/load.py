@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fusion_bench.errors import StudyFileError
+from fusion_bench.foreign import foreign_streams, message_of
 from fusion_bench.registry import did_you_mean
 from fusion_bench.spec.arms import Arm
 from fusion_bench.spec.catalogue import Catalogue, installed_catalogue
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from fusion_bench.spec.budget import Budget
 
 
+@foreign_streams()
 def read_study(path: Path, overrides: Sequence[str] = (), *, catalogue: Catalogue | None = None) -> Study:
     """Return the study that a file describes.
 
@@ -44,6 +46,35 @@ def read_study(path: Path, overrides: Sequence[str] = (), *, catalogue: Catalogu
             is wrong and what to write instead.
     """
     return _StudyReader(catalogue or installed_catalogue()).read(path, overrides)
+
+
+def check_keys(path: Path, overrides: Sequence[str] = ()) -> None:
+    """Refuse what is seen without a look at any component, before torch is imported.
+
+    Args:
+        path: the study file.
+        overrides: ``KEY=VALUE`` texts.
+
+    Raises:
+        StudyFileError: the file cannot be read, is not YAML, or has a key that no study has.
+    """
+    problems = Problems()
+    tree = _read_tree(path, overrides, problems, Bounds())
+    if tree.children.keys() - StudyFile.model_fields.keys():
+        problems.validate_section(StudyFile, tree)
+        raise problems.error()
+
+
+def _read_tree(path: Path, overrides: Sequence[str], problems: Problems, bounds: Bounds) -> Node:
+    """Return the tree of a study, before its recipe is applied.
+
+    Raises:
+        StudyFileError: a file of the study cannot be read or is not YAML.
+    """
+    tree = read_study_tree(path, overrides, problems, bounds)
+    if tree is None:
+        raise problems.error()
+    return tree
 
 
 class _StudyReader:
@@ -63,9 +94,7 @@ class _StudyReader:
         self._open.append(real_path(path))
         try:
             problems = Problems()
-            tree = read_study_tree(path, overrides, problems, self._bounds)
-            if tree is None:
-                raise problems.error()
+            tree = _read_tree(path, overrides, problems, self._bounds)
             text_digest = digest(repr(tree.plain()))
             tree = apply_official_recipe(tree, problems)
             contexts = context_trees(tree, problems)
@@ -249,9 +278,10 @@ def _budget(
     words = reference.config.data.longest_text or DEFAULT_WORDS
     try:
         target = fusion_cost(reference.config, section.match, words, files)
-    except Exception as error:  # third-party code of a module may raise any exception
+    except (Exception, SystemExit) as error:  # the code of a module may raise any exception
         node = tree.children["budget"].children["match"]
-        problems.add(node, f"the cost of the reference {reference.label!r} cannot be counted: {error}")
+        reason = message_of(error)
+        problems.add(node, f"the cost of the reference {reference.label!r} cannot be counted: {reason}")
         return None
     widths = {arm.spec.label: arm.free_width for arm in study_arms.resolved if arm.free_width is not None}
     return Budget(section.match, section.tolerance, reference.label, target, widths, words, files)

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, cast
 
 from fusion_bench.errors import FusionBenchError
+from fusion_bench.foreign import message_of
 from fusion_bench.spec.arm_specs import check_key
 from fusion_bench.spec.arms import with_settings
 from fusion_bench.spec.document.problems import Problems
@@ -99,11 +100,11 @@ def _declared_space(arm: ResolvedArm, problems: Problems) -> Mapping[str, Space]
         declared = cls.search_space(arm.config.fusion.width, arm.language_dim)
         kept = {key: space for key, space in declared.items() if key not in arm.arm.written}
         return {key: _validated_space(arm, key, space) for key, space in kept.items()}
-    except Exception as error:  # the code of a module may raise any exception
+    except (Exception, SystemExit) as error:  # the code of a module may raise any exception
         problems.add(
             arm.spec.where,
-            f"the search space that {cls.__name__} declares cannot be used: {error}; correct it, or write "
-            "search: {declared: false}",
+            f"the search space that {cls.__name__} declares cannot be used: {message_of(error)}; "
+            "correct it, or write search: {declared: false}",
         )
         return {}
 
@@ -114,12 +115,16 @@ def _validated_space(arm: ResolvedArm, key: str, space: Space) -> Space:
     Raises:
         FusionBenchError: the constructor does not take the setting or a value, or a range is empty.
     """
-    from fusion_bench.contract import Choice  # noqa: PLC0415 - imports torch
+    from fusion_bench.contract import Choice, Float, Int  # noqa: PLC0415 - imports torch
 
     def read(value: Json) -> Json:
         settings = with_settings(arm.config, {key: value}).arm.settings
         return settings.get(key, arm.arm.named.signature.defaults.get(key))
 
+    if not isinstance(space, Choice | Float | Int):
+        raise FusionBenchError(
+            f"{key} is {space!r}, which is none of the spaces of fusion_bench.contract (Float, Int or Choice)"
+        )
     if isinstance(space, Choice):
         return Choice(tuple(cast("Scalar", read(value)) for value in space.values))
     if not (math.isfinite(space.low) and math.isfinite(space.high) and space.low < space.high):
