@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass
 from typing import Any, Literal, TypeVar, Union, cast, get_args, get_origin, get_type_hints
 
@@ -42,21 +42,42 @@ def _build(kind: Any, value: Any, where: str) -> Any:
         return _build_dataclass(kind, value, where)
     origin = get_origin(kind)
     if origin in {Union, types.UnionType}:
-        options = get_args(kind)
-        if value is None and type(None) in options:
+        options = [option for option in get_args(kind) if option is not type(None)]
+        if value is None and len(options) < len(get_args(kind)):
             return None
-        return _build(next(option for option in options if option is not type(None)), value, where)
+        # Several kinds are plain JSON (the settings of a component), which their owner checks.
+        return _build(options[0], value, where) if len(options) == 1 else value
     if origin is tuple:
-        return tuple(value)
+        return _build_tuple(get_args(kind), value, where)
+    if origin is Mapping:
+        return _build_mapping(get_args(kind)[1], value, where)
     if origin is Literal:
         if value not in get_args(kind):
             raise FusionBenchError(f"{where} is {value!r}; known: {', '.join(map(str, get_args(kind)))}")
         return value
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if kind in {int, float, str, bool} and (not isinstance(value, kind) or (kind is int and value is True)):
+    if kind in {int, float, str, bool} and (not isinstance(value, kind) or (kind is int and isinstance(value, bool))):
         raise FusionBenchError(f"{where} must be of type {kind.__name__}, not {value!r}")
     return value
+
+
+def _build_tuple(kinds: Sequence[Any], value: Any, where: str) -> tuple[Any, ...]:
+    if not isinstance(value, list | tuple):
+        raise FusionBenchError(f"{where} must be a list, not {value!r}")
+    each = [kinds[0]] * len(value) if Ellipsis in kinds else kinds
+    if len(each) != len(value):
+        raise FusionBenchError(f"{where} must have {len(each)} values, not {len(value)}")
+    return tuple(
+        _build(kind, item, f"{where}[{number}]")
+        for number, (kind, item) in enumerate(zip(each, value, strict=True))
+    )
+
+
+def _build_mapping(kind: Any, value: Any, where: str) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise FusionBenchError(f"{where} must be a mapping, not {value!r}")
+    return {str(key): _build(kind, item, f"{where}.{key}") for key, item in value.items()}
 
 
 def _build_dataclass(kind: Any, value: Any, where: str) -> Any:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import tempfile
+import secrets
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -47,16 +47,17 @@ def folder_digest(path: Path) -> str:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``; rename it into place if the block succeeds, else remove it."""
+    """Yield a temporary path beside ``path``; rename it into place if the block succeeds, else remove it.
+
+    The file gets the permissions of any new file: those that the umask leaves.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    os.close(handle)
-    part = Path(name)
+    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    part.open("xb").close()
     try:
         yield part
         with part.open("rb") as file:
             os.fsync(file.fileno())
-        part.chmod(0o644)
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
@@ -85,6 +86,8 @@ def read_json(path: Path) -> Any:
         raise FusionBenchError(f"{path} does not exist") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise FusionBenchError(f"{path} is not JSON: {error}") from error
+    except RecursionError as error:
+        raise FusionBenchError(f"{path} is JSON of too many levels") from error
 
 
 def lock(path: Path, *, wait: bool) -> filelock.BaseFileLock:
