@@ -57,7 +57,9 @@ def _build(kind: Any, value: Any, where: str) -> Any:
         return value
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if kind in {int, float, str, bool} and (not isinstance(value, kind) or (kind is int and isinstance(value, bool))):
+    if kind in {int, float, str, bool} and (
+        not isinstance(value, kind) or (kind is int and isinstance(value, bool))
+    ):
         raise FusionBenchError(f"{where} must be of type {kind.__name__}, not {value!r}")
     return value
 

@@ -102,10 +102,14 @@ def show_cell(cell: str, runs: Path) -> None:
     texts = list(_taken_texts(asked, ""))
     typer.echo(visible(json.dumps(asked, indent=2, ensure_ascii=False)))
     for place, reference, text in texts:
-        typer.echo(visible(f"\n--- the text of {reference} ({place}), which runs when this cell is trained ---"))
+        typer.echo(
+            visible(f"\n--- the text of {reference} ({place}), which runs when this cell is trained ---")
+        )
         typer.echo(visible(text))
     if not texts:
-        typer.echo("\nThe cell carries no module text; it imports the installed classes that are named above.")
+        typer.echo(
+            "\nThe cell carries no module text; it imports the installed classes that are named above."
+        )
 
 
 def _taken_texts(value: Any, place: str) -> Iterator[tuple[str, str, str]]:

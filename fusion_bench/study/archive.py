@@ -91,7 +91,9 @@ def import_cells(source: Path, runs: Path) -> Imported:
     return Imported(tuple(taken), tuple(here), tuple(unfinished))
 
 
-_NOT_PLAIN = "is a link or a device; a bundle holds folders and files only, so nothing is taken from this cell"
+_NOT_PLAIN = (
+    "is a link or a device; a bundle holds folders and files only, so nothing is taken from this cell"
+)
 
 
 def _plain_files(folder: Path) -> dict[str, Path]:
@@ -138,7 +140,7 @@ def _copy_file(given: Path, copy: Path) -> None:
         if error.errno == errno.ELOOP:
             raise FusionBenchError(f"{given} {_NOT_PLAIN}") from error
         raise
-    with open(descriptor, "rb") as content:
+    with os.fdopen(descriptor, "rb") as content:
         if not stat.S_ISREG(os.fstat(content.fileno()).st_mode):
             raise FusionBenchError(f"{given} {_NOT_PLAIN}")
         with copy.open("xb") as part:

@@ -36,6 +36,7 @@ def open_data(config: DataConfig, paths: RunPaths) -> DataSet:
     settings = {key: _to_tuple(value) for key, value in config.adapter.settings.items()}
     data: DataSet = adapter(paths.root(config), **settings)  # type: ignore[call-arg]
     data.cache = paths.cache / "data"
+    data.notify = paths.notify
     data.prepare(paths.workers)
     return data
 
@@ -104,7 +105,7 @@ def make_pretext(config: CellConfig, paths: RunPaths) -> None:
     """Train the pretext backbone that a cell starts from, if the cell asks for one and the cache lacks it."""
     task = _pretext_task(config)
     if task is not None:
-        make_pretext_weights(task, paths.cache)
+        make_pretext_weights(task, paths.cache, paths.notify)
 
 
 def read_pretext(config: CellConfig, paths: RunPaths) -> PretextWeights | None:

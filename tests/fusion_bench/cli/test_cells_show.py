@@ -40,7 +40,9 @@ def test_the_text_of_every_carried_module_is_shown_and_does_not_run(
     said = cli("cells", "show", cell.path)
     assert said.code == 0, said.err
     for name, place in (("Gate", "arm.target"), ("Encoder", "text.target"), ("First", "start.arm.target")):
-        assert f"({place}), which runs when this cell is trained ---\n{TEXT.replace('Gate', name)}" in said.out
+        assert (
+            f"({place}), which runs when this cell is trained ---\n{TEXT.replace('Gate', name)}" in said.out
+        )
     assert '"gain": 2.0' in said.out
     assert not (tmp_path / "ran").exists()
 

@@ -58,7 +58,10 @@ def closed_port() -> int:
         ("https://me:secret@lab.example:five", "Port could not be cast"),
         ("http://[::1", "which is no address"),
         ("http://", "which names no host"),
-        ("postgresql+psycopg2://me:secret@127.0.0.1/db", "the package psycopg2 that it needs is not installed"),
+        (
+            "postgresql+psycopg2://me:secret@127.0.0.1/db",
+            "the package psycopg2 that it needs is not installed",
+        ),
         ("mysql+pymysql://me:secret@127.0.0.1/db", "the package pymysql that it needs is not installed"),
         ("sqlite+nodriver:///x.db", "which is no address of a database"),
         ("postgresql://me:secret@127.0.0.1:port/db", "Port could not be cast"),
