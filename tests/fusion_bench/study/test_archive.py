@@ -215,10 +215,10 @@ def with_column(name: str, column: str, value: Any) -> Callable[[Path], object]:
     [
         (replaced("result.json", "{}"), "lacks 'metrics'"),
         (replaced("result.json", "[]"), "must be a mapping"),
-        (replaced("result.json", "[" * 100_000), "JSON of too many levels"),
+        (replaced("result.json", "[" * 100_000), "is not JSON"),
         (changed("result.json", selection={}), "holds no value of the selection metric"),
         (changed("result.json", selection={"other": 0.5}), "holds no value of the selection metric"),
-        (changed("result.json", selection=[0.5]), "result.json.selection must be a mapping"),
+        (changed("result.json", selection=[0.5]), "selection must be a mapping"),
         (changed("result.json", metrics={"val/accuracy": "high"}), "must be of type float"),
         (changed("result.json", metrics={"val/accuracy": float("nan")}), "which is no result"),
         (changed("result.json", metrics={"val/accuracy": 0.5}), "has other splits than result.json"),

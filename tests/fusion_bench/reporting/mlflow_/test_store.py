@@ -1,4 +1,4 @@
-"""The MLflow store: its database lies in the runs folder whatever the folder is called, and a wrong address is told."""
+"""The MLflow store: its database lies in the runs folder whatever its name, and a wrong address is told."""
 
 from __future__ import annotations
 
