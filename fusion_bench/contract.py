@@ -163,7 +163,7 @@ class FusionModule(nn.Module, ABC):
         declared = {name for base in cls.__mro__ if base is not FusionModule for name in vars(base)}
         missing = [name for name in _DECLARATIONS if name not in declared]
         if missing:
-            raise TypeError(f"{cls.__module__}.{cls.__qualname__} does not declare {', '.join(missing)}")
+            raise TypeError(f"{cls.__qualname__} does not declare {', '.join(missing)}")
         unknown = cls.reads - {"image", "language"}
         if unknown:
             raise TypeError(f"{cls.__qualname__}.reads names {sorted(unknown)}; known: 'image', 'language'")

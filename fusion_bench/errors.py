@@ -17,5 +17,9 @@ class WeightsError(FusionBenchError):
     """Weights cannot be had, or are not those of the network that they are meant for."""
 
 
+class NoResultError(FusionBenchError):
+    """No cell of a study has a result, so there is nothing to report."""
+
+
 class CellFailure(FusionBenchError):  # noqa: N818 - the field's word for it; an error of one cell, never of the study
     """A cell cannot give a result (a loss that is not finite, say); recorded, and the study goes on."""

@@ -7,11 +7,9 @@ a file.
 
 from __future__ import annotations
 
-import ast
 import difflib
-import hashlib
 import importlib
-import importlib.util
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -20,16 +18,18 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from fusion_bench.errors import FusionBenchError
+from fusion_bench.foreign import importing, name_of_text, read_module_file, run_text
 
 T = TypeVar("T")
+_REFERENCE = re.compile(r"[^\W\d]\w*(\.[^\W\d]\w*)*:[^\W\d]\w*")
 
 
 class UnknownNameError(FusionBenchError):
     """A name that is not registered; the message holds the nearest registered name."""
 
 
-class CollisionError(FusionBenchError):
-    """Two origins claim the same name."""
+class BrokenOfferError(FusionBenchError):
+    """What a package offers under this name cannot be used; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -61,25 +61,30 @@ class Target:
             return {"reference": self.reference, "source": self.source}
         return {"reference": self.reference} if self.name is None else {"name": self.name}
 
-    def load(self) -> type[Any]:
+    def load(self, file: Path | None = None) -> type[Any]:
         """Import the class.
 
+        Args:
+            file: the file that the text was read from, for messages; None where it is not known.
+
         Raises:
-            FusionBenchError: the module or the class does not exist.
+            FusionBenchError: the module or the class does not exist, or the code of the module raises while it is
+                imported; the message holds the file and the line.
         """
         module_name, _, class_name = self.reference.partition(":")
-        try:
-            module = importlib.import_module(module_name) if self.source is None else _run(self.source)
-        except ModuleNotFoundError as error:
-            raise FusionBenchError(
-                f"cannot import {self.reference!r}: there is no module {error.name!r}"
-            ) from error
-        try:
-            found = getattr(module, class_name)
-        except AttributeError as error:
-            raise FusionBenchError(f"{module_name} has no class {class_name!r}") from error
+        if self.source is None:
+            shown, name = module_name, module_name
+        else:
+            shown, name = str(file or f"the module file of {class_name}"), name_of_text(self.source)
+        found = getattr(sys.modules.get(name), "__dict__", {}).get(class_name)
+        if found is None:
+            with importing(name, shown, f"cannot import {self.reference!r}"):
+                module = importlib.import_module(name) if self.source is None else run_text(name, self.source)
+                found = getattr(module, class_name, None)
+        if found is None:
+            raise FusionBenchError(f"{shown} has no class {class_name!r}")
         if not isinstance(found, type):
-            raise FusionBenchError(f"{self.reference} is not a class")
+            raise FusionBenchError(f"{shown}:{class_name} is not a class")
         return found
 
 
@@ -92,6 +97,24 @@ class Entry:
     origin: str
 
 
+@dataclass(frozen=True)
+class BrokenOffer:
+    """A name, or all names of a package, that cannot be used.
+
+    Attributes:
+        name: the registered name; of a whole catalogue, the name of its entry point.
+        origin: who offered it.
+        reason: why it cannot be used.
+    """
+
+    name: str
+    origin: str
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{self.name} of {self.origin}: {self.reason}"
+
+
 class Registry(Generic[T]):
     """Names of one kind of component (``kind`` names it in messages)."""
 
@@ -99,26 +122,15 @@ class Registry(Generic[T]):
         self.kind = kind
         self._group = group
         self._builtin = dict(builtin or {})
-        self._entries: dict[str, Entry] | None = None
+        self._offers: _Offers | None = None
 
     def entries(self) -> Mapping[str, Entry]:
-        """Every registered name.
+        """Return every registered name, without those that `broken` tells of."""
+        return self._collected().entries
 
-        Raises:
-            CollisionError: two origins offer the same name.
-        """
-        if self._entries is None:
-            collected: dict[str, Entry] = {}
-            for origin, catalogue in self._catalogues():
-                for name, reference in catalogue.items():
-                    if name in collected:
-                        raise CollisionError(
-                            f"two packages register the {self.kind} {name!r}: "
-                            f"{collected[name].origin} and {origin}; uninstall or rename one"
-                        )
-                    collected[name] = Entry(name, Target(reference, name=name), origin)
-            self._entries = dict(sorted(collected.items()))
-        return self._entries
+    def broken(self) -> tuple[BrokenOffer, ...]:
+        """Return what is offered and cannot be used: an unreadable catalogue, a name that two packages claim."""
+        return tuple(self._collected().broken)
 
     def resolve(self, name: str, folder: Path | None = None) -> Target:
         """Turn a name, ``package.module:Class`` or ``path/to/file.py[:Class]`` into a target.
@@ -129,27 +141,75 @@ class Registry(Generic[T]):
 
         Raises:
             UnknownNameError: nothing of that name; the message holds the nearest known one.
+            BrokenOfferError: what a package offers under this name cannot be used.
+            FusionBenchError: the file cannot be read, is not Python, or has no such class.
         """
-        path, _, class_name = name.partition(":")
-        if path.endswith(".py"):
+        path, class_name = _file_and_class(name)
+        if path is not None:
             return _from_file((folder or Path()) / path, class_name)
         if ":" in name:
+            if not _REFERENCE.fullmatch(name):
+                raise FusionBenchError(f"{name!r} names no class; write package.module:Class")
             return Target(name)
-        entries = self.entries()
+        entries, broken = self.entries(), self.broken()
         if name in entries:
             return entries[name].target
-        raise UnknownNameError(f"unknown {self.kind} {name!r}{did_you_mean(name, entries)}")
+        for offer in broken:
+            if offer.name == name:
+                raise BrokenOfferError(f"the {self.kind} {offer}")
+        unread = "".join(f"; the {self.kind} {offer}" for offer in broken)
+        raise UnknownNameError(f"unknown {self.kind} {name!r}{did_you_mean(name, entries)}{unread}")
+
+    def find(self, name: str, folder: Path | None = None) -> tuple[Target, type[T]]:
+        """Return a target and its class, imported; a file that fails is called by its path.
+
+        Raises:
+            FusionBenchError: see `resolve` and `Target.load`.
+        """
+        path, _ = _file_and_class(name)
+        target = self.resolve(name, folder)
+        return target, target.load(None if path is None else (folder or Path()) / path)
 
     def load(self, name: str, folder: Path | None = None) -> type[T]:
-        """Import the class behind `resolve`."""
-        return self.resolve(name, folder).load()
+        """Return the class that `find` imports."""
+        return self.find(name, folder)[1]
 
-    def _catalogues(self) -> Iterable[tuple[str, Mapping[str, str]]]:
-        if self._builtin:
-            yield "fusion_bench", self._builtin
-        if self._group:
-            for point in sorted(entry_points(group=self._group), key=lambda point: point.name):
-                yield _origin(point), point.load()
+    def _collected(self) -> _Offers:
+        if self._offers is None:
+            offers = _Offers({}, [])
+            for name, reference in self._builtin.items():
+                offers.add(self.kind, name, reference, "fusion_bench")
+            for point in sorted(_points(self._group), key=lambda point: point.name):
+                try:
+                    catalogue = _read(point)
+                except FusionBenchError as error:
+                    offers.broken.append(BrokenOffer(point.name, origin_of(point), str(error)))
+                    continue
+                for name, reference in catalogue.items():
+                    offers.add(self.kind, name, reference, origin_of(point))
+            self._offers = _Offers(dict(sorted(offers.entries.items())), offers.broken)
+        return self._offers
+
+
+@dataclass(frozen=True)
+class _Offers:
+    """What the harness and all packages offer."""
+
+    entries: dict[str, Entry]
+    broken: list[BrokenOffer]
+
+    def add(self, kind: str, name: str, reference: object, origin: str) -> None:
+        """Take a name, unless its value is no reference or another package claims the name as well."""
+        if not isinstance(reference, str) or not _REFERENCE.fullmatch(reference):
+            reason = f"its value is {reference!r}; the package must write 'package.module:Class'"
+            self.broken.append(BrokenOffer(name, origin, reason))
+            return
+        if name in self.entries:
+            # Neither is taken: a study must not mean another class after an installation.
+            reason = f"two packages register this {kind}; uninstall or rename one"
+            self.broken.append(BrokenOffer(name, f"{self.entries.pop(name).origin} and {origin}", reason))
+        elif all(offer.name != name for offer in self.broken):
+            self.entries[name] = Entry(name, Target(reference, name=name), origin)
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
@@ -161,21 +221,38 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
     return f" (known: {', '.join(names)})" if names else ""
 
 
-def _origin(point: EntryPoint) -> str:
-    distribution = f"{point.dist.name} {point.dist.version}" if point.dist else point.value
-    return f"{distribution} ({point.value})"
+def origin_of(point: EntryPoint) -> str:
+    """Return the package of an entry point with its version, and what it points at."""
+    return f"{point.dist.name} {point.dist.version} ({point.value})" if point.dist else point.value
+
+
+def _points(group: str | None) -> Iterable[EntryPoint]:
+    return () if group is None else entry_points(group=group)
+
+
+def _read(point: EntryPoint) -> dict[str, object]:
+    """Return the catalogue that an entry point offers.
+
+    Raises:
+        FusionBenchError: its package cannot be imported, or it is no mapping from names.
+    """
+    module = point.value.partition(":")[0]
+    with importing(module, module, f"cannot import {point.value!r}"):
+        catalogue = point.load()
+        read = dict(catalogue) if isinstance(catalogue, Mapping) else None
+    if read is None or not all(isinstance(name, str) for name in read):
+        raise FusionBenchError(f"{point.value} is no mapping from names to 'package.module:Class'")
+    return read
+
+
+def _file_and_class(name: str) -> tuple[str | None, str]:
+    """Return the path in ``path/to/file.py[:Class]`` and the class, which may be empty; None for any other name."""
+    path, _, class_name = name.partition(":")
+    return (path if path.endswith(".py") else None), class_name
 
 
 def _from_file(path: Path, class_name: str) -> Target:
-    try:
-        source = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise FusionBenchError(f"cannot read the module file {path}: {error.strerror}") from error
-    try:
-        tree = ast.parse(source, filename=str(path))
-    except SyntaxError as error:
-        raise FusionBenchError(f"{path}, line {error.lineno}: {error.msg}") from error
-    classes = [node.name for node in tree.body if isinstance(node, ast.ClassDef)]
+    source, classes = read_module_file(path)
     if not class_name:
         public = [name for name in classes if not name.startswith("_")]
         if len(public) != 1:
@@ -186,20 +263,3 @@ def _from_file(path: Path, class_name: str) -> Target:
     if class_name not in classes:
         raise FusionBenchError(f"{path} has no class {class_name!r}{did_you_mean(class_name, classes)}")
     return Target(f"file:{class_name}", source)
-
-
-def _run(source: str) -> Any:
-    """Execute the copied text of a module file once a process, under a name made from its content."""
-    name = f"fusion_bench_file_{hashlib.sha256(source.encode()).hexdigest()[:16]}"
-    if name not in sys.modules:
-        spec = importlib.util.spec_from_loader(name, loader=None)
-        assert spec is not None  # noqa: S101 - a spec is always made for a plain name
-        module = importlib.util.module_from_spec(spec)
-        sys.modules[name] = module
-        try:
-            # The user named this file in the study; running it is what they asked for.
-            exec(compile(source, f"<{name}>", "exec"), module.__dict__)  # noqa: S102
-        except BaseException:
-            del sys.modules[name]
-            raise
-    return sys.modules[name]

@@ -32,6 +32,7 @@ _CAPTIONS = {
     "samples": "splits, metrics, boxes",
     "storage": "whole files, locks",
     "serialisation": "dataclasses to JSON",
+    "foreign": "code of others",
     "errors": "error classes",
 }
 _WIDTH, _BOX, _GAP, _ROW, _MARGIN, _SIDE = 1120, 46, 12, 76, 24, 190

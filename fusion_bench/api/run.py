@@ -17,7 +17,7 @@ from fusion_bench.api.study import load_study, one_or_more, run_paths
 from fusion_bench.cells.executors.executor import Executor, WorkerSettings
 from fusion_bench.cells.executors.inline import InlineExecutor
 from fusion_bench.cells.executors.local import LocalExecutor
-from fusion_bench.errors import FusionBenchError
+from fusion_bench.errors import FusionBenchError, NoResultError
 from fusion_bench.reporting.mlflow_.links import LOCAL_SERVER, Link, deep_links, server_of
 from fusion_bench.reporting.mlflow_.store import TrackingStore
 from fusion_bench.reporting.mlflow_.sync import sync_study
@@ -26,8 +26,9 @@ from fusion_bench.reporting.report.report import write_report
 from fusion_bench.results.collect import collect
 from fusion_bench.results.results import StudyResults
 from fusion_bench.spec.contexts import report_folder
-from fusion_bench.spec.smoke import smoke_study
+from fusion_bench.spec.smoke import PLANTED, smoke_study
 from fusion_bench.spec.study import Study
+from fusion_bench.study.counts import CellCounts, count_cells
 from fusion_bench.study.run import RunOptions, RunResult, StudyRun, study_folder
 from fusion_bench.study.search_results import with_choices
 from fusion_bench.training.paths import RunPaths
@@ -62,11 +63,24 @@ class RunRequest:
 
 @dataclass(frozen=True, eq=False)
 class FinishedRun:
-    """The outcome of a run: the study's results, the path of ``report.md``, and pages of MLflow that show it."""
+    """The outcome of a run: the study's results, the path of ``report.md``, and pages of MLflow that show it.
+
+    Attributes:
+        counts: how many cells of the study and its contexts have a result.
+    """
 
     results: StudyResults
     report: Path
     links: tuple[Link, ...]
+    counts: CellCounts
+
+
+class NothingFinishedError(NoResultError):
+    """A run after which no cell of the study has a result; ``counts`` says how its cells ended."""
+
+    def __init__(self, message: str, counts: CellCounts) -> None:
+        super().__init__(message)
+        self.counts = counts
 
 
 def run_study(
@@ -133,6 +147,7 @@ def run_and_report(request: RunRequest, console: Console) -> FinishedRun:
         console: where the progress is shown.
 
     Raises:
+        NothingFinishedError: no cell of the study has a result.
         FusionBenchError: see `fusion_bench.study.run.StudyRun.run`.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # the console shows the progress
@@ -146,9 +161,14 @@ def run_and_report(request: RunRequest, console: Console) -> FinishedRun:
     for label, context in study.contexts.items():
         console.print(f"the same arms under {label}:", markup=False, highlight=False, soft_wrap=True)
         runs[context.name] = _train(with_choices(context, ran.search), settings, request, console)
-    results = collect(study, settings.paths, runs)
+    # The arm that a toy run fails on purpose is not counted.
+    counts = count_cells(runs.values(), settings.paths, {PLANTED} if request.smoke else ())
+    try:
+        results = collect(study, settings.paths, runs)
+    except NoResultError as error:
+        raise NothingFinishedError(str(error), counts) from error
     report = write_report(results, study_folder(settings.paths.runs, study.name) / "report")
-    return FinishedRun(results, report, track(results, report, settings.paths.runs))
+    return FinishedRun(results, report, track(results, report, settings.paths.runs), counts)
 
 
 def _worker_settings(request: RunRequest, study: Study, device: str) -> WorkerSettings:

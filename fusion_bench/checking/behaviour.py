@@ -14,10 +14,10 @@ from fusion_bench.checking.subject import (
     batch_norms,
     image,
     language,
-    message_of,
     require_same,
 )
 from fusion_bench.contract import Language
+from fusion_bench.foreign import message_of
 
 _SIZES = ((4, 6), (5, 7), (7, 1), (1, 1))
 

@@ -12,9 +12,10 @@ from typing import Literal, TypeAlias
 import torch
 
 from fusion_bench.checking import behaviour, cost, gradients, precision, reading, structure, toy, tracing
-from fusion_bench.checking.subject import CheckFailed, NotApplicable, Subject, message_of
+from fusion_bench.checking.subject import CheckFailed, NotApplicable, Subject
 from fusion_bench.contract import FusionModule
 from fusion_bench.errors import FusionBenchError
+from fusion_bench.foreign import foreign_streams, message_of
 
 CRASHED = "make the forward run on these inputs"
 CheckStatus: TypeAlias = Literal["pass", "fail", "skip"]
@@ -126,12 +127,12 @@ class Checkup:
                 cause = need if found.status == "fail" else found.detail.rpartition(" ")[2]
                 return CheckResult(check.name, "skip", f"means nothing without {cause}", blocked=True)
         try:
-            with torch.random.fork_rng(devices=[]):
+            with torch.random.fork_rng(devices=[]), foreign_streams():
                 torch.manual_seed(0)
                 return CheckResult(check.name, "pass", check.examine(self.subject))
         except NotApplicable as reason:
             return CheckResult(check.name, "skip", str(reason))
         except CheckFailed as failure:
             return CheckResult(check.name, "fail", failure.seen, failure.remedy)
-        except Exception as error:  # the code of the module can raise any exception
+        except (Exception, SystemExit) as error:  # the code of the module can raise any exception
             return CheckResult(check.name, "fail", message_of(error), CRASHED)

@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from fusion_bench.checking.subject import CheckFailed, NotApplicable, Subject, image, language, message_of
+from fusion_bench.checking.subject import CheckFailed, NotApplicable, Subject, image, language
+from fusion_bench.foreign import message_of
 
 _FLOATS = (torch.float32, torch.float64, torch.bfloat16)
 

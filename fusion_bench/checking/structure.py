@@ -19,8 +19,8 @@ from fusion_bench.checking.subject import (
     Subject,
     image,
     language,
-    message_of,
 )
+from fusion_bench.foreign import message_of
 
 _OWN = frozenset({"_parameters", "_buffers", "_modules"})
 

@@ -114,9 +114,3 @@ def require_same(one: Tensor, other: Tensor, seen: str, remedy: str) -> None:
 def batch_norms(module: nn.Module) -> list[_BatchNorm]:
     """Return every layer whose statistics may follow the batch in training mode."""
     return [layer for layer in module.modules() if isinstance(layer, _BatchNorm)]
-
-
-def message_of(error: Exception) -> str:
-    """Return an exception in one line: its type and the first line of its message."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0][:200]}" if lines else type(error).__name__

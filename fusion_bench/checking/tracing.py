@@ -6,8 +6,9 @@ import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.func import functional_call
 
-from fusion_bench.checking.subject import CheckFailed, Subject, image, language, message_of, require_same
+from fusion_bench.checking.subject import CheckFailed, Subject, image, language, require_same
 from fusion_bench.contract import Language
+from fusion_bench.foreign import message_of
 
 
 def host_sync(subject: Subject) -> str:

@@ -85,6 +85,7 @@ def run(
     ] = False,
 ) -> None:
     """Train the cells of a study that have no result yet, then write its report."""
+    _check_keys(study, overrides)
     try:
         from fusion_bench.api.run import RunRequest  # noqa: PLC0415 - imports torch
         from fusion_bench.cli.run import run_and_say  # noqa: PLC0415 - imports torch
@@ -125,6 +126,7 @@ def plan(
     ] = None,
 ) -> None:
     """Show the arms of a study, its cells and their states; nothing is trained."""
+    _check_keys(study, overrides)
     from fusion_bench.cli.plan import show_plan  # noqa: PLC0415 - imports torch
 
     show_plan(study, runs, tuple(overrides or ()), tuple(data or ()), as_json=as_json, export=export)
@@ -143,6 +145,8 @@ def report(
     mlflow: Annotated[bool, typer.Option("--mlflow", help="Update MLflow too.")] = False,
 ) -> None:
     """Write the report of the finished cells, or rebuild a published report from its own files."""
+    if not source.is_dir():
+        _check_keys(source, overrides)
     from fusion_bench.cli.run import report_only  # noqa: PLC0415 - imports torch
 
     report_only(source, runs, tuple(overrides or ()), tuple(data or ()), publish=publish, to_mlflow=mlflow)
@@ -186,6 +190,7 @@ def explain_command(
     data: DataRoots = None,
 ) -> None:
     """Draw the attention of a trained arm to the words of a sentence, and the kernels that it builds."""
+    _check_keys(study, overrides)
     from fusion_bench.cli.explain import ExplainOptions, explain_and_draw  # noqa: PLC0415 - imports torch
 
     explain_and_draw(
@@ -243,6 +248,7 @@ def cells_ls(
     study: StudyArgument, runs: Runs = Path("runs"), overrides: Overrides = None, data: DataRoots = None
 ) -> None:
     """List the cells of a study with their states."""
+    _check_keys(study, overrides)
     from fusion_bench.cli.plan import list_cells  # noqa: PLC0415 - imports torch
 
     list_cells(study, runs, tuple(overrides or ()), tuple(data or ()))
@@ -272,6 +278,8 @@ def cells_export(
     data: DataRoots = None,
 ) -> None:
     """Write the predictions of finished cells in the format that the publishers of the data set accept."""
+    if not source.is_dir():
+        _check_keys(source, overrides)
     from fusion_bench.cli.plan import export_submissions  # noqa: PLC0415 - imports torch
 
     export_submissions(source, submission, runs, tuple(overrides or ()), tuple(data or ()))
@@ -309,6 +317,13 @@ def bench_input_(
     from fusion_bench.cli.bench import bench_input  # noqa: PLC0415 - imports torch
 
     bench_input(name, root, tuple(settings or ()), size, images=images, samples=samples, as_json=as_json)
+
+
+def _check_keys(study: Path, overrides: Sequence[str] | None) -> None:
+    """Refuse a study file that cannot be read or has an unknown key before torch is imported, which takes seconds."""
+    from fusion_bench.spec.load import check_keys  # noqa: PLC0415 - imports pydantic
+
+    check_keys(study, tuple(overrides or ()))
 
 
 def set_environment() -> None:

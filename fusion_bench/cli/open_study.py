@@ -15,7 +15,7 @@ from fusion_bench.errors import FusionBenchError
 from fusion_bench.registries import DATASETS
 from fusion_bench.samples.dataset import DataSet
 from fusion_bench.spec.load import read_study
-from fusion_bench.spec.signatures import signature_of
+from fusion_bench.spec.signatures import missing_declarations, signature_of
 from fusion_bench.spec.study import Study
 from fusion_bench.training.config import Component, DataConfig
 from fusion_bench.training.paths import RunPaths, parse_named_paths
@@ -50,8 +50,11 @@ def data_config(name: str, settings: Sequence[str], size: tuple[int, int] = (8, 
     Raises:
         FusionBenchError: the data set does not exist, or it does not accept the settings.
     """
-    target = DATASETS.resolve(name)
-    adapter: type[DataSet] = target.load()
+    target, adapter = DATASETS.find(name)
+    if not issubclass(adapter, DataSet):
+        raise FusionBenchError(f"{name} is no data set: derive it from fusion_bench.samples.dataset.DataSet")
+    if missing := missing_declarations(adapter, DataSet):
+        raise FusionBenchError(f"{name} does not define {', '.join(missing)}")
     signature = signature_of(adapter)
     try:
         validated = signature.adapter.validate_json(json.dumps(_settings(settings)), strict=True)

@@ -7,6 +7,7 @@ annotated parameters typer reads. The package is imported only when the command 
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
@@ -15,7 +16,8 @@ import typer
 from typer.core import TyperGroup
 
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.registry import CollisionError
+from fusion_bench.foreign import importing
+from fusion_bench.registry import BrokenOfferError, origin_of
 
 GROUP = "fusion_bench.commands"
 
@@ -35,32 +37,22 @@ class PluginGroup(TyperGroup):
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
         """Return a command by its name; None if there is none.
 
-        Raises:
-            FusionBenchError: the command of a package cannot be imported.
+        A command of a package that cannot be used says so when it is called, and in the help of its group.
         """
         own = super().get_command(ctx, cmd_name)
-        point = package_commands().get((*_words_of(ctx), cmd_name))
-        if own is not None or point is None:
+        points = package_commands().get((*_words_of(ctx), cmd_name))
+        if own is not None or points is None:
             return own
-        return _command(point, cmd_name)
+        return _command(points, cmd_name)
 
 
 @cache
-def package_commands() -> dict[tuple[str, ...], EntryPoint]:
-    """Return the commands of all packages, each by the tuple of its words.
-
-    Raises:
-        CollisionError: two packages have the same command.
-    """
-    commands: dict[tuple[str, ...], EntryPoint] = {}
+def package_commands() -> dict[tuple[str, ...], tuple[EntryPoint, ...]]:
+    """Return the commands of all packages, each by the tuple of its words; several where packages disagree."""
+    commands: dict[tuple[str, ...], tuple[EntryPoint, ...]] = {}
     for point in sorted(entry_points(group=GROUP), key=lambda point: (point.name, point.value)):
         words = tuple(point.name.split())
-        if words in commands:
-            raise CollisionError(
-                f"two packages have the command {point.name!r}: {_package(commands[words])} and "
-                f"{_package(point)}; uninstall one of them"
-            )
-        commands[words] = point
+        commands[words] = (*commands.get(words, ()), point)
     return commands
 
 
@@ -69,18 +61,46 @@ def _words_of(ctx: Any) -> tuple[str, ...]:
     return () if ctx.parent is None else (*_words_of(ctx.parent), ctx.info_name)
 
 
-def _command(point: EntryPoint, name: str) -> Any:
+def _command(points: Sequence[EntryPoint], name: str) -> Any:
+    """Return the command of a package; one that tells the fault where it cannot be used."""
     try:
-        function = point.load()
-    except Exception as error:  # the import runs code of the package
-        raise FusionBenchError(
-            f"the command {point.name!r} of {_package(point)} cannot be imported ({error}); repair or "
-            "uninstall that package"
+        return _imported(points, name)
+    except FusionBenchError as error:
+        return _click_command(name, _refusing(error), ignore_unknown_options=True, allow_extra_args=True)
+
+
+def _imported(points: Sequence[EntryPoint], name: str) -> Any:
+    """Import a command.
+
+    Raises:
+        BrokenOfferError: two packages have the command, or its package cannot be imported.
+    """
+    point, *others = points
+    if others:
+        packages = " and ".join(map(origin_of, points))
+        raise BrokenOfferError(
+            f"two packages have the command {point.name!r}: {packages}; uninstall one of them"
+        )
+    module = point.value.partition(":")[0]
+    try:
+        with importing(module, module, f"cannot import {point.value!r}"):
+            return _click_command(name, point.load())
+    except FusionBenchError as error:
+        raise BrokenOfferError(
+            f"the command {point.name!r} of {origin_of(point)} cannot be imported ({error}); repair or uninstall "
+            "that package"
         ) from error
+
+
+def _click_command(name: str, function: Callable[..., Any], **settings: bool) -> Any:
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command(name=name)(function)
+    app.command(name=name, context_settings=settings)(function)
     return typer.main.get_command(app)
 
 
-def _package(point: EntryPoint) -> str:
-    return f"{point.dist.name} {point.dist.version}" if point.dist else point.value
+def _refusing(error: FusionBenchError) -> Callable[[], None]:
+    def refuse() -> None:
+        raise error
+
+    refuse.__doc__ = f"Cannot be used: {error}"
+    return refuse

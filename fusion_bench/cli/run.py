@@ -10,7 +10,14 @@ import optuna
 import typer
 from rich.console import Console
 
-from fusion_bench.api.run import RunRequest, chosen_device, report_on, run_and_report, track
+from fusion_bench.api.run import (
+    NothingFinishedError,
+    RunRequest,
+    chosen_device,
+    report_on,
+    run_and_report,
+    track,
+)
 from fusion_bench.cli.open_study import open_study, paths_of
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.reporting.mlflow_.links import Link
@@ -19,13 +26,23 @@ from fusion_bench.results.results import StudyResults
 
 
 def run_and_say(request: RunRequest) -> None:
-    """Run a study, write its report, and print where it lies and what has no result.
+    """Run a study, write its report, and print where it lies and what has no result; the last line counts the cells.
 
     Raises:
         FusionBenchError: see `fusion_bench.api.run.run_and_report`.
+        typer.Exit: with code 1, if a planned cell has no result.
     """
-    finished = run_and_report(request, Console())
-    _say_where(finished.results, finished.report, finished.links)
+    try:
+        finished = run_and_report(request, Console())
+    except NothingFinishedError as error:
+        typer.echo(str(error), err=True)
+        counts = error.counts
+    else:
+        _say_where(finished.results, finished.report, finished.links)
+        counts = finished.counts
+    typer.echo(str(counts))
+    if not counts.complete:
+        raise typer.Exit(1)
 
 
 def report_only(

@@ -11,7 +11,7 @@ import pandas as pd
 from fusion_bench.cells.folder import cell_folder
 from fusion_bench.cells.result import Outcome
 from fusion_bench.contract import FusionModule, VisionLanguageNetwork
-from fusion_bench.errors import FusionBenchError
+from fusion_bench.errors import NoResultError
 from fusion_bench.results.data_tables import floor_table, select_pictures
 from fusion_bench.results.describe import cautions_of, describe
 from fusion_bench.results.outcome_tables import cell_state_table, cell_tables, metric_values
@@ -41,7 +41,8 @@ def collect(study: Study, paths: RunPaths, runs: Mapping[str, RunResult] | None 
             them is read again from its folders.
 
     Raises:
-        FusionBenchError: no cell is finished, or a finished one is damaged.
+        NoResultError: no cell is finished.
+        FusionBenchError: a finished cell is damaged.
     """
     runs = runs or {}
     own = runs.get(study.name)
@@ -63,7 +64,7 @@ def collect(study: Study, paths: RunPaths, runs: Mapping[str, RunResult] | None 
     if not outcomes:
         reasons = sorted({item.reason for item in statuses if item.reason})
         because = f": {reasons[0]}" if reasons else ""
-        raise FusionBenchError(f"no cell of the study {study.name!r} is finished{because}")
+        raise NoResultError(f"no cell of the study {study.name!r} is finished{because}")
     measured = (
         measure_arms(arms, study.seeds, paths, study_folder(paths.runs, study.name) / "measured.json")
         if own is None

@@ -179,7 +179,7 @@ class Budget:
     def _cost(self, config: CellConfig) -> int | None:
         try:
             return fusion_cost(config, self.match, self.words, self.files)
-        except Exception:  # the code of a module may refuse settings by any exception
+        except (Exception, SystemExit):  # the code of a module may refuse settings by any exception
             return None
 
     def _budget_match(self, arm: Arm, cost: int | None) -> BudgetMatch:

@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from fusion_bench.errors import FusionBenchError
+from fusion_bench.foreign import message_of
 from fusion_bench.registry import Registry, Target, did_you_mean
 from fusion_bench.spec.document.problems import Problems
 from fusion_bench.spec.document.tree import Node
-from fusion_bench.spec.signatures import Signature, signature_of
+from fusion_bench.spec.signatures import Signature, missing_declarations, signature_of
 from fusion_bench.training.config import Component, Json, resolve_paths
 
 if TYPE_CHECKING:
@@ -109,19 +110,16 @@ def find_class(registry: Registry[T], base: type[Any], name: Node, problems: Pro
         problems: collects the mistakes.
     """
     try:
-        target = registry.resolve(str(name.value), name.location.folder)
-        cls = target.load()
+        target, cls = registry.find(str(name.value), name.location.folder)
         if not issubclass(cls, base):
             problems.add(name, f"{cls.__name__} is not a {base.__name__}")
             return None
-        if missing := sorted(getattr(cls, "__abstractmethods__", ())):
+        if missing := missing_declarations(cls, base):
             problems.add(name, f"{cls.__name__} does not define {', '.join(missing)}")
             return None
         return NamedClass(target, cls, signature_of(cls))
     except FusionBenchError as error:
         problems.add(name, str(error))
-    except Exception as error:  # importing runs third-party code, which may raise any exception
-        problems.add(name, f"{name.value} cannot be imported: {type(error).__name__}: {error}")
     return None
 
 
@@ -161,8 +159,9 @@ def try_construct(
     try:
         with fork_rng(devices=[]):
             return configured.construct(*arguments)
-    except Exception as error:  # a constructor may refuse settings by any exception
-        problems.add(where, f"{configured.named.cls.__name__} refuses these settings: {error}")
+    except (Exception, SystemExit) as error:  # a constructor may refuse settings by any exception
+        refusal = error if str(error) and not isinstance(error, SystemExit) else message_of(error)
+        problems.add(where, f"{configured.named.cls.__name__} refuses these settings: {refusal}")
         return None
 
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fusion_bench.foreign import foreign_streams, message_of
 from fusion_bench.registry import did_you_mean
 from fusion_bench.spec.arms import Arm
 from fusion_bench.spec.catalogue import Catalogue, installed_catalogue
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from fusion_bench.spec.budget import Budget
 
 
+@foreign_streams()
 def read_study(path: Path, overrides: Sequence[str] = (), *, catalogue: Catalogue | None = None) -> Study:
     """Return the study that a file describes.
 
@@ -41,10 +43,7 @@ def read_study(path: Path, overrides: Sequence[str] = (), *, catalogue: Catalogu
             is wrong and what to write instead.
     """
     problems = Problems()
-    tree = read_study_tree(path, overrides, problems)
-    if tree is None:
-        raise problems.error()
-    tree = apply_official_recipe(tree, problems)
+    tree = _read_tree(path, overrides, problems)
     components = catalogue or installed_catalogue()
     contexts = context_trees(tree, problems)
     study = _study(path, tree, components, problems)
@@ -52,6 +51,35 @@ def read_study(path: Path, overrides: Sequence[str] = (), *, catalogue: Catalogu
         study,
         contexts={label: _study(path, context, components, problems) for label, context in contexts.items()},
     )
+
+
+def check_keys(path: Path, overrides: Sequence[str] = ()) -> None:
+    """Refuse what is seen without a look at any component, before torch is imported.
+
+    Args:
+        path: the study file.
+        overrides: ``KEY=VALUE`` texts.
+
+    Raises:
+        StudyFileError: the file cannot be read, is not YAML, or has a key that no study has.
+    """
+    problems = Problems()
+    tree = _read_tree(path, overrides, problems)
+    if tree.children.keys() - StudyFile.model_fields.keys():
+        problems.validate_section(StudyFile, tree)
+        raise problems.error()
+
+
+def _read_tree(path: Path, overrides: Sequence[str], problems: Problems) -> Node:
+    """Return the tree of a study.
+
+    Raises:
+        StudyFileError: a file of the study cannot be read or is not YAML.
+    """
+    tree = read_study_tree(path, overrides, problems)
+    if tree is None:
+        raise problems.error()
+    return apply_official_recipe(tree, problems)
 
 
 def _study(path: Path, tree: Node, catalogue: Catalogue, problems: Problems) -> Study:
@@ -195,9 +223,10 @@ def _budget(
     words = reference.config.data.longest_text or DEFAULT_WORDS
     try:
         target = fusion_cost(reference.config, section.match, words, files)
-    except Exception as error:  # third-party code of a module may raise any exception
+    except (Exception, SystemExit) as error:  # the code of a module may raise any exception
         node = tree.children["budget"].children["match"]
-        problems.add(node, f"the cost of the reference {reference.label!r} cannot be counted: {error}")
+        reason = message_of(error)
+        problems.add(node, f"the cost of the reference {reference.label!r} cannot be counted: {reason}")
         return None
     widths = {arm.spec.label: arm.free_width for arm in study_arms.resolved if arm.free_width is not None}
     return Budget(section.match, section.tolerance, reference.label, target, widths, words, files)

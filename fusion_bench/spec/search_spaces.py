@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from fusion_bench.foreign import message_of
 from fusion_bench.spec.arm_specs import check_key
 from fusion_bench.spec.document.problems import Problems
 from fusion_bench.spec.document.sections import OVERRIDABLE, RangeSection
@@ -48,7 +49,7 @@ def search_spaces(
     }
     declared = tree.children["search"].children.get("declared")
     use_declared = declared is None or declared.value is not False
-    spaces = {arm.spec.label: dict(_declared_space(arm)) if use_declared else {} for arm in arms}
+    spaces = {arm.spec.label: dict(_declared_space(arm, problems)) if use_declared else {} for arm in arms}
     for label, width in widths.items():
         spaces[label].pop(width, None)
     for key, node in overrides.items():
@@ -84,10 +85,25 @@ def _accepts(arm: ResolvedArm, key: str) -> bool:
     return "." in key or key in arm.arm.named.signature.names
 
 
-def _declared_space(arm: ResolvedArm) -> Mapping[str, Space]:
+def _declared_space(arm: ResolvedArm, problems: Problems) -> Mapping[str, Space]:
+    """Return the space that the module declares; empty after recording a mistake of the module."""
+    from fusion_bench.contract import Choice, Float, Int  # noqa: PLC0415 - imports torch
+
     if arm.spec.kind == "network":
         return {}
-    declared = arm.arm.named.cls.search_space(arm.config.fusion.width, arm.language_dim)
+    cls = arm.arm.named.cls
+    try:
+        declared = dict(cls.search_space(arm.config.fusion.width, arm.language_dim))
+    except (Exception, SystemExit) as error:  # the code of a module may raise any exception
+        problems.add(arm.spec.where, f"{cls.__name__}.search_space raises {message_of(error)}")
+        return {}
+    for key, space in declared.items():
+        if not isinstance(space, Choice | Float | Int):
+            wanted = "the spaces of fusion_bench.contract: Float, Int or Choice"
+            problems.add(
+                arm.spec.where, f"{cls.__name__}.search_space has {key!r}: {space!r}; write one of {wanted}"
+            )
+            return {}
     return {key: space for key, space in declared.items() if key not in arm.arm.written}
 
 

@@ -17,6 +17,7 @@ from pydantic.errors import PydanticInvalidForJsonSchema, PydanticSchemaGenerati
 from typing_extensions import TypedDict
 
 from fusion_bench.errors import FusionBenchError
+from fusion_bench.foreign import message_of
 from fusion_bench.training.config import Json
 
 
@@ -57,14 +58,17 @@ def signature_of(cls: type[Any]) -> Signature:
     Raises:
         FusionBenchError: a type hint cannot be evaluated, or a required parameter has a type without a JSON form.
     """
-    where = f"{cls.__module__}.{cls.__qualname__}"
+    where = cls.__qualname__
     try:
         hints = get_type_hints(cls.__init__, include_extras=True)
-    except (NameError, TypeError) as error:
-        raise FusionBenchError(f"the type hints of {where}.__init__ cannot be read: {error}") from error
+        parameters = inspect.signature(cls.__init__).parameters
+    except Exception as error:  # a type hint is code, which may raise any exception
+        raise FusionBenchError(
+            f"the type hints of {where}.__init__ cannot be read: {message_of(error)}"
+        ) from error
     fields: dict[str, Any] = {}
     defaults: dict[str, Json] = {}
-    for name, parameter in inspect.signature(cls.__init__).parameters.items():
+    for name, parameter in parameters.items():
         if parameter.kind is not inspect.Parameter.KEYWORD_ONLY:
             continue
         hint = hints.get(name, Any)
@@ -82,6 +86,16 @@ def signature_of(cls: type[Any]) -> Signature:
     shape = with_config(ConfigDict(extra="forbid"))(TypedDict("Settings", fields))  # type: ignore[operator]
     paths = tuple(name for name in fields if hints.get(name) is Path)
     return Signature(TypeAdapter(shape), defaults, tuple(fields), paths)
+
+
+def missing_declarations(cls: type[Any], base: type[Any]) -> list[str]:
+    """Return the methods and the class attributes that a subclass of ``base`` must define and does not."""
+    attributes = [
+        name
+        for name, hint in inspect.get_annotations(base).items()
+        if str(hint).startswith("ClassVar") and not hasattr(cls, name)
+    ]
+    return sorted({*attributes, *getattr(cls, "__abstractmethods__", ())})
 
 
 def _adapter(hint: Any) -> TypeAdapter[Any] | None:

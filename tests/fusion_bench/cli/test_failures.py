@@ -68,7 +68,8 @@ def test_a_worker_that_dies_costs_its_cell_and_no_other(tmp_path: Path, cli: Com
         talking="print('hello'); os.write(1, b'{}\\n')",
     )
     result = cli("run", file, "--runs", runs, "--workers", 1, "--device", "cpu")
-    assert result.code == 0, result.err
+    assert result.code == 1, result.err
+    assert result.out.splitlines()[-1] == "2 of 4 cells done, 2 failed"
     (_, killed, leaving, talking) = confirm_cells(read_study(file).arms, (0,))
     for cell, how in (
         (killed, "SIGKILL (often: out of memory)"),
@@ -107,8 +108,9 @@ def test_a_full_disk_while_a_cell_is_written(tmp_path: Path, cli: CommandLine, r
     file = with_rogues(tmp_path, ballast=4_000_000, rogue="pass")
     options = ("--runs", runs, "--workers", 1, "--device", "cpu", "--keep-weights")
     ran = on_a_full_disk(8_000_000, "run", file, *options)
-    assert ran.returncode == 0, ran.stderr
+    assert ran.returncode == 1, ran.stderr
     assert "rogue seed 0 FAILED: the disk is full" in ran.stdout
+    assert ran.stdout.splitlines()[-1] == "1 of 2 cells done, 1 without a result"
     assert "1 cells have no result yet" in ran.stdout
     assert "Traceback" not in ran.stdout + ran.stderr
     done = finished(runs)
@@ -170,6 +172,31 @@ def test_a_lost_journal_and_a_lost_done_are_made_again(tmp_path: Path, cli: Comm
     result = cli("run", file, "--runs", runs, "--workers", 1, "--device", "cpu")
     assert result.code == 0, result.err
     assert result.out.splitlines()[0] == "4 cells: 3 done, 1 waiting"
+    assert result.out.splitlines()[-1] == "4 of 4 cells done"
     assert result.out.count(" started") == 1
     assert finished(runs) == {cell.id for cell in cells}
     assert (runs / "studies" / "toy" / "journal.log").exists()
+
+
+def test_a_run_without_every_result_ends_with_1(tmp_path: Path, cli: CommandLine, runs: Path) -> None:
+    text = STUDY.replace('"toys:Product", gain: 0.5', '"toys:Explodes"').replace(
+        "seeds: [0, 1]", "seeds: [0]"
+    )
+    options = ("--runs", runs, "--workers", 1, "--device", "cpu")
+    some = cli("run", study_file(tmp_path, text), *options)
+    assert (some.code, some.out.splitlines()[-1]) == (1, "1 of 2 cells done, 1 failed")
+    # What the run found is reported; a report of it is no failure.
+    assert cli("report", tmp_path / "toy.yaml", "--runs", runs).code == 0
+    # Nothing at all: the reason, the count, no report.
+    none = cli("run", study_file(tmp_path, text), "--set", "arms.product=null", *options)
+    assert (none.code, none.out.splitlines()[-1]) == (1, "0 of 1 cells done, 1 failed")
+    assert none.err.startswith("no cell of the study 'toy' is finished: the loss was not finite")
+    assert len(none.err.splitlines()) == 1
+    # The arm that fails is left out, so nothing is missing; and a stale cell is a missing result.
+    good = ("--set", "arms.weaker=null")
+    assert cli("run", tmp_path / "toy.yaml", *good, *options).code == 0
+    (cell,) = finished(runs)
+    provenance = runs / "cells" / cell / "provenance.json"
+    provenance.write_text(provenance.read_text().replace('"module": "', '"module": "not'))
+    stale = cli("run", tmp_path / "toy.yaml", *good, *options)
+    assert (stale.code, stale.out.splitlines()[-1]) == (1, "0 of 1 cells done, 1 stale")

@@ -36,7 +36,8 @@ def offer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Offer]:
 
     yield declare
     plugin_commands.package_commands.cache_clear()
-    sys.modules.pop("their_commands", None)
+    for name in ("their_commands", "their_faults"):
+        sys.modules.pop(name, None)
 
 
 def run(*arguments: str) -> int:
@@ -65,17 +66,47 @@ def test_help_lists_it_and_a_group_of_commands_imports_nothing(
     assert "Weigh stones." in capsys.readouterr().out
 
 
+FAULTS = {
+    "nothing_here": ("", "module 'their_faults' has no attribute 'weigh'"),
+    "imports": ("import no_such_package\n", "their_faults.py, line 1: there is no module 'no_such_package'"),
+    "exits": (
+        "import sys\nsys.exit('bye')\n",
+        "their_faults.py, line 2: it ends the program (sys.exit('bye'))",
+    ),
+    "no_python": ("\ndef weigh(:\n", "their_faults.py, line 2: invalid syntax"),
+    "annotation": ("def weigh(stones: int | str) -> None: ...\n", "support Union types"),
+}
+
+
+@pytest.mark.parametrize(("text", "reason"), FAULTS.values(), ids=FAULTS)
 def test_a_command_that_cannot_be_imported_is_one_sentence(
-    offer: Offer, capsys: pytest.CaptureFixture[str]
+    offer: Offer, tmp_path: Path, capsys: pytest.CaptureFixture[str], text: str, reason: str
 ) -> None:
-    offer(bench_weigh="their_commands:nothing")
-    assert run("bench", "weigh") == 2
-    assert "the command 'bench weigh' of their_commands:nothing cannot be imported" in capsys.readouterr().err
+    (tmp_path / "their_faults.py").write_text(text)
+    offer(bench_weigh="their_faults:weigh", bench_ponder="their_commands:weigh", broken="their_faults:weigh")
+    assert run("bench", "weigh", "3", "--heavy") == 2
+    message = capsys.readouterr().err
+    assert "the command 'bench weigh' of their_faults:weigh cannot be imported" in message
+    assert reason in message
+    assert len(message.splitlines()) == 1
+    # The other commands, and the lists of commands, are as before.
+    assert run("bench", "ponder", "3") == 0
+    capsys.readouterr()
+    for arguments in (("--help",), ("bench", "--help"), ("bench", "weigh", "--help")):
+        assert run(*arguments) == 0
+        assert "Cannot be used" in capsys.readouterr().out
 
 
-def test_two_packages_with_one_command_are_named(offer: Offer, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_packages_with_one_command_lose_that_command_alone(
+    offer: Offer, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     offer()
     twice = [EntryPoint("bench weigh", f"{name}:weigh", plugin_commands.GROUP) for name in ("ours", "theirs")]
-    monkeypatch.setattr(plugin_commands, "entry_points", lambda group: EntryPoints(twice).select(group=group))
-    with pytest.raises(plugin_commands.CollisionError, match="ours:weigh and theirs:weigh"):
-        plugin_commands.package_commands()
+    third = EntryPoint("bench ponder", "their_commands:weigh", plugin_commands.GROUP)
+    points = EntryPoints([*twice, third])
+    monkeypatch.setattr(plugin_commands, "entry_points", lambda group: points.select(group=group))
+    assert run("bench", "weigh", "3") == 2
+    message = capsys.readouterr().err
+    assert message.startswith("two packages have the command 'bench weigh': ours:weigh")
+    assert "and theirs:weigh" in message
+    assert run("bench", "ponder", "3") == 0
