@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from fusion_bench.errors import FusionBenchError
@@ -38,11 +38,28 @@ class CellProgressed:
 
 
 @dataclass(frozen=True)
+class CellPreparing:
+    """The count of what a worker is making for the cell: "decoding images", 1,200 of 4,000."""
+
+    cell: str
+    what: str
+    done: int
+    total: int
+
+
+@dataclass(frozen=True)
 class CellFinished:
-    """The cell is done; ``metrics`` are its final values by split and name (``test/accuracy``)."""
+    """The cell is done.
+
+    Attributes:
+        cell: its id.
+        metrics: its final values by split and name (``test/accuracy``).
+        selection: the values of the kept weights on the selection split, by name (``accuracy``).
+    """
 
     cell: str
     metrics: Mapping[str, float]
+    selection: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -69,11 +86,19 @@ class CellBusy:
 
 
 CellEvent: TypeAlias = CellStarted | CellProgressed | CellFinished | CellFailed
-WorkerEvent: TypeAlias = CellEvent | CellPrepared | CellBusy
+WorkerEvent: TypeAlias = CellEvent | CellPreparing | CellPrepared | CellBusy
 
 _KINDS: Mapping[str, type[WorkerEvent]] = {
     kind.__name__: kind
-    for kind in (CellStarted, CellProgressed, CellFinished, CellFailed, CellPrepared, CellBusy)
+    for kind in (
+        CellStarted,
+        CellProgressed,
+        CellFinished,
+        CellFailed,
+        CellPreparing,
+        CellPrepared,
+        CellBusy,
+    )
 }
 
 

@@ -23,6 +23,8 @@ from fusion_bench.training.config import CellConfig
 D = TypeVar("D")
 OUTCOME_FILES = ("result.json", "samples.parquet", "curves.parquet", "timing.json", "provenance.json")
 _PREDICTIONS = "predictions.parquet"
+CELL_FILES = ("config.json", *OUTCOME_FILES, _PREDICTIONS, "model.safetensors", "DONE")
+"""Every file of a finished cell, in the order in which they are written."""
 
 
 @dataclass(frozen=True)

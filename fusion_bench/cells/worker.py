@@ -14,6 +14,7 @@ import queue
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from fusion_bench.cells.events import (
     CellFailed,
     CellFinished,
     CellPrepared,
+    CellPreparing,
     CellProgressed,
     CellStarted,
     WorkerEvent,
@@ -32,6 +34,7 @@ from fusion_bench.cells.events import (
 from fusion_bench.cells.folder import CellFolder, cell_folder
 from fusion_bench.cells.run_cell import CellIsBusy, run_cell
 from fusion_bench.errors import FusionBenchError
+from fusion_bench.samples.counting import Paced
 from fusion_bench.training.inputs import make_pretext
 from fusion_bench.training.load_cell_data import CellDataCache
 from fusion_bench.training.loop import Progress
@@ -48,15 +51,20 @@ class Worker:
     """
 
     def __init__(self, paths: RunPaths, notify: Callable[[WorkerEvent], None], *, keep_weights: bool) -> None:
-        self._cache, self._notify, self._keep_weights = CellDataCache(paths), notify, keep_weights
-        self._runs = paths.runs
+        self._cell = ""
+        self._cache = CellDataCache(replace(paths, notify=Paced(self._count)))
+        self._notify, self._keep_weights, self._runs = notify, keep_weights, paths.runs
 
     def handle(self, request: Mapping[str, str]) -> None:
         """Serve one request."""
+        self._cell = next(iter(request.values()))
         if "prepare" in request:
             self._prepare(cell_folder(self._runs, request["prepare"]))
         else:
             self._run(cell_folder(self._runs, request["cell"]))
+
+    def _count(self, what: str, done: int, total: int) -> None:
+        self._notify(CellPreparing(self._cell, what, done, total))
 
     def _prepare(self, folder: CellFolder) -> None:
         try:
@@ -86,10 +94,13 @@ class Worker:
             self._notify(CellFailed(folder.id, str(error)))
         else:
             self._notify(
-                CellFinished(folder.id, folder.result().metrics)
-                if report.failure is None
-                else CellFailed(folder.id, report.failure)
+                _finished(folder) if report.failure is None else CellFailed(folder.id, report.failure)
             )
+
+
+def _finished(folder: CellFolder) -> CellFinished:
+    result = folder.result()
+    return CellFinished(folder.id, result.metrics, result.selection)
 
 
 def _progressed(cell: str, epoch: Progress) -> CellProgressed:

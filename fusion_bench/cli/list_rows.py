@@ -15,9 +15,9 @@ from fusion_bench.errors import FusionBenchError
 from fusion_bench.foreign import message_of
 from fusion_bench.registry import Entry, Registry
 from fusion_bench.samples.dataset import DataSet
+from fusion_bench.spec.document.files import read_study_tree
 from fusion_bench.spec.document.problems import Problems
 from fusion_bench.spec.document.tree import Node
-from fusion_bench.spec.document.files import read_study_tree
 from fusion_bench.tasks.task import HeadSettings, Task
 
 BACKBONES = (

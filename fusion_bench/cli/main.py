@@ -304,6 +304,19 @@ def cells_ls(
     list_cells(study, runs, tuple(overrides or ()), tuple(data or ()), as_json=as_json)
 
 
+@cells_app.command(name="show")
+def cells_show(
+    cell: Annotated[
+        str, typer.Argument(help="The id of a cell, or its folder, such as bundle/cells/ID.", metavar="CELL")
+    ],
+    runs: Runs = Path("runs"),
+) -> None:
+    """Print the settings of a cell and the text of the modules that it carries, before anything of it runs."""
+    from fusion_bench.cli.show_cell import show_cell  # noqa: PLC0415 - imports torch
+
+    show_cell(cell, runs)
+
+
 @cells_app.command(name="export")
 def cells_export(
     source: Annotated[Path, typer.Argument(help="The study file, or a cell's folder runs/cells/<id>.")],

@@ -16,8 +16,8 @@ from fusion_bench.api.study import run_paths
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.registries import DATASETS
 from fusion_bench.samples.dataset import DataSet
-from fusion_bench.spec.document.problems import Problems
 from fusion_bench.spec.document.files import read_study_tree
+from fusion_bench.spec.document.problems import Problems
 from fusion_bench.spec.load import read_study
 from fusion_bench.spec.signatures import missing_declarations, signature_of
 from fusion_bench.spec.smoke import smoke_study

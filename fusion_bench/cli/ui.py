@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import signal
 import socket
 import subprocess
@@ -10,10 +11,11 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.client import HTTPException
 from pathlib import Path
 from types import FrameType
 from typing import Final
-from urllib.error import URLError
+from urllib.error import HTTPError
 from urllib.request import urlopen
 
 from rich.console import Console
@@ -25,6 +27,8 @@ from fusion_bench.reporting.mlflow_.sync import destinations
 
 _SECONDS_TO_START: Final = 120.0
 _SECONDS_TO_STOP: Final = 10.0
+_OTHER_PORT: Final = "pass another --port, or stop the server that uses it"
+_MARK_HEADER: Final = "X-Fusion-Bench-Server"
 _LOOPBACK: Final = frozenset({"127.0.0.1", "localhost", "::1"})
 
 
@@ -62,8 +66,9 @@ def serve(runs: Path, host: str = "127.0.0.1", port: int = 5000, console: Consol
 def _serve(store: TrackingStore, host: str, port: int, console: Console) -> int:
     """Serve until interrupted; return the exit status of a server that ends before."""
     address = f"http://{'127.0.0.1' if host in {'0.0.0.0', '::'} else host}:{port}"  # noqa: S104 - compared only
-    with _server(store, host, port) as process:
-        _wait_until_up(process, address)
+    mark = secrets.token_hex(8)
+    with _server(store, host, port, mark) as process:
+        _wait_until_up(process, address, mark)
         _print_links(console, store, address)
         if host not in _LOOPBACK:
             _say(
@@ -97,14 +102,16 @@ def _check_free(host: str, port: int) -> None:
             probe.bind((host, port))
         except OSError as error:
             raise FusionBenchError(
-                f"cannot listen on {host}:{port} ({error.strerror}): pass another --port, "
-                "or stop the server that uses it"
+                f"cannot listen on {host}:{port} ({error.strerror}): {_OTHER_PORT}"
             ) from error
 
 
 @contextmanager
-def _server(store: TrackingStore, host: str, port: int) -> Iterator[subprocess.Popen[bytes]]:
-    """Run the MLflow server and its workers as one process group; stop the group at the end of the block."""
+def _server(store: TrackingStore, host: str, port: int, mark: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Run the MLflow server and its workers as one process group; stop the group at the end of the block.
+
+    Each of its answers has the header `_MARK_HEADER` with the value ``mark``.
+    """
     command = [sys.executable, "-m", "mlflow", "server", "--backend-store-uri", store.uri]
     if store.artifacts is not None:
         command += ["--artifacts-destination", store.artifacts.as_uri()]
@@ -116,7 +123,7 @@ def _server(store: TrackingStore, host: str, port: int) -> Iterator[subprocess.P
         "--workers",
         "1",
         "--uvicorn-opts",
-        "--log-level warning",
+        f"--log-level warning --header {_MARK_HEADER}:{mark}",
     ]
     settings = {
         "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -151,14 +158,24 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
     process.wait()
 
 
-def _wait_until_up(process: subprocess.Popen[bytes], address: str) -> None:
+def _wait_until_up(process: subprocess.Popen[bytes], address: str, mark: str) -> None:
+    """Wait for an answer of this very process.
+
+    The port was free a moment ago, but another server may have taken it since; its answers have another mark.
+    """
     end = time.monotonic() + _SECONDS_TO_START
     while time.monotonic() < end:
         if (status := process.poll()) is not None:
             raise FusionBenchError(f"the MLflow server ended with status {status}; its messages are above")
         try:
-            with urlopen(f"{address}/health", timeout=5):  # noqa: S310 - http to the server just started
-                return
-        except (URLError, OSError):
+            with urlopen(f"{address}/health", timeout=5) as answer:  # noqa: S310 - http to the server just started
+                mark_found = answer.headers.get(_MARK_HEADER)
+        except HTTPError as error:
+            mark_found = error.headers.get(_MARK_HEADER)
+        except (OSError, HTTPException):
             time.sleep(0.2)
+            continue
+        if mark_found != mark:
+            raise FusionBenchError(f"another server answers at {address}: {_OTHER_PORT}")
+        return
     raise FusionBenchError(f"the MLflow server did not answer at {address} within {_SECONDS_TO_START:.0f} s")

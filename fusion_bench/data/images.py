@@ -18,6 +18,7 @@ import PIL
 from PIL import Image
 
 from fusion_bench.errors import DataError
+from fusion_bench.samples.counting import Notify, say_nothing
 from fusion_bench.samples.geometry import Resizing
 from fusion_bench.storage import cached_array, cached_file, digest, read_json, write_json
 
@@ -33,7 +34,9 @@ _DECODING_ERRORS = (OSError, SyntaxError, ValueError, struct.error, zlib.error, 
 """The exceptions of Pillow for a file that is not a complete image; they depend on format and damage."""
 
 
-def image_digests(paths: Sequence[Path], workers: int = 1, cache: Path | None = None) -> tuple[bytes, ...]:
+def image_digests(
+    paths: Sequence[Path], workers: int = 1, cache: Path | None = None, notify: Notify = say_nothing
+) -> tuple[bytes, ...]:
     """Return the SHA-256 of the bytes of each file.
 
     The digests identify equal images of two splits and are the key of the decoded array.
@@ -43,13 +46,20 @@ def image_digests(paths: Sequence[Path], workers: int = 1, cache: Path | None = 
         workers: number of threads; reading and hashing release the interpreter lock.
         cache: folder in which the digests are stored, under the paths, sizes and modification times of all files; a
             published data set has tens of gigabytes, which every worker would read. None reads all files each time.
+        notify: is told how many files are read.
 
     Raises:
         DataError: a file is missing; the message names it.
     """
 
     def find() -> bytes:
-        return b"".join(_in_threads(lambda path: hashlib.sha256(_read_bytes(path)).digest(), paths, workers))
+        hashes = _in_threads(
+            lambda path: hashlib.sha256(_read_bytes(path)).digest(),
+            paths,
+            workers,
+            lambda done: notify("reading images", done, len(paths)),
+        )
+        return b"".join(hashes)
 
     if cache is None:
         joined = find()
@@ -60,7 +70,9 @@ def image_digests(paths: Sequence[Path], workers: int = 1, cache: Path | None = 
     return tuple(joined[start : start + size] for start in range(0, len(joined), size))
 
 
-def damaged_images(paths: Sequence[Path], cache: Path | None, workers: int = 1) -> frozenset[Path]:
+def damaged_images(
+    paths: Sequence[Path], cache: Path | None, workers: int = 1, notify: Notify = say_nothing
+) -> frozenset[Path]:
     """Return the files that are missing or are not complete images.
 
     Args:
@@ -68,10 +80,16 @@ def damaged_images(paths: Sequence[Path], cache: Path | None, workers: int = 1) 
         cache: folder in which the result is stored, under the paths, sizes and modification times of all files; None
             decodes all files each time.
         workers: number of threads.
+        notify: is told how many files are decoded.
     """
 
     def find() -> list[str]:
-        found = _in_threads(image_damage, paths, workers)
+        found = _in_threads(
+            image_damage,
+            paths,
+            workers,
+            lambda done: notify("looking for damaged images", done, len(paths)),
+        )
         return [str(path) for path, damage in zip(paths, found, strict=True) if damage]
 
     if cache is None:
@@ -113,6 +131,7 @@ def decoded_images(
     digests: Sequence[bytes] | None = None,
     *,
     letterbox: bool = False,
+    notify: Notify = say_nothing,
 ) -> npt.NDArray[np.uint8]:
     """Decode images to RGB and resize them once; later calls map the stored array.
 
@@ -134,6 +153,7 @@ def decoded_images(
         workers: number of threads; reading, hashing and decoding release the interpreter lock.
         digests: the result of `image_digests` for these files, if it is content_digest.
         letterbox: keep the aspect ratio.
+        notify: is told how many images are decoded.
 
     Returns:
         Read-only memory map ``[N, H, W, 3]`` uint8.
@@ -148,7 +168,12 @@ def decoded_images(
         def decode(row: int) -> None:
             content[row] = _decode(paths[row], resizing)
 
-        _in_threads(decode, range(len(paths)), workers)
+        _in_threads(
+            decode,
+            range(len(paths)),
+            workers,
+            lambda done: notify("decoding images", done, len(paths)),
+        )
 
     content_digest = hashlib.sha256(b"".join(digests or image_digests(paths, workers))).hexdigest()
     method = "letterbox" if letterbox else "bilinear"
@@ -156,15 +181,25 @@ def decoded_images(
     return cached_array(cache, key, (len(paths), height, width, 3), np.uint8, fill)
 
 
-def _in_threads(work: Callable[[S], T], items: Sequence[S], workers: int) -> list[T]:
+def _in_threads(
+    work: Callable[[S], T], items: Sequence[S], workers: int, done: Callable[[int], None]
+) -> list[T]:
+    """Return the result for each item, in order; ``done`` is told, in this thread, how many are finished."""
+    results: list[T] = []
     if workers <= 1:
-        return [work(item) for item in items]
+        for item in items:
+            results.append(work(item))
+            done(len(results))
+        return results
 
     def chunk(start: int) -> list[T]:
         return [work(item) for item in items[start : start + _CHUNK]]
 
     with ThreadPoolExecutor(workers) as pool:
-        return [result for part in pool.map(chunk, range(0, len(items), _CHUNK)) for result in part]
+        for part in pool.map(chunk, range(0, len(items), _CHUNK)):
+            results += part
+            done(len(results))
+    return results
 
 
 def _read_bytes(path: Path) -> bytes:

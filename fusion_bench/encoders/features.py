@@ -16,6 +16,7 @@ from torch import nn
 
 from fusion_bench.encoders.vision import Backbone, normalise, weights_digest
 from fusion_bench.errors import WeightsError
+from fusion_bench.samples.counting import Notify, say_nothing
 from fusion_bench.storage import cached_array
 
 DTYPE = np.dtype(np.float16)
@@ -27,6 +28,7 @@ def frozen_features(
     key: Mapping[str, Any],
     folder: Path,
     batch: int = 64,
+    notify: Notify = say_nothing,
 ) -> npt.NDArray[np.float16]:
     """Return the map of every image, from the cache or computed now.
 
@@ -40,6 +42,7 @@ def frozen_features(
             function adds what it knows: backbone, layer, weights, size, normalisation, type, timm version.
         folder: the cache folder.
         batch: number of images per forward pass.
+        notify: is told how many maps are computed.
 
     Returns:
         A read-only memory map ``[N, channels, h, w]`` float16.
@@ -63,6 +66,7 @@ def frozen_features(
                     "choose another layer or other weights"
                 )
             features[start : start + batch] = maps.cpu().numpy()
+            notify("computing maps", start + len(pixels), len(images))
 
     return cached_array(folder, {**key, **_backbone_key(backbone)}, shape, DTYPE, fill)
 
@@ -86,7 +90,12 @@ class TextVectors:
 
 
 def frozen_vectors(
-    frozen_part: nn.Module, channels: int, tokens: npt.NDArray[np.int64], folder: Path, batch: int = 64
+    frozen_part: nn.Module,
+    channels: int,
+    tokens: npt.NDArray[np.int64],
+    folder: Path,
+    batch: int = 64,
+    notify: Notify = say_nothing,
 ) -> TextVectors:
     """Return the vectors of every distinct text, from the cache or computed now, stored as float16.
 
@@ -96,6 +105,7 @@ def frozen_vectors(
         tokens: ids ``[N, T]``, 0 at padding.
         folder: the cache folder.
         batch: number of texts per forward pass.
+        notify: is told how many texts are encoded.
 
     Raises:
         WeightsError: the vectors are not finite in float16.
@@ -113,6 +123,7 @@ def frozen_vectors(
             if not computed.isfinite().all():
                 raise WeightsError("the frozen text encoder gives values beyond float16; choose another one")
             vectors[start : start + batch, :longest] = computed.numpy()
+            notify("encoding texts", start + len(ids), len(texts))
 
     key = {
         "reader": repr(frozen_part),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -23,6 +23,7 @@ _SIGNS: Final[Mapping[CellState, tuple[str, str]]] = {
     "done": ("✓", "green"),
     "missing": ("·", "dim"),
 }
+_SECONDS_BETWEEN_COUNTS = 10.0
 _FRAME_ROWS = 6  # title, head, rules and the two lines below the table
 
 
@@ -50,11 +51,14 @@ class _Board:
         self._clock = clock
         self.rows: dict[str, _Row] = {}
 
-    def plan(self, statuses: Sequence[CellStatus]) -> None:
+    def plan(self, event: RunPlanned) -> None:
         """Take the planned cells; what was seen of a cell trained in this run is kept."""
         seen = {name: row for name, row in self.rows.items() if row.here}
+        quantity = f"select/{event.metric}" if event.metric else ""
         self.rows = {
-            status.cell.id: seen.get(status.cell.id, _Row(status, status.state)) for status in statuses
+            status.cell.id: seen.get(status.cell.id)
+            or _Row(status, status.state, metric=quantity, value=event.selected.get(status.cell.id))
+            for status in event.cells
         }
 
     def update(self, event: CellEvent) -> _Row:
@@ -83,7 +87,8 @@ class _Board:
                 )
             case CellFinished():
                 row = self.rows[event.cell]
-                value = event.metrics.get(row.metric, row.value)
+                # The kept weights are those of the best epoch, which need not be the last one.
+                value = event.selection.get(row.metric.removeprefix("select/"), row.value)
                 return self._change(event.cell, state="done", ended=now, value=value)
             case CellFailed():
                 reason = " ".join(event.reason.split())
@@ -146,20 +151,28 @@ class PlainLines:
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self._console, self._board = console, _Board(clock)
+        self._clock, self._told = clock, clock()
 
     def notify(self, event: RunEvent) -> None:
         """Print what happened."""
         match event:
             case RunPlanned():
-                self._board.plan(event.cells)
+                self._board.plan(event)
                 self._print(self._counts())
             case RunPreparing():
-                self._print(event.what)
+                self._prepare(event)
             case RunClosed():
                 if self._board.rows:
                     self._print(_summary(self._board))
             case _:
                 self._print(self._line(event, self._board.update(event)))
+
+    def _prepare(self, event: RunPreparing) -> None:
+        """Print what is prepared; counts of it follow every ten seconds."""
+        now = self._clock()
+        if not event.total or now - self._told >= _SECONDS_BETWEEN_COUNTS:
+            self._told = now
+            self._print(_preparing(event))
 
     def _counts(self) -> str:
         states: tuple[CellState, ...] = ("done", "failed", "stale", "missing")
@@ -184,8 +197,9 @@ class PlainLines:
                 return f"{self._name(row)} FAILED: {row.reason}{self._rest()}"
 
     def _name(self, row: _Row) -> str:
-        purpose = "" if row.status.cell.purpose == "confirm" else f" ({row.status.cell.purpose})"
-        return f"{row.status.cell.arm} seed {row.status.cell.seed}{purpose}"
+        cell, drawn = row.status.cell, _drawn(row)
+        purpose = "" if cell.purpose == "confirm" else f" ({cell.purpose}{drawn and f': {drawn}'})"
+        return f"{cell.arm} seed {cell.seed}{purpose}"
 
     def _rest(self) -> str:
         over = self._board.count("done") + self._board.count("failed")
@@ -215,10 +229,10 @@ class LiveTable:
         """Show what happened."""
         match event:
             case RunPlanned():
-                self._board.plan(event.cells)
+                self._board.plan(event)
                 self._live.start()
             case RunPreparing():
-                self._preparing = event.what
+                self._preparing = _preparing(event)
                 self._live.start()
             case RunClosed():
                 self._preparing = ""
@@ -230,7 +244,8 @@ class LiveTable:
                     self._preparing = ""
                 if isinstance(event, CellFailed):
                     # Printed above the table, where the reason stays readable.
-                    line = f"✗ {row.status.cell.arm}, seed {row.status.cell.seed}: {row.reason}"
+                    cell, drawn = row.status.cell, _drawn(row)
+                    line = f"✗ {cell.arm}, seed {cell.seed}{drawn and f' ({drawn})'}: {row.reason}"
                     self._live.console.print(Text(line, style="red"))
 
     def render(self) -> RenderableType:
@@ -260,7 +275,7 @@ class LiveTable:
             purpose = "" if row.status.cell.purpose == "confirm" else f" {row.status.cell.purpose}"
             left = self._board.seconds_left(row) if row.state == "running" else None
             table.add_row(
-                Text(row.status.cell.arm),
+                Text.assemble(row.status.cell.arm, (f" {_drawn(row)}".rstrip(), "dim")),
                 str(row.status.cell.seed),
                 Text(f"{sign} {_word(row.state)}{purpose}", style=style),
                 "" if row.value is None else f"{row.value:.4f}",
@@ -298,6 +313,19 @@ def duration(seconds: float | None) -> str:
 def _word(state: CellState) -> str:
     """Return what the screen calls a state: a missing cell waits for its turn in this run."""
     return "waiting" if state == "missing" else state
+
+
+def _preparing(event: RunPreparing) -> str:
+    """``decoding images 1,200 of 4,000``; what is not counted stands alone."""
+    return f"{event.what} {event.done:,} of {event.total:,}" if event.total else event.what
+
+
+def _drawn(row: _Row) -> str:
+    """The settings that a search drew for a trial: ``kernel_size=5, train.learning_rate=0.0031``."""
+    drawn = row.status.cell.drawn.items()
+    return ", ".join(
+        f"{name}={value:.6g}" if isinstance(value, float) else f"{name}={value}" for name, value in drawn
+    )
 
 
 def _summary(board: _Board) -> str:

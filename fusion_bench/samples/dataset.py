@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+from fusion_bench.samples.counting import Notify, say_nothing
 from fusion_bench.samples.split import Split
 
 
@@ -72,6 +73,7 @@ class DataSet(ABC):
             where counts are published, and an error where they are not.
         cache: folder for files that make later reads faster; None stores nothing. The code that opens the data
             set sets it.
+        notify: is told how many files a built-in data set has generated; set likewise.
     """
 
     name: ClassVar[str]
@@ -88,6 +90,7 @@ class DataSet(ABC):
     cautions: tuple[str, ...] = ()
     published: Mapping[str, Counts] = {}
     cache: Path | None = None
+    notify: Notify = staticmethod(say_nothing)
 
     @classmethod
     def task(cls, name: str = "") -> str:

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import filelock
 
-from fusion_bench.cells.folder import CellFolder, cell_folder
+from fusion_bench.cells.check_outcome import check_outcome
+from fusion_bench.cells.folder import CELL_FILES, CellFolder, cell_folder
 from fusion_bench.cells.warm_start import source_folder
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.storage import write_text
+from fusion_bench.storage import replacing, write_text
 from fusion_bench.study.plan import PlannedCell, write_configs
 
 _HOW = """Each folder under cells/ is one cell. On a machine with torch, timm, pandas, pyarrow and
@@ -54,43 +59,118 @@ class Imported:
 
 
 def import_cells(source: Path, runs: Path) -> Imported:
-    """Copy finished cells from ``source/cells`` into ``runs/cells``; cells that are here already are kept.
+    """Take finished cells from ``source/cells`` into ``runs/cells``; cells that are here already are kept.
+
+    A bundle may come from a stranger. Only regular files with the names of a cell's files are read; they are copied
+    aside, the copy is checked whole, and then it is moved into place. Nothing in the bundle is imported or run.
 
     Raises:
-        FusionBenchError: ``source`` holds no cells, or a cell is damaged, in the wrong folder, or being trained here
-            right now; the cells before it are copied.
+        FusionBenchError: ``source`` holds no cells, or a cell holds a link or a device, is damaged, is in the wrong
+            folder, or is being trained here right now; the cells before it are taken.
     """
-    if not (source / "cells").is_dir():
+    cells = source / "cells"
+    if cells.is_symlink() or not cells.is_dir():
         raise FusionBenchError(f"{source} has no folder 'cells'; name the folder that was exported")
     taken, here, unfinished = [], [], []
-    for path in sorted(path for path in (source / "cells").iterdir() if path.is_dir()):
-        given, own = CellFolder(path), cell_folder(runs, path.name)
-        if own.done:
-            here.append(given.id)
-        elif not given.done:
-            unfinished.append(given.id)
-        else:
-            given.config()
-            given.outcome()
-            try:
-                _copy(given, own)
-            except filelock.Timeout as error:
-                raise FusionBenchError(
-                    f"the cell {own.id} is being trained here right now; wait for that run, then import again"
-                ) from error
-            taken.append(given.id)
+    runs.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=runs, prefix=".import-") as aside:
+        for path in sorted(cells.iterdir()):
+            if path.is_symlink():
+                raise FusionBenchError(f"{path} {_NOT_PLAIN}")
+            if not path.is_dir():
+                continue
+            own = cell_folder(runs, path.name)
+            if own.done:
+                here.append(own.id)
+            elif not _plain_files(path).get("DONE"):
+                unfinished.append(own.id)
+            else:
+                checked = _checked_copy(path, Path(aside) / path.name)
+                _move(checked, own)
+                taken.append(own.id)
     return Imported(tuple(taken), tuple(here), tuple(unfinished))
 
 
+_NOT_PLAIN = (
+    "is a link or a device; a bundle holds folders and files only, so nothing is taken from this cell"
+)
+
+
+def _plain_files(folder: Path) -> dict[str, Path]:
+    """Return the regular files of a cell's folder by name; inner folders hold replaced outcomes and do not count.
+
+    Raises:
+        FusionBenchError: there is a link, device, pipe or socket.
+    """
+    files = {}
+    for path in folder.iterdir():
+        mode = path.lstat().st_mode
+        if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+            raise FusionBenchError(f"{path} {_NOT_PLAIN}")
+        if stat.S_ISREG(mode):
+            files[path.name] = path
+    return files
+
+
+def _checked_copy(given: Path, copy: Path) -> CellFolder:
+    """Copy the files of a finished cell and check the copy.
+
+    Raises:
+        FusionBenchError: a file is a link or device, missing, damaged or of the wrong shape.
+    """
+    copy.mkdir()
+    for name, path in _plain_files(given).items():
+        if name in CELL_FILES:
+            _copy_file(path, copy / name)
+    folder = CellFolder(copy)
+    try:
+        check_outcome(folder)
+    except FusionBenchError as error:
+        raise FusionBenchError(str(error).replace(str(copy), str(given))) from error
+    return folder
+
+
+def _copy_file(given: Path, copy: Path) -> None:
+    """Copy the bytes of a regular file; the copy has the permissions of a new file, so the umask holds."""
+    # The file may have become a link or a pipe since it was looked at.
+    flags = os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    try:
+        descriptor = os.open(given, flags)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise FusionBenchError(f"{given} {_NOT_PLAIN}") from error
+        raise
+    with os.fdopen(descriptor, "rb") as content:
+        if not stat.S_ISREG(os.fstat(content.fileno()).st_mode):
+            raise FusionBenchError(f"{given} {_NOT_PLAIN}")
+        with copy.open("xb") as part:
+            shutil.copyfileobj(content, part)
+
+
+def _move(checked: CellFolder, own: CellFolder) -> None:
+    """Rename the files of a checked cell into its folder here.
+
+    Raises:
+        FusionBenchError: the cell is being trained here right now.
+    """
+    try:
+        with own.claim():
+            # DONE is moved last: an interruption before leaves a cell that is not done.
+            for name in CELL_FILES:
+                if (checked.path / name).exists():
+                    (checked.path / name).replace(own.path / name)
+            own.forget_failure()
+    except filelock.Timeout as error:
+        raise FusionBenchError(
+            f"the cell {own.id} is being trained here right now; wait for that run, then import again"
+        ) from error
+
+
 def _copy(given: CellFolder, own: CellFolder) -> None:
+    """Copy a finished cell of this machine's own runs folder."""
     own.path.mkdir(parents=True, exist_ok=True)
     with own.claim():
-        # DONE is copied last: an interrupted import leaves a cell that is not done.
-        files = sorted(
-            (path for path in given.path.iterdir() if path.is_file()), key=lambda p: p.name == "DONE"
-        )
-        for file in files:
-            if file.name not in {"lock", "failed.json"}:
-                part = own.path / f".{file.name}.part"
-                shutil.copyfile(file, part)
-                part.replace(own.path / file.name)
+        for name in CELL_FILES:
+            if (given.path / name).exists():
+                with replacing(own.path / name) as part:
+                    shutil.copyfile(given.path / name, part)

@@ -52,15 +52,13 @@ def measure_arms(
 
     An arm without a finished cell has no entry, since running it might kill this process.
     """
-    try:
-        kept = read_json(file) if file.exists() else {}
-    except FusionBenchError:
-        kept = {}
+    kept = _kept(file)
     cache, device = CellDataCache(paths), torch.device(paths.device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
     measured: dict[str, Measured] = {}
     statuses = cell_statuses(confirm_cells(arms, seeds), paths)
-    for arm in arms:
+    for number, arm in enumerate(arms, 1):
+        paths.notify("measuring the cost of arms", number, len(arms))
         done = [item.cell for item in statuses if item.cell.arm == arm.label and item.state == "done"]
         if not done:
             continue
@@ -69,10 +67,23 @@ def measure_arms(
             found = _measure(done[0], cache, device, name)
             if found is None:
                 continue
-            kept[key] = to_json(found)
-            write_json(file, kept)
-        measured[arm.label] = from_json(Measured, kept[key], f"{file}: {key}")
+            kept[key] = found
+            write_json(file, to_json(kept))
+        measured[arm.label] = kept[key]
     return measured
+
+
+@dataclass(frozen=True)
+class _Measurements:
+    kept: Mapping[str, Measured]
+
+
+def _kept(file: Path) -> dict[str, Measured]:
+    """Return the measurements in a file; if one cannot be read, all are made again."""
+    try:
+        return dict(from_json(_Measurements, {"kept": read_json(file)}, str(file)).kept)
+    except FusionBenchError:
+        return {}
 
 
 def _measure(cell: PlannedCell, cache: CellDataCache, device: torch.device, name: str) -> Measured | None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
 from fusion_bench.cells.events import CellEvent
@@ -12,16 +12,31 @@ from fusion_bench.study.cell_status import CellStatus
 
 @dataclass(frozen=True)
 class RunPlanned:
-    """The planned cells are known; sent again, with every cell so far, when a search adds some."""
+    """The planned cells are known; sent again, with every cell so far, when a search adds some.
+
+    Attributes:
+        cells: the state of each.
+        metric: the name of the selection metric.
+        selected: its value in the finished cells, by id.
+    """
 
     cells: Sequence[CellStatus]
+    metric: str = ""
+    selected: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class RunPreparing:
-    """Work before or after the cells ("making data, weights and cached maps")."""
+    """Work before or after the cells ("making data, weights and cached maps").
+
+    Attributes:
+        what: the work.
+        done: how much of it is done, and ``total``: of how much; 0 of 0 where nothing is counted.
+    """
 
     what: str
+    done: int = 0
+    total: int = 0
 
 
 @dataclass(frozen=True)

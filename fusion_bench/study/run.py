@@ -10,7 +10,14 @@ from typing import Any
 import filelock
 
 from fusion_bench.cells.current_inputs import CurrentInputs
-from fusion_bench.cells.events import CellBusy, CellFailed, CellFinished, CellPrepared, WorkerEvent
+from fusion_bench.cells.events import (
+    CellBusy,
+    CellFailed,
+    CellFinished,
+    CellPrepared,
+    CellPreparing,
+    WorkerEvent,
+)
 from fusion_bench.cells.executors.executor import Executor
 from fusion_bench.cells.folder import cell_folder
 from fusion_bench.cells.warm_start import source_folder
@@ -115,9 +122,8 @@ class StudyRun:
                 cells = confirm_cells(search.arms, self._study.seeds)
                 self._complete(cells, executor)
             self._observer.notify(RunPreparing("measuring latency with nothing else running"))
-            measured = measure_arms(
-                search.arms, self._study.seeds, self._paths, self._folder / "measured.json"
-            )
+            paths = replace(self._paths, notify=self._count)
+            measured = measure_arms(search.arms, self._study.seeds, paths, self._folder / "measured.json")
         finally:
             self._observer.notify(RunClosed())
         self._write_plan([*search.search_cells, *cells])
@@ -175,7 +181,7 @@ class StudyRun:
         everything = cell_statuses(self._cells, self._paths, self._inputs)
         self._write_plan(self._cells)
         statuses = [self._retried(status) for status in everything[count:]]
-        self._observer.notify(RunPlanned([*everything[:count], *statuses]))
+        self._observer.notify(self._planned([*everything[:count], *statuses]))
         if records := self._records():  # none while a search goes on
             self._journal.update(records)
         todo = {status.cell.id: status.cell for status in statuses if status.state == "missing"}
@@ -186,6 +192,11 @@ class StudyRun:
         self._prepare(list(todo.values()), executor)
         for event in executor.run(list(todo)):
             self._relay(event)
+
+    def _planned(self, statuses: Sequence[CellStatus]) -> RunPlanned:
+        found = {item.cell.id: self._value(item.cell) for item in statuses if item.state == "done"}
+        selected = {cell: value for cell, value in found.items() if value is not None}
+        return RunPlanned(statuses, self._metric.name, selected)
 
     def _retried(self, status: CellStatus) -> CellStatus:
         """Return the status of a cell that is tried again where the options ask for it."""
@@ -206,12 +217,17 @@ class StudyRun:
         firsts = {cell_data_key(cell.config, shared=True): cell for cell in reversed(cells)}
         self._observer.notify(RunPreparing("making data, weights and cached maps"))
         for event in executor.prepare([cell.id for cell in firsts.values()]):
+            if isinstance(event, CellPreparing):
+                self._relay(event)
             if isinstance(event, CellFailed):
                 raise FusionBenchError(event.reason)
 
     def _relay(self, event: WorkerEvent) -> None:
         """Record how a cell ended and hand the event on to the observer."""
         if isinstance(event, CellPrepared | CellBusy):
+            return
+        if isinstance(event, CellPreparing):
+            self._count(event.what, event.done, event.total)
             return
         if isinstance(event, CellFailed) and event.worker_died:
             cell_folder(self._paths.runs, event.cell).fail(event.reason, "")
@@ -220,6 +236,9 @@ class StudyRun:
         if isinstance(event, CellFinished | CellFailed):
             self._journal_end(event.cell)
         self._observer.notify(event)
+
+    def _count(self, what: str, done: int, total: int) -> None:
+        self._observer.notify(RunPreparing(what, done, total))
 
     def _journal_end(self, ended: str) -> None:
         """Add the trials of a cell that ended to the journal (two arms may share one cell)."""

@@ -90,11 +90,21 @@ def selection_metric(study: Study) -> Metric:
 
 
 def selection_value(cell: PlannedCell, runs: Path, metric: str) -> float | None:
-    """Return a finished cell's metric on the selection split; None if the cell is not done."""
+    """Return a finished cell's metric on the selection split; None if the cell is not done.
+
+    Raises:
+        FusionBenchError: its result is damaged or lacks the metric.
+    """
     folder = cell_folder(runs, cell.id)
     if not folder.done:
         return None
-    return folder.result().selection[metric]
+    selection = folder.result().selection
+    if metric not in selection:
+        raise FusionBenchError(
+            f"{folder.path / 'result.json'} has no {metric!r} among its selection metrics; delete the folder to "
+            "train the cell again"
+        )
+    return selection[metric]
 
 
 def with_choices(context: Study, result: SearchResult) -> Study:

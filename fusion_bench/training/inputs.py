@@ -50,6 +50,7 @@ def find_data(config: DataConfig, paths: RunPaths) -> DataSet:
     """
     data = declared_data(config, paths.root(config))
     data.cache = paths.cache / "data"
+    data.notify = paths.notify
     return data
 
 
@@ -208,7 +209,7 @@ def make_pretext(config: CellConfig, paths: RunPaths) -> None:
     """Train the pretext backbone that a cell starts from, if the cell asks for one and the cache lacks it."""
     task = _pretext_task(config)
     if task is not None:
-        make_pretext_weights(task, paths.cache)
+        make_pretext_weights(task, paths.cache, paths.notify)
 
 
 def read_pretext(config: CellConfig, paths: RunPaths) -> PretextWeights | None:

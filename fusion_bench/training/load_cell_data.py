@@ -169,7 +169,7 @@ def read_splits(config: CellConfig, data: DataSet, paths: RunPaths) -> CellSplit
         names += (*data.splits.evaluate, *data.splits.predict)
     read = {name: read_split(data, name, config.data, paths.workers) for name in names}
     digests = {
-        name: image_digests(found.split.images, paths.workers, paths.cache / "data")
+        name: image_digests(found.split.images, paths.workers, paths.cache / "data", paths.notify)
         for name, found in read.items()
     }
     return CellSplits(read, digests, shared_images(data, digests))
@@ -192,12 +192,15 @@ def encode_images(
             paths.workers,
             splits.digests[name],
             letterbox=config.data.resize == "letterbox",
+            notify=paths.notify,
         )
         if inputs.pretext is not None:
             inputs.pretext.check_unseen(images, name)
         if inputs.backbone is not None and _is_frozen(config):
             key = {"images": hashlib.sha256(images.data).hexdigest()}
-            encoded[name] = frozen_features(inputs.backbone, images, key, paths.cache / "features")
+            encoded[name] = frozen_features(
+                inputs.backbone, images, key, paths.cache / "features", notify=paths.notify
+            )
         else:
             encoded[name] = images
     return encoded
@@ -213,7 +216,9 @@ def encode_text(
         tokens = vocabulary.encode(_texts(found.split), config.data.longest_text)
         vectors = None
         if frozen is not None and text.vector_dim is not None:
-            vectors = frozen_vectors(frozen, text.vector_dim, tokens, paths.cache / "features")
+            vectors = frozen_vectors(
+                frozen, text.vector_dim, tokens, paths.cache / "features", notify=paths.notify
+            )
         encoded[name] = EncodedText(tokens, vectors)
     return encoded
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from fusion_bench.errors import FusionBenchError
+from fusion_bench.samples.counting import Notify, say_nothing
 from fusion_bench.samples.dataset import DataSet
 from fusion_bench.storage import digest
 from fusion_bench.training.config import DataConfig
@@ -23,6 +24,7 @@ class RunPaths:
         weight_files: the files of backbone weights and of text encoders, by SHA-256.
         device: torch's name of the device: ``cpu``, ``cuda`` or ``cuda:1``.
         workers: number of processes that may generate and decode data.
+        notify: is told how far the preparation of data, weights and maps is.
     """
 
     runs: Path
@@ -30,6 +32,7 @@ class RunPaths:
     weight_files: Mapping[str, Path]
     device: str = "cpu"
     workers: int = 1
+    notify: Notify = field(default=say_nothing, compare=False, repr=False)
 
     @property
     def cache(self) -> Path:

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from fusion_bench.data.miniclevr.pretext import ATTRIBUTE_NAMES, ATTRIBUTE_VALUES, IGNORED
 from fusion_bench.errors import WeightsError
+from fusion_bench.samples.counting import Notify, say_nothing
 from fusion_bench.training.seeds import seeded_rng, stream
 
 _OUTPUTS = (1, *(len(values) for values in ATTRIBUTE_VALUES))
@@ -74,7 +75,12 @@ class PretextSamples:
 
 
 def train_pretext(
-    backbone: nn.Module, channels: int, samples: PretextSamples, recipe: PretextRecipe, seed: int
+    backbone: nn.Module,
+    channels: int,
+    samples: PretextSamples,
+    recipe: PretextRecipe,
+    seed: int,
+    notify: Notify = say_nothing,
 ) -> PretextScores:
     """Train a backbone in place and return its scores on the held-out images.
 
@@ -89,6 +95,7 @@ def train_pretext(
         samples: the images of the recipe, the held-out ones last.
         recipe: the training settings.
         seed: the seed of the 1x1 convolution, the order of the images and the mirroring.
+        notify: is told how many steps are trained.
 
     Raises:
         WeightsError: the loss is not finite.
@@ -103,7 +110,7 @@ def train_pretext(
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _learning_rate_factor(step, recipe))
     random, order = stream("order/pretext", seed), torch.empty(0, dtype=torch.int64)
     losses: list[float] = []
-    for _ in range(recipe.steps):
+    for step in range(1, recipe.steps + 1):
         if len(order) < recipe.batch_size:
             order = torch.cat([order, torch.randperm(len(samples) - recipe.held_out, generator=random)])
         rows, order = order[: recipe.batch_size], order[recipe.batch_size :]
@@ -115,6 +122,7 @@ def train_pretext(
         optimizer.step()
         schedule.step()
         losses.append(float(loss.detach()))
+        notify("pretext step", step, recipe.steps)
     last_losses = losses[-max(1, recipe.steps // 10) :]
     if not all(map(math.isfinite, last_losses)):
         raise WeightsError("the loss of the pretext task is not finite; choose another backbone")

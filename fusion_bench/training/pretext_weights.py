@@ -18,6 +18,7 @@ from fusion_bench.data.miniclevr.pretext import (
 from fusion_bench.data.miniclevr.scenes.conditions import CogentCondition
 from fusion_bench.encoders.vision import build_backbone, normalise, save_backbone
 from fusion_bench.errors import DataError, WeightsError
+from fusion_bench.samples.counting import Notify, say_nothing
 from fusion_bench.storage import digest, file_digest, lock, read_json, write_json
 from fusion_bench.training.pretext import PretextRecipe, PretextSamples, train_pretext
 from fusion_bench.training.seeds import seeded_rng
@@ -89,10 +90,15 @@ class PretextTask:
         return cache / "weights" / f"pretext-{digest(named_by)}.safetensors"
 
 
-def make_pretext_weights(task: PretextTask, cache: Path) -> PretextWeights:
+def make_pretext_weights(task: PretextTask, cache: Path, notify: Notify = say_nothing) -> PretextWeights:
     """Return the weights after the pretext task; train them first unless they are in the cache.
 
     One process trains while others wait.
+
+    Args:
+        task: the backbone and the training settings.
+        cache: the folder of the weights.
+        notify: is told how many images are rendered and how many steps are trained.
 
     Raises:
         WeightsError: the loss of the pretext task is not finite.
@@ -100,7 +106,7 @@ def make_pretext_weights(task: PretextTask, cache: Path) -> PretextWeights:
     file = task.file(cache)
     with lock(file.with_suffix(".lock"), wait=True):
         if not _is_complete(file):
-            _make(task, file)
+            _make(task, file, notify)
     return read_pretext_weights(task, cache)
 
 
@@ -126,9 +132,10 @@ def _is_complete(file: Path) -> bool:
     return recorded == file_digest(file)
 
 
-def _make(task: PretextTask, file: Path) -> None:
+def _make(task: PretextTask, file: Path, notify: Notify) -> None:
     recipe = task.recipe
-    made = pretext_images(_SEED, recipe.images + recipe.held_out, task.image_size, condition=task.condition)
+    count = recipe.images + recipe.held_out
+    made = pretext_images(_SEED, count, task.image_size, condition=task.condition, notify=notify)
     with seeded_rng("init/pretext-backbone", _SEED):
         backbone = build_backbone(task.name, image_size=task.image_size, layer=task.layer)
     share, attributes = position_targets(made.ids, made.attributes, backbone.map_size)
@@ -138,7 +145,7 @@ def _make(task: PretextTask, file: Path) -> None:
         torch.from_numpy(share),
         torch.from_numpy(attributes),
     )
-    scores = train_pretext(backbone, backbone.channels, samples, recipe, _SEED)
+    scores = train_pretext(backbone, backbone.channels, samples, recipe, _SEED, notify)
     save_backbone(backbone, file)
     write_json(
         file.with_suffix(".json"),

@@ -52,7 +52,7 @@ def read_split(data: DataSet, name: str, config: DataConfig, workers: int = 1) -
     split = data.split(name)
     usable = np.ones(len(split), dtype=bool)
     if config.on_bad_image == "skip":
-        damaged = damaged_images(split.images, data.cache, workers)
+        damaged = damaged_images(split.images, data.cache, workers, data.notify)
         usable = ~np.array([image in damaged for image in split.images], dtype=bool)[split.table["image"]]
     repeated = split.table["sample"].duplicated().to_numpy() & usable
     if not usable.all() or repeated.any():

@@ -13,6 +13,7 @@ from pathlib import Path
 from fusion_bench.cells.events import (
     CellBusy,
     CellFailed,
+    CellPreparing,
     CellProgressed,
     CellStarted,
     WorkerEvent,
@@ -67,7 +68,7 @@ class LocalExecutor:
             process, line = self._lines.get()
             if line is not None:
                 event = parse_event(line)
-                if isinstance(event, CellStarted | CellProgressed):
+                if isinstance(event, CellStarted | CellProgressed | CellPreparing):
                     yield event
                     continue
                 job, process.job = process.job, None

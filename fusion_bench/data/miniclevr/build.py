@@ -7,7 +7,7 @@ the whole split; it runs in parallel with the images.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -27,6 +27,7 @@ from fusion_bench.data.miniclevr.render.render import render
 from fusion_bench.data.miniclevr.scenes.scenes import Scene
 from fusion_bench.data.miniclevr.settings import SceneSettings
 from fusion_bench.data.programs import Facts
+from fusion_bench.samples.counting import Notify, say_nothing
 
 _CHUNK = 64
 """Number of scenes or images per job."""
@@ -45,17 +46,18 @@ class MiniClevrSettings(SceneSettings):
     kinds: tuple[str, ...]
 
 
-def build_clevr(settings: MiniClevrSettings, root: Path, workers: int) -> None:
+def build_clevr(settings: MiniClevrSettings, root: Path, workers: int, notify: Notify = say_nothing) -> None:
     """Generate a data set and write it in CLEVR's layout under ``root``.
 
     Args:
         settings: the settings of the data set.
         root: a folder that does not exist yet.
         workers: number of processes; 1 uses the current process.
+        notify: is told how many images are rendered.
     """
     for split, _ in settings.images:
         image_path(root, split, 0).parent.mkdir(parents=True)
-    drawn = draw_split_scenes(settings, workers)
+    drawn = draw_split_scenes(settings, workers, notify)
     scenes: dict[str, list[Scene]] = {split: [] for split, _ in settings.images}
     for split, chunk_scenes in drawn:
         scenes[split].extend(chunk_scenes)
@@ -72,10 +74,13 @@ def build_clevr(settings: MiniClevrSettings, root: Path, workers: int) -> None:
         )
         for split, chunk_scenes in drawn
     ]
-    map_in_processes([*question_jobs, *image_jobs], workers)
+    sizes = [0] * len(question_jobs) + [len(chunk_scenes) for _, chunk_scenes in drawn]
+    map_in_processes([*question_jobs, *image_jobs], workers, counted("rendering images", sizes, notify))
 
 
-def draw_split_scenes(settings: SceneSettings, workers: int) -> list[tuple[str, tuple[Scene, ...]]]:
+def draw_split_scenes(
+    settings: SceneSettings, workers: int, notify: Notify = say_nothing
+) -> list[tuple[str, tuple[Scene, ...]]]:
     """Return the scenes of every split in chunks, in order: pairs of split name and scenes."""
     chunks = [
         (split, range(start, min(start + _CHUNK, count)))
@@ -83,9 +88,30 @@ def draw_split_scenes(settings: SceneSettings, workers: int) -> list[tuple[str, 
         for start in range(0, count, _CHUNK)
     ]
     drawn = map_in_processes(
-        [partial(draw_scenes, settings.recipe(split), chunk) for split, chunk in chunks], workers
+        [partial(draw_scenes, settings.recipe(split), chunk) for split, chunk in chunks],
+        workers,
+        counted("placing the objects of scenes", [len(chunk) for _, chunk in chunks], notify),
     )
     return [(split, tuple(chunk_scenes)) for (split, _), chunk_scenes in zip(chunks, drawn, strict=True)]
+
+
+def counted(what: str, sizes: Sequence[int], notify: Notify) -> Callable[[int], None]:
+    """Return what takes the number of each job that ends and tells how much of all is done.
+
+    Args:
+        what: the name of what is counted.
+        sizes: how many each job makes.
+        notify: is told the sum over the jobs that have ended.
+    """
+    total, done = sum(sizes), 0
+
+    def ended(number: int) -> None:
+        nonlocal done
+        done += sizes[number]
+        if sizes[number]:
+            notify(what, done, total)
+
+    return ended
 
 
 def _annotate(settings: MiniClevrSettings, root: Path, split: str, scenes: Sequence[Scene]) -> None:

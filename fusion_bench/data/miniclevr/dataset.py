@@ -74,4 +74,4 @@ class MiniClevr(BuiltIn, Clevr):
         )
 
     def _generate(self, folder: Path, workers: int) -> None:
-        build_clevr(self._scene_settings, folder, workers)
+        build_clevr(self._scene_settings, folder, workers, self.notify)

@@ -6,7 +6,7 @@ import multiprocessing
 import os
 import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from typing import TypeVar
 
 import torch
@@ -14,14 +14,26 @@ import torch
 T = TypeVar("T")
 
 
-def map_in_processes(jobs: Sequence[Callable[[], T]], workers: int) -> list[T]:
-    """Run the jobs in ``workers`` processes and return their results in order; 1 uses the current process."""
+def map_in_processes(
+    jobs: Sequence[Callable[[], T]], workers: int, ended: Callable[[int], None] = lambda _: None
+) -> list[T]:
+    """Run the jobs in ``workers`` processes and return their results in order; 1 uses the current process.
+
+    ``ended`` is told the number of each job that has ended, as it ends.
+    """
     if workers <= 1 or len(jobs) <= 1:
-        return [job() for job in jobs]
+        results = []
+        for number, job in enumerate(jobs):
+            results.append(job())
+            ended(number)
+        return results
     # Processes are spawned, because forking a process with threads (torch's, MLflow's) can hang.
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context, initializer=_initialise) as pool:
-        futures = [pool.submit(job) for job in jobs]
+        futures = {pool.submit(job): number for number, job in enumerate(jobs)}
+        for future in as_completed(futures):
+            future.result()
+            ended(futures[future])
         return [future.result() for future in futures]
 
 

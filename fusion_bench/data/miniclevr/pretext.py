@@ -16,6 +16,7 @@ from fusion_bench.data.miniclevr.placement import SceneRecipe, draw_scenes
 from fusion_bench.data.miniclevr.render.render import object_ids, render
 from fusion_bench.data.miniclevr.scenes.conditions import CogentCondition
 from fusion_bench.data.miniclevr.scenes.scenes import COLORS, MATERIALS, SHAPES, SIZES
+from fusion_bench.samples.counting import Notify, say_nothing
 
 DOMAIN = "pretext"
 """The domain of the scenes; no split may have this name."""
@@ -50,6 +51,7 @@ def pretext_images(
     size: tuple[int, int],
     things: tuple[int, int] = (3, 10),
     condition: CogentCondition | None = None,
+    notify: Notify = say_nothing,
 ) -> PretextImages:
     """Draw and render images of scenes of the pretext domain.
 
@@ -59,6 +61,7 @@ def pretext_images(
         size: height and width in pixels.
         things: least and greatest number of objects.
         condition: the CoGenT condition of the scenes; None allows any scene.
+        notify: is told how many images are rendered.
     """
     scenes = draw_scenes(SceneRecipe(seed, DOMAIN, size, things, condition), range(count))
     attributes = np.full((count, things[1], 4), IGNORED, dtype=np.int8)
@@ -68,7 +71,8 @@ def pretext_images(
                 known.index(getattr(thing, name))
                 for name, known in zip(ATTRIBUTE_NAMES, ATTRIBUTE_VALUES, strict=True)
             ]
-    return PretextImages(render(scenes, size), object_ids(scenes, size), attributes)
+    images = render(scenes, size, lambda done: notify("rendering pretext images", done, count))
+    return PretextImages(images, object_ids(scenes, size), attributes)
 
 
 def position_targets(

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 _SECONDS_TO_CONNECT: Final = 5.0
+_SERVER_PORTS: Final = {"http": 80, "https": 443}
+_DATABASES: Final = frozenset({"mssql", "mysql", "postgresql", "sqlite"})
 
 
 @dataclass(frozen=True)
@@ -43,21 +45,37 @@ class TrackingStore:
             return cls(uri)
         # Absolute paths: MLflow stores these addresses and reads them from any working directory.
         database = runs.resolve() / "mlflow.db"
-        return cls(f"sqlite:///{quote(str(database))}", runs.resolve() / "artifacts", database)
+        return cls(_sqlite_uri(database), runs.resolve() / "artifacts", database)
 
     def artifacts_of(self, study: str) -> str | None:
         """Return the URI of the artifacts of a study; None if the store chooses it."""
         return None if self.artifacts is None else (self.artifacts / quote(study, safe="")).as_uri()
+
+    def check(self) -> None:
+        """Raise an error if nothing can be written here later; asked before hours of training.
+
+        A store that MLFLOW_TRACKING_URI names is opened and asked for one experiment. The database that fusion-bench
+        keeps is only looked at.
+
+        Raises:
+            FusionBenchError: see `open`.
+        """
+        if self.database is not None:
+            self._check_database()
+            return
+        with self.open() as client:
+            client.search_experiments(max_results=1)
 
     @contextmanager
     def open(self) -> Iterator[MlflowClient]:
         """Yield a client; only one process at a time opens a database that fusion-bench keeps.
 
         Raises:
-            FusionBenchError: the store cannot be reached or is damaged, or MLflow reports an error.
+            FusionBenchError: the store has no valid address, cannot be reached, needs a package that is not
+                installed, or is damaged, or MLflow reports an error.
         """
         os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")  # mlflow reads it when it is imported
-        self._check_server()
+        self._check_address()
         self._check_database()
         # These imports take seconds and must follow the setting of the environment.
         from mlflow import MlflowClient  # noqa: PLC0415
@@ -73,7 +91,9 @@ class TrackingStore:
                 with lock(self.database.with_suffix(".lock"), wait=True):
                     yield MlflowClient(tracking_uri=self.uri)
         except (MlflowException, SQLAlchemyError, OSError) as error:
-            raise FusionBenchError(f"MLflow at {_without_password(self.uri)}: {error}") from error
+            shown = _without_password(self.uri)
+            said = " ".join(str(error).replace(self.uri, shown).split())
+            raise FusionBenchError(f"MLflow at {shown}: {said}") from error
 
     def _check_database(self) -> None:
         """Raise at once for a damaged file; MLflow itself retries for minutes."""
@@ -88,19 +108,62 @@ class TrackingStore:
                 "its content is rebuilt from the cells"
             ) from error
 
-    def _check_server(self) -> None:
-        """Raise within seconds if the server cannot be reached; the client of MLflow retries for minutes."""
-        parts = urlsplit(self.uri)
-        if parts.scheme not in {"http", "https"}:
+    def _check_address(self) -> None:
+        """Raise within seconds if the store cannot be reached; the client of MLflow retries for minutes."""
+        if self.database is not None:
             return
-        port = parts.port or {"http": 80, "https": 443}[parts.scheme]
         try:
-            socket.create_connection((parts.hostname or "", port), _SECONDS_TO_CONNECT).close()
+            parts = urlsplit(self.uri)
+            port = parts.port
+        except ValueError as error:
+            raise self._refusal(f"which is no address ({error})") from error
+        dialect = parts.scheme.partition("+")[0]
+        if dialect in _DATABASES:
+            self._check_driver()
+        elif parts.scheme in _SERVER_PORTS:
+            port = _SERVER_PORTS[parts.scheme] if port is None else port
+            if not parts.hostname:
+                raise self._refusal("which names no host")
+        if parts.hostname and port is not None:
+            self._connect(parts.hostname, port)
+
+    def _connect(self, host: str, port: int) -> None:
+        try:
+            socket.create_connection((host, port), _SECONDS_TO_CONNECT).close()
         except OSError as error:
-            raise FusionBenchError(
-                f"MLFLOW_TRACKING_URI is {_without_password(self.uri)}, which cannot be reached ({error}): "
-                "start that server, or unset the variable to use the database in the runs folder"
+            raise self._refusal(f"which cannot be reached ({error})", "start that server") from error
+
+    def _check_driver(self) -> None:
+        """Raise if the package that speaks to the database is not installed."""
+        from sqlalchemy.engine import make_url  # noqa: PLC0415 - takes a moment
+        from sqlalchemy.exc import SQLAlchemyError  # noqa: PLC0415
+
+        try:
+            make_url(self.uri).get_dialect().import_dbapi()
+        except ImportError as error:
+            raise self._refusal(
+                f"and the package {error.name} that it needs is not installed", f"install {error.name}"
             ) from error
+        except (SQLAlchemyError, ValueError) as error:
+            raise self._refusal(f"which is no address of a database ({error})") from error
+
+    def _refusal(self, problem: str, remedy: str = "correct it") -> FusionBenchError:
+        return FusionBenchError(
+            f"MLFLOW_TRACKING_URI is {_without_password(self.uri)}, {problem}: "
+            f"{remedy}, or unset the variable to use the database in the runs folder"
+        )
+
+
+def _sqlite_uri(file: Path) -> str:
+    """Return the URI by which SQLAlchemy opens exactly this file, whatever signs its path has."""
+    from sqlalchemy.engine import URL, make_url  # noqa: PLC0415 - takes a moment
+
+    uri = URL.create("sqlite", database=str(file)).render_as_string(hide_password=False)
+    if make_url(uri).database == str(file):
+        return uri
+    # SQLAlchemy 2.0 reads what follows a question mark as options. SQLite's own addresses can escape that sign.
+    address = file.as_uri().replace("file://", "file:", 1)
+    return URL.create("sqlite", database=address, query={"uri": "true"}).render_as_string(hide_password=False)
 
 
 def _without_password(uri: str) -> str:

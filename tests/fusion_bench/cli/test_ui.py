@@ -10,8 +10,11 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.request import urlopen
 
@@ -19,7 +22,7 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
-from fusion_bench.cli.ui import serve
+from fusion_bench.cli.ui import _wait_until_up, serve
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.reporting.mlflow_.store import TrackingStore
 from fusion_bench.reporting.mlflow_.sync import sync_study
@@ -90,6 +93,75 @@ def test_a_port_in_use_is_one_clear_sentence(tmp_path: Path) -> None:
         serve(tmp_path, port=port)
     assert "pass another --port" in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+class Stranger(BaseHTTPRequestHandler):
+    """A server that answers as `status` says, with headers of its own."""
+
+    status = 200
+
+    def do_GET(self) -> None:
+        self.send_response(self.status)
+        self.send_header("X-Fusion-Bench-Server", "another")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        return None
+
+
+@pytest.mark.parametrize("status", [200, 404, 503])
+def test_the_answer_of_another_server_is_not_taken_for_our_own(
+    status: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Stranger, "status", status)
+    with ThreadingHTTPServer(("127.0.0.1", 0), Stranger) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f"http://127.0.0.1:{server.server_port}"
+        with subprocess.Popen(["sleep", "60"]) as ours:
+            with pytest.raises(
+                FusionBenchError, match=f"another server answers at {address}: pass another --port"
+            ):
+                _wait_until_up(ours, address, "ours")
+            ours.kill()
+        server.shutdown()
+
+
+def started_ui(runs: Path, port: int) -> subprocess.Popen[str]:
+    program = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "from fusion_bench.cli.main import main\n"
+        f"main(['ui', '--runs', {str(runs)!r}, '--port', '{port}'])"
+    )
+    pipe = subprocess.PIPE
+    return subprocess.Popen([sys.executable, "-u", "-c", program], stdout=pipe, stderr=pipe, text=True)
+
+
+@pytest.mark.slow
+def test_of_two_started_at_once_one_serves_and_the_other_says_so(tmp_path: Path) -> None:
+    folders = [tmp_path / "one", tmp_path / "two"]
+    for folder in folders:
+        folder.mkdir()
+        sync_study(tiny(folder.name), None, TrackingStore.of(folder))
+    with listening() as port:
+        pass
+    both = [started_ui(folder, port) for folder in folders]
+    while (ended := next((ui for ui in both if ui.poll() is not None), None)) is None:
+        time.sleep(0.2)
+    _, refusal = ended.communicate()
+    assert ended.returncode == 2
+    assert refusal.strip().splitlines()[-1].endswith("pass another --port, or stop the server that uses it")
+    serving = both[1 - both.index(ended)]
+    assert serving.stdout is not None
+    shown = ""
+    for line in serving.stdout:
+        shown += line
+        if "Ctrl-C" in line:
+            break
+    serving.send_signal(signal.SIGINT)
+    serving.communicate()
+    assert serving.returncode == 0
+    names = re.findall(r"^\w+$", shown, re.MULTILINE)
+    assert names == [folders[both.index(serving)].name]
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ from fusion_bench.reporting.progress import LiveTable, PlainLines, duration, obs
 from fusion_bench.study.cell_status import CellState, CellStatus
 from fusion_bench.study.observer import Observer, RunClosed, RunPlanned, RunPreparing, SilentObserver
 from fusion_bench.study.plan import PlannedCell, Purpose
+from fusion_bench.training.config import Json
 from toys import toy_config
 
 PLAIN = toy_config()
@@ -156,6 +157,75 @@ def test_preparation_is_shown_until_the_first_cell_starts() -> None:
     live.notify(RunClosed())
     assert "training the pretext backbone" in before
     assert "training the pretext backbone" not in after
+
+
+def trial(arm: str, **drawn: Json) -> CellStatus:
+    status = planned(arm, 7, purpose="search")
+    return replace(status, cell=replace(status.cell, drawn=drawn))
+
+
+def test_search_cells_name_the_settings_of_their_trial() -> None:
+    status = trial("film", kernel_size=5, norm="batch", **{"train.learning_rate": 0.003141592653})
+    live = LiveTable(terminal(), Clock())
+    live.notify(RunPlanned([status]))
+    text = " ".join(shown(live).replace("│", " ").split())
+    live.notify(RunClosed())
+    for part in ("film kernel_size=5", "norm=batch", "train.learning_rate=0.00314159"):
+        assert part in text
+    lines, live = Console(file=io.StringIO()), LiveTable(terminal(), Clock())
+    for observer in (PlainLines(lines, Clock()), live):
+        observer.notify(RunPlanned([status]))
+        observer.notify(CellStarted(status.cell.id))
+        observer.notify(CellFailed(status.cell.id, "no memory"))
+        observer.notify(RunClosed())
+    drawn = "kernel_size=5, norm=batch, train.learning_rate=0.00314159"
+    assert f"film seed 7 (search: {drawn}) started" in written(lines)
+    assert f"film seed 7 (search: {drawn}) FAILED: no memory" in written(lines)
+    assert f"film, seed 7 ({drawn}): no memory" in " ".join(written(live._console).split())
+
+
+def test_a_resumed_table_shows_the_metrics_of_cells_already_done() -> None:
+    live = LiveTable(terminal(), Clock())
+    done = CELLS[3].cell.id
+    live.notify(RunPlanned(CELLS, "accuracy", {done: 0.87654}))
+    text = shown(live)
+    live.notify(RunClosed())
+    assert "select/accuracy" in text
+    assert "0.8765" in row(text, "film", "1")
+    assert "0." not in row(text, "film", "0")
+
+
+def test_a_finished_cell_shows_the_epoch_that_was_kept() -> None:
+    live = LiveTable(terminal(), Clock())
+    live.notify(RunPlanned(CELLS, "accuracy"))
+    live.notify(CellStarted(A0))
+    live.notify(CellProgressed(A0, 1, 2, "select/accuracy", 0.9, 1.0))
+    live.notify(CellProgressed(A0, 2, 2, "select/accuracy", 0.1, 0.0))
+    live.notify(CellFinished(A0, {"val/accuracy": 0.9, "test/accuracy": 0.4}, {"accuracy": 0.9}))
+    text = shown(live)
+    live.notify(RunClosed())
+    assert "0.9000" in row(text, "laconv", "0")
+
+
+def test_preparation_is_counted_in_the_table_and_now_and_then_in_the_log() -> None:
+    clock = Clock()
+    live, console = LiveTable(terminal(), clock), Console(file=io.StringIO())
+    lines = PlainLines(console, clock)
+    for observer in (live, lines):
+        observer.notify(RunPreparing("making data, weights and cached maps"))
+    for done in range(0, 4001, 200):
+        for observer in (live, lines):
+            observer.notify(RunPreparing("decoding images", done, 4000))
+        clock.now += 1
+        if done == 1200:
+            assert "… decoding images 1,200 of 4,000" in shown(live)
+    live.notify(RunClosed())
+    lines.notify(RunClosed())
+    assert written(console).splitlines() == [
+        "making data, weights and cached maps",
+        "decoding images 2,000 of 4,000",
+        "decoding images 4,000 of 4,000",
+    ]
 
 
 def test_search_cells_say_so() -> None:

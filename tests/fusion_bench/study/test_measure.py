@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -53,7 +54,17 @@ def test_an_arm_that_never_ran_is_not_let_loose_on_this_process(
     assert set(measure_arms(study.arms, study.seeds, paths, tmp_path / "measured.json")) == {"product"}
 
 
-@pytest.mark.parametrize("damage", [lambda file: file.write_text("{"), Path.unlink])
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda file: file.write_text("{"),
+        Path.unlink,
+        lambda file: file.write_text("[]"),
+        lambda file: file.write_text("null"),
+        lambda file: file.write_text(json.dumps(dict.fromkeys(json.loads(file.read_text()), 3))),
+        lambda file: file.write_text(file.read_text().replace("latency_ms", "latency")),
+    ],
+)
 def test_lost_measurements_are_made_again(
     trained: tuple[Study, RunPaths], tmp_path: Path, damage: Callable[[Path], None]
 ) -> None:

@@ -8,12 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import optuna
 import pytest
 
-from fusion_bench.cells.executors.executor import WorkerSettings
+from fusion_bench.cells.events import CellStarted
+from fusion_bench.cells.executors.executor import Executor, WorkerSettings
 from fusion_bench.cells.executors.inline import InlineExecutor
 from fusion_bench.cells.executors.local import LocalExecutor
 from fusion_bench.cells.folder import CellFolder, cell_folder
@@ -23,7 +25,7 @@ from fusion_bench.spec.load import read_study
 from fusion_bench.spec.study import Study
 from fusion_bench.storage import lock
 from fusion_bench.study.cell_status import cell_status
-from fusion_bench.study.observer import SilentObserver
+from fusion_bench.study.observer import RunEvent, RunPlanned, RunPreparing, SilentObserver
 from fusion_bench.study.plan import confirm_cells
 from fusion_bench.study.run import RunOptions, RunResult, StudyRun, study_folder
 from fusion_bench.training.paths import RunPaths
@@ -80,6 +82,58 @@ def test_every_cell_is_trained_once_and_judged(tmp_path: Path, paths: RunPaths) 
     results = collect(study, paths)
     assert set(results.cells["state"]) == {"done"}
     assert set(results.samples["split"]) == {"val", "test"}
+
+
+class Listener:
+    """Keeps every event of a run."""
+
+    def __init__(self) -> None:
+        self.heard: list[RunEvent] = []
+
+    def notify(self, event: RunEvent) -> None:
+        self.heard.append(event)
+
+
+def listened(study: Study, paths: RunPaths, make: Callable[[], Executor]) -> list[RunEvent]:
+    listener = Listener()
+    StudyRun(study, paths, make, listener, RunOptions()).run()
+    return listener.heard
+
+
+@pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
+def test_what_is_prepared_is_counted(workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
+    paths = RunPaths(tmp_path / "runs", {}, {})
+    settings = WorkerSettings(paths, max(1, workers), threads=1)
+
+    def make() -> Executor:
+        return LocalExecutor(settings, tmp_path / "logs") if workers else InlineExecutor(settings)
+
+    study = toy(tmp_path, "seeds=[0]")
+    heard = listened(study, paths, make)
+    counts = {event.what: event for event in heard if isinstance(event, RunPreparing) and event.total}
+    for what in ("reading images", "decoding images", "computing maps"):
+        assert counts[what].done == counts[what].total
+    assert counts["measuring the cost of arms"].total == len(study.arms)
+    first_cell = next(number for number, event in enumerate(heard) if isinstance(event, CellStarted))
+    assert RunPreparing("decoding images", 24, 24) in heard[:first_cell]
+
+
+def test_a_resumed_run_tells_the_metrics_of_the_cells_that_are_done(tmp_path: Path, paths: RunPaths) -> None:
+    study = toy(tmp_path, "seeds=[0]")
+    run(study, paths)
+    settings = WorkerSettings(paths, 1, threads=1)
+    (planned,) = (
+        event
+        for event in listened(toy(tmp_path, "seeds=[0, 1]"), paths, lambda: InlineExecutor(settings))
+        if isinstance(event, RunPlanned)
+    )
+    done = [item.cell.id for item in planned.cells if item.state == "done"]
+    assert len(done) == 2
+    assert planned.metric == "accuracy"
+    assert planned.selected == {
+        cell: cell_folder(paths.runs, cell).result().selection["accuracy"] for cell in done
+    }
 
 
 def test_one_more_seed_trains_only_that_seed(tmp_path: Path, paths: RunPaths) -> None:

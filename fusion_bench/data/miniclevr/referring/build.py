@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from random import Random
 
-from fusion_bench.data.miniclevr.build import draw_split_scenes, render_images
+from fusion_bench.data.miniclevr.build import counted, draw_split_scenes, render_images
 from fusion_bench.data.miniclevr.layout import scene_record
 from fusion_bench.data.miniclevr.parallel import map_in_processes
 from fusion_bench.data.miniclevr.placement import SceneRecipe
@@ -23,6 +23,7 @@ from fusion_bench.data.miniclevr.render.render import object_ids
 from fusion_bench.data.miniclevr.scenes.scenes import Scene
 from fusion_bench.data.miniclevr.settings import SceneSettings
 from fusion_bench.data.programs import Facts
+from fusion_bench.samples.counting import Notify, say_nothing
 
 _DISTRACTORS = 0.5
 """Probability that an object is a distractor, which differs from an earlier object in one attribute."""
@@ -45,7 +46,9 @@ class MiniClevrReferSettings(SceneSettings):
         return replace(super().recipe(split), distractors=_DISTRACTORS)
 
 
-def build_refer(settings: MiniClevrReferSettings, name: str, root: Path, workers: int) -> None:
+def build_refer(
+    settings: MiniClevrReferSettings, name: str, root: Path, workers: int, notify: Notify = say_nothing
+) -> None:
     """Generate a data set and write it in REFER's layout under ``root``.
 
     Args:
@@ -53,13 +56,16 @@ def build_refer(settings: MiniClevrReferSettings, name: str, root: Path, workers
         name: name of the data set.
         root: a folder that does not exist yet.
         workers: number of processes; 1 uses the current process.
+        notify: is told how many images are rendered.
     """
     refer_image_path(root, 1).parent.mkdir(parents=True)
-    jobs, number = [], 1
-    for split, scenes in draw_split_scenes(settings, workers):
+    jobs, sizes, number = [], [], 1
+    for split, scenes in draw_split_scenes(settings, workers, notify):
         jobs.append(partial(_annotate_scenes, settings, root, split, scenes, number))
+        sizes.append(len(scenes))
         number += len(scenes)
-    annotated = [image for chunk in map_in_processes(jobs, workers) for image in chunk]
+    ended = counted("rendering images", sizes, notify)
+    annotated = [image for chunk in map_in_processes(jobs, workers, ended) for image in chunk]
     write_refer(root, name, settings.size, annotated)
 
 

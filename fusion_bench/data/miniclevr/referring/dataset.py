@@ -76,4 +76,4 @@ class MiniClevrRefer(BuiltIn, Refer):
         )
 
     def _generate(self, folder: Path, workers: int) -> None:
-        build_refer(self._scene_settings, self.name, folder, workers)
+        build_refer(self._scene_settings, self.name, folder, workers, self.notify)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +19,9 @@ _RAYS_AT_ONCE = 1 << 20  # a few hundred megabytes at most; larger batches are n
 _SAMPLES = 2  # rays along each side of a pixel
 
 
-def render(scenes: Sequence[Scene], size: Size) -> npt.NDArray[np.uint8]:
+def render(
+    scenes: Sequence[Scene], size: Size, rendered: Callable[[int], None] = lambda _: None
+) -> npt.NDArray[np.uint8]:
     """Render scenes by ray casting, antialiased with four rays per pixel.
 
     The image of a scene has the same bytes in every batch.
@@ -27,6 +29,7 @@ def render(scenes: Sequence[Scene], size: Size) -> npt.NDArray[np.uint8]:
     Args:
         scenes: ``B`` scenes.
         size: height and width in pixels.
+        rendered: is told, now and then, how many scenes are rendered.
 
     Returns:
         ``[B, H, W, 3]`` uint8.
@@ -36,6 +39,7 @@ def render(scenes: Sequence[Scene], size: Size) -> npt.NDArray[np.uint8]:
     for start in range(0, len(scenes), at_once):
         part = scenes[start : start + at_once]
         images[start : start + at_once] = _render_batch(part, size).numpy()
+        rendered(start + len(part))
     return images
 
 
