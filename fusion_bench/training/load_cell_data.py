@@ -183,6 +183,7 @@ def encode_images(
             paths.workers,
             splits.digests[name],
             letterbox=config.data.resize == "letterbox",
+            annotated=None if found.split.referents is None else found.split.referents.sizes,
         )
         if inputs.pretext is not None:
             inputs.pretext.check_unseen(images, name)
