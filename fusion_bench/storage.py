@@ -74,13 +74,13 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file.
+    """Read a JSON file, which may begin with a byte-order mark.
 
     Raises:
         FusionBenchError: it is not there or is not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         raise FusionBenchError(f"{path} does not exist") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:

@@ -228,7 +228,9 @@ def test_numbers_without_black_and_white_are_refused(
     tmp_path: Path, image: Image.Image, name: str, reason: str
 ) -> None:
     path = saved(tmp_path, image, name)
-    with pytest.raises(DataError, match=rf"{name} is refused: its pixels are {reason}.*; save it with 8 bits"):
+    with pytest.raises(
+        DataError, match=rf"{name} is refused: its pixels are {reason}.*; save it with 8 bits"
+    ):
         read_image(path)
     assert image_damage(path).startswith(f"{path} is refused")
     with pytest.raises(DataError, match="is refused"):
@@ -286,7 +288,9 @@ def test_greys_of_a_tiff_that_are_inverted_or_of_12_bits_are_refused(
 
 
 @pytest.mark.parametrize("extra", [b"\0", b"x" * 1000, b"IEND\xaeB\x60\x82", b"\n"])
-def test_bytes_after_the_end_of_a_png_are_no_damage_and_a_missing_end_is(tmp_path: Path, extra: bytes) -> None:
+def test_bytes_after_the_end_of_a_png_are_no_damage_and_a_missing_end_is(
+    tmp_path: Path, extra: bytes
+) -> None:
     path = saved(tmp_path, Image.fromarray(COLOURS))
     whole = path.read_bytes()
     path.write_bytes(whole + extra)
