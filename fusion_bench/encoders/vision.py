@@ -15,6 +15,7 @@ import torch
 from timm.models import get_pretrained_cfg
 from torch import Tensor, nn
 
+from fusion_bench.encoders.checkpoint import read_weights
 from fusion_bench.encoders.download import find_weights
 from fusion_bench.errors import FusionBenchError, WeightsError
 from fusion_bench.registry import UnknownNameError, did_you_mean
@@ -127,7 +128,8 @@ def build_backbone(
     """
     _check_name(name)
     if weights == "imagenet":
-        net = _create(name, layer, image_size, find_weights(name))
+        source = find_weights(name)
+        net = _create(name, layer, image_size, _source(name, Path(source["file"])) if source else source)
     elif weights == "file":
         net = _from_checkpoint(name, layer, image_size, _require_file(weights_file, weights))
     else:
@@ -181,7 +183,28 @@ def _create(
                 f"timm cannot extract feature maps from {name!r}: {_first_line(error)}"
             ) from error
         raise WeightsError(f"cannot load the weights of {name!r}: {_first_line(error)}") from error
+    for (
+        module
+    ) in net.modules():  # timm keeps the record, and every copy of the model would copy the weights in it
+        getattr(module, "pretrained_cfg", {}).pop("state_dict", None)
     return net
+
+
+def _source(name: str, path: Path) -> Mapping[str, Any]:
+    """Return the content of a weights file as an overlay for timm's record of the place of its weights.
+
+    The file is read here, because some versions of timm run code from files of ``torch.save``. Only an archive of
+    NumPy arrays, which contains no code, is left to timm.
+
+    Raises:
+        WeightsError: the file is damaged, would run code, or holds no weights.
+    """
+    if path.suffix == ".npz":
+        return {"file": str(path)}
+    try:
+        return {"state_dict": read_weights(path)}
+    except WeightsError as error:
+        raise WeightsError(f"cannot load the weights of {name!r}: {error}") from error
 
 
 def _check_name(name: str) -> None:
@@ -224,11 +247,11 @@ def _from_checkpoint(name: str, layer: int, image_size: tuple[int, int], path: P
     When timm removes a classifier, it ignores parameters that the file does not contain. The model is therefore built
     twice, from different random states: parameters that differ between the two were not loaded.
     """
-    nets = []
+    source, nets = _source(name, path), []
     for seed in (0, 1):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            nets.append(_create(name, layer, image_size, {"file": str(path)}))
+            nets.append(_create(name, layer, image_size, source))
     second = nets[1].state_dict()
     missing = [key for key, value in nets[0].state_dict().items() if not torch.equal(value, second[key])]
     if missing:
