@@ -12,11 +12,11 @@ import safetensors
 import safetensors.torch
 import timm
 import torch
-from timm.models import get_pretrained_cfg
 from torch import Tensor, nn
 
 from fusion_bench.encoders.checkpoint import read_weights
 from fusion_bench.encoders.download import find_weights
+from fusion_bench.encoders.input_sizes import feature_model, size_problem
 from fusion_bench.errors import FusionBenchError, WeightsError
 from fusion_bench.registry import UnknownNameError, did_you_mean
 from fusion_bench.storage import replacing
@@ -87,10 +87,11 @@ class Backbone(nn.Module):
         try:
             with torch.no_grad():
                 features = self(torch.zeros(1, 3, *self.image_size))
-        except (AssertionError, RuntimeError) as error:
-            height, width = self.image_size
+        except (AssertionError, RuntimeError, ArithmeticError, ValueError) as error:
+            reason = _first_line(error)
+            problem = size_problem(self.name, self.layer, self.image_size, reason)
             raise FusionBenchError(
-                f"the backbone {self.name!r} does not accept images of {height}x{width}: {_first_line(error)}"
+                problem or f"the backbone {self.name!r} fails on an image: {reason}"
             ) from error
         super().train(training)
         if features.dim() != 4 or features.shape[1] != self.channels:
@@ -167,22 +168,21 @@ def _create(
     name: str, layer: int, image_size: tuple[int, int], source: Mapping[str, Any] | None = None
 ) -> nn.Module:
     """Create a ``features_only`` model; ``source`` overlays timm's record of the place of its weights."""
-    config = get_pretrained_cfg(name)
-    fixed = {"img_size": image_size} if config and config.fixed_input_size else {}
-    overlay = {} if source is None else {"pretrained": True, "pretrained_cfg_overlay": dict(source)}
+    overlay: dict[str, Any] = {}
+    if source is not None:
+        # timm removes classifiers from the dictionary that it is given.
+        copied = {key: dict(value) if isinstance(value, dict) else value for key, value in source.items()}
+        overlay = {"pretrained": True, "pretrained_cfg_overlay": copied}
     try:
-        net: nn.Module = timm.create_model(name, features_only=True, out_indices=(layer,), **fixed, **overlay)
-    except (AssertionError, IndexError) as error:
+        net = feature_model(name, layer, image_size, **overlay)
+    except (AssertionError, IndexError, ArithmeticError, *_LOADING_ERRORS) as error:
+        reason = _first_line(error)
         _check_layer(name, layer)
-        raise FusionBenchError(
-            f"timm cannot build {name!r} for images of {image_size[0]}x{image_size[1]}: {_first_line(error)}"
-        ) from error
-    except _LOADING_ERRORS as error:
+        if problem := size_problem(name, layer, image_size, reason):
+            raise FusionBenchError(problem) from error
         if source is None:
-            raise FusionBenchError(
-                f"timm cannot extract feature maps from {name!r}: {_first_line(error)}"
-            ) from error
-        raise WeightsError(f"cannot load the weights of {name!r}: {_first_line(error)}") from error
+            raise FusionBenchError(f"timm cannot extract feature maps from {name!r}: {reason}") from error
+        raise WeightsError(f"cannot load the weights of {name!r}: {reason}") from error
     for (
         module
     ) in net.modules():  # timm keeps the record, and every copy of the model would copy the weights in it
