@@ -91,13 +91,13 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file.
+    """Read a JSON file, which may begin with a byte-order mark.
 
     Raises:
         FusionBenchError: it is not there or is not JSON.
     """
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         raise FusionBenchError(f"{path} does not exist") from error
     except (ValueError, RecursionError) as error:  # also text that is not UTF-8, and numbers of 5,000 digits

@@ -6,6 +6,7 @@ import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from stat import S_ISDIR
 
 from fusion_bench.errors import DataError, FusionBenchError
 from fusion_bench.storage import digest, file_digest, read_json, write_json
@@ -18,21 +19,39 @@ _NAMED = 5
 def image_sizes(folder: Path) -> dict[str, int]:
     """Return the size in bytes of every PNG and JPEG under ``folder`` by relative path, sorted; no file is opened.
 
+    Links are followed, also out of the folder. A link that leads nowhere or back to a folder around it counts as
+    absent. Bytes of a name that are not UTF-8 are written as escapes, because no published record can name the file.
+
     Raises:
-        DataError: the folder does not exist.
+        DataError: the folder does not exist, or a folder in it cannot be read.
     """
     if not folder.is_dir():
         raise DataError(f"{folder} is not a folder; it must contain the published images")
-    return dict(sorted(_walk(str(folder), "")))
+    try:
+        found = dict(sorted(_walk(str(folder), "", ())))
+    except OSError as error:
+        raise DataError(f"{error.filename} cannot be read: {error.strerror}") from error
+    return found
 
 
-def _walk(folder: str, prefix: str) -> Iterable[tuple[str, int]]:
+def _walk(folder: str, prefix: str, around: tuple[tuple[int, int], ...]) -> Iterable[tuple[str, int]]:
+    """Yield name and size of the images under ``folder``, which lies in the folders ``around`` (device and inode)."""
+    stat = Path(folder).stat()
+    around = (*around, (stat.st_dev, stat.st_ino))
     with os.scandir(folder) as entries:
         for entry in entries:
-            if entry.is_dir():
-                yield from _walk(entry.path, f"{prefix}{entry.name}/")
-            elif entry.name.endswith((".png", ".jpg")):
-                yield prefix + entry.name, entry.stat().st_size
+            try:
+                stat = entry.stat()
+            except OSError:
+                if entry.is_symlink():
+                    continue
+                raise
+            name = entry.name.encode(errors="surrogateescape").decode(errors="backslashreplace")
+            if S_ISDIR(stat.st_mode):
+                if (stat.st_dev, stat.st_ino) not in around:
+                    yield from _walk(entry.path, f"{prefix}{name}/", around)
+            elif name.endswith((".png", ".jpg")):
+                yield prefix + name, stat.st_size
 
 
 def named_sizes(folder: Path, names: Iterable[str], published: str) -> dict[str, int]:
@@ -46,7 +65,7 @@ def named_sizes(folder: Path, names: Iterable[str], published: str) -> dict[str,
     for name in sorted(set(names)):
         try:
             sizes[name] = (folder / name).stat().st_size
-        except FileNotFoundError:
+        except (OSError, ValueError):  # ValueError: no file can have such a name
             missing.append(name)
     if missing:
         raise DataError(
@@ -54,6 +73,20 @@ def named_sizes(folder: Path, names: Iterable[str], published: str) -> dict[str,
             f"{missing[0]}; get them from {published}"
         )
     return sizes
+
+
+def read_utf8(path: Path) -> str:
+    """Return the text of a published UTF-8 file, without a byte-order mark.
+
+    Raises:
+        DataError: the file cannot be read or is not UTF-8.
+    """
+    try:
+        return path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is not UTF-8 text: {error}") from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from error
 
 
 def known_digest(path: Path, cache: Path | None) -> str:
@@ -158,5 +191,7 @@ def require(path: Path, published: str = "") -> None:
     Raises:
         DataError: the file does not exist.
     """
+    if path.is_symlink() and not path.exists():
+        raise DataError(f"{path} is a link to {path.readlink()}, which does not exist")
     if not path.is_file():
         raise DataError(f"{path} does not exist" + (f"; it is published at {published}" if published else ""))

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import os
-import struct
-import zlib
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from io import BytesIO
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,6 +14,7 @@ import numpy.typing as npt
 import PIL
 from PIL import Image
 
+from fusion_bench.data.decoding import DECODING, open_image, read_bytes
 from fusion_bench.errors import DataError
 from fusion_bench.samples.counting import Notify, say_nothing
 from fusion_bench.samples.geometry import Resizing
@@ -27,11 +25,10 @@ T = TypeVar("T")
 
 GREY = 127
 """The value of the pixels around a letterboxed image."""
+_DECODER = {"pillow": PIL.__version__, "decoding": DECODING}
+"""What decoded pixels depend on beside the files."""
 _CHUNK = 64
 """Files per task of a thread: passing on single small files would cost more than hashing them."""
-_PNG_START, _PNG_END = b"\x89PNG\r\n\x1a\n", b"IEND\xaeB\x60\x82"
-_DECODING_ERRORS = (OSError, SyntaxError, ValueError, struct.error, zlib.error, Image.DecompressionBombError)
-"""The exceptions of Pillow for a file that is not a complete image; they depend on format and damage."""
 
 
 def image_digests(
@@ -54,7 +51,7 @@ def image_digests(
 
     def find() -> bytes:
         hashes = _in_threads(
-            lambda path: hashlib.sha256(_read_bytes(path)).digest(),
+            lambda path: hashlib.sha256(read_bytes(path)).digest(),
             paths,
             workers,
             lambda done: notify("reading images", done, len(paths)),
@@ -94,18 +91,22 @@ def damaged_images(
 
     if cache is None:
         return frozenset(map(Path, find()))
-    key = {"damaged": digest(_states(paths)), "pillow": PIL.__version__}
+    key = {"damaged": digest(_states(paths)), **_DECODER}
     list_file = cached_file(cache, key, ".damaged", lambda part: write_json(part, find()))
     return frozenset(map(Path, read_json(list_file)))
 
 
-def image_damage(path: Path) -> str:
-    """Return a sentence about the damage of an image file; empty if the file is a complete image."""
+def image_damage(path: Path, annotated: npt.NDArray[np.int64] | None = None) -> str:
+    """Return a sentence about what is wrong with an image file; empty if cells can use it.
+
+    Args:
+        path: the file.
+        annotated: height and width of the image on which its boxes and masks were made; None without any.
+    """
     try:
-        _decode(path)
+        return _other_size(path, open_image(path), annotated)
     except DataError as error:
         return str(error)
-    return ""
 
 
 def _states(paths: Sequence[Path]) -> list[list[str | int]]:
@@ -132,11 +133,12 @@ def decoded_images(
     *,
     letterbox: bool = False,
     notify: Notify = say_nothing,
+    annotated: npt.NDArray[np.int64] | None = None,
 ) -> npt.NDArray[np.uint8]:
-    """Decode images to RGB and resize them once; later calls map the stored array.
+    """Decode images to RGB (`open_image`) and resize them once; later calls map the stored array.
 
     Images of another size are resized with Pillow's bilinear filter, whose support grows with the reduction factor
-    (antialiasing); images of the requested size are not changed. An alpha channel is dropped.
+    (antialiasing); images of the requested size are not changed.
 
     With ``letterbox`` images keep their aspect ratio and are centred on grey 127 (`Resizing`). They are resized with
     bilinear interpolation of the four nearest pixels, without antialiasing, like OpenCV's ``INTER_LINEAR``, with
@@ -154,19 +156,21 @@ def decoded_images(
         digests: the result of `image_digests` for these files, if it is content_digest.
         letterbox: keep the aspect ratio.
         notify: is told how many images are decoded.
+        annotated: ``[N, 2]``, height and width of each image on which its boxes and masks were made.
 
     Returns:
         Read-only memory map ``[N, H, W, 3]`` uint8.
 
     Raises:
-        DataError: a file is missing, truncated or not an image; the message names it.
+        DataError: a file is missing, truncated, not an image, refused, or has another size than its annotations say;
+            the message names it.
     """
     height, width = size
     resizing = Resizing(height, width, letterbox)
 
     def fill(content: npt.NDArray[Any]) -> None:
         def decode(row: int) -> None:
-            content[row] = _decode(paths[row], resizing)
+            content[row] = _decode(paths[row], resizing, None if annotated is None else annotated[row])
 
         _in_threads(
             decode,
@@ -177,7 +181,9 @@ def decoded_images(
 
     content_digest = hashlib.sha256(b"".join(digests or image_digests(paths, workers))).hexdigest()
     method = "letterbox" if letterbox else "bilinear"
-    key = {"decoded": content_digest, "size": list(size), "resize": method, "pillow": PIL.__version__}
+    key = {"decoded": content_digest, "size": list(size), "resize": method, **_DECODER}
+    if annotated is not None:
+        key["annotated"] = digest(annotated.tolist())
     return cached_array(cache, key, (len(paths), height, width, 3), np.uint8, fill)
 
 
@@ -202,37 +208,25 @@ def _in_threads(
     return results
 
 
-def _read_bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise DataError(f"cannot read the image {path}: {error.strerror}") from error
+def _decode(path: Path, resizing: Resizing, annotated: npt.NDArray[np.int64] | None) -> npt.NDArray[np.uint8]:
+    """Return one image as ``[H, W, 3]`` uint8, resized; ``annotated`` as in `image_damage`."""
+    rgb = open_image(path)
+    if other := _other_size(path, rgb, annotated):
+        raise DataError(other)
+    if rgb.size != (resizing.width, resizing.height):
+        fitted = _letterboxed(rgb, resizing) if resizing.letterbox else None
+        rgb = fitted or rgb.resize((resizing.width, resizing.height), Image.Resampling.BILINEAR)
+    return np.asarray(rgb)
 
 
-def _decode(path: Path, resizing: Resizing | None = None) -> npt.NDArray[np.uint8]:
-    """Return one image as ``[H, W, 3]`` uint8, at its own size without ``resizing``.
-
-    Measured on one core, in images per second: Pillow 13 decodes 595 CLEVR-like PNGs of 240x160, 98 PNGs of 480x320
-    with alpha, and 172 JPEGs of 640x512; torchvision 0.29 decodes 629, 128 and 261; simplejpeg 268 of the JPEGs. All
-    give the same pixels. Including resizing, torchvision would save a fifth of work that is done once per data set;
-    but it does not report what is wrong with a damaged file, and its decoders are deprecated.
-    """
-    data = _read_bytes(path)
-    try:
-        # Pillow accepts a PNG that is truncated after its last pixel, but such a file is not the published one.
-        if data.startswith(_PNG_START) and _PNG_END not in data[-64:]:
-            raise OSError("the end of the file is missing")
-        with Image.open(BytesIO(data)) as image:
-            rgb = image.convert("RGB")
-            size = rgb.size if resizing is None else (resizing.width, resizing.height)
-            if resizing is not None and rgb.size != size:
-                fitted = _letterboxed(rgb, resizing) if resizing.letterbox else None
-                rgb = fitted or rgb.resize(size, Image.Resampling.BILINEAR)
-            return np.asarray(rgb)
-    except _DECODING_ERRORS as error:
-        raise DataError(
-            f"{path} is damaged or not an image ({error}); download or generate it again"
-        ) from error
+def _other_size(path: Path, rgb: Image.Image, annotated: npt.NDArray[np.int64] | None) -> str:
+    """Return a sentence if an image has another size than the one to which its boxes refer; else an empty text."""
+    if annotated is None or rgb.size == (annotated[1], annotated[0]):
+        return ""
+    return (
+        f"{path} has {rgb.width} x {rgb.height} pixels (width x height, upright), but its annotations are made on "
+        f"{annotated[1]} x {annotated[0]}, so its boxes would be in the wrong place; use the image that was annotated"
+    )
 
 
 def _letterboxed(rgb: Image.Image, resizing: Resizing) -> Image.Image:

@@ -23,13 +23,14 @@ def list_items(path: Path, key: str) -> Iterator[Any]:
     """Yield the items of the list under ``key`` of the object in a JSON file.
 
     Args:
-        path: a UTF-8 JSON file. The values of other keys are read and dropped.
+        path: a UTF-8 JSON file, with or without a byte-order mark. The values of other keys are read and dropped.
         key: a key of the outermost object.
 
     Raises:
-        DataError: the file is not JSON, or has no such list; the message names the file.
+        DataError: the file is not JSON, contains half of a surrogate pair, or has no such list; the message names the
+            file.
     """
-    with path.open(encoding="utf-8") as file:
+    with path.open(encoding="utf-8-sig") as file:
         reader = _Reader(path, file)
         try:
             if reader.next() != "{":
@@ -60,6 +61,25 @@ def _items(reader: _Reader) -> Iterator[Any]:
         yield reader.value()
         reader.skip_comma("]")
     reader.expect("]")
+
+
+def has_half_pair(value: Any, text: str, start: int = 0, end: int | None = None) -> bool:
+    """Return True if a JSON value contains half of a surrogate pair, which is no character and cannot be stored.
+
+    Args:
+        value: the value.
+        text: a text that contains its JSON, from ``start`` to ``end``. UTF-8 has no such halves, so only an escape in
+            the JSON can be one.
+        start: first character of its JSON.
+        end: character after its JSON; None for the end of the text.
+    """
+    if text.find("\\u", start, end) < 0:
+        return False
+    try:
+        json.dumps(value, ensure_ascii=False).encode()
+    except UnicodeEncodeError:
+        return True
+    return False
 
 
 class _Reader:
@@ -104,8 +124,15 @@ class _Reader:
                 if len(self._window) - self._position < 4 * _PART and self._slide():
                     continue
                 raise self._error(error.msg, error.pos) from error
+            except RecursionError as error:
+                raise self._error("it is nested too deeply", self._position) from error
             if end == len(self._window) and self._slide():
                 continue  # a number may continue in the next part
+            if has_half_pair(found, self._window, self._position, end):
+                raise DataError(
+                    f"{self._path}: a text contains half of a surrogate pair, such as \\ud83d; write the whole "
+                    f"character (in the value from character {self._dropped + self._position})"
+                )
             self._position = end
             return found
 

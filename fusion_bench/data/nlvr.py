@@ -12,7 +12,15 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
-from fusion_bench.data.files import content_digests, image_sizes, manifest_of, require, require_all
+from fusion_bench.data.files import (
+    content_digests,
+    image_sizes,
+    manifest_of,
+    read_utf8,
+    require,
+    require_all,
+)
+from fusion_bench.data.json_stream import has_half_pair
 from fusion_bench.errors import DataError
 from fusion_bench.registry import did_you_mean
 from fusion_bench.samples.dataset import Counts, DataSet, Splits, WordingFloor
@@ -141,16 +149,18 @@ class _Example:
 
 
 def _read_examples(path: Path) -> list[_Example]:
-    """Read a file with one JSON object per line."""
+    """Read a file with one JSON object per line; blank lines are skipped."""
     examples: list[_Example] = []
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is not UTF-8 text: {error}") from error
-    for number, line in enumerate(lines, start=1):
+    # Other line ends of Unicode, at which splitlines() would cut, may stand in a sentence.
+    for number, line in enumerate(read_utf8(path).split("\n"), start=1):
+        if not line.strip():
+            continue
         try:
-            examples.append(_example(json.loads(line)))
-        except json.JSONDecodeError as error:
+            record = json.loads(line)
+            if has_half_pair(record, line):
+                raise ValueError("a text contains half of a surrogate pair, such as \\ud83d")
+            examples.append(_example(record))
+        except (json.JSONDecodeError, RecursionError) as error:
             raise DataError(f"{path}, line {number} is not JSON: {error}") from error
         except (KeyError, TypeError, ValueError) as error:
             detail = f"the key {error} is missing" if isinstance(error, KeyError) else str(error)

@@ -68,8 +68,7 @@ def verify(data: DataSet, track: Track, workers: int = 1) -> VerificationResult:
         problems += _split_problems(split, labelled=split.name not in data.unlabelled)
     found = {name: Counts(len(split), len(split.images)) for name, split in splits.items()}
     problems += _count_problems(data, found)
-    images = list(dict.fromkeys(image for split in splits.values() for image in split.images))
-    problems += _image_problems(images, track, workers)
+    problems += _image_problems(splits.values(), track, workers)
     if problems and not data.built_in:
         notes.append(f"{data.name} {data.version} is published at {data.homepage}")
     return VerificationResult(
@@ -147,10 +146,16 @@ def _count_problems(data: DataSet, found: Mapping[str, Counts]) -> Iterator[str]
                 yield f"{name}: {actual:,} {unit}, but {expected:,} are published"
 
 
-def _image_problems(images: Sequence[Path], track: Track, workers: int) -> Iterator[str]:
+def _image_problems(splits: Iterable[Split], track: Track, workers: int) -> Iterator[str]:
+    """Yield what is wrong with images, as the decoder of cells finds it; each image is decoded once."""
+    annotated = {
+        image: None if split.referents is None else split.referents.sizes[row]
+        for split in splits
+        for row, image in enumerate(split.images)
+    }
     with ThreadPoolExecutor(max(1, workers)) as pool:
-        damages = pool.map(image_damage, images)
-        found = [damage for _, damage in zip(track(images, "images"), damages, strict=True) if damage]
+        damages = pool.map(image_damage, annotated, annotated.values())
+        found = [damage for _, damage in zip(track([*annotated], "images"), damages, strict=True) if damage]
     yield from found[:_SHOWN]
     if len(found) > _SHOWN:
-        yield f"{len(found) - _SHOWN} more images are damaged"
+        yield f"{len(found) - _SHOWN} more images cannot be used"

@@ -73,8 +73,9 @@ class Vqa2(DataSet):
                     f"predict: {name!r} is not a split without answers{did_you_mean(name, self.unlabelled)}"
                 )
         self.splits = Splits(train=_TRAIN, select="select", evaluate=(_VAL,), predict=tuple(predict))
-        if self._answer_file is not None and not self._answer_file.resolve().is_relative_to(
-            self.root.resolve()
+        # The path as written counts: a link under the root may lead anywhere.
+        if self._answer_file is not None and (
+            ".." in Path(answers).parts or not self._answer_file.is_relative_to(self.root)
         ):
             raise DataError(
                 f"answers: {answers!r} is not under {self.root}; move the file there and write its name only"
@@ -243,8 +244,10 @@ def read_answers(path: Path) -> tuple[str, ...]:
     try:
         index = read_json(path)[0]
         ordered = {number: answer for answer, number in index.items()}
-        return tuple(ordered[number] for number in range(len(index)))
-    except (FusionBenchError, LookupError, TypeError, AttributeError) as error:
+        answers = tuple(ordered[number] for number in range(len(index)))
+        "".join(answers).encode()  # half of a surrogate pair cannot be encoded
+        return answers
+    except (FusionBenchError, LookupError, TypeError, AttributeError, UnicodeEncodeError) as error:
         raise DataError(
             f"{path} does not contain a list of answers: expected JSON [{{answer: index}}, {{index: answer}}] with "
             f"indices from 0 ({error})"

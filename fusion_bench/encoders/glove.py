@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import gzip
+import itertools
 import math
+import zipfile
+import zlib
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO, Literal, cast
@@ -16,7 +20,9 @@ from fusion_bench.errors import WeightsError
 from fusion_bench.samples.vocabulary import PAD, UNKNOWN
 
 _FIRST_WORD = 2
-_GZIP = b"\x1f\x8b"
+_GZIP, _ZIP = b"\x1f\x8b", b"PK\x03\x04"
+_NAMED = 4
+"""Number of files of an archive that a message names."""
 
 
 class GloveEncoder(GruEncoder):
@@ -29,7 +35,8 @@ class GloveEncoder(GruEncoder):
 
     Args:
         vocabulary_size: rows of the embedding; row 0 is padding, row 1 is any unknown word.
-        file: a text file, plain or gzip, with lines ``word v1 v2 ...`` of equal length.
+        file: a text file, plain or gzip, with lines ``word v1 v2 ...`` of equal length. The first line may be
+            word2vec's (number of words, length of a vector).
         frozen: do not train the vectors, including the random ones.
         hidden, directions, sentence, dropout: as in `GruEncoder`.
 
@@ -89,10 +96,10 @@ def vector_length(file: Path) -> int:
     Raises:
         WeightsError: the file cannot be read or is empty, or its first line has no numbers.
     """
-    for _, fields in _lines(file):
+    for number, fields in _vectors(file):
         if len(fields) > 1:
             return len(fields) - 1
-        break
+        raise WeightsError(f"{file}, line {number}: expected a word and its vector (word v1 v2 ...)")
     raise WeightsError(f"{file}, line 1: expected a word and its vector (word v1 v2 ...)")
 
 
@@ -107,7 +114,7 @@ def read_vectors(file: Path, words: Sequence[str]) -> Mapping[str, Tensor]:
     length = vector_length(file)
     requested = {word.encode(): word for word in words}
     found: dict[str, Tensor] = {}
-    for number, fields in _lines(file):
+    for number, fields in _vectors(file):
         # Some words of the 840-billion-token file contain spaces: the line has more fields, not a longer vector.
         extra = len(fields) - 1 - length
         if extra < 0 or (extra and _is_number(fields[extra])):
@@ -134,14 +141,40 @@ def _is_number(field: bytes) -> bool:
         return False
 
 
+def _vectors(file: Path) -> Iterator[tuple[int, list[bytes]]]:
+    """Yield the number and the fields of every line but word2vec's first line and blank last lines.
+
+    The first line is word2vec's if it consists of two whole numbers and the second number is the length of the vector
+    in the next line.
+    """
+    lines = _lines(file)
+    first = list(itertools.islice(lines, 2))
+    if len(first) == 2:
+        (_, head), (_, fields) = first
+        if len(head) == 2 and all(map(bytes.isdigit, head)) and int(head[1]) == len(fields) - 1 > 1:
+            del first[0]
+    blank: list[tuple[int, list[bytes]]] = []
+    for line in itertools.chain(first, lines):
+        if line[1] == [b""]:
+            blank.append(line)
+            continue
+        yield from blank
+        blank.clear()
+        yield line
+
+
 def _lines(file: Path) -> Iterator[tuple[int, list[bytes]]]:
     """Yield the number, from 1, and the fields of every line."""
     try:
         with file.open("rb") as plain:
-            zipped = plain.read(len(_GZIP)) == _GZIP
+            start = plain.read(len(_ZIP))
+            if start == _ZIP:
+                names = ", ".join(zipfile.ZipFile(plain).namelist()[:_NAMED])
+                raise WeightsError(f"{file} is a zip archive; unpack it and name the file in it ({names})")
             plain.seek(0)
+            zipped = start.startswith(_GZIP)
             text = cast("BinaryIO", gzip.GzipFile(fileobj=plain)) if zipped else plain
             for number, line in enumerate(text, start=1):
-                yield number, line.rstrip().split(b" ")
-    except (OSError, EOFError) as error:
+                yield number, line.removeprefix(BOM_UTF8 if number == 1 else b"").rstrip().split(b" ")
+    except (OSError, EOFError, zlib.error, zipfile.BadZipFile) as error:
         raise WeightsError(f"cannot read the word vectors {file}: {error}") from error

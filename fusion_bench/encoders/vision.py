@@ -12,10 +12,11 @@ import safetensors
 import safetensors.torch
 import timm
 import torch
-from timm.models import get_pretrained_cfg
 from torch import Tensor, nn
 
+from fusion_bench.encoders.checkpoint import read_weights
 from fusion_bench.encoders.download import find_weights
+from fusion_bench.encoders.input_sizes import feature_model, size_problem
 from fusion_bench.errors import FusionBenchError, WeightsError
 from fusion_bench.registry import UnknownNameError, did_you_mean
 from fusion_bench.storage import replacing
@@ -86,10 +87,11 @@ class Backbone(nn.Module):
         try:
             with torch.no_grad():
                 features = self(torch.zeros(1, 3, *self.image_size))
-        except (AssertionError, RuntimeError) as error:
-            height, width = self.image_size
+        except (AssertionError, RuntimeError, ArithmeticError, ValueError) as error:
+            reason = _first_line(error)
+            problem = size_problem(self.name, self.layer, self.image_size, reason)
             raise FusionBenchError(
-                f"the backbone {self.name!r} does not accept images of {height}x{width}: {_first_line(error)}"
+                problem or f"the backbone {self.name!r} fails on an image: {reason}"
             ) from error
         super().train(training)
         if features.dim() != 4 or features.shape[1] != self.channels:
@@ -127,7 +129,8 @@ def build_backbone(
     """
     _check_name(name)
     if weights == "imagenet":
-        net = _create(name, layer, image_size, find_weights(name))
+        source = find_weights(name)
+        net = _create(name, layer, image_size, _source(name, Path(source["file"])) if source else source)
     elif weights == "file":
         net = _from_checkpoint(name, layer, image_size, _require_file(weights_file, weights))
     else:
@@ -165,23 +168,43 @@ def _create(
     name: str, layer: int, image_size: tuple[int, int], source: Mapping[str, Any] | None = None
 ) -> nn.Module:
     """Create a ``features_only`` model; ``source`` overlays timm's record of the place of its weights."""
-    config = get_pretrained_cfg(name)
-    fixed = {"img_size": image_size} if config and config.fixed_input_size else {}
-    overlay = {} if source is None else {"pretrained": True, "pretrained_cfg_overlay": dict(source)}
+    overlay: dict[str, Any] = {}
+    if source is not None:
+        # timm removes classifiers from the dictionary that it is given.
+        copied = {key: dict(value) if isinstance(value, dict) else value for key, value in source.items()}
+        overlay = {"pretrained": True, "pretrained_cfg_overlay": copied}
     try:
-        net: nn.Module = timm.create_model(name, features_only=True, out_indices=(layer,), **fixed, **overlay)
-    except (AssertionError, IndexError) as error:
+        net = feature_model(name, layer, image_size, **overlay)
+    except (AssertionError, IndexError, ArithmeticError, *_LOADING_ERRORS) as error:
+        reason = _first_line(error)
         _check_layer(name, layer)
-        raise FusionBenchError(
-            f"timm cannot build {name!r} for images of {image_size[0]}x{image_size[1]}: {_first_line(error)}"
-        ) from error
-    except _LOADING_ERRORS as error:
+        if problem := size_problem(name, layer, image_size, reason):
+            raise FusionBenchError(problem) from error
         if source is None:
-            raise FusionBenchError(
-                f"timm cannot extract feature maps from {name!r}: {_first_line(error)}"
-            ) from error
-        raise WeightsError(f"cannot load the weights of {name!r}: {_first_line(error)}") from error
+            raise FusionBenchError(f"timm cannot extract feature maps from {name!r}: {reason}") from error
+        raise WeightsError(f"cannot load the weights of {name!r}: {reason}") from error
+    for (
+        module
+    ) in net.modules():  # timm keeps the record, and every copy of the model would copy the weights in it
+        getattr(module, "pretrained_cfg", {}).pop("state_dict", None)
     return net
+
+
+def _source(name: str, path: Path) -> Mapping[str, Any]:
+    """Return the content of a weights file as an overlay for timm's record of the place of its weights.
+
+    The file is read here, because some versions of timm run code from files of ``torch.save``. Only an archive of
+    NumPy arrays, which contains no code, is left to timm.
+
+    Raises:
+        WeightsError: the file is damaged, would run code, or holds no weights.
+    """
+    if path.suffix == ".npz":
+        return {"file": str(path)}
+    try:
+        return {"state_dict": read_weights(path)}
+    except WeightsError as error:
+        raise WeightsError(f"cannot load the weights of {name!r}: {error}") from error
 
 
 def _check_name(name: str) -> None:
@@ -224,11 +247,11 @@ def _from_checkpoint(name: str, layer: int, image_size: tuple[int, int], path: P
     When timm removes a classifier, it ignores parameters that the file does not contain. The model is therefore built
     twice, from different random states: parameters that differ between the two were not loaded.
     """
-    nets = []
+    source, nets = _source(name, path), []
     for seed in (0, 1):
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            nets.append(_create(name, layer, image_size, {"file": str(path)}))
+            nets.append(_create(name, layer, image_size, source))
     second = nets[1].state_dict()
     missing = [key for key, value in nets[0].state_dict().items() if not torch.equal(value, second[key])]
     if missing:

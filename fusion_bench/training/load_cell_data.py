@@ -193,6 +193,7 @@ def encode_images(
             splits.digests[name],
             letterbox=config.data.resize == "letterbox",
             notify=paths.notify,
+            annotated=None if found.split.referents is None else found.split.referents.sizes,
         )
         if inputs.pretext is not None:
             inputs.pretext.check_unseen(images, name)

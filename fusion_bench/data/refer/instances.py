@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple, TypeVar
 
-from fusion_bench.data.files import require
+from fusion_bench.data.files import read_utf8, require
 from fusion_bench.data.refer.records import int_field, text_field
 from fusion_bench.errors import DataError
 
@@ -116,11 +116,12 @@ def read_instances(path: Path, requested: Collection[int], published: str) -> In
             return None
         return record
 
+    text = read_utf8(path)
     try:
-        json.loads(path.read_text(encoding="utf-8"), object_hook=reduce)
+        json.loads(text, object_hook=reduce)
     except DataError as error:
         raise DataError(f"{path}: {error}") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (json.JSONDecodeError, RecursionError) as error:
         raise DataError(f"{path} is not JSON: {error}") from error
     if not (images and same_category):
         raise DataError(

@@ -37,11 +37,18 @@ def read_plain_pickle(path: Path, published: str) -> Any:
 
 
 def repair_text(text: str) -> str:
-    """Return ``text`` with bytes that `read_plain_pickle` could not decode as UTF-8 decoded as Latin-1."""
+    """Return ``text`` with bytes that `read_plain_pickle` could not decode as UTF-8 decoded as Latin-1.
+
+    Raises:
+        ValueError: the text contains half of a surrogate pair, which is no character.
+    """
     try:
         text.encode()
     except UnicodeEncodeError:
-        return text.encode(errors="surrogateescape").decode("latin-1")
+        try:
+            return text.encode(errors="surrogateescape").decode("latin-1")
+        except UnicodeEncodeError as error:
+            raise ValueError(f"{text!r} contains half of a surrogate pair") from error
     return text
 
 

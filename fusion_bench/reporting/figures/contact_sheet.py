@@ -6,11 +6,10 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
-from PIL import Image
 
+from fusion_bench.data.decoding import read_image
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.reporting.figures.style import INK, RIGHT, WIDTH, WRONG, canvas, write_png
 from fusion_bench.samples.geometry import Referents
@@ -28,9 +27,10 @@ def draw_contact_sheet(split: Split, path: Path) -> None:
         path: the PNG to write.
 
     Raises:
+        DataError: an image cannot be used; the message names it.
         FusionBenchError: the split has masks and pycocotools, which decodes them, is not installed.
     """
-    images = [np.asarray(Image.open(path).convert("RGB")) for path in split.images]
+    images = [read_image(image) for image in split.images]
     samples = [split.sample(row) for row in range(len(split))]
     has_boxes = split.referents is not None  # a drawn box is not written as text too
     captions = [_caption(sample.text, "" if has_boxes else sample.truth) for sample in samples]

@@ -14,9 +14,8 @@ from matplotlib.colors import Colormap, LinearSegmentedColormap
 from matplotlib.figure import Figure, SubFigure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
-from PIL import Image
 
-from fusion_bench.errors import DataError
+from fusion_bench.data.decoding import read_image
 from fusion_bench.explain.explain import ExplainedCell
 from fusion_bench.explain.kernel_selection import MapPosition, kernel_norms, select_positions, strongest_group
 from fusion_bench.reporting.figures.explanation_text import answer_lines, caption_lines, shortened
@@ -114,7 +113,7 @@ def explanation_layout(explained: ExplainedCell) -> ExplanationLayout:
     kernels = explained.kernels
     shown = () if kernels is None else tuple(select_positions(kernels, len(_LETTERS)))
     return ExplanationLayout(
-        explained, _read_image(explained.explained_input.image), shown, caption_lines(explained, shown)
+        explained, read_image(explained.explained_input.image), shown, caption_lines(explained, shown)
     )
 
 
@@ -130,15 +129,6 @@ def draw_layout(figure: Figure, layout: ExplanationLayout) -> None:
     for line, text in enumerate(layout.caption):
         down = (line + 0.2) * _CAPTION_LINE / layout.heights[-1]
         parts[-1].text(0.01, 1 - down, text, va="top", fontsize=8.5, color=SOFT, parse_math=False)
-
-
-def _read_image(path: Path) -> npt.NDArray[np.uint8]:
-    """Return the image ``[H, W, 3]``, at the size of its file."""
-    try:
-        with Image.open(path) as opened:
-            return np.asarray(opened.convert("RGB"))
-    except OSError as error:
-        raise DataError(f"cannot read the image {path}: {error}") from error
 
 
 def _draw_head(part: SubFigure, layout: ExplanationLayout) -> None:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping
+from pathlib import Path
 from types import MappingProxyType
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
-from PIL import Image
 
+from fusion_bench.data.decoding import read_image
 from fusion_bench.reporting.figures.overlays import draw_boxes, draw_masks
 from fusion_bench.reporting.figures.style import RIGHT, SOFT, WIDTH, WRONG, FigureData
 from fusion_bench.reporting.tables.tables import Row, records
@@ -119,11 +120,7 @@ def _draw_answers(
 
 def _images(data: FigureData) -> list[npt.NDArray[np.uint8]]:
     """Return the images of the shown samples, each ``[H, W, 3]``."""
-    pixels = []
-    for path in data.results.pictures["image"]:
-        with Image.open(path) as opened:
-            pixels.append(np.asarray(opened.convert("RGB")))
-    return pixels
+    return [read_image(Path(path)) for path in data.results.pictures["image"]]
 
 
 def _aspect(images: list[npt.NDArray[np.uint8]]) -> float:

@@ -17,8 +17,8 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image
 
+from fusion_bench.data.decoding import open_image
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.reporting.tables.sample_selection import select_samples
 from fusion_bench.reporting.tables.samples_table import pivot_samples, unpivot_samples
@@ -153,8 +153,7 @@ def _copy_images(chosen: pd.DataFrame, folder: Path) -> pd.DataFrame:
 
 
 def _encode_png(image: Path) -> bytes:
-    with Image.open(image) as opened:
-        reduced = opened.convert("RGB")
+    reduced = open_image(image)
     reduced.thumbnail(LARGEST_IMAGE)
     buffer = BytesIO()
     reduced.save(buffer, "PNG", optimize=True)

@@ -20,13 +20,15 @@ from fusion_bench.samples.geometry import Resizing
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> list[Path]:
-    """Return 70 random images of 6 x 4 pixels (height 4), every second one with an alpha channel."""
+    """Return 70 random images of 6 x 4 pixels (height 4), every second one with an opaque alpha channel."""
     random = np.random.default_rng(0)
     paths = []
     for number in range(70):
         channels = 4 if number % 2 else 3
         path = tmp_path / f"{number:03d}.png"
-        Image.fromarray(random.integers(0, 256, (4, 6, channels), dtype=np.uint8)).save(path)
+        pixels = random.integers(0, 256, (4, 6, channels), dtype=np.uint8)
+        pixels[..., 3:] = 255
+        Image.fromarray(pixels).save(path)
         paths.append(path)
     return paths
 
@@ -95,7 +97,7 @@ def test_digests_are_remembered_until_a_file_changes(
     def read_again(*_: object) -> None:
         raise AssertionError
 
-    monkeypatch.setattr(images, "_read_bytes", read_again)
+    monkeypatch.setattr(images, "read_bytes", read_again)
     assert image_digests(pictures, 1, cache) == changed
 
 

@@ -70,6 +70,32 @@ def test_invalid_json_is_reported_with_its_position(tmp_path: Path, text: str, m
     assert str(path) in str(error.value)
 
 
+@pytest.mark.parametrize("end", ["", "\n\n", "\r\n"])
+def test_a_byte_order_mark_and_any_line_ends_are_read(tmp_path: Path, end: str) -> None:
+    path = tmp_path / "x.json"
+    path.write_bytes(b"\xef\xbb\xbf" + f'{{"questions":\r\n[1,\r\n"\u732b"]}}{end}'.encode())
+    assert [*list_items(path, "questions")] == [1, "\u732b"]
+
+
+@pytest.mark.parametrize("text", [r"\ud83d", r"a\uDE00b", r"\ud83d\ud83d", r"\ude00\ud83d"])
+def test_half_of_a_surrogate_pair_is_refused_with_its_place(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "x.json"
+    path.write_text(r'{"questions": [{"q": "\ud83d\ude00 \u00e9"}, {"q": "' + text + '"}]}')
+    items = list_items(path, "questions")
+    assert next(items) == {"q": "\U0001f600 \u00e9"}
+    with pytest.raises(
+        DataError, match=r"x\.json: a text contains half of a surrogate pair.* from character 45"
+    ):
+        next(items)
+
+
+def test_brackets_without_end_are_no_crash(tmp_path: Path) -> None:
+    path = tmp_path / "x.json"
+    path.write_text('{"questions": ' + "[" * 200_000 + "]" * 200_000 + "}")
+    with pytest.raises(DataError, match="is nested too deeply"):
+        [*list_items(path, "questions")]
+
+
 def test_other_encodings_are_refused(tmp_path: Path) -> None:
     path = tmp_path / "x.json"
     path.write_bytes('{"questions": ["\u00e9"]}'.encode("latin-1"))

@@ -90,6 +90,20 @@ def test_bad_lines_are_named(root: Path, line: str, message: str) -> None:
         Nlvr(root).split("dev")
 
 
+def test_byte_order_marks_blank_lines_and_line_ends_of_windows_are_read(root: Path) -> None:
+    """The separators U+2028 and U+0085 are part of a sentence."""
+    sentence = "There is\u2028a black\u0085block."
+    line = json.dumps(example(sentence=sentence), ensure_ascii=False)
+    (root / "dev" / "dev.json").write_bytes(f"\ufeff{line}\r\n\r\n\n".encode())
+    assert set(Nlvr(root).split("dev").table["text"]) == {sentence}
+
+
+def test_half_of_a_surrogate_pair_is_named_with_its_line(root: Path) -> None:
+    write(root, "dev", [json.dumps(example(sentence="black \ud83d block"))])
+    with pytest.raises(DataError, match=r"dev\.json, line 1 .*half of a surrogate pair"):
+        Nlvr(root).split("dev")
+
+
 def test_an_image_in_another_directory_than_stated_is_refused(root: Path) -> None:
     write(root, "dev", [json.dumps(example(directory="6"))])
     with pytest.raises(DataError, match=r"images/6/dev-12-3-0\.png is missing in"):

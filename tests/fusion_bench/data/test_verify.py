@@ -51,7 +51,7 @@ def test_the_number_of_further_damaged_images_is_reported(tmp_path: Path) -> Non
     data = squares(tmp_path)
     for image in tmp_path.rglob("*.png"):
         image.write_bytes(b"")
-    assert verified(data).problems[-1] == "4 more images are damaged"
+    assert verified(data).problems[-1] == "4 more images cannot be used"
     assert len(verified(data).problems) == 6
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from fusion_bench.data.held_out import is_held_out
+from fusion_bench.data.verify import verify
 from fusion_bench.data.vqa2 import Vqa2
 from fusion_bench.errors import DataError
 from fusion_bench.samples.vocabulary import Vocabulary
@@ -132,6 +133,59 @@ def test_any_script_and_any_length(root: Path) -> None:
     assert tuple(table["text"]) == texts
     assert table["truth"][0] == "\u732b"
     assert Vocabulary.of(table["text"]).encode(list(table["text"])).shape == (2, 10_000)
+
+
+def test_files_of_any_editor_are_read(root: Path) -> None:
+    (root / "list.json").write_text(json.dumps([{"mesh": 0, "net": 1}, {}]))
+    before = Vqa2(root, answers="list.json").split("train2014")
+    for file in (*root.rglob("*.json"),):
+        content = json.dumps(json.loads(file.read_text()), indent=1).replace("\n", "\r\n")
+        file.write_bytes(f"\ufeff{content}\r\n".encode())
+    after = Vqa2(root, answers="list.json").split("train2014")
+    assert after.answers == before.answers == ("mesh", "net")
+    assert after.table.equals(before.table)
+
+
+def test_a_link_to_an_answer_list_elsewhere_is_followed(
+    root: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "answers.json"
+    elsewhere.write_text(json.dumps([{"net": 0}, {}]))
+    (root / "list.json").symlink_to(elsewhere)
+    data = Vqa2(root, answers="list.json")
+    data.prepare()
+    assert data.split("train2014").answers == ("net",)
+    before = data.manifest()
+    elsewhere.write_text(json.dumps([{"mesh": 0}, {}]))
+    assert data.manifest() != before
+    elsewhere.unlink()
+    with pytest.raises(DataError, match=r"list\.json is a link to .*answers\.json, which does not exist"):
+        data.prepare()
+    with pytest.raises(DataError, match=r"'\.\./answers\.json' is not under"):
+        Vqa2(root, answers="../answers.json")
+
+
+def test_answers_that_cannot_be_stored_are_refused(root: Path) -> None:
+    (root / "list.json").write_text(r'[{"\ud83d": 0}, {}]')
+    with pytest.raises(DataError, match=r"list\.json does not contain a list of answers"):
+        Vqa2(root, answers="list.json").split("train2014")
+
+
+def test_dangling_links_that_no_question_asks_about_are_no_problem(root: Path) -> None:
+    before, manifest = verify(Vqa2(root), lambda items, label: items), Vqa2(root).manifest()
+    for subtype in ("train2014", "val2014"):
+        folder = root / "Images/mscoco" / subtype
+        (folder / "extra.jpg").symlink_to("nowhere.jpg")
+        (folder / "circle").symlink_to(".")
+    assert verify(Vqa2(root), lambda items, label: items) == before
+    assert Vqa2(root).manifest() == manifest
+    image = root / "Images/mscoco/val2014/COCO_val2014_000000000002.jpg"
+    image.rename(root / "moved.jpg")
+    image.symlink_to(root / "moved.jpg")
+    assert len(Vqa2(root).split("val2014")) == 2
+    (root / "moved.jpg").unlink()
+    found = verify(Vqa2(root), lambda items, label: items)
+    assert any("1 of 1 images are missing" in problem for problem in found.problems)
 
 
 Records = list[dict[str, Any]]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -94,6 +95,7 @@ def test_a_compressed_file_reads_the_same_whatever_its_name(tmp_path: Path) -> N
         ("a 1 2\n\nred 3 4\n", "line 2: 0 numbers where the first line has 2"),
         ("a 1 2\nred 3 x\n", "line 2: 'x' is not a number"),
         ("a 1 2\nred nan 1\n", "line 2: 'nan' is not a number"),
+        ("5 3\nred 1 2\n", "line 2: 2 numbers where the first line has 1"),
         ("", "line 1: expected a word and its vector (word v1 v2 ...)"),
         ("alone\nred 1\n", "line 1: expected a word and its vector (word v1 v2 ...)"),
     ],
@@ -103,6 +105,52 @@ def test_a_damaged_line_is_named_by_its_number(tmp_path: Path, text: str, messag
     with pytest.raises(WeightsError) as refused:
         read_vectors(file, WORDS)
     assert str(refused.value) == f"{file}, {message}"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "\ufeff" + LINES,
+        LINES.replace("\n", "\r\n"),
+        LINES + "\n\n",
+        LINES.rstrip("\n"),
+        "5 3\n" + LINES.replace(". . 7 8 9\n", ""),
+        "\ufeff400000 3\r\n" + LINES.replace("\n", " \r\n") + "\r\n",  # fastText ends lines with a blank
+    ],
+)
+@pytest.mark.parametrize("zipped", [False, True])
+def test_a_file_of_any_editor_or_of_word2vec_reads_the_same(
+    tmp_path: Path, content: str, zipped: bool
+) -> None:
+    plain, file = written(tmp_path), tmp_path / "other"
+    file.write_bytes(gzip.compress(content.encode()) if zipped else content.encode())
+    assert vector_length(file) == 3
+    found, expected = read_vectors(file, ("the", *WORDS)), read_vectors(plain, ("the", *WORDS))
+    assert found.keys() == expected.keys() == {"the", "red", "blue"}
+    assert all(torch.equal(found[word], expected[word]) for word in expected)
+
+
+def test_words_that_are_numbers_are_not_word2vecs_first_line(tmp_path: Path) -> None:
+    file = written(tmp_path, "7 1\n8 2\n")  # vectors of one channel
+    assert {word: vector.tolist() for word, vector in read_vectors(file, ("7", "8")).items()} == {
+        "7": [1.0],
+        "8": [2.0],
+    }
+
+
+def test_an_archive_names_its_files(tmp_path: Path) -> None:
+    file = tmp_path / "glove.6B.zip"
+    with zipfile.ZipFile(file, "w") as archive:
+        for size in (50, 100):
+            archive.writestr(f"glove.6B.{size}d.txt", LINES)
+    with pytest.raises(WeightsError) as refused:
+        vector_length(file)
+    assert str(refused.value) == (
+        f"{file} is a zip archive; unpack it and name the file in it (glove.6B.50d.txt, glove.6B.100d.txt)"
+    )
+    file.write_bytes(file.read_bytes()[:30])
+    with pytest.raises(WeightsError, match="cannot read the word vectors"):
+        vector_length(file)
 
 
 def test_a_file_that_is_not_there_or_cut_off_is_one_sentence(tmp_path: Path) -> None:

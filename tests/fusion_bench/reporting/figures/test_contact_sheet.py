@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from fusion_bench.errors import DataError
 from fusion_bench.reporting.figures.contact_sheet import draw_contact_sheet
 from fusion_bench.reporting.figures.style import RIGHT, WRONG
 from fusion_bench.samples.geometry import Referents
@@ -44,6 +45,13 @@ def test_boxes_and_masks_are_outlined_where_there_are_any(split: Split, tmp_path
     assert colours(boxed, WRONG) > 1000
     assert colours(boxed, RIGHT) == 0
     assert colours(masked, RIGHT) > 1000
+
+
+def test_a_truncated_image_is_named(split: Split, tmp_path: Path) -> None:
+    image = split.images[1]
+    image.write_bytes(image.read_bytes()[:-40])
+    with pytest.raises(DataError, match=r"1\.png is damaged or not an image"):
+        draw_contact_sheet(split, tmp_path / "sheet.png")
 
 
 def test_equal_samples_make_equal_files(split: Split, tmp_path: Path) -> None:

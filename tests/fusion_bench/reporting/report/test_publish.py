@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from pandas.testing import assert_frame_equal
 
-from fusion_bench.errors import FusionBenchError
+from fusion_bench.errors import DataError, FusionBenchError
 from fusion_bench.reporting.report.publish import load, save
 from fusion_bench.reporting.tables.samples_table import pivot_samples, unpivot_samples
 from fusion_bench.results.results import StudyResults
@@ -118,6 +118,18 @@ def test_pictures_are_copied_small_and_a_vanished_one_is_left_out(make_results: 
     results.pictures["image"] += ".gone"
     save(results, tmp_path / "none")
     assert load(tmp_path / "none").pictures.empty
+
+
+def test_a_truncated_picture_is_named_and_no_file_of_the_report_is_left_half_done(
+    make_results: Make, tmp_path: Path
+) -> None:
+    results = make_results()
+    cut = tmp_path / "cut.png"
+    cut.write_bytes(Path(results.pictures["image"].iloc[0]).read_bytes()[:-40])
+    results.pictures["image"] = str(cut)
+    with pytest.raises(DataError, match=r"cut\.png is damaged or not an image"):
+        save(results, tmp_path / "out")
+    assert not [*(tmp_path / "out").glob("pictures/*")]
 
 
 def test_saving_a_loaded_report_into_its_own_folder_keeps_its_pictures(
