@@ -15,8 +15,9 @@ from rich.text import Text
 
 from fusion_bench.cells.folder import CellFolder
 from fusion_bench.cli.open_study import open_study, paths_of
+from fusion_bench.cli.plan_settings import NOT_CHOSEN, settings_json, settings_text, space_to_search
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.spec.arms import BudgetMatch
+from fusion_bench.spec.arms import Arm, BudgetMatch, settings_of
 from fusion_bench.spec.study import Study
 from fusion_bench.study.archive import export_cells
 from fusion_bench.study.cell_status import CellStatus, cell_status
@@ -44,17 +45,22 @@ def show_plan(
     """
     study = open_study(file, overrides)
     paths = paths_of(study, runs, data, device="cpu", data_workers=1)
-    statuses = _statuses(study, paths)
+    arms = _arms(study, paths)
+    statuses = _statuses(study, arms, paths)
     if as_json:
-        rows = [{**plan_row(item.cell), "state": item.state, "reason": item.reason} for item in statuses]
-        shown = {"study": study.name, "reference": study.reference, **_budget(study), "cells": rows}
-        typer.echo(json.dumps(shown, indent=2))
+        rows = [
+            {**plan_row(item.cell), "cell": _id(item), "state": item.state, "reason": item.reason}
+            for item in statuses
+        ]
+        settings = {arm.label: settings_json(study, arm) for arm in arms}
+        shown = {"study": study.name, "reference": study.reference, **_budget(study, arms), "arms": settings}
+        typer.echo(json.dumps({**shown, "cells": rows}, indent=2))
     else:
-        _print_arms(study, statuses)
+        _print_arms(study, arms, statuses)
     if export is not None:
         search = search_result(study, paths)  # raises if the search is not finished
         around = [with_choices(context, search) for context in study.contexts.values()]
-        everywhere = [item for context in around for item in _statuses(context, paths)]
+        everywhere = [item for context in around for item in _statuses(context, context.arms, paths)]
         _export([*statuses, *everywhere], export, paths.runs, say_on_stderr=as_json)
 
 
@@ -78,8 +84,8 @@ def list_cells(file: Path, runs: Path, overrides: Sequence[str], data: Sequence[
     study = open_study(file, overrides)
     paths = paths_of(study, runs, data, device="cpu", data_workers=1)
     table = Table("arm", "seed", "state", Column("cell", no_wrap=True), "reason", box=None)
-    for item in _statuses(study, paths):
-        table.add_row(item.cell.arm, str(item.cell.seed), item.state, item.cell.id, Text(item.reason))
+    for item in _statuses(study, _arms(study, paths), paths):
+        table.add_row(item.cell.arm, str(item.cell.seed), item.state, _id(item) or "", Text(item.reason))
     _console().print(table)
 
 
@@ -99,7 +105,7 @@ def export_submissions(
     else:
         study = open_study(source, overrides)
         paths = paths_of(study, runs, data, device="cpu", data_workers=1)
-        statuses = _statuses(study, paths)
+        statuses = _statuses(study, _arms(study, paths), paths)
         authors, config = authors_of(statuses, paths.runs), study.data
         left_out = len(statuses) - len(authors)
     files = write_submissions(authors, config, paths, folder)
@@ -107,12 +113,26 @@ def export_submissions(
     typer.echo(f"{len(files)} files written to {folder}{note}")
 
 
-def _statuses(study: Study, paths: RunPaths) -> list[CellStatus]:
+def _arms(study: Study, paths: RunPaths) -> tuple[Arm, ...]:
+    """Return the arms with the settings that the search chose, or as written if it is not finished."""
     try:
-        arms = search_result(study, paths).arms
+        return search_result(study, paths).arms
     except FusionBenchError:
-        arms = study.arms
-    return [cell_status(cell, paths) for cell in confirm_cells(arms, study.seeds)]
+        return study.arms
+
+
+def _statuses(study: Study, arms: Sequence[Arm], paths: RunPaths) -> list[CellStatus]:
+    """Return the state of every cell; one whose settings a search has still to choose is missing."""
+    not_chosen = {arm.label for arm in arms if space_to_search(study, arm)}
+    return [
+        CellStatus(cell, "missing", NOT_CHOSEN) if cell.arm in not_chosen else cell_status(cell, paths)
+        for cell in confirm_cells(arms, study.seeds)
+    ]
+
+
+def _id(status: CellStatus) -> str | None:
+    """Return the id of a cell; None while a search has still to choose its settings, which the id hashes."""
+    return None if status.reason == NOT_CHOSEN else status.cell.id
 
 
 def _console() -> Console:
@@ -123,21 +143,21 @@ def _console() -> Console:
     return console
 
 
-def _print_arms(study: Study, statuses: Sequence[CellStatus]) -> None:
+def _print_arms(study: Study, arms: Sequence[Arm], statuses: Sequence[CellStatus]) -> None:
     console = _console()
     console.print(f"{study.name}: {study.title}", highlight=False)
     table = Table("arm", "role", "component", "settings", "seeds", "states", box=None)
     if study.budget is not None:
         console.print(study.budget.sentence(), highlight=False)
         table.add_column("from the budget")
-    for arm in study.arms:
+    for arm in arms:
         own = [item for item in statuses if item.cell.arm == arm.label]
         states = Counter(item.state for item in own)
-        settings = ", ".join(f"{key}={value}" for key, value in arm.factors.items())
         seeds = ", ".join(str(item.cell.seed) for item in own)
         shown = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
         distance = [_distance(arm.budget_match)] if arm.budget_match is not None else []
-        table.add_row(arm.label, arm.role, arm.component, settings, seeds, shown, *distance)
+        row = (arm.label, arm.role, arm.component, settings_text(study, arm), seeds, shown, *distance)
+        table.add_row(*map(Text, row))
     console.print(table)
     if study.search is not None:
         cells = study.search.trials * len(study.search.seeds) * len(study.arms)
@@ -155,18 +175,18 @@ def _distance(match: BudgetMatch) -> str:
     return f"{distance}, not ranked: {match.unranked}" if match.unranked else distance
 
 
-def _budget(study: Study) -> dict[str, Any]:
+def _budget(study: Study, arms: Sequence[Arm]) -> dict[str, Any]:
     """Return the budget as JSON: what is matched, and the width and distance of each arm; empty without a budget."""
     budget = study.budget
     if budget is None:
         return {}
-    arms = {
+    matched = {
         arm.label: {
-            "width": {knob.argument: arm.factors.get(knob.argument)} if knob is not None else {},
+            "width": settings_of(arm.config, [knob.argument]) if knob is not None else {},
             "distance": arm.budget_match.distance,
             "unranked": arm.budget_match.unranked,
         }
-        for arm in study.arms
+        for arm in arms
         if arm.budget_match is not None
         for knob in [budget.widths.get(arm.label)]
     }
@@ -175,6 +195,6 @@ def _budget(study: Study) -> dict[str, Any]:
             "match": budget.match,
             "target": budget.target,
             "tolerance": budget.tolerance,
-            "arms": arms,
+            "arms": matched,
         }
     }
