@@ -17,7 +17,9 @@ from rich.text import Text
 from fusion_bench.cells.current_inputs import CurrentInputs
 from fusion_bench.cells.folder import CellFolder
 from fusion_bench.cli.open_study import OpenedStudy, open_as_last_run
+from fusion_bench.cli.plan_settings import NOT_CHOSEN, space_to_search
 from fusion_bench.errors import FusionBenchError
+from fusion_bench.spec.arms import Arm
 from fusion_bench.spec.study import Study
 from fusion_bench.study.cell_status import CellStatus, cell_statuses, missing_files, not_compared
 from fusion_bench.study.last_run import with_earlier_settings
@@ -38,7 +40,7 @@ def list_cells(
         return
     table = Table("arm", "seed", "state", Column("cell", no_wrap=True), "reason", box=None)
     for item in planned.statuses:
-        table.add_row(item.cell.arm, str(item.cell.seed), item.state, item.cell.id, Text(item.reason))
+        table.add_row(item.cell.arm, str(item.cell.seed), item.state, _id(item) or "", Text(item.reason))
     console().print(table)
     for line in planned.problems:
         console().print(line, markup=False, highlight=False, soft_wrap=True)
@@ -72,8 +74,15 @@ def export_submissions(
 
 @dataclass(frozen=True, eq=False)
 class PlannedCells:
-    """The states of a study's cells, and one sentence for each data set whose files cannot all be read."""
+    """The states of a study's cells, and one sentence for each data set whose files cannot all be read.
 
+    Attributes:
+        arms: the arms with the settings that the search chose, or as written if it is not finished.
+        statuses: the state of each of their cells.
+        problems: the sentences about data sets.
+    """
+
+    arms: tuple[Arm, ...]
     statuses: tuple[CellStatus, ...]
     problems: tuple[str, ...]
 
@@ -81,20 +90,36 @@ class PlannedCells:
 def planned_cells(opened: OpenedStudy) -> PlannedCells:
     """Return the states of the cells of a study; nothing is generated, trained or decoded."""
     study, paths, inputs = opened.study, opened.paths, CurrentInputs(opened.paths)
-    statuses = with_earlier_settings(statuses_of(study, paths, inputs), study.arms, opened.last, paths.runs)
+    arms = _chosen_arms(study, paths)
+    statuses = statuses_of(study, arms, paths, inputs)
+    statuses = with_earlier_settings(statuses, study.arms, opened.last, paths.runs)
     found = not_compared(statuses, inputs)
     problems = [f"the data of finished cells were not compared with today's: {problem}" for problem in found]
     problems += [problem for problem in missing_files(study.data_sets, paths) if problem not in found]
-    return PlannedCells(statuses, tuple(problems))
+    return PlannedCells(arms, statuses, tuple(problems))
 
 
-def statuses_of(study: Study, paths: RunPaths, inputs: CurrentInputs | None = None) -> tuple[CellStatus, ...]:
-    """Return the states of the cells of a study; before its search is finished, those of the arms as written."""
+def _chosen_arms(study: Study, paths: RunPaths) -> tuple[Arm, ...]:
     try:
-        arms = search_result(study, paths).arms
+        return search_result(study, paths).arms
     except FusionBenchError:
-        arms = study.arms
-    return cell_statuses(confirm_cells(arms, study.seeds), paths, inputs)
+        return study.arms
+
+
+def statuses_of(
+    study: Study, arms: Sequence[Arm], paths: RunPaths, inputs: CurrentInputs | None = None
+) -> tuple[CellStatus, ...]:
+    """Return the states of the cells of some arms; one whose settings a search has still to choose is missing."""
+    not_chosen = {arm.label for arm in arms if space_to_search(study, arm)}
+    return tuple(
+        CellStatus(item.cell, "missing", NOT_CHOSEN) if item.cell.arm in not_chosen else item
+        for item in cell_statuses(confirm_cells(arms, study.seeds), paths, inputs)
+    )
+
+
+def _id(status: CellStatus) -> str | None:
+    """Return the id of a cell; None while a search has still to choose its settings, which the id hashes."""
+    return None if status.reason == NOT_CHOSEN else status.cell.id
 
 
 def cells_json(opened: OpenedStudy, planned: PlannedCells) -> dict[str, Any]:
@@ -109,7 +134,10 @@ def cells_json(opened: OpenedStudy, planned: PlannedCells) -> dict[str, Any]:
             {"state": state, "reason": reason, "cells": count} for (state, reason), count in reasons.items()
         ],
         "data_problems": list(planned.problems),
-        "cells": [{**plan_row(item.cell), "state": item.state, "reason": item.reason} for item in statuses],
+        "cells": [
+            {**plan_row(item.cell), "cell": _id(item), "state": item.state, "reason": item.reason}
+            for item in statuses
+        ],
     }
 
 

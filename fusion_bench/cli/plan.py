@@ -10,11 +10,13 @@ from typing import Any
 
 import typer
 from rich.table import Table
+from rich.text import Text
 
 from fusion_bench.cli.cells import cells_json, console, planned_cells, statuses_of
 from fusion_bench.cli.open_study import open_as_last_run
+from fusion_bench.cli.plan_settings import settings_json, settings_text
 from fusion_bench.serialisation import to_json
-from fusion_bench.spec.arms import BudgetMatch
+from fusion_bench.spec.arms import Arm, BudgetMatch, settings_of
 from fusion_bench.spec.study import Study
 from fusion_bench.study.archive import export_cells
 from fusion_bench.study.cell_status import CellStatus
@@ -47,19 +49,20 @@ def show_plan(
         shown = {
             "study": study.name,
             "reference": study.reference,
-            **_budget(study),
+            **_budget(study, planned.arms),
+            "arms": {arm.label: settings_json(study, arm) for arm in planned.arms},
             **cells_json(opened, planned),
             "estimate": to_json(estimate),
         }
         typer.echo(json.dumps(shown, indent=2))
     else:
-        _print_arms(study, statuses)
+        _print_arms(study, planned.arms, statuses)
         for line in (*_reasons(statuses), *planned.problems, _time(estimate, study)):
             console().print(line, markup=False, highlight=False, soft_wrap=True)
     if export is not None:
         search = search_result(study, paths)  # raises if the search is not finished
         around = [with_choices(context, search) for context in study.contexts.values()]
-        everywhere = [item for context in around for item in statuses_of(context, paths)]
+        everywhere = [item for context in around for item in statuses_of(context, context.arms, paths)]
         _export([*statuses, *everywhere], export, paths.runs, say_on_stderr=as_json)
 
 
@@ -107,21 +110,21 @@ def _duration(seconds: float) -> str:
     return f"{minutes:.0f} minutes" if minutes < 90 else f"{minutes / 60:.1f} hours"
 
 
-def _print_arms(study: Study, statuses: Sequence[CellStatus]) -> None:
+def _print_arms(study: Study, arms: Sequence[Arm], statuses: Sequence[CellStatus]) -> None:
     out = console()
     out.print(f"{study.name}: {study.title}", highlight=False)
     table = Table("arm", "role", "component", "settings", "seeds", "states", box=None)
     if study.budget is not None:
         out.print(study.budget.sentence(), highlight=False)
         table.add_column("from the budget")
-    for arm in study.arms:
+    for arm in arms:
         own = [item for item in statuses if item.cell.arm == arm.label]
         states = Counter(item.state for item in own)
-        settings = ", ".join(f"{key}={value}" for key, value in arm.factors.items())
         seeds = ", ".join(str(item.cell.seed) for item in own)
         shown = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
         distance = [_distance(arm.budget_match)] if arm.budget_match is not None else []
-        table.add_row(arm.label, arm.role, arm.component, settings, seeds, shown, *distance)
+        row = (arm.label, arm.role, arm.component, settings_text(study, arm), seeds, shown, *distance)
+        table.add_row(*map(Text, row))
     out.print(table)
     if study.search is not None:
         cells = study.search.trials * len(study.search.seeds) * len(study.arms)
@@ -139,18 +142,18 @@ def _distance(match: BudgetMatch) -> str:
     return f"{distance}, not ranked: {match.unranked}" if match.unranked else distance
 
 
-def _budget(study: Study) -> dict[str, Any]:
+def _budget(study: Study, arms: Sequence[Arm]) -> dict[str, Any]:
     """Return the budget as JSON: what is matched, and the width and distance of each arm; empty without a budget."""
     budget = study.budget
     if budget is None:
         return {}
-    arms = {
+    matched = {
         arm.label: {
-            "width": {knob.argument: arm.factors.get(knob.argument)} if knob is not None else {},
+            "width": settings_of(arm.config, [knob.argument]) if knob is not None else {},
             "distance": arm.budget_match.distance,
             "unranked": arm.budget_match.unranked,
         }
-        for arm in study.arms
+        for arm in arms
         if arm.budget_match is not None
         for knob in [budget.widths.get(arm.label)]
     }
@@ -159,6 +162,6 @@ def _budget(study: Study) -> dict[str, Any]:
             "match": budget.match,
             "target": budget.target,
             "tolerance": budget.tolerance,
-            "arms": arms,
+            "arms": matched,
         }
     }

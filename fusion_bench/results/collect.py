@@ -19,7 +19,7 @@ from fusion_bench.results.describe import cautions_of, describe
 from fusion_bench.results.outcome_tables import cell_state_table, cell_tables, metric_values
 from fusion_bench.results.results import ArmSummary, StudyResults
 from fusion_bench.samples.dataset import DataSet
-from fusion_bench.spec.arms import Arm
+from fusion_bench.spec.arms import Arm, settings_of
 from fusion_bench.spec.budget import UNITS
 from fusion_bench.spec.study import Study
 from fusion_bench.study.cell_status import cell_statuses, not_compared, recorded_state
@@ -95,7 +95,13 @@ def collect(study: Study, paths: RunPaths, runs: Mapping[str, RunResult] | None 
     return StudyResults(
         name=study.name,
         title=study.title,
-        setup=describe(study, arms, data, splits, next(iter(outcomes.values()))),
+        setup=describe(
+            study,
+            search,
+            data,
+            splits,
+            {item.cell.arm: outcomes[item.cell.id] for item in statuses if item.cell.id in outcomes},
+        ),
         primary=study.primary,
         primary_split=study.primary_split,
         select_split=data.splits.select,
@@ -191,7 +197,7 @@ def _summary(
         around_parameters=measured.costs.around_parameters if measured else None,
         around_multiply_adds=measured.costs.around_multiply_adds if measured else None,
         latency_ms=measured.latency_ms if measured else None,
-        searched=dict(search.chosen.get(arm.label, {})),
+        searched=settings_of(arm.config, arm.searched),
         search_trials=search.trials.get(arm.label, 0),
         budget_distance=arm.budget_match.distance if arm.budget_match else None,
         unranked=arm.budget_match.unranked if arm.budget_match else "",

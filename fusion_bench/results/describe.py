@@ -7,39 +7,53 @@ from pathlib import Path
 
 from fusion_bench.cells.result import Outcome
 from fusion_bench.contract import FusionModule
+from fusion_bench.results.arm_sentences import (
+    backbone_sentence,
+    head_sentence,
+    labels_by_slot,
+    labels_by_text,
+    slot_sentence,
+    training_sentence,
+    words_sentence,
+)
 from fusion_bench.samples.dataset import DataSet
 from fusion_bench.samples.split import Split
 from fusion_bench.spec.arms import Arm
 from fusion_bench.spec.study import Study
-from fusion_bench.training.config import CellConfig, Json, TrainConfig, hash_reference
-from fusion_bench.training.model import head_settings
+from fusion_bench.study.search_results import SearchResult
+from fusion_bench.training.config import CellConfig
 from fusion_bench.training.slot import instantiate_module
 from fusion_bench.training.splits import task_class
 
-_WEIGHTS = {
-    "imagenet": "ImageNet weights from timm",
-    "random": "random initial weights",
-    "pretext": "weights from dense attribute recognition on separate built-in scenes",
-    "file": "weights from a file",
-}
-
 
 def describe(
-    study: Study, arms: Sequence[Arm], data: DataSet, splits: Mapping[str, Split], outcome: Outcome
+    study: Study,
+    search: SearchResult,
+    data: DataSet,
+    splits: Mapping[str, Split],
+    outcomes: Mapping[str, Outcome],
 ) -> tuple[tuple[str, str], ...]:
-    """Return pairs of heading and sentence; ``outcome`` is that of any finished cell."""
-    config = arms[0].config
+    """Return pairs of heading and sentence.
+
+    Args:
+        study: the study as written.
+        search: its arms as they are trained, after the search.
+        data: its data set.
+        splits: the splits of the data set, by name.
+        outcomes: an outcome of each arm that has one, by label; at least one.
+    """
+    arms = search.arms
     return (
-        ("Data", _data(data, splits, config, outcome)),
-        ("Backbone", _backbone(config)),
-        ("Words", _words(config, outcome)),
-        ("Slot", _slot(arms)),
-        ("Head", _head(config)),
+        ("Data", _data(data, splits, arms[0].config, next(iter(outcomes.values())))),
+        ("Backbone", backbone_sentence(arms)),
+        ("Words", words_sentence(arms, outcomes)),
+        ("Slot", slot_sentence(arms)),
+        ("Head", head_sentence(arms)),
         *([("Budget", study.budget.sentence())] if study.budget else []),
         *([("Start", _start(study.source))] if study.source else []),
-        ("Training", _training(arms)),
-        ("Pairing", _pairing(study)),
-        ("Selection", _selection(study, data)),
+        ("Training", training_sentence(arms)),
+        ("Pairing", _pairing(study, arms)),
+        ("Selection", _selection(study, search, data)),
     )
 
 
@@ -64,16 +78,13 @@ def cautions_of(
         files: the weight files that the study names.
         data_warnings: kind of problem -> split -> number of samples or images, from the result of any cell.
     """
-    config = arms[0].config
-    cautions = []
-    if config.backbone is not None and config.backbone.weights == "pretext":
-        cautions.append("All results are conditional on one attribute-supervised backbone.")
-    elif config.backbone is not None and config.backbone.frozen:
-        cautions.append("All results are conditional on one frozen backbone.")
-    with_code = sorted({arm.label for arm in arms if _has_position_code(arm, files)})
-    if config.fusion.coordinates == "shared" and with_code:
+    cautions = _conditional_on_backbones(arms)
+    shared = [arm for arm in arms if arm.config.fusion.coordinates == "shared"]
+    with_code = sorted({arm.label for arm in shared if _has_position_code(arm, files)})
+    if with_code:
         cautions.append(
-            "Every arm gets the same two coordinate maps; "
+            f"{'Every arm' if len(shared) == len(arms) else 'Every arm with shared coordinate maps'} gets the same "
+            "two coordinate maps; "
             f"{', '.join(with_code)} add{'s' if len(with_code) == 1 else ''} a position code of "
             f"{'its' if len(with_code) == 1 else 'their'} own, as published."
         )
@@ -83,10 +94,10 @@ def cautions_of(
             f"{', '.join(adapting)}: a post-hoc adaptation, because the backbone is frozen; the paper modulates "
             "layers inside the backbone."
         )
-    if len(in_slots := _in_slots(arms)) > 1:
-        labels_by_slot = "; ".join(f"{slot}: {', '.join(labels)}" for slot, labels in in_slots.items())
+    if len(in_slots := labels_by_slot(arms)) > 1:
+        shown = "; ".join(f"{slot}: {', '.join(labels)}" for slot, labels in in_slots.items())
         cautions.append(
-            f"The slot differs between arms ({labels_by_slot}); a difference between slots may come from the mixer "
+            f"The slot differs between arms ({shown}); a difference between slots may come from the mixer "
             "as well as from the module."
         )
     cautions.append("Dropout masks are not paired between arms.")
@@ -96,11 +107,31 @@ def cautions_of(
         for what, counts in data_warnings.items()
         for split, count in counts.items()
     ]
-    if config.data.vocabulary == "published":
+    if arms[0].config.data.vocabulary == "published":
         cautions.append(
             "The vocabulary contains the words of all published splits, including the evaluate splits."
         )
     return tuple(cautions)
+
+
+def _conditional_on_backbones(arms: Sequence[Arm]) -> list[str]:
+    cautions = []
+    for state, labels in labels_by_text(arms, _backbone_state).items():
+        if not state:
+            continue
+        whose = "All results" if len(labels) == len(arms) else f"The results of {', '.join(labels)}"
+        backbones = {arm.config.backbone for arm in arms if arm.label in labels}
+        which = f"one {state} backbone" if len(backbones) == 1 else f"their {state} backbones"
+        cautions.append(f"{whose} are conditional on {which}.")
+    return cautions
+
+
+def _backbone_state(config: CellConfig) -> str:
+    if config.backbone is None:
+        return ""
+    if config.backbone.weights == "pretext":
+        return "attribute-supervised"
+    return "frozen" if config.backbone.frozen else ""
 
 
 def _has_position_code(arm: Arm, files: Mapping[str, Path]) -> bool:
@@ -152,68 +183,6 @@ def _outside(data: DataSet, splits: Mapping[str, Split], config: CellConfig) -> 
     return f" True answers that are not among them count as wrong: {', '.join(outside)}." if outside else ""
 
 
-def _backbone(config: CellConfig) -> str:
-    backbone = config.backbone
-    if backbone is None:
-        return "None: end-to-end networks only."
-    state = "frozen, its feature maps computed once" if backbone.frozen else "trained with every arm"
-    return f"{backbone.name} (timm), map {backbone.layer}, {_WEIGHTS[backbone.weights]}, {state}."
-
-
-def _words(config: CellConfig, outcome: Outcome) -> str:
-    name = config.text.target.reference.partition(":")[2]
-    settings = ", ".join(f"{key} {_short(value)}" for key, value in config.text.settings.items())
-    words = outcome.result.words or f"{outcome.result.vocabulary:,} words from train"
-    return (
-        f"{name}{f' ({settings})' if settings else ''}, {words}; "
-        "equal architecture and initial weights in every arm, trained with it"
-        f"{', as far as it is not frozen' if outcome.result.words else ''}."
-    )
-
-
-def _short(value: Json) -> Json:
-    """Return the first digits of a file hash; any other setting unchanged."""
-    return (
-        value[: len(hash_reference("")) + 12]
-        if isinstance(value, str) and value.startswith(hash_reference(""))
-        else value
-    )
-
-
-def _in_slots(arms: Sequence[Arm]) -> dict[str, list[str]]:
-    """Return the labels of the arms with each kind of slot; networks have none."""
-    found: dict[str, list[str]] = {}
-    for arm in arms:
-        if arm.config.kind == "module":
-            found.setdefault(arm.config.fusion.slot, []).append(arm.label)
-    return found
-
-
-def _slot(arms: Sequence[Arm]) -> str:
-    config = arms[0].config
-    places = {
-        "shared": "the same two coordinate maps before the slot and before the head",
-        "module": "no shared coordinate maps",
-        "none": "no coordinate maps",
-    }[config.fusion.coordinates]
-    depth = config.fusion.depth
-    copies = "1 copy" if depth == 1 else f"{depth} copies"
-    followed = {
-        "published": "as published",
-        "uniform": "with the same residual 3x3 mixer after each",
-        "both": "as published, or with the same residual 3x3 mixer after each (a factor of this study)",
-    }
-    slots = list(_in_slots(arms)) or ["published"]
-    return (
-        f"1x1 projection to {config.fusion.width} channels, {copies} of the module "
-        f"{followed[slots[0] if len(slots) == 1 else 'both']}, 1x1 adapter to {config.head.width}; {places}."
-    )
-
-
-def _head(config: CellConfig) -> str:
-    return task_class(config.data).describe_head(config.head.kind, head_settings(config.head))
-
-
 def _start(source: Study) -> str:
     return (
         f"Every arm starts from the weights of the same arm and seed of the study {source.name}, trained on "
@@ -221,52 +190,30 @@ def _start(source: Study) -> str:
     )
 
 
-def _training(arms: Sequence[Arm]) -> str:
-    train = arms[0].config.train
-    if not train.epochs:
-        return "None: the initial weights of each arm are evaluated without training."
-    rates = sorted({arm.config.train.learning_rate for arm in arms})
-    rate = (
-        f"learning rate {rates[0]:g}"
-        if len(rates) == 1
-        else f"learning rates {', '.join(f'{r:g}' for r in rates)}"
-    )
-    optimizer = {"adamw": "AdamW", "adam": "Adam"}[train.optimizer]
-    if (train.betas, train.eps) != (TrainConfig.betas, TrainConfig.eps):
-        optimizer += f" (betas {train.betas[0]:g} and {train.betas[1]:g}, eps {train.eps:g})"
-    start = "" if train.warmup_from is None else f" from {train.warmup_from:g}"
+def _pairing(study: Study, arms: Sequence[Arm]) -> str:
+    same_batches = len({arm.config.train.batch_size for arm in arms}) == 1
+    order = "batches in the same order" if same_batches else "samples in the same order"
+    modules = [arm.config for arm in arms if arm.config.kind == "module"]
+    around = {repr((config.backbone, config.text, config.fusion.width, config.head)) for config in modules}
+    where = "" if len(around) < 2 else ", as far as their settings are the same"
     return (
-        f"{train.epochs} epochs of batches of {train.batch_size}, {optimizer}, {rate}, weight decay "
-        f"{train.weight_decay:g}, warm-up{start} over {100 * train.warmup:.3g}% of the steps, cosine to "
-        f"{f'{train.final_learning_rate:g}' if train.final_learning_rate else 'zero'}, "
-        f"gradient norm clipped at {train.clip:g}{_extra_settings(train)}."
+        f"Seeds {', '.join(map(str, study.seeds))}: within a seed every arm sees the same {order} and starts from "
+        f"the same backbone, text encoder, projection and head{where}."
     )
 
 
-def _extra_settings(train: TrainConfig) -> str:
-    text = ""
-    if train.ema is not None:
-        text += f"; a moving average of the weights ({train.ema:g}) is evaluated and kept"
-    if train.one_expression_per_referent:
-        text += "; an epoch draws one sentence per referent"
-    return text
-
-
-def _pairing(study: Study) -> str:
-    return (
-        f"Seeds {', '.join(map(str, study.seeds))}: within a seed every arm sees the same batches in the same "
-        "order and starts from the same backbone, text encoder, projection and head."
-    )
-
-
-def _selection(study: Study, data: DataSet) -> str:
+def _selection(study: Study, search: SearchResult, data: DataSet) -> str:
     sentence = (
         f"Weights are those of the best epoch on {data.splits.select}; {', '.join(data.splits.evaluate)} "
+        "evaluated once, after the selection."
     )
-    sentence += "evaluated once, after the selection."
-    if study.search is not None:
+    if study.search is not None and search.trials:
+        counts = sorted(set(search.trials.values()))
+        trials = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
         sentence += (
-            f" Settings were chosen per arm by {study.search.trials} trials on {data.splits.select} with seeds "
+            f" Settings were chosen per arm by {trials} trials on {data.splits.select} with seeds "
             f"{', '.join(map(str, study.search.seeds))}, which are not seeds of the study."
         )
+    elif any(arm.searched for arm in search.arms):
+        sentence += " Settings were chosen per arm by the search of the study itself, not in this context."
     return sentence

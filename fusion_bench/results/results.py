@@ -19,7 +19,8 @@ class ArmSummary:
         label: the name of the arm in the study.
         role: ``reference`` (the arm with which the others are compared), ``arm`` or ``control``.
         component: its module or network (``laconv``, ``my_module.py``).
-        factors: its settings that differ from the base of the study, flat (``kernel_size`` -> 3).
+        factors: the settings in which it differs, as its cells are trained (``kernel_size`` -> 5): those that the
+            study writes for it, that a matched budget chose and that a search chose.
         citation: the paper, in short form; empty for a module without one.
         listens: the language input that the module declares (words, sentence, both, nothing).
         position_code: the position code that the module declares.
@@ -30,8 +31,8 @@ class ArmSummary:
         around_multiply_adds: the multiply-adds of the same for one sample.
         latency_ms: the median time in milliseconds of one forward pass of a batch of ``latency_batch`` samples,
             measured without other load; None if not measured.
-        searched: the settings that a search chose (setting -> value); empty without a search.
-        search_trials: the number of trials of that search.
+        searched: those of ``factors`` that a search chose (setting -> value); empty without a search.
+        search_trials: the number of trials of that search; 0 if the search is that of another study.
         budget_distance: the fusion cost divided by the matched budget, minus 1; None without a budget.
         unranked: why the arm gets no verdict ("it has no width to match"); empty if it gets one.
     """

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 from fusion_bench.errors import StudyFileError
 from fusion_bench.registry import Target
+from fusion_bench.serialisation import to_json
 from fusion_bench.training.config import CellConfig, Component, Json
 
 if TYPE_CHECKING:
@@ -40,8 +41,10 @@ class Arm:
         role: ``reference``, ``arm`` or ``control``.
         component: the module or network, as the study names it.
         config: the settings of its cells, with seed 0; ``dataclasses.replace(config, seed=s)`` gives those of a cell.
-        factors: the values in which arms differ, by setting or study key (``kernel_size``, ``train.learning_rate``):
-            those that the arm writes, or for ``vary`` the value of every key that any arm varies.
+        factor_names: the settings and study keys in which arms differ (``kernel_size``, ``train.learning_rate``):
+            those that the arm writes (for ``vary``, every key that any arm varies), that a matched budget chose and
+            that a search chose.
+        searched: those of ``factor_names`` that a search chose.
         abandoned: the reason why the arm is not trained (its search found no settings); empty if it is trained.
         budget_match: the arm's distance from the budget; None if the study matches no budget.
     """
@@ -50,9 +53,55 @@ class Arm:
     role: Role
     component: str
     config: CellConfig
-    factors: Mapping[str, Json] = field(default_factory=dict)
+    factor_names: tuple[str, ...] = ()
+    searched: tuple[str, ...] = ()
     abandoned: str = ""
     budget_match: BudgetMatch | None = None
+
+    @property
+    def factors(self) -> dict[str, Json]:
+        """The values of ``factor_names`` with which the arm's cells are trained."""
+        return settings_of(self.config, self.factor_names)
+
+    def having(self, settings: Mapping[str, Json]) -> Arm:
+        """Return the arm with some settings replaced, which then are among its factors.
+
+        Raises:
+            StudyFileError: as `with_settings`.
+        """
+        names = tuple(dict.fromkeys((*self.factor_names, *settings)))
+        return replace(self, config=with_settings(self.config, settings), factor_names=names)
+
+
+def settings_of(config: CellConfig, names: Iterable[str]) -> dict[str, Json]:
+    """Return the values with which a cell is trained, defaults included.
+
+    Args:
+        config: the settings of the cell.
+        names: settings of the arm's class (``kernel_size``), settings of the text encoder (``text.embedding``) and
+            keys of the study's other sections (``fusion.depth``).
+    """
+    return {name: _setting(config, name) for name in names}
+
+
+def _setting(config: CellConfig, key: str) -> Json:
+    section, dot, name = key.partition(".")
+    if not dot:
+        return _component_setting(config.arm, key)
+    if section == "text":
+        return config.text.target.asked if name == "encoder" else _component_setting(config.text, name)
+    value: Json = to_json(getattr(getattr(config, section), name, None))  # a network has no backbone
+    return value or _default_head(config) if key == "head.kind" else value
+
+
+def _component_setting(component: Component, name: str) -> Json:
+    return component.settings.get(name, _signature(component.target).defaults.get(name))
+
+
+def _default_head(config: CellConfig) -> Json:
+    from fusion_bench.training.splits import task_class  # noqa: PLC0415 - imports torch
+
+    return next(iter(task_class(config.data).heads), "")
 
 
 def with_settings(config: CellConfig, settings: Mapping[str, Json]) -> CellConfig:

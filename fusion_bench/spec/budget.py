@@ -155,9 +155,7 @@ class Budget:
             width = solve_width(lambda width: self._cost_at(arm.config, widths, width), self.target, widths)
             best = None if width is None else self._cost_at(arm.config, widths, width)
             if best is not None and (cost is None or abs(best - self.target) <= abs(cost - self.target)):
-                setting = {widths.argument: width}
-                config, factors = with_settings(arm.config, setting), {**arm.factors, **setting}
-                arm, cost = replace(arm, config=config, factors=factors), best
+                arm, cost = arm.having({widths.argument: width}), best
         return replace(arm, budget_match=self._budget_match(arm, cost))
 
     def sentence(self) -> str:

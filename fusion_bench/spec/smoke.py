@@ -61,7 +61,7 @@ def smoke_study(study: Study) -> Study:
         label=PLANTED,
         role="arm",
         component=PLANTED,
-        factors={},
+        factor_names=(),
         config=replace(
             first,
             arm=Component(Target("fusion_bench.spec.smoke:NotFinite", name=PLANTED)),

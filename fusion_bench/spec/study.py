@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fusion_bench.spec.arms import Arm
-from fusion_bench.training.config import DataConfig, Json
+from fusion_bench.training.config import DataConfig
 
 if TYPE_CHECKING:
     from fusion_bench.contract import Space
@@ -115,14 +115,6 @@ class Study:
     def data_sets(self) -> tuple[DataConfig, ...]:
         """The data sets that the study's cells need: its own, and those of the studies that they start from."""
         return (self.data, *(() if self.source is None else self.source.data_sets))
-
-    def factors_of(self, label: str) -> Mapping[str, Json]:
-        """Return the factors of the arm with a label.
-
-        Raises:
-            KeyError: no arm has this label.
-        """
-        return {arm.label: arm.factors for arm in self.arms}[label]
 
     def matched(self, arm: Arm) -> Arm:
         """Return an arm whose settings have changed, matched to the study's budget again if there is one."""

@@ -138,11 +138,8 @@ def _arm(arm: ResolvedArm, reference: str, arms: Sequence[ResolvedArm]) -> Arm:
     role: Role = "control" if spec.control else "reference" if spec.label == reference else "arm"
     varied = dict.fromkeys(key for other in arms for key in other.spec.varied)
     if varied and not spec.control:
-        factors = {key: arm.value(key) for key in varied}
+        names = tuple(varied)
     else:
-        factors = dict(arm.arm.written) | {
-            key: arm.value(key)
-            for section, node in spec.sections.items()
-            for key in (f"{section}.{name}" for name in node.children)
-        }
-    return Arm(spec.label, role, str(spec.name.value), arm.config, factors)
+        keys = [f"{section}.{name}" for section, node in spec.sections.items() for name in node.children]
+        names = (*arm.arm.written, *keys)
+    return Arm(spec.label, role, str(spec.name.value), arm.config, names)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fusion_bench.cells.folder import cell_folder
-from fusion_bench.spec.arms import Arm, Role
+from fusion_bench.spec.arms import Arm, Role, settings_of
 from fusion_bench.spec.study import Study
 from fusion_bench.storage import digest, write_json
 from fusion_bench.training.config import CellConfig, Json
@@ -26,6 +26,7 @@ class PlannedCell:
         seed: the seed.
         purpose: ``confirm`` for the study's own seeds, ``search`` for a trial of a search.
         config: what the cell trains.
+        factor_names: the settings by which its arm, or its trial, is told from others (`Arm.factor_names`).
         drawn: the settings that a search drew for this trial.
         abandoned: why the cell is not trained; empty if it is.
     """
@@ -35,6 +36,7 @@ class PlannedCell:
     seed: int
     purpose: Purpose
     config: CellConfig
+    factor_names: tuple[str, ...] = ()
     drawn: Mapping[str, Json] = field(default_factory=dict)
     abandoned: str = ""
 
@@ -43,12 +45,23 @@ class PlannedCell:
         """The id of the cell, which does not depend on the arm's label."""
         return self.config.id
 
+    @property
+    def factors(self) -> dict[str, Json]:
+        """The values of ``factor_names`` that the cell trains with."""
+        return settings_of(self.config, self.factor_names)
+
 
 def confirm_cells(arms: Sequence[Arm], seeds: Sequence[int]) -> tuple[PlannedCell, ...]:
     """Return every arm with every seed, seed by seed, so that an interrupted run leaves paired results."""
     return tuple(
         PlannedCell(
-            arm.label, arm.role, seed, "confirm", replace(arm.config, seed=seed), abandoned=arm.abandoned
+            arm.label,
+            arm.role,
+            seed,
+            "confirm",
+            replace(arm.config, seed=seed),
+            arm.factor_names,
+            abandoned=arm.abandoned,
         )
         for seed in seeds
         for arm in arms

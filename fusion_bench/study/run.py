@@ -171,7 +171,7 @@ class StudyRun:
             f"{self._study.name}/{search.arm.label}",
             maximise=self._metric.higher_is_better,
         )
-        journal.update([self._record(cell, cell.drawn) for cell in cells])
+        journal.update([self._record(cell, cell.factors) for cell in cells])
 
     def _complete(self, cells: Sequence[PlannedCell], executor: Executor) -> None:
         """Train the cells that are not done; a failure is recorded and does not stop the others."""
@@ -250,7 +250,7 @@ class StudyRun:
         return [self._confirm_record(cell) for cell in self._cells if cell.purpose == "confirm"]
 
     def _confirm_record(self, cell: PlannedCell) -> Record:
-        return self._record(cell, {"arm": cell.arm, **self._study.factors_of(cell.arm)})
+        return self._record(cell, {"arm": cell.arm, **cell.factors})
 
     def _record(self, cell: PlannedCell, factors: Mapping[str, Any]) -> Record:
         if cell.abandoned:

@@ -21,7 +21,7 @@ from typing import Any
 import optuna
 
 from fusion_bench.contract import Choice, Float, Int, Space
-from fusion_bench.spec.arms import Arm, with_settings
+from fusion_bench.spec.arms import Arm, settings_of
 from fusion_bench.study.plan import PlannedCell
 from fusion_bench.training.config import Json
 from fusion_bench.training.seeds import seed_of
@@ -76,10 +76,13 @@ class ArmSearch:
         """Return the cells of the next batch of trials."""
         for number in range(len(self._finished), min(len(self._finished) + self._batch, self._trials)):
             trial = self._ask_one(number)
-            drawn = {name: _suggest(trial, name, space) for name, space in self._space.items()}
-            config = replace(self._having(drawn).config, evaluate=False)
+            arm = self._having({name: _suggest(trial, name, space) for name, space in self._space.items()})
+            config = replace(arm.config, evaluate=False)
+            drawn = settings_of(config, self._space)
             cells = tuple(
-                PlannedCell(self.arm.label, self.arm.role, seed, "search", replace(config, seed=seed), drawn)
+                PlannedCell(
+                    arm.label, arm.role, seed, "search", replace(config, seed=seed), arm.factor_names, drawn
+                )
                 for seed in self._seeds
             )
             self._asked.append((trial, drawn, cells))
@@ -114,14 +117,14 @@ class ArmSearch:
         """
         best = self.winner()
         if best is not None:
-            return self._having(best[0])
+            return replace(self._having(best[0]), searched=tuple(best[0]))
         if not self._finished:
             return self.arm
         return replace(self.arm, abandoned=f"each of the {len(self._finished)} trials of its search failed")
 
     def _having(self, drawn: Mapping[str, Json]) -> Arm:
         """Return the arm with the settings of a trial."""
-        return self._matched(replace(self.arm, config=with_settings(self.arm.config, drawn)))
+        return self._matched(self.arm.having(drawn))
 
     def _ask_one(self, number: int) -> optuna.Trial:
         with warnings.catch_warnings():

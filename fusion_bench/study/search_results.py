@@ -10,7 +10,7 @@ from fusion_bench.cells.folder import cell_folder
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.registries import TASKS
 from fusion_bench.samples.metric import Metric
-from fusion_bench.spec.arms import Arm, with_settings
+from fusion_bench.spec.arms import Arm
 from fusion_bench.spec.study import Study
 from fusion_bench.study.cell_status import recorded_state
 from fusion_bench.study.plan import PlannedCell
@@ -26,7 +26,8 @@ class SearchResult:
     Attributes:
         arms: the study's arms, with the winners' settings.
         search_cells: the trials' cells, in the order in which they were asked; empty without a search.
-        chosen: the winner's settings by arm label, and ``trials``: out of how many; empty without a search.
+        chosen: the winner's settings by arm label, and ``trials``: out of how many; empty without a search, and
+            without an arm in which there is nothing to search.
     """
 
     arms: tuple[Arm, ...]
@@ -113,7 +114,7 @@ def with_choices(context: Study, result: SearchResult) -> Study:
     def chosen(arm: Arm) -> Arm:
         settings: Mapping[str, Json] = result.chosen.get(arm.label, {})
         if settings:
-            arm = context.matched(replace(arm, config=with_settings(arm.config, settings)))
+            arm = replace(context.matched(arm.having(settings)), searched=tuple(settings))
         return replace(arm, abandoned=abandoned.get(arm.label, ""))
 
     abandoned = {arm.label: arm.abandoned for arm in result.arms}

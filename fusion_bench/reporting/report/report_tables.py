@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -60,7 +60,7 @@ def searched_table(arms: Sequence[ArmSummary]) -> str:
     columns: dict[str, Column] = {
         "arm": lambda row: code(row["arm"]),
         "chosen": lambda row: _settings(row["chosen"]),
-        "trials": lambda row: str(row["trials"]),
+        "trials": lambda row: str(row["trials"] or DASH),
     }
     return markdown_table(rows, columns, 2)
 
@@ -253,9 +253,14 @@ def _number(value: float) -> str:
 
 
 def _component(arm: ArmSummary) -> str:
-    settings = _settings(arm.factors)
+    # A report of an earlier version has the written value of a searched setting among its factors.
+    settings = _settings({**arm.factors, **arm.searched}, arm.searched)
     return escape(arm.component) + (f": {settings}" if settings else "")
 
 
-def _settings(settings: Mapping[str, Any]) -> str:
-    return ", ".join(f"{escape(str(name))} = {escape(str(value))}" for name, value in settings.items())
+def _settings(settings: Mapping[str, Any], searched: Collection[str] = ()) -> str:
+    """Return ``depth = 2, kernel_size = 5 (chosen by search)``."""
+    return ", ".join(
+        f"{escape(name)} = {escape(str(value))}{' (chosen by search)' if name in searched else ''}"
+        for name, value in settings.items()
+    )

@@ -73,10 +73,11 @@ def test_vary_gives_variations_of_a_base_arm(load: Load) -> None:
 
 def test_a_varied_arm_names_the_value_of_every_varied_key(load: Load) -> None:
     study = load(ABLATION)
-    assert study.factors_of("base") == {
+    factors = {arm.label: arm.factors for arm in study.arms}
+    assert factors["base"] == {
         "kernel_size": 3, "fusion.depth": 2, "norm": "batch", "head.pool": "max_mean",
     }  # fmt: skip
-    assert study.factors_of("norm=none, head.pool=max") == {
+    assert factors["norm=none, head.pool=max"] == {
         "kernel_size": 3, "fusion.depth": 2, "norm": "none", "head.pool": "max",
     }  # fmt: skip
 
@@ -143,7 +144,7 @@ def test_an_arm_may_override_training_and_depth(load: Load) -> None:
     assert second == replace(
         first, train=replace(first.train, epochs=3), fusion=replace(first.fusion, depth=1)
     )
-    assert study.factors_of("b") == {"train.epochs": 3, "fusion.depth": 1}
+    assert study.arms[1].factors == {"train.epochs": 3, "fusion.depth": 1}
 
 
 def test_a_network_has_no_backbone_and_no_slot(load: Load) -> None:
