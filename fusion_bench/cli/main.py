@@ -10,7 +10,7 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -26,8 +26,12 @@ from fusion_bench.cli.new import new_app
 from fusion_bench.cli.plugin_commands import PluginGroup
 from fusion_bench.errors import FusionBenchError
 
+PROGRAM = "fusion-bench"
+_UsageError: Any = typer.BadParameter.__mro__[
+    1
+]  # typer keeps click's class in different places, version by version
 app = typer.Typer(
-    name="fusion-bench",
+    name=PROGRAM,
     cls=PluginGroup,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -392,7 +396,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """
     set_environment()
     try:
-        app(arguments)
+        sys.exit(app(arguments, prog_name=PROGRAM, standalone_mode=False))
+    except _UsageError as error:
+        called = getattr(error.ctx, "command_path", PROGRAM)
+        if message := error.format_message():  # empty after the help of a command without arguments
+            typer.echo(f"{called}: {message.rstrip('.')}; see {called} --help", err=True)
+        sys.exit(2)
+    except typer.Abort:
+        sys.exit(1)
     except FusionBenchError as error:
         typer.echo(str(error), err=True)
         sys.exit(2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import pickle  # only for its exception: nothing is unpickled here
 from collections.abc import Mapping
@@ -139,6 +140,28 @@ def build_backbone(
     if weights == "pretext":
         _load_saved(backbone, _require_file(weights_file, weights))
     return backbone
+
+
+@functools.cache
+def backbone_problem(name: str, layer: int, image_size: tuple[int, int]) -> str | None:
+    """Return why a timm model has no such map of images of this size; None if it has one.
+
+    The model is built on torch's ``meta`` device, without memory. None is also returned for a model that cannot be
+    built there; `build_backbone` then finds the problem.
+
+    Args:
+        name: timm's name of the model; it exists.
+        layer: index among the model's feature maps.
+        image_size: height and width of the images in pixels.
+    """
+    try:
+        with torch.device("meta"):
+            Backbone(_create(name, layer, image_size), name=name, layer=layer, image_size=image_size)
+    except FusionBenchError as error:
+        return str(error)
+    except (NotImplementedError, RuntimeError):  # an operation that the meta device lacks
+        return None
+    return None
 
 
 def save_backbone(backbone: Backbone, path: Path) -> None:

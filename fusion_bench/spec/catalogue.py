@@ -32,6 +32,7 @@ class Catalogue:
         text_encoders: the registry of text encoders.
         datasets: the registry of data sets.
         backbones: returns timm's names of backbones; called only for a study with a backbone.
+        backbone_problem: returns why a backbone has no such layer for images of a height and width, or None.
     """
 
     modules: Registry[FusionModule]
@@ -39,6 +40,7 @@ class Catalogue:
     text_encoders: Registry[TextEncoder]
     datasets: Registry[DataSet]
     backbones: Callable[[], Sequence[str]]
+    backbone_problem: Callable[[str, int, tuple[int, int]], str | None]
 
 
 def installed_catalogue() -> Catalogue:
@@ -50,7 +52,7 @@ def installed_catalogue() -> Catalogue:
         TEXT_ENCODERS,
     )
 
-    return Catalogue(MODULES, NETWORKS, TEXT_ENCODERS, DATASETS, _timm_backbones)
+    return Catalogue(MODULES, NETWORKS, TEXT_ENCODERS, DATASETS, _timm_backbones, _backbone_problem)
 
 
 def _timm_backbones() -> Sequence[str]:
@@ -58,6 +60,12 @@ def _timm_backbones() -> Sequence[str]:
 
     names: list[str] = timm.list_models()
     return names
+
+
+def _backbone_problem(name: str, layer: int, image_size: tuple[int, int]) -> str | None:
+    from fusion_bench.encoders.vision import backbone_problem  # noqa: PLC0415 - imports torch and timm
+
+    return backbone_problem(name, layer, image_size)
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,11 +173,12 @@ def try_construct(
         return None
 
 
-def check_backbone(name: Node, catalogue: Catalogue, problems: Problems) -> None:
-    """Record a mistake if timm has no such backbone; a pretraining tag after the dot is not checked."""
+def check_backbone(name: Node, catalogue: Catalogue, problems: Problems) -> bool:
+    """Return True if timm has the backbone; else record a mistake. A pretraining tag after the dot is not checked."""
     names = catalogue.backbones()
     architecture = str(name.value).partition(".")[0]
     if architecture not in names:
         hint = did_you_mean(architecture, names)
         hint = hint if "did you mean" in hint else " (timm.list_models() lists the names)"
         problems.add(name, f"unknown timm backbone {name.value!r}{hint}")
+    return architecture in names

@@ -212,11 +212,21 @@ class Resolver:
             self._problems.add(node, f"is missing: {reason}")
             return None
         name = node.children.get("name")
-        if name is not None and isinstance(name.value, str):
-            check_backbone(name, self._catalogue, self._problems)
+        known = (
+            name is not None
+            and isinstance(name.value, str)
+            and check_backbone(name, self._catalogue, self._problems)
+        )
         section = self._problems.validate_section(BackboneSection, node)
         if section is None:
             return None
+        size = data.config.image_size
+        if (
+            known
+            and min(size) > 0
+            and (problem := self._catalogue.backbone_problem(section.name, section.layer, size))
+        ):
+            self._problems.add(node.children.get("layer", node), problem)
         source, sha256 = section.weights, None
         if source not in WEIGHTS:
             source, sha256 = "file", self._weight_file(node.children["weights"])

@@ -71,7 +71,7 @@ class StudyArms:
         node = self._tree.children.get("reference")
         if node is None or node.value is None:
             return self._labels[0] if self._labels else ""
-        if isinstance(node.value, str) and node.value not in self._labels:
+        if isinstance(node.value, str) and self._labels and node.value not in self._labels:
             hint = did_you_mean(node.value, self._labels)
             self._problems.add(node, f"there is no arm {node.value!r}{hint}")
         return str(node.value)
@@ -82,7 +82,7 @@ class StudyArms:
 
     def _add_written_arms(self) -> None:
         specs = written_arms(self._tree, self._problems)
-        self._labels = [spec.label for spec in specs]
+        self._labels = list(self._tree.children["arms"].children)
         for spec in specs:
             self._add(spec)
         if not self._tree.children["arms"].children:

@@ -72,6 +72,6 @@ def parse_named_paths(pairs: list[str]) -> dict[str, Path]:
     for pair in pairs:
         name, _, path = pair.partition("=")
         if not name or not path:
-            raise FusionBenchError(f"{pair!r} should read NAME=PATH")
+            raise FusionBenchError(f"{pair!r} names no path; write NAME=PATH, for example vqa2=/data/vqa2")
         paths[name] = Path(path)
     return paths

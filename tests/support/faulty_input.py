@@ -6,7 +6,7 @@ A fault is a change of a good study file, or a call; ``{folder}`` in a call stan
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 GOOD = """\
@@ -78,6 +78,7 @@ class Fault:
         old, new: the change that makes the good study file faulty.
         call: the command line; ``{study}`` stands for the study file, ``{folder}`` for its folder.
         files: further files beside the study, as text or bytes.
+        prints: the module prints lines of its own before it fails.
     """
 
     name: str
@@ -86,6 +87,7 @@ class Fault:
     new: str = ""
     call: tuple[str, ...] = ("plan", "{study}", "--runs", "{folder}/runs")
     files: Mapping[str, str | bytes] = field(default_factory=dict)
+    prints: bool = False
 
     def write(self, folder: Path) -> Path:
         """Write the study file and the files beside it, and return the study file."""
@@ -123,6 +125,13 @@ def _set(name: str, override: str, *words: str) -> Fault:
 def _module(name: str, source: str | bytes, *words: str) -> Fault:
     return _edit(name, "{module: film}", "{module: gate.py}", *words, files={"gate.py": source})
 
+
+_PARSES = """
+import argparse
+parser = argparse.ArgumentParser()
+parser.add_argument("--x", required=True)
+parser.parse_args()
+"""
 
 FAULTS = (
     # The document
@@ -257,8 +266,13 @@ FAULTS = (
         "an arm of two things", "{module: film}", "{module: film, network: laconvnet}", "line 19: arms.film"
     ),
     _edit("a word as arm", "{module: film}", "film", "line 19: arms.film"),
-    _edit("a list as arms", "arms:\n  film: {module: film}\n", "arms: [film]\nx:\n", "line 18: arms"),
-    _edit("a label with a slash", "  film: ", "  a/b: ", "line 19: arms.a/b", "label"),
+    _edit(
+        "a list as arms",
+        "arms:\n  film: {module: film}\n  laconv: {module: laconv, kernel_size: 3}\n",
+        "arms: [film]\n",
+        "line 18: arms",
+    ),
+    _edit("a label with a slash", "  laconv: ", "  a/b: ", "line 20: arms.a/b", "label"),
     _edit(
         "any class as module",
         "{module: film}",
@@ -352,25 +366,19 @@ FAULTS = (
         "gate.py, line 1",
         "nopackage",
     ),
-    _module("a module that ends the program", MODULE + "\nimport sys\nsys.exit(3)\n", "gate.py, line 33"),
-    _module(
-        "a module that parses arguments",
-        MODULE
-        + "\nimport argparse\nparser = argparse.ArgumentParser()\nparser.add_argument('--x', required=True)\n"
-        "parser.parse_args()\n",
-        "gate.py, line 35",
-    ),
+    _module("a module that ends the program", MODULE + "\nimport sys\nsys.exit(3)\n", "gate.py, line 32"),
+    replace(_module("a module that parses arguments", MODULE + _PARSES, "gate.py, line 34"), prints=True),
     _module(
         "a module in Latin-1",
         MODULE.replace("A gate.", "Un caf\xe9.", 1).encode("latin-1"),
-        "gate.py",
-        "utf-8",
+        "gate.py, line 1",
+        "UTF-8",
     ),
     _module(
         "a module without a citation", MODULE.replace("    citation:", "    zitation:"), "gate.py", "citation"
     ),
     _module(
-        "a module that divides by zero", MODULE + "\nx = 1 / 0\n", "gate.py, line 32", "ZeroDivisionError"
+        "a module that divides by zero", MODULE + "\nx = 1 / 0\n", "gate.py, line 31", "ZeroDivisionError"
     ),
     _module("a module without a class", "x = 1\n", "gate.py", "defines 0 public classes"),
     _module("an empty module", "", "gate.py"),
@@ -388,15 +396,15 @@ FAULTS = (
     _call("a study that is not there", "run {folder}/no.yaml --runs {folder}/runs", "no.yaml"),
     _call("a folder as a study", "run {folder} --runs {folder}/runs", "{folder}"),
     _call("a plan of a folder", "plan {folder} --runs {folder}/runs", "{folder}"),
-    _call("a report of nothing", "report {study} --runs {folder}/runs", "no cell is finished"),
+    _call("a report of nothing", "report {study} --runs {folder}/runs", "is finished"),
     _call("a report of a folder", "report {folder} --runs {folder}/runs", "{folder}"),
     _call("a device that is not there", "run {study} --runs {folder}/runs --device cuda:7", "cuda:7"),
     _call("a device misspelt", "run {study} --runs {folder}/runs --device gpu", "gpu"),
     _call(
         "data without a folder",
         "run {study} --runs {folder}/runs --data miniclevr",
-        "--data miniclevr",
-        "NAME=FOLDER",
+        "miniclevr",
+        "NAME=PATH",
     ),
     _call("data of another name", "run {study} --runs {folder}/runs --data clevr={folder}", "clevr"),
     _call("no workers", "run {study} --runs {folder}/runs --workers 0", "workers"),
@@ -426,6 +434,6 @@ FAULTS = (
         "cells export {study} --submission {folder}/out --runs {folder}/runs",
         "no cell is done",
     ),
-    _call("a port too many", "ui --runs {folder}/runs --port 99999", "99999"),
+    _call("a port too many", "ui --runs {folder}/runs --port 99999", "--port"),
     _call("a runs folder without results", "ui --runs {folder}/nothing", "nothing"),
 )

@@ -193,6 +193,7 @@ def fake_catalogue() -> Catalogue:
         text_encoders=Registry("text encoder", builtin={"gru": "study_fakes:Gru"}),
         datasets=Registry("data set", builtin={"mini": "study_fakes:Mini", "real": "study_fakes:Real"}),
         backbones=lambda: ("test_resnet", "test_vit", "resnet18"),
+        backbone_problem=lambda name, layer, size: None,
     )
 
 

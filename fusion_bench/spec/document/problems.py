@@ -13,7 +13,7 @@ from pydantic_core import ErrorDetails
 from fusion_bench.errors import StudyFileError
 from fusion_bench.registry import did_you_mean
 from fusion_bench.spec.document.suggestions import Places, keys_at
-from fusion_bench.spec.document.tree import Node
+from fusion_bench.spec.document.tree import Location, Node
 from fusion_bench.spec.signatures import Signature
 
 ValidatedSettings: TypeAlias = dict[str, Any]
@@ -30,10 +30,20 @@ class Problems:
 
     def __init__(self) -> None:
         self._lines: dict[str, tuple[bool, str, int]] = {}
+        self._faulty: list[tuple[Location, str]] = []
 
     def add(self, node: Node, message: str, path: str | None = None) -> None:
-        """Record a mistake at ``node``; ``path`` replaces the path of the node in the message."""
+        """Record a mistake at ``node``; ``path`` replaces the path of the node in the message.
+
+        What is found later at the same place, or inside it, only follows from the first mistake and is left out.
+        """
         location, path = node.location, node.path if path is None else path
+        if any(
+            place == location and (path == faulty or path.startswith((f"{faulty}.", f"{faulty}[")))
+            for place, faulty in self._faulty
+        ):
+            return
+        self._faulty.append((location, path))
         prefix = str(location) if location.override == path or not path else f"{location}: {path}"
         self._lines[f"{prefix}: {message}"] = (
             location.override is not None,

@@ -230,9 +230,20 @@ def test_wrong_values_are_refused(load: Load, override: str, message: str) -> No
     assert message in f"budget.{found.removeprefix('--set budget.')}"
 
 
-def test_a_reference_whose_cost_cannot_be_counted_is_a_mistake(load: Load) -> None:
-    (found,) = mistakes(load, "backbone.layer=99")
+def test_a_reference_whose_cost_cannot_be_counted_is_a_mistake(
+    load: Load, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def uncountable(*_: object) -> int:
+        raise NotImplementedError("no formula for this operation")
+
+    monkeypatch.setattr("fusion_bench.spec.budget.fusion_cost", uncountable)
+    (found,) = mistakes(load)
     assert found.startswith("line 17: budget.match: the cost of the reference 'film' cannot be counted: ")
+
+
+def test_a_layer_that_the_backbone_lacks_is_one_mistake(load: Load) -> None:
+    (found,) = mistakes(load, "backbone.layer=99")
+    assert found.startswith("--set backbone.layer: the backbone 'test_resnet' has no layer 99; its 5 layers")
 
 
 def test_arms_that_become_equal_are_a_mistake(load: Load) -> None:

@@ -62,7 +62,6 @@ def test_a_context_is_the_study_with_other_keys_and_its_own_name(tmp_path: Path)
         ("  x: {arms.product: 1}\n", "'arms' cannot vary"),
         ("  x: {pool: mean}\n", "must be a key of a section, for example head.pool"),
         ("  x: {}\n", "changes nothing"),
-        ("  '...': {head.pool: mean}\n", "names a folder"),
         ("  a b: {head.pool: mean}\n  a_b: {head.pool: max}\n", "names a folder"),
     ],
 )
