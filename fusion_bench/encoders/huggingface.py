@@ -103,7 +103,7 @@ class PretrainedWords(nn.Module):
         if net.config.is_encoder_decoder:
             net = net.get_encoder()
         self.net: nn.Module = getattr(net, "text_model", net)  # for CLIP and similar models
-        self.embeddings: int = self.net.get_input_embeddings().num_embeddings  # type: ignore[operator]
+        self.embeddings: int = self.net.get_input_embeddings().num_embeddings
         stated = getattr(net.config.get_text_config(), "max_position_embeddings", None)
         limits = [*_position_counts(self.net), *([stated] if stated and stated > 0 else [])]
         self.longest: int | None = min(limits, default=None)
