@@ -13,6 +13,7 @@ import numpy.typing as npt
 from fusion_bench.data.images import image_damage
 from fusion_bench.errors import DataError
 from fusion_bench.samples.dataset import Counts, DataSet
+from fusion_bench.samples.geometry import OutlinedMasks
 from fusion_bench.samples.split import Split
 from fusion_bench.storage import file_digest
 
@@ -66,6 +67,7 @@ def verify(data: DataSet, track: Track, workers: int = 1) -> VerificationResult:
             (notes if name in data.unlabelled else problems).append(str(error))
     for split in splits.values():
         problems += _split_problems(split, labelled=split.name not in data.unlabelled)
+        notes += _mask_notes(split)
     found = {name: Counts(len(split), len(split.images)) for name, split in splits.items()}
     problems += _count_problems(data, found)
     problems += _image_problems(splits.values(), track, workers)
@@ -127,6 +129,19 @@ def _box_problems(name: str, boxes: npt.NDArray[np.float64], sizes: npt.NDArray[
     )
     if bad.any():
         yield f"{name}: {int(bad.sum())} boxes are empty or outside their images"
+
+
+def _mask_notes(split: Split) -> Iterator[str]:
+    """Yield what segmentation leaves out; other tasks do not read outlines."""
+    masks = None if split.referents is None else split.referents.masks
+    if not isinstance(masks, OutlinedMasks):
+        return
+    made = [masks.made(row) for row in range(len(masks))]
+    problems = [mask.problem for mask in made if mask.mask is None]
+    if problems:
+        yield f"{split.name}: segmentation leaves out {len(problems)} samples without a mask; {problems[0]}"
+    if partial := sum(mask.mask is not None and mask.dropped > 0 for mask in made):
+        yield f"{split.name}: {partial} samples have outlines with parts that give no pixel"
 
 
 def _count_problems(data: DataSet, found: Mapping[str, Counts]) -> Iterator[str]:

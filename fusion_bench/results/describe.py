@@ -60,6 +60,9 @@ def describe(
 _DATA_WARNINGS = {
     "damaged_image": "{count:,} samples of {split} are left out, because their images cannot be read.",
     "repeated_id": "{count:,} samples of {split} are left out, because their ids occur twice.",
+    "empty_text": "{count:,} sentences of {split} are left out, because they are empty.",
+    "no_mask": "{count:,} samples of {split} are left out, because the outlines of their objects give no mask.",
+    "partial_outline": "{count:,} samples of {split} have outlines with parts that give no pixel; others are used.",
     "shared_image": "{count:,} images of {split} are training images too (the published splits share them).",
 }
 

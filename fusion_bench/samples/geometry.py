@@ -2,12 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+
+@dataclass(frozen=True)
+class ObjectMask:
+    """The mask of one object, or the reason why it has none.
+
+    Attributes:
+        mask: COCO's compressed run lengths ``{"size": [h, w], "counts": bytes}``; None if the outline gives no pixel.
+        dropped: number of parts of the outline that give no pixel and were left out.
+        problem: why there is no mask; empty if there is one.
+    """
+
+    mask: Mapping[str, Any] | None
+    dropped: int = 0
+    problem: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class OutlinedMasks:
+    """The masks of samples, made from outlines when they are first asked for; tasks with boxes alone never ask.
+
+    Attributes:
+        of_object: returns the mask of an object by its number.
+        objects: the number of each sample's object.
+    """
+
+    of_object: Callable[[int], ObjectMask]
+    objects: tuple[int, ...]
+
+    def __len__(self) -> int:
+        return len(self.objects)
+
+    def __getitem__(self, row: int) -> Mapping[str, Any] | None:
+        return self.made(row).mask
+
+    def __iter__(self) -> Iterator[Mapping[str, Any] | None]:
+        return (self.made(row).mask for row in range(len(self)))
+
+    def made(self, row: int) -> ObjectMask:
+        """Return the mask of the sample in ``row``, with what was wrong with its outline."""
+        return self.of_object(self.objects[row])
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,17 +59,21 @@ class Referents:
         boxes: ``[N, 4]`` float64, one row per sample: x1, y1, x2, y2 as continuous coordinates (a box that covers
             pixels 3, 4 and 5 goes from 3 to 6).
         sizes: ``[I, 2]`` int64, height and width of each image of the split.
-        masks: one mask per sample as COCO's compressed run lengths ``{"size": [h, w], "counts": bytes}``; None if
-            the data set has boxes only.
+        masks: one mask per sample as COCO's compressed run lengths ``{"size": [h, w], "counts": bytes}``, or made
+            from outlines on demand; None if the data set has boxes only.
     """
 
     boxes: npt.NDArray[np.float64]
     sizes: npt.NDArray[np.int64]
-    masks: tuple[Mapping[str, Any], ...] | None = None
+    masks: tuple[Mapping[str, Any], ...] | OutlinedMasks | None = None
 
     def subset(self, samples: npt.NDArray[np.int64], images: Sequence[int]) -> Referents:
         """Return the referents of the given samples (rows) and the sizes of the given images (rows)."""
-        masks = None if self.masks is None else tuple(self.masks[row] for row in samples)
+        if isinstance(self.masks, OutlinedMasks):
+            objects = tuple(self.masks.objects[row] for row in samples)
+            masks: Any = OutlinedMasks(self.masks.of_object, objects)
+        else:
+            masks = None if self.masks is None else tuple(self.masks[row] for row in samples)
         return Referents(self.boxes[samples], self.sizes[list(images)], masks)
 
 

@@ -26,6 +26,7 @@ from fusion_bench.tasks.box_losses import dense_loss, laconvnet_box_loss
 from fusion_bench.tasks.boxes import Grid, box_texts, iou
 from fusion_bench.tasks.referring import (
     add_referring_slices,
+    empty_texts,
     mean_iou,
     mean_score,
     original_sizes,
@@ -33,7 +34,7 @@ from fusion_bench.tasks.referring import (
     relative_boxes,
     threshold_metrics,
 )
-from fusion_bench.tasks.task import HeadSettings, Targets, Task, TensorTargets, base_rows
+from fusion_bench.tasks.task import HeadSettings, SampleCheck, Targets, Task, TensorTargets, base_rows
 
 IOU_THRESHOLD = 0.5
 """A box is right if its overlap with the true box is greater than this."""
@@ -78,6 +79,11 @@ class Grounding(Task):
         referents_of(train)
         self._resizing, self._kind = resizing, head or self.heads[0]
         self.outputs = 5
+
+    @classmethod
+    def check_samples(cls, split: Split) -> SampleCheck:
+        """Leave out empty sentences."""
+        return SampleCheck({"empty_text": empty_texts(split)})
 
     @classmethod
     def add_slices(cls, split: Split) -> Split:

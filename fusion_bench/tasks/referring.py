@@ -43,6 +43,12 @@ def referents_of(split: Split) -> Referents:
     return split.referents
 
 
+def empty_texts(split: Split) -> npt.NDArray[np.bool_]:
+    """Return ``[N]`` bool: True for samples whose sentence is empty, which refers to nothing."""
+    empty: npt.NDArray[np.bool_] = (split.table["text"].str.strip() == "").to_numpy(dtype=bool)
+    return empty
+
+
 def original_sizes(split: Split) -> npt.NDArray[np.int64]:
     """Return height and width of each sample's original image: ``[N, 2]`` int64."""
     sizes: npt.NDArray[np.int64] = referents_of(split).sizes[split.table["image"].to_numpy(np.int64)]

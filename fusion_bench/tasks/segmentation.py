@@ -7,7 +7,7 @@ the threshold, as in SimREC (some later code also counts equality).
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -19,7 +19,7 @@ from torch import Tensor
 from fusion_bench.contract import Head
 from fusion_bench.errors import DataError
 from fusion_bench.samples.dataset import DataSet, WordingFloor
-from fusion_bench.samples.geometry import Resizing
+from fusion_bench.samples.geometry import OutlinedMasks, Resizing
 from fusion_bench.samples.metric import Metric
 from fusion_bench.samples.split import Split
 from fusion_bench.tasks.boxes import iou
@@ -27,12 +27,13 @@ from fusion_bench.tasks.mask_heads import ConvMaskHead, LaConvNetMaskHead
 from fusion_bench.tasks.masks import MaskTargets, bounding_box, decode_mask, mask_at_original_size, mask_text
 from fusion_bench.tasks.referring import (
     add_referring_slices,
+    empty_texts,
     mean_score,
     original_sizes,
     referents_of,
     threshold_metrics,
 )
-from fusion_bench.tasks.task import HeadSettings, Targets, Task, base_rows
+from fusion_bench.tasks.task import HeadSettings, SampleCheck, Targets, Task, base_rows
 
 _IOU_THRESHOLD = 0.5
 
@@ -122,6 +123,20 @@ class Segmentation(Task):
         self.outputs = 1
 
     @classmethod
+    def check_samples(cls, split: Split) -> SampleCheck:
+        """Leave out empty sentences and objects without a mask; count outlines with parts that give no pixel."""
+        masks = _source(split)
+        absent = np.array([mask is None for mask in masks], dtype=bool)
+        left_out = {"empty_text": empty_texts(split), "no_mask": absent}
+        if not isinstance(masks, OutlinedMasks):
+            return SampleCheck(left_out)
+        made = [masks.made(row) for row in range(len(masks))]
+        partial = sum(mask.mask is not None and mask.dropped > 0 for mask in made)
+        return SampleCheck(
+            left_out, {"partial_outline": partial}, next((m.problem for m in made if m.problem), "")
+        )
+
+    @classmethod
     def add_slices(cls, split: Split) -> Split:
         """Return the split with the slices of `add_referring_slices` and with the true mask as ``truth``."""
         counts = [mask["counts"].decode("ascii") for mask in _masks(split)]
@@ -171,8 +186,16 @@ class Segmentation(Task):
         return rows
 
 
-def _masks(split: Split) -> tuple[Mapping[str, Any], ...]:
+def _source(split: Split) -> Sequence[Mapping[str, Any]] | OutlinedMasks:
     masks = referents_of(split).masks
     if masks is None:
         raise DataError(f"the split {split.name!r} has boxes only; segmentation needs masks")
+    return masks
+
+
+def _masks(split: Split) -> tuple[Mapping[str, Any], ...]:
+    """Return the mask of every sample of a split from which `Segmentation.check_samples` left out those without."""
+    masks = tuple(mask for mask in _source(split) if mask is not None)
+    if len(masks) < len(split):
+        raise DataError(f"{len(split) - len(masks)} samples of the split {split.name!r} have no mask")
     return masks

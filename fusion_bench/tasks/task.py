@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal, Protocol
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from torch import Tensor
 
@@ -50,6 +52,21 @@ class HeadSettings:
     pool: Literal["max_mean", "max", "mean"] = "max_mean"
 
 
+@dataclass(frozen=True, eq=False)
+class SampleCheck:
+    """What a task cannot use of a split of ``N`` samples.
+
+    Attributes:
+        left_out: ``[N]`` bool by reason (a kind of `CellData.data_warnings`), True for samples that are left out.
+        counts: numbers of further samples that a report must state, by kind.
+        problem: a sentence about the first sample that is left out; empty if the reason says it all.
+    """
+
+    left_out: Mapping[str, npt.NDArray[np.bool_]] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
+    problem: str = ""
+
+
 class Task(ABC):
     """The base class of tasks. A task is constructed from the training split, which defines the possible outputs.
 
@@ -88,6 +105,12 @@ class Task(ABC):
 
     @abstractmethod
     def __init__(self, train: Split, resizing: Resizing, head: str = "") -> None: ...
+
+    @classmethod
+    def check_samples(cls, split: Split) -> SampleCheck:
+        """Return which samples the task cannot use; by default it uses all of them."""
+        del split
+        return SampleCheck()
 
     @classmethod
     def add_slices(cls, split: Split) -> Split:

@@ -66,8 +66,8 @@ class CellData:
             `fusion_bench.training.inputs.weights_file`.
         files: the files that the text encoder's settings name, by SHA-256.
         data_warnings: facts about the data that a report must state: by kind (``damaged_image`` and ``repeated_id``
-            count samples that are left out, ``shared_image`` counts images that are also in the training split), a
-            number for each split.
+            count samples that are left out, ``shared_image`` counts images that are also in the training split, the
+            others are those of `Task.check_samples`), a number for each split.
     """
 
     data: DataSet

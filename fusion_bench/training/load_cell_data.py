@@ -78,6 +78,9 @@ class CellSplits:
             "repeated_id": {name: found.repeated for name, found in self.read.items() if found.repeated},
             "shared_image": dict(self.shared),
         }
+        for name, found in self.read.items():
+            for kind, count in found.of_task.items():
+                counted.setdefault(kind, {})[name] = count
         return {kind: counts for kind, counts in counted.items() if counts}
 
 

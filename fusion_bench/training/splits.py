@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -24,11 +24,13 @@ class ReadSplit:
         split: the samples that cells use.
         damaged: number of samples that were left out because their image is damaged and the study skips such images.
         repeated: number of samples that were left out because an earlier sample has the same id.
+        of_task: numbers of samples by kind (`Task.check_samples`): those that the task leaves out, and further ones.
     """
 
     split: Split
     damaged: int = 0
     repeated: int = 0
+    of_task: Mapping[str, int] = field(default_factory=dict)
 
 
 def task_class(config: DataConfig) -> type[Task]:
@@ -47,7 +49,7 @@ def read_split(data: DataSet, name: str, config: DataConfig, workers: int = 1) -
         workers: number of threads that may search for damaged images.
 
     Raises:
-        DataError: the data set has no such split, or its files are damaged.
+        DataError: the data set has no such split, its files are damaged, or no sample of it can be used.
     """
     split = data.split(name)
     usable = np.ones(len(split), dtype=bool)
@@ -57,9 +59,19 @@ def read_split(data: DataSet, name: str, config: DataConfig, workers: int = 1) -
     repeated = split.table["sample"].duplicated().to_numpy() & usable
     if not usable.all() or repeated.any():
         split = split.rows(np.flatnonzero(usable & ~repeated))
+    task = task_class(config)
+    check = task.check_samples(split)
+    left_out = np.logical_or.reduce([np.zeros(len(split), dtype=bool), *check.left_out.values()])
+    if left_out.all():
+        reason = check.problem or "no image can be read, or every sentence is empty"
+        raise DataError(f"no sample of the split {name!r} of {data.name} can be used: {reason}")
+    if left_out.any():
+        split = split.rows(np.flatnonzero(~left_out))
     if config.limit is not None:
         split = split.evenly_spaced(config.limit)
-    return ReadSplit(task_class(config).add_slices(split), int((~usable).sum()), int(repeated.sum()))
+    counts = {kind: int(rows.sum()) for kind, rows in check.left_out.items()} | dict(check.counts)
+    of_task = {kind: count for kind, count in counts.items() if count}
+    return ReadSplit(task.add_slices(split), int((~usable).sum()), int(repeated.sum()), of_task)
 
 
 def known_texts(data: DataSet, train: Split, config: DataConfig) -> list[str]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from functools import cached_property
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import cache, cached_property
 from pathlib import Path
 from typing import ClassVar
 
@@ -14,12 +14,12 @@ import pandas as pd
 from fusion_bench.data.files import known_digest, manifest_of, named_sizes
 from fusion_bench.data.held_out import held_out_images
 from fusion_bench.data.refer.instances import ImageInfo, InstanceAnnotation, Instances, read_instances
-from fusion_bench.data.refer.outlines import run_lengths
+from fusion_bench.data.refer.outlines import object_mask
 from fusion_bench.data.refer.sentences import Sentence, read_sentences
 from fusion_bench.errors import DataError
 from fusion_bench.registry import did_you_mean
 from fusion_bench.samples.dataset import Counts, DataSet, Splits
-from fusion_bench.samples.geometry import Referents
+from fusion_bench.samples.geometry import ObjectMask, OutlinedMasks, Referents
 from fusion_bench.samples.split import Split
 from fusion_bench.storage import cached_file, digest, read_json, write_json
 
@@ -236,22 +236,23 @@ class Refer(DataSet):
         sizes = np.array(
             [[image_info.height, image_info.width] for image_info in image_infos], dtype=np.int64
         )
-        masks = self._masks(sentences)
+        masks = OutlinedMasks(self._object_mask, tuple(sentence.annotation for sentence in sentences))
         paths = tuple(folder / image_info.file for image_info in image_infos)
         return Split(name, table, paths, ("same_class",), Referents(boxes, sizes, masks))
 
-    def _masks(self, sentences: list[Sentence]) -> tuple[Mapping[str, object], ...]:
-        """Return the mask of each sentence's referent; sentences about the same object share one mask."""
-        masks: dict[int, Mapping[str, object]] = {}
-        for number in dict.fromkeys(sentence.annotation for sentence in sentences):
+    @cached_property
+    def _object_mask(self) -> Callable[[int], ObjectMask]:
+        """The function that returns the mask of an annotation; it makes each mask once."""
+
+        def make(number: int) -> ObjectMask:
             annotation, image_info = self._instances.locate(number)
-            try:
-                masks[number] = run_lengths(annotation.segmentation, image_info.height, image_info.width)
-            except DataError as error:
-                raise DataError(
-                    f"{self._instances_file}: annotation {number} has no valid mask: {error}"
-                ) from error
-        return tuple(masks[sentence.annotation] for sentence in sentences)
+            made = object_mask(annotation.segmentation, image_info.height, image_info.width)
+            if made.mask is not None:
+                return made
+            where = f"{self._instances_file}: annotation {number} has no valid mask"
+            return replace(made, problem=f"{where}: {made.problem}")
+
+        return cache(make)
 
 
 def _count_bin(objects: int) -> str:

@@ -34,7 +34,7 @@ class InstanceAnnotation(NamedTuple):
         image: number of its image.
         category: number of its category.
         box: x, y, width and height in pixels.
-        segmentation: its outline in one of COCO's three forms, see `outlines.run_lengths`.
+        segmentation: its outline in one of COCO's three forms, see `outlines.object_mask`.
     """
 
     image: int

@@ -32,7 +32,7 @@ class Sentence(NamedTuple):
 
 
 def read_sentences(path: Path, published: str) -> list[Sentence]:
-    """Read all sentences of a refs file in their order; a sentence that occurs twice is returned twice.
+    """Read all sentences of a refs file in their order, repeated and empty ones too.
 
     Args:
         path: ``refs(<split_by>).p``.
@@ -40,7 +40,7 @@ def read_sentences(path: Path, published: str) -> list[Sentence]:
 
     Raises:
         DataError: the file is missing, contains objects other than data, or does not follow REFER's schema; a
-            sentence is empty, or two sentences have the same ``sent_id``.
+            sentence has half of a surrogate pair, or two sentences have the same ``sent_id``.
     """
     content = read_plain_pickle(path, published)
     if not isinstance(content, list) or not content:
@@ -70,6 +70,4 @@ def _sentences(record: Any) -> Iterator[Sentence]:
     split = text_field(record, "split")
     for sentence in record["sentences"]:
         number, text = int_field(sentence, "sent_id"), repair_text(text_field(sentence, "sent"))
-        if not text.strip():
-            raise ValueError(f"sentence {number} is empty")
         yield Sentence(number, ref, annotation, image, split, text)

@@ -62,8 +62,9 @@ def _outline(axes: Axes, referents: Referents, row: int) -> None:
     # Pixel 0 spans the coordinates -0.5 to 0.5.
     box = Rectangle((left - 0.5, top - 0.5), right - left, bottom - top, fill=False, ec=WRONG, lw=1.2)
     axes.add_patch(box)
-    if referents.masks is not None:
-        axes.contour(_decode(referents.masks[row]), levels=[0.5], colors=[RIGHT], linewidths=0.9)
+    mask = None if referents.masks is None else referents.masks[row]
+    if mask is not None:
+        axes.contour(_decode(mask), levels=[0.5], colors=[RIGHT], linewidths=0.9)
 
 
 def _decode(mask: Any) -> Any:

@@ -15,7 +15,7 @@ from fusion_bench.encoders import huggingface
 from fusion_bench.encoders.features import frozen_vectors
 from fusion_bench.encoders.huggingface import HuggingFaceEncoder, HuggingFaceTokenizer
 from fusion_bench.errors import WeightsError
-from pretrained_text import DIM, WORDS, save_tiny
+from pretrained_text import DIM, FAMILIES, WORDS, save_tiny
 
 KINDS = ("bert", "clip_text_model", "clip")
 TEXTS = ["Is it red?", "is it", "a green green green one", ""]
@@ -43,6 +43,45 @@ def test_token_ids_are_the_models_own_plus_one(bert: Path) -> None:
         ("[CLS]", True), ("is", True), ("it", True), ("[SEP]", True)
     )  # fmt: skip
     assert tokenizer.read("blue")[1] == ("[UNK]", False)
+
+
+LONG = "is it red green " * 12  # 48 words
+
+
+@pytest.mark.parametrize("kind", [*KINDS, *FAMILIES])
+@pytest.mark.parametrize("stated", [None, 1000])
+def test_a_long_text_is_cut_to_what_the_model_reads(kind: str, stated: int | None, tmp_path: Path) -> None:
+    """A tokenizer that states no longest text, or a longer one than its model reads."""
+    made = HuggingFaceEncoder(2, model=save_tiny(kind, tmp_path, model_max_length=stated))
+    longest = FAMILIES[kind][2] if kind in FAMILIES else 12
+    tokens = made.tokenizer().encode([LONG])
+    assert tokens.shape == (1, longest or 50)
+    assert made.tokenizer().encode([LONG], longest=5).shape == (1, 5)
+    assert len(made.tokenizer().read(LONG)) == tokens.shape[1]
+    frozen_part = made.frozen_part()
+    assert frozen_part is not None
+    vectors = frozen_vectors(frozen_part, DIM, tokens, tmp_path / "cache").unique
+    assert vectors.shape == (1, tokens.shape[1], DIM)
+    trained = HuggingFaceEncoder(2, model=tmp_path, frozen=False)
+    ids = torch.from_numpy(tokens)
+    assert trained(ids, ids != 0).words.shape == (1, tokens.shape[1], DIM)
+
+
+def test_a_length_without_room_for_words_is_refused(bert: Path) -> None:
+    with pytest.raises(WeightsError, match=r"a longest text of 1 leaves no room .*data\.longest_text"):
+        HuggingFaceTokenizer(bert).encode(["is it"], longest=1)
+
+
+@pytest.mark.parametrize("kind", [*KINDS, "roberta", "bart", "t5"])
+def test_a_tokenizer_of_another_model_is_refused_before_training(kind: str, tmp_path: Path) -> None:
+    tokenizer = HuggingFaceTokenizer(save_tiny(kind, tmp_path, more_words=("unused", "zebra")))
+    assert tokenizer.encode(["is it red?"]).shape == (1, 6), "words that do not occur do no harm"
+    message = (
+        r"gives the token 'zebra' with the number 10 in 'is it a zebra.*embeddings of 9 tokens; save the"
+    )
+    with pytest.raises(WeightsError, match=message) as refused:
+        tokenizer.encode(["is it", "is it a zebra " * 30])
+    assert len(str(refused.value)) < 400
 
 
 def test_words_are_those_of_transformers_on_each_text_alone(folder: Path, tmp_path: Path) -> None:

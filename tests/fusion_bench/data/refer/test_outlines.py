@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import numpy as np
 import pytest
 from pycocotools import mask as coco
 
-from fusion_bench.data.refer.outlines import run_lengths
-from fusion_bench.errors import DataError
+from fusion_bench.data.refer.outlines import object_mask
+from fusion_bench.samples.geometry import ObjectMask
 
 HEIGHT, WIDTH = 12, 17
 
 
 def decoded(segmentation: Any) -> np.ndarray[Any, Any]:
-    found = run_lengths(segmentation, HEIGHT, WIDTH)
+    made = object_mask(segmentation, HEIGHT, WIDTH)
+    assert (made.dropped, made.problem) == (0, "")
+    found = made.mask
+    assert found is not None
     assert found["size"] == [HEIGHT, WIDTH]
     return np.asarray(coco.decode(found)).astype(bool)
 
@@ -61,7 +65,8 @@ def test_long_runs_are_read_too() -> None:
     mask[100:600, 200:800] = True
     mask[0, 899] = True
     packed = coco.encode(np.asfortranarray(mask.astype(np.uint8)))
-    found = run_lengths({"size": [700, 900], "counts": packed["counts"].decode()}, 700, 900)
+    found = object_mask({"size": [700, 900], "counts": packed["counts"].decode()}, 700, 900).mask
+    assert found is not None
     assert found["counts"] == packed["counts"]
 
 
@@ -69,7 +74,12 @@ def test_long_runs_are_read_too() -> None:
     ("segmentation", "message"),
     [
         ([[1, 1, 5, 5]], "a polygon has 4 numbers; it needs three or more points"),
-        ([[2, 3, 10, 3, 10, 7, 2, 7], [1, 1, 5, 5]], "has 4 numbers"),
+        ([[]], "has 0 numbers"),
+        ([[1, 1, 5, 5], [1, 1, 5, 5, 6, 7, 8]], "has 4 numbers"),
+        ([[3, 3, 3, 3, 3, 3]], "the mask is empty"),
+        ([[3, 3, 5, 5, 7, 7]], "the mask is empty"),
+        ([[1, 1, 5, float("nan"), 5, 5]], "far outside the image or not a number"),
+        ([[1, 1, 5, 1e9, 5, 5]], "far outside the image or not a number"),
         ([[1, 1, 5, 5, 6, 7, 8]], "has 7 numbers"),
         ([[1, 1, 5, "5", 6, 7]], "not a list of numbers"),
         ([1, 1, 5, 5, 6, 7], "not a list of numbers"),
@@ -81,6 +91,7 @@ def test_long_runs_are_read_too() -> None:
             {"size": [WIDTH, HEIGHT], "counts": [3, HEIGHT * WIDTH - 3]},
             r"the size \[17, 12\], the image \[12, 17\]",
         ),
+        ({"size": HEIGHT, "counts": [3]}, "the size 12, the image"),
         ({"size": [HEIGHT, WIDTH], "counts": [3, 4]}, "do not add up"),
         ({"size": [HEIGHT, WIDTH], "counts": [-3, HEIGHT * WIDTH + 3]}, "do not add up"),
         ({"size": [HEIGHT, WIDTH], "counts": "0"}, "do not add up"),
@@ -89,6 +100,18 @@ def test_long_runs_are_read_too() -> None:
         ({"size": [HEIGHT, WIDTH], "counts": [HEIGHT * WIDTH]}, "the mask is empty"),
     ],
 )
-def test_invalid_masks_are_refused(segmentation: Any, message: str) -> None:
-    with pytest.raises(DataError, match=message):
-        run_lengths(segmentation, HEIGHT, WIDTH)
+def test_an_outline_without_any_pixel_has_no_mask_for_a_reason(segmentation: Any, message: str) -> None:
+    made = object_mask(segmentation, HEIGHT, WIDTH)
+    assert made.mask is None
+    assert re.search(message, made.problem)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [[1, 1, 5, 5], [], [3, 3, 3, 3, 3, 3], None, "x", [1, 1, 5, 5, 6], [1, 1, 1e9, 5, 6, 7], {"size": 1}],
+)
+def test_bad_parts_are_left_out_and_counted_where_others_remain(bad: Any) -> None:
+    good = [2, 3, 10, 3, 10, 7, 2, 7]
+    expected = object_mask([good], HEIGHT, WIDTH).mask
+    assert object_mask([bad, good], HEIGHT, WIDTH) == ObjectMask(expected, dropped=1)
+    assert object_mask([bad, good, bad], HEIGHT, WIDTH) == ObjectMask(expected, dropped=2)
