@@ -86,6 +86,8 @@ def _reasons(statuses: Sequence[CellStatus]) -> list[str]:
 
 def _time(estimate: TimeEstimate, study: Study) -> str:
     """Return the sentence about the time that a run would take."""
+    if not estimate.cells and estimate.stale:
+        return f"nothing is missing; with --retry-stale, a run trains the {estimate.stale} stale cells again"
     if not estimate.cells:
         return "nothing is left to train"
     cells = f"{estimate.cells} cells to train"

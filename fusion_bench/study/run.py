@@ -195,9 +195,10 @@ class StudyRun:
             folder.forget_failure()
             return replace(status, state="missing", reason="")
         if status.state == "stale" and self._options.retry_stale:
-            if would_be_the_same(status, self._inputs):
-                return replace(status, reason=f"{status.reason}; {_USELESS}")
-            folder.set_aside()
+            if folder.done:  # not if another arm shares the cell, whose result is set aside by now
+                if would_be_the_same(status, self._inputs):
+                    return replace(status, reason=f"{status.reason}; {_USELESS}")
+                folder.set_aside()
             return replace(status, state="missing", reason="")
         return status
 
