@@ -54,7 +54,7 @@ def show_plan(
         typer.echo(json.dumps(shown, indent=2))
     else:
         _print_arms(study, statuses)
-        for line in (*_reasons(statuses), *planned.problems, _time(estimate, study)):
+        for line in (*_reasons(statuses), *planned.problems, _time(estimate)):
             console().print(line, markup=False, highlight=False, soft_wrap=True)
     if export is not None:
         search = search_result(study, paths)  # raises if the search is not finished
@@ -84,7 +84,7 @@ def _reasons(statuses: Sequence[CellStatus]) -> list[str]:
     return [f"{count} {state}: {reason}" for (state, reason), count in reasons.items()]
 
 
-def _time(estimate: TimeEstimate, study: Study) -> str:
+def _time(estimate: TimeEstimate) -> str:
     """Return the sentence about the time that a run would take."""
     if not estimate.cells and estimate.stale:
         return f"nothing is missing; with --retry-stale, a run trains the {estimate.stale} stale cells again"
@@ -97,7 +97,7 @@ def _time(estimate: TimeEstimate, study: Study) -> str:
     if estimate.from_others:
         basis += f", of other arms for {estimate.from_others} of the cells"
     return (
-        f"{cells}: about {_duration(estimate.seconds)} of one worker with {study.threads} threads ({basis}; without "
+        f"{cells}: about {_duration(estimate.seconds)} of one worker ({basis}; without "
         "making data and cached maps)"
     )
 

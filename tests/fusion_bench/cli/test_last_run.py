@@ -198,7 +198,7 @@ def test_the_time_comes_from_finished_cells(cli: CommandLine, ran: Path) -> None
         "cells": 5, "stale": 0, "seconds": 600.0, "measured": 4, "from_others": 3
     }  # fmt: skip
     said = cli("plan", ran / "toy.yaml", "--runs", ran / "runs", *more).out
-    assert "5 cells to train: about 10 minutes of one worker with 1 threads (measured on 4 finished cells" in said
+    assert "5 cells to train: about 10 minutes of one worker (measured on 4 finished cells" in said
     assert ", of other arms for 3 of the cells" in said
     # Another length of training tells nothing about the time.
     longer = shown(cli, ran, "--set", "train.epochs=9")["estimate"]
