@@ -13,7 +13,6 @@ from fusion_bench.cells.current_inputs import CurrentInputs
 from fusion_bench.cells.events import CellBusy, CellFailed, CellFinished, CellPrepared, WorkerEvent
 from fusion_bench.cells.executors.executor import Executor
 from fusion_bench.cells.folder import cell_folder
-from fusion_bench.cells.warm_start import source_folder
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.spec.study import Study
 from fusion_bench.storage import lock, write_json
@@ -181,7 +180,7 @@ class StudyRun:
         if not todo:
             return
         for cell in todo.values():
-            source_folder(cell.config, self._paths.runs)  # raises before anything trains
+            self._inputs.check_source(cell.config)  # raises before anything trains
         self._prepare(list(todo.values()), executor)
         for event in executor.run(list(todo)):
             self._relay(event)

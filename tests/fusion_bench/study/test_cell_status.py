@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from command_line import train
 from fusion_bench.cells.current_inputs import CurrentInputs
@@ -16,6 +17,7 @@ from fusion_bench.cells.executors.executor import WorkerSettings
 from fusion_bench.cells.executors.inline import InlineExecutor
 from fusion_bench.cells.folder import cell_folder
 from fusion_bench.data import images
+from fusion_bench.data.miniclevr.dataset import MiniClevr
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.results.collect import NOT_COMPARED, collect
 from fusion_bench.spec.load import read_study
@@ -304,6 +306,45 @@ def test_a_cell_that_starts_from_another_is_stale_with_the_data_of_its_words(tmp
     file = cell_folder(paths.runs, cell.id).path / "provenance.json"
     write_json(file, {**read_json(file), "files": files})
     assert ("stale", "the data (squares: ) changed since it was trained") in toy_statuses(second, paths)
+
+
+def test_no_cell_starts_from_the_weights_of_a_stale_one(tmp_path: Path) -> None:
+    first = read_study(study_file(tmp_path))
+    text = "extends: toy.yaml\nname: second\nstart: {study: toy.yaml}\ntrain: {epochs: 1}\n"
+    second = read_study(study_file(tmp_path, text, "second.yaml"))
+    paths = RunPaths(tmp_path / "runs", {}, {})
+    settings = WorkerSettings(paths, 0, threads=1, keep_weights=True)
+    ran = StudyRun(first, paths, lambda: InlineExecutor(settings), SilentObserver(), RunOptions()).run()
+    edit_provenance(paths, ran.cells[0].id, module="other")
+    with pytest.raises(
+        FusionBenchError, match="which is stale: the module's source changed since it was trained"
+    ):
+        run(second, paths)
+
+
+def test_costs_are_those_of_the_data_that_were_trained_on(asked: Path) -> None:
+    """Other questions have other words, and so another text encoder; what was measured before is not reused."""
+    study, paths = study_of(asked), paths_in(asked)
+    before = collect(study, paths).arms[0].around_parameters
+    file = asked / "a" / TRAIN_QUESTIONS
+    file.write_text(file.read_text().replace("What color is it?", "What colour has that thing?"))
+    run(study, paths, retry_stale=True)
+    after = collect(study, paths).arms[0].around_parameters
+    assert before is not None and after is not None and after > before
+
+
+def test_pictures_of_a_built_in_data_set_that_another_machine_encoded_are_the_same_data(
+    tmp_path: Path,
+) -> None:
+    data = MiniClevr(tmp_path / "mini", images={"train": 3, "select": 2, "evaluate": 2}, size=(32, 48))
+    data.prepare()
+    contents, manifest = data.contents(), data.manifest()
+    file = next((tmp_path / "mini" / "images" / "val").iterdir())
+    Image.open(file).save(file, compress_level=0)
+    assert data.contents() == contents
+    assert data.manifest() != manifest
+    file.unlink()
+    assert data.contents() != contents
 
 
 def test_search_cells_on_other_data_are_told_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
