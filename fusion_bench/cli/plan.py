@@ -86,11 +86,10 @@ def _reasons(statuses: Sequence[CellStatus]) -> list[str]:
 
 def _time(estimate: TimeEstimate) -> str:
     """Return the sentence about the time that a run would take."""
-    if not estimate.cells and estimate.stale:
-        return f"nothing is missing; with --retry-stale, a run trains the {estimate.stale} stale cells again"
+    again = f"; with --retry-stale, a run trains {estimate.stale} stale cells again" if estimate.stale else ""
     if not estimate.cells:
-        return "nothing is left to train"
-    cells = f"{estimate.cells} cells to train"
+        return f"nothing is left to train{again}"
+    cells = f"{estimate.cells} cells to train{again}"
     if estimate.seconds is None:
         return f"{cells}; the time is not known, because no cell of this study is finished here"
     basis = f"measured on {estimate.measured} finished cells of this study"

@@ -126,6 +126,25 @@ def test_a_plan_of_an_older_version_is_read(cli: CommandLine, ran: Path) -> None
     assert "its study file is not known; name the study file" in cli("report", file.parent).refusal()
 
 
+def test_another_study_of_the_same_name_does_not_lend_its_overrides(cli: CommandLine, ran: Path) -> None:
+    other = study_file(ran / "elsewhere")
+    said = cli("plan", other, "--runs", ran / "runs")
+    assert (
+        f"the last run of toy read another file, {ran / 'toy.yaml'}; its --set and --data are not used"
+        in said.err
+    )
+    assert "4 missing: not trained since train.epochs (1, now 2) changed" in said.out
+
+
+def test_overrides_that_no_longer_fit_are_told_before_the_mistake(cli: CommandLine, ran: Path) -> None:
+    train(ran / "toy.yaml", ran / "runs", "arms.weaker.gain=0.5")
+    file = ran / "toy.yaml"
+    file.write_text("".join(line for line in file.read_text().splitlines(True) if "weaker" not in line))
+    lines = cli("plan", file, "--runs", ran / "runs").refusal().splitlines()
+    assert lines[0].startswith("as in the last run of toy: --set arms.weaker.gain=0.5")
+    assert lines[1].startswith("--set arms.weaker")
+
+
 def test_a_folder_of_neither_kind_is_refused(cli: CommandLine, tmp_path: Path) -> None:
     assert "no study that has run (it has no plan.json)" in cli("report", tmp_path).refusal()
     assert "is no folder of a study that has run" in cli("plan", tmp_path).refusal()
