@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from fusion_bench.cells.provenance import changed_sources, current_sources
 from fusion_bench.cells.result import Provenance, SourceDigests
-from fusion_bench.cells.warm_start import starting_digest
+from fusion_bench.cells.warm_start import source_folder, starting_digest
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.serialisation import to_json
 from fusion_bench.storage import digest
@@ -103,6 +103,22 @@ class CurrentInputs:
         """Return the digests of what a cell would read."""
         start = starting_digest(config, self.paths.runs)
         return InputDigests(current_sources(config), self.data_of(config), self._weights_of(config), start)
+
+    def check_source(self, config: CellConfig) -> None:
+        """Check that the cell whose weights a cell would start from is trained, with its weights, and not stale.
+
+        Raises:
+            FusionBenchError: it is not; the message says how to train it.
+        """
+        folder = source_folder(config, self.paths.runs)
+        if folder is None or config.source is None:
+            return
+        if changed := changed_inputs(folder.provenance(), self.of(config.source)):
+            raise FusionBenchError(
+                f"a cell starts from the weights of the cell {folder.path} (seed {config.seed}), which is stale: "
+                f"{', '.join(changed)} changed since it was trained; run the study named under start with "
+                "--keep-weights --retry-stale"
+            )
 
     def data_of(self, config: CellConfig) -> DataDigests:
         """Return the digests of the files of a cell's data, and of the data that its vocabulary comes from."""

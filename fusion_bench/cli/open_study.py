@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -68,12 +68,20 @@ def open_as_last_run(
         source, runs, last = _study_of_folder(source)
     else:
         last = _last_run(source, runs, overrides)
-    taken = last.overrides if last is not None and not overrides else ()
-    study = _named(open_study(source, tuple(overrides) or taken), last)
     given = parse_named_paths(list(data))
-    folders = _folders_of_last_run(study, given, last)
+    folders = {} if last is None else {name: root for name, root in last.data.items() if name not in given}
+    taken = () if last is None or overrides else last.overrides
+    _say_what_was_taken(last, taken, folders)
+    study = _named(open_study(source, tuple(overrides) or taken), last)
+    if (
+        last is not None
+        and last.overrides == study.overrides
+        and last.text_digest not in {"", study.text_digest}
+    ):
+        typer.echo(f"{source} was edited since the last run of {study.name}", err=True)
+    named = {config.name for config in study.data_sets}
+    folders = {name: root for name, root in folders.items() if name in named}
     paths = run_paths(study, runs, {**folders, **given}, device=device, data_workers=data_workers)
-    _say_what_was_taken(study, taken, folders, last)
     return OpenedStudy(study, paths, last)
 
 
@@ -98,7 +106,14 @@ def _last_run(file: Path, runs: Path, overrides: Sequence[str]) -> LastRun | Non
     name = None if tree is None else tree.children.get("name")
     if name is None or not isinstance(name.value, str) or Path(name.value).name != name.value:
         return None  # who reads the whole file says what is wrong
-    return read_last_run(study_folder(runs.expanduser(), name.value))
+    last = read_last_run(study_folder(runs.expanduser(), name.value))
+    if last is None or last.file in {None, file.resolve()} or not last.file.is_file():
+        return last  # the same file, or one that was moved
+    typer.echo(
+        f"the last run of {name.value} read another file, {last.file}; its --set and --data are not used",
+        err=True,
+    )
+    return replace(last, overrides=(), data={}, text_digest="")
 
 
 def _named(study: Study, last: LastRun | None) -> Study:
@@ -117,28 +132,16 @@ def _named(study: Study, last: LastRun | None) -> Study:
     )
 
 
-def _folders_of_last_run(study: Study, given: Mapping[str, Path], last: LastRun | None) -> dict[str, Path]:
-    """Return the folders of ``--data`` of the last run that today's command does not give."""
-    named = {config.name for config in study.data_sets}
-    kept = {} if last is None else last.data
-    return {name: root for name, root in kept.items() if name in named and name not in given}
-
-
-def _say_what_was_taken(
-    study: Study, overrides: Sequence[str], folders: Mapping[str, Path], last: LastRun | None
-) -> None:
+def _say_what_was_taken(last: LastRun | None, overrides: Sequence[str], folders: Mapping[str, Path]) -> None:
+    """Print the options of the last run that this command uses; nothing if there are none."""
     options = [f"--set {item}" for item in overrides]
     options += [f"--data {name}={root}" for name, root in folders.items()]
-    if options:
+    if last is not None and options:
         typer.echo(
-            f"as in the last run of {study.name}: {' '.join(options)} (give others to change that; a new `run` needs "
+            f"as in the last run of {last.study}: {' '.join(options)} (give others to change that; a new `run` needs "
             "them again)",
             err=True,
         )
-    if last is None or last.overrides != study.overrides:
-        return
-    if last.text_digest not in {"", study.text_digest}:
-        typer.echo(f"{study.path} was edited since the last run of {study.name}", err=True)
 
 
 def paths_of(study: Study, runs: Path, data: Sequence[str], *, device: str, data_workers: int) -> RunPaths:

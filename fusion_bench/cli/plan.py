@@ -57,7 +57,7 @@ def show_plan(
         typer.echo(json.dumps(shown, indent=2))
     else:
         _print_arms(study, planned.arms, statuses)
-        for line in (*_reasons(statuses), *planned.problems, _time(estimate, study)):
+        for line in (*_reasons(statuses), *planned.problems, _time(estimate)):
             console().print(line, markup=False, highlight=False, soft_wrap=True)
     if export is not None:
         search = search_result(study, paths)  # raises if the search is not finished
@@ -87,18 +87,19 @@ def _reasons(statuses: Sequence[CellStatus]) -> list[str]:
     return [f"{count} {state}: {reason}" for (state, reason), count in reasons.items()]
 
 
-def _time(estimate: TimeEstimate, study: Study) -> str:
+def _time(estimate: TimeEstimate) -> str:
     """Return the sentence about the time that a run would take."""
+    again = f"; with --retry-stale, a run trains {estimate.stale} stale cells again" if estimate.stale else ""
     if not estimate.cells:
-        return "nothing is left to train"
-    cells = f"{estimate.cells} cells to train"
+        return f"nothing is left to train{again}"
+    cells = f"{estimate.cells} cells to train{again}"
     if estimate.seconds is None:
         return f"{cells}; the time is not known, because no cell of this study is finished here"
     basis = f"measured on {estimate.measured} finished cells of this study"
     if estimate.from_others:
         basis += f", of other arms for {estimate.from_others} of the cells"
     return (
-        f"{cells}: about {_duration(estimate.seconds)} of one worker with {study.threads} threads ({basis}; without "
+        f"{cells}: about {_duration(estimate.seconds)} of one worker ({basis}; without "
         "making data and cached maps)"
     )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -116,11 +117,15 @@ def known_digest(path: Path, cache: Path | None) -> str:
         if {key: stored[key] for key in state} == state:
             return str(stored["sha256"])
     except (FusionBenchError, KeyError, TypeError):
-        record.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            record.unlink(missing_ok=True)
     read = time.time_ns()
     sha256 = file_digest(path)
     if read - max(stat.st_mtime_ns, stat.st_ctime_ns) > _CLOCK_TOLERANCE:
-        write_json(record, {**state, "sha256": sha256})
+        with contextlib.suppress(
+            OSError
+        ):  # a runs folder that may only be read: the file is read again next time
+            write_json(record, {**state, "sha256": sha256})
     return sha256
 
 

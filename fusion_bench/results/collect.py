@@ -79,6 +79,8 @@ def collect(study: Study, paths: RunPaths, runs: Mapping[str, RunResult] | None 
     if not outcomes:
         reasons = sorted({item.reason for item in statuses if item.reason})
         because = f": {reasons[0]}" if reasons else ""
+        if any(item.state == "stale" for item in statuses):
+            because += "; `run --retry-stale` trains stale cells again"
         raise NoResultError(f"no cell of the study {study.name!r} is finished{because}")
     measured = (
         measure_arms(arms, study.seeds, paths, study_folder(paths.runs, study.name) / "measured.json")

@@ -121,10 +121,10 @@ class DataSet(ABC):
         """Return the SHA-256 of the files that results depend on: annotations by content, images by name and size."""
 
     def contents(self) -> Mapping[str, str]:
-        """Return a digest of each file and image folder that `manifest` covers, by its path under the root.
+        """Return a digest of each file and image folder that results depend on, by its path under the root.
 
-        They name what changed since a cell was trained. An adapter without a list has one entry, the manifest, under
-        the empty name.
+        They decide whether a cell is stale, and name what changed since it was trained. An adapter without a list has
+        one entry, the manifest, under the empty name.
         """
         return {"": self.manifest()}
 

@@ -23,6 +23,7 @@ class TimeEstimate:
 
     Attributes:
         cells: number of cells to train: missing ones, and trials of a search that are not done.
+        stale: number of stale cells, which a run trains only with ``--retry-stale``; no other field counts them.
         seconds: of one worker that trains them one after another, without making data and cached maps; None if no
             finished cell tells.
         measured: number of finished cells that the estimate comes from.
@@ -30,6 +31,7 @@ class TimeEstimate:
     """
 
     cells: int
+    stale: int
     seconds: float | None
     measured: int
     from_others: int
@@ -53,10 +55,11 @@ def remaining_time(
     todo += _open_trials(study, last, paths)
     seconds = _seconds_by_arm([status.cell for status in statuses], last, paths)
     known = [value for values in seconds.values() for value in values]
+    stale = sum(status.state == "stale" for status in statuses)
     if not todo or not known:
-        return TimeEstimate(len(todo), 0.0 if not todo else None, 0, len(todo))
+        return TimeEstimate(len(todo), stale, 0.0 if not todo else None, 0, len(todo))
     total = sum(mean(seconds.get(arm) or known) for arm in todo)
-    return TimeEstimate(len(todo), total, len(known), sum(arm not in seconds for arm in todo))
+    return TimeEstimate(len(todo), stale, total, len(known), sum(arm not in seconds for arm in todo))
 
 
 def _open_trials(study: Study, last: LastRun | None, paths: RunPaths) -> list[str]:

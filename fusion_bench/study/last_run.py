@@ -105,7 +105,7 @@ def with_earlier_settings(
         changed = _changed_settings(
             cell_folder(runs, old).config(), status.cell.config, components.get(status.cell.arm, "")
         )
-        reason = f"not trained since {changed} changed; the result of the last run is the cell {old}"
+        reason = f"not trained since {changed} changed; the result of the last run is kept"
         return replace(status, reason=reason)
 
     return tuple(map(explained, statuses))

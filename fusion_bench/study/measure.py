@@ -62,7 +62,9 @@ def measure_arms(
         done = [item.cell for item in statuses if item.cell.arm == arm.label and item.state == "done"]
         if not done:
             continue
-        key = digest([arm.config.id, to_json(current_sources(arm.config)), name, torch.__version__])
+        # The data decide the size of the vocabulary, and so the cost around the fusion modules.
+        data = cell_folder(paths.runs, done[0].id).provenance().data
+        key = digest([arm.config.id, to_json(current_sources(arm.config)), data, name, torch.__version__])
         if key not in kept:
             found = _measure(done[0], cache, device, name)
             if found is None:

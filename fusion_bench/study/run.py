@@ -20,7 +20,6 @@ from fusion_bench.cells.events import (
 )
 from fusion_bench.cells.executors.executor import Executor
 from fusion_bench.cells.folder import cell_folder
-from fusion_bench.cells.warm_start import source_folder
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.spec.study import Study
 from fusion_bench.storage import lock, write_json
@@ -188,7 +187,7 @@ class StudyRun:
         if not todo:
             return
         for cell in todo.values():
-            source_folder(cell.config, self._paths.runs)  # raises before anything trains
+            self._inputs.check_source(cell.config)  # raises before anything trains
         self._prepare(list(todo.values()), executor)
         for event in executor.run(list(todo)):
             self._relay(event)
@@ -207,9 +206,10 @@ class StudyRun:
             folder.forget_failure()
             return replace(status, state="missing", reason="")
         if status.state == "stale" and self._options.retry_stale:
-            if would_be_the_same(status, self._inputs):
-                return replace(status, reason=f"{status.reason}; {_USELESS}")
-            folder.set_aside()
+            if folder.done:  # not if another arm shares the cell, whose result is set aside by now
+                if would_be_the_same(status, self._inputs):
+                    return replace(status, reason=f"{status.reason}; {_USELESS}")
+                folder.set_aside()
             return replace(status, state="missing", reason="")
         return status
 

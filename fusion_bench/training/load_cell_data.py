@@ -15,7 +15,6 @@ import numpy.typing as npt
 import torch
 
 from fusion_bench.contract import TextEncoder, Tokenizer
-from fusion_bench.data.files import manifest_of
 from fusion_bench.data.images import decoded_images, image_digests
 from fusion_bench.encoders.features import TextVectors, frozen_features, frozen_vectors
 from fusion_bench.encoders.vision import Backbone, weights_digest
@@ -105,7 +104,8 @@ def load_cell_data(config: CellConfig, paths: RunPaths) -> CellData:
     """
     inputs = resolve_inputs(config, paths)
     # Before anything is read: a file that changes while it is read makes the cell stale, not wrongly fresh.
-    contents, initial_weights = data_contents(config, paths), weights_file_digest(config, paths)
+    contents, manifest = data_contents(config, paths), inputs.data.manifest()
+    initial_weights = weights_file_digest(config, paths)
     splits = read_splits(config, inputs.data, paths)
     train = splits.read[inputs.data.splits.train].split
     answers, texts = vocabulary_sources(config, inputs.data, train, paths)
@@ -137,7 +137,7 @@ def load_cell_data(config: CellConfig, paths: RunPaths) -> CellData:
         mean=UNIT_NORMALISATION[0] if backbone is None else backbone.mean,
         std=UNIT_NORMALISATION[1] if backbone is None else backbone.std,
         weights_sha256="" if backbone is None else weights_digest(backbone),
-        manifest=manifest_of(contents),
+        manifest=manifest,
         contents=contents,
         weights_file_sha256=initial_weights,
         files=paths.weight_files,

@@ -10,11 +10,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
 
+from fusion_bench.data.files import image_sizes, manifest_of
 from fusion_bench.data.miniclevr.settings import SceneSettings
 from fusion_bench.errors import DataError
 from fusion_bench.samples.dataset import DataSet
 from fusion_bench.samples.split import Split
-from fusion_bench.storage import canonical, lock, read_json, write_json
+from fusion_bench.storage import canonical, digest, lock, read_json, write_json
 
 _DONE = "DONE"
 
@@ -62,9 +63,21 @@ class BuiltIn(DataSet):
         return super().split(name)  # type: ignore[safe-super]  # the adapter's
 
     def contents(self) -> Mapping[str, str]:
-        """Return the digests of the annotation files and image folders; see `DataSet.contents`."""
+        """Return the digests of the annotation files and of the names of the images; see `DataSet.contents`.
+
+        The sizes of the images are those of this machine's PNG encoder, and the code that draws them is part of a
+        cell's provenance. So cells that were trained on another machine are not stale here.
+        """
         self._require_files()
-        return super().contents()
+        return {
+            name: digest(list(image_sizes(self.root / name)), length=64) if name.endswith("/") else sha256
+            for name, sha256 in super().contents().items()
+        }
+
+    def manifest(self) -> str:
+        """Return the SHA-256 of the annotation files and of the names and sizes of the images."""
+        self._require_files()
+        return manifest_of(super().contents())
 
     def _settings(self) -> dict[str, Any]:
         settings: dict[str, Any] = json.loads(
