@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from fusion_bench.reporting.figures.figures import draw_figures
+from fusion_bench.reporting.figures.figures import Drawn, draw_figures
 from fusion_bench.reporting.report import report_tables
 from fusion_bench.reporting.report.publish import load, save
 from fusion_bench.reporting.report.ranking import agreement_table, ranking_table
@@ -49,12 +50,12 @@ def rebuild(folder: Path) -> Path:
     for label in results.contexts:
         rebuild(folder / report_folder(label))
     tables = build_tables(results)
-    captions = draw_figures(results, tables, folder / _FIGURES)
-    write_text(folder / REPORT, _render(results, tables, captions))
+    figures = draw_figures(results, tables, folder / _FIGURES)
+    write_text(folder / REPORT, _render(results, tables, figures))
     return folder / REPORT
 
 
-def _render(results: StudyResults, tables: Tables, captions: dict[str, str]) -> str:
+def _render(results: StudyResults, tables: Tables, figures: Mapping[str, Drawn]) -> str:
     # The output is Markdown, not HTML: text from outside is escaped where it is written (`formatting.escape`).
     jinja = Environment(
         loader=PackageLoader("fusion_bench.reporting.report"),
@@ -68,8 +69,8 @@ def _render(results: StudyResults, tables: Tables, captions: dict[str, str]) -> 
     return template.render(
         **_words(results, tables),
         **_numbers(results, tables),
-        captions=captions,
-        figure=partial(_figure, captions),
+        captions=figures,
+        figure=partial(_figure, figures),
     )
 
 
@@ -153,5 +154,9 @@ def _equivalence(results: StudyResults) -> str:
     )
 
 
-def _figure(captions: dict[str, str], name: str) -> str:
-    return f"![{captions[name]}]({_FIGURES}/{name}.png)\n" if name in captions else ""
+def _figure(figures: Mapping[str, Drawn], name: str) -> str:
+    if name not in figures:
+        return ""
+    drawn = figures[name]
+    note = f"\n*{escape(drawn.note)}*\n" if drawn.note else ""
+    return f"![{drawn.caption}]({_FIGURES}/{name}.png)\n{note}"
