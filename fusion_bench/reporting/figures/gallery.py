@@ -12,6 +12,7 @@ from matplotlib.figure import Figure, SubFigure
 from PIL import Image
 from rich.cells import cell_len
 
+from fusion_bench.errors import DataError
 from fusion_bench.reporting.figures.lettering import cut
 from fusion_bench.reporting.figures.overlays import draw_boxes, draw_masks
 from fusion_bench.reporting.figures.style import RIGHT, SOFT, WIDTH, WRONG, FigureData
@@ -71,7 +72,12 @@ def draw_gallery(data: FigureData, figure: Figure) -> None:
             (colors[answer["arm"]], answer["answer"]) for answer in own_answers if answer["arm"] in colors
         ]
         draw = draw_boxes if data.results.shows == "box" else draw_masks
-        draw(shown, row, image.shape[:2], predictions)
+        try:
+            draw(shown, row, image.shape[:2], predictions)
+        except (ValueError, TypeError, ArithmeticError, MemoryError) as error:
+            raise DataError(
+                f"the truth or a prediction of sample {row['sample']} cannot be drawn: {error}"
+            ) from error
         _draw_answers(data, listed, _TRUTH_LEGEND, own_answers, wide, colors)
 
 
@@ -111,7 +117,7 @@ def _draw_answers(
     positions = (0.0, 0.05, 0.8, 0.95) if wide else (0.0, 0.1, 0.8, 1.0)
     fewest, most = _WIDE_NAME_LETTERS if wide else _NAME_LETTERS
     line_letters = _WIDE_LINE_LETTERS if wide else _LINE_LETTERS
-    letters = max(fewest, min(most, line_letters - max(map(cell_len, shown))))
+    letters = max(fewest, min(most, line_letters - max(map(cell_len, shown), default=0)))
     for line, (sign, name, answer, votes, color, weight) in enumerate(lines):
         columns = (
             (sign, color, "left"),
@@ -137,8 +143,11 @@ def _images(data: FigureData) -> list[npt.NDArray[np.uint8]]:
     """Return the images of the shown samples, each ``[H, W, 3]``."""
     pixels = []
     for path in data.results.pictures["image"]:
-        with Image.open(path) as opened:
-            pixels.append(np.asarray(opened.convert("RGB")))
+        try:
+            with Image.open(path) as opened:
+                pixels.append(np.asarray(opened.convert("RGB")))
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            raise DataError(f"the picture {path} cannot be read: {error}") from error
     return pixels
 
 

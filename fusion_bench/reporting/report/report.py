@@ -12,9 +12,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from fusion_bench.reporting.figures.figures import Drawn, draw_figures
 from fusion_bench.reporting.report import report_tables
 from fusion_bench.reporting.report.publish import load, save
+from fusion_bench.reporting.report.published_study import inside
 from fusion_bench.reporting.report.ranking import agreement_table, ranking_table
 from fusion_bench.reporting.report.sentences import verdict_sentences
-from fusion_bench.reporting.tables.formatting import code, escape, join_words, plural
+from fusion_bench.reporting.tables.formatting import join_words, plural
+from fusion_bench.reporting.tables.markdown_text import code, code_block, escape
 from fusion_bench.reporting.tables.tables import Tables, build_tables
 from fusion_bench.results.results import StudyResults
 from fusion_bench.spec.contexts import report_folder
@@ -47,6 +49,7 @@ def rebuild(folder: Path) -> Path:
         FusionBenchError: a published file is missing or damaged.
     """
     results = load(folder)
+    inside(folder, _FIGURES)  # figures are written there
     for label in results.contexts:
         rebuild(folder / report_folder(label))
     tables = build_tables(results)
@@ -98,7 +101,8 @@ def _numbers(results: StudyResults, tables: Tables) -> dict[str, Any]:
 
 
 def _words(results: StudyResults, tables: Tables) -> dict[str, Any]:
-    primary = f"{results.primary_split} {results.primary}"
+    primary = escape(f"{results.primary_split} {results.primary}")
+    cluster = escape(results.cluster)
     seeds = results.cells["seed"].nunique()
     controls = sum(arm.role == "control" for arm in results.arms)
     counted = [plural(len(results.arms) - controls, "arm"), plural(controls, "control")]
@@ -109,7 +113,7 @@ def _words(results: StudyResults, tables: Tables) -> dict[str, Any]:
     size = ""
     if len(means) and "samples" in means:
         row = means.iloc[0]
-        size = f", {plural(int(row['samples']), 'sample')} of {plural(int(row['clusters']), results.cluster)}"
+        size = f", {plural(int(row['samples']), 'sample')} of {plural(int(row['clusters']), cluster)}"
     batch = f" of one batch of {results.latency_batch}" if results.latency_batch else " of one batch"
     latency = f"Latency is the median time of one forward pass{batch}, with nothing else running."
     return {
@@ -121,10 +125,10 @@ def _words(results: StudyResults, tables: Tables) -> dict[str, Any]:
         "conclusions": verdict_sentences(results, tables),
         "cautions": [escape(caution) for caution in results.cautions],
         "reference": code(results.reference),
-        "budget": results.budget,
+        "budget": escape(results.budget),
         "primary": primary,
-        "cluster": results.cluster,
-        "command": results.command,
+        "cluster": cluster,
+        "command": code_block(results.command) if results.command else "",
         "equivalence": _equivalence(results),
         "cost_note": latency,
         "means_note": (
