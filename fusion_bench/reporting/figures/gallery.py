@@ -20,7 +20,7 @@ from fusion_bench.reporting.tables.tables import Row, records
 
 _COLUMNS = 2
 _LINE = 0.19
-_LETTERS = 56
+_LETTERS = 60
 """Letters per line of a question."""
 _NAME_LETTERS, _LINE_LETTERS = (5, 17), 21
 _WIDE_NAME_LETTERS, _WIDE_LINE_LETTERS = (10, 32), 42

@@ -21,7 +21,7 @@ from rich.cells import cell_len, set_cell_size
 from rich.console import Console
 from rich.text import Text
 
-BASE: Final = "DejaVu Sans"
+BASE_FONT: Final = "DejaVu Sans"
 """The font of all figures; it comes with matplotlib."""
 
 _ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
@@ -42,7 +42,7 @@ class Lettering:
         missing: the characters that no font of this machine has.
     """
 
-    families: tuple[str, ...] = (BASE,)
+    families: tuple[str, ...] = (BASE_FONT,)
     found: frozenset[str] = frozenset()
     missing: frozenset[str] = frozenset()
 
@@ -51,7 +51,7 @@ class Lettering:
         """Return the fonts of this machine for ``texts``."""
         wanted = {char for text in texts for char in _drawn(text) if not _in_base(char)}
         left = {char for char in wanted if unicodedata.category(char) not in _NEVER_DRAWN}
-        families, found = [BASE], set[str]()
+        families, found = [BASE_FONT], set[str]()
         with without_font_messages():
             for family, glyphs in _other_fonts() if left else ():
                 here = {char for char in left - found if ord(char) in glyphs and _has_ink(family, char)}
@@ -75,11 +75,14 @@ class Lettering:
 
     def fit(self, text: str, letters: int) -> str:
         """Return ``text`` as it is drawn, cut at its end to the width of ``letters`` letters."""
-        return cut(self.plain(text), letters)
+        shown = self.plain(text)
+        return cut(shown, _room(shown, letters))
 
     def wrap(self, text: str, letters: int, lines: int) -> list[str]:
         """Return ``text`` as it is drawn, as at most ``lines`` lines of the width of ``letters`` letters."""
-        wrapped = wrap(self.plain(text), letters)
+        shown = self.plain(text)
+        letters = _room(shown, letters)
+        wrapped = wrap(shown, letters)
         if len(wrapped) <= lines:
             return wrapped
         return [*wrapped[: lines - 1], cut(f"{wrapped[lines - 1]} {_ELLIPSIS}", letters)]
@@ -124,6 +127,12 @@ def wrap(text: str, letters: int) -> list[str]:
     return [line.plain.rstrip() for line in Text(text).wrap(Console(width=letters), letters)]
 
 
+def _room(text: str, letters: int) -> int:
+    """Return the number of letters of ``text`` that take the room of ``letters`` usual ones; capitals are wider."""
+    wide = sum(char.isupper() or char.isdigit() for char in text)
+    return letters if 4 * wide < len(text) else int(0.8 * letters)
+
+
 def _drawn(text: str) -> Iterator[str]:
     """Yield the characters of ``text`` that have a picture, blanks as one kind, control characters written out."""
     for char in unicodedata.normalize("NFC", text):
@@ -140,7 +149,7 @@ def _number(char: str) -> str:
 
 
 def _in_base(char: str) -> bool:
-    return len(char) > 1 or ord(char) in _glyphs_of_family(BASE)
+    return len(char) > 1 or ord(char) in _glyphs_of_family(BASE_FONT)
 
 
 @contextmanager

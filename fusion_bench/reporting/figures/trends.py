@@ -17,7 +17,7 @@ from fusion_bench.reporting.tables.tables import records, selection_quantity
 
 _HEIGHT = 3.8
 _FEW = 12
-_LEGEND_LETTERS = 20
+_LEGEND_LETTERS = 22
 
 
 def curves_size(data: FigureData) -> tuple[float, float] | None:

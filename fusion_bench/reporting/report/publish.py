@@ -20,7 +20,13 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.reporting.report.published_study import RECORDS, REPORT_FORMAT, TABLES, inside, read_study
+from fusion_bench.reporting.report.published_study import (
+    RECORDS,
+    REPORT_FORMAT,
+    TABLES,
+    inside,
+    read_published_study,
+)
 from fusion_bench.reporting.report.published_tables import read_samples, read_table
 from fusion_bench.reporting.tables.sample_selection import select_samples
 from fusion_bench.reporting.tables.samples_table import pivot_samples
@@ -70,7 +76,7 @@ def load(folder: Path) -> StudyResults:
         FusionBenchError: a file is missing or damaged, lies outside the folder or is not that of a study, or another
             version of fusion-bench wrote the folder.
     """
-    study = read_study(folder)
+    study = read_published_study(folder)
     labels = {arm.label for arm in study["arms"]}
     table = read_table(folder, "results.parquet", [*_CELL, *_VALUE], labels)
     measured = table["metric"].notna()
@@ -93,7 +99,9 @@ def load(folder: Path) -> StudyResults:
 def _picture(folder: Path, written: str) -> str:
     path = inside(folder, written)
     if not path.is_file():
-        raise FusionBenchError(f"the picture {path} is missing; the folder is not a complete published report")
+        raise FusionBenchError(
+            f"the picture {path} is missing; the folder is not a complete published report"
+        )
     return str(path)
 
 

@@ -60,7 +60,7 @@ RECORDS: Mapping[str, type] = {"pictures": Picture, "floors": Floor, "expected":
 """The tables of a study that are rows of ``study.json``."""
 
 
-def read_study(folder: Path) -> dict[str, Any]:
+def read_published_study(folder: Path) -> dict[str, Any]:
     """Return the values of ``study.json``, by the names of `StudyResults`; ``contexts`` holds the labels alone.
 
     Raises:

@@ -117,7 +117,7 @@ def _words(results: StudyResults, tables: Tables) -> dict[str, Any]:
     batch = f" of one batch of {results.latency_batch}" if results.latency_batch else " of one batch"
     latency = f"Latency is the median time of one forward pass{batch}, with nothing else running."
     return {
-        "title": escape(results.title),
+        "title": escape(results.title or results.name),
         "subtitle": (
             f"Study {code(results.name)}: {join_words(counted)}, {plural(seeds, 'seed')}; primary metric "
             f"**{primary}**{size}."

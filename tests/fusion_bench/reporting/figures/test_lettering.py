@@ -14,7 +14,7 @@ from matplotlib.text import Text
 from rich.cells import cell_len
 
 from fusion_bench.reporting.figures.figures import draw_figures
-from fusion_bench.reporting.figures.lettering import BASE, Lettering
+from fusion_bench.reporting.figures.lettering import BASE_FONT, Lettering
 from fusion_bench.reporting.report.report import write_report
 from fusion_bench.reporting.tables.tables import build_tables
 from fusion_bench.results.results import StudyResults
@@ -54,7 +54,7 @@ def test_what_is_drawn_for_a_text(text: str, drawn: str) -> None:
     lettering = Lettering.of([text])
     assert lettering.plain(text) == drawn
     assert lettering.plain(drawn) == drawn
-    assert lettering.families == (BASE,)
+    assert lettering.families == (BASE_FONT,)
 
 
 def test_a_font_of_the_machine_that_has_the_characters_is_found(
@@ -62,11 +62,11 @@ def test_a_font_of_the_machine_that_has_the_characters_is_found(
 ) -> None:
     family = install_font("中文", tmp_path, monkeypatch)
     lettering = Lettering.of(["中文", f"文{NO_FONT_HAS} cube"])
-    assert lettering.families == (BASE, family)
+    assert lettering.families == (BASE_FONT, family)
     assert lettering.plain(f"文{NO_FONT_HAS} cube") == "文 U+20000 cube"
     assert "(U+20000)" in lettering.note("文 U+20000 cube")
     assert lettering.note("中文") == ""
-    assert Lettering.of(["plain"]).families == (BASE,)
+    assert Lettering.of(["plain"]).families == (BASE_FONT,)
 
 
 def test_a_text_that_was_not_announced_is_no_row_of_boxes(
@@ -93,7 +93,7 @@ def test_long_texts_are_cut_and_wrapped_by_their_width() -> None:
 HOSTILE = {
     "film": "_film $a_1$",
     "concat": "_hidden $",
-    "cross_attention": "注 🍕 | `x` / y",
+    "cross_attention": "注 🍕 | `x`/y",
     "laconv": "قط " + "very long label " * 15,
     "prior": "a\x1b[0m\t\u200bprior",
 }
@@ -155,7 +155,7 @@ def test_figures_of_a_hostile_study_show_every_text(
     text = "\n".join(drawn)
     assert text.count("_film $a_1$") >= 6, "labels that begin with _ are in the legends too"
     assert "_hidden $" in drawn
-    assert "U+6CE8 [slice of pizza] | `x` / y" in text
+    assert "U+6CE8 [slice of pizza] | `x`/y" in text
     assert r"a\x1b[0m prior" in text
     assert "Is $5 _more_ than $x^2$?" in text and r"\frac{1" in text
     assert {"$5.00$", "نعم"} & {*drawn}
