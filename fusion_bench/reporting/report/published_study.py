@@ -7,7 +7,7 @@ A published folder may come from somebody else. The types that are checked are t
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields
 from pathlib import Path
 from typing import Any, Literal, NotRequired, get_type_hints
@@ -111,13 +111,14 @@ def _check_names(file: Path, study: Mapping[str, Any]) -> None:
 def _checked() -> TypeAdapter[dict[str, Any]]:
     """Return the validator of the file: every field of `StudyResults` that has no table of its own."""
     hints = get_type_hints(StudyResults)
+    special: dict[str, Any] = {"contexts": dict[str, str]}
+    special |= {name: Sequence[kind] for name, kind in RECORDS.items()}  # type: ignore[valid-type]
     shape: dict[str, Any] = {"format": Literal[1]}
     for item in fields(StudyResults):
         if item.name in TABLES:
             continue
         optional = item.default is not MISSING or item.default_factory is not MISSING
-        hint = list[RECORDS[item.name]] if item.name in RECORDS else hints[item.name]  # type: ignore[valid-type]
-        hint = dict[str, str] if item.name == "contexts" else hint
+        hint = special.get(item.name, hints[item.name])
         shape[item.name] = NotRequired[hint] if optional else hint
     strict = ConfigDict(extra="forbid", hide_input_in_errors=True)
     return TypeAdapter(with_config(strict)(TypedDict("PublishedStudy", shape)))  # type: ignore[operator]
