@@ -100,7 +100,7 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError as error:
         raise FusionBenchError(f"{path} does not exist") from error
-    except (ValueError, RecursionError) as error:  # also text that is not UTF-8, and numbers of 5,000 digits
+    except (ValueError, RecursionError) as error:  # no UTF-8, nested too deeply, a number of too many digits
         raise FusionBenchError(f"{path} is not JSON: {error}") from error
 
 

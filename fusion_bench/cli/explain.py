@@ -70,11 +70,12 @@ def _input(options: ExplainOptions) -> ExplainedInput | str:
 
 
 def _file_name(explained: ExplainedCell) -> str:
-    """Return a file name that is different for each explanation of a study."""
-    explained_input = explained.explained_input
-    label = explained_input.sample or f"{explained_input.image.stem}-{digest(explained_input.text, 6)}"
-    name = f"{explained.arm}-seed{explained.seed}-copy{explained.copy}-{label}"
-    return re.sub(r"[^\w.=-]+", "_", name) + ".png"
+    """Return a file name that is different for each explanation of a study, whatever its labels are."""
+    given = explained.explained_input
+    sample = given.sample or ""
+    readable = re.fullmatch(r"\w[\w.-]{0,60}", sample, re.ASCII)
+    label = sample if readable else digest([sample, str(given.image), given.text], 12)
+    return f"{explained.cell}-copy{explained.copy}-{label}.png"
 
 
 def _summary(explained: ExplainedCell) -> str:

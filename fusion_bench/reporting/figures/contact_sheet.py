@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import textwrap
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -11,12 +11,12 @@ from matplotlib.patches import Rectangle
 
 from fusion_bench.data.decoding import read_image
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.reporting.figures.style import INK, RIGHT, WIDTH, WRONG, canvas, write_png
+from fusion_bench.reporting.figures.lettering import Lettering, wrap
+from fusion_bench.reporting.figures.style import INK, RIGHT, SOFT, WIDTH, WRONG, canvas, write_png
 from fusion_bench.samples.geometry import Referents
 from fusion_bench.samples.split import Split
 
 _COLUMNS, _LETTERS, _LINE, _ROOM = 4, 38, 0.155, 0.12
-_ELLIPSIS = "\N{HORIZONTAL ELLIPSIS}"
 
 
 def draw_contact_sheet(split: Split, path: Path) -> None:
@@ -33,11 +33,14 @@ def draw_contact_sheet(split: Split, path: Path) -> None:
     images = [read_image(image) for image in split.images]
     samples = [split.sample(row) for row in range(len(split))]
     has_boxes = split.referents is not None  # a drawn box is not written as text too
-    captions = [_caption(sample.text, "" if has_boxes else sample.truth) for sample in samples]
+    texts = [(sample.text, "" if has_boxes else sample.truth) for sample in samples]
+    lettering = Lettering.of(itertools.chain(*texts))
+    captions = [_caption(lettering, *text) for text in texts]
+    note = lettering.note(" ".join(captions))
     rows, lines = -(-len(samples) // _COLUMNS), max(caption.count("\n") + 1 for caption in captions)
     tallest = max(image.shape[0] / image.shape[1] for image in images)
-    height = rows * (WIDTH / _COLUMNS * tallest + _LINE * lines + _ROOM)
-    with canvas(WIDTH, height) as figure:
+    height = rows * (WIDTH / _COLUMNS * tallest + _LINE * lines + _ROOM) + (_LINE if note else 0)
+    with canvas(WIDTH, height, lettering) as figure:
         grid = figure.subplots(rows, _COLUMNS, squeeze=False).reshape(-1)
         for axes in grid:
             axes.set_axis_off()
@@ -47,14 +50,14 @@ def draw_contact_sheet(split: Split, path: Path) -> None:
             axes.set_title(caption, fontsize=7.5, fontweight="normal", color=INK, loc="left", pad=3)
             if split.referents is not None:
                 _outline(axes, split.referents, row)
+        if note:
+            figure.supxlabel(note, fontsize=7.5, color=SOFT)
         write_png(figure, path, photographs=True)
 
 
-def _caption(text: str, truth: str) -> str:
-    shortened = textwrap.shorten(text, 4 * _LETTERS, placeholder=f" {_ELLIPSIS}")
-    answer = f" [{truth}]" if truth else ""
-    # matplotlib reads a dollar sign as the start of a formula.
-    return "\n".join(textwrap.wrap(f"{shortened}{answer}", _LETTERS)).replace("$", r"\$")
+def _caption(lettering: Lettering, text: str, truth: str) -> str:
+    answer = f" [{lettering.fit(truth, _LETTERS)}]" if truth else ""
+    return "\n".join(wrap(lettering.fit(text, 4 * _LETTERS) + answer, _LETTERS))
 
 
 def _outline(axes: Axes, referents: Referents, row: int) -> None:

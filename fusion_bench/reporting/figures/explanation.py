@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +17,8 @@ from matplotlib.patches import Rectangle
 from fusion_bench.data.decoding import read_image
 from fusion_bench.explain.explain import ExplainedCell
 from fusion_bench.explain.kernel_selection import MapPosition, kernel_norms, select_positions, strongest_group
-from fusion_bench.reporting.figures.explanation_text import answer_lines, caption_lines, shortened
+from fusion_bench.reporting.figures.explanation_text import answer_lines, caption_lines, outside_texts
+from fusion_bench.reporting.figures.lettering import Lettering
 from fusion_bench.reporting.figures.style import (
     INK,
     SOFT,
@@ -33,7 +33,7 @@ _LETTERS = "ABCD"
 _IMAGE_SHARE = 0.4
 """The share of the width of the figure that the image takes."""
 _LINE, _SENTENCE_LINE, _CAPTION_LINE = 0.24, 0.26, 0.16
-_SENTENCE_LETTERS = 46
+_SENTENCE_LETTERS, _SENTENCE_LINES = 42, 12
 _TITLE, _SCALE, _KERNELS = 0.26, 0.56, 1.75
 """Heights in inches: a line of text of each kind, the title of a panel, the colour scale under panels, a kernel."""
 _COLUMNS = 3, 6
@@ -52,12 +52,14 @@ class ExplanationLayout:
         image: ``[H, W, 3]``, at the size of its file.
         shown: the positions whose kernels are drawn.
         caption: the lines of the caption.
+        lettering: the fonts for the texts from outside.
     """
 
     explained: ExplainedCell
     image: npt.NDArray[np.uint8]
     shown: tuple[MapPosition, ...]
     caption: tuple[str, ...]
+    lettering: Lettering
 
     @property
     def aspect(self) -> float:
@@ -67,7 +69,7 @@ class ExplanationLayout:
     @property
     def sentence(self) -> list[str]:
         """The lines of the sentence."""
-        return textwrap.wrap(" ".join(self.explained.explained_input.text.split()), _SENTENCE_LETTERS)
+        return self.lettering.wrap(self.explained.explained_input.text, _SENTENCE_LETTERS, _SENTENCE_LINES)
 
     @property
     def columns(self) -> int:
@@ -82,7 +84,9 @@ class ExplanationLayout:
     @property
     def heights(self) -> tuple[float, float, float, float]:
         """The heights of the head, the words, the kernels (0 without kernels) and the caption."""
-        text = _SENTENCE_LINE * len(self.sentence) + _LINE * (len(answer_lines(self.explained)) + 1)
+        text = _SENTENCE_LINE * len(self.sentence) + _LINE * (
+            len(answer_lines(self.explained, self.lettering)) + 1
+        )
         kernels = 0.0 if self.explained.kernels is None else _KERNELS + _TITLE + _SCALE
         return (
             max(_IMAGE_SHARE * WIDTH / self.aspect, text) + 0.1,
@@ -103,7 +107,7 @@ def draw_explained(explained: ExplainedCell, path: Path) -> None:
         DataError: the image cannot be read.
     """
     layout = explanation_layout(explained)
-    with canvas(WIDTH, sum(layout.heights)) as figure:
+    with canvas(WIDTH, sum(layout.heights), layout.lettering) as figure:
         draw_layout(figure, layout)
         write_png(figure, path, photographs=True)
 
@@ -112,9 +116,10 @@ def explanation_layout(explained: ExplainedCell) -> ExplanationLayout:
     """Return the layout of the figure: read the image, select positions and write the caption."""
     kernels = explained.kernels
     shown = () if kernels is None else tuple(select_positions(kernels, len(_LETTERS)))
-    return ExplanationLayout(
-        explained, read_image(explained.explained_input.image), shown, caption_lines(explained, shown)
-    )
+    lettering = Lettering.of(outside_texts(explained))
+    caption = caption_lines(explained, shown, lettering)
+    image = read_image(explained.explained_input.image)
+    return ExplanationLayout(explained, image, shown, caption, lettering)
 
 
 def draw_layout(figure: Figure, layout: ExplanationLayout) -> None:
@@ -128,7 +133,7 @@ def draw_layout(figure: Figure, layout: ExplanationLayout) -> None:
         _draw_kernels(parts[2], layout, kernels)
     for line, text in enumerate(layout.caption):
         down = (line + 0.2) * _CAPTION_LINE / layout.heights[-1]
-        parts[-1].text(0.01, 1 - down, text, va="top", fontsize=8.5, color=SOFT, parse_math=False)
+        parts[-1].text(0.01, 1 - down, text, va="top", fontsize=8.5, color=SOFT)
 
 
 def _draw_head(part: SubFigure, layout: ExplanationLayout) -> None:
@@ -145,7 +150,7 @@ def _draw_head(part: SubFigure, layout: ExplanationLayout) -> None:
         _write(part, down / height, line, INK, size=13, weight="bold")
         down += _SENTENCE_LINE
     down += 0.5 * _LINE
-    for text, color in answer_lines(layout.explained):
+    for text, color in answer_lines(layout.explained, layout.lettering):
         _write(part, down / height, text, color, size=11)
         down += _LINE
 
@@ -153,16 +158,7 @@ def _draw_head(part: SubFigure, layout: ExplanationLayout) -> None:
 def _write(
     part: SubFigure, down: float, text: str, color: str, *, size: float, weight: str = "normal"
 ) -> None:
-    part.text(
-        _IMAGE_SHARE + 0.035,
-        1 - down,
-        text,
-        va="top",
-        fontsize=size,
-        color=color,
-        fontweight=weight,
-        parse_math=False,
-    )
+    part.text(_IMAGE_SHARE + 0.035, 1 - down, text, va="top", fontsize=size, color=color, fontweight=weight)
 
 
 def _draw_words(part: SubFigure, layout: ExplanationLayout) -> None:
@@ -176,10 +172,8 @@ def _draw_words(part: SubFigure, layout: ExplanationLayout) -> None:
         panels, explained.words, explained.known, explained.attention, strict=False
     ):
         heat = _draw_heat(axes, layout, attention, _transparent_to(_BLUE), (0.0, highest))
-        name = shortened(word, letters) + ("" if known else "*")
-        axes.set_title(
-            f"{name}  {100 * attention.mean():.0f} %", fontsize=9.5, loc="center", parse_math=False
-        )
+        name = layout.lettering.fit(word, letters) + ("" if known else "*")
+        axes.set_title(f"{name}  {100 * attention.mean():.0f} %", fontsize=9.5, loc="center")
     for axes in panels:
         axes.set_axis_off()
     assert heat is not None  # noqa: S101 - a sentence has a word
@@ -207,8 +201,8 @@ def _draw_kernels(part: SubFigure, layout: ExplanationLayout, kernels: npt.NDArr
     for axes, letter, position, tap in zip(panels, _LETTERS, layout.shown, taps, strict=False):
         drawn = axes.imshow(tap, cmap=_diverging(), vmin=-highest, vmax=highest, interpolation="nearest")
         axes.add_patch(Rectangle((-0.5, -0.5), size, size, fill=False, edgecolor=SOFT, lw=0.8, clip_on=False))
-        word = _most_attended(layout.explained, position, norms.shape)
-        axes.set_title(f"{letter}: {word}", fontsize=9.5, loc="center", parse_math=False)
+        word = _most_attended(layout, position, norms.shape)
+        axes.set_title(f"{letter}: {word}", fontsize=9.5, loc="center")
     _draw_scale(part, heat, [first], "norm", shrink=0.8)
     _draw_scale(part, drawn, panels, "weight of a tap", shrink=0.45)
 
@@ -264,12 +258,13 @@ def _mark(axes: Axes, layout: ExplanationLayout, shape: tuple[int, ...]) -> None
         )
 
 
-def _most_attended(explained: ExplainedCell, position: MapPosition, shape: tuple[int, ...]) -> str:
+def _most_attended(layout: ExplanationLayout, position: MapPosition, shape: tuple[int, ...]) -> str:
     """Return the word with the largest attention at a position of a map of ``shape``, and its share."""
+    explained = layout.explained
     height, width = explained.attention.shape[1:]
     row, column = position.row * height // shape[0], position.column * width // shape[1]
     shares = explained.attention[:, row, column]
-    word = shortened(explained.words[int(shares.argmax())], 11)
+    word = layout.lettering.fit(explained.words[int(shares.argmax())], 11)
     return f"{word} {100 * shares.max():.0f} %"
 
 

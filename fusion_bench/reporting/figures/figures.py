@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from fusion_bench.reporting.figures.gallery import draw_gallery, gallery_size
 from fusion_bench.reporting.figures.heatmaps import draw_slices, slices_size
@@ -16,7 +17,7 @@ from fusion_bench.reporting.figures.intervals import (
     draw_means,
     means_size,
 )
-from fusion_bench.reporting.figures.style import FigureData, arm_styles, canvas, write_png
+from fusion_bench.reporting.figures.style import FigureData, canvas, write_png
 from fusion_bench.reporting.figures.trends import costs_size, curves_size, draw_costs, draw_curves
 from fusion_bench.reporting.tables.tables import Tables
 from fusion_bench.results.results import StudyResults
@@ -57,22 +58,39 @@ _PLOTS = {
 }
 
 
-def draw_figures(results: StudyResults, tables: Tables, folder: Path) -> dict[str, str]:
+@dataclass(frozen=True)
+class Drawn:
+    """One figure that was drawn.
+
+    Attributes:
+        caption: what the figure shows.
+        note: a sentence on characters that no font of this machine has; empty if there is none.
+    """
+
+    caption: str
+    note: str
+
+
+def draw_figures(results: StudyResults, tables: Tables, folder: Path) -> dict[str, Drawn]:
     """Draw every figure that has numbers into ``folder``, and delete the file of every figure without numbers.
 
     Returns:
-        File name without its ending -> caption.
+        File name without its ending -> the figure.
     """
-    data = FigureData(results, tables, arm_styles(results.arms))
-    captions = {}
+    data = FigureData.of(results, tables)
+    figures = {}
     for name, plot in _PLOTS.items():
         path = folder / f"{name}.png"
         size = plot.size(data)
         if size is None:
             path.unlink(missing_ok=True)
             continue
-        with canvas(*size) as figure:
+        with canvas(*size, data.lettering) as figure:
             plot.draw(data, figure)
             write_png(figure, path, photographs=plot.photographs)
-        captions[name] = plot.caption
-    return captions
+        figures[name] = Drawn(plot.caption, data.lettering.note(_drawn_text(figure)))
+    return figures
+
+
+def _drawn_text(figure: Figure) -> str:
+    return " ".join(text.get_text() for text in figure.findobj(Text) if isinstance(text, Text))

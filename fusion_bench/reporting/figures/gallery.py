@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -11,21 +10,29 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
+from rich.cells import cell_len
 
 from fusion_bench.data.decoding import read_image
+from fusion_bench.reporting.figures.lettering import cut
 from fusion_bench.reporting.figures.overlays import draw_boxes, draw_masks
 from fusion_bench.reporting.figures.style import RIGHT, SOFT, WIDTH, WRONG, FigureData
 from fusion_bench.reporting.tables.tables import Row, records
 
 _COLUMNS = 2
 _LINE = 0.19
-_LETTERS, _NAME_LETTERS, _LINE_LETTERS = 60, (8, 17), 21
-"""Letters per line of a question; smallest and largest number for the name of an arm; for name and answer together
-beside an image."""
+_LETTERS = 60
+"""Letters per line of a question."""
+_NAME_LETTERS, _LINE_LETTERS = (5, 17), 21
+_WIDE_NAME_LETTERS, _WIDE_LINE_LETTERS = (10, 32), 42
+"""Smallest and largest number of letters for the name of an arm, and the number for name and answer together: beside
+an image, and below a wide one."""
 _WIDE_ASPECT = 2.2
 """Images whose width is more than this times their height are drawn above the answers, others beside them."""
+_QUESTION_LINES = 5
+_ANSWER_LETTERS, _WIDE_ANSWER_LETTERS = 14, 30
+"""The largest number of letters of an answer beside an image, and below a wide one."""
 _TRUTH_LEGEND = "white line"
-_RIGHT_SIGN, _WRONG_SIGN, _ELLIPSIS = "\N{CHECK MARK}", "\N{BALLOT X}", "\N{HORIZONTAL ELLIPSIS}"
+_RIGHT_SIGN, _WRONG_SIGN = "\N{CHECK MARK}", "\N{BALLOT X}"
 
 
 def gallery_size(data: FigureData) -> tuple[float, float] | None:
@@ -33,7 +40,7 @@ def gallery_size(data: FigureData) -> tuple[float, float] | None:
     images = _images(data)
     if not images:
         return None
-    longest = max(len(_wrapped_question(row).splitlines()) for row in records(data.results.pictures))
+    longest = max(len(_question(data, row)) for row in records(data.results.pictures))
     answers = _LINE * (data.tables.answers["arm"].nunique() + 1)
     image = 0.5 * WIDTH / _aspect(images) if _aspect(images) > _WIDE_ASPECT else 0.0
     return WIDTH, -(-len(images) // _COLUMNS) * (0.3 + 0.18 * longest + image + max(1.2, answers))
@@ -46,7 +53,7 @@ def draw_gallery(data: FigureData, figure: Figure) -> None:
     wide = _aspect(images) > _WIDE_ASPECT
     answers = data.tables.answers
     for card, row, image in zip(cards.reshape(-1), records(data.results.pictures), images, strict=False):
-        card.suptitle(_wrapped_question(row), x=0.01, ha="left", fontsize=9.5)
+        card.suptitle("\n".join(_question(data, row)), x=0.01, ha="left", fontsize=9.5)
         shown, listed = _panels(card, wide, _aspect(images), answers["arm"].nunique())
         shown.imshow(image, interpolation="antialiased")
         shown.set_anchor("NW")
@@ -55,7 +62,7 @@ def draw_gallery(data: FigureData, figure: Figure) -> None:
         order = [arm.label for arm in data.results.arms if arm.label in by_arm]
         own_answers = [by_arm[label] for label in order]
         if data.results.shows == "text":
-            _draw_answers(listed, row["truth"], own_answers, wide)
+            _draw_answers(data, listed, row["truth"], own_answers, wide)
             continue
         # The boxes of controls are not drawn, because too many boxes are not readable; controls are only listed.
         colors = {
@@ -65,8 +72,13 @@ def draw_gallery(data: FigureData, figure: Figure) -> None:
             (colors[answer["arm"]], answer["answer"]) for answer in own_answers if answer["arm"] in colors
         ]
         draw = draw_boxes if data.results.shows == "box" else draw_masks
-        draw(shown, row, image.shape[:2], predictions)
-        _draw_answers(listed, _TRUTH_LEGEND, own_answers, wide, colors)
+        try:
+            draw(shown, row, image.shape[:2], predictions)
+        except (ValueError, TypeError, ArithmeticError, MemoryError) as error:
+            raise DataError(
+                f"the truth or a prediction of sample {row['sample']} cannot be drawn: {error}"
+            ) from error
+        _draw_answers(data, listed, _TRUTH_LEGEND, own_answers, wide, colors)
 
 
 def _panels(card: SubFigure, wide: bool, aspect: float, arms: int) -> tuple[Axes, Axes]:
@@ -81,26 +93,35 @@ def _panels(card: SubFigure, wide: bool, aspect: float, arms: int) -> tuple[Axes
 
 
 def _draw_answers(
-    axes: Axes, truth: str, answers: list[Row], wide: bool, colors: Mapping[str, str] = MappingProxyType({})
+    data: FigureData,
+    axes: Axes,
+    truth: str,
+    answers: list[Row],
+    wide: bool,
+    colors: Mapping[str, str] = MappingProxyType({}),
 ) -> None:
     """Write one line per arm: sign, name, answer, and the number of seeds that gave it.
 
     ``colors`` are the colours of the names, so that the lines are also the legend of the boxes or masks.
     """
     step = 1 / (len(answers) + 1)
-    lines = [("", "truth", truth, "", SOFT, "bold")]
-    for row in answers:
+    room = _WIDE_ANSWER_LETTERS if wide else _ANSWER_LETTERS
+    shown = [data.lettering.fit(row["display"], room) for row in answers]
+    lines = [("", "truth", data.lettering.fit(truth, room), "", SOFT, "bold")]
+    name_colors = [SOFT]
+    for row, answer in zip(answers, shown, strict=True):
         color, sign = (RIGHT, _RIGHT_SIGN) if row["right"] else (WRONG, _WRONG_SIGN)
         votes = f"{row['votes']} of {row['seeds']}" if row["seeds"] > 1 else ""
-        lines.append((sign, row["arm"], row["display"], votes, color, "normal"))
+        lines.append((sign, data.labels[row["arm"]], answer, votes, color, "normal"))
+        name_colors.append(colors.get(row["arm"], SOFT))
     positions = (0.0, 0.05, 0.8, 0.95) if wide else (0.0, 0.1, 0.8, 1.0)
-    fewest, most = _NAME_LETTERS
-    letters = max(fewest, min(most, _LINE_LETTERS - max(len(row["display"]) for row in answers)))
+    fewest, most = _WIDE_NAME_LETTERS if wide else _NAME_LETTERS
+    line_letters = _WIDE_LINE_LETTERS if wide else _LINE_LETTERS
+    letters = max(fewest, min(most, line_letters - max(map(cell_len, shown), default=0)))
     for line, (sign, name, answer, votes, color, weight) in enumerate(lines):
-        short = name if wide or len(name) <= letters else name[: letters - 1] + _ELLIPSIS
         columns = (
             (sign, color, "left"),
-            (short, colors.get(name, SOFT), "left"),
+            (cut(name, letters), name_colors[line], "left"),
             (answer, color, "right"),
             (votes, SOFT, "right"),
         )
@@ -128,5 +149,5 @@ def _aspect(images: list[npt.NDArray[np.uint8]]) -> float:
     return min(float(image.shape[1] / image.shape[0]) for image in images)
 
 
-def _wrapped_question(row: Row) -> str:
-    return textwrap.fill(" ".join(row["text"].split()), _LETTERS)
+def _question(data: FigureData, row: Row) -> list[str]:
+    return data.lettering.wrap(row["text"], _LETTERS, _QUESTION_LINES)

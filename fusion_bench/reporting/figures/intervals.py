@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from fusion_bench.reporting.figures.lettering import Lettering
 from fusion_bench.reporting.figures.style import (
     INK,
     SOFT,
@@ -25,6 +26,8 @@ _ROW = 0.34
 _VERDICTS = {"better": "#0072b2", "worse": "#b3470b", "equivalent": "#007a57"}
 _UNDECIDED, _CONTROL = "#57606a", "#afb8c1"
 _PANELS = 3
+_LETTERS = 26
+"""The largest number of letters of the name of a floor, and of that of a cluster."""
 
 
 def means_size(data: FigureData) -> tuple[float, float] | None:
@@ -49,23 +52,24 @@ def draw_means(data: FigureData, figure: Figure) -> None:
         for row in records(means[means["arm"].isin(labels)]):
             draw_interval(axes, labels.index(row["arm"]), row, data.arm_styles[row["arm"]])
         in_percent(axes.xaxis)
-        axes.set_title(f"{split} {results.primary}, %")
-        as_rows(axes, labels)
+        axes.set_title(f"{data.metric(split, results.primary)}, %")
+        as_rows(axes, [data.labels[label] for label in labels])
         if results.primary == "accuracy":
-            _draw_floors(axes, results.floors[results.floors["split"] == split])
+            _draw_floors(axes, results.floors[results.floors["split"] == split], data.lettering)
             axes.set_ylim(len(labels) - 0.1, -0.5)  # space for the names of the floors
+    cluster = data.lettering.fit(results.cluster, _LETTERS)
     figure.supxlabel(
-        f"bar: 95 % interval over new seeds and new {results.cluster}s;  tick: one seed",
+        f"bar: 95 % interval over new seeds and new {cluster}s;  tick: one seed",
         fontsize=9,
         color=SOFT,
     )
 
 
-def _draw_floors(axes: Axes, floors: pd.DataFrame) -> None:
+def _draw_floors(axes: Axes, floors: pd.DataFrame, lettering: Lettering) -> None:
     for floor in records(floors):
         axes.axvline(floor["accuracy"], color=SOFT, lw=1, ls=(0, (4, 3)), zorder=1)
         axes.annotate(
-            f"{floor['name']} {percent(floor['accuracy'])} %",
+            f"{lettering.fit(floor['name'], _LETTERS)} {percent(floor['accuracy'])} %",
             (floor["accuracy"], 0),
             xycoords=("data", "axes fraction"),
             xytext=(3, 3),
@@ -92,7 +96,9 @@ def draw_differences(data: FigureData, figure: Figure) -> None:
         len(parts), 1, squeeze=False, height_ratios=[len(part) + 0.6 for _, part in parts]
     )[:, 0]
     for axes, (role, part) in zip(panels, parts, strict=True):
-        title = f"{data.primary} less that of {reference}, points" if role == "arm" else "controls"
+        title = (
+            f"{data.primary} less that of {data.labels[reference]}, points" if role == "arm" else "controls"
+        )
         _draw_rows(data, axes, part)
         axes.set_title(title)
     note = "bar: 95 % interval of the paired difference"
@@ -122,7 +128,7 @@ def _draw_rows(data: FigureData, axes: Axes, table: pd.DataFrame) -> None:
                 fontsize=9.5,
                 color=_VERDICTS.get(row["verdict"], SOFT),
             )
-    as_rows(axes, list(table["arm"]))
+    as_rows(axes, [data.labels[label] for label in table["arm"]])
     axes.set_xlim(*_limits(table, margin or 0.0))
     in_points(axes.xaxis)
 

@@ -20,6 +20,7 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 from matplotlib.transforms import Bbox, BboxTransformFrom, BboxTransformTo
 from PIL import Image
 
+from fusion_bench.reporting.figures.lettering import Lettering, without_font_messages
 from fusion_bench.reporting.tables.formatting import MINUS
 from fusion_bench.reporting.tables.tables import Row, Tables
 from fusion_bench.results.results import ArmSummary, StudyResults
@@ -27,9 +28,13 @@ from fusion_bench.storage import replacing
 
 WIDTH = 9.0
 """The width of every figure in inches; at 144 dots per inch a figure is sharp at the width that GitHub shows."""
+PLAIN_LETTERING = Lettering()
+"""The fonts of a figure without texts from outside."""
 INK, SOFT, FAINT = "#24292f", "#6e7781", "#d8dee4"
 RIGHT, WRONG = "#0072b2", "#b3470b"
 
+_LABEL_LETTERS, _NAME_LETTERS = 32, 48
+"""The largest numbers of letters of an arm's label, and of a split with a metric."""
 _OFF_BORDER = 0.237
 _MARKERS = "osD^v<>p"
 _RC = {
@@ -44,12 +49,11 @@ _RC = {
     "axes.spines.right": False,
     "grid.color": "#eaeef2",
     "figure.dpi": 144,
-    "font.family": "sans-serif",
-    "font.sans-serif": ["DejaVu Sans"],
     "font.size": 10,
     "legend.frameon": False,
     "legend.fontsize": 9.5,
     "text.color": INK,
+    "text.parse_math": False,  # a dollar sign in a question is no formula
     "xtick.color": SOFT,
     "ytick.color": INK,
     "xtick.labelsize": 9.5,
@@ -66,16 +70,31 @@ class FigureData:
         results: the study.
         tables: its numbers.
         arm_styles: label of an arm -> its colour, marker and line style.
+        lettering: the fonts for the texts that the study brings along.
+        labels: label of an arm -> the label as it is drawn.
     """
 
     results: StudyResults
     tables: Tables
     arm_styles: Mapping[str, ArmStyle]
+    lettering: Lettering
+    labels: Mapping[str, str]
+
+    @classmethod
+    def of(cls, results: StudyResults, tables: Tables) -> FigureData:
+        """Return the input of the figures of a study."""
+        lettering = Lettering.of(_texts(results, tables))
+        labels = lettering.distinct([arm.label for arm in results.arms], _LABEL_LETTERS)
+        return cls(results, tables, arm_styles(results.arms), lettering, labels)
 
     @property
     def primary(self) -> str:
-        """The split and the metric of the verdicts (``test accuracy``)."""
-        return f"{self.results.primary_split} {self.results.primary}"
+        """The split and the metric of the verdicts (``test accuracy``), as they are drawn."""
+        return self.metric(self.results.primary_split, self.results.primary)
+
+    def metric(self, split: str, metric: str) -> str:
+        """Return a split and a metric, as they are drawn."""
+        return self.lettering.fit(f"{split} {metric}", _NAME_LETTERS)
 
     def means(self, split: str) -> pd.DataFrame:
         """Return the means of the primary metric on ``split``, in the order of the study."""
@@ -112,11 +131,35 @@ def arm_styles(arms: Sequence[ArmSummary]) -> dict[str, ArmStyle]:
     return styles
 
 
+def _texts(results: StudyResults, tables: Tables) -> Iterator[str]:
+    """Yield the texts of a study that its figures may show."""
+    yield from (arm.label for arm in results.arms)
+    yield from (*results.evaluate_splits, results.select_split, results.primary, results.cluster)
+    for table, columns in (
+        (results.pictures, ("text", "truth")),
+        (results.floors, ("name", "split")),
+        (tables.answers, ("display",)),
+        (tables.slices, ("slice", "value")),
+    ):
+        for column in columns:
+            yield from map(str, table[column].unique())
+
+
 @contextmanager
-def canvas(width: float, height: float) -> Iterator[Figure]:
-    """Yield a figure of ``width`` x ``height`` inches in the style of reports, without the global state of pyplot."""
-    settings: dict[Any, Any] = {**sns.axes_style("whitegrid"), **_RC}
-    with mpl.rc_context(settings):
+def canvas(width: float, height: float, lettering: Lettering = PLAIN_LETTERING) -> Iterator[Figure]:
+    """Yield a figure of ``width`` x ``height`` inches in the style of reports, without the global state of pyplot.
+
+    Args:
+        width: its width.
+        height: its height.
+        lettering: its fonts.
+    """
+    settings: dict[Any, Any] = {
+        **sns.axes_style("whitegrid"),
+        **_RC,
+        "font.family": list(lettering.families),
+    }
+    with mpl.rc_context(settings), without_font_messages():
         yield Figure(figsize=(width, height), layout="constrained", dpi=144)
 
 

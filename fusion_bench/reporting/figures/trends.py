@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
+from rich.cells import cell_len
 
 from fusion_bench.reporting.figures.style import WIDTH, ArmStyle, FigureData, in_percent, in_thousands
 from fusion_bench.reporting.tables.tables import records, selection_quantity
 
 _HEIGHT = 3.8
 _FEW = 12
+_LEGEND_LETTERS = 22
 
 
 def curves_size(data: FigureData) -> tuple[float, float] | None:
@@ -27,10 +32,12 @@ def draw_curves(data: FigureData, figure: Figure) -> None:
     chosen = selection_quantity(results)
     quantities = [name for name in (chosen, "train/loss") if name in recorded]
     panels = figure.subplots(1, len(quantities), squeeze=False)[0]
+    handles: dict[str, Line2D] = {}
     for axes, quantity in zip(panels, quantities, strict=True):
         curves = results.curves[results.curves["quantity"] == quantity]
         for label in [arm.label for arm in results.arms if (curves["arm"] == arm.label).any()]:
-            _draw_curve(axes, curves[curves["arm"] == label], data.arm_styles[label], label)
+            line = _draw_curve(axes, curves[curves["arm"] == label], data.arm_styles[label])
+            handles.setdefault(label, line)
         axes.set_xlim(left=0)
         axes.xaxis.set_major_locator(MaxNLocator(5))
         in_thousands(axes.xaxis)
@@ -38,30 +45,28 @@ def draw_curves(data: FigureData, figure: Figure) -> None:
         if quantity == chosen:
             in_percent(axes.yaxis)
             metric = quantity.removeprefix("select/")
-            axes.set_title(f"{results.select_split} {metric}, % (chooses the weights)")
+            # Beside a legend of long labels, the title has no room for both on one line.
+            narrow = max(map(cell_len, data.labels.values())) > _LEGEND_LETTERS
+            separator = "\n" if narrow else " "
+            title = f"{data.metric(results.select_split, metric)}, %"
+            axes.set_title(f"{title}{separator}(chooses the weights)")
         else:
             axes.set_title("training loss")
-    _legend(figure, panels[0])
+    _legend(data, figure, handles)
 
 
-def _draw_curve(axes: Axes, curve: pd.DataFrame, style: ArmStyle, label: str) -> None:
-    """Draw the mean over seeds, with a band from the lowest to the highest seed."""
+def _draw_curve(axes: Axes, curve: pd.DataFrame, style: ArmStyle) -> Line2D:
+    """Draw the mean over seeds, with a band from the lowest to the highest seed; return the line of the mean."""
     across_seeds = curve.groupby("samples_seen")["value"].agg(["mean", "min", "max"])
     line = (0, style.dashes) if style.dashes else "-"
     marker = "o" if len(across_seeds) <= _FEW else ""
     axes.fill_between(
         across_seeds.index, across_seeds["min"], across_seeds["max"], color=style.color, alpha=0.15, lw=0
     )
-    axes.plot(
-        across_seeds.index,
-        across_seeds["mean"],
-        color=style.color,
-        ls=line,
-        lw=1.8,
-        label=label,
-        marker=marker,
-        ms=3.5,
+    (mean,) = axes.plot(
+        across_seeds.index, across_seeds["mean"], color=style.color, ls=line, lw=1.8, marker=marker, ms=3.5
     )
+    return mean
 
 
 def costs_size(data: FigureData) -> tuple[float, float] | None:
@@ -74,6 +79,7 @@ def draw_costs(data: FigureData, figure: Figure) -> None:
     """Draw the primary metric against the cost of a forward pass, on logarithmic scales."""
     costs = _costs(data)
     panels = figure.subplots(1, len(costs), sharey=True, squeeze=False)[0]
+    handles: dict[str, Line2D] = {}
     for axes, (name, cost) in zip(panels, costs.items(), strict=True):
         for row in records(data.means(data.results.primary_split)):
             if row["arm"] not in cost:
@@ -81,15 +87,14 @@ def draw_costs(data: FigureData, figure: Figure) -> None:
             style, amount = data.arm_styles[row["arm"]], cost[row["arm"]]
             if not np.isnan(row["low"]):
                 axes.plot([amount, amount], [row["low"], row["high"]], color=style.color, lw=1.6, alpha=0.6)
-            axes.plot(
-                amount, row["estimate"], style.marker, color=style.color, ms=8, mec="white", label=row["arm"]
-            )
+            (mark,) = axes.plot(amount, row["estimate"], style.marker, color=style.color, ms=8, mec="white")
+            handles.setdefault(row["arm"], mark)
         axes.set_xscale("log")
         _log_ticks(axes, max(cost.values()) / min(cost.values()))
         axes.set_xlabel(name)
     in_percent(panels[0].yaxis)
     panels[0].set_title(f"{data.primary}, %")
-    _legend(figure, panels[0])
+    _legend(data, figure, handles)
 
 
 def _costs(data: FigureData) -> dict[str, dict[str, float]]:
@@ -113,6 +118,15 @@ def _log_ticks(axes: Axes, ratio: float) -> None:
     in_thousands(axes.xaxis)
 
 
-def _legend(figure: Figure, axes: Axes) -> None:
-    handles, labels = axes.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside right center", handlelength=2.6)
+def _legend(data: FigureData, figure: Figure, handles: Mapping[str, Line2D]) -> None:
+    """Draw the legend of the arms, in the order of the study.
+
+    The labels are handed over: matplotlib leaves lines out of the legend whose own label begins with "_".
+    """
+    shown = [label for label in data.labels if label in handles]
+    figure.legend(
+        [handles[label] for label in shown],
+        [data.labels[label] for label in shown],
+        loc="outside right center",
+        handlelength=2.6,
+    )

@@ -15,6 +15,7 @@ import pandas as pd
 
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.reporting.mlflow_.run_types import MetricPoint, MlflowRun, MlflowStudy, RunStatus
+from fusion_bench.reporting.tables.markdown_text import code, escape
 from fusion_bench.results.results import ArmSummary, StudyResults
 from fusion_bench.storage import canonical
 
@@ -22,6 +23,9 @@ _LONGEST_NAME: Final = 250
 _LONGEST_PARAM: Final = 6000
 _LONGEST_TAG: Final = 8000  # MLflow cuts a longer tag without a message
 _LONGEST_EXPERIMENT_TAG: Final = 5000
+_LONGEST_WORD: Final = (
+    250  # a note of a few of them stays below the longest tag, so that nothing cuts its Markdown
+)
 _FIGURE_ENDINGS: Final = frozenset({".png", ".svg", ".jpg", ".jpeg", ".pdf"})
 _ARM_PARAMS: Final = (
     "arm",
@@ -117,7 +121,7 @@ def _cell(
     tags = {"kind": "cell", "study": results.name, "arm": arm.label, "cell": str(row["cell"]), "state": state}
     if state != "done":
         tags["reason"] = str(row["reason"])[:_LONGEST_TAG]
-        tags["mlflow.note.content"] = f"**{state}**: {row['reason']}"[:_LONGEST_TAG]
+        tags["mlflow.note.content"] = f"**{escape(state)}**: {escape(str(row['reason']))}"
     return MlflowRun(
         key=f"cell/{arm.label}/{seed}",
         kind="cell",
@@ -149,9 +153,11 @@ def _arm(results: StudyResults, arm: ArmSummary) -> MlflowRun:
     points = [MetricPoint(metric_name(split, metric), float(mean)) for split, metric, mean in rows]
     state = "done" if done == len(cells) else "failed" if failed == len(cells) else "incomplete"
     note = [
-        f"`{arm.component}`" + (f" ({arm.citation})" if arm.citation else ""),
-        f"{arm.role}; {done} of {len(cells)} seeds done; metrics are means over the finished seeds",
-        f"language input: {arm.listens}; position code: {arm.position_code}",
+        code(arm.component[:_LONGEST_WORD])
+        + (f" ({escape(arm.citation[:_LONGEST_WORD])})" if arm.citation else ""),
+        f"{escape(arm.role)}; {done} of {len(cells)} seeds done; metrics are means over the finished seeds",
+        f"language input: {escape(arm.listens[:_LONGEST_WORD])}; "
+        f"position code: {escape(arm.position_code[:_LONGEST_WORD])}",
     ]
     if arm.fusion_parameters is not None and arm.fusion_multiply_adds is not None:
         cost = f"{arm.fusion_parameters:,} parameters, {arm.fusion_multiply_adds:,} multiply-adds a sample"
@@ -169,7 +175,7 @@ def _arm(results: StudyResults, arm: ArmSummary) -> MlflowRun:
             "study": results.name,
             "arm": arm.label,
             "state": state,
-            "mlflow.note.content": "\n".join(f"- {line}" for line in note)[:_LONGEST_TAG],
+            "mlflow.note.content": "\n".join(f"- {line}" for line in note),
         },
         seconds=_finite_or_none(cells["seconds"].sum()),
     )
@@ -200,11 +206,11 @@ def _experiment_tags(results: StudyResults, text: str | None) -> dict[str, str]:
     pointer = (
         "*Shortened; the complete report, with its figures, is among the artifacts of the run `report`.*"
     )
-    note = results.title if text is None else markdown_excerpt(text, _LONGEST_EXPERIMENT_TAG, pointer)
+    note = escape(results.title) if text is None else markdown_excerpt(text, _LONGEST_EXPERIMENT_TAG, pointer)
     return {
         "fusion_bench.study": results.name,
         "fusion_bench.primary": primary_metric(results),
-        "mlflow.note.content": note[:_LONGEST_EXPERIMENT_TAG],
+        "mlflow.note.content": note,
     }
 
 

@@ -5,15 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from fusion_bench.reporting.report.interval_text import MANY_ROWS, difference_text, range_text, shown_better
-from fusion_bench.reporting.tables.formatting import (
-    code,
-    escape,
-    join_words,
-    percent,
-    plural,
-    points,
-    unsigned_points,
-)
+from fusion_bench.reporting.tables.formatting import join_words, percent, plural, points, unsigned_points
+from fusion_bench.reporting.tables.markdown_text import code, escape
 from fusion_bench.reporting.tables.tables import Row, Tables, records
 from fusion_bench.results.results import StudyResults
 from fusion_bench.statistics.comparison import FEWEST_SEEDS
@@ -80,7 +73,7 @@ def floor_sentences(results: StudyResults, tables: Tables) -> list[str]:
     primary = arms["split"] == results.primary_split
     for _, table in (arms[primary] if primary.any() else arms).groupby(["name", "split"], sort=False):
         rows = records(table)
-        floor = f"the floor *{escape(rows[0]['name'])}* ({percent(rows[0]['floor'])} % on {rows[0]['split']})"
+        floor = f"the floor *{escape(rows[0]['name'])}* ({percent(rows[0]['floor'])} % on {escape(rows[0]['split'])})"
         below = [
             f"{code(row['arm'])} {difference_text(row)}"
             for row in rows

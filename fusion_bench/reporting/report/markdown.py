@@ -9,7 +9,8 @@ from typing import Any
 import pandas as pd
 from tabulate import tabulate
 
-from fusion_bench.reporting.tables.formatting import DASH, code
+from fusion_bench.reporting.tables.formatting import DASH
+from fusion_bench.reporting.tables.markdown_text import code
 from fusion_bench.reporting.tables.tables import Row, records
 
 Column = Callable[[Row], str]

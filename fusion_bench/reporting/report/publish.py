@@ -12,7 +12,7 @@ import dataclasses
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pandas as pd
 import pyarrow as pa
@@ -20,24 +20,25 @@ import pyarrow.parquet as pq
 
 from fusion_bench.data.decoding import open_image
 from fusion_bench.errors import FusionBenchError
+from fusion_bench.reporting.report.published_study import (
+    RECORDS,
+    REPORT_FORMAT,
+    TABLES,
+    inside,
+    read_published_study,
+)
+from fusion_bench.reporting.report.published_tables import read_samples, read_table
 from fusion_bench.reporting.tables.sample_selection import select_samples
-from fusion_bench.reporting.tables.samples_table import pivot_samples, unpivot_samples
-from fusion_bench.results.results import ArmSummary, StudyResults
+from fusion_bench.reporting.tables.samples_table import pivot_samples
+from fusion_bench.results.results import StudyResults
 from fusion_bench.spec.contexts import report_folder
-from fusion_bench.storage import read_json, replacing, write_json, write_text
+from fusion_bench.storage import replacing, write_json, write_text
 
-REPORT_FORMAT = 1
 LARGEST_IMAGE = (480, 320)
 
 _CELL = ["arm", "role", "seed", "cell", "state", "reason", "epochs", "best_epoch", "seconds"]
 _VALUE = ["split", "metric", "value"]
 _CURVE = ["arm", "seed", "epoch", "samples_seen", "quantity", "value"]
-_RECORDS = {
-    "pictures": ["sample", "split", "image", "text", "truth", "height", "width"],
-    "floors": ["name", "split", "accuracy", "description"],
-    "expected": ["arm", "metric", "split", "value", "source"],
-}
-_TABLES = ("cells", "values", "samples", "curves", *_RECORDS)
 
 
 def save(results: StudyResults, folder: Path) -> None:
@@ -57,9 +58,9 @@ def save(results: StudyResults, folder: Path) -> None:
     study: dict[str, Any] = {
         item.name: getattr(results, item.name)
         for item in dataclasses.fields(results)
-        if item.name not in _TABLES
+        if item.name not in TABLES and item.name not in RECORDS
     }
-    study |= {name: _records(tables[name], columns) for name, columns in _RECORDS.items()}
+    study |= {name: _records(tables[name], [*get_type_hints(kind)]) for name, kind in RECORDS.items()}
     study |= {"arms": [dataclasses.asdict(arm) for arm in results.arms], "format": REPORT_FORMAT}
     study |= {"environment": dict(results.environment)}
     study["contexts"] = {label: report_folder(label) for label in results.contexts}
@@ -72,29 +73,36 @@ def load(folder: Path) -> StudyResults:
     """Return the results that `save` wrote into ``folder``.
 
     Raises:
-        FusionBenchError: a file is missing or damaged, or another version of fusion-bench wrote the folder.
+        FusionBenchError: a file is missing or damaged, lies outside the folder or is not that of a study, or another
+            version of fusion-bench wrote the folder.
     """
-    study = read_json(folder / "study.json")
-    if study.pop("format", None) != REPORT_FORMAT:
-        raise FusionBenchError(
-            f"{folder} has another report format; rebuild it with the version of fusion-bench that wrote it"
-        )
-    study.setdefault("measures", [])  # reports written before this key existed
-    table = _read_parquet(folder / "results.parquet").to_pandas()
+    study = read_published_study(folder)
+    labels = {arm.label for arm in study["arms"]}
+    table = read_table(folder, "results.parquet", [*_CELL, *_VALUE], labels)
     measured = table["metric"].notna()
     study |= {
-        "arms": tuple(ArmSummary(**arm) for arm in study["arms"]),
-        "setup": tuple((heading, sentence) for heading, sentence in study["setup"]),
         "cells": table[_CELL].drop_duplicates(["arm", "seed"], ignore_index=True),
         "values": table.loc[measured, ["arm", "role", "seed", "cell", *_VALUE]].reset_index(drop=True),
-        "samples": unpivot_samples(_read_parquet(folder / "samples.parquet"), study["measures"]),
-        "curves": _read_parquet(folder / "curves.parquet").to_pandas(),
+        "samples": read_samples(folder, study["slices"], study.get("measures", ()), labels),
+        "curves": read_table(folder, "curves.parquet", _CURVE, labels),
     }
-    study |= {name: pd.DataFrame(study[name], columns=columns) for name, columns in _RECORDS.items()}
-    study["pictures"]["image"] = [str(folder / image) for image in study["pictures"]["image"]]
-    study["contexts"] = {label: load(folder / inner) for label, inner in study.get("contexts", {}).items()}
-    lists = ("evaluate_splits", "slices", "cautions", "lower_is_better", "measures")
-    return StudyResults(**study | {name: tuple(study[name]) for name in lists})
+    study |= {
+        name: pd.DataFrame(study[name], columns=[*get_type_hints(kind)]) for name, kind in RECORDS.items()
+    }
+    study["pictures"]["image"] = [_picture(folder, image) for image in study["pictures"]["image"]]
+    study["contexts"] = {
+        label: load(inside(folder, report_folder(label))) for label in study.get("contexts", {})
+    }
+    return StudyResults(**study)
+
+
+def _picture(folder: Path, written: str) -> str:
+    path = inside(folder, written)
+    if not path.is_file():
+        raise FusionBenchError(
+            f"the picture {path} is missing; the folder is not a complete published report"
+        )
+    return str(path)
 
 
 def _write_parquet(table: pa.Table, path: Path, sorted_texts: Sequence[str]) -> None:
@@ -115,17 +123,6 @@ def _write_parquet(table: pa.Table, path: Path, sorted_texts: Sequence[str]) -> 
 
 def _is_text(kind: pa.DataType) -> bool:
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
-
-
-def _read_parquet(path: Path) -> pa.Table:
-    try:
-        return pq.read_table(path)
-    except FileNotFoundError as error:
-        raise FusionBenchError(
-            f"{path} does not exist; the folder is not a complete published report"
-        ) from error
-    except pa.ArrowInvalid as error:
-        raise FusionBenchError(f"{path} is damaged: {error}") from error
 
 
 def _records(table: pd.DataFrame, columns: list[str]) -> list[dict[str, Any]]:

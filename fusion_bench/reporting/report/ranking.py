@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from fusion_bench.reporting.report.markdown import markdown_table
-from fusion_bench.reporting.tables.formatting import DASH, MINUS, code, escape, percent
+from fusion_bench.reporting.tables.formatting import DASH, MINUS, percent
+from fusion_bench.reporting.tables.markdown_text import code, escape
 from fusion_bench.reporting.tables.tables import Row, Tables, records
 from fusion_bench.results.results import StudyResults
 

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from fusion_bench.reporting.figures.figures import draw_figures
+from fusion_bench.reporting.figures.figures import Drawn, draw_figures
 from fusion_bench.reporting.report import report_tables
 from fusion_bench.reporting.report.publish import load, save
+from fusion_bench.reporting.report.published_study import inside
 from fusion_bench.reporting.report.ranking import agreement_table, ranking_table
 from fusion_bench.reporting.report.sentences import verdict_sentences
-from fusion_bench.reporting.tables.formatting import code, escape, join_words, plural
+from fusion_bench.reporting.tables.formatting import join_words, plural
+from fusion_bench.reporting.tables.markdown_text import code, code_block, escape
 from fusion_bench.reporting.tables.tables import Tables, build_tables
 from fusion_bench.results.results import StudyResults
 from fusion_bench.spec.contexts import report_folder
@@ -46,15 +49,16 @@ def rebuild(folder: Path) -> Path:
         FusionBenchError: a published file is missing or damaged.
     """
     results = load(folder)
+    inside(folder, _FIGURES)  # figures are written there
     for label in results.contexts:
         rebuild(folder / report_folder(label))
     tables = build_tables(results)
-    captions = draw_figures(results, tables, folder / _FIGURES)
-    write_text(folder / REPORT, _render(results, tables, captions))
+    figures = draw_figures(results, tables, folder / _FIGURES)
+    write_text(folder / REPORT, _render(results, tables, figures))
     return folder / REPORT
 
 
-def _render(results: StudyResults, tables: Tables, captions: dict[str, str]) -> str:
+def _render(results: StudyResults, tables: Tables, figures: Mapping[str, Drawn]) -> str:
     # The output is Markdown, not HTML: text from outside is escaped where it is written (`formatting.escape`).
     jinja = Environment(
         loader=PackageLoader("fusion_bench.reporting.report"),
@@ -68,8 +72,8 @@ def _render(results: StudyResults, tables: Tables, captions: dict[str, str]) -> 
     return template.render(
         **_words(results, tables),
         **_numbers(results, tables),
-        captions=captions,
-        figure=partial(_figure, captions),
+        captions=figures,
+        figure=partial(_figure, figures),
     )
 
 
@@ -97,7 +101,8 @@ def _numbers(results: StudyResults, tables: Tables) -> dict[str, Any]:
 
 
 def _words(results: StudyResults, tables: Tables) -> dict[str, Any]:
-    primary = f"{results.primary_split} {results.primary}"
+    primary = escape(f"{results.primary_split} {results.primary}")
+    cluster = escape(results.cluster)
     seeds = results.cells["seed"].nunique()
     controls = sum(arm.role == "control" for arm in results.arms)
     counted = [plural(len(results.arms) - controls, "arm"), plural(controls, "control")]
@@ -108,11 +113,11 @@ def _words(results: StudyResults, tables: Tables) -> dict[str, Any]:
     size = ""
     if len(means) and "samples" in means:
         row = means.iloc[0]
-        size = f", {plural(int(row['samples']), 'sample')} of {plural(int(row['clusters']), results.cluster)}"
+        size = f", {plural(int(row['samples']), 'sample')} of {plural(int(row['clusters']), cluster)}"
     batch = f" of one batch of {results.latency_batch}" if results.latency_batch else " of one batch"
     latency = f"Latency is the median time of one forward pass{batch}, with nothing else running."
     return {
-        "title": escape(results.title),
+        "title": escape(results.title or results.name),
         "subtitle": (
             f"Study {code(results.name)}: {join_words(counted)}, {plural(seeds, 'seed')}; primary metric "
             f"**{primary}**{size}."
@@ -120,10 +125,10 @@ def _words(results: StudyResults, tables: Tables) -> dict[str, Any]:
         "conclusions": verdict_sentences(results, tables),
         "cautions": [escape(caution) for caution in results.cautions],
         "reference": code(results.reference),
-        "budget": results.budget,
+        "budget": escape(results.budget),
         "primary": primary,
-        "cluster": results.cluster,
-        "command": results.command,
+        "cluster": cluster,
+        "command": code_block(results.command) if results.command else "",
         "equivalence": _equivalence(results),
         "cost_note": latency,
         "means_note": (
@@ -153,5 +158,9 @@ def _equivalence(results: StudyResults) -> str:
     )
 
 
-def _figure(captions: dict[str, str], name: str) -> str:
-    return f"![{captions[name]}]({_FIGURES}/{name}.png)\n" if name in captions else ""
+def _figure(figures: Mapping[str, Drawn], name: str) -> str:
+    if name not in figures:
+        return ""
+    drawn = figures[name]
+    note = f"\n*{escape(drawn.note)}*\n" if drawn.note else ""
+    return f"![{drawn.caption}]({_FIGURES}/{name}.png)\n{note}"

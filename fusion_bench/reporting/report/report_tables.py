@@ -10,9 +10,7 @@ import numpy as np
 from fusion_bench.reporting.report.markdown import Column, markdown_table, pivoted_table
 from fusion_bench.reporting.tables.formatting import (
     DASH,
-    code,
     count,
-    escape,
     milliseconds,
     p_value,
     percent,
@@ -22,6 +20,7 @@ from fusion_bench.reporting.tables.formatting import (
     signed_percent,
     unsigned_points,
 )
+from fusion_bench.reporting.tables.markdown_text import code, escape
 from fusion_bench.reporting.tables.tables import Row, Tables, records
 from fusion_bench.results.results import ArmSummary, StudyResults
 
@@ -41,7 +40,7 @@ def arms_table(arms: Sequence[ArmSummary]) -> str:
     rows = [{"summary": arm} for arm in arms]
     columns: dict[str, Column] = {
         "arm": lambda row: code(row["summary"].label),
-        "role": lambda row: row["summary"].role,
+        "role": lambda row: escape(row["summary"].role),
         "component": lambda row: _component(row["summary"]),
         "language input": lambda row: escape(row["summary"].listens),
         "position code": lambda row: escape(row["summary"].position_code),
@@ -76,7 +75,7 @@ def means_tables(results: StudyResults, tables: Tables) -> list[tuple[str, str]]
     planned = results.cells.groupby("arm", observed=True).size()
     columns: dict[str, Column] = {
         "arm": lambda row: code(row["arm"]),
-        f"{results.primary_split} {results.primary}, %": lambda row: percent(row["estimate"]),
+        f"{escape(f'{results.primary_split} {results.primary}')}, %": lambda row: percent(row["estimate"]),
         "95 % interval": lambda row: percent_range(row["low"], row["high"]),
         "seeds": lambda row: f"{row['seeds']} of {planned.get(row['arm'], row['seeds'])}",
         "parameters": lambda row: _parts(
@@ -208,7 +207,7 @@ def unfinished_table(tables: Tables) -> str:
     columns: dict[str, Column] = {
         "arm": lambda row: code(row["arm"]),
         "seed": lambda row: str(row["seed"]),
-        "state": lambda row: f"**{row['state']}**",
+        "state": lambda row: f"**{escape(row['state'])}**",
         "reason": lambda row: escape(str(row["reason"] or "")) or DASH,
         "cell": lambda row: code(row["cell"]),
     }

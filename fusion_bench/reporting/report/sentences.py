@@ -12,8 +12,6 @@ from fusion_bench.reporting.report.baseline_sentences import control_sentences, 
 from fusion_bench.reporting.report.interval_text import MANY_ROWS, difference_text, range_text
 from fusion_bench.reporting.report.ranking import agreement_sentences
 from fusion_bench.reporting.tables.formatting import (
-    code,
-    escape,
     join_words,
     p_value,
     percent,
@@ -22,6 +20,7 @@ from fusion_bench.reporting.tables.formatting import (
     signed_percent,
     unsigned_points,
 )
+from fusion_bench.reporting.tables.markdown_text import code, escape
 from fusion_bench.reporting.tables.tables import Row, Tables, records
 from fusion_bench.results.results import StudyResults
 from fusion_bench.statistics.comparison import FEWEST_SEEDS
@@ -61,11 +60,11 @@ def _summary(results: StudyResults, tables: Tables) -> list[str]:
     ]
     base = (
         f"{plural(int(family['samples'].iloc[0]), 'sample')} of "
-        f"{plural(int(family['clusters'].iloc[0]), results.cluster)}"
+        f"{plural(int(family['clusters'].iloc[0]), escape(results.cluster))}"
     )
     arms = plural(len(family), "arm")
     return [
-        f"On {results.primary_split} {results.primary} ({base}), {arms} against the reference "
+        f"On {escape(f'{results.primary_split} {results.primary}')} ({base}), {arms} against the reference "
         f"{code(results.reference)}: {join_words(counted)}."
     ]
 
@@ -117,8 +116,7 @@ def _verdict(row: Row, results: StudyResults, tables: Tables, unconverged: set[s
     arm, reference = code(row["arm"]), code(results.reference)
     limits = _limits([row], results, unconverged)
     start = f"{join_words(limits).capitalize()}, **" if limits else "**"
-    measured = f"{difference_text(row)}, Holm p = {p_value(row['p_holm'])}".replace("= <", "< ")
-    measured += f", {plural(row['seeds'], 'seed')}"
+    measured = f"{difference_text(row)}, {_holm(row['p_holm'])}, {plural(row['seeds'], 'seed')}"
     if row["verdict"] in {"better", "worse"}:
         return (
             f"{start}{arm} is {row['verdict']} than {reference}**: {_levels(row, results, tables)}{measured}."
@@ -126,13 +124,11 @@ def _verdict(row: Row, results: StudyResults, tables: Tables, unconverged: set[s
     if row["verdict"] == "equivalent":
         return (
             f"{start}{arm} and {reference} are equivalent** within the study's margin of "
-            f"{unsigned_points(results.margin or 0.0)} points: {difference_text(row)}, Holm p = "
-            f"{p_value(row['p_margin_holm'])} for a larger difference, {plural(row['seeds'], 'seed')}.".replace(
-                "= <", "< "
-            )
+            f"{unsigned_points(results.margin or 0.0)} points: {difference_text(row)}, "
+            f"{_holm(row['p_margin_holm'])} for a larger difference, {plural(row['seeds'], 'seed')}."
         )
     if row["standard_error"] == 0:
-        return f"{start}{arm} and {reference} score the same** on every {results.cluster} with every seed."
+        return f"{start}{arm} and {reference} score the same** on every {escape(results.cluster)} with every seed."
     uncorrected = " The interval excludes zero, but the corrected p-value is not below 5 %."
     return (
         f"{start}{'no' if limits else 'No'} difference is shown between {arm} and {reference}**: {measured}."
@@ -140,6 +136,12 @@ def _verdict(row: Row, results: StudyResults, tables: Tables, unconverged: set[s
         f"80 % probability, this study finds only a true difference of {unsigned_points(row['detectable'])} points "
         "or more."
     )
+
+
+def _holm(p: float) -> str:
+    """Return ``Holm p = 0.012`` or ``Holm p < 0.001``."""
+    written = p_value(p)
+    return f"Holm p < {written[1:]}" if written.startswith("<") else f"Holm p = {written}"
 
 
 def _levels(row: Row, results: StudyResults, tables: Tables) -> str:
@@ -160,7 +162,8 @@ def _without_verdict(results: StudyResults, tables: Tables) -> list[str]:
     for seeds in sorted({row["seeds"] for row in rows}):
         measured = [f"{code(row['arm'])} {difference_text(row)}" for row in rows if row["seeds"] == seeds]
         if seeds >= FEWEST_SEEDS:
-            reason = f"all samples belong to one {results.cluster}, so the spread between several is unknown"
+            cluster = escape(results.cluster)
+            reason = f"all samples belong to one {cluster}, so the spread between several is unknown"
         elif seeds == 1:
             reason = "one training gives no estimate of the spread between trainings"
         else:
@@ -185,7 +188,7 @@ def _outside_the_budget(results: StudyResults, tables: Tables) -> list[str]:
         for arm in outside
     ]
     return [
-        f"**Not ranked**: the study matches {results.budget} to those of {code(results.reference)} within "
+        f"**Not ranked**: the study matches {escape(results.budget)} to those of {code(results.reference)} within "
         f"{unsigned_points(results.tolerance or 0.0)} %. Outside this tolerance, the size alone may explain a "
         f"difference: {'; '.join(arms)}."
     ]

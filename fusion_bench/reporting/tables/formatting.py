@@ -1,14 +1,11 @@
-"""The text of numbers and names in a report: shares in per cent, differences in points, a true minus sign."""
+"""The text of numbers in a report: shares in per cent, differences in points, a true minus sign."""
 
 from __future__ import annotations
-
-import re
 
 import numpy as np
 
 DASH = "\N{EN DASH}"
 MINUS = "\N{MINUS SIGN}"
-_MARKS = re.compile(r"([\\`*_<>|\[\]#~])")
 
 
 def percent(share: float) -> str:
@@ -71,18 +68,6 @@ def plural(number: int, noun: str) -> str:
     if number == 1:
         return f"1 {noun}"
     return f"{number} {noun}es" if noun.endswith(("s", "x", "ch")) else f"{number} {noun}s"
-
-
-def code(name: str) -> str:
-    """Return a label as Markdown code that is safe in a table."""
-    fence = "``" if "`" in name else "`"
-    padded = f" {name} " if "`" in name else name
-    return f"{fence}{padded}{fence}".replace("|", "\\|")
-
-
-def escape(text: str) -> str:
-    """Return free text on one line, escaped so that Markdown shows it unchanged."""
-    return _MARKS.sub(r"\\\1", " ".join(text.split()))
 
 
 def join_words(words: list[str]) -> str:

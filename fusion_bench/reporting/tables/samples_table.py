@@ -17,7 +17,8 @@ import pyarrow as pa
 from fusion_bench.errors import FusionBenchError
 
 _PREDICTION, _SCORE, _MEASURE = "prediction/", "score/", "measure/"
-_ROW = ("split", "sample", "cluster", "truth")
+SHARED_COLUMNS = ("split", "sample", "cluster", "truth")
+"""The columns that the published table has beside the slices and the columns of each cell."""
 
 
 def pivot_samples(samples: pd.DataFrame, slices: Sequence[str], measures: Sequence[str] = ()) -> pa.Table:
@@ -32,7 +33,7 @@ def pivot_samples(samples: pd.DataFrame, slices: Sequence[str], measures: Sequen
     """
     if samples["prediction"].isna().any():
         raise FusionBenchError("an evaluated sample has no prediction; run the cell that holds it again")
-    shared = [*_ROW, *slices]
+    shared = [*SHARED_COLUMNS, *slices]
     position, keys = pd.factorize(pd.MultiIndex.from_frame(samples[["split", "sample"]]), sort=True)
     first = np.zeros(len(keys), dtype=np.intp)
     first[position[::-1]] = np.arange(len(samples))[::-1]
@@ -70,12 +71,22 @@ def unpivot_samples(table: pa.Table, measures: Sequence[str] = ()) -> pd.DataFra
         name for name in table.column_names if not name.startswith((_PREDICTION, _SCORE, _MEASURE))
     ]
     shared: pd.DataFrame = table.select(shared_names).to_pandas()
-    cells = [name.removeprefix(_PREDICTION) for name in table.column_names if name.startswith(_PREDICTION)]
-    parts = [_cell(table, shared, cell, measures) for cell in cells]
+    parts = [_cell(table, shared, cell, measures) for cell in cells_of(table)]
     if not parts:
         numbers = dict.fromkeys(("score", *measures), 0.0)
         return shared.assign(arm="", seed=0, prediction="", **numbers).iloc[:0]
     return pd.concat(parts, ignore_index=True)
+
+
+def cells_of(table: pa.Table) -> list[str]:
+    """Return the cells of a published table, as ``<arm>/<seed>``."""
+    return [name.removeprefix(_PREDICTION) for name in table.column_names if name.startswith(_PREDICTION)]
+
+
+def number_columns(table: pa.Table, cell: str, measures: Sequence[str]) -> list[str]:
+    """Return the columns of a published table that hold the numbers of a cell."""
+    score = [_SCORE + cell] if _SCORE + cell in table.column_names else []
+    return [*score, *(f"{_MEASURE}{name}/{cell}" for name in measures)]
 
 
 def _cell(table: pa.Table, shared: pd.DataFrame, cell: str, measures: Sequence[str]) -> pd.DataFrame:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from pathlib import Path
 
 import pytest
@@ -53,7 +54,8 @@ def test_a_sample_is_drawn_into_the_study_s_folder(
     request_for_sample: ExplainOptions, capsys: pytest.CaptureFixture[str]
 ) -> None:
     explain_and_draw(request_for_sample)
-    file = request_for_sample.runs / "studies/toy/explained/la_conv-seed0-copy1-test-0-red.png"
+    (file,) = (request_for_sample.runs / "studies/toy/explained").iterdir()
+    assert re.fullmatch(r"[0-9a-f]{16}-copy1-test-0-red\.png", file.name)
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("la conv, seed 0, copy 1 of 1: is it red? -> ")
     assert lines[0].endswith(", truth yes")

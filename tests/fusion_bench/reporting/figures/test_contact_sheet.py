@@ -58,3 +58,10 @@ def test_equal_samples_make_equal_files(split: Split, tmp_path: Path) -> None:
     for name in ("one", "two"):
         draw_contact_sheet(split.evenly_spaced(3), tmp_path / f"{name}.png")
     assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
+
+
+def test_questions_and_answers_are_drawn_as_they_are(split: Split, tmp_path: Path) -> None:
+    texts = ["$5 or $x_1$?", "_hidden_ قط", "a\x00b\tc \U00020000", "very long " * 90, r"\frac{", "x" * 500]
+    table = split.table.assign(text=texts, truth="$5.00$")
+    draw_contact_sheet(replace(split, table=table), tmp_path / "sheet.png")  # a warning fails the test
+    assert (tmp_path / "sheet.png").stat().st_size > 10_000

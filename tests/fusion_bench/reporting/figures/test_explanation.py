@@ -88,7 +88,10 @@ def drawn(what: ExplainedCell) -> Drawn:
         draw(text, renderer)
 
     sheet = explanation_layout(what)
-    with pytest.MonkeyPatch.context() as patched, canvas(WIDTH, sum(sheet.heights)) as figure:
+    with (
+        pytest.MonkeyPatch.context() as patched,
+        canvas(WIDTH, sum(sheet.heights), sheet.lettering) as figure,
+    ):
         patched.setattr(Text, "draw", recording)
         draw_layout(figure, sheet)
         FigureCanvasAgg(figure).draw()
@@ -179,3 +182,22 @@ def test_equal_explanations_are_equal_files_on_a_light_ground(picture: Path, tmp
 def test_a_picture_that_is_gone_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"cannot read the image .*gone\.png"):
         draw_explained(explained(tmp_path / "gone.png"), tmp_path / "out.png")
+
+
+def test_words_answers_and_labels_are_drawn_as_they_are(picture: Path) -> None:
+    text = "is $it$ _the_ \U00020000 cat قط " + "averyverylongword" * 20
+    what = explained(
+        picture,
+        text,
+        answer=Answer("$x_1$" * 40, 0.5),
+        arm="_$arm " + "long " * 60,
+        component="a\tb\x1b" + "c " * 90,
+    )
+    found = drawn(what)
+    shown_text = found.shown_text
+    assert "is $it$ _the_ U+20000 cat قط" in shown_text
+    assert "answer: $x_1$" in shown_text and r"(a b\x1bc c" in shown_text
+    assert "Characters that no font of this machine has" in shown_text
+    edge = found.edge.padded(1)
+    beyond = [text.get_text() for text, box in found.texts if box.x0 < edge.x0 or box.x1 > edge.x1]
+    assert not beyond

@@ -16,6 +16,7 @@ from fusion_bench.errors import FusionBenchError
 from fusion_bench.reporting.mlflow_.run_types import MlflowRun
 from fusion_bench.reporting.mlflow_.runs import markdown_excerpt, metric_name, mlflow_runs
 from fusion_bench.reporting.mlflow_.views import CHARTS, TABLE, saved_views, view_tag
+from fusion_bench.reporting.tables.markdown_text import escape
 from fusion_bench.results.results import StudyResults
 
 Make = Callable[..., StudyResults]
@@ -93,7 +94,7 @@ def test_bad_ends_say_why_and_show_no_metric(make_results: Make, key: str, statu
     run = run_of(results, key)
     reason = results.cells.query("state == @state")["reason"].item()
     assert (run.status, run.tags["state"], run.tags["reason"]) == (status, state, reason)
-    assert reason in run.tags["mlflow.note.content"]
+    assert escape(reason) in run.tags["mlflow.note.content"]
     assert run.points == ()
 
 

@@ -85,7 +85,7 @@ def test_every_table_is_a_table_to_a_markdown_reader(make_results: Make, tmp_pat
             len(re.findall(r"<t[hd]\b", row)) for row in re.findall(r"<tr>.*?</tr>", table, flags=re.DOTALL)
         }
         assert len(widths) == 1
-    assert "<code>fi|lm</code>" in html
+    assert '<td style="text-align:left">fi|lm</td>' in html
     assert not re.search(r"\bnan\b(?! |\))", text.replace("(nan)", ""))
 
 

@@ -37,12 +37,6 @@ def test_small_p_values_are_bounded_and_not_zero() -> None:
     assert formatting.p_value(1e-9) == "<0.001" and formatting.p_value(0.04949) == "0.049"
 
 
-def test_words_from_outside_cannot_break_the_markdown() -> None:
-    assert formatting.code("a|b") == "`a\\|b`"
-    assert formatting.code("a`b") == "`` a`b ``"
-    assert formatting.escape("x | <b>\n*y* [z]") == r"x \| \<b\> \*y\* \[z\]"
-
-
 def test_plurals_and_lists() -> None:
     assert formatting.plural(1, "seed") == "1 seed" and formatting.plural(2, "class") == "2 classes"
     assert formatting.join_words(["a"]) == "a" and formatting.join_words(["a", "b", "c"]) == "a, b and c"
