@@ -104,7 +104,7 @@ def _validated_key(section: str, name: str, value: Json) -> Any:
 
 def _reason(error: ValueError) -> str:
     """Return the first mistake that a validation error lists, as one line."""
-    details = getattr(error, "errors", list)()
+    details: list[Any] = getattr(error, "errors", list)()
     return f"{'.'.join(map(str, details[0]['loc']))}: {details[0]['msg']}" if details else str(error)
 
 

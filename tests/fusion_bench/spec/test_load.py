@@ -320,7 +320,7 @@ def test_a_study_that_several_contexts_start_from_is_read_once(load: Load, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("override", "bound"),
+    ("override", "limit"),
     [
         ("search={trials: 10001}", "at most 10,000"),
         ("search={trials: 4, batch: 10001}", "at most 10,000"),
@@ -336,10 +336,10 @@ def test_a_study_that_several_contexts_start_from_is_read_once(load: Load, tmp_p
         ("report.pictures=1001", "at most 1,000"),
     ],
 )
-def test_sizes_that_no_study_has_are_refused_with_the_bound(load: Load, override: str, bound: str) -> None:
+def test_sizes_that_no_study_has_are_refused_with_the_bound(load: Load, override: str, limit: str) -> None:
     found = mistakes(load, GOOD, override)
     assert len(found) == 1
-    assert f"must be {bound}, not " in found[0]
+    assert f"must be {limit}, not " in found[0]
 
 
 @pytest.mark.parametrize("path", ["/dev/zero", "pipe"])

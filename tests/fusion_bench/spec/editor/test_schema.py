@@ -160,20 +160,8 @@ def test_a_faulty_study_is_refused(shipped: Draft202012Validator, text: str, old
 
 
 ODD: tuple[Any, ...] = (
-    None,
-    -1,
-    2,
-    0.5,
-    True,
-    "a/b",
-    "film",
-    "max",
-    [1],
-    [[None]],
-    {},
-    {"a": [1]},
-    {"module": "film"},
-)
+    None, -1, 2, 0.5, True, "a/b", "film", "max", [1], [[None]], {}, {"a": [1]}, {"module": "film"},
+)  # fmt: skip
 PATHS = (
     ("data",), ("data", "kinds"), ("data", "longest_text"), ("data", "task"), ("data", "more"), ("backbone",),
     ("backbone", "layer"), ("text",), ("text", "encoder"), ("text", "hidden"), ("fusion", "slot"), ("head",),
