@@ -168,7 +168,8 @@ PATHS = (
     ("head", "pool"), ("train",), ("train", "patience"), ("train", "betas"), ("arms",), ("arms", "film"),
     ("arms", "film", "module"), ("arms", "film", "network"), ("arms", "film", "scale"), ("arms", "film", "train"),
     ("arms", "more"), ("vary",), ("controls",), ("seeds",), ("threads",), ("reference",), ("search",), ("budget",),
-    ("contexts",), ("expected",), ("report",), ("report", "margin"), ("title",), ("official",), ("extends",), ("more",),
+    ("contexts",), ("expected",), ("report",), ("report", "margin"), ("title",), ("official",), ("extends",),
+    ("more",),
 )  # fmt: skip
 
 
