@@ -66,7 +66,7 @@ class StudyFile(Section):
     fusion: FusionSection = FusionSection.model_construct()
     head: HeadSection = HeadSection.model_construct()
     train: TrainSection = TrainSection.model_construct()
-    arms: Mapping[str, ArmSection | None] | None = Field(
+    arms: Annotated[Mapping[str, ArmSection | None], Field(max_length=500)] | None = Field(
         None, description="the arms by label; null drops an arm of the extended file"
     )
     vary: VarySection | None = None

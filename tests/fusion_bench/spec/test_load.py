@@ -342,6 +342,15 @@ def test_sizes_that_no_study_has_are_refused_with_the_bound(load: Load, override
     assert f"must be {limit}, not " in found[0]
 
 
+def test_more_arms_or_contexts_than_a_study_has_are_refused(load: Load) -> None:
+    arms = ", ".join(f"a{number}: {{module: film, hidden: {number + 1}}}" for number in range(501))
+    (line, *_) = mistakes(load, GOOD, f"arms={{{arms}}}", "reference=a0", "expected=[]")
+    assert line == "--set arms: must have at most 500 entries, not a mapping"
+    contexts = ", ".join(f"c{number}: {{train.epochs: {number + 1}}}" for number in range(101))
+    (line,) = mistakes(load, GOOD, f"contexts={{{contexts}}}")
+    assert line == "--set contexts: must have at most 100 entries, not a mapping"
+
+
 @pytest.mark.parametrize("path", ["/dev/zero", "pipe"])
 def test_weights_that_are_no_file_are_refused(load: Load, tmp_path: Path, path: str) -> None:
     os.mkfifo(tmp_path / "pipe")
