@@ -1,4 +1,6 @@
-"""Write every generated page of ``docs/``: ``python tools/document.py``; give another folder as the argument.
+"""Write every generated page of ``docs/`` and the schema in ``studies/``: ``python tools/document.py``.
+
+Give another folder than ``docs/`` as the argument to write the pages there, and no schema.
 
 Each page is made from what the program itself declares, so that the reference cannot disagree with it. The pages are
 committed, and ``tests/tools/test_document.py`` fails when one of them is out of date.
@@ -15,6 +17,7 @@ from document_data_sets import data_sets_page
 from document_modules import modules_page
 from document_python_api import python_api_page
 from document_rooms import rooms_drawing
+from document_schema import schema_file
 from document_study_file import study_file_page
 from fusion_bench.storage import write_text
 
@@ -29,13 +32,16 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "reference/study_file.md": study_file_page,
 }
 """The generated files, by path below ``docs/``."""
+SCHEMA = ROOT / "studies" / "schema.json"
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Write every page below the folder given, or below ``docs/``."""
+    """Write every page below the folder given, or every page below ``docs/`` and the schema."""
     folder = Path(arguments[0]) if arguments else ROOT / "docs"
     for name, page in PAGES.items():
         write_text(folder / name, page())
+    if not arguments:
+        write_text(SCHEMA, schema_file())
 
 
 if __name__ == "__main__":

@@ -285,12 +285,11 @@ def ui(
 
 @app.command()
 def schema() -> None:
-    """Print the JSON schema of study files, for editors."""
-    import json  # noqa: PLC0415 - needed by this command only
+    """Print the JSON schema of study files, with every installed component and its settings, for editors."""
+    from fusion_bench.spec.catalogue import installed_catalogue  # noqa: PLC0415 - imports pydantic
+    from fusion_bench.spec.editor.schema import schema_text  # noqa: PLC0415 - imports torch
 
-    from fusion_bench.spec.document.schema import study_schema  # noqa: PLC0415 - imports pydantic
-
-    typer.echo(json.dumps(study_schema(), indent=2))
+    typer.echo(schema_text(installed_catalogue()), nl=False)
 
 
 @cells_app.command(name="ls")

@@ -18,6 +18,8 @@ from fusion_bench.errors import FusionBenchError
 new_app = typer.Typer(help="Write a commented start: a fusion module or a study.", no_args_is_help=True)
 
 _ARMS = "  film: {module: film}\n"
+SCHEMA_FILE = "schema.json"
+"""The JSON schema beside a study, which the first line of the study names."""
 
 
 @new_app.command(name="module")
@@ -50,11 +52,22 @@ def new_study(
         text = text.replace(_ARMS, _ARMS + _arm(module, path))
     _write(path, text)
     typer.echo(f"Written: {path}")
+    schema = path.parent / SCHEMA_FILE
+    if not schema.exists():
+        _write(schema, _schema())
+        typer.echo(f"Written: {schema} (editors check and complete the study with it)")
     typer.echo(f"Next, see what it trains: fusion-bench plan {shlex.quote(str(path))}")
 
 
 def _template(name: str) -> str:
     return (files("fusion_bench.cli") / "templates" / name).read_text(encoding="utf-8")
+
+
+def _schema() -> str:
+    from fusion_bench.spec.catalogue import installed_catalogue  # noqa: PLC0415 - imports pydantic
+    from fusion_bench.spec.editor.schema import schema_text  # noqa: PLC0415 - imports torch
+
+    return schema_text(installed_catalogue())
 
 
 def _write(path: Path, text: str) -> None:

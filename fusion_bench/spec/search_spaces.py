@@ -127,7 +127,7 @@ def _validated_space(arm: ResolvedArm, key: str, space: Space) -> Space:
         )
     if isinstance(space, Choice):
         return Choice(tuple(cast("Scalar", read(value)) for value in space.values))
-    if not (math.isfinite(space.low) and math.isfinite(space.high) and space.low < space.high):
+    if not (math.isfinite(space.low) and math.isfinite(space.high) and space.low <= space.high):
         raise FusionBenchError(f"{key} has no values between {space.low} and {space.high}")
     if space.log and space.low <= 0:
         raise FusionBenchError(f"{key} is logarithmic and begins at {space.low}")

@@ -12,6 +12,7 @@ from document_commands import commands_page
 from document_data_sets import data_sets_page
 from document_python_api import python_api_page
 from document_rooms import layers, rooms_drawing
+from document_schema import schema_file
 from document_study_file import study_file_page
 from fusion_bench.registries import DATASETS
 from fusion_bench.spec.document.schema import ArmSection, StudyFile, TrainSection
@@ -24,6 +25,11 @@ ROOT = Path(__file__).parents[2]
 def test_every_page_is_up_to_date(name: str) -> None:
     written = (ROOT / "docs" / name).read_text(encoding="utf-8")
     assert written == document.PAGES[name](), f"docs/{name} is stale: run python tools/document.py"
+
+
+def test_the_schema_of_the_studies_is_up_to_date() -> None:
+    written = document.SCHEMA.read_text(encoding="utf-8")
+    assert written == schema_file(), "studies/schema.json is stale: run python tools/document.py"
 
 
 def test_every_key_of_the_study_file_has_a_row() -> None:

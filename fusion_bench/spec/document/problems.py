@@ -12,7 +12,7 @@ from pydantic_core import ErrorDetails
 
 from fusion_bench.errors import StudyFileError
 from fusion_bench.registry import did_you_mean
-from fusion_bench.spec.document.suggestions import Places, keys_at
+from fusion_bench.spec.document.suggestions import KeyIndex, keys_at
 from fusion_bench.spec.document.tree import Location, Node
 from fusion_bench.spec.signatures import Signature
 
@@ -69,7 +69,7 @@ class Problems:
             _adapter(model),
             node,
             lambda key_path: keys_at(model, key_path),
-            functools.cache(lambda: Places(model, node)),
+            functools.cache(lambda: KeyIndex(model, node)),
         )
 
     def validate_settings(
@@ -90,7 +90,7 @@ class Problems:
         adapter: TypeAdapter[T],
         node: Node,
         keys: _KeysAt,
-        places: Callable[[], Places] | None = None,
+        places: Callable[[], KeyIndex] | None = None,
     ) -> T | None:
         try:
             return adapter.validate_json(json.dumps(node.plain()), strict=True)
@@ -160,8 +160,8 @@ def _message(detail: ErrorDetails, node: Node, keys: _KeysAt) -> str:
         return f"must have {limit} {number} {'entry' if number == 1 else 'entries'}, not {written}"
     if kind in _BOUNDS:
         words, limit = _BOUNDS[kind]
-        bound = context[limit]
-        return f"must be {words} {f'{bound:,}' if isinstance(bound, int) else f'{bound:g}'}, not {written}"
+        number = context[limit]
+        return f"must be {words} {f'{number:,}' if isinstance(number, int) else f'{number:g}'}, not {written}"
     if kind == "literal_error":
         hint = f" (did you mean {near!r}?)" if (near := _nearest(node, context["expected"])) else ""
         return f"must be {context['expected']}, not {written}{hint}"

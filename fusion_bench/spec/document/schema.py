@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Discriminator, Field, Tag
+from pydantic.json_schema import GenerateJsonSchema
 
 from fusion_bench.spec.document.sections import (
     ArmSection,
@@ -33,8 +34,11 @@ CONTROLS = ("question_only", "image_only", "prior", "late_concat")
 KNOWN_CONTROLS = (*CONTROLS, "frozen_random")
 
 
+_FOLDER_NAME = r"^[A-Za-z0-9][A-Za-z0-9._+-]{0,63}$"
+
+
 def _folder_name(name: str) -> str:
-    if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,63}", name):
+    if not re.fullmatch(_FOLDER_NAME, name):
         raise ValueError(f"{name!r} names a folder: write letters, digits, '.', '_', '+' and '-', at most 64")
     return name
 
@@ -53,7 +57,7 @@ class StudyFile(Section):
         "override earlier ones",
     )
     name: Annotated[str, AfterValidator(_folder_name)] = Field(
-        description="the name of the study and of its folder"
+        description="the name of the study and of its folder", json_schema_extra={"pattern": _FOLDER_NAME}
     )
     title: OneLine = Field("", description="the title of the report, one line")
     data: DataSection
@@ -62,7 +66,7 @@ class StudyFile(Section):
     fusion: FusionSection = FusionSection.model_construct()
     head: HeadSection = HeadSection.model_construct()
     train: TrainSection = TrainSection.model_construct()
-    arms: Mapping[str, ArmSection | None] | None = Field(
+    arms: Annotated[Mapping[str, ArmSection | None], Field(max_length=500)] | None = Field(
         None, description="the arms by label; null drops an arm of the extended file"
     )
     vary: VarySection | None = None
@@ -97,8 +101,13 @@ class StudyFile(Section):
 
 
 def study_schema() -> dict[str, Any]:
-    """Return the JSON schema of the study file, for editors."""
-    schema = StudyFile.model_json_schema(mode="validation")
-    # A key that a file leaves out may be in the file that it extends.
-    ways = [{"required": ["extends"]}, {"required": schema.pop("required")}]
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "anyOf": ways}
+    """Return the JSON schema of a study file that stands alone, without the names and settings of components."""
+    return StudyFile.model_json_schema(mode="validation", schema_generator=SchemaWithoutTitles)
+
+
+class SchemaWithoutTitles(GenerateJsonSchema):
+    """Writes JSON schemas without titles, which would repeat the names of the keys."""
+
+    def field_title_should_be_set(self, schema: Any) -> bool:
+        """Return False."""
+        return False

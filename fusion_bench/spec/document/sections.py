@@ -110,7 +110,9 @@ class BackboneSection(Section):
         description="index of the map in timm's feature_info; -1 is the coarsest",
     )
     weights: Annotated[str, AfterValidator(_weights)] = Field(
-        BackboneConfig.weights, description="imagenet, random, pretext or file:PATH"
+        BackboneConfig.weights,
+        description="imagenet, random, pretext or file:PATH",
+        json_schema_extra={"pattern": f"^({'|'.join(WEIGHTS)}|file:.+)$"},
     )
     frozen: bool = Field(
         BackboneConfig.frozen,

@@ -24,7 +24,7 @@ def keys_at(model: type[BaseModel], key_path: tuple[str | int, ...]) -> list[str
     return list(current.model_fields) if current is not None else []
 
 
-class Places:
+class KeyIndex:
     """The places of the keys below the top level of a file: those that its sections have, and those written there.
 
     Args:

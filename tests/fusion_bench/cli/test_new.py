@@ -6,6 +6,8 @@ import json
 from pathlib import Path
 
 import pytest
+from jsonschema import Draft202012Validator
+from ruamel.yaml import YAML
 
 from command_line import CommandLine
 from fusion_bench import load_study
@@ -40,11 +42,23 @@ def test_the_class_is_named_after_the_file(
 def test_a_new_study_can_be_planned(cli: CommandLine, tmp_path: Path) -> None:
     file = tmp_path / "studies" / "my study.yaml"
     said = cli("new", "study", file)
-    assert said.out == f"Written: {file}\nNext, see what it trains: fusion-bench plan '{file}'\n"
+    schema = file.parent / "schema.json"
+    assert said.out == (
+        f"Written: {file}\nWritten: {schema} (editors check and complete the study with it)\n"
+        f"Next, see what it trains: fusion-bench plan '{file}'\n"
+    )
+    assert file.read_text().startswith("# yaml-language-server: $schema=schema.json\n")
+    assert Draft202012Validator(json.loads(schema.read_text())).is_valid(YAML(typ="safe").load(file))
     plan = json.loads(cli("plan", file, "--json", "--runs", tmp_path / "runs").out)
     assert (plan["study"], plan["reference"]) == ("my_study", "film")
     assert {cell["arm"] for cell in plan["cells"] if cell["role"] != "control"} == {"laconv", "film"}
     assert {cell["seed"] for cell in plan["cells"]} == {0, 1, 2}
+
+
+def test_a_schema_that_is_there_is_left_as_it_is(cli: CommandLine, tmp_path: Path) -> None:
+    (tmp_path / "schema.json").write_text("{}")
+    assert "schema.json" not in cli("new", "study", tmp_path / "own.yaml").out
+    assert (tmp_path / "schema.json").read_text() == "{}"
 
 
 def test_every_line_of_a_new_study_says_what_to_change(cli: CommandLine, tmp_path: Path) -> None:

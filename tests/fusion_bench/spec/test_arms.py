@@ -340,9 +340,8 @@ def test_a_declared_space_that_cannot_be_drawn_from_is_refused_before_anything_t
 ) -> None:
     monkeypatch.setattr(study_fakes, "Film", cls)
     (line,) = mistakes(load, "arms: {film: {module: film}}\nsearch: {trials: 2}\n")
-    assert line.startswith(
-        f"line 7: arms.film: the search space that {cls.__name__} declares cannot be used: "
-    )
+    assert line.startswith("line 7: arms.film: ")
+    assert cls.__name__ in line
     assert reason in line
     load("arms: {film: {module: film}}\nsearch: {trials: 2, declared: false, space: {kernel_size: [3, 5]}}\n")
 

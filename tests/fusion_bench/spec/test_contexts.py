@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from fusion_bench.cells.executors.inline import InlineExecutor
 from fusion_bench.errors import StudyFileError
 from fusion_bench.reporting.report.report import rebuild, write_report
 from fusion_bench.results.collect import collect
+from fusion_bench.spec.contexts import slug
 from fusion_bench.spec.load import read_study
 from fusion_bench.spec.study import Study
 from fusion_bench.study.observer import SilentObserver
@@ -52,6 +54,21 @@ def test_a_context_is_the_study_with_other_keys_and_its_own_name(tmp_path: Path)
     assert [arm.label for arm in wide.arms] == [arm.label for arm in study.arms]
     assert pooled.search is None and not pooled.contexts
     assert {arm.config.head.pool for arm in study.arms} == {"max_mean"}
+
+
+def test_labels_of_any_length_and_script_name_different_folders() -> None:
+    labels = (
+        "mean pooling",
+        "...",
+        "\u5377\u79ef" * 40,
+        "\u5377\u79ef" * 41,
+        "head.pool=max, " * 20,
+        "head.pool=max, " * 21,
+    )
+    slugs = [slug(label) for label in labels]
+    assert slugs[0] == "mean_pooling"
+    assert len(set(slugs)) == len(labels)
+    assert all(re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,39}", name) for name in slugs)
 
 
 @pytest.mark.parametrize(

@@ -318,7 +318,7 @@ def test_a_study_that_several_contexts_start_from_is_read_once(load: Load, tmp_p
 
 
 @pytest.mark.parametrize(
-    ("override", "bound"),
+    ("override", "limit"),
     [
         ("search={trials: 10001}", "at most 10,000"),
         ("search={trials: 4, batch: 10001}", "at most 10,000"),
@@ -334,10 +334,19 @@ def test_a_study_that_several_contexts_start_from_is_read_once(load: Load, tmp_p
         ("report.pictures=1001", "at most 1,000"),
     ],
 )
-def test_sizes_that_no_study_has_are_refused_with_the_bound(load: Load, override: str, bound: str) -> None:
+def test_sizes_that_no_study_has_are_refused_with_the_bound(load: Load, override: str, limit: str) -> None:
     found = mistakes(load, GOOD, override)
     assert len(found) == 1
-    assert f"must be {bound}, not " in found[0]
+    assert f"must be {limit}, not " in found[0]
+
+
+def test_more_arms_or_contexts_than_a_study_has_are_refused(load: Load) -> None:
+    arms = ", ".join(f"a{number}: {{module: film, hidden: {number + 1}}}" for number in range(501))
+    (line, *_) = mistakes(load, GOOD, f"arms={{{arms}}}", "reference=a0", "expected=[]")
+    assert line == "--set arms: must have at most 500 entries, not a mapping"
+    contexts = ", ".join(f"c{number}: {{train.epochs: {number + 1}}}" for number in range(101))
+    (line,) = mistakes(load, GOOD, f"contexts={{{contexts}}}")
+    assert line == "--set contexts: must have at most 100 entries, not a mapping"
 
 
 @pytest.mark.parametrize("path", ["/dev/zero", "pipe"])

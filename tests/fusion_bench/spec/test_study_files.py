@@ -19,7 +19,6 @@ from fusion_bench.registry import Registry
 from fusion_bench.spec.catalogue import installed_catalogue
 from fusion_bench.spec.document import sections
 from fusion_bench.spec.document.problems import Problems
-from fusion_bench.spec.document.schema import study_schema
 from fusion_bench.spec.document.tree import Location, Node
 from fusion_bench.spec.document.yaml import read_text
 from fusion_bench.spec.load import read_study
@@ -36,14 +35,6 @@ def test_the_sections_hold_exactly_the_fields_of_a_cells_settings() -> None:
         assert set(section.model_fields) == {field.name for field in fields(config)} | besides
     backbone = {field.name for field in fields(BackboneConfig)} - {"weights_sha256"}
     assert set(sections.BackboneSection.model_fields) == backbone
-
-
-def test_the_schema_for_editors_has_every_key() -> None:
-    written = study_schema()
-    assert set(written["properties"]) >= {"version", "data", "backbone", "arms", "vary", "seeds", "search"}
-    assert written["anyOf"] == [{"required": ["extends"]}, {"required": ["version", "name", "data", "seeds"]}]
-    assert written["additionalProperties"] is False
-    json.dumps(written)
 
 
 WHOLE = f"""{GOOD}

@@ -299,8 +299,7 @@ def test_a_hopeless_arm_is_told_as_failed_and_stops_nobody(tmp_path: Path, cache
 
 def test_labels_of_any_length_and_script_are_searched_and_kept_apart(tmp_path: Path, cache: Path) -> None:
     labels = ("\u5377\u79ef" * 42, "gain=" + "0.5, " * 60, "a b", "a_b", "..")
-    text = STUDY.partition("arms:")[0] + "controls: false\nseeds: [0]\narms:\n"
-    text = text.replace("controls: false\n", "", 1)
+    text = STUDY.partition("arms:")[0] + "seeds: [0]\narms:\n"
     text += "".join(
         f"  {json.dumps(label)}: {{module: 'toys:Product', gain: {2 + number}}}\n"
         for number, label in enumerate(labels)
@@ -315,3 +314,14 @@ def test_labels_of_any_length_and_script_are_searched_and_kept_apart(tmp_path: P
         )
         assert len(optuna.load_study(study_name=f"toy/{label}", storage=storage).trials) == 1
     assert len(list(folder.glob("*.log"))) == len(labels)
+
+
+def test_values_in_any_spelling_are_trained_in_the_folder_of_their_cell(tmp_path: Path, cache: Path) -> None:
+    space = "search: {trials: 2, space: {train.weight_decay: [0, 1e-4]}}\n"
+    study = read_study(study_file(tmp_path, f"{STUDY}{space}"))
+    paths = places_in(tmp_path / "runs", cache)
+    ran = run(study, paths)
+    cells = [*ran.search.search_cells, *ran.cells]
+    assert all(cell_folder(paths.runs, cell.id).config() == cell.config for cell in cells)
+    assert {cell_status(cell, paths).state for cell in cells} == {"done"}
+    assert {cell.drawn["train.weight_decay"] for cell in ran.search.search_cells} == {0.0, 1e-4}

@@ -188,7 +188,7 @@ print(problems.error())
         (pipe, "s.yaml: it is a pipe or a device, not a file"),
         (extends_a_device, "s.yaml, line 2: extends: cannot read /dev/zero: it is a pipe or a device"),
         (extends_a_link_to_itself, "loop.yaml: Too many levels of symbolic links"),
-        (folder_itself, "it is a folder"),
+        (folder_itself, "Is a directory"),
     ],
 )
 def test_a_study_without_bounds_is_refused_within_a_gigabyte_and_half_a_minute(
