@@ -61,11 +61,11 @@ def check_keys(path: Path, overrides: Sequence[str] = ()) -> None:
         overrides: ``KEY=VALUE`` texts.
 
     Raises:
-        StudyFileError: the file cannot be read, is not YAML, or has a key that no study has.
+        StudyFileError: the file cannot be read, is not YAML (nor is an override), or has a key that no study has.
     """
     problems = Problems()
     tree = _read_tree(path, overrides, problems)
-    if tree.children.keys() - StudyFile.model_fields.keys():
+    if problems or tree.children.keys() - StudyFile.model_fields.keys():
         problems.validate_section(StudyFile, tree)
         raise problems.error()
 
