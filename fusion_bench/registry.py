@@ -186,8 +186,8 @@ class Registry(Generic[T]):
                 except FusionBenchError as error:
                     offers.broken.append(BrokenOffer(point.name, origin_of(point), str(error)))
                     continue
-                for name, reference in catalogue.items():
-                    offers.add(self.kind, name, reference, origin_of(point))
+                for name, value in catalogue.items():
+                    offers.add(self.kind, name, value, origin_of(point))
             self._offers = _Offers(dict(sorted(offers.entries.items())), offers.broken)
         return self._offers
 

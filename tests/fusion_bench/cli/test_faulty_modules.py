@@ -50,6 +50,14 @@ AT_IMPORT = {
         GATE.replace("    citation", "    quotation"),
         "line 6: TypeError: Gate does not declare citation",
     ),
+    "a width that is no width": (
+        GATE.replace("width: ClassVar = None", "width: ClassVar = 8"),
+        "line 6: TypeError: Gate declares width = 8; see fusion_bench.contract.FusionModule",
+    ),
+    "a word nobody listens to": (
+        GATE.replace('listens: ClassVar = "sentence"', 'listens: ClassVar = "all"'),
+        "line 6: TypeError: Gate declares listens = 'all'; see fusion_bench.contract.FusionModule",
+    ),
     "no Python": (GATE.replace("super()", "super("), "line 17: invalid syntax"),
     "an error": (GATE + "\n1 / 0\n", "line 24: ZeroDivisionError: division by zero"),
 }
@@ -129,6 +137,16 @@ LATER = {
         GATE.replace("hidden: int = 8", 'hidden: "nn.Nothing" = 8'),
         "",
         "the type hints of Gate.__init__ cannot be read: AttributeError: module 'torch.nn' has no attribute",
+    ),
+    "no out_dim": (
+        GATE.replace("self.out_dim = visual_dim", "pass"),
+        "",
+        "arms.gate: the constructor of Gate does not set out_dim",
+    ),
+    "a default of another type": (
+        GATE.replace("hidden: int = 8", "hidden: int = nn"),
+        "",
+        "Gate: the default of 'hidden', <module 'torch.nn'",
     ),
     "no module": ("class Gate: ...\n", "", "Gate is not a FusionModule"),
     "no method": (GATE.replace("def forward", "def backward"), "", "Gate does not define forward"),
