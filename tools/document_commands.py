@@ -21,12 +21,13 @@ Written by `python tools/document.py` from the command line; do not edit.
 | exit code | meaning |
 |--:|:--|
 | 0 | done; after `run`, every cell that is compared has a result |
-| 1 | `run`: a planned cell has no result (it failed, is stale, or another run trains it; the last line counts them); `check`: a check failed; `data verify`: a problem was found |
-| 2 | a mistake that the user can put right, in one message: a study file, an option, missing data, a module that cannot be imported |
+| 1 | `run`: a planned cell has no result; `check`: a check failed; `data verify`: a problem was found |
+| 2 | a mistake that the user can put right, in one message |
 | 130 | `run` was stopped with Ctrl-C; finished cells are kept |
 
-A failed trial of a search does not change the exit code, since the search chose among the others; the last line of
-`run` counts these trials too. `report` ends with 0 once the report is written, whatever it lacks.
+A cell has no result if it failed, is stale, or is trained by another run; the last line of `run` counts them. A
+failed trial of a search does not change the exit code, since the search chose among the others; the last line counts
+these trials too. `report` ends with 0 once the report is written, whatever it lacks.
 
 Packages may add commands: see [Architecture](../explanation/architecture.md#entry-points-for-other-packages).
 The program `python -m fusion_bench.study.cell` trains one exported cell without an installation: see

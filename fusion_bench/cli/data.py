@@ -90,12 +90,7 @@ def show_command(
 
 def _check_study(name: str) -> None:
     """Refuse a study file that cannot be read before torch is imported, which takes seconds."""
-    from fusion_bench.spec.load import check_keys  # noqa: PLC0415 - imports pydantic
+    from fusion_bench.spec.load import check_keys, is_study_file  # noqa: PLC0415 - imports pydantic
 
-    if names_a_study(name):
+    if is_study_file(name):
         check_keys(Path(name))
-
-
-def names_a_study(name: str) -> bool:
-    """Return True for the path of a YAML file, which is no name of a data set."""
-    return Path(name).suffix in {".yaml", ".yml"}

@@ -13,12 +13,12 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
-from fusion_bench.cli.data import names_a_study
 from fusion_bench.cli.open_study import data_config, open_study
 from fusion_bench.data.verify import checksums, verify
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.reporting.figures.contact_sheet import draw_contact_sheet
 from fusion_bench.samples.dataset import DataSet
+from fusion_bench.spec.load import is_study_file
 from fusion_bench.storage import write_json
 from fusion_bench.training.paths import RunPaths, root_variable
 
@@ -108,7 +108,7 @@ def _opened(place: DataPlace) -> tuple[DataSet, Path]:
     Raises:
         FusionBenchError: the data set does not exist, it does not accept the settings, or its folder is not known.
     """
-    if names_a_study(place.name):
+    if is_study_file(place.name):
         study = open_study(Path(place.name), [f"data.{pair}" for pair in place.settings])
         config, roots = study.data, study.roots
     else:

@@ -70,6 +70,11 @@ def check_keys(path: Path, overrides: Sequence[str] = ()) -> None:
         raise problems.error()
 
 
+def is_study_file(name: str) -> bool:
+    """Return True for the path of a YAML file, which is no name of a component."""
+    return Path(name).suffix in {".yaml", ".yml"}
+
+
 def _read_tree(path: Path, overrides: Sequence[str], problems: Problems) -> Node:
     """Return the tree of a study.
 

@@ -102,10 +102,10 @@ def test_what_needs_no_component_is_told_without_torch(tmp_path: Path) -> None:
     )
     lines = [line.split(maxsplit=3) for line in python(code).splitlines()]
     assert len(lines) == len(EARLY)
-    for status, told, torch_is_here, arguments in lines:
+    for status, count, torch_is_here, arguments in lines:
         assert torch_is_here == "False", arguments
         if ".yaml" in arguments or "'.'" in arguments:
-            assert (status, told) == ("2", "1"), arguments
+            assert (status, count) == ("2", "1"), arguments
 
 
 def test_the_version_is_that_of_the_distribution(cli: CommandLine) -> None:
