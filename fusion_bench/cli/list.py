@@ -87,8 +87,10 @@ def list_kind(kind: str, name: str | None = None, *, as_json: bool) -> None:
     for row in rows:
         if row.broken:
             origin = getattr(row, "origin", "")
-            told = f"{row.name} of {origin}" if origin else row.name
-            console.print(f"broken: {told}: {row.broken}", markup=False, highlight=False, soft_wrap=True)
+            name_and_origin = f"{row.name} of {origin}" if origin else row.name
+            console.print(
+                f"broken: {name_and_origin}: {row.broken}", markup=False, highlight=False, soft_wrap=True
+            )
     if kind in _NOTES:
         console.print(f"\n{_NOTES[kind]}", markup=False, highlight=False)
 
