@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -13,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fusion_bench.cells.events import CellEvent, CellFailed, CellFinished, CellProgressed, CellStarted
+from fusion_bench.samples.counting import Notify, Paced
 from fusion_bench.study.cell_status import CellState, CellStatus
 from fusion_bench.study.observer import Observer, RunClosed, RunEvent, RunPlanned, RunPreparing
 
@@ -253,13 +255,15 @@ class LiveTable:
         rows = list(self._board.rows.values())
         parts: list[RenderableType] = []
         if rows:
-            parts += [self._table(rows), Text(_summary(self._board))]
+            trials = [_trial_line(row) for row in rows if row.state == "running" and row.status.cell.drawn]
+            trials = trials[: self._console.height // 4]
+            parts += [self._table(rows, len(trials)), Text(_summary(self._board)), *trials]
         if self._preparing:
             parts.append(Text(f"… {self._preparing}", style="cyan"))
         return Group(*parts)
 
-    def _table(self, rows: list[_Row]) -> Table:
-        room = max(4, self._console.height - _FRAME_ROWS)
+    def _table(self, rows: list[_Row], lines_below: int) -> Table:
+        room = max(4, self._console.height - _FRAME_ROWS - lines_below)
         shown, hidden = self._choose(rows, room)
         metric = next((row.metric for row in rows if row.metric), "metric")
         table = Table(caption=f"and {hidden} more cells" if hidden else None, caption_justify="left")
@@ -275,7 +279,7 @@ class LiveTable:
             purpose = "" if row.status.cell.purpose == "confirm" else f" {row.status.cell.purpose}"
             left = self._board.seconds_left(row) if row.state == "running" else None
             table.add_row(
-                Text.assemble(row.status.cell.arm, (f" {_drawn(row)}".rstrip(), "dim")),
+                Text(row.status.cell.arm),
                 str(row.status.cell.seed),
                 Text(f"{sign} {_word(row.state)}{purpose}", style=style),
                 "" if row.value is None else f"{row.value:.4f}",
@@ -293,6 +297,20 @@ class LiveTable:
         urgency: tuple[CellState, ...] = ("running", "failed", "stale", "missing", "done")
         ranked = sorted(range(len(rows)), key=lambda index: (urgency.index(rows[index].state), index))
         return [rows[index] for index in sorted(ranked[:room])], len(rows) - room
+
+
+@contextmanager
+def parts_shown(console: Console) -> Iterator[Notify]:
+    """Yield what takes the name of the part of a long work that is done now, and shows it while the block lasts.
+
+    A total of 0 stands for a part that is not counted.
+    """
+    observer = observer_for(console)
+    paced = Paced(lambda *count: observer.notify(RunPreparing(*count)))
+    try:
+        yield paced
+    finally:
+        observer.notify(RunClosed())
 
 
 def observer_for(console: Console) -> Observer:
@@ -318,6 +336,13 @@ def _word(state: CellState) -> str:
 def _preparing(event: RunPreparing) -> str:
     """``decoding images 1,200 of 4,000``; what is not counted stands alone."""
     return f"{event.what} {event.done:,} of {event.total:,}" if event.total else event.what
+
+
+def _trial_line(row: _Row) -> Text:
+    """The settings of a trial on one line, cut at the edge of the screen."""
+    cell = row.status.cell
+    line = f"▶ {cell.arm}, seed {cell.seed}: {_drawn(row)}"
+    return Text(line, style="cyan", no_wrap=True, overflow="ellipsis")
 
 
 def _drawn(row: _Row) -> str:

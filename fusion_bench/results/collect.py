@@ -56,11 +56,12 @@ def collect(study: Study, paths: RunPaths, runs: Mapping[str, RunResult] | None 
     arms = search.arms
     cells = confirm_cells(arms, study.seeds)
     statuses = comparable([cell_status(cell, paths) for cell in cells], paths)
-    outcomes = {
-        item.cell.id: cell_folder(paths.runs, item.cell.id).outcome()
-        for item in statuses
-        if item.state == "done"
-    }
+    done = [item.cell.id for item in statuses if item.state == "done"]
+    paths.notify(f"reading the cells of {study.name}", 0, 0)
+    outcomes = {}
+    for number, cell in enumerate(done, 1):
+        outcomes[cell] = cell_folder(paths.runs, cell).outcome()
+        paths.notify(f"reading the cells of {study.name}:", number, len(done))
     if not outcomes:
         reasons = sorted({item.reason for item in statuses if item.reason})
         because = f": {reasons[0]}" if reasons else ""
