@@ -28,6 +28,12 @@ pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:D
 DONE = ("--workers", 1, "--device", "cpu")
 
 
+@pytest.fixture(autouse=True)
+def no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Figures take most of the time of a report, and none is looked at here."""
+    monkeypatch.setattr("fusion_bench.reporting.report.report.draw_figures", lambda *_: {})
+
+
 @pytest.fixture(scope="module")
 def trained(fresh_runs: Callable[[], Path], tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A study file and a runs folder in which all cells are done but those of an arm that fails."""
