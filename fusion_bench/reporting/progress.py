@@ -26,6 +26,7 @@ _SIGNS: Final[Mapping[CellState, tuple[str, str]]] = {
     "missing": ("·", "dim"),
 }
 _SECONDS_BETWEEN_COUNTS = 10.0
+_NOTHING = RunPreparing("")
 _FRAME_ROWS = 6  # title, head, rules and the two lines below the table
 
 
@@ -222,7 +223,8 @@ class LiveTable:
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self._console, self._board = console, _Board(clock)
-        self._preparing = ""
+        self._clock, self._since = clock, clock()
+        self._preparing = _NOTHING
         self._live = Live(
             console=console, get_renderable=self.render, refresh_per_second=4, vertical_overflow="crop"
         )
@@ -234,16 +236,18 @@ class LiveTable:
                 self._board.plan(event)
                 self._live.start()
             case RunPreparing():
-                self._preparing = _preparing(event)
+                if event.what != self._preparing.what:
+                    self._since = self._clock()
+                self._preparing = event
                 self._live.start()
             case RunClosed():
-                self._preparing = ""
+                self._preparing = _NOTHING
                 if self._live.is_started:
                     self._live.stop()
             case _:
                 row = self._board.update(event)
                 if isinstance(event, CellStarted):
-                    self._preparing = ""
+                    self._preparing = _NOTHING
                 if isinstance(event, CellFailed):
                     # Printed above the table, where the reason stays readable.
                     cell, drawn = row.status.cell, _drawn(row)
@@ -258,8 +262,10 @@ class LiveTable:
             trials = [_trial_line(row) for row in rows if row.state == "running" and row.status.cell.drawn]
             trials = trials[: self._console.height // 4]
             parts += [self._table(rows, len(trials)), Text(_summary(self._board)), *trials]
-        if self._preparing:
-            parts.append(Text(f"… {self._preparing}", style="cyan"))
+        if self._preparing.what:
+            # The time goes on where nothing is counted.
+            taken = duration(self._clock() - self._since)
+            parts.append(Text(f"… {_preparing(self._preparing)} ({taken})", style="cyan"))
         return Group(*parts)
 
     def _table(self, rows: list[_Row], lines_below: int) -> Table:

@@ -218,7 +218,7 @@ def test_preparation_is_counted_in_the_table_and_now_and_then_in_the_log() -> No
             observer.notify(RunPreparing("decoding images", done, 4000))
         clock.now += 1
         if done == 1200:
-            assert "… decoding images 1,200 of 4,000" in shown(live)
+            assert "… decoding images 1,200 of 4,000 (0:07)" in shown(live)
     live.notify(RunClosed())
     lines.notify(RunClosed())
     assert written(console).splitlines() == [
