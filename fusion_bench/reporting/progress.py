@@ -154,7 +154,7 @@ class PlainLines:
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self._console, self._board = console, _Board(clock)
-        self._clock, self._told = clock, clock()
+        self._clock, self._last = clock, clock()
 
     def notify(self, event: RunEvent) -> None:
         """Print what happened."""
@@ -173,8 +173,8 @@ class PlainLines:
     def _prepare(self, event: RunPreparing) -> None:
         """Print what is prepared; counts of it follow every ten seconds."""
         now = self._clock()
-        if not event.total or now - self._told >= _SECONDS_BETWEEN_COUNTS:
-            self._told = now
+        if not event.total or now - self._last >= _SECONDS_BETWEEN_COUNTS:
+            self._last = now
             self._print(_preparing(event))
 
     def _counts(self) -> str:
