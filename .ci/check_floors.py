@@ -1,8 +1,8 @@
 """Checks that every package is installed in the lowest version that ``pyproject.toml`` allows.
 
 ``uv pip install --resolution lowest-direct -e ".[test]"`` installs these versions. Where another package needs a
-higher one, the lowest version that is declared cannot be installed and is never tested; this program names it and ends
-with status 1.
+higher one, the lowest version that is declared cannot be installed and is never tested. This program names it and
+ends with status 1.
 """
 
 from __future__ import annotations
@@ -28,7 +28,9 @@ def untested_floors(root: Path) -> list[str]:
         installed = Version(version(requirement.name))
         # 2.3 stands for 2.3.0 and the first fixes of it, since some projects never published 2.3.0.
         if floors and installed.release[: len(floors[0].release)] != floors[0].release:
-            found.append(f"{requirement.name} {installed} is installed, not {floors[0]}: raise its lower bound")
+            found.append(
+                f"{requirement.name} {installed} is installed, not {floors[0]}: raise its lower bound"
+            )
     return found
 
 
