@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import optuna
@@ -18,11 +18,11 @@ from fusion_bench.cells.executors.executor import Executor, WorkerSettings
 from fusion_bench.cells.executors.inline import InlineExecutor
 from fusion_bench.cells.executors.local import LocalExecutor
 from fusion_bench.errors import FusionBenchError, NoResultError
-from fusion_bench.reporting.mlflow_.links import LOCAL_SERVER, Link, deep_links, server_of
 from fusion_bench.reporting.mlflow_.store import TrackingStore
 from fusion_bench.reporting.mlflow_.sync import sync_study
-from fusion_bench.reporting.progress import observer_for
-from fusion_bench.reporting.report.report import write_report
+from fusion_bench.reporting.progress import observer_for, parts_shown
+from fusion_bench.reporting.report.report import WrittenReport, make_report
+from fusion_bench.reporting.tables.tables import Tables
 from fusion_bench.results.collect import collect
 from fusion_bench.results.results import StudyResults
 from fusion_bench.spec.contexts import report_folder
@@ -63,15 +63,18 @@ class RunRequest:
 
 @dataclass(frozen=True, eq=False)
 class FinishedRun:
-    """The outcome of a run: the study's results, the path of ``report.md``, and pages of MLflow that show it.
+    """The outcome of a run.
 
     Attributes:
+        results: the study's results.
+        report: the path of ``report.md``.
+        tables: the numbers of the report.
         counts: how many cells of the study and its contexts have a result.
     """
 
     results: StudyResults
     report: Path
-    links: tuple[Link, ...]
+    tables: Tables
     counts: CellCounts
 
 
@@ -136,11 +139,14 @@ def run_study(
         smoke=smoke,
     )
     with _libraries_as_before():
-        return load_report(run_and_report(request, Console()).report.parent)
+        console = Console()
+        finished = run_and_report(request, console)
+        track(finished.results, finished.report, request.runs, console)
+        return load_report(finished.report.parent)
 
 
 def run_and_report(request: RunRequest, console: Console) -> FinishedRun:
-    """Train what a study and its contexts still lack, write the report, and bring MLflow in line with it.
+    """Train what a study and its contexts still lack, and write the report.
 
     Args:
         request: what to run.
@@ -148,13 +154,15 @@ def run_and_report(request: RunRequest, console: Console) -> FinishedRun:
 
     Raises:
         NothingFinishedError: no cell of the study has a result.
-        FusionBenchError: see `fusion_bench.study.run.StudyRun.run`.
+        FusionBenchError: MLflow, where `track` shows the study, cannot be reached; or see
+            `fusion_bench.study.run.StudyRun.run`.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # the console shows the progress
     study = load_study(request.study, request.overrides)
     if request.smoke:
         study = smoke_study(study)
     device = chosen_device(request.device, on_gpu=not request.smoke)
+    TrackingStore.of(request.runs).check()  # told now, not after hours of training
     settings = _worker_settings(request, study, device)
     ran = _train(study, settings, request, console)
     runs = {study.name: ran}
@@ -163,12 +171,13 @@ def run_and_report(request: RunRequest, console: Console) -> FinishedRun:
         runs[context.name] = _train(with_choices(context, ran.search), settings, request, console)
     # The arm that a toy run fails on purpose is not counted.
     counts = count_cells(runs.values(), settings.paths, {PLANTED} if request.smoke else ())
-    try:
-        results = collect(study, settings.paths, runs)
-    except NoResultError as error:
-        raise NothingFinishedError(str(error), counts) from error
-    report = write_report(results, study_folder(settings.paths.runs, study.name) / "report")
-    return FinishedRun(results, report, track(results, report, settings.paths.runs), counts)
+    with parts_shown(console) as notify:
+        try:
+            results = collect(study, replace(settings.paths, notify=notify), runs)
+        except NoResultError as error:
+            raise NothingFinishedError(str(error), counts) from error
+        report = make_report(results, study_folder(settings.paths.runs, study.name) / "report", notify)
+    return FinishedRun(results, report.path, report.tables, counts)
 
 
 def _worker_settings(request: RunRequest, study: Study, device: str) -> WorkerSettings:
@@ -209,45 +218,53 @@ def chosen_device(asked: str | None, *, on_gpu: bool) -> str:
     return asked
 
 
-def report_on(study: Study, paths: RunPaths, publish: Path | None) -> tuple[StudyResults, Path]:
+def report_on(
+    study: Study, paths: RunPaths, publish: Path | None, console: Console
+) -> tuple[StudyResults, WrittenReport]:
     """Write the report of a study's finished cells.
 
     Args:
         study: the study.
         paths: where its cells and data lie.
         publish: also write it to ``publish/NAME``.
+        console: where the progress is shown.
 
     Returns:
-        The results, and the path of the last ``report.md`` written.
+        The results, and the last report written.
 
     Raises:
         FusionBenchError: no cell is finished.
     """
-    results = collect(study, paths)
-    report = write_report(results, study_folder(paths.runs, study.name) / "report")
-    if publish is not None:
-        report = write_report(results, publish / study.name)
+    with parts_shown(console) as notify:
+        results = collect(study, replace(paths, notify=notify))
+        report = make_report(results, study_folder(paths.runs, study.name) / "report", notify)
+        if publish is not None:
+            report = make_report(results, publish / study.name, notify)
     return results, report
 
 
-def track(results: StudyResults, report: Path, runs: Path) -> tuple[Link, ...]:
+def track(results: StudyResults, report: Path, runs: Path, console: Console) -> None:
     """Bring MLflow in line with a report and those of its contexts.
 
     Args:
         results: what the report was made from; ``report`` is the path of its ``report.md``.
         runs: the runs folder, which holds MLflow's database unless MLFLOW_TRACKING_URI names another store.
-
-    Returns:
-        The pages that show the study.
+        console: where the progress is shown.
 
     Raises:
-        FusionBenchError: the store cannot be reached or is damaged.
+        FusionBenchError: the store cannot be reached or is damaged; the report is written all the same.
     """
     store = TrackingStore.of(runs)
-    for label, context in results.contexts.items():
-        sync_study(context, report.parent / report_folder(label) / report.name, store)
-    projection = sync_study(results, report, store)
-    return deep_links(projection.destination, server_of(store.uri) or LOCAL_SERVER)
+    try:
+        with parts_shown(console) as notify:
+            for label, context in results.contexts.items():
+                sync_study(context, report.parent / report_folder(label) / report.name, store, notify)
+            sync_study(results, report, store, notify)
+    except FusionBenchError as error:
+        raise FusionBenchError(
+            f"{error} (the report is written, {report}; `fusion-bench report STUDY.yaml --mlflow` shows it in MLflow "
+            "once that is solved)"
+        ) from error
 
 
 @contextmanager

@@ -20,8 +20,12 @@ from fusion_bench.api.run import (
 )
 from fusion_bench.cli.open_study import open_as_last_run
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.reporting.mlflow_.links import Link
+from fusion_bench.reporting.mlflow_.links import how_to_see
+from fusion_bench.reporting.mlflow_.store import TrackingStore
+from fusion_bench.reporting.progress import parts_shown
 from fusion_bench.reporting.report.report import rebuild
+from fusion_bench.reporting.result_table import result_table
+from fusion_bench.reporting.tables.tables import Tables
 from fusion_bench.results.collect import NOT_COMPARED
 from fusion_bench.results.results import StudyResults
 
@@ -33,15 +37,23 @@ def run_and_say(request: RunRequest) -> None:
         FusionBenchError: see `fusion_bench.api.run.run_and_report`.
         typer.Exit: with code 1, if a planned cell has no result.
     """
+    console = Console()
+    unseen: FusionBenchError | None = None
     try:
-        finished = run_and_report(request, Console())
+        finished = run_and_report(request, console)
     except NothingFinishedError as error:
         typer.echo(str(error), err=True)
         counts = error.counts
     else:
-        _say_where(finished.results, finished.report, finished.links)
+        _say_outcome(finished.results, finished.tables, finished.report)
         counts = finished.counts
+        try:
+            _show_in_mlflow(finished.results, finished.report, request.runs, console)
+        except FusionBenchError as error:
+            unseen = error
     typer.echo(str(counts))
+    if unseen is not None:
+        raise unseen
     if not counts.complete:
         raise typer.Exit(1)
 
@@ -60,8 +72,11 @@ def report_only(
     Raises:
         FusionBenchError: nothing is finished, or ``source`` is neither a study nor a published report.
     """
+    console = Console(stderr=True)
     if (source / "study.json").exists():
-        typer.echo(f"Report: {rebuild(source)}")
+        with parts_shown(console) as notify:
+            report = rebuild(source, notify)
+        typer.echo(f"Report: {report}")
         return
     if source.is_dir() and not (source / "plan.json").exists():
         raise FusionBenchError(
@@ -72,11 +87,27 @@ def report_only(
     # What is not measured yet is measured where a run would have done it.
     device, cores = chosen_device(None, on_gpu=True), os.cpu_count() or 1
     opened = open_as_last_run(source, runs, overrides, data, device=device, data_workers=cores)
-    results, report = report_on(opened.study, opened.paths, publish)
-    _say_where(results, report, track(results, report, opened.paths.runs) if to_mlflow else ())
+    if to_mlflow:
+        TrackingStore.of(opened.paths.runs).check()
+    results, written = report_on(opened.study, opened.paths, publish, console)
+    _say_outcome(results, written.tables, written.path)
+    if to_mlflow:
+        _show_in_mlflow(results, written.path, opened.paths.runs, console)
 
 
-def _say_where(results: StudyResults, report: Path, links: Sequence[Link]) -> None:
+def _show_in_mlflow(results: StudyResults, report: Path, runs: Path, console: Console) -> None:
+    track(results, report, runs, console)
+    typer.echo(how_to_see(TrackingStore.of(runs).uri, runs))
+
+
+def _say_outcome(results: StudyResults, tables: Tables, report: Path) -> None:
+    """Print the table of results, what has no result, and the path of the report."""
+    console = Console()
+    if not console.is_terminal:
+        console.width = 1000  # in a pipe or a file every row is on one line
+    console.print()
+    console.print(result_table(results, tables))
+    console.print()
     states = results.cells["state"].value_counts()
     failed = results.cells[results.cells["state"] == "failed"]
     stale, missing = int(states.get("stale", 0)), int(states.get("missing", 0))
@@ -98,8 +129,4 @@ def _say_where(results: StudyResults, report: Path, links: Sequence[Link]) -> No
     for caution in results.cautions:
         if caution.startswith(NOT_COMPARED):
             typer.echo(caution)
-    typer.echo(f"\nReport: {report}")
-    if links:
-        typer.echo("MLflow (start it with: fusion-bench ui):")
-        for link in links:
-            typer.echo(f"  {link.title}: {link.url}")
+    typer.echo(f"Report: {report}")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -13,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from fusion_bench.cells.events import CellEvent, CellFailed, CellFinished, CellProgressed, CellStarted
+from fusion_bench.samples.counting import Notify, Paced
 from fusion_bench.study.cell_status import CellState, CellStatus
 from fusion_bench.study.observer import Observer, RunClosed, RunEvent, RunPlanned, RunPreparing
 
@@ -24,6 +26,7 @@ _SIGNS: Final[Mapping[CellState, tuple[str, str]]] = {
     "missing": ("·", "dim"),
 }
 _SECONDS_BETWEEN_COUNTS = 10.0
+_NOTHING = RunPreparing("")
 _FRAME_ROWS = 6  # title, head, rules and the two lines below the table
 
 
@@ -151,7 +154,7 @@ class PlainLines:
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self._console, self._board = console, _Board(clock)
-        self._clock, self._told = clock, clock()
+        self._clock, self._last = clock, clock()
 
     def notify(self, event: RunEvent) -> None:
         """Print what happened."""
@@ -170,8 +173,8 @@ class PlainLines:
     def _prepare(self, event: RunPreparing) -> None:
         """Print what is prepared; counts of it follow every ten seconds."""
         now = self._clock()
-        if not event.total or now - self._told >= _SECONDS_BETWEEN_COUNTS:
-            self._told = now
+        if not event.total or now - self._last >= _SECONDS_BETWEEN_COUNTS:
+            self._last = now
             self._print(_preparing(event))
 
     def _counts(self) -> str:
@@ -220,7 +223,8 @@ class LiveTable:
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
         self._console, self._board = console, _Board(clock)
-        self._preparing = ""
+        self._clock, self._since = clock, clock()
+        self._preparing = _NOTHING
         self._live = Live(
             console=console, get_renderable=self.render, refresh_per_second=4, vertical_overflow="crop"
         )
@@ -232,16 +236,18 @@ class LiveTable:
                 self._board.plan(event)
                 self._live.start()
             case RunPreparing():
-                self._preparing = _preparing(event)
+                if event.what != self._preparing.what:
+                    self._since = self._clock()
+                self._preparing = event
                 self._live.start()
             case RunClosed():
-                self._preparing = ""
+                self._preparing = _NOTHING
                 if self._live.is_started:
                     self._live.stop()
             case _:
                 row = self._board.update(event)
                 if isinstance(event, CellStarted):
-                    self._preparing = ""
+                    self._preparing = _NOTHING
                 if isinstance(event, CellFailed):
                     # Printed above the table, where the reason stays readable.
                     cell, drawn = row.status.cell, _drawn(row)
@@ -253,13 +259,17 @@ class LiveTable:
         rows = list(self._board.rows.values())
         parts: list[RenderableType] = []
         if rows:
-            parts += [self._table(rows), Text(_summary(self._board))]
-        if self._preparing:
-            parts.append(Text(f"… {self._preparing}", style="cyan"))
+            trials = [_trial_line(row) for row in rows if row.state == "running" and row.status.cell.drawn]
+            trials = trials[: self._console.height // 4]
+            parts += [self._table(rows, len(trials)), Text(_summary(self._board)), *trials]
+        if self._preparing.what:
+            # The time goes on where nothing is counted.
+            taken = duration(self._clock() - self._since)
+            parts.append(Text(f"… {_preparing(self._preparing)} ({taken})", style="cyan"))
         return Group(*parts)
 
-    def _table(self, rows: list[_Row]) -> Table:
-        room = max(4, self._console.height - _FRAME_ROWS)
+    def _table(self, rows: list[_Row], lines_below: int) -> Table:
+        room = max(4, self._console.height - _FRAME_ROWS - lines_below)
         shown, hidden = self._choose(rows, room)
         metric = next((row.metric for row in rows if row.metric), "metric")
         table = Table(caption=f"and {hidden} more cells" if hidden else None, caption_justify="left")
@@ -275,7 +285,7 @@ class LiveTable:
             purpose = "" if row.status.cell.purpose == "confirm" else f" {row.status.cell.purpose}"
             left = self._board.seconds_left(row) if row.state == "running" else None
             table.add_row(
-                Text.assemble(row.status.cell.arm, (f" {_drawn(row)}".rstrip(), "dim")),
+                Text(row.status.cell.arm),
                 str(row.status.cell.seed),
                 Text(f"{sign} {_word(row.state)}{purpose}", style=style),
                 "" if row.value is None else f"{row.value:.4f}",
@@ -293,6 +303,20 @@ class LiveTable:
         urgency: tuple[CellState, ...] = ("running", "failed", "stale", "missing", "done")
         ranked = sorted(range(len(rows)), key=lambda index: (urgency.index(rows[index].state), index))
         return [rows[index] for index in sorted(ranked[:room])], len(rows) - room
+
+
+@contextmanager
+def parts_shown(console: Console) -> Iterator[Notify]:
+    """Yield what takes the name of the part of a long work that is done now, and shows it while the block lasts.
+
+    A total of 0 stands for a part that is not counted.
+    """
+    observer = observer_for(console)
+    paced = Paced(lambda *count: observer.notify(RunPreparing(*count)))
+    try:
+        yield paced
+    finally:
+        observer.notify(RunClosed())
 
 
 def observer_for(console: Console) -> Observer:
@@ -318,6 +342,13 @@ def _word(state: CellState) -> str:
 def _preparing(event: RunPreparing) -> str:
     """``decoding images 1,200 of 4,000``; what is not counted stands alone."""
     return f"{event.what} {event.done:,} of {event.total:,}" if event.total else event.what
+
+
+def _trial_line(row: _Row) -> Text:
+    """The settings of a trial on one line, cut at the edge of the screen."""
+    cell = row.status.cell
+    line = f"▶ {cell.arm}, seed {cell.seed}: {_drawn(row)}"
+    return Text(line, style="cyan", no_wrap=True, overflow="ellipsis")
 
 
 def _drawn(row: _Row) -> str:

@@ -71,11 +71,12 @@ def collect(study: Study, paths: RunPaths, runs: Mapping[str, RunResult] | None 
         read_last_run(study_folder(paths.runs, study.name)),
         paths.runs,
     )
-    outcomes = {
-        item.cell.id: cell_folder(paths.runs, item.cell.id).outcome()
-        for item in statuses
-        if item.state == "done"
-    }
+    done = [item.cell.id for item in statuses if item.state == "done"]
+    paths.notify(f"reading the cells of {study.name}", 0, 0)
+    outcomes = {}
+    for number, cell in enumerate(done, 1):
+        outcomes[cell] = cell_folder(paths.runs, cell).outcome()
+        paths.notify(f"reading the cells of {study.name}:", number, len(done))
     if not outcomes:
         reasons = sorted({item.reason for item in statuses if item.reason})
         because = f": {reasons[0]}" if reasons else ""

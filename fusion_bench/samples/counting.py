@@ -26,12 +26,12 @@ class Paced:
 
     def __init__(self, notify: Notify, clock: Callable[[], float] = time.monotonic) -> None:
         self._notify, self._clock = notify, clock
-        self._what, self._told = "", 0.0
+        self._what, self._last = "", 0.0
 
     def __call__(self, what: str, done: int, total: int) -> None:
         """Take a count."""
         now = self._clock()
-        if what == self._what and done < total and now - self._told < _SECONDS_BETWEEN:
+        if what == self._what and done < total and now - self._last < _SECONDS_BETWEEN:
             return
-        self._what, self._told = what, now
+        self._what, self._last = what, now
         self._notify(what, done, total)

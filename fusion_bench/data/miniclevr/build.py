@@ -75,7 +75,7 @@ def build_clevr(settings: MiniClevrSettings, root: Path, workers: int, notify: N
         for split, chunk_scenes in drawn
     ]
     sizes = [0] * len(question_jobs) + [len(chunk_scenes) for _, chunk_scenes in drawn]
-    map_in_processes([*question_jobs, *image_jobs], workers, counted("rendering images", sizes, notify))
+    map_in_processes([*question_jobs, *image_jobs], workers, ended_jobs("rendering images", sizes, notify))
 
 
 def draw_split_scenes(
@@ -90,12 +90,12 @@ def draw_split_scenes(
     drawn = map_in_processes(
         [partial(draw_scenes, settings.recipe(split), chunk) for split, chunk in chunks],
         workers,
-        counted("placing the objects of scenes", [len(chunk) for _, chunk in chunks], notify),
+        ended_jobs("placing the objects of scenes", [len(chunk) for _, chunk in chunks], notify),
     )
     return [(split, tuple(chunk_scenes)) for (split, _), chunk_scenes in zip(chunks, drawn, strict=True)]
 
 
-def counted(what: str, sizes: Sequence[int], notify: Notify) -> Callable[[int], None]:
+def ended_jobs(what: str, sizes: Sequence[int], notify: Notify) -> Callable[[int], None]:
     """Return what takes the number of each job that ends and tells how much of all is done.
 
     Args:

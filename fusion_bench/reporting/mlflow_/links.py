@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
@@ -70,6 +72,20 @@ def deep_links(destination: Destination, server: str = LOCAL_SERVER) -> tuple[Li
         page = f"{experiment}/runs/{destination.report}/artifacts/report/report.md"
         links.append(Link("report", f"{page}?{_query({})}"))
     return tuple(links)
+
+
+def how_to_see(uri: str, runs: Path) -> str:
+    """Return one line that says how to see the studies of a store in a browser.
+
+    Args:
+        uri: the tracking URI of the store.
+        runs: the runs folder as the user wrote it.
+    """
+    server = server_of(uri)
+    if server is not None:
+        return f"MLflow: {server} (fusion-bench ui prints links to the study's pages)"
+    own = f" --runs {shlex.quote(str(runs))}" if runs != Path("runs") else ""
+    return f"MLflow: fusion-bench ui{own}"
 
 
 def server_of(uri: str) -> str | None:

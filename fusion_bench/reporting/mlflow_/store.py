@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 _SECONDS_TO_CONNECT: Final = 5.0
+_SUPPRESS: Final = "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"
 _SERVER_PORTS: Final = {"http": 80, "https": 443}
 _DATABASES: Final = frozenset({"mssql", "mysql", "postgresql", "sqlite"})
 
@@ -86,7 +87,8 @@ class TrackingStore:
             logging.getLogger(logger).setLevel(logging.WARNING)
         try:
             if self.database is None:
-                yield MlflowClient(tracking_uri=self.uri)
+                with _addresses_not_printed():
+                    yield MlflowClient(tracking_uri=self.uri)
             else:
                 with lock(self.database.with_suffix(".lock"), wait=True):
                     yield MlflowClient(tracking_uri=self.uri)
@@ -152,6 +154,20 @@ class TrackingStore:
             f"MLFLOW_TRACKING_URI is {_without_password(self.uri)}, {problem}: "
             f"{remedy}, or unset the variable to use the database in the runs folder"
         )
+
+
+@contextmanager
+def _addresses_not_printed() -> Iterator[None]:
+    """Keep MLflow's client from printing two addresses for each run, with the password that the URI may have."""
+    before = os.environ.get(_SUPPRESS)
+    os.environ[_SUPPRESS] = "true"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[_SUPPRESS]
+        else:
+            os.environ[_SUPPRESS] = before
 
 
 def _sqlite_uri(file: Path) -> str:

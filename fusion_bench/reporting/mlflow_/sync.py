@@ -22,6 +22,7 @@ from fusion_bench.reporting.mlflow_.runs import mlflow_runs
 from fusion_bench.reporting.mlflow_.store import TrackingStore
 from fusion_bench.reporting.mlflow_.views import CHARTS, TABLE, saved_views, view_tag
 from fusion_bench.results.results import StudyResults
+from fusion_bench.samples.counting import Notify, say_nothing
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -53,18 +54,22 @@ class SyncResult:
     removed: int
 
 
-def sync_study(results: StudyResults, report: Path | None, store: TrackingStore) -> SyncResult:
+def sync_study(
+    results: StudyResults, report: Path | None, store: TrackingStore, notify: Notify = say_nothing
+) -> SyncResult:
     """Make the MLflow experiment of the study show its results.
 
     Args:
         results: the study.
         report: its ``report.md``, with the figures in the same folder; None without a report.
         store: the store to write into.
+        notify: is told how many runs are written.
 
     Raises:
         FusionBenchError: ``report`` is missing, the store cannot be reached or refuses something, or the
             experiment with the name of the study was not made by fusion-bench.
     """
+    notify(f"showing {results.name} in MLflow", 0, 0)
     study = mlflow_runs(results, report)
     with store.open() as client:
         experiment = _experiment(client, study, store)
@@ -73,7 +78,8 @@ def sync_study(results: StudyResults, report: Path | None, store: TrackingStore)
         for run in outdated:
             _delete(client, run, store)
         runs = {key: run.info.run_id for key, run in current.items()}
-        for wanted in study.runs:
+        for number, wanted in enumerate(study.runs, 1):
+            notify(f"showing {results.name} in MLflow: runs", number, len(study.runs))
             parent = runs[wanted.parent] if wanted.parent else None
             if wanted.key not in runs:
                 runs[wanted.key] = _create(client, experiment, wanted, parent)

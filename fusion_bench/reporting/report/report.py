@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from fusion_bench.reporting.tables.formatting import join_words, plural
 from fusion_bench.reporting.tables.markdown_text import code, code_block, escape
 from fusion_bench.reporting.tables.tables import Tables, build_tables
 from fusion_bench.results.results import StudyResults
+from fusion_bench.samples.counting import Notify, say_nothing
 from fusion_bench.spec.contexts import report_folder
 from fusion_bench.storage import write_text
 
@@ -26,21 +28,41 @@ REPORT = "report.md"
 _FIGURES = "figures"
 
 
+@dataclass(frozen=True, eq=False)
+class WrittenReport:
+    """The path of a ``report.md``, and the numbers in it."""
+
+    path: Path
+    tables: Tables
+
+
 def write_report(results: StudyResults, folder: Path) -> Path:
+    """Make the report of ``results`` in ``folder`` and return the path of ``report.md``; see `make_report`."""
+    return make_report(results, folder).path
+
+
+def make_report(results: StudyResults, folder: Path, notify: Notify = say_nothing) -> WrittenReport:
     """Save ``results`` into ``folder`` and make the report from the saved files.
 
-    Returns:
-        The path of ``report.md``.
+    Args:
+        results: what the report says.
+        folder: where to write it.
+        notify: is told which part is being made.
 
     Raises:
         FusionBenchError: the scores of two cells cannot be paired (see `fusion_bench.statistics.scores`).
     """
+    notify("saving the results", 0, 0)
     save(results, folder)
-    return rebuild(folder)
+    return _made(folder, notify)
 
 
-def rebuild(folder: Path) -> Path:
+def rebuild(folder: Path, notify: Notify = say_nothing) -> Path:
     """Make ``report.md`` and all figures again from the published files in ``folder``.
+
+    Args:
+        folder: a published report.
+        notify: is told which part is being made.
 
     Returns:
         The path of ``report.md``.
@@ -48,14 +70,20 @@ def rebuild(folder: Path) -> Path:
     Raises:
         FusionBenchError: a published file is missing or damaged.
     """
+    return _made(folder, notify).path
+
+
+def _made(folder: Path, notify: Notify) -> WrittenReport:
     results = load(folder)
     inside(folder, _FIGURES)  # figures are written there
     for label in results.contexts:
-        rebuild(folder / report_folder(label))
+        _made(folder / report_folder(label), notify)
+    notify(f"computing the statistics of {results.name}", 0, 0)
     tables = build_tables(results)
+    notify(f"drawing the figures of {results.name}", 0, 0)
     figures = draw_figures(results, tables, folder / _FIGURES)
     write_text(folder / REPORT, _render(results, tables, figures))
-    return folder / REPORT
+    return WrittenReport(folder / REPORT, tables)
 
 
 def _render(results: StudyResults, tables: Tables, figures: Mapping[str, Drawn]) -> str:

@@ -116,12 +116,12 @@ LATER = {
     "a search space that fails": (
         GATE.replace('return {"hidden"', 'return {"hidden": 1 / 0, "other"'),
         "search: {trials: 2}\n",
-        "arms.gate: Gate.search_space fails: ZeroDivisionError: division by zero",
+        "arms.gate: the search space that Gate declares cannot be used: ZeroDivisionError: division by zero",
     ),
     "a search space that ends the program": (
         GATE.replace('return {"hidden": Choice((4, 8))}', "sys.exit(1)"),
         "search: {trials: 2}\n",
-        "arms.gate: Gate.search_space fails: it ends the program (sys.exit(1))",
+        "arms.gate: the search space that Gate declares cannot be used: it ends the program (sys.exit(1))",
     ),
     "a search space of plain values": (
         GATE.replace("Choice((4, 8))", "[4, 8]"),

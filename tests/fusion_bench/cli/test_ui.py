@@ -166,7 +166,7 @@ def test_of_two_started_at_once_one_serves_and_the_other_says_so(tmp_path: Path)
 
 @pytest.mark.slow
 def test_it_serves_the_studies_prints_their_links_and_stops_with_ctrl_c(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first = sync_study(tiny("first"), None, TrackingStore.of(tmp_path))
     with socket.socket() as probe:
@@ -198,12 +198,13 @@ def test_it_serves_the_studies_prints_their_links_and_stops_with_ctrl_c(
             assert b"<title>MLflow</title>" in page.read()
 
         # The same server as a tracking store: over HTTP the projection is the same, and no server is started.
-        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{port}")
+        monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://me:secret@127.0.0.1:{port}")
         again = sync_study(
             dataclasses.replace(tiny("first"), title="another"), None, TrackingStore.of(tmp_path)
         )
         assert (again.created, again.kept) == (0, 2)
         assert sync_study(tiny("second"), None, TrackingStore.of(tmp_path)).created == 2
+        assert capsys.readouterr().out == ""  # no address, which would hold the password
         shown = io.StringIO()
         serve(tmp_path, console=Console(file=shown, width=40))
         assert re.findall(r"^\w+$", shown.getvalue(), re.MULTILINE) == ["second", "first"]

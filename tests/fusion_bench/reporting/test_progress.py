@@ -168,10 +168,10 @@ def test_search_cells_name_the_settings_of_their_trial() -> None:
     status = trial("film", kernel_size=5, norm="batch", **{"train.learning_rate": 0.003141592653})
     live = LiveTable(terminal(), Clock())
     live.notify(RunPlanned([status]))
-    text = " ".join(shown(live).replace("│", " ").split())
+    live.notify(CellStarted(status.cell.id))
+    text = shown(live)
     live.notify(RunClosed())
-    for part in ("film kernel_size=5", "norm=batch", "train.learning_rate=0.00314159"):
-        assert part in text
+    assert "▶ film, seed 7: kernel_size=5, norm=batch, train.learning_rate=0.00314159\n" in text
     lines, live = Console(file=io.StringIO()), LiveTable(terminal(), Clock())
     for observer in (PlainLines(lines, Clock()), live):
         observer.notify(RunPlanned([status]))
@@ -218,7 +218,7 @@ def test_preparation_is_counted_in_the_table_and_now_and_then_in_the_log() -> No
             observer.notify(RunPreparing("decoding images", done, 4000))
         clock.now += 1
         if done == 1200:
-            assert "… decoding images 1,200 of 4,000" in shown(live)
+            assert "… decoding images 1,200 of 4,000 (0:07)" in shown(live)
     live.notify(RunClosed())
     lines.notify(RunClosed())
     assert written(console).splitlines() == [

@@ -55,10 +55,10 @@ def test_equal_seeds_give_equal_weights_and_other_seeds_others(samples: PretextS
 
 
 def test_every_step_is_counted(samples: PretextSamples) -> None:
-    told: list[tuple[str, int, int]] = []
+    heard: list[tuple[str, int, int]] = []
     short = replace(RECIPE, steps=3)
-    train_pretext(backbone(), 16, samples, short, 0, lambda *count: told.append(count))
-    assert told == [("pretext step", step, 3) for step in (1, 2, 3)]
+    train_pretext(backbone(), 16, samples, short, 0, lambda *count: heard.append(count))
+    assert heard == [("pretext step", step, 3) for step in (1, 2, 3)]
 
 
 def test_held_out_images_are_not_trained_on(samples: PretextSamples) -> None:

@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from random import Random
 
-from fusion_bench.data.miniclevr.build import counted, draw_split_scenes, render_images
+from fusion_bench.data.miniclevr.build import draw_split_scenes, ended_jobs, render_images
 from fusion_bench.data.miniclevr.layout import scene_record
 from fusion_bench.data.miniclevr.parallel import map_in_processes
 from fusion_bench.data.miniclevr.placement import SceneRecipe
@@ -64,7 +64,7 @@ def build_refer(
         jobs.append(partial(_annotate_scenes, settings, root, split, scenes, number))
         sizes.append(len(scenes))
         number += len(scenes)
-    ended = counted("rendering images", sizes, notify)
+    ended = ended_jobs("rendering images", sizes, notify)
     annotated = [image for chunk in map_in_processes(jobs, workers, ended) for image in chunk]
     write_refer(root, name, settings.size, annotated)
 
