@@ -42,31 +42,65 @@ def _build(kind: Any, value: Any, where: str) -> Any:
         return _build_dataclass(kind, value, where)
     origin = get_origin(kind)
     if origin in {Union, types.UnionType}:
-        options = get_args(kind)
-        if value is None and type(None) in options:
-            return None
-        return _build(next(option for option in options if option is not type(None)), value, where)
+        return _build_union(get_args(kind), value, where)
     if origin is tuple:
-        return tuple(value)
+        return _build_tuple(get_args(kind), value, where)
+    if isinstance(origin, type) and issubclass(origin, Mapping):
+        return _build_mapping(get_args(kind)[1], value, where)
     if origin is Literal:
         if value not in get_args(kind):
-            raise FusionBenchError(f"{where} is {value!r}; known: {', '.join(map(str, get_args(kind)))}")
+            raise FusionBenchError(f"{where} is {_shown(value)}; known: {', '.join(map(str, get_args(kind)))}")
         return value
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if kind in {int, float, str, bool} and (not isinstance(value, kind) or (kind is int and value is True)):
-        raise FusionBenchError(f"{where} must be of type {kind.__name__}, not {value!r}")
+    if kind in {int, float, str, bool} and (
+        not isinstance(value, kind) or (kind is int and isinstance(value, bool))
+    ):
+        raise FusionBenchError(f"{where} must be of type {kind.__name__}, not {_shown(value)}")
     return value
+
+
+def _build_union(options: tuple[Any, ...], value: Any, where: str) -> Any:
+    """Return the value of an optional field; a union of several types stands for any JSON value."""
+    kinds = [option for option in options if option is not type(None)]
+    if len(kinds) > 1 or (value is None and len(kinds) < len(options)):
+        return value
+    return _build(kinds[0], value, where)
+
+
+def _build_tuple(kinds: tuple[Any, ...], value: Any, where: str) -> Any:
+    if not isinstance(value, list | tuple):
+        raise FusionBenchError(f"{where} must be a list, not {_shown(value)}")
+    if kinds[-1] is Ellipsis:
+        kinds = (kinds[0],) * len(value)
+    if len(value) != len(kinds):
+        raise FusionBenchError(f"{where} must have {len(kinds)} values, not {len(value)}")
+    return tuple(
+        _build(kind, item, f"{where}[{index}]")
+        for index, (kind, item) in enumerate(zip(kinds, value, strict=True))
+    )
+
+
+def _build_mapping(kind: Any, value: Any, where: str) -> Any:
+    if not isinstance(value, Mapping):
+        raise FusionBenchError(f"{where} must be a mapping, not {_shown(value)}")
+    return {key: _build(kind, item, f"{where}.{key}") for key, item in value.items()}
+
+
+def _shown(value: Any) -> str:
+    """Return a value as a message shows it, cut to 80 characters."""
+    text = repr(value)
+    return text if len(text) <= 80 else f"{text[:80]}..."
 
 
 def _build_dataclass(kind: Any, value: Any, where: str) -> Any:
     if not isinstance(value, Mapping):
-        raise FusionBenchError(f"{where} must be a mapping, not {value!r}")
+        raise FusionBenchError(f"{where} must be a mapping, not {_shown(value)}")
     hints = get_type_hints(kind)
     known = {item.name: item for item in fields(kind)}
     for key in value:
         if key not in known:
-            raise FusionBenchError(f"{where} has an unknown key {key!r}")
+            raise FusionBenchError(f"{where} has an unknown key {_shown(key)}")
     for name, item in known.items():
         if name not in value and item.default is MISSING and item.default_factory is MISSING:
             raise FusionBenchError(f"{where} lacks {name!r}")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
 import os
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -47,11 +48,12 @@ def folder_digest(path: Path) -> str:
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path beside ``path``; rename it into place if the block succeeds, else remove it."""
+    """Yield a temporary path beside ``path``; rename it into place if the block succeeds, else remove it.
+
+    A process that is killed in between leaves the temporary file; `sweep_parts` removes it.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    os.close(handle)
-    part = Path(name)
+    handle, part = _new_part(path)
     try:
         yield part
         with part.open("rb") as file:
@@ -60,6 +62,30 @@ def replacing(path: Path) -> Iterator[Path]:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def _new_part(path: Path) -> tuple[int, Path]:
+    """Return a new temporary file beside ``path``, opened and locked until it is closed, so that it is not swept."""
+    while True:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
+        with suppress(OSError):  # some network disks have no locks; nothing is swept there
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        if os.fstat(handle).st_nlink:
+            return handle, Path(name)
+        os.close(handle)  # swept before it was locked
+
+
+def sweep_parts(folder: Path) -> None:
+    """Remove the temporary files that killed processes left in a folder; those being written are kept."""
+    for part in folder.glob(".*.part"):
+        with suppress(OSError):  # it is locked, no file, swept by another process, or not ours to remove
+            handle = os.open(part, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                part.unlink()
+            finally:
+                os.close(handle)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -83,7 +109,7 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise FusionBenchError(f"{path} does not exist") from error
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # also text that is not UTF-8, and numbers of 5,000 digits
         raise FusionBenchError(f"{path} is not JSON: {error}") from error
 
 
@@ -115,6 +141,7 @@ def cached_file(folder: Path, key: Any, suffix: str, make: Callable[[Path], obje
     file, seal = stem.with_suffix(suffix), stem.with_suffix(".json")
     with lock(stem.with_suffix(".lock"), wait=True):
         if not _intact(file, seal):
+            sweep_parts(folder)
             with replacing(file) as part:
                 make(part)
             write_json(seal, {"sha256": file_digest(file), "key": key})

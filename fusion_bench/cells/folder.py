@@ -14,6 +14,7 @@ import pandas as pd
 from safetensors.torch import save
 from torch import Tensor
 
+from fusion_bench.cells.failure import Failure, shortened
 from fusion_bench.cells.result import CellResult, Outcome, Provenance, Timing
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.serialisation import from_json, to_json
@@ -23,6 +24,11 @@ from fusion_bench.training.config import CellConfig
 D = TypeVar("D")
 OUTCOME_FILES = ("result.json", "samples.parquet", "curves.parquet", "timing.json", "provenance.json")
 _PREDICTIONS = "predictions.parquet"
+_COLUMNS = {
+    "samples.parquet": ("split", "sample", "cluster", "truth", "prediction", "score"),
+    "curves.parquet": ("epoch", "samples_seen", "quantity", "value"),
+    _PREDICTIONS: ("split", "sample", "prediction"),
+}
 
 
 @dataclass(frozen=True)
@@ -43,9 +49,21 @@ class CellFolder:
 
     @property
     def failure(self) -> str | None:
-        """The reason why the last try of the cell failed; None if it did not fail."""
-        record = self.path / "failed.json"
-        return None if self.done or not record.exists() else str(read_json(record)["reason"])
+        """The reason why the last try of the cell failed, on one line; None if it did not fail.
+
+        A damaged record is a failure too, whose reason is lost.
+        """
+        if self.done or not self._failed.exists():
+            return None
+        try:
+            reason = from_json(Failure, read_json(self._failed), str(self._failed)).reason
+        except FusionBenchError as error:
+            return f"the reason is lost ({error}); to try the cell again, run the study with --retry-failed"
+        return shortened(reason, self._failed)
+
+    @property
+    def _failed(self) -> Path:
+        return self.path / "failed.json"
 
     def write_config(self, config: CellConfig) -> None:
         """Write ``config.json`` unless it holds this configuration already.
@@ -62,7 +80,7 @@ class CellFolder:
         Raises:
             FusionBenchError: ``config.json`` is missing, damaged, or belongs to another cell.
         """
-        config = CellConfig.from_json(read_json(self.path / "config.json"))
+        config = self._read(CellConfig, "config.json")
         if config.id != self.id:
             raise FusionBenchError(
                 f"{self.path / 'config.json'} holds the configuration of cell {config.id}, which does not belong in "
@@ -73,7 +91,7 @@ class CellFolder:
     def _stored_config(self) -> CellConfig | None:
         """Return what ``config.json`` holds; None if it cannot be read."""
         try:
-            return CellConfig.from_json(read_json(self.path / "config.json"))
+            return self._read(CellConfig, "config.json")
         except FusionBenchError:
             return None
 
@@ -96,16 +114,22 @@ class CellFolder:
         write_json(self.path / "timing.json", to_json(outcome.timing))
         write_json(self.path / "provenance.json", to_json(outcome.provenance))
         write_json(self.path / "result.json", to_json(outcome.result))
-        (self.path / "failed.json").unlink(missing_ok=True)
+        self.forget_failure()
         write_text(self.path / "DONE", "")
 
     def fail(self, reason: str, details: str) -> None:
         """Record why the cell failed; a failure is never counted as a result."""
-        write_json(self.path / "failed.json", {"reason": reason, "details": details})
+        write_json(self._failed, to_json(Failure(shortened(reason, self._failed), details)))
+
+    def fail_with(self, error: BaseException) -> str:
+        """Record an exception that is being handled as the failure of the cell, and return the reason."""
+        failure = Failure.of(error, self._failed)
+        self.fail(failure.reason, failure.details)
+        return failure.reason
 
     def forget_failure(self) -> None:
         """Remove the record of the failure, so that the cell is tried again."""
-        (self.path / "failed.json").unlink(missing_ok=True)
+        self._failed.unlink(missing_ok=True)
 
     def set_aside(self) -> None:
         """Move a stale outcome to ``replaced/<n>``, so that the cell can be trained again."""
@@ -125,26 +149,21 @@ class CellFolder:
         """
         if not self.done:
             raise FusionBenchError(f"the cell {self.path} is not finished (its folder has no file DONE)")
-        try:
-            samples = pd.read_parquet(self.path / "samples.parquet")
-            curves = pd.read_parquet(self.path / "curves.parquet")
-            unlabelled = self.path / _PREDICTIONS
-            predictions = pd.read_parquet(unlabelled) if unlabelled.exists() else None
-        except (OSError, ValueError) as error:
-            raise FusionBenchError(
-                f"the cell {self.path} is damaged: {error}; delete the folder to train the cell again"
-            ) from error
         return Outcome(
             self.result(),
-            samples,
-            curves,
+            self._table("samples.parquet"),
+            self._table("curves.parquet"),
             self._read(Timing, "timing.json"),
             self.provenance(),
-            predictions,
+            self._table(_PREDICTIONS) if (self.path / _PREDICTIONS).exists() else None,
         )
 
     def result(self) -> CellResult:
-        """Return the deterministic values of the finished cell."""
+        """Return the deterministic values of the finished cell.
+
+        Raises:
+            FusionBenchError: the file is missing or damaged; `provenance` raises the same.
+        """
         return self._read(CellResult, "result.json")
 
     def provenance(self) -> Provenance:
@@ -152,8 +171,25 @@ class CellFolder:
         return self._read(Provenance, "provenance.json")
 
     def _read(self, kind: type[D], name: str) -> D:
-        file = self.path / name
-        return from_json(kind, read_json(file), str(file))
+        try:
+            return from_json(kind, read_json(self.path / name), name)
+        except FusionBenchError as error:
+            raise self._damaged(error) from error
+
+    def _table(self, name: str) -> pd.DataFrame:
+        try:
+            table = pd.read_parquet(self.path / name)
+        except (OSError, ValueError) as error:
+            raise self._damaged(error) from error
+        lacking = [column for column in _COLUMNS[name] if column not in table]
+        if lacking:
+            raise self._damaged(FusionBenchError(f"{name} lacks the columns {', '.join(lacking)}"))
+        return table
+
+    def _damaged(self, error: Exception) -> FusionBenchError:
+        return FusionBenchError(
+            f"the cell {self.path} is damaged: {error}; delete the folder to train the cell again"
+        )
 
 
 def is_disk_full(error: OSError) -> bool:

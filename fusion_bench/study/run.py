@@ -15,7 +15,7 @@ from fusion_bench.cells.folder import cell_folder
 from fusion_bench.cells.warm_start import source_folder
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.spec.study import Study
-from fusion_bench.storage import lock, write_json
+from fusion_bench.storage import lock, sweep_parts, write_json
 from fusion_bench.study.cell_status import CellStatus, cell_status
 from fusion_bench.study.journal import Journal, Record
 from fusion_bench.study.measure import Measured, measure_arms
@@ -95,6 +95,8 @@ class StudyRun:
         """
         try:
             with lock(self._folder / "lock", wait=False):
+                for folder in {part.parent for part in self._folder.rglob(".*.part")}:
+                    sweep_parts(folder)
                 return self._run()
         except filelock.Timeout as error:
             raise FusionBenchError(
