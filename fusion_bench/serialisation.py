@@ -49,7 +49,9 @@ def _build(kind: Any, value: Any, where: str) -> Any:
         return _build_mapping(get_args(kind)[1], value, where)
     if origin is Literal:
         if value not in get_args(kind):
-            raise FusionBenchError(f"{where} is {_shown(value)}; known: {', '.join(map(str, get_args(kind)))}")
+            raise FusionBenchError(
+                f"{where} is {_shown(value)}; known: {', '.join(map(str, get_args(kind)))}"
+            )
         return value
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
