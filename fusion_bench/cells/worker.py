@@ -30,6 +30,7 @@ from fusion_bench.cells.events import (
     event_line,
 )
 from fusion_bench.cells.folder import CellFolder, cell_folder
+from fusion_bench.cells.global_state import global_state_kept
 from fusion_bench.cells.run_cell import CellIsBusy, run_cell
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.training.inputs import make_pretext
@@ -52,11 +53,12 @@ class Worker:
         self._runs = paths.runs
 
     def handle(self, request: Mapping[str, str]) -> None:
-        """Serve one request."""
-        if "prepare" in request:
-            self._prepare(cell_folder(self._runs, request["prepare"]))
-        else:
-            self._run(cell_folder(self._runs, request["cell"]))
+        """Serve one request; what a module does to the state of torch or of the process is undone afterwards."""
+        with global_state_kept():
+            if "prepare" in request:
+                self._prepare(cell_folder(self._runs, request["prepare"]))
+            else:
+                self._run(cell_folder(self._runs, request["cell"]))
 
     def _prepare(self, folder: CellFolder) -> None:
         try:
