@@ -34,7 +34,7 @@ class Failure:
         return cls(reason_of(error, file), details.encode("utf-8", "backslashreplace").decode("utf-8"))
 
 
-def reason_of(error: BaseException, file: Path) -> str:
+def reason_of(error: BaseException, file: Path | None = None) -> str:
     """Return what an exception says, on one line; ``file`` tells more of what is too long.
 
     The type is named unless the message was written for the user.
@@ -43,12 +43,12 @@ def reason_of(error: BaseException, file: Path) -> str:
     return shortened(str(error), file, before=kind)
 
 
-def shortened(text: str, file: Path, before: str = "") -> str:
+def shortened(text: str, file: Path | None, before: str = "") -> str:
     """Return ``before`` and a text on one line without control characters, at most `LONGEST_REASON` long.
 
     Args:
         text: any text, such as the message of an exception or a line of a log.
-        file: is named where the text is cut, because more of it stands there.
+        file: is named where the text is cut, because more of it stands there; None if it stands nowhere.
         before: stands before the text and is never cut.
     """
     # More than this much is never shown, and a line of many megabytes would take long to clean.
@@ -56,6 +56,6 @@ def shortened(text: str, file: Path, before: str = "") -> str:
     line = " ".join("".join(sign if sign.isprintable() else " " for sign in end).split())
     if len(end) == len(text) and len(before) + len(line) <= LONGEST_REASON:
         return before + line
-    after = f" (more of it stands in {file})"
+    after = "" if file is None else f" (more of it stands in {file})"
     room = max(_SHORTEST_TAIL, LONGEST_REASON - len(before) - len("... ") - len(after))
     return f"{before}... {line[-room:]}{after}"

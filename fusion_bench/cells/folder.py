@@ -99,6 +99,15 @@ class CellFolder:
         """Return the lock that lets one process at a time train this cell; ``kill -9`` releases it too."""
         return lock(self.path / "lock", wait=False)
 
+    @property
+    def busy(self) -> bool:
+        """True while a process trains this cell."""
+        try:
+            with self.claim():
+                return False
+        except filelock.Timeout:
+            return True
+
     def finish(self, outcome: Outcome, weights: Mapping[str, Tensor] | None = None) -> None:
         """Write an outcome, ``DONE`` last, so that an interrupted write leaves a cell that is not done."""
         if weights is not None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from fusion_bench.cells.folder import cell_folder
+from fusion_bench.cells.measure_cell import LATENCY_BATCH
 from fusion_bench.cells.result import Outcome
 from fusion_bench.contract import FusionModule, VisionLanguageNetwork
 from fusion_bench.errors import FusionBenchError
@@ -21,7 +22,7 @@ from fusion_bench.spec.arms import Arm
 from fusion_bench.spec.budget import UNITS
 from fusion_bench.spec.study import Study
 from fusion_bench.study.cell_status import cell_status, comparable
-from fusion_bench.study.measure import LATENCY_BATCH, Measured, measure_arms
+from fusion_bench.study.measure import Measured, measure_for_report
 from fusion_bench.study.plan import confirm_cells
 from fusion_bench.study.run import RunResult, study_folder
 from fusion_bench.study.search_results import SearchResult, search_result, with_choices
@@ -65,7 +66,7 @@ def collect(study: Study, paths: RunPaths, runs: Mapping[str, RunResult] | None 
         because = f": {reasons[0]}" if reasons else ""
         raise FusionBenchError(f"no cell of the study {study.name!r} is finished{because}")
     measured = (
-        measure_arms(arms, study.seeds, paths, study_folder(paths.runs, study.name) / "measured.json")
+        measure_for_report(arms, study.seeds, paths, study_folder(paths.runs, study.name))
         if own is None
         else own.measured
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,7 +10,15 @@ from typing import Any
 
 import filelock
 
-from fusion_bench.cells.events import CellBusy, CellFailed, CellFinished, CellPrepared, WorkerEvent
+from fusion_bench.cells.events import (
+    CellBusy,
+    CellFailed,
+    CellFinished,
+    CellMeasured,
+    CellPrepared,
+    CellSilent,
+    WorkerEvent,
+)
 from fusion_bench.cells.executors.executor import Executor
 from fusion_bench.cells.folder import cell_folder
 from fusion_bench.cells.warm_start import source_folder
@@ -31,6 +40,12 @@ from fusion_bench.study.search_results import (
 )
 from fusion_bench.training.cell_data import cell_data_key
 from fusion_bench.training.paths import RunPaths
+
+_SILENCE_TOLD_SECONDS = 60.0
+
+
+class RunStopped(KeyboardInterrupt):
+    """Ctrl-C during a run; the message names the cells that were being trained, and is empty if there were none."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +101,7 @@ class StudyRun:
         )
         self._cells: list[PlannedCell] = []
         self._trained = 0
+        self._heard: dict[str, float] = {}  # when the last event of each cell that is being trained came
 
     def run(self) -> RunResult:
         """Train the missing cells and return what the report needs.
@@ -110,10 +126,11 @@ class StudyRun:
                 search = self._search(executor)
                 cells = confirm_cells(search.arms, self._study.seeds)
                 self._complete(cells, executor)
-            self._observer.notify(RunPreparing("measuring latency with nothing else running"))
-            measured = measure_arms(
-                search.arms, self._study.seeds, self._paths, self._folder / "measured.json"
-            )
+                self._observer.notify(RunPreparing("measuring latency with nothing else running"))
+                file = self._folder / "measured.json"
+                measured = measure_arms(search.arms, self._study.seeds, self._paths, file, executor)
+        except KeyboardInterrupt as stopped:
+            raise RunStopped(self._training()) from stopped
         finally:
             self._observer.notify(RunClosed())
         write_plan(self._folder / "plan.json", self._study.name, [*search.search_cells, *cells])
@@ -200,8 +217,12 @@ class StudyRun:
 
     def _relay(self, event: WorkerEvent) -> None:
         """Record how a cell ended and hand the event on to the observer."""
-        if isinstance(event, CellPrepared | CellBusy):
+        if isinstance(event, CellPrepared | CellMeasured | CellBusy):
             return
+        if isinstance(event, CellFinished | CellFailed):
+            self._heard.pop(event.cell, None)
+        elif not isinstance(event, CellSilent):
+            self._heard[event.cell] = time.monotonic()
         if isinstance(event, CellFailed) and event.worker_died:
             cell_folder(self._paths.runs, event.cell).fail(event.reason, "")
         if isinstance(event, CellFinished):
@@ -209,6 +230,15 @@ class StudyRun:
         if isinstance(event, CellFinished | CellFailed):
             self._journal_end(event.cell)
         self._observer.notify(event)
+
+    def _training(self) -> str:
+        """Return the cells that are being trained, and for how long each has been silent if that is over a minute."""
+        cells, now = {cell.id: cell for cell in self._cells}, time.monotonic()
+        return ", ".join(
+            f"{cells[name].arm} seed {cells[name].seed}"
+            + (f" (silent for {(now - heard) / 60:.0f} min)" if now - heard > _SILENCE_TOLD_SECONDS else "")
+            for name, heard in self._heard.items()
+        )
 
     def _journal_end(self, ended: str) -> None:
         """Add the trials of a cell that ended to the journal (two arms may share one cell)."""
