@@ -39,8 +39,10 @@ def reason_of(error: BaseException, file: Path | None = None) -> str:
 
     The type is named unless the message was written for the user.
     """
-    kind = "" if isinstance(error, FusionBenchError) else f"{type(error).__name__}: "
-    return shortened(str(error), file, before=kind)
+    if isinstance(error, FusionBenchError):
+        return shortened(str(error), file)
+    kind = type(error).__name__
+    return shortened(str(error), file, before=f"{kind}: ") if str(error) else kind
 
 
 def shortened(text: str, file: Path | None, before: str = "") -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import resource
 import sys
 import time
 import warnings
@@ -118,3 +119,34 @@ class Hangs(Act):
 
     def act(self) -> None:
         time.sleep(1e6)
+
+
+class RaisesSurrogates(Act):
+    """It raises what no one expects."""
+
+    def act(self) -> None:
+        raise KeyError("\udcff" * 3)
+
+
+class Kills(Act):
+    """It ends its process with a last line of several megabytes."""
+
+    def act(self) -> None:
+        os.write(2, b"y" * 5_000_000 + b"\n")
+        os._exit(4)
+
+
+class Floods(Act):
+    """It prints and prints."""
+
+    def act(self) -> None:
+        for _ in range(1000):
+            print("z" * 9999)  # noqa: T201 - that is what it does
+
+
+class EatsMemory(Act):
+    """It asks for more memory than there is, as far as this process may have."""
+
+    def act(self) -> None:
+        resource.setrlimit(resource.RLIMIT_AS, (1 << 33, 1 << 33))
+        self.eaten = bytearray(1 << 34)

@@ -21,10 +21,11 @@ from fusion_bench.cells.events import (
     WorkerEvent,
 )
 from fusion_bench.cells.executors.executor import WorkerSettings
-from fusion_bench.cells.executors.isolation import needs_own_process
+from fusion_bench.cells.executors.isolation import is_foreign, needs_own_process
 from fusion_bench.cells.executors.worker_log import remove_old_logs
 from fusion_bench.cells.executors.worker_process import GRACE_SECONDS, Job, Lines, WorkerProcess
 from fusion_bench.cells.folder import cell_folder
+from fusion_bench.training.config import CellConfig
 
 _ATTEMPTS = 2
 _TICK_SECONDS = 1.0
@@ -59,20 +60,24 @@ class LocalExecutor:
 
     def run(self, cells: Sequence[str]) -> Iterator[WorkerEvent]:
         """Train cells, in this order as workers become idle; yield events until all have ended."""
-        jobs = [Job("cell", cell, self._alone(cell)) for cell in cells]
+        jobs = [Job("cell", cell, needs_own_process(self._config(cell))) for cell in cells]
+        if all(job.alone for job in jobs):
+            self._stop_idle()
         yield from self._serve(jobs, self._settings.workers)
 
     def prepare(self, cells: Sequence[str]) -> Iterator[WorkerEvent]:
         """Make what cells need, one after another (making data uses several processes by itself)."""
-        yield from self._serve([Job("prepare", cell, self._alone(cell)) for cell in cells], 1)
+        # A module takes no part in this; a text encoder does.
+        jobs = [Job("prepare", cell, is_foreign(self._config(cell).text.target)) for cell in cells]
+        yield from self._serve(jobs, 1)
 
     def measure(self, cells: Sequence[str]) -> Iterator[WorkerEvent]:
         """Measure the latency of cells one after another, each in a fresh process, while no worker is alive."""
-        self._stop([process for process in self._processes if process.job is None])
+        self._stop_idle()
         yield from self._serve([Job("measure", cell, alone=True) for cell in cells], 1)
 
-    def _alone(self, cell: str) -> bool:
-        return needs_own_process(cell_folder(self._settings.paths.runs, cell).config())
+    def _config(self, cell: str) -> CellConfig:
+        return cell_folder(self._settings.paths.runs, cell).config()
 
     def _serve(self, jobs: Sequence[Job], workers: int) -> Iterator[WorkerEvent]:
         """Send jobs to at most so many workers and yield their events until every job has ended."""
@@ -126,7 +131,7 @@ class LocalExecutor:
         if idle and not job.alone:
             return idle[0]
         if self._settings.paths.device.startswith("cuda"):
-            self._stop(idle)  # an idle worker keeps memory of the GPU
+            self._stop_idle()  # an idle worker keeps memory of the GPU
         log = self._logs / f"worker-{os.getpid()}-{next(self._numbers)}.log"
         process = WorkerProcess(self._settings, log, self._lines)
         self._processes.append(process)
@@ -154,6 +159,9 @@ class LocalExecutor:
             job = process.job
             if job is not None and job.kind == "cell" and process.newly_silent(_SILENT_SECONDS):
                 yield CellSilent(job.cell, process.silent_seconds)
+
+    def _stop_idle(self) -> None:
+        self._stop([process for process in self._processes if process.job is None])
 
     def _stop(self, processes: Sequence[WorkerProcess]) -> None:
         """End workers; those that do not end by themselves in the time that they have together are killed."""

@@ -52,7 +52,9 @@ class WorkerLog:
         size = 0
         with self._stream as stream:
             while chunk := stream.read1(_CHUNK):
-                with suppress(OSError):  # a full disk must not stop the worker, which waits while nobody reads
+                with suppress(
+                    OSError
+                ):  # a full disk must not stop the worker, which waits while nobody reads
                     if size + len(chunk) > LARGEST_LOG:
                         self._file.replace(self._older)
                         size = 0
