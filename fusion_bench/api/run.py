@@ -137,7 +137,9 @@ def run_and_report(request: RunRequest, console: Console) -> FinishedRun:
         FusionBenchError: see `fusion_bench.study.run.StudyRun.run`.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # the console shows the progress
-    with global_state_kept():  # a module's file may change it when it is imported, and workers get the environment
+    with (
+        global_state_kept()
+    ):  # a module's file may change it when it is imported, and workers get the environment
         study = load_study(request.study, request.overrides)
     if request.smoke:
         study = smoke_study(study)

@@ -14,9 +14,9 @@ import pandas as pd
 from safetensors.torch import save
 from torch import Tensor
 
-from fusion_bench.cells.failure import Failure, shortened
+from fusion_bench.cells.failure import Failure
 from fusion_bench.cells.result import CellResult, Outcome, Provenance, Timing
-from fusion_bench.errors import FusionBenchError
+from fusion_bench.errors import FusionBenchError, shortened
 from fusion_bench.serialisation import from_json, to_json
 from fusion_bench.storage import lock, read_json, replacing, write_json, write_text
 from fusion_bench.training.config import CellConfig

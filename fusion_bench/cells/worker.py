@@ -32,11 +32,11 @@ from fusion_bench.cells.events import (
     WorkerEvent,
     event_line,
 )
-from fusion_bench.cells.failure import reason_of
 from fusion_bench.cells.folder import CellFolder, cell_folder
 from fusion_bench.cells.global_state import global_state_kept
 from fusion_bench.cells.measure_cell import measured_milliseconds
 from fusion_bench.cells.run_cell import CellIsBusy, run_cell
+from fusion_bench.errors import reason_of
 from fusion_bench.training.inputs import make_pretext
 from fusion_bench.training.load_cell_data import CellDataCache
 from fusion_bench.training.loop import Progress

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from fusion_bench.errors import FusionBenchError
+from fusion_bench.errors import FusionBenchError, reason_of, shortened
 from fusion_bench.registry import Registry, Target, did_you_mean
 from fusion_bench.spec.document.problems import Problems
 from fusion_bench.spec.document.tree import Node
@@ -121,7 +121,7 @@ def find_class(registry: Registry[T], base: type[Any], name: Node, problems: Pro
     except FusionBenchError as error:
         problems.add(name, str(error))
     except Exception as error:  # importing runs third-party code, which may raise any exception
-        problems.add(name, f"{name.value} cannot be imported: {type(error).__name__}: {error}")
+        problems.add(name, f"{name.value} cannot be imported: {reason_of(error)}")
     return None
 
 
@@ -162,7 +162,9 @@ def try_construct(
         with fork_rng(devices=[]):
             return configured.construct(*arguments)
     except Exception as error:  # a constructor may refuse settings by any exception
-        problems.add(where, f"{configured.named.cls.__name__} refuses these settings: {error}")
+        problems.add(
+            where, f"{configured.named.cls.__name__} refuses these settings: {shortened(str(error))}"
+        )
         return None
 
 

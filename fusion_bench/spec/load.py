@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fusion_bench.errors import shortened
 from fusion_bench.registry import did_you_mean
 from fusion_bench.spec.arms import Arm
 from fusion_bench.spec.catalogue import Catalogue, installed_catalogue
@@ -197,7 +198,9 @@ def _budget(
         target = fusion_cost(reference.config, section.match, words, files)
     except Exception as error:  # third-party code of a module may raise any exception
         node = tree.children["budget"].children["match"]
-        problems.add(node, f"the cost of the reference {reference.label!r} cannot be counted: {error}")
+        problems.add(
+            node, f"the cost of the reference {reference.label!r} cannot be counted: {shortened(str(error))}"
+        )
         return None
     widths = {arm.spec.label: arm.free_width for arm in study_arms.resolved if arm.free_width is not None}
     return Budget(section.match, section.tolerance, reference.label, target, widths, words, files)

@@ -95,7 +95,8 @@ class LocalExecutor:
             if process not in self._processes:
                 continue  # the end of a worker that was stopped
             if line is None:
-                self._stop([process])
+                self._processes.remove(process)
+                process.stop_after_events()
                 if process.job is None:
                     continue
                 running -= 1

@@ -7,7 +7,7 @@ from contextlib import suppress
 from io import BufferedReader
 from pathlib import Path
 
-from fusion_bench.cells.failure import shortened
+from fusion_bench.errors import shortened
 
 LARGEST_LOG = 1 << 20
 """Bytes of a log file; when it is full it is renamed to ``<name>.log.1``, which holds the text before it."""

@@ -22,6 +22,7 @@ from fusion_bench.errors import FusionBenchError
 _USUAL_CAUSE = {"SIGKILL": " (often: out of memory)", "SIGBUS": " (often: the disk is full)"}
 _LONGEST_LINE = 1 << 20
 _TICKS_TO_READ = 5
+_SECONDS_TO_END = 2.0
 GRACE_SECONDS = 10.0
 """Seconds that a process has to end by itself before it is killed."""
 
@@ -146,6 +147,12 @@ class WorkerProcess:
         self._kill_group()
         self.popen.wait()
         self._log.close()
+
+    def stop_after_events(self) -> None:
+        """Do the same after the end of its events, which is mostly its own end, whose exit code is to be seen."""
+        with suppress(subprocess.TimeoutExpired):
+            self.popen.wait(timeout=_SECONDS_TO_END)
+        self.stop()
 
     def death(self, before: str) -> str:
         """Return ``before``, how the process ended, the usual cause, and the last line of its log.

@@ -11,10 +11,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from fusion_bench.cells.failure import LONGEST_REASON
 from fusion_bench.cells.folder import CellFolder, cell_folder
 from fusion_bench.cells.result import ArmCosts, CellResult, Outcome, Provenance, Timing
-from fusion_bench.errors import FusionBenchError
+from fusion_bench.errors import LONGEST_REASON, FusionBenchError
 from fusion_bench.registry import Target
 from fusion_bench.storage import read_json, write_json
 from fusion_bench.training.config import Component
