@@ -82,15 +82,18 @@ class LocalExecutor:
     def _serve(self, jobs: Sequence[Job], workers: int) -> Iterator[WorkerEvent]:
         """Send jobs to at most so many workers and yield their events until every job has ended."""
         waiting, attempts, running = deque(jobs), _Attempts(), 0
+        next_look = 0.0
         while waiting or running:
             while running < workers and (job := self._next_job(waiting)) is not None:
                 self._worker_for(job).send(job)
                 running += 1
+            if time.monotonic() >= next_look:
+                next_look = time.monotonic() + _TICK_SECONDS
+                yield from self._silences()
+                self._watch()
             try:
                 process, line = self._lines.get(timeout=_TICK_SECONDS)
             except queue.Empty:
-                yield from self._silences()
-                self._watch()
                 continue
             if process not in self._processes:
                 continue  # the end of a worker that was stopped
@@ -112,6 +115,7 @@ class LocalExecutor:
                 running -= 1
                 job = self._release(process)
                 if isinstance(event, CellBusy):
+                    attempts.take_back(job)
                     waiting.append(job)
                     continue
             if event is not None and (kind == "cell" or not isinstance(event, CellStarted)):
@@ -189,6 +193,10 @@ class _Attempts:
         """Take note that a worker has started its job."""
         process.started = True
         self._started[_job_of(process).cell] += 1
+
+    def take_back(self, job: Job) -> None:
+        """Forget the last start of a job, because another process had taken its cell."""
+        self._started[job.cell] -= 1
 
     def again(self, process: WorkerProcess) -> bool:
         """Return True if the job of a worker that died is to be tried again."""

@@ -228,9 +228,13 @@ def test_a_silent_cell_is_told_at_longer_and_longer_intervals(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(local, "_SILENT_SECONDS", 0.1)
-    cell, quick = own_cell(0), own_cell(1)
-    settings = fake_settings(tmp_path, [(cell, "time.sleep(1.5)"), (quick, "")], workers=2)
-    silences = [event for event in served(settings, [cell, quick]) if isinstance(event, CellSilent)]
+    cell, chatty = own_cell(0), own_cell(1)
+    progress = (
+        "say('CellProgressed', cell=cell, epoch=1, epochs=2, quantity='q', value=0.5, seconds_left=None)"
+    )
+    talk = f"for _ in range(150):\n    time.sleep(0.01)\n    {progress}"
+    settings = fake_settings(tmp_path, [(cell, "time.sleep(1.5)"), (chatty, talk)], workers=2)
+    silences = [event for event in served(settings, [cell, chatty]) if isinstance(event, CellSilent)]
     assert {event.cell for event in silences} == {cell.id}
     assert 2 <= len(silences) <= 4
     assert all(b.seconds >= 2 * a.seconds for a, b in itertools.pairwise(silences))
@@ -315,13 +319,14 @@ def test_a_cell_that_another_study_trains_is_waited_for(tmp_path: Path) -> None:
     assert len(settings.pids(busy)) == 1
 
 
-def test_a_cell_that_was_taken_at_the_last_moment_is_asked_for_again(tmp_path: Path) -> None:
+def test_a_cell_that_was_taken_at_the_last_moment_is_asked_for_again_and_has_not_been_tried(
+    tmp_path: Path,
+) -> None:
     cell = own_cell()
-    settings = fake_settings(
-        tmp_path, [(cell, "if attempt == 1:\n    say('CellBusy', cell=cell)\n    answered = True")]
-    )
+    act = f"answered = attempt <= 2\nif answered: say('CellBusy', cell=cell)\nelif attempt == 3: {KILL}"
+    settings = fake_settings(tmp_path, [(cell, act)])
     events = served(settings, [cell])
-    assert [type(event) for event in events] == [CellStarted, CellStarted, CellFinished]
+    assert [type(event) for event in events] == [*[CellStarted] * 4, CellFinished]
 
 
 @pytest.mark.slow
