@@ -94,7 +94,7 @@ def _settings() -> Iterator[_Setting]:
 
 def _process_settings() -> Iterator[_Setting]:
     yield _Setting(lambda: dict(os.environ), _set_environment)
-    yield _Setting(_working_directory, lambda folder: folder and os.chdir(folder))
+    yield _Setting(_working_directory, _change_directory)
     yield _Setting(lambda: list(sys.path), partial(sys.path.__setitem__, slice(None)))
     yield _Setting(sys.getrecursionlimit, sys.setrecursionlimit)
     yield _Setting(gc.isenabled, lambda on: gc.enable() if on else gc.disable())
@@ -180,6 +180,11 @@ def _working_directory() -> str:
     with suppress(FileNotFoundError):
         return str(Path.cwd())
     return ""
+
+
+def _change_directory(folder: str) -> None:
+    if folder:
+        os.chdir(folder)
 
 
 def _set_default_device(device: torch.device) -> None:

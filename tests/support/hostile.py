@@ -64,13 +64,13 @@ class ChangesTorch(Act):
         torch.set_default_device("meta")
         torch.set_float32_matmul_precision("medium")
         torch.use_deterministic_algorithms(True, warn_only=True)
-        torch.utils.deterministic.fill_uninitialized_memory = False
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
         torch.set_num_threads(3)
         torch.set_flush_denormal(True)
         torch.backends.cudnn.benchmark = True
         torch.backends.cudnn.deterministic = True
         torch.backends.cuda.enable_math_sdp(False)
-        torch.backends.mkldnn.enabled = False
+        torch.backends.mkldnn.enabled = False  # type: ignore[assignment]
         torch.backends.mha.set_fastpath_enabled(False)
         torch.set_autocast_enabled("cpu", True)
         torch.autograd.set_detect_anomaly(True)
@@ -104,7 +104,7 @@ class PatchesTorch(Act):
     """It replaces a function of torch by another, which no one can undo from outside."""
 
     def act(self) -> None:
-        torch.nn.functional.relu = torch.nn.functional.gelu
+        torch.nn.functional.relu = torch.nn.functional.gelu  # type: ignore[assignment]
 
 
 class Leaves(Act):

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from contextlib import suppress
-from io import BufferedReader
 from pathlib import Path
+from typing import IO
 
 from fusion_bench.errors import shortened
 
@@ -27,7 +28,7 @@ class WorkerLog:
         file: is written when the first text comes.
     """
 
-    def __init__(self, stream: BufferedReader, file: Path) -> None:
+    def __init__(self, stream: IO[bytes], file: Path) -> None:
         self._stream, self._file = stream, file
         self._older = file.with_name(f"{file.name}.1")
         self._thread = threading.Thread(target=self._copy, daemon=True)
@@ -51,7 +52,7 @@ class WorkerLog:
     def _copy(self) -> None:
         size = 0
         with self._stream as stream:
-            while chunk := stream.read1(_CHUNK):
+            while chunk := os.read(stream.fileno(), _CHUNK):
                 with suppress(
                     OSError
                 ):  # a full disk must not stop the worker, which waits while nobody reads

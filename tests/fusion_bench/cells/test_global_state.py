@@ -33,7 +33,7 @@ def seen() -> Mapping[str, Any]:
         "anomaly": torch.is_anomaly_enabled(),
         "threads": torch.get_num_threads(),
         "cudnn": (torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic),
-        "mkldnn": torch.backends.mkldnn.enabled,  # type: ignore[attr-defined]
+        "mkldnn": torch.backends.mkldnn.enabled,
         "attention": (torch.backends.cuda.math_sdp_enabled(), torch.backends.mha.get_fastpath_enabled()),
         "environment": dict(os.environ),
         "folder": Path.cwd(),
