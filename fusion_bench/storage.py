@@ -182,5 +182,5 @@ def _intact(file: Path, seal: Path) -> bool:
         return False
     try:
         return bool(read_json(seal)["sha256"] == file_digest(file))
-    except (FusionBenchError, KeyError):
+    except (FusionBenchError, KeyError, TypeError):  # the seal is damaged
         return False
