@@ -35,12 +35,12 @@ def reason_of(error: BaseException, file: Path | None = None) -> str:
     The type is named unless the message was written for the user.
     """
     if isinstance(error, FusionBenchError):
-        return shortened(str(error), file)
+        return bounded_line(str(error), file)
     kind = type(error).__name__
-    return shortened(str(error), file, before=f"{kind}: ") if str(error) else kind
+    return bounded_line(str(error), file, before=f"{kind}: ") if str(error) else kind
 
 
-def shortened(text: str, file: Path | None = None, before: str = "") -> str:
+def bounded_line(text: str, file: Path | None = None, before: str = "") -> str:
     """Return ``before`` and a text on one line without control characters, at most `LONGEST_REASON` long.
 
     Args:

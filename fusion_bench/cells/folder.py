@@ -16,7 +16,7 @@ from torch import Tensor
 
 from fusion_bench.cells.failure import Failure
 from fusion_bench.cells.result import CellResult, Outcome, Provenance, Timing
-from fusion_bench.errors import FusionBenchError, shortened
+from fusion_bench.errors import FusionBenchError, bounded_line
 from fusion_bench.serialisation import from_json, to_json
 from fusion_bench.storage import lock, read_json, replacing, write_json, write_text
 from fusion_bench.training.config import CellConfig
@@ -59,7 +59,7 @@ class CellFolder:
             reason = from_json(Failure, read_json(self._failed), str(self._failed)).reason
         except FusionBenchError as error:
             return f"the reason is lost ({error}); to try the cell again, run the study with --retry-failed"
-        return shortened(reason, self._failed)
+        return bounded_line(reason, self._failed)
 
     @property
     def _failed(self) -> Path:
@@ -128,7 +128,7 @@ class CellFolder:
 
     def fail(self, reason: str, details: str) -> None:
         """Record why the cell failed; a failure is never counted as a result."""
-        write_json(self._failed, to_json(Failure(shortened(reason, self._failed), details)))
+        write_json(self._failed, to_json(Failure(bounded_line(reason, self._failed), details)))
 
     def fail_with(self, error: BaseException) -> str:
         """Record an exception that is being handled as the failure of the cell, and return the reason."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from fusion_bench.errors import FusionBenchError, reason_of, shortened
+from fusion_bench.errors import FusionBenchError, bounded_line, reason_of
 from fusion_bench.registry import Registry, Target, did_you_mean
 from fusion_bench.spec.document.problems import Problems
 from fusion_bench.spec.document.tree import Node
@@ -163,7 +163,7 @@ def try_construct(
             return configured.construct(*arguments)
     except Exception as error:  # a constructor may refuse settings by any exception
         problems.add(
-            where, f"{configured.named.cls.__name__} refuses these settings: {shortened(str(error))}"
+            where, f"{configured.named.cls.__name__} refuses these settings: {bounded_line(str(error))}"
         )
         return None
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fusion_bench.errors import shortened
+from fusion_bench.errors import bounded_line
 from fusion_bench.registry import did_you_mean
 from fusion_bench.spec.arms import Arm
 from fusion_bench.spec.catalogue import Catalogue, installed_catalogue
@@ -199,7 +199,8 @@ def _budget(
     except Exception as error:  # third-party code of a module may raise any exception
         node = tree.children["budget"].children["match"]
         problems.add(
-            node, f"the cost of the reference {reference.label!r} cannot be counted: {shortened(str(error))}"
+            node,
+            f"the cost of the reference {reference.label!r} cannot be counted: {bounded_line(str(error))}",
         )
         return None
     widths = {arm.spec.label: arm.free_width for arm in study_arms.resolved if arm.free_width is not None}

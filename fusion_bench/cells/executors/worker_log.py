@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from fusion_bench.errors import shortened
+from fusion_bench.errors import bounded_line
 
 LARGEST_LOG = 1 << 20
 """Bytes of a log file; when it is full it is renamed to ``<name>.log.1``, which holds the text before it."""
@@ -43,7 +43,7 @@ class WorkerLog:
         if len(text) < _TAIL:
             text = _tail(self._older) + text
         lines = text.decode("utf-8", "replace").strip().splitlines()
-        return shortened(lines[-1], self._file, before) if lines else ""
+        return bounded_line(lines[-1], self._file, before) if lines else ""
 
     def close(self) -> None:
         """Wait until the rest of the stream is copied, though not for a process outside the worker's group."""

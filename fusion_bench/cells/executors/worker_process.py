@@ -66,7 +66,7 @@ class WorkerProcess:
     def __init__(self, settings: WorkerSettings, log: Path, lines: Lines) -> None:
         self.job: Job | None = None
         self.started, self.jobs, self.heard = False, 0, time.monotonic()
-        self._fault, self._told_silence, self._ticks_dead = "", 0.0, 0
+        self._fault, self._longest_silence, self._ticks_dead = "", 0.0, 0
         self.popen = subprocess.Popen(  # noqa: S603 - our own interpreter, no shell
             settings.command(),
             stdin=subprocess.PIPE,
@@ -91,9 +91,9 @@ class WorkerProcess:
 
     def newly_silent(self, first: float) -> bool:
         """Return True once after ``first`` seconds of silence, and again whenever the time has doubled."""
-        if self.silent_seconds < max(first, 2 * self._told_silence):
+        if self.silent_seconds < max(first, 2 * self._longest_silence):
             return False
-        self._told_silence = self.silent_seconds
+        self._longest_silence = self.silent_seconds
         return True
 
     def send(self, job: Job) -> None:
@@ -165,7 +165,7 @@ class WorkerProcess:
         return self._log.last_line(f"{before}{how}; last line of its log: ") or f"{before}{how}"
 
     def _hear(self) -> None:
-        self.heard, self._told_silence = time.monotonic(), 0.0
+        self.heard, self._longest_silence = time.monotonic(), 0.0
 
     def _kill_group(self) -> None:
         with suppress(ProcessLookupError, PermissionError):  # nobody is left, or only the dead (macOS)

@@ -137,7 +137,7 @@ def test_ctrl_c_names_a_cell_that_hangs_and_a_report_tells_what_is_done(
         ):
             time.sleep(0.1)
         workers = psutil.Process(process.pid).children(recursive=True)
-        told = subprocess.run(
+        reported = subprocess.run(
             [sys.executable, "-m", "fusion_bench", "report", str(file), "--runs", str(runs)],
             capture_output=True,
             text=True,
@@ -153,9 +153,9 @@ def test_ctrl_c_names_a_cell_that_hangs_and_a_report_tells_what_is_done(
     assert not [
         worker for worker in workers if worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE
     ]
-    assert told.returncode == 0, told.stderr
-    assert "1 cells have no result yet" in told.stdout
-    assert "EatsMemory, seed 0: MemoryError\n" in told.stdout
+    assert reported.returncode == 0, reported.stderr
+    assert "1 cells have no result yet" in reported.stdout
+    assert "EatsMemory, seed 0: MemoryError\n" in reported.stdout
     report = (study_folder(runs, "hostile") / "report" / "report.md").read_text()
     assert "film" in report
     assert bytes_of(film, runs) == bytes_of(film, undisturbed)
