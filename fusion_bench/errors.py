@@ -1,5 +1,13 @@
 """The one exception family that a user may meet: a sentence that says what, where and what to do."""
 
+from __future__ import annotations
+
+from pathlib import Path
+
+LONGEST_REASON = 2_000
+"""Characters of a reason; of a longer text the end is kept, which in a log is the last that was said."""
+_SHORTEST_TAIL = 200
+
 
 class FusionBenchError(Exception):
     """Something the user can put right; the command line prints the message alone, without a traceback."""
@@ -23,3 +31,32 @@ class NoResultError(FusionBenchError):
 
 class CellFailure(FusionBenchError):  # noqa: N818 - the field's word for it; an error of one cell, never of the study
     """A cell cannot give a result (a loss that is not finite, say); recorded, and the study goes on."""
+
+
+def reason_of(error: BaseException, file: Path | None = None) -> str:
+    """Return what an exception says, on one line; ``file`` tells more of what is too long.
+
+    The type is named unless the message was written for the user.
+    """
+    if isinstance(error, FusionBenchError):
+        return bounded_line(str(error), file)
+    kind = type(error).__name__
+    return bounded_line(str(error), file, before=f"{kind}: ") if str(error) else kind
+
+
+def bounded_line(text: str, file: Path | None = None, before: str = "") -> str:
+    """Return ``before`` and a text on one line without control characters, at most `LONGEST_REASON` long.
+
+    Args:
+        text: any text, such as the message of an exception or a line of a log.
+        file: is named where the text is cut, because more of it stands there; None if it stands nowhere.
+        before: stands before the text and is never cut.
+    """
+    # More than this much is never shown, and a line of many megabytes would take long to clean.
+    end = text[-4 * LONGEST_REASON :]
+    line = " ".join("".join(sign if sign.isprintable() else " " for sign in end).split())
+    if len(end) == len(text) and len(before) + len(line) <= LONGEST_REASON:
+        return before + line
+    after = "" if file is None else f" (more of it stands in {file})"
+    room = max(_SHORTEST_TAIL, LONGEST_REASON - len(before) - len("... ") - len(after))
+    return f"{before}... {line[-room:]}{after}"

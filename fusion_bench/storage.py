@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import hashlib
 import json
 import os
 import secrets
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -65,11 +66,11 @@ def folder_digest(path: Path) -> str:
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside ``path``; rename it into place if the block succeeds, else remove it.
 
-    The file gets the permissions of any new file: those that the umask leaves.
+    The file gets the permissions of any new file: those that the umask leaves. A process that is killed in between
+    leaves the temporary file; `sweep_parts` removes it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
-    part.open("xb").close()
+    handle, part = _new_part(path)
     try:
         yield part
         with part.open("rb") as file:
@@ -77,6 +78,31 @@ def replacing(path: Path) -> Iterator[Path]:
         part.replace(path)
     finally:
         part.unlink(missing_ok=True)
+        os.close(handle)
+
+
+def _new_part(path: Path) -> tuple[int, Path]:
+    """Return a new temporary file beside ``path``, opened and locked until it is closed, so that it is not swept."""
+    while True:
+        part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+        handle = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        with suppress(OSError):  # some network disks have no locks; nothing is swept there
+            fcntl.flock(handle, fcntl.LOCK_EX)
+        if os.fstat(handle).st_nlink:
+            return handle, part
+        os.close(handle)  # swept before it was locked
+
+
+def sweep_parts(folder: Path) -> None:
+    """Remove the temporary files that killed processes left in a folder; those being written are kept."""
+    for part in folder.glob(".*.part"):
+        with suppress(OSError):  # it is locked, no file, swept by another process, or not ours to remove
+            handle = os.open(part, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                part.unlink()
+            finally:
+                os.close(handle)
 
 
 def write_text(path: Path, text: str) -> None:
@@ -132,6 +158,7 @@ def cached_file(folder: Path, key: Any, suffix: str, make: Callable[[Path], obje
     file, seal = stem.with_suffix(suffix), stem.with_suffix(".json")
     with lock(stem.with_suffix(".lock"), wait=True):
         if not _intact(file, seal):
+            sweep_parts(folder)
             with replacing(file) as part:
                 make(part)
             write_json(seal, {"sha256": file_digest(file), "key": key})
@@ -172,5 +199,5 @@ def _intact(file: Path, seal: Path) -> bool:
         return False
     try:
         return bool(read_json(seal)["sha256"] == file_digest(file))
-    except (FusionBenchError, KeyError):
+    except (FusionBenchError, KeyError, TypeError):  # the seal is damaged
         return False

@@ -17,6 +17,7 @@ from fusion_bench.api.study import load_study, one_or_more, run_paths
 from fusion_bench.cells.executors.executor import Executor, WorkerSettings
 from fusion_bench.cells.executors.inline import InlineExecutor
 from fusion_bench.cells.executors.local import LocalExecutor
+from fusion_bench.cells.global_state import global_state_kept
 from fusion_bench.errors import FusionBenchError, NoResultError
 from fusion_bench.reporting.mlflow_.store import TrackingStore
 from fusion_bench.reporting.mlflow_.sync import sync_study
@@ -158,7 +159,10 @@ def run_and_report(request: RunRequest, console: Console) -> FinishedRun:
             `fusion_bench.study.run.StudyRun.run`.
     """
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # the console shows the progress
-    study = load_study(request.study, request.overrides)
+    with (
+        global_state_kept()
+    ):  # a module's file may change it when it is imported, and workers get the environment
+        study = load_study(request.study, request.overrides)
     if request.smoke:
         study = smoke_study(study)
     device = chosen_device(request.device, on_gpu=not request.smoke)

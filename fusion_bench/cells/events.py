@@ -13,7 +13,7 @@ from fusion_bench.serialisation import from_json, to_json
 
 @dataclass(frozen=True)
 class CellStarted:
-    """A worker has taken the cell."""
+    """A worker has begun to work on the cell: to make its data, to train it or to measure it."""
 
     cell: str
 
@@ -79,14 +79,30 @@ class CellPrepared:
 
 
 @dataclass(frozen=True)
+class CellMeasured:
+    """The median milliseconds of a forward pass of the cell's model."""
+
+    cell: str
+    milliseconds: float
+
+
+@dataclass(frozen=True)
 class CellBusy:
     """Another process trains this cell right now."""
 
     cell: str
 
 
-CellEvent: TypeAlias = CellStarted | CellProgressed | CellFinished | CellFailed
-WorkerEvent: TypeAlias = CellEvent | CellPreparing | CellPrepared | CellBusy
+@dataclass(frozen=True)
+class CellSilent:
+    """Nothing has been heard of the cell for so many seconds; the executor notices it, not the worker."""
+
+    cell: str
+    seconds: float
+
+
+CellEvent: TypeAlias = CellStarted | CellProgressed | CellSilent | CellFinished | CellFailed
+WorkerEvent: TypeAlias = CellEvent | CellPreparing | CellPrepared | CellMeasured | CellBusy
 
 _KINDS: Mapping[str, type[WorkerEvent]] = {
     kind.__name__: kind
@@ -97,6 +113,7 @@ _KINDS: Mapping[str, type[WorkerEvent]] = {
         CellFailed,
         CellPreparing,
         CellPrepared,
+        CellMeasured,
         CellBusy,
     )
 }
@@ -116,6 +133,6 @@ def parse_event(line: str) -> WorkerEvent:
     try:
         fields = json.loads(line)
         kind = _KINDS[fields.pop("event")]
-    except (ValueError, KeyError, AttributeError, TypeError) as error:
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError) as error:
         raise FusionBenchError(f"a worker wrote a line that is no event: {line.strip()[:200]!r}") from error
     return from_json(kind, fields, kind.__name__)

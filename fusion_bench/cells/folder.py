@@ -14,8 +14,9 @@ import pandas as pd
 from safetensors.torch import save
 from torch import Tensor
 
+from fusion_bench.cells.failure import Failure
 from fusion_bench.cells.result import CellResult, Outcome, Provenance, Timing
-from fusion_bench.errors import FusionBenchError
+from fusion_bench.errors import FusionBenchError, bounded_line
 from fusion_bench.serialisation import from_json, to_json
 from fusion_bench.storage import lock, read_json, replacing, write_json, write_text
 from fusion_bench.training.config import CellConfig
@@ -25,6 +26,11 @@ OUTCOME_FILES = ("result.json", "samples.parquet", "curves.parquet", "timing.jso
 _PREDICTIONS = "predictions.parquet"
 CELL_FILES = ("config.json", *OUTCOME_FILES, _PREDICTIONS, "model.safetensors", "DONE")
 """Every file of a finished cell, in the order in which they are written."""
+_COLUMNS = {
+    "samples.parquet": ("split", "sample", "cluster", "truth", "prediction", "score"),
+    "curves.parquet": ("epoch", "samples_seen", "quantity", "value"),
+    _PREDICTIONS: ("split", "sample", "prediction"),
+}
 
 
 @dataclass(frozen=True)
@@ -45,9 +51,21 @@ class CellFolder:
 
     @property
     def failure(self) -> str | None:
-        """The reason why the last try of the cell failed; None if it did not fail."""
-        record = self.path / "failed.json"
-        return None if self.done or not record.exists() else str(read_json(record)["reason"])
+        """The reason why the last try of the cell failed, on one line; None if it did not fail.
+
+        A damaged record is a failure too, whose reason is lost.
+        """
+        if self.done or not self._failed.exists():
+            return None
+        try:
+            reason = from_json(Failure, read_json(self._failed), str(self._failed)).reason
+        except FusionBenchError as error:
+            return f"the reason is lost ({error}); to try the cell again, run the study with --retry-failed"
+        return bounded_line(reason, self._failed)
+
+    @property
+    def _failed(self) -> Path:
+        return self.path / "failed.json"
 
     def write_config(self, config: CellConfig) -> None:
         """Write ``config.json`` unless it holds this configuration already.
@@ -64,7 +82,7 @@ class CellFolder:
         Raises:
             FusionBenchError: ``config.json`` is missing, damaged, or belongs to another cell.
         """
-        config = CellConfig.from_json(read_json(self.path / "config.json"))
+        config = self._read(CellConfig, "config.json")
         if config.id != self.id:
             raise FusionBenchError(
                 f"{self.path / 'config.json'} holds the configuration of cell {config.id}, which does not belong in "
@@ -75,13 +93,22 @@ class CellFolder:
     def _stored_config(self) -> CellConfig | None:
         """Return what ``config.json`` holds; None if it cannot be read."""
         try:
-            return CellConfig.from_json(read_json(self.path / "config.json"))
+            return self._read(CellConfig, "config.json")
         except FusionBenchError:
             return None
 
     def claim(self) -> filelock.BaseFileLock:
         """Return the lock that lets one process at a time train this cell; ``kill -9`` releases it too."""
         return lock(self.path / "lock", wait=False)
+
+    @property
+    def busy(self) -> bool:
+        """True while a process trains this cell."""
+        try:
+            with self.claim():
+                return False
+        except filelock.Timeout:
+            return True
 
     def finish(self, outcome: Outcome, weights: Mapping[str, Tensor] | None = None) -> None:
         """Write an outcome, ``DONE`` last, so that an interrupted write leaves a cell that is not done."""
@@ -98,16 +125,22 @@ class CellFolder:
         write_json(self.path / "timing.json", to_json(outcome.timing))
         write_json(self.path / "provenance.json", to_json(outcome.provenance))
         write_json(self.path / "result.json", to_json(outcome.result))
-        (self.path / "failed.json").unlink(missing_ok=True)
+        self.forget_failure()
         write_text(self.path / "DONE", "")
 
     def fail(self, reason: str, details: str) -> None:
         """Record why the cell failed; a failure is never counted as a result."""
-        write_json(self.path / "failed.json", {"reason": reason, "details": details})
+        write_json(self._failed, to_json(Failure(bounded_line(reason, self._failed), details)))
+
+    def fail_with(self, error: BaseException) -> str:
+        """Record an exception that is being handled as the failure of the cell, and return the reason."""
+        failure = Failure.of(error, self._failed)
+        self.fail(failure.reason, failure.details)
+        return failure.reason
 
     def forget_failure(self) -> None:
         """Remove the record of the failure, so that the cell is tried again."""
-        (self.path / "failed.json").unlink(missing_ok=True)
+        self._failed.unlink(missing_ok=True)
 
     def set_aside(self) -> None:
         """Move a stale outcome to ``replaced/<n>``, so that the cell can be trained again."""
@@ -127,26 +160,21 @@ class CellFolder:
         """
         if not self.done:
             raise FusionBenchError(f"the cell {self.path} is not finished (its folder has no file DONE)")
-        try:
-            samples = pd.read_parquet(self.path / "samples.parquet")
-            curves = pd.read_parquet(self.path / "curves.parquet")
-            unlabelled = self.path / _PREDICTIONS
-            predictions = pd.read_parquet(unlabelled) if unlabelled.exists() else None
-        except (OSError, ValueError) as error:
-            raise FusionBenchError(
-                f"the cell {self.path} is damaged: {error}; delete the folder to train the cell again"
-            ) from error
         return Outcome(
             self.result(),
-            samples,
-            curves,
+            self._table("samples.parquet"),
+            self._table("curves.parquet"),
             self.timing(),
             self.provenance(),
-            predictions,
+            self._table(_PREDICTIONS) if (self.path / _PREDICTIONS).exists() else None,
         )
 
     def result(self) -> CellResult:
-        """Return the deterministic values of the finished cell."""
+        """Return the deterministic values of the finished cell.
+
+        Raises:
+            FusionBenchError: the file is missing or damaged; `provenance` raises the same.
+        """
         return self._read(CellResult, "result.json")
 
     def timing(self) -> Timing:
@@ -158,8 +186,25 @@ class CellFolder:
         return self._read(Provenance, "provenance.json")
 
     def _read(self, kind: type[D], name: str) -> D:
-        file = self.path / name
-        return from_json(kind, read_json(file), str(file))
+        try:
+            return from_json(kind, read_json(self.path / name), name)
+        except FusionBenchError as error:
+            raise self._damaged(error) from error
+
+    def _table(self, name: str) -> pd.DataFrame:
+        try:
+            table = pd.read_parquet(self.path / name)
+        except (OSError, ValueError) as error:
+            raise self._damaged(error) from error
+        lacking = [column for column in _COLUMNS[name] if column not in table]
+        if lacking:
+            raise self._damaged(FusionBenchError(f"{name} lacks the columns {', '.join(lacking)}"))
+        return table
+
+    def _damaged(self, error: Exception) -> FusionBenchError:
+        return FusionBenchError(
+            f"the cell {self.path} is damaged: {error}; delete the folder to train the cell again"
+        )
 
 
 def is_disk_full(error: OSError) -> bool:

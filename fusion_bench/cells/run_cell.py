@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,8 @@ from fusion_bench.cells.folder import CellFolder, is_disk_full
 from fusion_bench.cells.provenance import current_provenance
 from fusion_bench.cells.result import ArmCosts, CellResult, Outcome, Timing
 from fusion_bench.cells.warm_start import starting_digest, starting_weights
-from fusion_bench.errors import FusionBenchError
+from fusion_bench.errors import CellFailure, FusionBenchError
+from fusion_bench.storage import sweep_parts
 from fusion_bench.training.cell_data import CellData
 from fusion_bench.training.config import CellConfig
 from fusion_bench.training.inputs import make_pretext
@@ -59,6 +59,7 @@ def run_cell(
         with folder.claim():
             if folder.done:
                 return CellReport(folder.id, None)
+            sweep_parts(folder.path)
             config = folder.config()
             torch.set_num_threads(config.threads)
             return _attempt(folder, config, cache, notify, keep_weights=keep_weights)
@@ -86,18 +87,12 @@ def _attempt(
         if is_disk_full(error):
             # Nothing can be recorded on a full disk, so the cell stays without a result.
             return CellReport(folder.id, f"the disk is full: {error}; make room and run again")
-        return _failed(folder, f"{type(error).__name__}: {error}")
-    except FusionBenchError as error:
-        return _failed(folder, str(error))
+        return CellReport(folder.id, folder.fail_with(error))
+    except SystemExit as error:
+        return CellReport(folder.id, folder.fail_with(CellFailure(f"it called sys.exit({error.code!r})")))
     except Exception as error:
-        return _failed(folder, f"{type(error).__name__}: {error}")
+        return CellReport(folder.id, folder.fail_with(error))
     return CellReport(folder.id, None)
-
-
-def _failed(folder: CellFolder, reason: str) -> CellReport:
-    reason = reason.strip().replace("\n", " ")
-    folder.fail(reason, traceback.format_exc())
-    return CellReport(folder.id, reason)
 
 
 def _outcome(

@@ -1,7 +1,8 @@
 """A worker: ``python -m fusion_bench.study.worker`` reads requests and writes events, one JSON object a line.
 
-A request is ``{"cell": "<id>"}`` (train this cell) or ``{"prepare": "<id>"}`` (make the data, weights and cached maps
-that it needs). The answers are the events of `fusion_bench.cells.events`. Every executor starts this one program.
+A request is ``{"cell": "<id>"}`` (train this cell), ``{"prepare": "<id>"}`` (make the data, weights and cached maps
+that it needs) or ``{"measure": "<id>"}`` (measure its latency). The answers are the events of
+`fusion_bench.cells.events`; the first of them is `CellStarted`. Every executor starts this one program.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import io
 import json
 import os
 import queue
+import signal
 import sys
 import threading
 from collections.abc import Callable, Mapping
@@ -24,6 +26,7 @@ from fusion_bench.cells.events import (
     CellBusy,
     CellFailed,
     CellFinished,
+    CellMeasured,
     CellPrepared,
     CellPreparing,
     CellProgressed,
@@ -32,8 +35,10 @@ from fusion_bench.cells.events import (
     event_line,
 )
 from fusion_bench.cells.folder import CellFolder, cell_folder
+from fusion_bench.cells.global_state import global_state_kept
+from fusion_bench.cells.measure_cell import measured_milliseconds
 from fusion_bench.cells.run_cell import CellIsBusy, run_cell
-from fusion_bench.errors import FusionBenchError
+from fusion_bench.errors import reason_of
 from fusion_bench.samples.counting import Paced
 from fusion_bench.training.inputs import make_pretext
 from fusion_bench.training.load_cell_data import CellDataCache
@@ -56,31 +61,32 @@ class Worker:
         self._notify, self._keep_weights, self._runs = notify, keep_weights, paths.runs
 
     def handle(self, request: Mapping[str, str]) -> None:
-        """Serve one request."""
-        self._cell = next(iter(request.values()))
-        if "prepare" in request:
-            self._prepare(cell_folder(self._runs, request["prepare"]))
-        else:
-            self._run(cell_folder(self._runs, request["cell"]))
+        """Serve one request; what a module does to the state of torch or of the process is undone afterwards."""
+        with global_state_kept():
+            ((kind, cell),) = request.items()
+            self._cell, folder = cell, cell_folder(self._runs, cell)
+            self._notify(CellStarted(cell))
+            serve = {"prepare": self._prepare, "cell": self._run, "measure": self._measure}[kind]
+            # A data set, an encoder or a module of somebody else may raise anything, or leave the program.
+            try:
+                serve(folder)
+            except (Exception, SystemExit) as error:
+                self._notify(CellFailed(cell, reason_of(error)))
 
     def _count(self, what: str, done: int, total: int) -> None:
         self._notify(CellPreparing(self._cell, what, done, total))
 
     def _prepare(self, folder: CellFolder) -> None:
-        try:
-            config = folder.config()
-            torch.set_num_threads(config.threads)
-            make_pretext(config, self._cache.paths)
-            self._cache.cell_data(config)
-        except FusionBenchError as error:
-            self._notify(CellFailed(folder.id, str(error)))
-        except Exception as error:  # a data set or an encoder of somebody else may raise anything
-            self._notify(CellFailed(folder.id, f"{type(error).__name__}: {error}"))
-        else:
-            self._notify(CellPrepared(folder.id))
+        config = folder.config()
+        torch.set_num_threads(config.threads)
+        make_pretext(config, self._cache.paths)
+        self._cache.cell_data(config)
+        self._notify(CellPrepared(folder.id))
+
+    def _measure(self, folder: CellFolder) -> None:
+        self._notify(CellMeasured(folder.id, measured_milliseconds(folder.config(), self._cache)))
 
     def _run(self, folder: CellFolder) -> None:
-        self._notify(CellStarted(folder.id))
         try:
             report = run_cell(
                 folder,
@@ -90,8 +96,6 @@ class Worker:
             )
         except CellIsBusy:
             self._notify(CellBusy(folder.id))
-        except FusionBenchError as error:
-            self._notify(CellFailed(folder.id, str(error)))
         else:
             self._notify(
                 _finished(folder) if report.failure is None else CellFailed(folder.id, report.failure)
@@ -143,8 +147,10 @@ def _read_requests(requests: queue.SimpleQueue[str]) -> None:
     """Pass requests on; end this process when the coordinator has ended, even in the middle of a cell.
 
     An orphaned worker would hold the lock of its cell and block the next run; a cell that is not done is trained
-    again.
+    again. What a module has started in this worker's own group of processes ends too.
     """
     for line in sys.stdin:
         requests.put(line)
+    if os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
     os._exit(0)

@@ -138,8 +138,9 @@ def run(
                 smoke=smoke,
             )
         )
-    except KeyboardInterrupt:  # caught here, because typer would print no message
-        typer.echo("stopped; finished cells are kept, run the command again to continue", err=True)
+    except KeyboardInterrupt as stopped:  # caught here, because typer would print no message
+        training = f" while training {stopped}" if str(stopped) else ""
+        typer.echo(f"stopped{training}; finished cells are kept, run the command again to continue", err=True)
         raise typer.Exit(130) from None
 
 

@@ -13,7 +13,14 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from fusion_bench.cells.events import CellEvent, CellFailed, CellFinished, CellProgressed, CellStarted
+from fusion_bench.cells.events import (
+    CellEvent,
+    CellFailed,
+    CellFinished,
+    CellProgressed,
+    CellSilent,
+    CellStarted,
+)
 from fusion_bench.samples.counting import Notify, Paced
 from fusion_bench.study.cell_status import CellState, CellStatus
 from fusion_bench.study.observer import Observer, RunClosed, RunEvent, RunPlanned, RunPreparing
@@ -27,6 +34,7 @@ _SIGNS: Final[Mapping[CellState, tuple[str, str]]] = {
 }
 _SECONDS_BETWEEN_COUNTS = 10.0
 _NOTHING = RunPreparing("")
+_SILENT_SECONDS = 60.0
 _FRAME_ROWS = 6  # title, head, rules and the two lines below the table
 
 
@@ -44,6 +52,7 @@ class _Row:
     began: float | None = None
     ended: float | None = None
     leaves: float | None = None  # when the worker expects to be done
+    heard: float | None = None  # when its last event came
     here: bool = False  # trained in this run, so that its duration predicts the others'
 
 
@@ -73,6 +82,7 @@ class _Board:
                     event.cell,
                     state="running",
                     began=now,
+                    heard=now,
                     ended=None,
                     leaves=None,
                     here=True,
@@ -86,8 +96,11 @@ class _Board:
                     epochs=event.epochs,
                     metric=event.quantity,
                     value=event.value,
+                    heard=now,
                     leaves=None if event.seconds_left is None else now + event.seconds_left,
                 )
+            case CellSilent():
+                return self._change(event.cell, heard=now - event.seconds)
             case CellFinished():
                 row = self.rows[event.cell]
                 # The kept weights are those of the best epoch, which need not be the last one.
@@ -105,6 +118,13 @@ class _Board:
         if row.began is None:
             return None
         return (row.ended if row.ended is not None else self._clock()) - row.began
+
+    def silence(self, row: _Row) -> str:
+        """How long a running cell has given no sign of life, if that is over a minute: ``silent for 5:00``."""
+        if row.state != "running" or row.heard is None:
+            return ""
+        seconds = self._clock() - row.heard
+        return f"silent for {duration(seconds)}" if seconds >= _SILENT_SECONDS else ""
 
     def seconds_left(self, row: _Row) -> float | None:
         """The worker's own estimate, run down by the clock; else the arm's usual duration; else None."""
@@ -192,6 +212,10 @@ class PlainLines:
                 left = "" if event.seconds_left is None else f", {duration(event.seconds_left)} left"
                 epoch = f"epoch {event.epoch}/{event.epochs}"
                 return f"{self._name(row)} {epoch}: {event.quantity} {event.value:.4g}{left}"
+            case CellSilent():
+                return (
+                    f"{self._name(row)} has been silent for {duration(event.seconds)}; Ctrl-C stops the run"
+                )
             case CellFinished():
                 values = ", ".join(f"{name} {value:.4g}" for name, value in event.metrics.items())
                 took = duration(self._board.seconds(row))
@@ -287,7 +311,7 @@ class LiveTable:
             table.add_row(
                 Text(row.status.cell.arm),
                 str(row.status.cell.seed),
-                Text(f"{sign} {_word(row.state)}{purpose}", style=style),
+                Text(f"{sign} {self._board.silence(row) or _word(row.state)}{purpose}", style=style),
                 "" if row.value is None else f"{row.value:.4f}",
                 f"{row.epoch}/{row.epochs}" if row.epochs else "",
                 duration(self._board.seconds(row)),

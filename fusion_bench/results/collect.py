@@ -11,6 +11,7 @@ import pandas as pd
 
 from fusion_bench.cells.current_inputs import CurrentInputs
 from fusion_bench.cells.folder import cell_folder
+from fusion_bench.cells.measure_cell import LATENCY_BATCH
 from fusion_bench.cells.result import Outcome
 from fusion_bench.contract import FusionModule, VisionLanguageNetwork
 from fusion_bench.errors import FusionBenchError, NoResultError
@@ -24,7 +25,7 @@ from fusion_bench.spec.budget import UNITS
 from fusion_bench.spec.study import Study
 from fusion_bench.study.cell_status import cell_statuses, not_compared, recorded_state
 from fusion_bench.study.last_run import read_last_run, with_earlier_settings
-from fusion_bench.study.measure import LATENCY_BATCH, Measured, measure_arms
+from fusion_bench.study.measure import Measured, measure_for_report
 from fusion_bench.study.plan import confirm_cells
 from fusion_bench.study.run import RunResult, study_folder
 from fusion_bench.study.search_results import SearchResult, search_result, with_choices
@@ -84,7 +85,7 @@ def collect(study: Study, paths: RunPaths, runs: Mapping[str, RunResult] | None 
             because += "; `run --retry-stale` trains stale cells again"
         raise NoResultError(f"no cell of the study {study.name!r} is finished{because}")
     measured = (
-        measure_arms(arms, study.seeds, paths, study_folder(paths.runs, study.name) / "measured.json")
+        measure_for_report(arms, study.seeds, paths, study_folder(paths.runs, study.name))
         if own is None
         else own.measured
     )

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal
 
-from fusion_bench.errors import StudyFileError
+from fusion_bench.errors import StudyFileError, bounded_line
 from fusion_bench.registry import Target
 from fusion_bench.serialisation import to_json
 from fusion_bench.training.config import CellConfig, Component, Json
@@ -129,7 +129,7 @@ def with_settings(config: CellConfig, settings: Mapping[str, Json]) -> CellConfi
         validated = signature.adapter.validate_json(json.dumps(own), strict=True)
     except ValueError as error:
         raise StudyFileError(
-            f"{config.arm.target.asked} does not accept the settings {own}: {_reason(error)}"
+            f"{config.arm.target.asked} does not accept the settings {own}: {bounded_line(_reason(error))}"
         ) from error
     return replace(config, arm=Component(config.arm.target, signature.without_defaults(validated)))
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from fusion_bench.errors import FusionBenchError
+from fusion_bench.errors import FusionBenchError, bounded_line
 from fusion_bench.foreign import message_of
 from fusion_bench.registry import Registry, Target, did_you_mean
 from fusion_bench.spec.document.problems import Problems
@@ -173,8 +173,10 @@ def try_construct(
         with fork_rng(devices=[]):
             instance = configured.construct(*arguments)
     except (Exception, SystemExit) as error:  # a constructor may refuse settings by any exception
-        refusal = error if str(error) and not isinstance(error, SystemExit) else message_of(error)
-        problems.add(where, f"{configured.named.cls.__name__} refuses these settings: {refusal}")
+        said = "" if isinstance(error, SystemExit) else bounded_line(str(error))
+        problems.add(
+            where, f"{configured.named.cls.__name__} refuses these settings: {said or message_of(error)}"
+        )
         return None
     if missing := missing_attributes(instance):
         problems.add(

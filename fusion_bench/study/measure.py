@@ -4,30 +4,28 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+import filelock
 import torch
 
+from fusion_bench.cells.events import CellFailed, CellMeasured
+from fusion_bench.cells.executors.executor import Executor, WorkerSettings
+from fusion_bench.cells.executors.local import LocalExecutor
 from fusion_bench.cells.folder import cell_folder
 from fusion_bench.cells.provenance import current_sources, processor
 from fusion_bench.cells.result import ArmCosts
-from fusion_bench.efficiency.latency import latency
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.serialisation import from_json, to_json
 from fusion_bench.spec.arms import Arm
-from fusion_bench.storage import digest, read_json, write_json
+from fusion_bench.storage import digest, lock, read_json, write_json
 from fusion_bench.study.cell_status import cell_statuses
 from fusion_bench.study.plan import PlannedCell, confirm_cells
-from fusion_bench.training.batches import BatchLoader
-from fusion_bench.training.inputs import make_pretext
-from fusion_bench.training.load_cell_data import CellDataCache
-from fusion_bench.training.loop import build_model
 from fusion_bench.training.paths import RunPaths
 
 _LOG = logging.getLogger(__name__)
-LATENCY_BATCH = 32
-_WARMUP, _REPEATS = 3, 15
 
 
 @dataclass(frozen=True)
@@ -36,7 +34,7 @@ class Measured:
 
     Attributes:
         costs: parameters and multiply-adds.
-        latency_ms: median milliseconds of a forward pass of `LATENCY_BATCH` samples.
+        latency_ms: median milliseconds of a forward pass of `fusion_bench.cells.measure_cell.LATENCY_BATCH` samples.
         device: the name of the processor or GPU on which the latency was measured.
     """
 
@@ -46,62 +44,86 @@ class Measured:
 
 
 def measure_arms(
-    arms: Sequence[Arm], seeds: Sequence[int], paths: RunPaths, file: Path
+    arms: Sequence[Arm], seeds: Sequence[int], paths: RunPaths, file: Path, executor: Executor
 ) -> Mapping[str, Measured]:
     """Return the cost of each arm by label; measurements in ``file`` of the same arm, source and device are reused.
 
-    An arm without a finished cell has no entry, since running it might kill this process.
+    The others are made by ``executor`` and added to ``file``. An arm without a finished cell has no entry, since
+    running it might end its process; neither has one whose process ends or gives no answer.
     """
-    kept = _kept(file)
-    cache, device = CellDataCache(paths), torch.device(paths.device)
-    name = torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
-    measured: dict[str, Measured] = {}
-    statuses = cell_statuses(confirm_cells(arms, seeds), paths)
-    for number, arm in enumerate(arms, 1):
-        paths.notify("measuring the cost of arms", number, len(arms))
-        done = [item.cell for item in statuses if item.cell.arm == arm.label and item.state == "done"]
-        if not done:
-            continue
-        # The data decide the size of the vocabulary, and so the cost around the fusion modules.
-        data = cell_folder(paths.runs, done[0].id).provenance().data
-        key = digest([arm.config.id, to_json(current_sources(arm.config)), data, name, torch.__version__])
-        if key not in kept:
-            found = _measure(done[0], cache, device, name)
-            if found is None:
-                continue
-            kept[key] = found
+    done, kept = _finished_cells(arms, seeds, paths), dict(_kept(file))
+    keys = _keys(arms, done, paths)
+    todo = {cell.id: label for label, cell in done.items() if keys[label] not in kept}
+    ended = 0
+    for event in executor.measure(list(todo)) if todo else ():
+        if isinstance(event, CellFailed):
+            _LOG.warning("the latency of %s cannot be measured: %s", todo[event.cell], event.reason)
+        if isinstance(event, CellMeasured):
+            costs = cell_folder(paths.runs, event.cell).result().costs
+            kept[keys[todo[event.cell]]] = Measured(costs, event.milliseconds, _device_name(paths))
             write_json(file, to_json(kept))
-        measured[arm.label] = kept[key]
-    return measured
+        if isinstance(event, CellFailed | CellMeasured):
+            ended += 1
+            paths.notify("measuring the latency of arms", ended, len(todo))
+    return {label: kept[keys[label]] for label in done if keys[label] in kept}
 
 
-@dataclass(frozen=True)
-class _Measurements:
-    kept: Mapping[str, Measured]
+def measure_for_report(
+    arms: Sequence[Arm], seeds: Sequence[int], paths: RunPaths, folder: Path
+) -> Mapping[str, Measured]:
+    """Return the cost of each arm of a study whose folder this is, for a report that is written after its run.
 
-
-def _kept(file: Path) -> dict[str, Measured]:
-    """Return the measurements in a file; if one cannot be read, all are made again."""
+    While a run of the study is going on nothing is measured, since its workers would make every arm look slower;
+    what was measured before is returned.
+    """
+    file = folder / "measured.json"
+    settings = WorkerSettings(paths, workers=1, threads=arms[0].config.threads)
     try:
-        return dict(from_json(_Measurements, {"kept": read_json(file)}, str(file)).kept)
+        with lock(folder / "lock", wait=False), LocalExecutor(settings, folder / "logs") as executor:
+            return measure_arms(arms, seeds, paths, file, executor)
+    except filelock.Timeout:
+        _LOG.warning("a run of the study is going on: arms that were not measured before have no latency")
+    done, kept = _finished_cells(arms, seeds, paths), _kept(file)
+    keys = _keys(arms, done, paths)
+    return {label: kept[keys[label]] for label in done if keys[label] in kept}
+
+
+def _finished_cells(arms: Sequence[Arm], seeds: Sequence[int], paths: RunPaths) -> dict[str, PlannedCell]:
+    """Return the first finished cell of each arm that has one, by label."""
+    done: dict[str, PlannedCell] = {}
+    for item in cell_statuses(confirm_cells(arms, seeds), paths):
+        if item.state == "done":
+            done.setdefault(item.cell.arm, item.cell)
+    return {arm.label: done[arm.label] for arm in arms if arm.label in done}
+
+
+def _keys(arms: Sequence[Arm], done: Mapping[str, PlannedCell], paths: RunPaths) -> dict[str, str]:
+    """Return by label what a measurement depends on: the arm, its source, its data, the device and torch.
+
+    The data decide the size of the vocabulary, and so the cost around the fusion modules.
+    """
+    device, found = _device_name(paths), {}
+    for arm in arms:
+        if arm.label in done:
+            data = cell_folder(paths.runs, done[arm.label].id).provenance().data
+            parts = [arm.config.id, to_json(current_sources(arm.config)), data, device, torch.__version__]
+            found[arm.label] = digest(parts)
+    return found
+
+
+def _device_name(paths: RunPaths) -> str:
+    device = torch.device(paths.device)
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
+
+
+def _kept(file: Path) -> Mapping[str, Measured]:
+    """Return the measurements in a file; what is missing or damaged is measured again."""
+    try:
+        stored = read_json(file)
     except FusionBenchError:
         return {}
-
-
-def _measure(cell: PlannedCell, cache: CellDataCache, device: torch.device, name: str) -> Measured | None:
-    config = cell.config
-    torch.set_num_threads(config.threads)
-    try:
-        make_pretext(config, cache.paths)
-        cell_data = cache.cell_data(config)
-        model = build_model(config, cell_data).to(device).eval()
-        encoded = cell_data.encoded[cell_data.splits.select]
-        loader = BatchLoader(encoded, cell_data, device)
-        batch = loader.batch(torch.arange(min(LATENCY_BATCH, len(loader))))
-        with torch.no_grad():
-            found = latency(lambda: model(batch), device, warmup=_WARMUP, repeats=_REPEATS)
-    except Exception as error:  # the cells are trained, and their report needs no latency
-        _LOG.warning("the latency of %s cannot be measured: %s: %s", cell.arm, type(error).__name__, error)
-        return None
-    costs = cell_folder(cache.paths.runs, cell.id).result().costs
-    return Measured(costs, round(found.milliseconds, 3), name)
+    kept: dict[str, Measured] = {}
+    for key, value in stored.items() if isinstance(stored, Mapping) else ():
+        with suppress(FusionBenchError):
+            kept[key] = from_json(Measured, value, key)
+    return kept

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,15 +15,17 @@ from fusion_bench.cells.events import (
     CellBusy,
     CellFailed,
     CellFinished,
+    CellMeasured,
     CellPrepared,
     CellPreparing,
+    CellSilent,
     WorkerEvent,
 )
 from fusion_bench.cells.executors.executor import Executor
 from fusion_bench.cells.folder import cell_folder
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.spec.study import Study
-from fusion_bench.storage import lock, write_json
+from fusion_bench.storage import lock, sweep_parts, write_json
 from fusion_bench.study.cell_status import CellStatus, cell_statuses, recorded_state, would_be_the_same
 from fusion_bench.study.journal import Journal, Record
 from fusion_bench.study.measure import Measured, measure_arms
@@ -42,6 +45,12 @@ from fusion_bench.training.paths import RunPaths
 _USELESS = (
     "training it here again would give the same; train it where most cells were trained, or delete those"
 )
+
+_SILENCE_TOLD_SECONDS = 60.0
+
+
+class RunStopped(KeyboardInterrupt):
+    """Ctrl-C during a run; the message names the cells that were being trained, and is empty if there were none."""
 
 
 @dataclass(frozen=True)
@@ -98,6 +107,7 @@ class StudyRun:
         self._cells: list[PlannedCell] = []
         self._inputs = CurrentInputs(paths)
         self._trained = 0
+        self._heard: dict[str, float] = {}  # when the last event of each cell that is being trained came
 
     def run(self) -> RunResult:
         """Train the missing cells and return what the report needs.
@@ -107,6 +117,8 @@ class StudyRun:
         """
         try:
             with lock(self._folder / "lock", wait=False):
+                for folder in {part.parent for part in self._folder.rglob(".*.part")}:
+                    sweep_parts(folder)
                 return self._run()
         except filelock.Timeout as error:
             raise FusionBenchError(
@@ -120,9 +132,11 @@ class StudyRun:
                 search = self._search(executor)
                 cells = confirm_cells(search.arms, self._study.seeds)
                 self._complete(cells, executor)
-            self._observer.notify(RunPreparing("measuring latency with nothing else running"))
-            paths = replace(self._paths, notify=self._count)
-            measured = measure_arms(search.arms, self._study.seeds, paths, self._folder / "measured.json")
+                self._observer.notify(RunPreparing("measuring latency with nothing else running"))
+                file, paths = self._folder / "measured.json", replace(self._paths, notify=self._count)
+                measured = measure_arms(search.arms, self._study.seeds, paths, file, executor)
+        except KeyboardInterrupt as stopped:
+            raise RunStopped(self._training()) from stopped
         finally:
             self._observer.notify(RunClosed())
         self._write_plan([*search.search_cells, *cells])
@@ -224,11 +238,15 @@ class StudyRun:
 
     def _relay(self, event: WorkerEvent) -> None:
         """Record how a cell ended and hand the event on to the observer."""
-        if isinstance(event, CellPrepared | CellBusy):
+        if isinstance(event, CellPrepared | CellMeasured | CellBusy):
             return
         if isinstance(event, CellPreparing):
             self._count(event.what, event.done, event.total)
             return
+        if isinstance(event, CellFinished | CellFailed):
+            self._heard.pop(event.cell, None)
+        elif not isinstance(event, CellSilent):
+            self._heard[event.cell] = time.monotonic()
         if isinstance(event, CellFailed) and event.worker_died:
             cell_folder(self._paths.runs, event.cell).fail(event.reason, "")
         if isinstance(event, CellFinished):
@@ -239,6 +257,15 @@ class StudyRun:
 
     def _count(self, what: str, done: int, total: int) -> None:
         self._observer.notify(RunPreparing(what, done, total))
+
+    def _training(self) -> str:
+        """Return the cells that are being trained, and for how long each has been silent if that is over a minute."""
+        cells, now = {cell.id: cell for cell in self._cells}, time.monotonic()
+        return ", ".join(
+            f"{cells[name].arm} seed {cells[name].seed}"
+            + (f" (silent for {(now - heard) / 60:.0f} min)" if now - heard > _SILENCE_TOLD_SECONDS else "")
+            for name, heard in self._heard.items()
+        )
 
     def _journal_end(self, ended: str) -> None:
         """Add the trials of a cell that ended to the journal (two arms may share one cell)."""

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from fusion_bench.errors import CellFailure
+from fusion_bench.samples.split import Split
 from fusion_bench.training.batches import BatchLoader, steps_per_epoch
 from fusion_bench.training.cell_data import CellData
 from fusion_bench.training.config import CellConfig
@@ -127,7 +128,7 @@ class Trainer:
         """Train the model, restore its best weights and evaluate them.
 
         Raises:
-            CellFailure: the loss is not finite.
+            CellFailure: the loss, or an output that is evaluated, is not finite.
         """
         began = time.monotonic()
         best_value, best_epoch, best_state, epoch = -math.inf, 0, {}, 0
@@ -224,12 +225,17 @@ class Trainer:
 
     @torch.no_grad()
     def _evaluate(self, split: str) -> pd.DataFrame:
-        """Return the rows of a split, scored batch by batch because outputs may be large (masks)."""
+        """Return the rows of a split, scored batch by batch because outputs may be large (masks).
+
+        Raises:
+            CellFailure: an output is not finite. The most probable answer among NaN would be the first of the list.
+        """
         model = self._evaluated_model.eval()
         rows = []
         for part, batch in self._loaders[split].in_order(EVALUATION_BATCH):
             with self._autocast():
                 output = model(batch)
+            _check_output(output, part)
             rows.append(self.cell_data.task.score_rows(part, output))
         return pd.concat(rows, ignore_index=True)
 
@@ -252,3 +258,16 @@ class Trainer:
             for split, rows in samples.groupby("split", sort=True)
             for metric in metrics
         }
+
+
+def _check_output(output: Tensor, part: Split) -> None:
+    """Raise an error that names the first sample of ``part`` whose output in ``[B, ...]`` is NaN or infinite."""
+    finite = torch.isfinite(output).flatten(1).all(1)  # [B]
+    if not bool(finite.all()):
+        bad = (~finite).nonzero()[:, 0].tolist()
+        first = str(part.table["sample"].iloc[bad[0]])
+        raise CellFailure(
+            f"the output was not finite for {len(bad)} of {len(finite)} samples of a batch of the split "
+            f"{part.name!r}, the first of them {first!r}; check what the module does in evaluation (model.eval()): "
+            "divisions by zero, square roots at zero, running statistics"
+        )

@@ -17,7 +17,7 @@ from fusion_bench.data.miniclevr.pretext import (
 )
 from fusion_bench.data.miniclevr.scenes.conditions import CogentCondition
 from fusion_bench.encoders.vision import build_backbone, normalise, save_backbone
-from fusion_bench.errors import DataError, WeightsError
+from fusion_bench.errors import DataError, FusionBenchError, WeightsError
 from fusion_bench.samples.counting import Notify, say_nothing
 from fusion_bench.storage import digest, file_digest, lock, read_json, write_json
 from fusion_bench.training.pretext import PretextRecipe, PretextSamples, train_pretext
@@ -128,8 +128,11 @@ def _is_complete(file: Path) -> bool:
     record = file.with_suffix(".json")
     if not (file.exists() and record.exists()):
         return False
-    recorded: str = read_json(record)["sha256"]
-    return recorded == file_digest(file)
+    try:
+        recorded = read_json(record)
+        return isinstance(recorded["pictures"], list) and bool(recorded["sha256"] == file_digest(file))
+    except (FusionBenchError, KeyError, TypeError):  # the record is damaged
+        return False
 
 
 def _make(task: PretextTask, file: Path, notify: Notify) -> None:

@@ -9,9 +9,11 @@ different maps.
 from __future__ import annotations
 
 import hashlib
+import random
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import numpy as np
 import torch
 
 
@@ -28,8 +30,19 @@ def stream(axis: str, seed: int) -> torch.Generator:
 
 @contextmanager
 def seeded_rng(axis: str, seed: int) -> Iterator[None]:
-    """Seed torch's global generators from one axis within the block, and restore their state afterwards."""
+    """Seed the global generators from one axis within the block, and restore their state afterwards.
+
+    They are those of torch, NumPy and Python. A module may draw from any of them, and its draws must not depend on
+    what the process did before.
+    """
     devices = list(range(torch.cuda.device_count())) if torch.cuda.is_available() else []
-    with torch.random.fork_rng(devices):
-        torch.manual_seed(seed_of(axis, seed))
-        yield
+    of_numpy, of_python = np.random.get_state(), random.getstate()
+    try:
+        with torch.random.fork_rng(devices):
+            torch.manual_seed(seed_of(axis, seed))
+            np.random.seed(seed_of(axis, seed) % 2**32)
+            random.seed(seed_of(axis, seed))
+            yield
+    finally:
+        np.random.set_state(of_numpy)
+        random.setstate(of_python)

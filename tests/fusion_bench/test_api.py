@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -13,8 +14,10 @@ import pytest
 import torch
 
 import fusion_bench
+import toys
 from command_line import environment, train
 from fusion_bench import Report, load_report, load_study, run_study
+from fusion_bench.api import run
 from fusion_bench.cli.open_study import paths_of
 from fusion_bench.errors import FusionBenchError, StudyFileError
 from fusion_bench.reporting.report.report import write_report
@@ -248,6 +251,30 @@ def test_a_smoke_run_needs_no_worker_process(tmp_path: Path, capsys: pytest.Capt
     assert "planted_nan seed 0 FAILED" in capsys.readouterr().out
     assert set(report.cells.loc[report.cells["state"] == "failed", "arm"]) == {"planted_nan"}
     assert not (tmp_path / "runs" / "studies" / "toy-smoke" / "logs").exists()
+
+
+def test_what_a_module_does_when_it_is_imported_reaches_no_worker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = (Path(toys.__file__).parent / "broken_modules.py").read_text()
+    early = "import os, torch\nos.environ['EARLY'] = '1'\ntorch.set_default_dtype(torch.float64)\n"
+    (tmp_path / "early.py").write_text(text.replace("import torch\n", early, 1))
+    seen: list[tuple[str | None, torch.dtype]] = []
+
+    def smoke_study(study: Study) -> Study:
+        assert next(arm.label for arm in study.arms) == "product"
+        seen.append((os.environ.get("EARLY"), torch.get_default_dtype()))
+        raise FusionBenchError("far enough")
+
+    monkeypatch.setattr(run, "smoke_study", smoke_study)
+    with pytest.raises(FusionBenchError, match="far enough"):
+        run_study(
+            study_file(tmp_path),
+            runs=tmp_path / "runs",
+            smoke=True,
+            overrides=[f"arms.product={{module: '{tmp_path}/early.py:Sound'}}"],
+        )
+    assert seen == [(None, torch.float32)]
 
 
 def test_a_wrong_argument_is_refused_before_anything_trains(tmp_path: Path) -> None:

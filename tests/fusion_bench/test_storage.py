@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import multiprocessing
 import os
 import resource
@@ -28,6 +27,7 @@ from fusion_bench.storage import (
     lock,
     read_json,
     replacing,
+    sweep_parts,
     write_json,
     write_text,
 )
@@ -60,6 +60,56 @@ def test_a_reader_never_sees_half_a_file(tmp_path: Path) -> None:
     assert path.read_text() == "half"
 
 
+KILLED_WHILE_WRITING = """
+import os, signal, sys
+from pathlib import Path
+from fusion_bench.storage import replacing
+with replacing(Path(sys.argv[1])) as part:
+    part.write_text("half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def killed_while_writing(path: Path) -> None:
+    subprocess.run([sys.executable, "-c", KILLED_WHILE_WRITING, str(path)], check=False)
+    assert list(path.parent.glob(".*.part")), "the killed process left its file"
+
+
+def test_what_killed_processes_left_is_swept_and_nothing_else(tmp_path: Path) -> None:
+    killed_while_writing(tmp_path / "result.json")
+    (tmp_path / ".older.json.abc.part").touch()
+    (tmp_path / ".folder.part").mkdir()
+    (tmp_path / "thesis.part").touch()
+    (tmp_path / ".link.part").symlink_to(tmp_path / "thesis.part")
+    with replacing(tmp_path / "written.txt") as part:
+        part.write_text("on its way")
+        sweep_parts(tmp_path)
+    assert (tmp_path / "written.txt").read_text() == "on its way"
+    assert {file.name for file in tmp_path.iterdir()} == {
+        ".folder.part",
+        ".link.part",
+        "thesis.part",
+        "written.txt",
+    }
+
+
+def test_a_file_that_another_process_writes_is_not_swept(tmp_path: Path) -> None:
+    code = KILLED_WHILE_WRITING.replace("os.kill(os.getpid(), signal.SIGKILL)", "print(flush=True); input()")
+    command = [sys.executable, "-c", code, str(tmp_path / "x")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout is not None
+        writer.stdout.readline()
+        sweep_parts(tmp_path)
+        writer.communicate("go on\n")
+    assert (tmp_path / "x").read_text() == "half"
+
+
+def test_the_cache_sweeps_before_it_makes_a_file(tmp_path: Path) -> None:
+    killed_while_writing(tmp_path / "features.npy")
+    cached_array(tmp_path, "key", (2,), np.float32, lambda content: content.fill(1))
+    assert not list(tmp_path.glob(".*.part"))
+
+
 def test_json_is_written_the_same_way_every_time(tmp_path: Path) -> None:
     write_json(tmp_path / "a.json", {"b": [1, 2], "a": "é"})
     write_json(tmp_path / "b.json", {"a": "é", "b": [1, 2]})
@@ -68,7 +118,7 @@ def test_json_is_written_the_same_way_every_time(tmp_path: Path) -> None:
     assert read_json(tmp_path / "a.json") == {"a": "é", "b": [1, 2]}
 
 
-@pytest.mark.parametrize("content", [b"{", b"", b"\xff\xfe\x00"])
+@pytest.mark.parametrize("content", [b"{", b"", b"\xff\xfe\x00", b"[" * 100_000, b"9" * 5000])
 def test_what_is_not_json_is_one_clear_error(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "x.json").write_bytes(content)
     with pytest.raises(FusionBenchError, match=r"x\.json is not JSON"):
@@ -100,7 +150,9 @@ def test_a_cached_array_is_made_once(tmp_path: Path) -> None:
     assert fill.calls == 2
 
 
-@pytest.mark.parametrize("damage", ["flip a byte", "cut it short", "lose the seal", "break the seal"])
+@pytest.mark.parametrize(
+    "damage", ["flip a byte", "cut it short", "lose the seal", '{"key": "key"}', "[]", "null", "{"]
+)
 def test_a_damaged_array_is_made_again(tmp_path: Path, damage: str) -> None:
     fill = Counting()
     cached_array(tmp_path, "key", (4, 4), np.int64, fill)
@@ -114,7 +166,7 @@ def test_a_damaged_array_is_made_again(tmp_path: Path, damage: str) -> None:
     elif damage == "lose the seal":
         seal.unlink()
     else:
-        seal.write_text(json.dumps({"key": "key"}))
+        seal.write_text(damage)
     made_again = cached_array(tmp_path, "key", (4, 4), np.int64, fill)
     assert fill.calls == 2
     assert made_again[3, 3] == 15

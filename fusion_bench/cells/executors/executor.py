@@ -27,6 +27,10 @@ class Executor(Protocol):
         """Train cells, started in this order; yield their events until all have ended."""
         ...
 
+    def measure(self, cells: Sequence[str]) -> Iterator[WorkerEvent]:
+        """Measure the latency of cells while nothing else runs; yield `CellMeasured` or `CellFailed` for each."""
+        ...
+
 
 @dataclass(frozen=True)
 class WorkerSettings:

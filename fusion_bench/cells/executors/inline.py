@@ -30,6 +30,10 @@ class InlineExecutor:
         """See `Executor`."""
         yield from self._jobs("cell", cells)
 
+    def measure(self, cells: Sequence[str]) -> Iterator[WorkerEvent]:
+        """See `Executor`."""
+        yield from self._jobs("measure", cells)
+
     def _jobs(self, job: str, cells: Sequence[str]) -> Iterator[WorkerEvent]:
         for cell in cells:
             self._worker.handle({job: cell})

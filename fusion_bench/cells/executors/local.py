@@ -5,29 +5,40 @@ from __future__ import annotations
 import itertools
 import os
 import queue
-import threading
-from collections import deque
+import time
+from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from fusion_bench.cells.events import (
     CellBusy,
     CellFailed,
-    CellPreparing,
-    CellProgressed,
+    CellFinished,
+    CellMeasured,
+    CellPrepared,
+    CellSilent,
     CellStarted,
     WorkerEvent,
-    parse_event,
 )
 from fusion_bench.cells.executors.executor import WorkerSettings
-from fusion_bench.cells.executors.worker_process import Lines, WorkerProcess
+from fusion_bench.cells.executors.isolation import is_foreign, needs_own_process
+from fusion_bench.cells.executors.worker_log import remove_old_logs
+from fusion_bench.cells.executors.worker_process import GRACE_SECONDS, Job, Lines, WorkerProcess
+from fusion_bench.cells.folder import cell_folder
+from fusion_bench.training.config import CellConfig
 
 _ATTEMPTS = 2
-_BUSY_PAUSE_SECONDS = 2.0
+_TICK_SECONDS = 1.0
+_SILENT_SECONDS = 300.0
+_MEASURING_SECONDS = 600.0
+_ENDS = (CellBusy, CellFailed, CellFinished, CellMeasured, CellPrepared)
 
 
 class LocalExecutor:
     """Runs jobs in local worker processes, which live on between calls. Use it as a context manager.
+
+    A cell whose module is not part of this project gets a fresh process, which ends with the cell; so does every
+    measurement of a latency.
 
     Args:
         settings: how to start workers, and how many.
@@ -41,63 +52,172 @@ class LocalExecutor:
         self._numbers = itertools.count()
 
     def __enter__(self) -> LocalExecutor:
+        remove_old_logs(self._logs)
         return self
 
     def __exit__(self, *_: object) -> None:
-        for process in self._processes:
-            process.popen.terminate()
-        for process in self._processes:
-            process.stop()
-        self._processes.clear()
+        self._stop(self._processes)
 
     def run(self, cells: Sequence[str]) -> Iterator[WorkerEvent]:
         """Train cells, in this order as workers become idle; yield events until all have ended."""
-        yield from self._serve([{"cell": cell} for cell in cells], self._settings.workers)
+        jobs = [Job("cell", cell, needs_own_process(self._config(cell))) for cell in cells]
+        if all(job.alone for job in jobs):
+            self._stop_idle()
+        yield from self._serve(jobs, self._settings.workers)
 
     def prepare(self, cells: Sequence[str]) -> Iterator[WorkerEvent]:
         """Make what cells need, one after another (making data uses several processes by itself)."""
-        yield from self._serve([{"prepare": cell} for cell in cells], 1)
+        # A module takes no part in this; a text encoder does.
+        jobs = [Job("prepare", cell, is_foreign(self._config(cell).text.target)) for cell in cells]
+        yield from self._serve(jobs, 1)
 
-    def _serve(self, jobs: list[dict[str, str]], workers: int) -> Iterator[WorkerEvent]:
+    def measure(self, cells: Sequence[str]) -> Iterator[WorkerEvent]:
+        """Measure the latency of cells one after another, each in a fresh process, while no worker is alive."""
+        self._stop_idle()
+        yield from self._serve([Job("measure", cell, alone=True) for cell in cells], 1)
+
+    def _config(self, cell: str) -> CellConfig:
+        return cell_folder(self._settings.paths.runs, cell).config()
+
+    def _serve(self, jobs: Sequence[Job], workers: int) -> Iterator[WorkerEvent]:
         """Send jobs to at most so many workers and yield their events until every job has ended."""
-        waiting, attempts, running = deque(jobs), dict[str, int](), 0
+        waiting, attempts, running = deque(jobs), _Attempts(), 0
+        next_look = 0.0
         while waiting or running:
-            while waiting and running < workers:
-                self._idle_worker().send(waiting.popleft())
+            while running < workers and (job := self._next_job(waiting)) is not None:
+                self._worker_for(job).send(job)
                 running += 1
-            process, line = self._lines.get()
-            if line is not None:
-                event = parse_event(line)
-                if isinstance(event, CellStarted | CellProgressed | CellPreparing):
-                    yield event
+            if time.monotonic() >= next_look:
+                next_look = time.monotonic() + _TICK_SECONDS
+                yield from self._silences()
+                self._watch()
+            try:
+                process, line = self._lines.get(timeout=_TICK_SECONDS)
+            except queue.Empty:
+                continue
+            if process not in self._processes:
+                continue  # the end of a worker that was stopped
+            if line is None:
+                self._processes.remove(process)
+                process.stop_after_events()
+                if process.job is None:
                     continue
-                job, process.job = process.job, None
                 running -= 1
-                if isinstance(event, CellBusy) and job is not None:
-                    # Another study trains this very cell: ask again until its result is there.
-                    waiting.append(dict(job))
-                    threading.Event().wait(_BUSY_PAUSE_SECONDS)
+                if attempts.again(process):
+                    waiting.appendleft(process.job)
                 else:
-                    yield event
+                    yield attempts.failure(process)
                 continue
-            job = process.job
-            self._processes.remove(process)
-            process.stop()
-            if job is None:
-                continue
-            running -= 1
-            cell = next(iter(job.values()))
-            attempts[cell] = attempts.get(cell, 0) + 1
-            if attempts[cell] < _ATTEMPTS:
-                waiting.appendleft(dict(job))
-            else:
-                yield CellFailed(cell, f"its worker died twice with {process.death()}", worker_died=True)
+            event, kind = process.event_of(line), process.job.kind if process.job else None
+            if isinstance(event, CellStarted):
+                attempts.start(process)
+            if isinstance(event, _ENDS):
+                running -= 1
+                job = self._release(process)
+                if isinstance(event, CellBusy):
+                    attempts.take_back(job)
+                    waiting.append(job)
+                    continue
+            if event is not None and (kind == "cell" or not isinstance(event, CellStarted)):
+                yield event
 
-    def _idle_worker(self) -> WorkerProcess:
-        for process in self._processes:
-            if process.idle:
-                return process
+    def _next_job(self, waiting: deque[Job]) -> Job | None:
+        """Take the first waiting job whose cell no other study trains right now; None if there is none."""
+        for _ in range(len(waiting)):
+            job = waiting.popleft()
+            if job.kind != "cell" or not cell_folder(self._settings.paths.runs, job.cell).busy:
+                return job
+            waiting.append(job)
+        return None
+
+    def _worker_for(self, job: Job) -> WorkerProcess:
+        """Return an idle worker, or a new one where there is none or the job needs a fresh process."""
+        idle = [process for process in self._processes if process.idle]
+        if idle and not job.alone:
+            return idle[0]
+        if self._settings.paths.device.startswith("cuda"):
+            self._stop_idle()  # an idle worker keeps memory of the GPU
         log = self._logs / f"worker-{os.getpid()}-{next(self._numbers)}.log"
         process = WorkerProcess(self._settings, log, self._lines)
         self._processes.append(process)
         return process
+
+    def _release(self, process: WorkerProcess) -> Job:
+        """Return the job that a worker has ended; the worker becomes idle, or ends after a job that it had alone."""
+        job, process.job = process.job, None
+        assert job is not None  # noqa: S101 - a worker's events are about its job
+        if job.alone:
+            self._stop([process])
+        return job
+
+    def _watch(self) -> None:
+        """See to workers whose end was not told by their pipe, and to measurements that take too long."""
+        for process in self._processes:
+            if process.gone():
+                self._lines.put((process, None))
+            measuring = process.job is not None and process.job.kind == "measure"
+            if measuring and process.silent_seconds > _MEASURING_SECONDS:
+                process.end(f"no answer within {_MEASURING_SECONDS / 60:.0f} minutes")
+
+    def _silences(self) -> Iterator[CellSilent]:
+        for process in self._processes:
+            job = process.job
+            if job is not None and job.kind == "cell" and process.newly_silent(_SILENT_SECONDS):
+                yield CellSilent(job.cell, process.silent_seconds)
+
+    def _stop_idle(self) -> None:
+        self._stop([process for process in self._processes if process.job is None])
+
+    def _stop(self, processes: Sequence[WorkerProcess]) -> None:
+        """End workers; those that do not end by themselves in the time that they have together are killed."""
+        ending = list(processes)
+        self._processes = [process for process in self._processes if process not in ending]
+        for process in ending:
+            process.popen.terminate()
+        deadline = time.monotonic() + GRACE_SECONDS
+        for process in ending:
+            process.stop(max(0.0, deadline - time.monotonic()))
+
+
+class _Attempts:
+    """How often each cell was started, and how often a fresh worker died before it started the cell.
+
+    A worker that died while it was idle may still be handed a cell. That is no attempt: the cell never started.
+    """
+
+    def __init__(self) -> None:
+        self._started: Counter[str] = Counter()
+        self._never_started: Counter[str] = Counter()
+
+    def start(self, process: WorkerProcess) -> None:
+        """Take note that a worker has started its job."""
+        process.started = True
+        self._started[_job_of(process).cell] += 1
+
+    def take_back(self, job: Job) -> None:
+        """Forget the last start of a job, because another process had taken its cell."""
+        self._started[job.cell] -= 1
+
+    def again(self, process: WorkerProcess) -> bool:
+        """Return True if the job of a worker that died is to be tried again."""
+        job = _job_of(process)
+        if process.started:
+            return self._started[job.cell] < (1 if job.kind == "measure" else _ATTEMPTS)
+        self._never_started[job.cell] += process.jobs == 1
+        return self._never_started[job.cell] < _ATTEMPTS
+
+    def failure(self, process: WorkerProcess) -> CellFailed:
+        """Return the end of a cell whose last attempt is over; only one that started is recorded as failed."""
+        job = _job_of(process)
+        if not process.started:
+            reason = process.death("its worker died twice before it started the cell,")
+        elif job.kind == "measure":
+            reason = process.death("its process ended")
+        else:
+            reason = process.death("its worker died twice")
+        return CellFailed(job.cell, reason, worker_died=process.started)
+
+
+def _job_of(process: WorkerProcess) -> Job:
+    assert process.job is not None  # noqa: S101 - asked for workers with a job only
+    return process.job

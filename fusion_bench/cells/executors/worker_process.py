@@ -3,49 +3,80 @@
 from __future__ import annotations
 
 import json
+import os
 import queue
 import signal
 import subprocess
 import threading
-from collections.abc import Mapping
+import time
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import Literal, TypeAlias
 
+from fusion_bench.cells.events import WorkerEvent, parse_event
 from fusion_bench.cells.executors.executor import WorkerSettings
+from fusion_bench.cells.executors.worker_log import WorkerLog
+from fusion_bench.errors import FusionBenchError
 
 _USUAL_CAUSE = {"SIGKILL": " (often: out of memory)", "SIGBUS": " (often: the disk is full)"}
-_GRACE_SECONDS = 10
+_LONGEST_LINE = 1 << 20
+_TICKS_TO_READ = 5
+_SECONDS_TO_END = 2.0
+GRACE_SECONDS = 10.0
+"""Seconds that a process has to end by itself before it is killed."""
 
-Lines: TypeAlias = "queue.SimpleQueue[tuple[WorkerProcess, str | None]]"
+
+@dataclass(frozen=True)
+class Job:
+    """A request to a worker.
+
+    Attributes:
+        kind: ``prepare`` makes the data of a cell, ``cell`` trains it, ``measure`` measures its latency.
+        cell: the id of the cell.
+        alone: True if its process serves no other request.
+    """
+
+    kind: Literal["prepare", "cell", "measure"]
+    cell: str
+    alone: bool
+
+
+Lines: TypeAlias = "queue.SimpleQueue[tuple[WorkerProcess, bytes | None]]"
 """Lines of output with the worker that wrote each; None stands for the end of its output."""
 
 
 class WorkerProcess:
-    """A worker process, its log file and the thread that reads its events.
+    """A worker process, its log, and the thread that reads its events.
+
+    It leads a process group of its own, so that the processes that a module starts end with it.
 
     Args:
         settings: how to start it.
-        log: its standard error is appended to this file.
+        log: its standard error is written to this file.
         lines: every line that it writes goes here.
 
     Attributes:
         job: the request that it works on; None while it is idle.
-        popen: the process.
+        started: True once it has told that it works on ``job``.
+        jobs: how many requests it got.
+        heard: when its last event came, or its request went out, in seconds of `time.monotonic`.
     """
 
     def __init__(self, settings: WorkerSettings, log: Path, lines: Lines) -> None:
-        self.job: Mapping[str, str] | None = None
-        log.parent.mkdir(parents=True, exist_ok=True)
-        self._log = log
-        with log.open("ab") as errors:
-            self.popen = subprocess.Popen(  # noqa: S603 - our own interpreter, no shell
-                settings.command(),
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                text=True,
-                env=settings.environment(),
-            )
+        self.job: Job | None = None
+        self.started, self.jobs, self.heard = False, 0, time.monotonic()
+        self._fault, self._longest_silence, self._ticks_dead = "", 0.0, 0
+        self.popen = subprocess.Popen(  # noqa: S603 - our own interpreter, no shell
+            settings.command(),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=settings.environment(),
+            start_new_session=True,
+        )
+        assert self.popen.stderr is not None  # noqa: S101 - it is a pipe
+        self._log = WorkerLog(self.popen.stderr, log)
         threading.Thread(target=self._read, args=(lines,), daemon=True).start()
 
     @property
@@ -53,44 +84,96 @@ class WorkerProcess:
         """True if it is alive and works on nothing."""
         return self.job is None and self.popen.poll() is None
 
-    def send(self, job: Mapping[str, str]) -> None:
+    @property
+    def silent_seconds(self) -> float:
+        """How long nothing was heard of it."""
+        return time.monotonic() - self.heard
+
+    def newly_silent(self, first: float) -> bool:
+        """Return True once after ``first`` seconds of silence, and again whenever the time has doubled."""
+        if self.silent_seconds < max(first, 2 * self._longest_silence):
+            return False
+        self._longest_silence = self.silent_seconds
+        return True
+
+    def send(self, job: Job) -> None:
         """Send a request. The reading thread notices a worker that is already dead."""
-        self.job = job
+        self.job, self.started, self.jobs = job, False, self.jobs + 1
+        self._hear()
         assert self.popen.stdin is not None  # noqa: S101 - it is a pipe
-        try:
-            self.popen.stdin.write(json.dumps(dict(job)) + "\n")
+        with suppress(BrokenPipeError):
+            self.popen.stdin.write(json.dumps({job.kind: job.cell}).encode() + b"\n")
             self.popen.stdin.flush()
-        except BrokenPipeError:
-            self.popen.poll()
 
-    def stop(self) -> None:
-        """Close its standard input, wait for its end, and kill it if it does not end."""
-        if self.popen.stdin is not None:
-            try:
-                self.popen.stdin.close()
-            except BrokenPipeError:
-                self.popen.poll()
+    def event_of(self, line: bytes) -> WorkerEvent | None:
+        """Return the event that a line holds; None, and end the process, if it is none about the current request.
+
+        A module can write into the pipe of its worker by mistake; its cell then fails like one whose worker died.
+        """
+        self._hear()
         try:
-            self.popen.wait(timeout=_GRACE_SECONDS)
-        except subprocess.TimeoutExpired:
-            self.popen.kill()
-            self.popen.wait()
-        if self.popen.stdout is not None:
-            self.popen.stdout.close()
+            event = parse_event(line.decode("utf-8", "replace"))
+        except FusionBenchError:
+            event = None
+        if event is None or self.job is None or event.cell != self.job.cell:
+            self.end("something wrote into the pipe of its events")
+            return None
+        return event
 
-    def death(self) -> str:
-        """Return how it ended, the usual cause, and the last line of its log."""
+    def end(self, fault: str) -> None:
+        """Kill the process and whatever it started; ``fault`` says why, in `death`."""
+        self._fault = self._fault or fault
+        self._kill_group()
+
+    def gone(self) -> bool:
+        """Return True if it has been dead for a while, and yet the pipe of its events is open.
+
+        A process that it started may hold the pipe; what is still in its group is killed at the first call.
+        """
+        if self.popen.poll() is None:
+            return False
+        self._ticks_dead += 1
+        if self._ticks_dead == 1:
+            self._kill_group()
+        return self._ticks_dead > _TICKS_TO_READ
+
+    def stop(self, grace: float = GRACE_SECONDS) -> None:
+        """Close its standard input, wait for its end, and kill it and what it started if it does not end."""
+        if self.popen.stdin is not None:
+            with suppress(BrokenPipeError):
+                self.popen.stdin.close()
+        with suppress(subprocess.TimeoutExpired):
+            self.popen.wait(timeout=grace)
+        self._kill_group()
+        self.popen.wait()
+        self._log.close()
+
+    def stop_after_events(self) -> None:
+        """Do the same after the end of its events, which is mostly its own end, whose exit code is to be seen."""
+        with suppress(subprocess.TimeoutExpired):
+            self.popen.wait(timeout=_SECONDS_TO_END)
+        self.stop()
+
+    def death(self, before: str) -> str:
+        """Return ``before``, how the process ended, the usual cause, and the last line of its log.
+
+        To be called after `stop`.
+        """
         code = self.popen.wait()
-        how = f"exit code {code}" if code >= 0 else signal.Signals(-code).name
-        last = self._last_log_line()
-        return f"{how}{_USUAL_CAUSE.get(how, '')}{f'; last line of its log: {last}' if last else ''}"
+        name = f"exit code {code}" if code >= 0 else signal.Signals(-code).name
+        how = f": {self._fault}" if self._fault else f" with {name}{_USUAL_CAUSE.get(name, '')}"
+        return self._log.last_line(f"{before}{how}; last line of its log: ") or f"{before}{how}"
+
+    def _hear(self) -> None:
+        self.heard, self._longest_silence = time.monotonic(), 0.0
+
+    def _kill_group(self) -> None:
+        with suppress(ProcessLookupError, PermissionError):  # nobody is left, or only the dead (macOS)
+            os.killpg(self.popen.pid, signal.SIGKILL)
 
     def _read(self, lines: Lines) -> None:
         assert self.popen.stdout is not None  # noqa: S101 - it is a pipe
-        for line in self.popen.stdout:
-            lines.put((self, line))
+        with self.popen.stdout as stdout:
+            while line := stdout.readline(_LONGEST_LINE):
+                lines.put((self, line))
         lines.put((self, None))
-
-    def _last_log_line(self) -> str:
-        lines = self._log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-        return lines[-1] if lines else ""

@@ -13,8 +13,9 @@ from safetensors.torch import load_file
 
 from fusion_bench.cells.folder import CellFolder, cell_folder
 from fusion_bench.cells.result import ArmCosts, CellResult, Outcome, Provenance, Timing
-from fusion_bench.errors import FusionBenchError
+from fusion_bench.errors import LONGEST_REASON, FusionBenchError
 from fusion_bench.registry import Target
+from fusion_bench.storage import read_json, write_json
 from fusion_bench.training.config import Component
 from toys import toy_config
 
@@ -30,8 +31,17 @@ OUTCOME = Outcome(
         train_samples=7,
         data_warnings={"shared_image": {"test": 8}},
     ),
-    pd.DataFrame({"sample": ["a"], "score": [1.0]}),
-    pd.DataFrame({"epoch": [1], "value": [0.5]}),
+    pd.DataFrame(
+        {
+            "split": ["test"],
+            "sample": ["a"],
+            "cluster": ["0"],
+            "truth": ["yes"],
+            "prediction": ["yes"],
+            "score": [1.0],
+        }
+    ),
+    pd.DataFrame({"epoch": [1], "samples_seen": [16], "quantity": ["select/accuracy"], "value": [0.5]}),
     Timing(1.0, 0.5),
     Provenance(
         module="m",
@@ -108,6 +118,88 @@ def test_a_damaged_table_is_named(folder: CellFolder) -> None:
     (folder.path / "samples.parquet").write_bytes(b"PAR1")
     with pytest.raises(FusionBenchError, match=r"is damaged.*delete the folder to train the cell again"):
         folder.outcome()
+
+
+JSON_FILES = ("result.json", "timing.json", "provenance.json")
+
+
+@pytest.mark.parametrize("name", JSON_FILES)
+@pytest.mark.parametrize("content", ["", "null", "[]", "{}", '"text"', "3", '{"metrics": []}', "[" * 100_000])
+def test_json_of_the_wrong_shape_is_named_with_what_to_do(
+    folder: CellFolder, name: str, content: str
+) -> None:
+    folder.finish(OUTCOME)
+    (folder.path / name).write_text(content)
+    with pytest.raises(FusionBenchError) as error:
+        folder.outcome()
+    message = str(error.value)
+    assert message.startswith(f"the cell {folder.path} is damaged: ")
+    assert name in message
+    assert message.endswith("; delete the folder to train the cell again")
+
+
+@pytest.mark.parametrize("name", JSON_FILES)
+def test_a_value_of_the_wrong_type_is_named(folder: CellFolder, name: str) -> None:
+    folder.finish(OUTCOME)
+    stored = read_json(folder.path / name)
+    for key, value in stored.items():
+        wrong: object = 7 if isinstance(value, str | dict) else "seven"
+        write_json(folder.path / name, {**stored, key: wrong})
+        with pytest.raises(
+            FusionBenchError, match=rf"is damaged: {name}\.{key} must be .*; delete the folder"
+        ):
+            folder.outcome()
+
+
+@pytest.mark.parametrize("name", ["samples.parquet", "curves.parquet", "predictions.parquet"])
+def test_a_table_without_its_columns_is_named(folder: CellFolder, name: str) -> None:
+    folder.finish(OUTCOME)
+    pd.DataFrame({"split": ["test"], "epoch": [1]}).to_parquet(folder.path / name)
+    with pytest.raises(
+        FusionBenchError, match=rf"is damaged: {name} lacks the columns .*; delete the folder"
+    ):
+        folder.outcome()
+
+
+@pytest.mark.parametrize("content", ["", "null", "[]", "{}", '{"reason": 3}', '{"reason": "x", "more": 1}'])
+def test_a_damaged_record_of_a_failure_is_a_failure(folder: CellFolder, content: str) -> None:
+    (folder.path / "failed.json").write_text(content)
+    assert folder.failure is not None
+    assert folder.failure.startswith(f"the reason is lost ({folder.path / 'failed.json'}")
+    assert folder.failure.endswith("to try the cell again, run the study with --retry-failed")
+    folder.forget_failure()
+    assert folder.failure is None
+
+
+@pytest.mark.parametrize("text", ["y" * 1_000_000, "short lines\n" * 100_000, "\x1b[31mred " * 100_000])
+def test_a_reason_is_one_line_of_bounded_length(folder: CellFolder, text: str) -> None:
+    folder.fail(f"it began here {text}it ended here", "")
+    reason = folder.failure
+    assert reason is not None
+    assert len(reason) <= LONGEST_REASON
+    assert reason.isprintable()
+    assert reason.endswith(f"it ended here (more of it stands in {folder.path / 'failed.json'})")
+    folder.fail(reason, "")
+    assert folder.failure == reason  # what is short enough is kept
+
+
+def test_a_long_exception_keeps_its_type_and_its_end(folder: CellFolder) -> None:
+    try:
+        raise ValueError("x" * 1_000_000 + " at last \udcff")
+    except ValueError as error:
+        reason = folder.fail_with(error)
+    assert reason == folder.failure
+    assert reason.startswith("ValueError: ... xxx")
+    assert " at last (more of it stands in " in reason
+    record = read_json(folder.path / "failed.json")
+    assert len(record["details"]) > 100_000
+    assert (folder.path / "failed.json").stat().st_size < 1_000_000
+
+
+def test_a_record_of_an_earlier_version_is_cut_when_it_is_read(folder: CellFolder) -> None:
+    write_json(folder.path / "failed.json", {"reason": "y" * 1_000_000, "details": ""})
+    assert folder.failure is not None
+    assert len(folder.failure) <= LONGEST_REASON
 
 
 def test_stale_outcomes_are_put_aside_one_after_another(folder: CellFolder) -> None:

@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
 from command_line import CommandLine, command_line, environment
+from fusion_bench.cells.events import WorkerEvent
+from fusion_bench.cells.executors.inline import InlineExecutor
+from fusion_bench.cells.executors.local import LocalExecutor
 from fusion_bench.reporting.mlflow_.store import TrackingStore
+
+
+def _measured_here(executor: LocalExecutor, cells: Sequence[str]) -> Iterator[WorkerEvent]:
+    return InlineExecutor(executor._settings).measure(cells)
 
 
 @pytest.fixture
@@ -20,8 +27,12 @@ def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setattr("fusion_bench.cli.main.set_environment", lambda: None)  # it would outlive the test
-    monkeypatch.setattr("fusion_bench.study.measure._WARMUP", 0)  # no test reads a latency
-    monkeypatch.setattr("fusion_bench.study.measure._REPEATS", 2)
+    # No test here reads a latency or is about the isolation of modules, which cost a process each.
+    monkeypatch.setattr("fusion_bench.cells.measure_cell._WARMUP", 0)
+    monkeypatch.setattr("fusion_bench.cells.measure_cell._REPEATS", 2)
+    monkeypatch.setattr(LocalExecutor, "measure", _measured_here)
+    monkeypatch.setattr("fusion_bench.cells.executors.local.needs_own_process", lambda config: False)
+    monkeypatch.setattr("fusion_bench.cells.executors.local.is_foreign", lambda target: False)
     return command_line(capsys)
 
 

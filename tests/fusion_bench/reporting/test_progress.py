@@ -9,7 +9,13 @@ from dataclasses import replace
 import pytest
 from rich.console import Console
 
-from fusion_bench.cells.events import CellFailed, CellFinished, CellProgressed, CellStarted
+from fusion_bench.cells.events import (
+    CellFailed,
+    CellFinished,
+    CellProgressed,
+    CellSilent,
+    CellStarted,
+)
 from fusion_bench.reporting.progress import LiveTable, PlainLines, duration, observer_for
 from fusion_bench.study.cell_status import CellState, CellStatus
 from fusion_bench.study.observer import Observer, RunClosed, RunPlanned, RunPreparing, SilentObserver
@@ -92,6 +98,26 @@ def test_the_table_shows_every_cell_with_its_state_metric_epoch_and_time_left(
     assert "· waiting" in row(text, "laconv", "1")
     assert "✓ done" in row(text, "film", "1")
     assert "1 of 4 cells done" in text
+
+
+def test_a_cell_that_gives_no_sign_of_life_is_said_to_be_silent(table: tuple[LiveTable, Clock]) -> None:
+    live, clock = table
+    live.notify(CellStarted(A0))
+    live.notify(CellStarted(B0))
+    clock.now += 59
+    assert "silent" not in shown(live)
+    live.notify(CellProgressed(B0, 1, 8, "select/accuracy", 0.5, 60.0))
+    clock.now += 303
+    live.notify(CellSilent(A0, 362.0))  # what the executor tells in between changes nothing
+    text = shown(live)
+    assert "▶ silent for 6:02" in row(text, "laconv", "0")
+    assert "▶ silent for 5:03" in row(text, "film", "0")
+    live.notify(CellProgressed(A0, 1, 8, "select/accuracy", 0.5, 60.0))
+    live.notify(CellFinished(B0, {"val/accuracy": 0.6}))
+    text = shown(live)
+    live.notify(RunClosed())
+    assert "silent" not in text
+    assert "▶ running" in row(text, "laconv", "0")
 
 
 def test_the_total_is_the_work_left_over_the_workers_seen(table: tuple[LiveTable, Clock]) -> None:
@@ -247,6 +273,7 @@ def test_plain_lines_are_one_per_event_without_control_codes() -> None:
     lines.notify(CellProgressed(A0, 1, 2, "select/accuracy", 0.5, 65.0))
     lines.notify(CellFinished(A0, {"val/accuracy": 0.75, "test/accuracy": 0.7}))
     lines.notify(CellStarted(B0))
+    lines.notify(CellSilent(B0, 300.0))
     lines.notify(CellFailed(B0, "no\nmemory"))
     lines.notify(RunClosed())
     assert written(console).splitlines() == [
@@ -256,6 +283,7 @@ def test_plain_lines_are_one_per_event_without_control_codes() -> None:
         "laconv seed 0 epoch 1/2: select/accuracy 0.5, 1:05 left",
         "laconv seed 0 done in 1:05: val/accuracy 0.75, test/accuracy 0.7 [2/4]",
         "film seed 0 started",
+        "film seed 0 has been silent for 5:00; Ctrl-C stops the run",
         "film seed 0 FAILED: no memory [3/4]",
         "2 of 4 cells done, 1 failed",
     ]
@@ -275,6 +303,7 @@ def test_every_observer_hears_a_whole_run(make: Callable[[], Observer]) -> None:
     observer.notify(RunPlanned(CELLS))
     observer.notify(CellStarted(A0))
     observer.notify(CellProgressed(A0, 1, 1, "select/accuracy", 0.5, None))
+    observer.notify(CellSilent(A0, 300.0))
     observer.notify(CellFinished(A0, {"test/accuracy": 0.5}))
     observer.notify(CellFailed(A1, "the worker died before it started"))
     observer.notify(RunClosed())

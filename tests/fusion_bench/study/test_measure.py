@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from command_line import train
+from command_line import environment, train
+from fusion_bench.cells import measure_cell
+from fusion_bench.cells.executors.executor import WorkerSettings
+from fusion_bench.cells.executors.inline import InlineExecutor
 from fusion_bench.cells.folder import cell_folder
 from fusion_bench.spec.load import read_study
 from fusion_bench.spec.study import Study
-from fusion_bench.storage import read_json
-from fusion_bench.study import measure
-from fusion_bench.study.measure import measure_arms
+from fusion_bench.storage import lock, read_json, write_json
+from fusion_bench.study.measure import Measured, measure_arms, measure_for_report
 from fusion_bench.training.paths import RunPaths
 from toys import study_file
 
@@ -30,6 +32,12 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, RunPaths]:
     return read_study(file, OVERRIDES), RunPaths(folder / "runs", {}, {})
 
 
+def measured_here(study: Study, paths: RunPaths, file: Path) -> Mapping[str, Measured]:
+    """Measure in this process what the file lacks."""
+    executor = InlineExecutor(WorkerSettings(paths, workers=1, threads=1))
+    return measure_arms(study.arms, study.seeds, paths, file, executor)
+
+
 def _never(*_: object, **__: object) -> object:
     raise AssertionError("measured again")
 
@@ -39,19 +47,24 @@ def test_an_arm_is_measured_once(
 ) -> None:
     study, paths = trained
     file = tmp_path / "measured.json"
-    first = measure_arms(study.arms, study.seeds, paths, file)
+    first = measured_here(study, paths, file)
     assert first["product"].latency_ms > 0
     costs = cell_folder(paths.runs, study.arms[0].config.id).result().costs
     assert first["product"].costs == costs
-    monkeypatch.setattr(measure, "latency", _never)
-    assert measure_arms(study.arms, study.seeds, paths, file) == first
+    monkeypatch.setattr(measure_cell, "latency", _never)
+    assert measured_here(study, paths, file) == first
 
 
 def test_an_arm_that_never_ran_is_not_let_loose_on_this_process(
     trained: tuple[Study, RunPaths], tmp_path: Path
 ) -> None:
     study, paths = trained
-    assert set(measure_arms(study.arms, study.seeds, paths, tmp_path / "measured.json")) == {"product"}
+    assert set(measured_here(study, paths, tmp_path / "measured.json")) == {"product"}
+
+
+def _rewrite(change: Callable[[Any], Any]) -> Callable[[Path], None]:
+    """Return what changes each measurement in a file."""
+    return lambda file: write_json(file, {key: change(value) for key, value in read_json(file).items()})
 
 
 @pytest.mark.parametrize(
@@ -59,10 +72,12 @@ def test_an_arm_that_never_ran_is_not_let_loose_on_this_process(
     [
         lambda file: file.write_text("{"),
         Path.unlink,
-        lambda file: file.write_text("[]"),
-        lambda file: file.write_text("null"),
-        lambda file: file.write_text(json.dumps(dict.fromkeys(json.loads(file.read_text()), 3))),
-        lambda file: file.write_text(file.read_text().replace("latency_ms", "latency")),
+        lambda file: file.write_text("[1, 2]"),
+        lambda file: file.write_text('"text"'),
+        _rewrite(lambda value: None),
+        _rewrite(lambda value: [value]),
+        _rewrite(lambda value: {**value, "latency_ms": "fast"}),
+        _rewrite(lambda value: {**value, "costs": {}}),
     ],
 )
 def test_lost_measurements_are_made_again(
@@ -70,9 +85,11 @@ def test_lost_measurements_are_made_again(
 ) -> None:
     study, paths = trained
     file = tmp_path / "measured.json"
-    measure_arms(study.arms, study.seeds, paths, file)
+    first = measured_here(study, paths, file)
     damage(file)
-    assert measure_arms(study.arms, study.seeds, paths, file).keys() == {"product"}
+    again = measured_here(study, paths, file)
+    assert again.keys() == {"product"}
+    assert again["product"].costs == first["product"].costs
     assert len(read_json(file)) == 1
 
 
@@ -83,5 +100,26 @@ def test_a_report_does_not_fail_for_want_of_a_latency(
     bare = RunPaths(tmp_path / "runs", {}, {})
     shutil.copytree(paths.runs / "cells", bare.runs / "cells")
     (bare.runs / "cache").touch()  # nothing can be made here
-    assert measure_arms(study.arms, study.seeds, bare, tmp_path / "measured.json") == {}
+    assert measured_here(study, bare, tmp_path / "measured.json") == {}
     assert "the latency of product cannot be measured" in caplog.text
+
+
+def test_nothing_is_measured_while_a_run_of_the_study_is_going_on(
+    trained: tuple[Study, RunPaths], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    study, paths = trained
+    with lock(tmp_path / "lock", wait=False):
+        assert measure_for_report(study.arms, study.seeds, paths, tmp_path) == {}
+        assert "a run of the study is going on" in caplog.text
+        first = measured_here(study, paths, tmp_path / "measured.json")
+        assert measure_for_report(study.arms, study.seeds, paths, tmp_path) == first
+
+
+@pytest.mark.slow
+def test_a_report_measures_in_another_process(
+    trained: tuple[Study, RunPaths], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, paths = trained
+    monkeypatch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
+    monkeypatch.setattr(measure_cell, "latency", _never)
+    assert measure_for_report(study.arms, study.seeds, paths, tmp_path)["product"].latency_ms > 0

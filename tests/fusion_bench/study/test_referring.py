@@ -9,6 +9,7 @@ import pytest
 
 from fusion_bench.cells.executors.executor import WorkerSettings
 from fusion_bench.cells.executors.inline import InlineExecutor
+from fusion_bench.cells.folder import cell_folder
 from fusion_bench.errors import StudyFileError
 from fusion_bench.reporting.report.publish import load
 from fusion_bench.reporting.report.report import write_report
@@ -45,6 +46,22 @@ def collected(folder: Path, task: str) -> StudyResults:
     ran = StudyRun(study, paths, lambda: InlineExecutor(settings), SilentObserver(), RunOptions()).run()
     assert ran.trained == 4
     return collect(study, paths)
+
+
+@pytest.mark.parametrize("head", ["dense", "laconvnet"])
+@pytest.mark.parametrize("task", ["grounding", "segmentation"])
+def test_a_module_without_numbers_in_evaluation_has_no_result(tmp_path: Path, task: str, head: str) -> None:
+    head = "conv" if (task, head) == ("segmentation", "dense") else head
+    overrides = [f"data.task={task}", f"head.kind={head}", "arms.product.module='hostile:NanInEvaluation'"]
+    study = read_study(study_file(tmp_path, REFERRING), [*overrides, "controls=false", "seeds=[0]"])
+    paths = RunPaths(tmp_path / "runs", {}, {})
+    settings = WorkerSettings(paths, 0, threads=1)
+    ran = StudyRun(study, paths, lambda: InlineExecutor(settings), SilentObserver(), RunOptions()).run()
+    (cell,) = ran.cells
+    reason = cell_folder(paths.runs, cell.id).failure
+    assert reason is not None
+    assert "the output was not finite for 24 of 24 samples" in reason
+    assert "the first of them 'val-0-red'" in reason
 
 
 def test_a_study_of_grounding_from_the_file_to_the_published_report(tmp_path: Path) -> None:

@@ -237,7 +237,14 @@ def test_a_cell_folder_without_done_is_trained_again(tmp_path: Path, paths: RunP
     folder = cell_folder(paths.runs, confirm_cells(study.arms, study.seeds)[0].id)
     (folder.path / "DONE").unlink()
     (folder.path / "result.json").write_text("{")
+    left = [
+        folder.path / ".samples.parquet.x.part",
+        study_folder(paths.runs, study.name) / ".plan.json.x.part",
+    ]
+    for part in left:
+        part.touch()
     assert run(study, paths).trained == 1
+    assert not any(part.exists() for part in left)
     assert contents(paths) == before
 
 

@@ -77,6 +77,17 @@ def test_a_study_hands_in_every_question_of_every_split(
         assert all(entry["answer"] in {"red", "blue", "green", "yes", "no"} for entry in entries)
 
 
+def test_a_module_without_numbers_in_evaluation_answers_nothing(root: Path, tmp_path: Path) -> None:
+    file = tmp_path / "s.yaml"
+    file.write_text(STUDY.format(root=root))
+    overrides = ("arms={bad: {module: 'hostile:NanInEvaluation'}}", "reference=bad", "controls=false")
+    ran = train(file, tmp_path / "runs", *overrides)
+    (cell,) = ran.cells
+    assert "the output was not finite for 2 of 2 samples" in str(
+        cell_folder(tmp_path / "runs", cell.id).failure
+    )
+
+
 def test_what_is_handed_in_is_what_the_cell_said_and_no_metric_saw_it(
     trained: tuple[Path, Path], root: Path, cli: CommandLine, tmp_path: Path
 ) -> None:

@@ -11,8 +11,9 @@ import pytest
 import torch
 
 from fusion_bench.errors import CellFailure
+from fusion_bench.registry import Target
 from fusion_bench.training.batches import BatchLoader, steps_per_epoch
-from fusion_bench.training.config import CellConfig
+from fusion_bench.training.config import CellConfig, Component
 from fusion_bench.training.loop import Progress, Trainer, TrainingResult, build_model
 from fusion_bench.training.optim import make_optimizer, schedule
 from toys import toy_cell_data, toy_config
@@ -98,6 +99,38 @@ def test_metrics_are_computed_from_the_samples_alone() -> None:
 def test_a_loss_that_is_not_finite_fails_the_cell() -> None:
     with pytest.raises(CellFailure, match=r"not finite by step 1 \(epoch 1\)"):
         trained(toy_config("Explodes"))
+
+
+@pytest.mark.parametrize(
+    ("module", "how_many", "first"),
+    [
+        ("NanInEvaluation", "96 of 96", "val-0-red"),
+        ("InfiniteForTheLast", "1 of 96", "val-31-blue"),
+        ("NanOnLargeBatches", "96 of 96", "val-0-red"),
+    ],
+)
+@pytest.mark.parametrize("train", [{}, {"ema": 0.9}, {"epochs": 0}], ids=["plain", "average", "untrained"])
+def test_an_output_that_is_not_finite_fails_the_cell(
+    module: str, how_many: str, first: str, train: dict[str, float]
+) -> None:
+    config = replace(toy_config(**train), arm=Component(Target(f"hostile:{module}")))
+    with pytest.raises(CellFailure) as error:
+        trained(config)
+    assert f"not finite for {how_many} samples of a batch of the split 'val'" in str(error.value)
+    assert f"the first of them {first!r}" in str(error.value)
+
+
+def test_an_output_that_is_not_finite_on_the_test_split_alone_fails_the_cell() -> None:
+    cell_data = toy_cell_data()
+    test = cell_data.encoded["test"]
+    maps = test.visual.copy()
+    maps[5] = np.inf
+    encoded = {**cell_data.encoded, "test": replace(test, visual=maps)}
+    trainer = Trainer(toy_config(), replace(cell_data, encoded=encoded), CPU, lambda _: None)
+    with pytest.raises(
+        CellFailure, match=r"for 3 of 96 samples of a batch of the split 'test', the first .* 'test-5-red'"
+    ):
+        trainer.train()
 
 
 def test_every_epoch_is_reported() -> None:

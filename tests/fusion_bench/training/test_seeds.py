@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import random
+
+import numpy as np
 import torch
 
 from fusion_bench.training.seeds import seed_of, seeded_rng, stream
@@ -26,3 +29,18 @@ def test_drawing_leaves_the_global_generator_as_it_was() -> None:
     assert torch.equal(torch.rand(3), expected)
     with seeded_rng("init/head", 0):
         assert torch.equal(torch.rand(3), inside)
+
+
+def test_numpy_and_python_draw_from_the_stream_too_and_go_on_as_before() -> None:
+    random.seed(5)
+    np.random.seed(5)
+    expected = (random.gauss(), np.random.rand())
+    random.seed(5)
+    np.random.seed(5)
+    with seeded_rng("dropout", 0):
+        inside = (random.gauss(), np.random.rand())
+    assert (random.gauss(), np.random.rand()) == expected
+    with seeded_rng("dropout", 0):
+        assert (random.gauss(), np.random.rand()) == inside
+    with seeded_rng("dropout", 1):
+        assert (random.gauss(), np.random.rand()) != inside
