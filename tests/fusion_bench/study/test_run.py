@@ -12,6 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import optuna
+import psutil
 import pytest
 
 from fusion_bench.cells.events import CellStarted
@@ -194,8 +195,11 @@ def test_killed_at_a_random_moment_it_goes_on_to_the_same_bytes(tmp_path: Path, 
         # The moment: some cell is being written or has just been.
         while time.monotonic() < deadline and not list((paths.runs / "cells").glob("*/samples.parquet")):
             time.sleep(0.01)
+        workers = psutil.Process(process.pid).children(recursive=True)
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+        # Workers end by themselves when the run that they work for has gone.
+        assert not psutil.wait_procs(workers, timeout=60)[1]
     assert list((paths.runs / "cells").glob("*/config.json")), (tmp_path / "log").read_text()
     run(study, paths)
     assert contents(paths) == undisturbed
