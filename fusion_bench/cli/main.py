@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 import typer
 
+from fusion_bench.cli.cells.commands import cells_app
 from fusion_bench.cli.completion import (
     LISTED,
     complete_component,
@@ -21,23 +22,20 @@ from fusion_bench.cli.completion import (
     complete_listed,
     complete_modules,
 )
-from fusion_bench.cli.data import data_app
+from fusion_bench.cli.data.commands import data_app
 from fusion_bench.cli.new import new_app
+from fusion_bench.cli.options import DataRoots, Device, Overrides, Runs, StudyArgument, check_study
 from fusion_bench.cli.plugin_commands import PluginGroup
 from fusion_bench.errors import FusionBenchError
 
 PROGRAM = "fusion-bench"
-_UsageError: Any = typer.BadParameter.__mro__[
-    1
-]  # typer keeps click's class in different places, version by version
+# Versions of typer keep click's class in different places.
+_UsageError: Any = typer.BadParameter.__mro__[1]
 app = typer.Typer(
     name=PROGRAM,
     cls=PluginGroup,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-)
-cells_app = typer.Typer(
-    help="The cells of a runs folder: one arm, one data set, one seed.", no_args_is_help=True
 )
 app.add_typer(cells_app, name="cells")
 app.add_typer(data_app, name="data")
@@ -54,17 +52,6 @@ app.add_typer(
     ),
     name="convert",
 )
-
-StudyArgument = Annotated[Path, typer.Argument(help="The study file.", metavar="STUDY.yaml")]
-Runs = Annotated[Path, typer.Option("--runs", help="The folder of cells, caches and reports.")]
-Overrides = Annotated[
-    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key: --set train.epochs=3")
-]
-DataRoots = Annotated[
-    list[str] | None,
-    typer.Option("--data", metavar="NAME=FOLDER", help="The folder of the files of a data set."),
-]
-Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1; by default a GPU if there is one.")]
 
 
 def _print_version(asked: bool) -> None:
@@ -118,7 +105,7 @@ def run(
 
     The exit code is 1 if a planned cell has no result at the end, 2 if the study cannot run, and 130 after Ctrl-C.
     """
-    _check_keys(study, overrides)
+    check_study(study, overrides)
     try:
         from fusion_bench.api.run import RunRequest  # noqa: PLC0415 - imports torch
         from fusion_bench.cli.run import run_and_say  # noqa: PLC0415 - imports torch
@@ -160,7 +147,7 @@ def plan(
     ] = None,
 ) -> None:
     """Show the arms of a study, its cells and their states; nothing is trained."""
-    _check_keys(study, overrides)
+    check_study(study, overrides)
     from fusion_bench.cli.plan import show_plan  # noqa: PLC0415 - imports torch
 
     show_plan(study, runs, tuple(overrides or ()), tuple(data or ()), as_json=as_json, export=export)
@@ -183,7 +170,7 @@ def report(
 ) -> None:
     """Write the report of the finished cells, or rebuild a published report from its own files."""
     if not source.is_dir():
-        _check_keys(source, overrides)
+        check_study(source, overrides)
     from fusion_bench.cli.run import report_only  # noqa: PLC0415 - imports torch
 
     report_only(source, runs, tuple(overrides or ()), tuple(data or ()), publish=publish, to_mlflow=mlflow)
@@ -231,7 +218,7 @@ def explain_command(
     data: DataRoots = None,
 ) -> None:
     """Draw the attention of a trained arm to the words of a sentence, and the kernels that it builds."""
-    _check_keys(study, overrides)
+    check_study(study, overrides)
     from fusion_bench.cli.explain import ExplainOptions, explain_and_draw  # noqa: PLC0415 - imports torch
 
     explain_and_draw(
@@ -267,7 +254,7 @@ def list_(
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """List what a study can use, or show one component with its settings."""
-    from fusion_bench.cli.list import list_kind  # noqa: PLC0415 - imports torch
+    from fusion_bench.cli.listing.components import list_kind  # noqa: PLC0415 - imports torch
 
     list_kind(what, name, as_json=as_json)
 
@@ -293,67 +280,6 @@ def schema() -> None:
     typer.echo(schema_text(installed_catalogue()), nl=False)
 
 
-@cells_app.command(name="ls")
-def cells_ls(
-    study: StudyArgument,
-    runs: Runs = Path("runs"),
-    overrides: Overrides = None,
-    data: DataRoots = None,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
-) -> None:
-    """List the cells of a study with their states."""
-    _check_keys(study, overrides)
-    from fusion_bench.cli.cells import list_cells  # noqa: PLC0415 - imports torch
-
-    list_cells(study, runs, tuple(overrides or ()), tuple(data or ()), as_json=as_json)
-
-
-@cells_app.command(name="show")
-def cells_show(
-    cell: Annotated[
-        str, typer.Argument(help="The id of a cell, or its folder, such as bundle/cells/ID.", metavar="CELL")
-    ],
-    runs: Runs = Path("runs"),
-) -> None:
-    """Print the settings of a cell and the text of the modules that it carries, before anything of it runs."""
-    from fusion_bench.cli.show_cell import show_cell  # noqa: PLC0415 - imports torch
-
-    show_cell(cell, runs)
-
-
-@cells_app.command(name="export")
-def cells_export(
-    source: Annotated[Path, typer.Argument(help="The study file, or a cell's folder runs/cells/<id>.")],
-    submission: Annotated[
-        Path, typer.Option(metavar="FOLDER", help="The folder to write the submission files into.")
-    ],
-    runs: Runs = Path("runs"),
-    overrides: Overrides = None,
-    data: DataRoots = None,
-) -> None:
-    """Write the predictions of finished cells in the format that the publishers of the data set accept."""
-    if not source.is_dir():
-        _check_keys(source, overrides)
-    from fusion_bench.cli.cells import export_submissions  # noqa: PLC0415 - imports torch
-
-    export_submissions(source, submission, runs, tuple(overrides or ()), tuple(data or ()))
-
-
-@cells_app.command(name="import")
-def cells_import(
-    exported: Annotated[Path, typer.Argument(help="A folder written by plan --export.")],
-    runs: Runs = Path("runs"),
-) -> None:
-    """Copy finished cells from an exported folder into the runs folder."""
-    from fusion_bench.study.archive import import_cells  # noqa: PLC0415 - imports torch
-
-    found = import_cells(exported, runs)
-    typer.echo(
-        f"{len(found.taken)} cells imported, {len(found.already_here)} already present, "
-        f"{len(found.unfinished)} not finished"
-    )
-
-
 @bench_app.command(name="input")
 def bench_input_(
     name: Annotated[
@@ -373,13 +299,6 @@ def bench_input_(
     from fusion_bench.cli.bench import bench_input  # noqa: PLC0415 - imports torch
 
     bench_input(name, root, tuple(settings or ()), size, images=images, samples=samples, as_json=as_json)
-
-
-def _check_keys(study: Path, overrides: Sequence[str] | None) -> None:
-    """Refuse a study file that cannot be read or has an unknown key before torch is imported, which takes seconds."""
-    from fusion_bench.spec.load import check_keys  # noqa: PLC0415 - imports pydantic
-
-    check_keys(study, tuple(overrides or ()))
 
 
 def set_environment() -> None:

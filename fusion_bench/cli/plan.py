@@ -12,7 +12,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from fusion_bench.cli.cells import cells_json, console, planned_cells, statuses_of
+from fusion_bench.cli.cells.states import cells_json, console, planned_cells, statuses_of
 from fusion_bench.cli.open_study import open_as_last_run
 from fusion_bench.cli.plan_settings import settings_json, settings_text
 from fusion_bench.serialisation import to_json

@@ -9,7 +9,7 @@ import pytest
 
 from command_line import CommandLine
 from fusion_bench.cells.folder import CellFolder, cell_folder
-from fusion_bench.cli.show_cell import visible
+from fusion_bench.cli.cells.show import visible
 from fusion_bench.registry import Target
 from fusion_bench.training.config import CellConfig, Component
 from toys import toy_config

@@ -7,21 +7,22 @@ from pathlib import Path
 import pytest
 
 from command_line import CommandLine
-from faulty_input import FAULTS, GOOD, Fault
+from faulty_calls import FAULTS
+from faulty_input import GOOD, Fault
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name)
 def test_a_fault_gets_one_sentence(fault: Fault, tmp_path: Path, cli: CommandLine) -> None:
     study = fault.write(tmp_path)
-    told = cli(*fault.command(study)).refusal()
-    *before, told = told.splitlines()
+    answer = cli(*fault.command(study)).refusal()
+    *before, sentence = answer.splitlines()
     assert bool(before) == fault.prints, before
-    assert len(told) <= 400, told
+    assert len(sentence) <= 400, sentence
     position = 0
     for words in (part.format(folder=tmp_path, study=study) for part in fault.words):
-        assert words in told[position:], f"{words!r} is not in: {told}"
-        position = told.index(words, position) + len(words)
-    assert not list(tmp_path.glob("runs/cells/*/DONE")), "nothing is trained before the fault is told"
+        assert words in sentence[position:], f"{words!r} is not in: {sentence}"
+        position = sentence.index(words, position) + len(words)
+    assert not list(tmp_path.glob("runs/cells/*/DONE")), "nothing is trained before the fault is shown"
     assert not list(tmp_path.glob("runs/cells/*/failed.json"))
 
 

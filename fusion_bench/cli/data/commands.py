@@ -48,7 +48,7 @@ def verify_command(
 ) -> None:
     """Check the files, their schema, the published counts and every image; exit code 1 if a problem is found."""
     _check_study(name)
-    from fusion_bench.cli.data_files import DataPlace, verify_data  # noqa: PLC0415 - imports torch
+    from fusion_bench.cli.data.files import DataPlace, verify_data  # noqa: PLC0415 - imports torch
 
     verify_data(DataPlace(name, tuple(settings or ()), root, runs), manifest)
 
@@ -61,7 +61,7 @@ def make_command(
 ) -> None:
     """Make a built-in data set."""
     _check_study(name)
-    from fusion_bench.cli.data_files import DataPlace, make_data  # noqa: PLC0415 - imports torch
+    from fusion_bench.cli.data.files import DataPlace, make_data  # noqa: PLC0415 - imports torch
 
     make_data(DataPlace(name, tuple(settings or ()), out))
 
@@ -83,7 +83,7 @@ def show_command(
 ) -> None:
     """Draw samples: image, text and answer, with boxes and masks if there are any."""
     _check_study(name)
-    from fusion_bench.cli.data_files import DataPlace, show_data  # noqa: PLC0415 - imports torch
+    from fusion_bench.cli.data.files import DataPlace, show_data  # noqa: PLC0415 - imports torch
 
     show_data(DataPlace(name, tuple(settings or ()), root, runs), out, split=split, count=count)
 

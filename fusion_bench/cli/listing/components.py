@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from rich.text import Text
 
-from fusion_bench.cli.list_rows import (
+from fusion_bench.cli.listing.rows import (
     DataSetRow,
     EncoderRow,
     HeadRow,
@@ -126,7 +126,7 @@ def _print_one(kind: str, name: str, *, as_json: bool) -> None:
         raise FusionBenchError(f"{kind} have no settings of their own; leave {name!r} out")
     registry, *others = registries[kind]
     cls = next((other for other in others if name in other.entries()), registry).load(name)
-    rows = settings_of(cls)
+    rows = setting_rows(cls)
     if as_json:
         _print_json({"name": name, "summary": summary_of(cls), "settings": [asdict(row) for row in rows]})
         return
@@ -139,7 +139,7 @@ def _print_one(kind: str, name: str, *, as_json: bool) -> None:
     console.print(table if rows else "It has no settings.")
 
 
-def settings_of(cls: type[Any]) -> list[SettingRow]:
+def setting_rows(cls: type[Any]) -> list[SettingRow]:
     """Return the settings that a study may write for a class.
 
     Raises:

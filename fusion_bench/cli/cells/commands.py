@@ -1,0 +1,75 @@
+"""The commands ``fusion-bench cells``: list, show, export and import the cells of a runs folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fusion_bench.cli.options import DataRoots, Overrides, Runs, StudyArgument, check_study
+
+cells_app = typer.Typer(
+    help="The cells of a runs folder: one arm, one data set, one seed.", no_args_is_help=True
+)
+
+
+@cells_app.command(name="ls")
+def cells_ls(
+    study: StudyArgument,
+    runs: Runs = Path("runs"),
+    overrides: Overrides = None,
+    data: DataRoots = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """List the cells of a study with their states."""
+    check_study(study, overrides)
+    from fusion_bench.cli.cells.states import list_cells  # noqa: PLC0415 - imports torch
+
+    list_cells(study, runs, tuple(overrides or ()), tuple(data or ()), as_json=as_json)
+
+
+@cells_app.command(name="show")
+def cells_show(
+    cell: Annotated[
+        str, typer.Argument(help="The id of a cell, or its folder, such as bundle/cells/ID.", metavar="CELL")
+    ],
+    runs: Runs = Path("runs"),
+) -> None:
+    """Print the settings of a cell and the text of the modules that it carries, before anything of it runs."""
+    from fusion_bench.cli.cells.show import show_cell  # noqa: PLC0415 - imports torch
+
+    show_cell(cell, runs)
+
+
+@cells_app.command(name="export")
+def cells_export(
+    source: Annotated[Path, typer.Argument(help="The study file, or a cell's folder runs/cells/<id>.")],
+    submission: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="The folder to write the submission files into.")
+    ],
+    runs: Runs = Path("runs"),
+    overrides: Overrides = None,
+    data: DataRoots = None,
+) -> None:
+    """Write the predictions of finished cells in the format that the publishers of the data set accept."""
+    if not source.is_dir():
+        check_study(source, overrides)
+    from fusion_bench.cli.cells.states import export_submissions  # noqa: PLC0415 - imports torch
+
+    export_submissions(source, submission, runs, tuple(overrides or ()), tuple(data or ()))
+
+
+@cells_app.command(name="import")
+def cells_import(
+    exported: Annotated[Path, typer.Argument(help="A folder written by plan --export.")],
+    runs: Runs = Path("runs"),
+) -> None:
+    """Copy finished cells from an exported folder into the runs folder."""
+    from fusion_bench.study.archive import import_cells  # noqa: PLC0415 - imports torch
+
+    found = import_cells(exported, runs)
+    typer.echo(
+        f"{len(found.taken)} cells imported, {len(found.already_here)} already present, "
+        f"{len(found.unfinished)} not finished"
+    )

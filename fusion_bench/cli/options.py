@@ -1,0 +1,27 @@
+"""Arguments and options that several commands share, and the check of a study file before torch is imported."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+StudyArgument = Annotated[Path, typer.Argument(help="The study file.", metavar="STUDY.yaml")]
+Runs = Annotated[Path, typer.Option("--runs", help="The folder of cells, caches and reports.")]
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change a key: --set train.epochs=3")
+]
+DataRoots = Annotated[
+    list[str] | None,
+    typer.Option("--data", metavar="NAME=FOLDER", help="The folder of the files of a data set."),
+]
+Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1; by default a GPU if there is one.")]
+
+
+def check_study(study: Path, overrides: Sequence[str] | None) -> None:
+    """Refuse a study file that cannot be read or has an unknown key before torch is imported, which takes seconds."""
+    from fusion_bench.spec.load import check_keys  # noqa: PLC0415 - imports pydantic
+
+    check_keys(study, tuple(overrides or ()))
