@@ -8,10 +8,10 @@ from __future__ import annotations
 import copy
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, TypeAlias, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, TypeAlias, get_args, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -130,7 +130,7 @@ class FusionModule(nn.Module, ABC):
     """An image map and a sentence in, a map of the same height and width out.
 
     A concrete subclass declares ``citation``, ``width``, ``listens``, ``position_code`` and
-    ``search_space``; a missing one is an error when the class is defined. A base class that is not to
+    ``search_space``; a missing or wrong one is an error when the class is defined. A base class that is not to
     be used itself says ``class Base(FusionModule, abstract=True)``.
 
     Class attributes:
@@ -164,6 +164,10 @@ class FusionModule(nn.Module, ABC):
         missing = [name for name in _DECLARATIONS if name not in declared]
         if missing:
             raise TypeError(f"{cls.__qualname__} does not declare {', '.join(missing)}")
+        wrong = [name for name, right in _right_declarations(cls).items() if not right]
+        if wrong:
+            written = ", ".join(f"{name} = {getattr(cls, name)!r}" for name in wrong)
+            raise TypeError(f"{cls.__qualname__} declares {written}; see fusion_bench.contract.FusionModule")
         unknown = cls.reads - {"image", "language"}
         if unknown:
             raise TypeError(f"{cls.__qualname__}.reads names {sorted(unknown)}; known: 'image', 'language'")
@@ -190,6 +194,17 @@ class FusionModule(nn.Module, ABC):
             torch.empty(1, language_dim, device="meta"),
         )
         return multiply_adds_of(self, torch.empty(1, visual_dim, height, width, device="meta"), language)
+
+
+def _right_declarations(cls: type[FusionModule]) -> Mapping[str, bool]:
+    """Whether each declaration of a module is of its type."""
+    return {
+        "citation": isinstance(cls.citation, Citation),
+        "width": cls.width is None or isinstance(cls.width, Width),
+        "listens": cls.listens in get_args(Listens),
+        "position_code": cls.position_code in get_args(PositionCode),
+        "reads": isinstance(cls.reads, Set),
+    }
 
 
 class VisionLanguageNetwork(nn.Module, ABC):

@@ -38,13 +38,14 @@ def foreign_streams(program: str | None = None) -> Iterator[None]:
 
 
 @contextmanager
-def importing(module: str, shown: str, intro: str) -> Iterator[None]:
+def importing(module: str, shown: str, intro: str, folder: Path | None = None) -> Iterator[None]:
     """Turn whatever goes wrong inside, a call of ``sys.exit`` included, into one sentence.
 
     Args:
         module: the name of the module that is imported.
         shown: what a sentence calls the module's file where the error does not name it.
         intro: what was wanted, for an error that has no place in the package of the module.
+        folder: the folder of a module file, whose other files the module cannot import.
 
     Raises:
         FusionBenchError: the code raised; the message holds the file and the line of the fault.
@@ -56,7 +57,7 @@ def importing(module: str, shown: str, intro: str) -> Iterator[None]:
         raise
     except BaseException as error:  # code of others may raise anything
         place = _place(error, module, shown)
-        raise FusionBenchError(f"{place or intro}: {_reason(error, place)}") from error
+        raise FusionBenchError(f"{place or intro}: {_reason(error, place, folder)}") from error
 
 
 def read_module_file(path: Path) -> tuple[str, tuple[str, ...]]:
@@ -141,10 +142,16 @@ def _last_frame(traceback: TracebackType | None, package: str) -> tuple[str, int
     return found
 
 
-def _reason(error: BaseException, place: str) -> str:
+def _reason(error: BaseException, place: str, folder: Path | None) -> str:
     if isinstance(error, FusionBenchError):
         return str(error)
     if isinstance(error, ModuleNotFoundError) and error.name is not None:
+        top = error.name.partition(".")[0]
+        if folder is not None and ((folder / f"{top}.py").exists() or (folder / top).exists()):
+            return (
+                f"there is no module {error.name!r}: a module file goes into each cell alone, without the files "
+                "beside it; write all into one file, or install them as a package"
+            )
         return f"there is no module {error.name!r}; install the package that holds it"
     if isinstance(error, SyntaxError):
         elsewhere = f"{error.filename}, line {error.lineno}"

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from fusion_bench.contract import FusionModule, TextEncoder, VisionLanguageNetwork
+from typing import TYPE_CHECKING
+
 from fusion_bench.registry import Registry
-from fusion_bench.samples.dataset import DataSet
-from fusion_bench.tasks.task import Task
+
+if TYPE_CHECKING:  # the names are known without torch
+    from fusion_bench.contract import FusionModule, TextEncoder, VisionLanguageNetwork
+    from fusion_bench.samples.dataset import DataSet
+    from fusion_bench.tasks.task import Task
 
 MODULES: Registry[FusionModule] = Registry("module", group="fusion_bench.modules")
 NETWORKS: Registry[VisionLanguageNetwork] = Registry("network", group="fusion_bench.networks")

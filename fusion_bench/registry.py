@@ -78,7 +78,8 @@ class Target:
             shown, name = str(file or f"the module file of {class_name}"), name_of_text(self.source)
         found = getattr(sys.modules.get(name), "__dict__", {}).get(class_name)
         if found is None:
-            with importing(name, shown, f"cannot import {self.reference!r}"):
+            folder = None if file is None else file.parent
+            with importing(name, shown, f"cannot import {self.reference!r}", folder):
                 module = importlib.import_module(name) if self.source is None else run_text(name, self.source)
                 found = getattr(module, class_name, None)
         if found is None:
@@ -185,8 +186,8 @@ class Registry(Generic[T]):
                 except FusionBenchError as error:
                     offers.broken.append(BrokenOffer(point.name, origin_of(point), str(error)))
                     continue
-                for name, reference in catalogue.items():
-                    offers.add(self.kind, name, reference, origin_of(point))
+                for name, value in catalogue.items():
+                    offers.add(self.kind, name, value, origin_of(point))
             self._offers = _Offers(dict(sorted(offers.entries.items())), offers.broken)
         return self._offers
 

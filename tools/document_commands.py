@@ -15,7 +15,20 @@ _HEAD = """\
 
 Written by `python tools/document.py` from the command line; do not edit.
 
-`fusion-bench COMMAND --help` prints the same. A mistake that the user can put right is one message and exit code 2.
+`fusion-bench COMMAND --help` prints the same; `fusion-bench --version` prints the version, and
+`fusion-bench --install-completion` lets the Tab key complete commands, options, modules and data sets.
+
+| exit code | meaning |
+|--:|:--|
+| 0 | done; after `run`, every cell that is compared has a result |
+| 1 | `run`: a planned cell has no result; `check`: a check failed; `data verify`: a problem was found |
+| 2 | a mistake that the user can put right, in one message |
+| 130 | `run` was stopped with Ctrl-C; finished cells are kept |
+
+A cell has no result if it failed, is stale, or is trained by another run; the last line of `run` counts them. A
+failed trial of a search does not change the exit code, since the search chose among the others; the last line counts
+these trials too. `report` ends with 0 once the report is written, whatever it lacks.
+
 Packages may add commands: see [Architecture](../explanation/architecture.md#entry-points-for-other-packages).
 The program `python -m fusion_bench.study.cell` trains one exported cell without an installation: see
 [Run on a cluster or another machine](../how-to/run_elsewhere.md).

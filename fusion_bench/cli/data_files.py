@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,22 +13,47 @@ import typer
 from rich.console import Console
 from rich.progress import track
 
-from fusion_bench.cli.open_study import data_config
+from fusion_bench.cli.open_study import data_config, open_study
 from fusion_bench.data.verify import checksums, verify
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.reporting.figures.contact_sheet import draw_contact_sheet
 from fusion_bench.samples.dataset import DataSet
+from fusion_bench.spec.load import is_study_file
 from fusion_bench.storage import write_json
+from fusion_bench.training.paths import RunPaths, root_variable
 
 
-def verify_data(name: str, root: Path, settings: Sequence[str], manifest: Path | None) -> None:
+@dataclass(frozen=True)
+class DataPlace:
+    """A data set as a command names it.
+
+    Attributes:
+        name: a registered name, ``package.module:Class``, ``file.py[:Class]``, or a study file.
+        settings: ``KEY=VALUE`` texts; for a study, changes to its key ``data``.
+        root: the folder of its files; None where the study, the environment or the runs folder decides.
+        runs: the runs folder, in which built-in data sets lie.
+    """
+
+    name: str
+    settings: tuple[str, ...] = ()
+    root: Path | None = None
+    runs: Path = Path("runs")
+
+
+def verify_data(place: DataPlace, manifest: Path | None) -> None:
     """Print the contents of the folder of a data set and its problems.
 
     Raises:
-        FusionBenchError: the data set does not exist, or it does not accept the settings.
+        FusionBenchError: the data set does not exist, it does not accept the settings, or its folder is not known.
         typer.Exit: with code 1, if a problem is found.
     """
-    verified = verify(_constructed(name, root, settings), _track, os.cpu_count() or 1)
+    data, root = _opened(place)
+    if data.built_in and place.root is None and not root.is_dir():
+        raise FusionBenchError(
+            f"{data.name} with these settings is not made yet: there is no {root}; fusion-bench data show makes it, "
+            "and so does a run; or name its folder with --root"
+        )
+    verified = verify(data, _track, os.cpu_count() or 1)
     for split, counts in verified.found.items():
         typer.echo(f"{split}: {counts.samples:,} samples on {counts.images:,} images")
     for note in verified.notes:
@@ -41,43 +68,71 @@ def verify_data(name: str, root: Path, settings: Sequence[str], manifest: Path |
     typer.echo("complete, with the published counts" if verified.published else "complete")
 
 
-def make_data(name: str, out: Path, settings: Sequence[str]) -> None:
-    """Make a built-in data set and print the sizes of its splits.
+def make_data(place: DataPlace) -> None:
+    """Make a built-in data set in ``place.root`` and print the sizes of its splits.
 
     Raises:
         FusionBenchError: the data set is not built in, or the folder contains something else.
     """
-    data = _constructed(name, out, settings)
+    data, root = _opened(place)
     if not data.built_in:
         raise FusionBenchError(f"{data.name} is not built in; download its files from {data.homepage}")
     data.prepare(os.cpu_count() or 1)
     for split in (data.splits.train, data.splits.select, *data.splits.evaluate):
         made = data.split(split)
         typer.echo(f"{split}: {len(made):,} samples on {len(made.images):,} images")
-    typer.echo(f"Made: {out}")
+    typer.echo(f"Made: {root}")
 
 
-def show_data(
-    name: str, root: Path, settings: Sequence[str], out: Path, *, split: str | None, count: int
-) -> None:
-    """Draw samples into one PNG.
+def show_data(place: DataPlace, out: Path | None, *, split: str | None, count: int) -> None:
+    """Draw samples into one PNG; a built-in data set of the runs folder is made there first.
 
     Raises:
-        FusionBenchError: the split does not exist, its files are damaged, or ``out`` is not a PNG.
+        FusionBenchError: the split does not exist, the files are damaged or their folder is not known, or ``out`` is
+            not a PNG.
     """
-    if out.suffix.lower() != ".png":
+    if out is not None and out.suffix.lower() != ".png":
         raise FusionBenchError(f"--out {out}: the output is a PNG; write a name that ends in .png")
-    data = _constructed(name, root, settings)
+    data, _ = _opened(place)
+    if data.built_in and place.root is None:
+        data.prepare(os.cpu_count() or 1)
     shown = data.split(split or data.splits.evaluate[0])
-    draw_contact_sheet(shown.evenly_spaced(count), out)
-    typer.echo(f"{shown.name}: {min(count, len(shown))} of {len(shown):,} samples. Picture: {out}")
+    file = out or Path(re.sub(r"[^\w.+-]+", "_", f"{data.name}-{shown.name}") + ".png")
+    draw_contact_sheet(shown.evenly_spaced(count), file)
+    typer.echo(f"{shown.name}: {min(count, len(shown))} of {len(shown):,} samples. Picture: {file}")
 
 
-def _constructed(name: str, root: Path, settings: Sequence[str]) -> DataSet:
-    component = data_config(name, settings).adapter
-    adapter: Any = component.target.load()
-    data: DataSet = adapter(root, **component.settings)
-    return data
+def _opened(place: DataPlace) -> tuple[DataSet, Path]:
+    """Return a data set and its folder; nothing is read or made yet.
+
+    Raises:
+        FusionBenchError: the data set does not exist, it does not accept the settings, or its folder is not known.
+    """
+    if is_study_file(place.name):
+        study = open_study(Path(place.name), [f"data.{pair}" for pair in place.settings])
+        config, roots = study.data, study.roots
+    else:
+        config, roots = data_config(place.name, place.settings), {}
+    adapter: Any = config.adapter.target.load()
+    root = place.root
+    if root is None and not adapter.built_in and roots.get(config.name) is None:
+        root = _root_in_environment(config.name, adapter.homepage)
+    root = root or RunPaths(place.runs.expanduser().resolve(), roots, {}).root(config)
+    try:
+        data: DataSet = adapter(root, **config.adapter.settings)
+    except (ValueError, TypeError) as error:  # an adapter of somebody else may refuse its settings so
+        raise FusionBenchError(f"{config.name} refuses these settings: {error}") from error
+    return data, root
+
+
+def _root_in_environment(name: str, homepage: str) -> Path:
+    variable = root_variable(name)
+    if variable not in os.environ:
+        raise FusionBenchError(
+            f"the folder of the data set {name!r} is not known; pass --root FOLDER or set {variable} "
+            f"(the files are published at {homepage})"
+        )
+    return Path(os.environ[variable])
 
 
 def _track(items: Sequence[Path], what: str) -> Iterable[Path]:

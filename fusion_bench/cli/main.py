@@ -8,11 +8,19 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from fusion_bench.cli.completion import (
+    LISTED,
+    complete_component,
+    complete_datasets,
+    complete_listed,
+    complete_modules,
+)
 from fusion_bench.cli.data import data_app
 from fusion_bench.cli.new import new_app
 from fusion_bench.cli.plugin_commands import PluginGroup
@@ -21,9 +29,7 @@ from fusion_bench.errors import FusionBenchError
 app = typer.Typer(
     name="fusion-bench",
     cls=PluginGroup,
-    help="Compare vision-language fusion modules, fairly. Start with: fusion-bench run studies/quickstart.yaml",
     no_args_is_help=True,
-    add_completion=False,
     pretty_exceptions_enable=False,
 )
 cells_app = typer.Typer(
@@ -57,6 +63,26 @@ DataRoots = Annotated[
 Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1; by default a GPU if there is one.")]
 
 
+def _print_version(asked: bool) -> None:
+    if not asked:
+        return
+    try:
+        typer.echo(f"fusion-bench {version('laconv-fusion-bench')}")
+    except PackageNotFoundError:
+        typer.echo("fusion-bench, not installed: its version is not known")
+    raise typer.Exit
+
+
+@app.callback()
+def options(
+    _: Annotated[
+        bool,
+        typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
+    ] = False,
+) -> None:
+    """Compare vision-language fusion modules, fairly. Start with: fusion-bench run studies/quickstart.yaml."""
+
+
 @app.command()
 def run(
     study: StudyArgument,
@@ -84,7 +110,10 @@ def run(
         ),
     ] = False,
 ) -> None:
-    """Train the cells of a study that have no result yet, then write its report."""
+    """Train the cells of a study that have no result yet, then write its report.
+
+    The exit code is 1 if a planned cell has no result at the end, 2 if the study cannot run, and 130 after Ctrl-C.
+    """
     _check_keys(study, overrides)
     try:
         from fusion_bench.api.run import RunRequest  # noqa: PLC0415 - imports torch
@@ -155,7 +184,11 @@ def report(
 @app.command()
 def check(
     module: Annotated[
-        str, typer.Argument(help="A registered name, package.module:Class or path/to/file.py.")
+        str,
+        typer.Argument(
+            help="A registered name, package.module:Class or path/to/file.py.",
+            autocompletion=complete_modules,
+        ),
     ],
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
@@ -212,13 +245,23 @@ def explain_command(
 
 @app.command(name="list")
 def list_(
-    what: Annotated[str, typer.Argument(help="modules, networks, datasets or text-encoders")] = "modules",
+    what: Annotated[
+        str,
+        typer.Argument(help=f"{', '.join(LISTED[:-1])} or {LISTED[-1]}.", autocompletion=complete_listed),
+    ] = "modules",
+    name: Annotated[
+        str | None,
+        typer.Argument(
+            help="One module, network, data set or encoder, with its settings.",
+            autocompletion=complete_component,
+        ),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
-    """List the modules, networks, data sets or text encoders that a study can use."""
+    """List what a study can use, or show one component with its settings."""
     from fusion_bench.cli.list import list_kind  # noqa: PLC0415 - imports torch
 
-    list_kind(what, as_json=as_json)
+    list_kind(what, name, as_json=as_json)
 
 
 @app.command()
@@ -302,7 +345,9 @@ def cells_import(
 
 @bench_app.command(name="input")
 def bench_input_(
-    name: Annotated[str, typer.Argument(help="A data set.", metavar="NAME")],
+    name: Annotated[
+        str, typer.Argument(help="A data set.", metavar="NAME", autocompletion=complete_datasets)
+    ],
     root: Annotated[Path | None, typer.Option(metavar="DIR", help="The folder of its files.")] = None,
     settings: Annotated[
         list[str] | None,

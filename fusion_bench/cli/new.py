@@ -12,6 +12,7 @@ from typing import Annotated
 
 import typer
 
+from fusion_bench.cli.completion import complete_modules
 from fusion_bench.errors import FusionBenchError
 
 new_app = typer.Typer(help="Write a commented start: a fusion module or a study.", no_args_is_help=True)
@@ -35,7 +36,11 @@ def new_study(
     path: Annotated[Path, typer.Argument(help="The file to write.", metavar="PATH.yaml")],
     module: Annotated[
         str | None,
-        typer.Option(metavar="NAME_OR_FILE", help="Also compare this module: a registered name or a file."),
+        typer.Option(
+            metavar="NAME_OR_FILE",
+            help="Also compare this module: a registered name or a file.",
+            autocompletion=complete_modules,
+        ),
     ] = None,
 ) -> None:
     """Write a complete small study, with a comment at each line that you change."""

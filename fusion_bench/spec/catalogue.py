@@ -12,7 +12,12 @@ from fusion_bench.foreign import message_of
 from fusion_bench.registry import Registry, Target, did_you_mean
 from fusion_bench.spec.document.problems import Problems
 from fusion_bench.spec.document.tree import Node
-from fusion_bench.spec.signatures import Signature, missing_declarations, signature_of
+from fusion_bench.spec.signatures import (
+    Signature,
+    missing_attributes,
+    missing_declarations,
+    signature_of,
+)
 from fusion_bench.training.config import Component, Json, resolve_paths
 
 if TYPE_CHECKING:
@@ -158,11 +163,17 @@ def try_construct(
 
     try:
         with fork_rng(devices=[]):
-            return configured.construct(*arguments)
+            instance = configured.construct(*arguments)
     except (Exception, SystemExit) as error:  # a constructor may refuse settings by any exception
         refusal = error if str(error) and not isinstance(error, SystemExit) else message_of(error)
         problems.add(where, f"{configured.named.cls.__name__} refuses these settings: {refusal}")
         return None
+    if missing := missing_attributes(instance):
+        problems.add(
+            where, f"the constructor of {configured.named.cls.__name__} does not set {', '.join(missing)}"
+        )
+        return None
+    return instance
 
 
 def check_backbone(name: Node, catalogue: Catalogue, problems: Problems) -> None:

@@ -61,13 +61,18 @@ def check_keys(path: Path, overrides: Sequence[str] = ()) -> None:
         overrides: ``KEY=VALUE`` texts.
 
     Raises:
-        StudyFileError: the file cannot be read, is not YAML, or has a key that no study has.
+        StudyFileError: the file cannot be read, is not YAML (nor is an override), or has a key that no study has.
     """
     problems = Problems()
     tree = _read_tree(path, overrides, problems)
-    if tree.children.keys() - StudyFile.model_fields.keys():
+    if problems or tree.children.keys() - StudyFile.model_fields.keys():
         problems.validate_section(StudyFile, tree)
         raise problems.error()
+
+
+def is_study_file(name: str) -> bool:
+    """Return True for the path of a YAML file, which is no name of a component."""
+    return Path(name).suffix in {".yaml", ".yml"}
 
 
 def _read_tree(path: Path, overrides: Sequence[str], problems: Problems) -> Node:

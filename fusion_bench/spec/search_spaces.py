@@ -95,7 +95,7 @@ def _declared_space(arm: ResolvedArm, problems: Problems) -> Mapping[str, Space]
     try:
         declared = dict(cls.search_space(arm.config.fusion.width, arm.language_dim))
     except (Exception, SystemExit) as error:  # the code of a module may raise any exception
-        problems.add(arm.spec.where, f"{cls.__name__}.search_space raises {message_of(error)}")
+        problems.add(arm.spec.where, f"{cls.__name__}.search_space fails: {message_of(error)}")
         return {}
     for key, space in declared.items():
         if not isinstance(space, Choice | Float | Int):

@@ -14,6 +14,7 @@ from typing import Any, NotRequired, Required, cast, get_type_hints
 
 from pydantic import ConfigDict, TypeAdapter, with_config
 from pydantic.errors import PydanticInvalidForJsonSchema, PydanticSchemaGenerationError
+from pydantic_core import PydanticSerializationError
 from typing_extensions import TypedDict
 
 from fusion_bench.errors import FusionBenchError
@@ -56,7 +57,8 @@ def signature_of(cls: type[Any]) -> Signature:
     A parameter whose type has no JSON form (a function, a tensor) is not a setting; it must have a default.
 
     Raises:
-        FusionBenchError: a type hint cannot be evaluated, or a required parameter has a type without a JSON form.
+        FusionBenchError: a type hint cannot be evaluated, a required parameter has a type without a JSON form, or a
+            default is not of its type.
     """
     where = cls.__qualname__
     try:
@@ -82,7 +84,12 @@ def signature_of(cls: type[Any]) -> Signature:
             fields[name] = Required[hint]
         elif adapter is not None:
             fields[name] = NotRequired[hint]
-            defaults[name] = adapter.dump_python(parameter.default, mode="json", warnings=False)
+            try:
+                defaults[name] = adapter.dump_python(parameter.default, mode="json", warnings=False)
+            except PydanticSerializationError as error:
+                raise FusionBenchError(
+                    f"{where}: the default of {name!r}, {parameter.default!r}, is not of its type {hint}"
+                ) from error
     shape = with_config(ConfigDict(extra="forbid"))(TypedDict("Settings", fields))  # type: ignore[operator]
     paths = tuple(name for name in fields if hints.get(name) is Path)
     return Signature(TypeAdapter(shape), defaults, tuple(fields), paths)
@@ -96,6 +103,17 @@ def missing_declarations(cls: type[Any], base: type[Any]) -> list[str]:
         if str(hint).startswith("ClassVar") and not hasattr(cls, name)
     ]
     return sorted({*attributes, *getattr(cls, "__abstractmethods__", ())})
+
+
+def missing_attributes(instance: Any) -> list[str]:
+    """Return the attributes that base classes of the harness annotate and the constructor has not set."""
+    return sorted(
+        name
+        for base in type(instance).__mro__
+        if base.__module__.startswith("fusion_bench.")
+        for name, hint in inspect.get_annotations(base).items()
+        if not str(hint).startswith("ClassVar") and not hasattr(instance, name)
+    )
 
 
 def _adapter(hint: Any) -> TypeAdapter[Any] | None:

@@ -52,7 +52,7 @@ class RunPaths:
                 / "data"
                 / f"{config.name}-{digest([config.version, dict(config.adapter.settings)])}"
             )
-        variable = f"FUSION_BENCH_DATA_{config.name.upper().replace('+', '_PLUS')}"
+        variable = root_variable(config.name)
         root = self.roots.get(config.name) or os.environ.get(variable)
         if root is None:
             raise FusionBenchError(
@@ -60,6 +60,11 @@ class RunPaths:
                 f"--data {config.name}=FOLDER, or set {variable} (the files are published at {adapter.homepage})"
             )
         return Path(root)
+
+
+def root_variable(name: str) -> str:
+    """Return the environment variable that may hold the folder of a data set."""
+    return f"FUSION_BENCH_DATA_{name.upper().replace('+', '_PLUS')}"
 
 
 def parse_named_paths(pairs: list[str]) -> dict[str, Path]:

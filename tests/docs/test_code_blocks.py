@@ -268,7 +268,7 @@ def test_all_classes_of_the_pages_train_together(folder: Path, monkeypatch: pyte
     """The module, the network, the text encoder, the data set and the task of the how-to pages in one study."""
     monkeypatch.syspath_prepend(folder)
     counting = Entry("counting", Target("counting:Counting", name="counting"), "the documents")
-    monkeypatch.setattr(TASKS, "_entries", {**TASKS.entries(), "counting": counting})
+    monkeypatch.setitem(TASKS.entries(), "counting", counting)
     questions = folder / "table_questions.py"
     offered = '{"counting": ("accuracy", "within_one")}'
     questions.write_text(

@@ -79,6 +79,21 @@ def test_each_declaration_is_asked_for_by_name(name: str) -> None:
         type("Lacks", (FusionModule,), body)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("citation", "Somebody 2020"),
+        ("width", 8),
+        ("listens", "everything"),
+        ("position_code", None),
+        ("reads", "image"),
+    ],
+)
+def test_a_declaration_of_another_type_is_told_with_its_value(name: str, value: object) -> None:
+    with pytest.raises(TypeError, match=rf"Wrong declares {name} = {value!r}; see fusion_bench\.contract"):
+        type("Wrong", (Gate,), {name: value})
+
+
 def test_a_declaration_may_be_inherited_and_an_abstract_base_declares_nothing() -> None:
     class Child(Gate):
         pass

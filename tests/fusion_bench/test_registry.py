@@ -126,6 +126,10 @@ FAULTS = {
     "raises": ("def f():\n    raise ValueError('half\\nwritten')\nf()\n", "line 2: ValueError: half"),
     "own_base": ("class Out(BaseException): ...\nraise Out\n", "line 2: Out"),
     "missing_import": ("import os\nimport no_such_package\n", "line 2: there is no module 'no_such_package'"),
+    "beside": (
+        "import beside_it\n",
+        "line 1: there is no module 'beside_it': a module file goes into each cell alone",
+    ),
     "missing_name": (
         "from os import nothing_there\n",
         "line 1: ImportError: cannot import name 'nothing_there'",
@@ -148,13 +152,16 @@ def test_a_faulty_file_is_one_sentence_with_file_and_line(
 ) -> None:
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "no_python_inside.py").write_text("x = 1\nclass :\n")
-    (tmp_path / "faulty.py").write_text(f"{text}\nclass A: ...\n")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "beside_it.py").write_text("")
+    (folder / "faulty.py").write_text(f"{text}\nclass A: ...\n")
     for _ in range(2):  # a file that failed half way fails again
         with pytest.raises(FusionBenchError) as caught:
-            things().load("faulty.py:A", tmp_path)
+            things().load("faulty.py:A", folder)
         message = str(caught.value)
         assert sentence in message
-        assert message.startswith(f"{tmp_path / 'faulty.py'}")
+        assert message.startswith(f"{folder / 'faulty.py'}")
         assert len(message.splitlines()) == 1
     # The same text in the folder of a cell, whose file is not known there.
     if "null" not in sentence and "never closed" not in sentence:

@@ -76,6 +76,19 @@ def test_a_failure_ends_with_1_and_says_what_to_do(
 
 
 @pytest.mark.usefixtures("few_checks")
+def test_a_module_that_ends_the_program_ends_its_check_alone(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = write(tmp_path, MODULE.replace("return visual *", "raise SystemExit(5)\n        return visual *"))
+    with pytest.raises(typer.Exit) as ended:
+        check_module(file, as_json=False)
+    assert ended.value.exit_code == 1
+    out = capsys.readouterr().out
+    assert "fail  shape: it ends the program (sys.exit(5)); make the forward run on these inputs" in out
+    assert out.splitlines()[-1] == f"{file}: 1 passed, 1 failed, 2 skipped"
+
+
+@pytest.mark.usefixtures("few_checks")
 def test_json_holds_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     check_module(file := write(tmp_path), as_json=True)
     printed = json.loads(capsys.readouterr().out)

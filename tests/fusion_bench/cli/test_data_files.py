@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 
 from fusion_bench.cli.main import main
+from fusion_bench.spec.load import read_study
+from fusion_bench.training.paths import RunPaths
+from published_vqa2 import write_vqa2
 
 TOY = ("--set", 'images={"train": 8, "select": 2, "evaluate": 2}', "--set", "size=[16, 24]")
 
@@ -36,6 +39,70 @@ def test_a_built_in_data_set_is_made_verified_shown_and_timed(
     assert "is damaged or not an image" in capsys.readouterr().err
 
 
+STUDY = """\
+version: 1
+name: small
+data: {name: miniclevr, image_size: [16, 24], size: [16, 24], images: {train: 8, select: 2, evaluate: 2}}
+backbone: {name: test_resnet, layer: 1, weights: random}
+arms: {film: {module: film}}
+controls: false
+seeds: 1
+"""
+
+
+def test_a_built_in_data_set_lies_in_the_runs_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("os.cpu_count", lambda: 1)  # processes of their own take seconds to start
+    (tmp_path / "small.yaml").write_text(STUDY)
+    assert run("data", "verify", "small.yaml") == 2
+    said = capsys.readouterr().err
+    assert "miniclevr with these settings is not made yet: there is no " in said
+    assert len(said.splitlines()) == 1
+    assert not (tmp_path / "runs").exists()
+    assert run("data", "show", "small.yaml") == 0
+    assert "Picture: miniclevr-test.png" in capsys.readouterr().out
+    assert (tmp_path / "miniclevr-test.png").stat().st_size > 1000
+    # The same data set, named itself, and where a run of the study looks for it.
+    assert run("data", "verify", "miniclevr", *TOY) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "complete"
+    study = read_study(tmp_path / "small.yaml")
+    assert RunPaths(tmp_path / "runs", {}, {}).root(study.data).is_dir()
+    assert len([*(tmp_path / "runs" / "cache" / "data").glob("miniclevr-*")]) == 1
+    # Other settings are another folder; another runs folder is empty.
+    assert run("data", "verify", "small.yaml", "--set", "seed=3") == 2
+    assert run("data", "verify", "small.yaml", "--runs", "elsewhere") == 2
+    capsys.readouterr()
+    next((tmp_path / "runs").rglob("*.png")).write_bytes(b"no picture")
+    assert run("data", "verify", "small.yaml") == 1
+    assert "is damaged or not an image" in capsys.readouterr().err
+
+
+def test_the_folder_of_a_published_data_set_comes_from_study_environment_or_option(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = write_vqa2(tmp_path / "vqa2")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("FUSION_BENCH_DATA_VQA2", raising=False)
+    study = STUDY.replace(
+        "{name: miniclevr, image_size: [16, 24], size: [16, 24], images: {train: 8, select: 2, evaluate: 2}}",
+        "{name: vqa2, image_size: [16, 24], root: vqa2}",
+    )
+    (tmp_path / "with_root.yaml").write_text(study)
+    (tmp_path / "without.yaml").write_text(study.replace(", root: vqa2", ""))
+    for name in ("vqa2", "without.yaml"):
+        assert run("data", "show", name) == 2
+        said = capsys.readouterr().err
+        assert "pass --root FOLDER or set FUSION_BENCH_DATA_VQA2 (the files are published at https://" in said
+    assert run("data", "show", "with_root.yaml", "--out", "one.png") == 0
+    assert run("data", "show", "vqa2", "--root", str(root), "--out", "two.png") == 0
+    monkeypatch.setenv("FUSION_BENCH_DATA_VQA2", str(root))
+    assert run("data", "show", "without.yaml", "--out", "three.png") == 0
+    pictures = {(tmp_path / f"{name}.png").read_bytes() for name in ("one", "two", "three")}
+    assert len(pictures) == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -44,6 +111,9 @@ def test_a_built_in_data_set_is_made_verified_shown_and_timed(
         (("make", "miniclevr", "--out", "x", "--set", "sizes"), "write KEY=VALUE"),
         (("show", "clevr", "--root", "x", "--out", "x.jpg"), "write a name that ends in .png"),
         (("verify", "clever", "--root", "x"), "did you mean 'clevr'"),
+        (("verify", "nothing.yaml"), "cannot read nothing.yaml"),
+        (("show", "fractions:Fraction", "--root", "x"), "fractions:Fraction is no data set"),
+        (("verify", "two words:A"), "'two words:A' names no class; write package.module:Class"),
     ],
 )
 def test_what_cannot_be_is_said(

@@ -7,12 +7,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
 
 from command_line import CommandLine, environment, finished, train
+from fusion_bench.cli.main import app
 from fusion_bench.spec.load import read_study
 from fusion_bench.study.plan import confirm_cells
 from toys import STUDY, study_file
@@ -53,6 +55,87 @@ def test_help_imports_nothing_heavy() -> None:
     )
     assert "--smoke" in result
     assert result.splitlines()[-1] == "[]"
+
+
+EARLY = (
+    ("run", "gone.yaml"),
+    ("plan", "gone.yaml", "--json"),
+    ("report", "gone.yaml"),
+    ("cells", "ls", "gone.yaml"),
+    ("cells", "export", "gone.yaml", "--submission", "there"),
+    ("explain", "gone.yaml", "--arm", "x", "--sample", "y"),
+    ("data", "verify", "gone.yaml"),
+    ("run", "."),
+    ("run", "list.yaml"),
+    ("run", "open.yaml"),
+    ("plan", "binary.yaml"),
+    ("plan", "unknown.yaml"),
+    ("run", "extends.yaml"),
+    ("run", "good.yaml", "--set", "trian.epochs=3"),
+    ("plan", "good.yaml", "--set", "train.epochs=[1"),
+    ("--version",),
+    ("--show-completion",),
+    ("nothing",),
+)
+
+
+def test_what_needs_no_component_is_told_without_torch(tmp_path: Path) -> None:
+    for name, content in {
+        "list.yaml": b"- 1\n",
+        "open.yaml": b"a: [\n",
+        "binary.yaml": b"\xff\xfe\x00",
+        "unknown.yaml": STUDY.replace("title:", "titel:").encode(),
+        "extends.yaml": b"version: 1\nextends: gone.yaml\n",
+        "good.yaml": STUDY.encode(),
+    }.items():
+        (tmp_path / name).write_bytes(content)
+    code = (
+        f"import io, os, sys\nfrom contextlib import redirect_stderr, redirect_stdout\nos.chdir({str(tmp_path)!r})\n"
+        "from fusion_bench.cli.main import main\n"
+        f"for arguments in {EARLY!r}:\n"
+        "    err = io.StringIO()\n"
+        "    try:\n"
+        "        with redirect_stderr(err), redirect_stdout(io.StringIO()):\n"
+        "            main(list(arguments))\n"
+        "    except SystemExit as ended:\n"
+        "        print(ended.code or 0, len(err.getvalue().splitlines()), 'torch' in sys.modules, arguments)\n"
+    )
+    lines = [line.split(maxsplit=3) for line in python(code).splitlines()]
+    assert len(lines) == len(EARLY)
+    for status, count, torch_is_here, arguments in lines:
+        assert torch_is_here == "False", arguments
+        if ".yaml" in arguments or "'.'" in arguments:
+            assert (status, count) == ("2", "1"), arguments
+
+
+def test_the_version_is_that_of_the_distribution(cli: CommandLine) -> None:
+    result = cli("--version")
+    assert (result.code, result.out) == (0, f"fusion-bench {version('laconv-fusion-bench')}\n")
+
+
+@pytest.mark.parametrize(
+    ("words", "offered"),
+    [
+        ("list en", {"encoders"}),
+        ("list networks laconvnet_t", {"laconvnet_tiny"}),
+        ("list heads po", set()),
+        ("check late_", {"late_concat"}),
+        ("new study my.yaml --module fil", {"film"}),
+        ("data show miniclevr_c", {"miniclevr_cogent", "miniclevr_cogent_b"}),
+        ("pla", {"plan"}),
+        ("cells l", {"ls"}),
+    ],
+)
+def test_a_shell_completes_commands_and_names(
+    words: str, offered: set[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("_FUSION_BENCH_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", f"fusion-bench {words}")
+    monkeypatch.setenv("COMP_CWORD", str(len(words.split())))
+    with pytest.raises(SystemExit) as ended:
+        app(prog_name="fusion-bench")
+    assert not ended.value.code
+    assert set(capsys.readouterr().out.split()) == offered
 
 
 def test_the_package_runs_as_a_program() -> None:

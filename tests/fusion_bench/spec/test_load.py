@@ -269,11 +269,12 @@ def test_mistakes_about_a_module_in_a_file(load: Load, tmp_path: Path) -> None:
     ]
     (tmp_path / "broken.py").write_text("import nowhere_to_be_found\nclass Mine: ...\n")
     assert mistakes(load, GOOD.replace("module: plain", "module: broken.py")) == [
-        "line 15: arms.plain.module: cannot import 'file:Mine': there is no module 'nowhere_to_be_found'"
+        f"line 15: arms.plain.module: {tmp_path / 'broken.py'}, line 1: there is no module 'nowhere_to_be_found'; "
+        "install the package that holds it"
     ]
     (tmp_path / "raises.py").write_text("class Mine: ...\nassert False, 'half written'\n")
     assert mistakes(load, GOOD.replace("module: plain", "module: raises.py")) == [
-        "line 15: arms.plain.module: raises.py cannot be imported: AssertionError: half written"
+        f"line 15: arms.plain.module: {tmp_path / 'raises.py'}, line 2: AssertionError: half written"
     ]
 
 
