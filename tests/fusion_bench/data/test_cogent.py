@@ -15,6 +15,7 @@ from fusion_bench.data.miniclevr.cogent import MiniClevrCogent, MiniClevrCogentB
 from fusion_bench.data.miniclevr.pretext import ATTRIBUTE_NAMES, ATTRIBUTE_VALUES, pretext_images
 from fusion_bench.errors import DataError
 from fusion_bench.registries import DATASETS
+from fusion_bench.samples.counting import Notify
 from fusion_bench.samples.dataset import DataSet
 from fusion_bench.training import pretext_weights as weights
 from fusion_bench.training.pretext import PretextRecipe
@@ -141,7 +142,7 @@ def test_without_a_condition_the_pretext_scenes_do_not_change() -> None:
 def test_a_condition_has_weights_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     conditions: list[Any] = []
 
-    def make(task: PretextTask, file: Path) -> None:
+    def make(task: PretextTask, file: Path, notify: Notify) -> None:
         conditions.append(task.condition)
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(b"weights")
