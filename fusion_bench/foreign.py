@@ -77,27 +77,29 @@ def read_module_file(path: Path) -> tuple[str, tuple[str, ...]]:
         raise FusionBenchError(f"cannot read the module file {path}: {error.strerror}") from error
     try:
         source = importlib.util.decode_source(content)
+    except (SyntaxError, UnicodeDecodeError) as error:
+        raise FusionBenchError(f"{path}, {_undecoded(content, error)}") from error
+    try:
         tree = ast.parse(source, filename=str(path))
-    except UnicodeDecodeError as error:
-        raise FusionBenchError(f"{path}, {_undecoded(content)}") from error
     except SyntaxError as error:
-        if error.lineno is None:  # the bytes could not be decoded
-            raise FusionBenchError(f"{path}, {_undecoded(content)}") from error
-        raise FusionBenchError(f"{path}, line {error.lineno}: {error.msg}") from error
+        raise FusionBenchError(f"{path}, line {error.lineno or 1}: {error.msg}") from error
     except (ValueError, RecursionError, MemoryError) as error:  # a null byte; brackets nested thousands deep
         raise FusionBenchError(f"{path}: this cannot be read as Python ({message_of(error)})") from error
     return source, tuple(node.name for node in tree.body if isinstance(node, ast.ClassDef))
 
 
-def _undecoded(content: bytes) -> str:
+def _undecoded(content: bytes, error: SyntaxError | UnicodeDecodeError) -> str:
     """Return the line of a Python file that is not text in the file's encoding, and what to do."""
     remedy = "save the file as UTF-8, or name its encoding in the first line (# coding: latin-1)"
     try:
         content.decode("utf-8")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
+    except UnicodeDecodeError as first:
+        line = content.count(b"\n", 0, first.start) + 1
         return f"line {line}: this is not UTF-8 text; {remedy}"
-    return f"line 1: the encoding that is named is not known, or is not that of the file; {remedy}"
+    if isinstance(error, SyntaxError):  # the first line names an encoding that Python does not know
+        return f"line 1: {error.msg}; {remedy}"
+    line = content.count(b"\n", 0, error.start) + 1
+    return f"line {line}: this is not {error.encoding} text; {remedy}"
 
 
 def name_of_text(source: str) -> str:

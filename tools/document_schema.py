@@ -21,6 +21,7 @@ def shipped_catalogue() -> Catalogue:
         text_encoders=Registry("text encoder", builtin=_own(TEXT_ENCODERS)),
         datasets=Registry("data set", builtin=_own(DATASETS)),
         backbones=tuple,
+        backbone_problem=lambda name, layer, image_size: None,
     )
 
 

@@ -21,7 +21,11 @@ Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1; by defaul
 
 
 def check_study(study: Path, overrides: Sequence[str] | None) -> None:
-    """Refuse a study file that cannot be read or has an unknown key before torch is imported, which takes seconds."""
+    """Refuse a study file that cannot be read or has an unknown key before torch is imported, which takes seconds.
+
+    A folder, which may be that of a study that has run, is left to the command.
+    """
     from fusion_bench.spec.load import check_keys  # noqa: PLC0415 - imports pydantic
 
-    check_keys(study, tuple(overrides or ()))
+    if not study.is_dir():
+        check_keys(study, tuple(overrides or ()))

@@ -177,7 +177,7 @@ def require_all(paths: Sequence[Path], published: str) -> None:
     """
     missing = [path for path in paths if not path.exists()]
     if len(missing) == 1:
-        raise DataError(f"{missing[0]} does not exist; it is published at {published}")
+        raise DataError(_absence(missing[0], published))
     if missing:
         more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
         raise DataError(
@@ -196,7 +196,11 @@ def require(path: Path, published: str = "") -> None:
     Raises:
         DataError: the file does not exist.
     """
-    if path.is_symlink() and not path.exists():
-        raise DataError(f"{path} is a link to {path.readlink()}, which does not exist")
     if not path.is_file():
-        raise DataError(f"{path} does not exist" + (f"; it is published at {published}" if published else ""))
+        raise DataError(_absence(path, published))
+
+
+def _absence(path: Path, published: str) -> str:
+    if path.is_symlink() and not path.exists():
+        return f"{path} is a link to {path.readlink()}, which does not exist"
+    return f"{path} does not exist" + (f"; it is published at {published}" if published else "")

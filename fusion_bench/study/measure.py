@@ -64,7 +64,7 @@ def measure_arms(
             write_json(file, to_json(kept))
         if isinstance(event, CellFailed | CellMeasured):
             ended += 1
-            paths.notify("measuring the latency of arms", ended, len(todo))
+            paths.notify("measuring the cost of arms", ended, len(todo))
     return {label: kept[keys[label]] for label in done if keys[label] in kept}
 
 

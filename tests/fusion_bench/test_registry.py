@@ -208,7 +208,7 @@ def test_the_encoding_of_a_file_is_read_as_python_reads_it(tmp_path: Path) -> No
         assert name == "cookie" or target == plain
     _written(tmp_path / "latin.py", text.encode("latin-1"))
     with pytest.raises(
-        FusionBenchError, match=r"latin\.py, line 3: this is not utf-8 text; save the file as"
+        FusionBenchError, match=r"latin\.py, line 3: this is not UTF-8 text; save the file as"
     ):
         things().resolve("latin.py", tmp_path)
     _written(tmp_path / "unknown.py", b"# coding: klingon" + text.encode())

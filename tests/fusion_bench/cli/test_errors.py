@@ -85,7 +85,10 @@ def test_a_folder_is_no_study(tmp_path: Path, cli: CommandLine) -> None:
 
 def test_data_is_given_as_name_and_folder(tmp_path: Path, cli: CommandLine) -> None:
     file = study_file(tmp_path)
-    assert cli("plan", file, "--data", "squares").refusal() == "'squares' should read NAME=PATH"
+    assert (
+        cli("plan", file, "--data", "squares").refusal()
+        == "'squares' names no path; write NAME=PATH, for example vqa2=/data/vqa2"
+    )
     assert "reads 'squares'" in cli("plan", file, "--data", "circles=/data").refusal()
 
 

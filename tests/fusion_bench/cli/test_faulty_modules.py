@@ -96,8 +96,8 @@ def test_every_command_tells_the_line(tmp_path: Path, cli: CommandLine, text: st
 def test_latin_1_is_refused_by_its_line_and_read_with_its_name(tmp_path: Path, cli: CommandLine) -> None:
     text = GATE.replace('"Nobody"', '"Andr\u00e9"')
     study, file = with_module(tmp_path, text.encode("latin-1"))
-    assert f"{file}, line 7: this is not utf-8 text; save the file as UTF-8" in cli("plan", study).refusal()
-    assert f"{file}, line 7: this is not utf-8 text" in cli("check", file).refusal()
+    assert f"{file}, line 7: this is not UTF-8 text; save the file as UTF-8" in cli("plan", study).refusal()
+    assert f"{file}, line 7: this is not UTF-8 text" in cli("check", file).refusal()
     study, file = with_module(tmp_path, b"# coding: latin-1\n" + text.encode("latin-1"))
     assert cli("plan", study).code == 0
 
@@ -126,7 +126,7 @@ LATER = {
     "a search space of plain values": (
         GATE.replace("Choice((4, 8))", "[4, 8]"),
         "search: {trials: 2}\n",
-        "arms.gate: Gate.search_space has 'hidden': [4, 8]; write one of the spaces of fusion_bench.contract",
+        "hidden is [4, 8], which is none of the spaces of fusion_bench.contract (Float, Int or Choice)",
     ),
     "a type hint that is no type": (
         GATE.replace("hidden: int = 8", 'hidden: "torch.Tensr" = 8'),

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from fusion_bench.cli import list as listing
 from fusion_bench.cli.completion import LISTED
+from fusion_bench.cli.listing import components as listing
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.registries import DATASETS, TASKS
 from fusion_bench.registry import Registry
@@ -134,7 +134,7 @@ def test_a_data_set_is_shown_with_its_settings(capsys: pytest.CaptureFixture[str
         "meaning": "",
     }
     adapter = DATASETS.load("miniclevr")
-    rows = {row.setting: row for row in listing.settings_of(adapter)}
+    rows = {row.setting: row for row in listing.setting_rows(adapter)}
     assert rows["images"].required and rows["images"].default is None
     assert rows["size"].default == [64, 96]
     assert rows["kinds"].meaning == "the question kinds; None for all nine."

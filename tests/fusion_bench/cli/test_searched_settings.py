@@ -20,6 +20,7 @@ from fusion_bench.results.collect import collect
 from fusion_bench.results.results import StudyResults
 from fusion_bench.spec.arms import settings_of
 from fusion_bench.spec.load import read_study
+from fusion_bench.study.plan import file_name
 from fusion_bench.study.run import study_folder
 from fusion_bench.training.config import CellConfig
 from toys import STUDY, study_file
@@ -130,7 +131,7 @@ def test_the_setup_tells_depth_and_learning_rate_of_the_cells(trained: SearchedS
 
 def test_the_journal_of_a_search_tells_the_settings_of_each_trial(trained: SearchedStudy) -> None:
     cells = {cell.id: cell for cell in trained.ran.search.search_cells if cell.arm == "wide"}
-    trials = trained.journal("toy/wide", "search/wide.log")
+    trials = trained.journal("toy/wide", f"search/{file_name('wide')}.log")
     assert len(trials) == len(cells) > 0
     for trial in trials:
         config = cells[trial.user_attrs["cell"]].config

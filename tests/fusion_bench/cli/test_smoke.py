@@ -15,8 +15,8 @@ from fusion_bench.data.miniclevr.dataset import MiniClevr
 from fusion_bench.data.refer.dataset import Refer
 from fusion_bench.registries import DATASETS
 from fusion_bench.reporting.mlflow_.store import TrackingStore
+from fusion_bench.spec.document.files import read_study_tree
 from fusion_bench.spec.document.problems import Problems
-from fusion_bench.spec.document.yaml import read_study_tree
 from fusion_bench.spec.smoke import PLANTED
 from published_refer import write_published
 from published_vqa2 import write_vqa2

@@ -178,7 +178,7 @@ def test_no_picture_is_opened_to_compare(asked: Path, monkeypatch: pytest.Monkey
     def refuse(path: Path) -> bytes:
         raise AssertionError(f"{path} is opened")
 
-    monkeypatch.setattr(images, "_read_bytes", refuse)
+    monkeypatch.setattr(images, "read_bytes", refuse)
     shutil.rmtree(asked / "runs" / "cache")
     assert {status.state for status in statuses_of(asked)} == {"done"}
 

@@ -9,7 +9,7 @@ import pytest
 
 from fusion_bench.errors import DataError
 from fusion_bench.reporting.figures.gallery import gallery_size
-from fusion_bench.reporting.figures.style import FigureData, arm_styles
+from fusion_bench.reporting.figures.style import FigureData
 from fusion_bench.reporting.tables.tables import build_tables
 from fusion_bench.results.results import StudyResults
 
@@ -19,6 +19,6 @@ def test_a_truncated_picture_is_named(make_results: Callable[..., StudyResults],
     cut = tmp_path / "cut.png"
     cut.write_bytes(Path(results.pictures["image"].iloc[-1]).read_bytes()[:-40])
     results.pictures.loc[results.pictures.index[-1], "image"] = str(cut)
-    data = FigureData(results, build_tables(results), arm_styles(results.arms))
+    data = FigureData.of(results, build_tables(results))
     with pytest.raises(DataError, match=r"cut\.png is damaged or not an image"):
         gallery_size(data)

@@ -175,7 +175,7 @@ def test_what_is_no_file_or_no_picture_is_named(folder: Path) -> None:
     change(folder, pictures=pictures[:1])
     picture = folder / pictures[0]["image"]
     picture.write_bytes(picture.read_bytes()[:60])
-    with pytest.raises(FusionBenchError, match=rf"the picture {picture} cannot be read"):
+    with pytest.raises(FusionBenchError, match=rf"{picture} is damaged or not an image"):
         rebuild(folder)
     picture.unlink()
     os.mkfifo(picture)
