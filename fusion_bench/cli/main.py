@@ -105,7 +105,7 @@ def run(
 
     The exit code is 1 if a planned cell has no result at the end, 2 if the study cannot run, and 130 after Ctrl-C.
     """
-    check_study(study, overrides)
+    check_study(study, overrides, may_be_folder=False)
     try:
         from fusion_bench.api.run import RunRequest  # noqa: PLC0415 - imports torch
         from fusion_bench.cli.run import run_and_say  # noqa: PLC0415 - imports torch
@@ -169,8 +169,7 @@ def report(
     mlflow: Annotated[bool, typer.Option("--mlflow", help="Update MLflow too.")] = False,
 ) -> None:
     """Write the report of the finished cells, or rebuild a published report from its own files."""
-    if not source.is_dir():
-        check_study(source, overrides)
+    check_study(source, overrides)
     from fusion_bench.cli.run import report_only  # noqa: PLC0415 - imports torch
 
     report_only(source, runs, tuple(overrides or ()), tuple(data or ()), publish=publish, to_mlflow=mlflow)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import optuna
 import typer
 from pydantic import ValidationError
 from ruamel.yaml import YAML, YAMLError
@@ -63,6 +64,7 @@ def open_as_last_run(
         StudyFileError: the study file has problems.
         FusionBenchError: ``source`` is a folder of no run, or the study file of that run is gone.
     """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # it reports each search that it replays
     last: LastRun | None
     if source.is_dir():
         source, runs, last = _study_of_folder(source)

@@ -20,12 +20,15 @@ DataRoots = Annotated[
 Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1; by default a GPU if there is one.")]
 
 
-def check_study(study: Path, overrides: Sequence[str] | None) -> None:
+def check_study(study: Path, overrides: Sequence[str] | None, *, may_be_folder: bool = True) -> None:
     """Refuse a study file that cannot be read or has an unknown key before torch is imported, which takes seconds.
 
-    A folder, which may be that of a study that has run, is left to the command.
+    Args:
+        study: the study file; or a folder, such as that of a study that has run, which is left to the command.
+        overrides: ``KEY=VALUE`` texts.
+        may_be_folder: False where the command takes a file alone.
     """
     from fusion_bench.spec.load import check_keys  # noqa: PLC0415 - imports pydantic
 
-    if not study.is_dir():
+    if not (may_be_folder and study.is_dir()):
         check_keys(study, tuple(overrides or ()))

@@ -6,7 +6,6 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
-import optuna
 import typer
 from rich.console import Console
 
@@ -83,7 +82,6 @@ def report_only(
             f"{source} is no published report (it has no study.json) and no study that has run (it has no "
             "plan.json); name one, such as reports/nlvr or runs/studies/nlvr, or a study file"
         )
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
     # What is not measured yet is measured where a run would have done it.
     device, cores = chosen_device(None, on_gpu=True), os.cpu_count() or 1
     opened = open_as_last_run(source, runs, overrides, data, device=device, data_workers=cores)

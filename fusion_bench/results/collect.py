@@ -73,6 +73,8 @@ def collect(study: Study, paths: RunPaths, runs: Mapping[str, RunResult] | None 
         paths.runs,
     )
     done = [item.cell.id for item in statuses if item.state == "done"]
+    if done:
+        paths.notify(f"reading the cells of {study.name}", 0, 0)
     outcomes = {}
     for number, cell in enumerate(done, 1):
         outcomes[cell] = cell_folder(paths.runs, cell).outcome()

@@ -53,8 +53,7 @@ def cells_export(
     data: DataRoots = None,
 ) -> None:
     """Write the predictions of finished cells in the format that the publishers of the data set accept."""
-    if not source.is_dir():
-        check_study(source, overrides)
+    check_study(source, overrides)
     from fusion_bench.cli.cells.states import export_submissions  # noqa: PLC0415 - imports torch
 
     export_submissions(source, submission, runs, tuple(overrides or ()), tuple(data or ()))

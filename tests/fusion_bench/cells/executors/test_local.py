@@ -57,12 +57,17 @@ def served(settings: FakeSettings, cells: Sequence[CellConfig]) -> list[WorkerEv
 
 
 def left_of(group: int) -> list[int]:
-    """Return the processes of a group that still run; the dead that nobody has asked about do not count."""
-    return [
-        process.pid
-        for process in psutil.process_iter(["status"])
-        if process.info["status"] != psutil.STATUS_ZOMBIE and os.getpgid(process.pid) == group
-    ]
+    """Return the processes of a group that still run, after ten seconds for those that were killed to end.
+
+    The dead that nobody has asked about do not count.
+    """
+    members = []
+    for process in psutil.process_iter(["status"]):
+        with suppress(ProcessLookupError):  # it ended meanwhile
+            if process.info["status"] != psutil.STATUS_ZOMBIE and os.getpgid(process.pid) == group:
+                members.append(process)
+    _, alive = psutil.wait_procs(members, timeout=10)
+    return [process.pid for process in alive if process.status() != psutil.STATUS_ZOMBIE]
 
 
 def ends(events: Sequence[WorkerEvent]) -> dict[str, WorkerEvent]:
@@ -346,12 +351,13 @@ def test_workers_live_on_between_calls_and_stop_when_left(
     cells = confirm_cells(study.arms, study.seeds)
     write_configs(cells, settings.paths.runs)
     with LocalExecutor(settings, tmp_path / "logs") as executor:
-        assert [*executor.prepare([cells[0].id])] == [CellPrepared(cells[0].id)]
+        *_, last = executor.prepare([cells[0].id])
+        assert last == CellPrepared(cells[0].id)
         (first,) = executor._processes
         ended = [event.cell for event in executor.run([cells[0].id]) if isinstance(event, CellFinished)]
         ended += [event.cell for event in executor.run([cells[1].id]) if isinstance(event, CellFinished)]
         assert executor._processes == [first]
-        (measured,) = executor.measure([cells[0].id])
+        *_, measured = executor.measure([cells[0].id])
         assert isinstance(measured, CellMeasured)
         assert executor._processes == []
     assert ended == [cell.id for cell in cells]
