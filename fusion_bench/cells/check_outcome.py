@@ -10,13 +10,9 @@ import pandas as pd
 from pandas.api.types import is_numeric_dtype
 from safetensors import SafetensorError, safe_open
 
-from fusion_bench.cells.folder import CellFolder
+from fusion_bench.cells.folder import COLUMNS, CellFolder
 from fusion_bench.cells.result import CellResult
 from fusion_bench.errors import FusionBenchError
-
-_SAMPLES = ("split", "sample", "cluster", "prediction", "truth", "score")
-_CURVES = ("epoch", "samples_seen", "quantity", "value")
-_PREDICTIONS = ("split", "sample", "prediction")
 
 
 def check_outcome(folder: CellFolder) -> None:
@@ -32,15 +28,15 @@ def check_outcome(folder: CellFolder) -> None:
     timing = outcome.timing
     _check_finite(vars(timing), folder.path / "timing.json")
     samples = folder.path / "samples.parquet"
-    _check_table(outcome.samples, _SAMPLES, samples)
+    _check_table(outcome.samples, samples)
     if not (is_numeric_dtype(outcome.samples["score"]) and outcome.samples["score"].between(0, 1).all()):
         raise FusionBenchError(f"{samples} has a score that is not a number in [0, 1]")
     splits = {name.partition("/")[0] for name in outcome.result.metrics}
     if set(outcome.samples["split"]) != splits:
         raise FusionBenchError(f"{samples} has other splits than result.json: {', '.join(sorted(splits))}")
-    _check_table(outcome.curves, _CURVES, folder.path / "curves.parquet")
+    _check_table(outcome.curves, folder.path / "curves.parquet")
     if outcome.predictions is not None:
-        _check_table(outcome.predictions, _PREDICTIONS, folder.path / "predictions.parquet")
+        _check_table(outcome.predictions, folder.path / "predictions.parquet")
     _check_weights(folder.path / "model.safetensors")
 
 
@@ -59,11 +55,8 @@ def _check_finite(values: Mapping[str, float], file: Path) -> None:
             raise FusionBenchError(f"{file}: {name} is {value}, which is no result")
 
 
-def _check_table(table: pd.DataFrame, columns: tuple[str, ...], file: Path) -> None:
-    lacking = [name for name in columns if name not in table.columns]
-    if lacking:
-        raise FusionBenchError(f"{file} lacks the columns {', '.join(lacking)}")
-    empty = [name for name in columns if table[name].isna().any()]
+def _check_table(table: pd.DataFrame, file: Path) -> None:
+    empty = [name for name in COLUMNS[file.name] if table[name].isna().any()]
     if empty or table.empty:
         raise FusionBenchError(f"{file} has no value in {', '.join(empty) or 'any column'}")
 

@@ -26,11 +26,12 @@ OUTCOME_FILES = ("result.json", "samples.parquet", "curves.parquet", "timing.jso
 _PREDICTIONS = "predictions.parquet"
 CELL_FILES = ("config.json", *OUTCOME_FILES, _PREDICTIONS, "model.safetensors", "DONE")
 """Every file of a finished cell, in the order in which they are written."""
-_COLUMNS = {
+COLUMNS = {
     "samples.parquet": ("split", "sample", "cluster", "truth", "prediction", "score"),
     "curves.parquet": ("epoch", "samples_seen", "quantity", "value"),
     _PREDICTIONS: ("split", "sample", "prediction"),
 }
+"""The columns that each table of a cell has."""
 
 
 @dataclass(frozen=True)
@@ -112,6 +113,7 @@ class CellFolder:
 
     def finish(self, outcome: Outcome, weights: Mapping[str, Tensor] | None = None) -> None:
         """Write an outcome, ``DONE`` last, so that an interrupted write leaves a cell that is not done."""
+        self.clear()
         if weights is not None:
             with replacing(self.path / "model.safetensors") as part:
                 # save_file would raise an error without errno when the disk is full.
@@ -127,6 +129,12 @@ class CellFolder:
         write_json(self.path / "result.json", to_json(outcome.result))
         self.forget_failure()
         write_text(self.path / "DONE", "")
+
+    def clear(self) -> None:
+        """Remove what an interrupted try left of an outcome, which would pass for a part of the next one."""
+        for name in CELL_FILES:
+            if name != "config.json":
+                (self.path / name).unlink(missing_ok=True)
 
     def fail(self, reason: str, details: str) -> None:
         """Record why the cell failed; a failure is never counted as a result."""
@@ -196,7 +204,7 @@ class CellFolder:
             table = pd.read_parquet(self.path / name)
         except (OSError, ValueError) as error:
             raise self._damaged(error) from error
-        lacking = [column for column in _COLUMNS[name] if column not in table]
+        lacking = [column for column in COLUMNS[name] if column not in table]
         if lacking:
             raise self._damaged(FusionBenchError(f"{name} lacks the columns {', '.join(lacking)}"))
         return table

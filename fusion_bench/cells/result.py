@@ -79,7 +79,7 @@ class Circumstances:
     Attributes:
         torch, timm: versions.
         device_kind: ``cpu`` or ``cuda``.
-        data: SHA-256 of the data set's manifest; it decides where today's data cannot be opened.
+        data: SHA-256 of the data set's manifest; of a built-in one it also holds the sizes of the images.
     """
 
     torch: str

@@ -146,15 +146,6 @@ def _say_what_was_taken(last: LastRun | None, overrides: Sequence[str], folders:
         )
 
 
-def paths_of(study: Study, runs: Path, data: Sequence[str], *, device: str, data_workers: int) -> RunPaths:
-    """Return the paths of data, weights and runs; ``--data NAME=FOLDER`` has priority over the study file.
-
-    Raises:
-        FusionBenchError: ``data`` has an entry that is not NAME=FOLDER, or names no data set of the study.
-    """
-    return run_paths(study, runs, parse_named_paths(list(data)), device=device, data_workers=data_workers)
-
-
 def data_config(name: str, settings: Sequence[str], size: tuple[int, int] = (8, 8)) -> DataConfig:
     """Return a data set from its name and ``KEY=VALUE`` settings, checked against the types of its constructor.
 

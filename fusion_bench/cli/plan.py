@@ -113,10 +113,10 @@ def _duration(seconds: float) -> str:
 
 def _print_arms(study: Study, arms: Sequence[Arm], statuses: Sequence[CellStatus]) -> None:
     out = console()
-    out.print(f"{study.name}: {study.title}", highlight=False)
+    out.print(f"{study.name}: {study.title}", markup=False, highlight=False)
     table = Table("arm", "role", "component", "settings", "seeds", "states", box=None)
     if study.budget is not None:
-        out.print(study.budget.sentence(), highlight=False)
+        out.print(study.budget.sentence(), markup=False, highlight=False)
         table.add_column("from the budget")
     for arm in arms:
         own = [item for item in statuses if item.cell.arm == arm.label]
@@ -135,7 +135,7 @@ def _print_arms(study: Study, arms: Sequence[Arm], statuses: Sequence[CellStatus
         budget = f"; {context.budget.sentence()}" if context.budget is not None else ""
         count = len(context.arms) * len(context.seeds)
         line = f"{count} cells of the same arms under {label} (study {context.name}){budget}"
-        out.print(line, highlight=False)
+        out.print(line, markup=False, highlight=False)
 
 
 def _distance(match: BudgetMatch) -> str:

@@ -115,8 +115,8 @@ def _say_outcome(results: StudyResults, tables: Tables, report: Path) -> None:
         typer.echo("To try failed cells again, run the study with --retry-failed.")
     if stale:
         typer.echo(
-            f"{stale} cells are stale and left out of the comparison; to train them anew, run the study with "
-            "--retry-stale."
+            f"{stale} cells are stale and left out of the comparison; `run --retry-stale` trains them anew where "
+            "that helps:"
         )
         for reason, count in (
             results.cells.loc[results.cells["state"] == "stale", "reason"].value_counts().items()

@@ -129,17 +129,6 @@ def known_digest(path: Path, cache: Path | None) -> str:
     return sha256
 
 
-def manifest(
-    root: Path, annotations: Iterable[Path], images: Iterable[Path], cache: Path | None = None
-) -> str:
-    """Return the SHA-256 of annotation files by content and of image folders by file name and size.
-
-    Raises:
-        DataError: a file or folder is missing; see `content_digests` for the arguments.
-    """
-    return manifest_of(content_digests(root, annotations, images, cache))
-
-
 def content_digests(
     root: Path, annotations: Iterable[Path], images: Iterable[Path], cache: Path | None = None
 ) -> dict[str, str]:

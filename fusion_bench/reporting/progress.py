@@ -17,6 +17,7 @@ from fusion_bench.cells.events import (
     CellEvent,
     CellFailed,
     CellFinished,
+    CellPreparing,
     CellProgressed,
     CellSilent,
     CellStarted,
@@ -73,7 +74,7 @@ class _Board:
             for status in event.cells
         }
 
-    def update(self, event: CellEvent) -> _Row:
+    def update(self, event: CellEvent | CellPreparing) -> _Row:
         """Take an event of a cell and return the cell's row as it is now."""
         now = self._clock()
         match event:
@@ -99,6 +100,8 @@ class _Board:
                     heard=now,
                     leaves=None if event.seconds_left is None else now + event.seconds_left,
                 )
+            case CellPreparing():
+                return self._change(event.cell, heard=now)
             case CellSilent():
                 return self._change(event.cell, heard=now - event.seconds)
             case CellFinished():
@@ -184,6 +187,8 @@ class PlainLines:
                 self._print(self._counts())
             case RunPreparing():
                 self._prepare(event)
+            case CellPreparing():
+                self._board.update(event)  # its count came as `RunPreparing`
             case RunClosed():
                 if self._board.rows:
                     self._print(_summary(self._board))
@@ -264,6 +269,8 @@ class LiveTable:
                     self._since = self._clock()
                 self._preparing = event
                 self._live.start()
+            case CellPreparing():
+                self._board.update(event)
             case RunClosed():
                 self._preparing = _NOTHING
                 if self._live.is_started:

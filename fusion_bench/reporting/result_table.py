@@ -25,7 +25,7 @@ def result_table(results: StudyResults, tables: Tables) -> Table:
     differences = {row["arm"]: row for row in records(tables.comparisons)}
     table = Table(
         Column("arm", overflow="fold"),
-        Column(f"{results.primary_split} {results.primary}, %", justify="right"),
+        Column(Text(f"{results.primary_split} {results.primary}, %"), justify="right"),
         Column("95 % interval", justify="right"),
         Column("difference, points", justify="right"),
         Column("verdict"),

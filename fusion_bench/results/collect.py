@@ -57,11 +57,7 @@ def collect(study: Study, paths: RunPaths, runs: Mapping[str, RunResult] | None 
     own = runs.get(study.name)
     search = search_result(study, paths) if own is None else own.search
     around = {label: with_choices(context, search) for label, context in study.contexts.items()}
-    contexts = {
-        label: collect(context, paths, runs)
-        for label, context in around.items()
-        if _has_finished_cell(context, paths)
-    }
+    contexts, left_out = _collect_contexts(around, paths, runs)
     arms = search.arms
     finished = _has_finished_cell(replace(study, arms=arms), paths)
     data, here = _opened(arms[0].config.data, paths) if finished else (declared_data(study.data), False)
@@ -134,6 +130,7 @@ def collect(study: Study, paths: RunPaths, runs: Mapping[str, RunResult] | None 
             *(f"{NOT_COMPARED}: {problem}." for problem in not_compared(statuses, inputs)),
             *cautions_of(arms, data, study.weight_files, next(iter(outcomes.values())).result.data_warnings),
             *_stale_search_warning(search, inputs),
+            *(f"The context {label!r} is left out: {reason}." for label, reason in left_out.items()),
         ),
         latency_batch=LATENCY_BATCH,
         budget=UNITS[study.budget.match] if study.budget else "",
@@ -148,8 +145,25 @@ def collect(study: Study, paths: RunPaths, runs: Mapping[str, RunResult] | None 
     )
 
 
+def _collect_contexts(
+    around: Mapping[str, Study], paths: RunPaths, runs: Mapping[str, RunResult]
+) -> tuple[dict[str, StudyResults], dict[str, str]]:
+    """Return the results of the contexts by label, and why others are left out whose finished cells do not count.
+
+    A context without a finished cell is left out without a word: it is not trained yet.
+    """
+    contexts, left_out = {}, {}
+    for label, context in around.items():
+        if _has_finished_cell(context, paths):
+            try:
+                contexts[label] = collect(context, paths, runs)
+            except NoResultError as error:
+                left_out[label] = str(error)
+    return contexts, left_out
+
+
 def _has_finished_cell(study: Study, paths: RunPaths) -> bool:
-    """Return True if a cell of a context is finished; other contexts are left out of the report."""
+    """Return True if a cell of the study is finished, stale or not."""
     cells = confirm_cells(study.arms, study.seeds)
     return any(recorded_state(cell, paths).state == "done" for cell in cells)
 

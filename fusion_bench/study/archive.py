@@ -155,6 +155,7 @@ def _move(checked: CellFolder, own: CellFolder) -> None:
     """
     try:
         with own.claim():
+            own.clear()
             # DONE is moved last: an interruption before leaves a cell that is not done.
             for name in CELL_FILES:
                 if (checked.path / name).exists():
@@ -170,6 +171,7 @@ def _copy(given: CellFolder, own: CellFolder) -> None:
     """Copy a finished cell of this machine's own runs folder."""
     own.path.mkdir(parents=True, exist_ok=True)
     with own.claim():
+        own.clear()
         for name in CELL_FILES:
             if (given.path / name).exists():
                 with replacing(own.path / name) as part:

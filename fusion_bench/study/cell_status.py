@@ -17,6 +17,9 @@ from fusion_bench.training.config import DataConfig
 from fusion_bench.training.inputs import find_existing_data
 from fusion_bench.training.paths import RunPaths
 
+_USELESS = (
+    "training it here again would give the same; train it where most cells were trained, or delete those"
+)
 CellState = Literal["missing", "running", "done", "failed", "stale"]
 
 
@@ -43,7 +46,7 @@ def cell_statuses(
         inputs: what cells would read now; looked at afresh by default.
     """
     inputs = inputs or CurrentInputs(paths)
-    return _comparable([_status(cell, inputs) for cell in cells], paths)
+    return _comparable([_status(cell, inputs) for cell in cells], inputs)
 
 
 def cell_status(cell: PlannedCell, paths: RunPaths) -> CellStatus:
@@ -94,7 +97,7 @@ def missing_files(data_sets: Sequence[DataConfig], paths: RunPaths) -> tuple[str
     return tuple(problems)
 
 
-def _comparable(statuses: Sequence[CellStatus], paths: RunPaths) -> tuple[CellStatus, ...]:
+def _comparable(statuses: Sequence[CellStatus], inputs: CurrentInputs) -> tuple[CellStatus, ...]:
     """Return the statuses with those done cells marked as stale whose circumstances differ from those of most others.
 
     Cells of a CPU and of a GPU, or of two versions of torch, are never compared. Cells of a search are compared among
@@ -103,30 +106,42 @@ def _comparable(statuses: Sequence[CellStatus], paths: RunPaths) -> tuple[CellSt
     recorded: dict[Purpose, dict[str, Circumstances]] = {}
     for status in statuses:
         if status.state == "done":
-            found = cell_folder(paths.runs, status.cell.id).provenance().circumstances
+            found = cell_folder(inputs.paths.runs, status.cell.id).provenance().circumstances
             recorded.setdefault(status.cell.purpose, {})[status.cell.id] = found
     usual = {
         purpose: Counter(found.values()).most_common(1)[0][0] for purpose, found in recorded.items() if found
     }
     return tuple(
-        _compared(status, recorded[status.cell.purpose], usual[status.cell.purpose])
+        _compared(status, recorded[status.cell.purpose], usual[status.cell.purpose], inputs)
         if status.state == "done"
         else status
         for status in statuses
     )
 
 
-def _compared(status: CellStatus, recorded: Mapping[str, Circumstances], usual: Circumstances) -> CellStatus:
+def _compared(
+    status: CellStatus, recorded: Mapping[str, Circumstances], usual: Circumstances, inputs: CurrentInputs
+) -> CellStatus:
     own = recorded[status.cell.id]
     if own == usual:
         return status
     names = [item.name for item in fields(own) if getattr(own, item.name) != getattr(usual, item.name)]
     reason = f"trained with {_listed(own, names)}; most cells with {_listed(usual, names)}"
+    if would_be_the_same(status, inputs):
+        reason += f"; {_USELESS}"
     return replace(status, state="stale", reason=reason)
 
 
 def _listed(circumstances: Circumstances, names: Sequence[str]) -> str:
     return ", ".join(f"{name} {getattr(circumstances, name)[:16]}" for name in names)
+
+
+def _manifest_here(cell: PlannedCell, paths: RunPaths) -> str:
+    """Return the digest of the manifest of a cell's data set as it lies here; empty if it is not here."""
+    try:
+        return find_existing_data(cell.config.data, paths).manifest()
+    except (FusionBenchError, OSError):
+        return ""
 
 
 def would_be_the_same(status: CellStatus, inputs: CurrentInputs) -> bool:
@@ -136,5 +151,5 @@ def would_be_the_same(status: CellStatus, inputs: CurrentInputs) -> bool:
     not.
     """
     recorded = cell_folder(inputs.paths.runs, status.cell.id).provenance()
-    here = current_circumstances(inputs.paths.device, recorded.data)
+    here = current_circumstances(inputs.paths.device, _manifest_here(status.cell, inputs.paths))
     return not changed_inputs(recorded, inputs.of(status.cell.config)) and recorded.circumstances == here

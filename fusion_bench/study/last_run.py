@@ -102,9 +102,11 @@ def with_earlier_settings(
         old = then.get((status.cell.arm, status.cell.seed), status.cell.id)
         if status.state != "missing" or old == status.cell.id or not cell_folder(runs, old).done:
             return status
-        changed = _changed_settings(
-            cell_folder(runs, old).config(), status.cell.config, components.get(status.cell.arm, "")
-        )
+        try:
+            then_config = cell_folder(runs, old).config()
+        except FusionBenchError:  # a damaged cell that the study no longer asks for explains nothing
+            return status
+        changed = _changed_settings(then_config, status.cell.config, components.get(status.cell.arm, ""))
         reason = f"not trained since {changed} changed; the result of the last run is kept"
         return replace(status, reason=reason)
 

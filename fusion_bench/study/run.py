@@ -42,10 +42,6 @@ from fusion_bench.study.search_results import (
 from fusion_bench.training.cell_data import cell_data_key
 from fusion_bench.training.paths import RunPaths
 
-_USELESS = (
-    "training it here again would give the same; train it where most cells were trained, or delete those"
-)
-
 _SILENCE_TOLD_SECONDS = 60.0
 
 
@@ -222,7 +218,7 @@ class StudyRun:
         if status.state == "stale" and self._options.retry_stale:
             if folder.done:  # not if another arm shares the cell, whose result is set aside by now
                 if would_be_the_same(status, self._inputs):
-                    return replace(status, reason=f"{status.reason}; {_USELESS}")
+                    return status
                 folder.set_aside()
             return replace(status, state="missing", reason="")
         return status
@@ -242,6 +238,9 @@ class StudyRun:
             return
         if isinstance(event, CellPreparing):
             self._count(event.what, event.done, event.total)
+            if event.cell in self._heard:  # it is being trained, and its worker prepares more for it
+                self._heard[event.cell] = time.monotonic()
+                self._observer.notify(event)
             return
         if isinstance(event, CellFinished | CellFailed):
             self._heard.pop(event.cell, None)

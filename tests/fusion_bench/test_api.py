@@ -15,10 +15,9 @@ import torch
 
 import fusion_bench
 import toys
-from command_line import environment, train
+from command_line import environment, paths_of, train
 from fusion_bench import Report, load_report, load_study, run_study
 from fusion_bench.api import run
-from fusion_bench.cli.open_study import paths_of
 from fusion_bench.errors import FusionBenchError, StudyFileError
 from fusion_bench.reporting.report.report import write_report
 from fusion_bench.results.collect import collect
@@ -168,7 +167,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     file, runs = study_file(folder), folder / "runs"
     train(file, runs)
     study = load_study(file)
-    results = collect(study, paths_of(study, runs, (), device="cpu", data_workers=1))
+    results = collect(study, paths_of(study, runs))
     write_report(results, runs / "studies" / "toy" / "report")
     return file, runs
 

@@ -9,13 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from fusion_bench.api.study import run_paths
 from fusion_bench.cells.executors.executor import WorkerSettings
 from fusion_bench.cells.executors.inline import InlineExecutor
 from fusion_bench.cli.main import main
-from fusion_bench.cli.open_study import paths_of
 from fusion_bench.spec.load import read_study
+from fusion_bench.spec.study import Study
 from fusion_bench.study.observer import SilentObserver
 from fusion_bench.study.run import RunOptions, RunResult, StudyRun
+from fusion_bench.training.paths import RunPaths, parse_named_paths
 
 
 @dataclass(frozen=True)
@@ -49,10 +51,15 @@ def command_line(capsys: pytest.CaptureFixture[str]) -> CommandLine:
     return call
 
 
+def paths_of(study: Study, runs: Path, data: tuple[str, ...] = ()) -> RunPaths:
+    """The paths of a study on the CPU; ``data`` are ``NAME=FOLDER`` texts."""
+    return run_paths(study, runs, parse_named_paths(list(data)), device="cpu", data_workers=1)
+
+
 def train(file: Path, runs: Path, *overrides: str, data: tuple[str, ...] = ()) -> RunResult:
     """Train a study in this process, without worker, report or MLflow."""
     study = read_study(file, overrides)
-    paths = paths_of(study, runs, data, device="cpu", data_workers=1)
+    paths = paths_of(study, runs, data)
     settings = WorkerSettings(paths, workers=1, threads=study.threads)
     return StudyRun(study, paths, lambda: InlineExecutor(settings), SilentObserver(), RunOptions()).run()
 

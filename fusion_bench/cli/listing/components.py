@@ -95,11 +95,6 @@ def list_kind(kind: str, name: str | None = None, *, as_json: bool) -> None:
         console.print(f"\n{_NOTES[kind]}", markup=False, highlight=False)
 
 
-def list_modules(as_json: bool) -> None:
-    """Print all modules, networks and controls."""
-    list_kind("modules", as_json=as_json)
-
-
 def _rows_of() -> Mapping[str, Callable[[], Sequence[ListRow]]]:
     def networks() -> list[ModuleRow]:
         return component_rows(NETWORKS, network_row, ModuleRow)

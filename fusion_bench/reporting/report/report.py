@@ -87,7 +87,7 @@ def _made(folder: Path, notify: Notify) -> WrittenReport:
 
 
 def _render(results: StudyResults, tables: Tables, figures: Mapping[str, Drawn]) -> str:
-    # The output is Markdown, not HTML: text from outside is escaped where it is written (`formatting.escape`).
+    # The output is Markdown, not HTML: text from outside is escaped where it is written (`markdown_text.escape`).
     jinja = Environment(
         loader=PackageLoader("fusion_bench.reporting.report"),
         autoescape=False,  # noqa: S701

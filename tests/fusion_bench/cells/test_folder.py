@@ -83,6 +83,15 @@ def test_what_is_finished_is_read_back(folder: CellFolder) -> None:
     assert torch.equal(load_file(folder.path / "model.safetensors")["weight"], torch.ones(3, 2))
 
 
+def test_what_an_interrupted_try_left_is_no_part_of_the_outcome(folder: CellFolder) -> None:
+    for name in ("predictions.parquet", "model.safetensors"):
+        (folder.path / name).write_bytes(b"of an earlier try")
+    folder.finish(OUTCOME)
+    assert folder.outcome().predictions is None
+    assert not (folder.path / "model.safetensors").exists()
+    assert folder.config().id == folder.id
+
+
 def test_a_failure_is_forgotten_when_the_cell_is_done_or_when_that_is_asked(folder: CellFolder) -> None:
     folder.fail("no luck", "a long story")
     assert (folder.failure, folder.done) == ("no luck", False)

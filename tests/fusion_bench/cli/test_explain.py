@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from command_line import paths_of
 from fusion_bench.cells.executors.executor import WorkerSettings
 from fusion_bench.cells.executors.inline import InlineExecutor
 from fusion_bench.cli.explain import ExplainOptions, explain_and_draw
 from fusion_bench.cli.main import main
-from fusion_bench.cli.open_study import paths_of
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.spec.load import read_study
 from fusion_bench.study.observer import SilentObserver
@@ -32,7 +32,7 @@ def request_for_sample(tmp_path_factory: pytest.TempPathFactory) -> ExplainOptio
     folder = tmp_path_factory.mktemp("study")
     file, runs = study_file(folder, TEXT), folder / "runs"
     study = read_study(file)
-    paths = paths_of(study, runs, (), device="cpu", data_workers=1)
+    paths = paths_of(study, runs)
     settings = WorkerSettings(paths, workers=1, threads=1, keep_weights=True)
     StudyRun(study, paths, lambda: InlineExecutor(settings), SilentObserver(), RunOptions()).run()
     return ExplainOptions(

@@ -145,6 +145,13 @@ def test_overrides_that_no_longer_fit_are_told_before_the_mistake(cli: CommandLi
     assert lines[1].startswith("--set arms.weaker")
 
 
+def test_a_damaged_cell_that_is_no_longer_asked_for_ends_nothing(cli: CommandLine, ran: Path) -> None:
+    for config in (ran / "runs" / "cells").glob("*/config.json"):
+        config.unlink()
+    plan = shown(cli, ran, "--set", "train.epochs=3")
+    assert plan["states"] == {"done": 0, "failed": 0, "stale": 0, "missing": 4}
+
+
 def test_a_folder_of_neither_kind_is_refused(cli: CommandLine, tmp_path: Path) -> None:
     assert "no study that has run (it has no plan.json)" in cli("report", tmp_path).refusal()
     assert "is no folder of a study that has run" in cli("plan", tmp_path).refusal()

@@ -64,7 +64,7 @@ def test_the_other_kinds_are_listed_too(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_the_table_holds_the_same(capsys: pytest.CaptureFixture[str]) -> None:
-    listing.list_modules(as_json=False)
+    listing.list_kind("modules", as_json=False)
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split() == [
         "name",

@@ -162,6 +162,12 @@ def test_a_plan_names_every_cell_and_trains_nothing(cli: CommandLine, tmp_path: 
     assert "gain=0.5" in shown
 
 
+def test_a_title_is_shown_as_it_is_written(cli: CommandLine, tmp_path: Path) -> None:
+    text = STUDY.replace("title: A toy study", 'title: "a [red] and [/b] closing tag"')
+    said = cli("plan", study_file(tmp_path, text), "--runs", tmp_path / "runs")
+    assert said.code == 0 and "toy: a [red] and [/b] closing tag" in said.out
+
+
 def test_where_each_cell_stands(cli: CommandLine, study: tuple[Path, Path]) -> None:
     file, runs = study
     (first, second, *_) = confirm_cells(read_study(file).arms, (0, 1))

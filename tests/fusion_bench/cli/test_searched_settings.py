@@ -11,9 +11,8 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
-from command_line import CommandLine, train
+from command_line import CommandLine, paths_of, train
 from fusion_bench.cells.folder import cell_folder
-from fusion_bench.cli.open_study import paths_of
 from fusion_bench.reporting.mlflow_.runs import mlflow_runs
 from fusion_bench.reporting.report.report import write_report
 from fusion_bench.results.collect import collect
@@ -52,7 +51,7 @@ class SearchedStudy:
         self.file, self.runs = study_file(folder, SEARCHED), folder / "runs"
         self.ran = train(self.file, self.runs)
         study = read_study(self.file)
-        self.paths = paths_of(study, self.runs, (), device="cpu", data_workers=1)
+        self.paths = paths_of(study, self.runs)
         self.results: StudyResults = collect(study, self.paths)
         self.folder = study_folder(self.runs, study.name)
         self.report = write_report(self.results, self.folder / "report").read_text()
@@ -170,7 +169,7 @@ def varied(tmp_path: Path) -> StudyResults:
     file = study_file(tmp_path, text)
     train(file, tmp_path / "runs")
     study = read_study(file)
-    return collect(study, paths_of(study, tmp_path / "runs", (), device="cpu", data_workers=1))
+    return collect(study, paths_of(study, tmp_path / "runs"))
 
 
 def test_the_setup_names_the_arms_of_each_value_where_arms_differ(varied: StudyResults) -> None:

@@ -9,13 +9,16 @@ import pytest
 
 from fusion_bench.cells.executors.executor import WorkerSettings
 from fusion_bench.cells.executors.inline import InlineExecutor
+from fusion_bench.cells.folder import cell_folder
 from fusion_bench.errors import StudyFileError
 from fusion_bench.reporting.report.report import rebuild, write_report
 from fusion_bench.results.collect import collect
 from fusion_bench.spec.contexts import slug
 from fusion_bench.spec.load import read_study
 from fusion_bench.spec.study import Study
+from fusion_bench.storage import read_json, write_json
 from fusion_bench.study.observer import SilentObserver
+from fusion_bench.study.plan import confirm_cells
 from fusion_bench.study.run import RunOptions, StudyRun
 from fusion_bench.study.search_results import search_result, with_choices
 from fusion_bench.training.paths import RunPaths
@@ -124,3 +127,11 @@ def test_contexts_keep_the_settings_of_the_search_and_the_report_shows_their_ran
     assert (tmp_path / "report" / "contexts" / "wide" / "report.md").exists()
     rebuild(tmp_path / "report")
     assert report.read_text() == text
+    wide = with_choices(study.contexts["wide"], search)
+    for cell in confirm_cells(wide.arms, wide.seeds):
+        file = cell_folder(paths.runs, cell.id).path / "provenance.json"
+        write_json(file, {**read_json(file), "module": "of another day"})
+    results = collect(study, paths)
+    assert set(results.contexts) == {"mean pooling"}
+    (caution,) = (text for text in results.cautions if "context" in text)
+    assert "'wide' is left out" in caution and "the module's source changed" in caution

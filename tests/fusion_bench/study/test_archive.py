@@ -258,6 +258,17 @@ def test_cells_before_a_damaged_one_are_taken(bundle: Path, tmp_path: Path) -> N
     assert [path.name for path in (tmp_path / "runs" / "cells").iterdir()] == [cell.name]
 
 
+def test_what_an_interrupted_try_left_is_no_part_of_the_imported_cell(bundle: Path, tmp_path: Path) -> None:
+    own = tmp_path / "runs" / "cells" / cell_in(bundle).name
+    own.mkdir(parents=True)
+    for name in ("predictions.parquet", "model.safetensors"):
+        (own / name).write_bytes(b"of an earlier try")
+        (cell_in(bundle) / name).unlink(missing_ok=True)
+    assert len(import_cells(bundle, tmp_path / "runs").taken) == 1
+    assert not (own / "predictions.parquet").exists()
+    assert not (own / "model.safetensors").exists()
+
+
 def test_a_failure_here_gives_way_to_the_imported_result(bundle: Path, tmp_path: Path) -> None:
     own = cell_folder(tmp_path / "runs", cell_in(bundle).name)
     own.path.mkdir(parents=True)
