@@ -31,7 +31,9 @@ napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
-autodoc_default_options = {"exclude-members": "notify"}  # a function that the docstring of its class lists already
+autodoc_default_options = {
+    "exclude-members": "notify"
+}  # a function that the docstring of its class lists already
 
 # Formulas become MathML when the site is built, so that reading it needs no network.
 html_math_renderer = "mathml"
