@@ -11,8 +11,10 @@ from pandas.api.types import is_numeric_dtype
 from safetensors import SafetensorError, safe_open
 
 from fusion_bench.cells.folder import COLUMNS, CellFolder
-from fusion_bench.cells.result import CellResult
+from fusion_bench.cells.result import CellResult, Outcome
 from fusion_bench.errors import FusionBenchError
+
+_TOLERANCE = 1e-4  # of a mean in single precision
 
 
 def check_outcome(folder: CellFolder) -> None:
@@ -34,6 +36,7 @@ def check_outcome(folder: CellFolder) -> None:
     splits = {name.partition("/")[0] for name in outcome.result.metrics}
     if set(outcome.samples["split"]) != splits:
         raise FusionBenchError(f"{samples} has other splits than result.json: {', '.join(sorted(splits))}")
+    _check_means(outcome, folder.path)
     _check_table(outcome.curves, folder.path / "curves.parquet")
     if outcome.predictions is not None:
         _check_table(outcome.predictions, folder.path / "predictions.parquet")
@@ -47,6 +50,17 @@ def _check_result(result: CellResult, file: Path) -> None:
         raise FusionBenchError(f"{file} holds no value of the selection metric")
     if not 0 <= result.best_epoch <= result.epochs:
         raise FusionBenchError(f"{file}: the best epoch is {result.best_epoch} of {result.epochs}")
+
+
+def _check_means(outcome: Outcome, folder: Path) -> None:
+    """Check that one metric of each split is the mean of the scores of its samples."""
+    for split, mean in outcome.samples.groupby("split")["score"].mean().items():
+        values = [value for name, value in outcome.result.metrics.items() if name.startswith(f"{split}/")]
+        if values and min(abs(value - mean) for value in values) > _TOLERANCE:
+            raise FusionBenchError(
+                f"{folder / 'result.json'} contradicts samples.parquet: the mean score on {split} is {mean:.4f}, and "
+                "no metric of that split says so"
+            )
 
 
 def _check_finite(values: Mapping[str, float], file: Path) -> None:

@@ -83,6 +83,8 @@ class CellFolder:
         Raises:
             FusionBenchError: ``config.json`` is missing, damaged, or belongs to another cell.
         """
+        if not (self.path / "config.json").exists() and not self.done:
+            raise FusionBenchError(f"{self.path} is no folder of a cell: it has no config.json")
         config = self._read(CellConfig, "config.json")
         if config.id != self.id:
             raise FusionBenchError(

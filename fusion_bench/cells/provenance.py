@@ -15,10 +15,11 @@ import timm
 import torch
 
 from fusion_bench.cells.result import Circumstances, Provenance, SourceDigests
-from fusion_bench.cells.source_digest import Scope, reachable_digest, source_digest
+from fusion_bench.cells.source_digest import Scope, developed_imports, reachable_digest, source_digest
 from fusion_bench.registries import TASKS
 from fusion_bench.registry import Target
 from fusion_bench.samples.dataset import DataSet
+from fusion_bench.storage import digest
 from fusion_bench.training.config import CellConfig
 
 _NUMERIC_ROOMS = tuple(
@@ -48,9 +49,15 @@ def numerics_digest(config: CellConfig) -> str:
 
 
 def module_digest(target: Target) -> str:
-    """Return the digest of a fusion module's source and of all that it imports from its own package."""
+    """Return the digest of a fusion module's source and of all that it imports from its own package.
+
+    For a module file, it covers what the file imports from outside of installed packages (`developed_imports`).
+    """
     if target.source is not None:
-        return source_digest([target.source])
+        text = source_digest([target.source])
+        starts = developed_imports(target.source)
+        scope = Scope(tuple(sorted({name.partition(".")[0] for name in starts})))
+        return digest([text, reachable_digest(starts, scope)]) if starts else text
     start = _module(target)
     return reachable_digest((start,), Scope((start.partition(".")[0],)))
 

@@ -10,6 +10,7 @@ import ast
 import functools
 import hashlib
 import importlib.util
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,6 +57,34 @@ def reachable_digest(starts: tuple[str, ...], scope: Scope) -> str:
         waiting += [other for other in imported_names(name) if scope.covers(other)]
     contents = (_content(name, scope) for name in seen)
     return _digest(sorted(content for content in contents if content))
+
+
+def developed_imports(text: str) -> tuple[str, ...]:
+    """Return the modules that a module file imports and that may change under it, sorted.
+
+    The standard library, the harness and packages in ``site-packages`` do not count: they change with their versions.
+    """
+    names = set[str]()
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    return tuple(
+        sorted(name for name in names if _is_developed(name.partition(".")[0]) and read_source(name))
+    )
+
+
+@functools.cache
+def _is_developed(package: str) -> bool:
+    if package in sys.stdlib_module_names or package == "fusion_bench":
+        return False
+    try:
+        spec = importlib.util.find_spec(package)
+    except ValueError:  # ``__main__`` has no file
+        return False
+    places = [] if spec is None else [spec.origin or "", *(spec.submodule_search_locations or ())]
+    return not any({"site-packages", "dist-packages"} & {*Path(place).parts} for place in places)
 
 
 @functools.cache

@@ -146,13 +146,16 @@ def _say_what_was_taken(last: LastRun | None, overrides: Sequence[str], folders:
         )
 
 
-def data_config(name: str, settings: Sequence[str], size: tuple[int, int] = (8, 8)) -> DataConfig:
+def data_config(
+    name: str, settings: Sequence[str], size: tuple[int, int] = (8, 8), *, small: bool = False
+) -> DataConfig:
     """Return a data set from its name and ``KEY=VALUE`` settings, checked against the types of its constructor.
 
     Args:
         name: a registered name, ``package.module:Class`` or ``file.py[:Class]``.
         settings: pairs ``KEY=VALUE``; the values are YAML.
         size: height and width of the resized images.
+        small: a built-in data set has its toy settings where ``settings`` give none.
 
     Raises:
         FusionBenchError: the data set does not exist, or it does not accept the settings.
@@ -164,11 +167,14 @@ def data_config(name: str, settings: Sequence[str], size: tuple[int, int] = (8, 
         raise FusionBenchError(f"{name} does not define {', '.join(missing)}")
     signature = signature_of(adapter)
     try:
-        validated = signature.adapter.validate_json(json.dumps(_settings(settings)), strict=True)
+        toy = adapter.toy_settings if small and adapter.built_in else {}
+        given = {**toy, **_settings(settings)}
+        validated = signature.adapter.validate_json(json.dumps(given), strict=True)
     except ValidationError as error:
         problems = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
         raise FusionBenchError(
-            f"the data set {name!r} does not accept these settings ({problems})"
+            f"the data set {name!r} does not accept these settings ({problems}); give them as --set KEY=VALUE, and "
+            f"see fusion-bench list datasets {name}"
         ) from error
     return DataConfig(
         adapter.name, Component(target, signature.without_defaults(validated)), adapter.version, size

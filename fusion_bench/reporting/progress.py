@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
 from typing import Final
 
 from rich.console import Console, Group, RenderableType
@@ -22,8 +21,9 @@ from fusion_bench.cells.events import (
     CellSilent,
     CellStarted,
 )
+from fusion_bench.reporting.cell_rows import Board, CellRow, duration
 from fusion_bench.samples.counting import Notify, Paced
-from fusion_bench.study.cell_status import CellState, CellStatus
+from fusion_bench.study.cell_status import CellState
 from fusion_bench.study.observer import Observer, RunClosed, RunEvent, RunPlanned, RunPreparing
 
 _SIGNS: Final[Mapping[CellState, tuple[str, str]]] = {
@@ -35,148 +35,14 @@ _SIGNS: Final[Mapping[CellState, tuple[str, str]]] = {
 }
 _SECONDS_BETWEEN_COUNTS = 10.0
 _NOTHING = RunPreparing("")
-_SILENT_SECONDS = 60.0
 _FRAME_ROWS = 6  # title, head, rules and the two lines below the table
-
-
-@dataclass(frozen=True)
-class _Row:
-    """A cell as the screen shows it; times are seconds on the observer's clock."""
-
-    status: CellStatus
-    state: CellState
-    epoch: int = 0
-    epochs: int = 0
-    metric: str = ""
-    value: float | None = None
-    reason: str = ""
-    began: float | None = None
-    ended: float | None = None
-    leaves: float | None = None  # when the worker expects to be done
-    heard: float | None = None  # when its last event came
-    here: bool = False  # trained in this run, so that its duration predicts the others'
-
-
-class _Board:
-    """The state of all cells and the estimate of the time left, which both displays share."""
-
-    def __init__(self, clock: Callable[[], float]) -> None:
-        self._clock = clock
-        self.rows: dict[str, _Row] = {}
-
-    def plan(self, event: RunPlanned) -> None:
-        """Take the planned cells; what was seen of a cell trained in this run is kept."""
-        seen = {name: row for name, row in self.rows.items() if row.here}
-        quantity = f"select/{event.metric}" if event.metric else ""
-        self.rows = {
-            status.cell.id: seen.get(status.cell.id)
-            or _Row(status, status.state, metric=quantity, value=event.selected.get(status.cell.id))
-            for status in event.cells
-        }
-
-    def update(self, event: CellEvent | CellPreparing) -> _Row:
-        """Take an event of a cell and return the cell's row as it is now."""
-        now = self._clock()
-        match event:
-            case CellStarted():
-                return self._change(
-                    event.cell,
-                    state="running",
-                    began=now,
-                    heard=now,
-                    ended=None,
-                    leaves=None,
-                    here=True,
-                    epoch=0,
-                    reason="",
-                )
-            case CellProgressed():
-                return self._change(
-                    event.cell,
-                    epoch=event.epoch,
-                    epochs=event.epochs,
-                    metric=event.quantity,
-                    value=event.value,
-                    heard=now,
-                    leaves=None if event.seconds_left is None else now + event.seconds_left,
-                )
-            case CellPreparing():
-                return self._change(event.cell, heard=now)
-            case CellSilent():
-                return self._change(event.cell, heard=now - event.seconds)
-            case CellFinished():
-                row = self.rows[event.cell]
-                # The kept weights are those of the best epoch, which need not be the last one.
-                value = event.selection.get(row.metric.removeprefix("select/"), row.value)
-                return self._change(event.cell, state="done", ended=now, value=value)
-            case CellFailed():
-                reason = " ".join(event.reason.split())
-                return self._change(event.cell, state="failed", ended=now, reason=reason)
-
-    def count(self, state: CellState) -> int:
-        return sum(row.state == state for row in self.rows.values())
-
-    def seconds(self, row: _Row) -> float | None:
-        """How long the cell took, or has been running."""
-        if row.began is None:
-            return None
-        return (row.ended if row.ended is not None else self._clock()) - row.began
-
-    def silence(self, row: _Row) -> str:
-        """How long a running cell has given no sign of life, if that is over a minute: ``silent for 5:00``."""
-        if row.state != "running" or row.heard is None:
-            return ""
-        seconds = self._clock() - row.heard
-        return f"silent for {duration(seconds)}" if seconds >= _SILENT_SECONDS else ""
-
-    def seconds_left(self, row: _Row) -> float | None:
-        """The worker's own estimate, run down by the clock; else the arm's usual duration; else None."""
-        if row.state not in {"running", "missing"}:
-            return 0.0
-        if row.leaves is not None:
-            return max(0.0, row.leaves - self._clock())
-        usual = self._usual_seconds(row.status.cell.arm)
-        return None if usual is None else max(0.0, usual - (self.seconds(row) or 0.0))
-
-    def total_seconds_left(self) -> float | None:
-        """Work left over workers seen at once, and never less than the longest running cell."""
-        running = [row for row in self.rows.values() if row.state == "running"]
-        waiting = [row for row in self.rows.values() if row.state == "missing"]
-        left = [self.seconds_left(replace(row, state="missing")) for row in waiting]
-        now = [self.seconds_left(row) for row in running]
-        known = [seconds for seconds in (*now, *left) if seconds is not None]
-        if not running or len(known) < len(now) + len(left):
-            return None
-        return max(sum(known) / len(running), *(seconds for seconds in now if seconds is not None))
-
-    def _usual_seconds(self, arm: str) -> float | None:
-        durations = [
-            (row.status.cell.arm == arm, row.ended - row.began)
-            for row in self.rows.values()
-            if row.here and row.state == "done" and row.began is not None and row.ended is not None
-        ]
-        own = [seconds for same, seconds in durations if same]
-        pool = own or [seconds for _, seconds in durations]
-        if pool:
-            return sum(pool) / len(pool)
-        # Nothing has finished yet: what the running cells expect in all is the best guess for the others.
-        whole = [
-            row.leaves - row.began
-            for row in self.rows.values()
-            if row.state == "running" and row.leaves is not None and row.began is not None
-        ]
-        return sum(whole) / len(whole) if whole else None
-
-    def _change(self, cell: str, **changes: object) -> _Row:
-        self.rows[cell] = replace(self.rows[cell], **changes)  # type: ignore[arg-type]
-        return self.rows[cell]
 
 
 class PlainLines:
     """An `Observer` that prints one line per event without control codes: for logs and pipes."""
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
-        self._console, self._board = console, _Board(clock)
+        self._console, self._board = console, Board(clock)
         self._clock, self._last = clock, clock()
 
     def notify(self, event: RunEvent) -> None:
@@ -209,7 +75,7 @@ class PlainLines:
         ]
         return f"{len(self._board.rows)} cells: {', '.join(counts) or 'none'}"
 
-    def _line(self, event: CellEvent, row: _Row) -> str:
+    def _line(self, event: CellEvent, row: CellRow) -> str:
         match event:
             case CellStarted():
                 return f"{self._name(row)} started"
@@ -228,7 +94,7 @@ class PlainLines:
             case CellFailed():
                 return f"{self._name(row)} FAILED: {row.reason}{self._rest()}"
 
-    def _name(self, row: _Row) -> str:
+    def _name(self, row: CellRow) -> str:
         cell, drawn = row.status.cell, _drawn(row)
         purpose = "" if cell.purpose == "confirm" else f" ({cell.purpose}{drawn and f': {drawn}'})"
         return f"{cell.arm} seed {cell.seed}{purpose}"
@@ -251,7 +117,7 @@ class LiveTable:
     """
 
     def __init__(self, console: Console, clock: Callable[[], float] = time.monotonic) -> None:
-        self._console, self._board = console, _Board(clock)
+        self._console, self._board = console, Board(clock)
         self._clock, self._since = clock, clock()
         self._preparing = _NOTHING
         self._live = Live(
@@ -299,7 +165,7 @@ class LiveTable:
             parts.append(Text(f"… {_preparing(self._preparing)} ({taken})", style="cyan"))
         return Group(*parts)
 
-    def _table(self, rows: list[_Row], lines_below: int) -> Table:
+    def _table(self, rows: list[CellRow], lines_below: int) -> Table:
         room = max(4, self._console.height - _FRAME_ROWS - lines_below)
         shown, hidden = self._choose(rows, room)
         metric = next((row.metric for row in rows if row.metric), "metric")
@@ -327,7 +193,7 @@ class LiveTable:
         return table
 
     @staticmethod
-    def _choose(rows: list[_Row], room: int) -> tuple[list[_Row], int]:
+    def _choose(rows: list[CellRow], room: int) -> tuple[list[CellRow], int]:
         """The rows that matter most, kept in the plan's order, and how many are left out."""
         if len(rows) <= room:
             return rows, 0
@@ -356,15 +222,6 @@ def observer_for(console: Console) -> Observer:
     return LiveTable(console) if redraws else PlainLines(console)
 
 
-def duration(seconds: float | None) -> str:
-    """``75`` -> ``1:15``, ``3675`` -> ``1:01:15``; nothing for None."""
-    if seconds is None:
-        return ""
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
 def _word(state: CellState) -> str:
     """Return what the screen calls a state: a missing cell waits for its turn in this run."""
     return "waiting" if state == "missing" else state
@@ -375,14 +232,14 @@ def _preparing(event: RunPreparing) -> str:
     return f"{event.what} {event.done:,} of {event.total:,}" if event.total else event.what
 
 
-def _trial_line(row: _Row) -> Text:
+def _trial_line(row: CellRow) -> Text:
     """The settings of a trial on one line, cut at the edge of the screen."""
     cell = row.status.cell
     line = f"▶ {cell.arm}, seed {cell.seed}: {_drawn(row)}"
     return Text(line, style="cyan", no_wrap=True, overflow="ellipsis")
 
 
-def _drawn(row: _Row) -> str:
+def _drawn(row: CellRow) -> str:
     """The settings that a search drew for a trial: ``kernel_size=5, train.learning_rate=0.0031``."""
     drawn = row.status.cell.drawn.items()
     return ", ".join(
@@ -390,7 +247,7 @@ def _drawn(row: _Row) -> str:
     )
 
 
-def _summary(board: _Board) -> str:
+def _summary(board: Board) -> str:
     over = board.count("done")
     parts = [f"{over} of {len(board.rows)} cells done"]
     if board.count("failed"):

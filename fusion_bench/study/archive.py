@@ -75,19 +75,21 @@ def import_cells(source: Path, runs: Path) -> Imported:
     runs.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory(dir=runs, prefix=".import-") as aside:
         for path in sorted(cells.iterdir()):
-            if path.is_symlink():
-                raise FusionBenchError(f"{path} {_NOT_PLAIN}")
-            if not path.is_dir():
-                continue
-            own = cell_folder(runs, path.name)
-            if own.done:
-                here.append(own.id)
-            elif not _plain_files(path).get("DONE"):
-                unfinished.append(own.id)
-            else:
-                checked = _checked_copy(path, Path(aside) / path.name)
-                _move(checked, own)
-                taken.append(own.id)
+            try:
+                if path.is_symlink():
+                    raise FusionBenchError(f"{path} {_NOT_PLAIN}")
+                if not path.is_dir():
+                    continue
+                own = cell_folder(runs, path.name)
+                if own.done:
+                    here.append(own.id)
+                elif not _plain_files(path).get("DONE"):
+                    unfinished.append(own.id)
+                else:
+                    _move(_checked_copy(path, Path(aside) / path.name), own)
+                    taken.append(own.id)
+            except FusionBenchError as error:
+                raise FusionBenchError(f"{error} ({len(taken)} cells before it are imported)") from error
     return Imported(tuple(taken), tuple(here), tuple(unfinished))
 
 

@@ -188,17 +188,21 @@ class StudyRun:
         count = len(self._cells)
         self._cells += cells
         everything = cell_statuses(self._cells, self._paths, self._inputs)
-        self._write_plan(self._cells)
         statuses = [self._retried(status) for status in everything[count:]]
         self._observer.notify(self._planned([*everything[:count], *statuses]))
-        if records := self._records():  # none while a search goes on
-            self._journal.update(records)
         todo = {status.cell.id: status.cell for status in statuses if status.state == "missing"}
-        if not todo:
-            return
         for cell in todo.values():
             self._inputs.check_source(cell.config)  # raises before anything trains
-        self._prepare(list(todo.values()), executor)
+        if todo:
+            self._prepare(list(todo.values()), executor)
+        # From here on the run replaces what an earlier one left: its data and weights are there.
+        self._write_plan(self._cells)
+        for cell in todo.values():
+            self._put_aside(cell)
+        if records := self._records():  # none while a search goes on
+            self._journal.update(records)
+        if not todo:
+            return
         for event in executor.run(list(todo)):
             self._relay(event)
 
@@ -208,20 +212,19 @@ class StudyRun:
         return RunPlanned(statuses, self._metric.name, selected)
 
     def _retried(self, status: CellStatus) -> CellStatus:
-        """Return the status of a cell that is tried again where the options ask for it."""
-        folder = cell_folder(self._paths.runs, status.cell.id)
-        if status.cell.abandoned:
-            return status
-        if status.state == "failed" and self._options.retry_failed:
-            folder.forget_failure()
-            return replace(status, state="missing", reason="")
-        if status.state == "stale" and self._options.retry_stale:
-            if folder.done:  # not if another arm shares the cell, whose result is set aside by now
-                if would_be_the_same(status, self._inputs):
-                    return status
-                folder.set_aside()
+        """Return the status of a cell, missing if the options ask to try it again."""
+        failed = status.state == "failed" and self._options.retry_failed and not status.cell.abandoned
+        stale = status.state == "stale" and self._options.retry_stale
+        if failed or (stale and not would_be_the_same(status, self._inputs)):
             return replace(status, state="missing", reason="")
         return status
+
+    def _put_aside(self, cell: PlannedCell) -> None:
+        """Make room for a new try of a cell: forget its failure, and keep its stale outcome aside."""
+        folder = cell_folder(self._paths.runs, cell.id)
+        folder.forget_failure()
+        if folder.done:
+            folder.set_aside()
 
     def _prepare(self, cells: Sequence[PlannedCell], executor: Executor) -> None:
         firsts = {cell_data_key(cell.config, shared=True): cell for cell in reversed(cells)}

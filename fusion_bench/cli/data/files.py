@@ -47,7 +47,7 @@ def verify_data(place: DataPlace, manifest: Path | None) -> None:
         FusionBenchError: the data set does not exist, it does not accept the settings, or its folder is not known.
         typer.Exit: with code 1, if a problem is found.
     """
-    data, root = _opened(place)
+    data, root = _opened(place, small=True)
     if data.built_in and place.root is None and not root.is_dir():
         raise FusionBenchError(
             f"{data.name} with these settings is not made yet: there is no {root}; fusion-bench data show makes it, "
@@ -93,7 +93,7 @@ def show_data(place: DataPlace, out: Path | None, *, split: str | None, count: i
     """
     if out is not None and out.suffix.lower() != ".png":
         raise FusionBenchError(f"--out {out}: the output is a PNG; write a name that ends in .png")
-    data, _ = _opened(place)
+    data, _ = _opened(place, small=True)
     if data.built_in and place.root is None:
         data.prepare(os.cpu_count() or 1)
     shown = data.split(split or data.splits.evaluate[0])
@@ -102,8 +102,12 @@ def show_data(place: DataPlace, out: Path | None, *, split: str | None, count: i
     typer.echo(f"{shown.name}: {min(count, len(shown))} of {len(shown):,} samples. Picture: {file}")
 
 
-def _opened(place: DataPlace) -> tuple[DataSet, Path]:
+def _opened(place: DataPlace, *, small: bool = False) -> tuple[DataSet, Path]:
     """Return a data set and its folder; nothing is read or made yet.
+
+    Args:
+        place: the data set.
+        small: a built-in data set has its toy settings where ``place`` gives none.
 
     Raises:
         FusionBenchError: the data set does not exist, it does not accept the settings, or its folder is not known.
@@ -112,7 +116,7 @@ def _opened(place: DataPlace) -> tuple[DataSet, Path]:
         study = open_study(Path(place.name), [f"data.{pair}" for pair in place.settings])
         config, roots = study.data, study.roots
     else:
-        config, roots = data_config(place.name, place.settings), {}
+        config, roots = data_config(place.name, place.settings, small=small), {}
     adapter: Any = config.adapter.target.load()
     root = place.root
     if root is None and not adapter.built_in and roots.get(config.name) is None:

@@ -71,6 +71,16 @@ def test_a_module_answers_for_what_it_imports_from_its_own_package(family: Path)
     assert module_digest(target) != before
 
 
+def test_a_module_file_answers_for_code_beside_it_that_may_change(family: Path) -> None:
+    target = Target("file:Net", source=NET + "import json\nimport torch\nfrom torch import nn\n")
+    before = module_digest(target)
+    (family / "parts.py").write_text("HALF = 0.25\n")
+    _start_next_process()
+    assert module_digest(target) != before
+    alone = Target("file:Net", source="import json\nimport torch.nn\nX = 1\n")
+    assert module_digest(alone) == source_digest([str(alone.source)]), "versions stand for what is released"
+
+
 def _config(reference: str) -> CellConfig:
     return replace(toy_config(), arm=Component(Target(reference, name="net")))
 

@@ -71,5 +71,10 @@ def test_a_damaged_cell_is_one_sentence(text: str, tmp_path: Path, cli: CommandL
     assert len(cli("cells", "show", cell.path).refusal().splitlines()) == 1
 
 
+def test_a_folder_that_is_no_cell_is_not_to_be_deleted(tmp_path: Path, cli: CommandLine) -> None:
+    refusal = cli("cells", "show", tmp_path).refusal()
+    assert refusal == f"{tmp_path} is no folder of a cell: it has no config.json"
+
+
 def test_a_cell_that_is_not_there_is_one_sentence(tmp_path: Path, cli: CommandLine) -> None:
     assert "there is no cell nowhere in" in cli("cells", "show", "nowhere", "--runs", tmp_path).refusal()

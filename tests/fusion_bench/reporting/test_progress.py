@@ -16,7 +16,8 @@ from fusion_bench.cells.events import (
     CellSilent,
     CellStarted,
 )
-from fusion_bench.reporting.progress import LiveTable, PlainLines, duration, observer_for
+from fusion_bench.reporting.cell_rows import duration
+from fusion_bench.reporting.progress import LiveTable, PlainLines, observer_for
 from fusion_bench.study.cell_status import CellState, CellStatus
 from fusion_bench.study.observer import Observer, RunClosed, RunPlanned, RunPreparing, SilentObserver
 from fusion_bench.study.plan import PlannedCell, Purpose

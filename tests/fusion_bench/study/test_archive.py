@@ -21,7 +21,7 @@ from command_line import train
 from fusion_bench.cells.folder import CELL_FILES, cell_folder
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.spec.load import read_study
-from fusion_bench.storage import write_json, write_text
+from fusion_bench.storage import read_json, write_json, write_text
 from fusion_bench.study.archive import export_cells, import_cells
 from fusion_bench.study.cell_status import cell_status
 from fusion_bench.study.plan import confirm_cells
@@ -198,6 +198,11 @@ def changed(name: str, **values: Any) -> Callable[[Path], object]:
     return lambda cell: write_json(cell / name, {**json.loads((cell / name).read_text()), **values})
 
 
+def better_than_its_samples(cell: Path) -> None:
+    result = read_json(cell / "result.json")
+    write_json(cell / "result.json", {**result, "metrics": dict.fromkeys(result["metrics"], 0.99)})
+
+
 def replaced(name: str, text: str) -> Callable[[Path], object]:
     return lambda cell: (cell / name).write_text(text)
 
@@ -222,6 +227,7 @@ def with_column(name: str, column: str, value: Any) -> Callable[[Path], object]:
         (changed("result.json", metrics={"val/accuracy": "high"}), "must be of type float"),
         (changed("result.json", metrics={"val/accuracy": float("nan")}), "which is no result"),
         (changed("result.json", metrics={"val/accuracy": 0.5}), "has other splits than result.json"),
+        (better_than_its_samples, "contradicts samples.parquet: the mean score on"),
         (changed("result.json", best_epoch=1000), "the best epoch is 1000"),
         (changed("result.json", data_warnings={"shared_image": 3}), "must be a mapping"),
         (changed("result.json", epochs=False), "must be of type int"),

@@ -253,6 +253,17 @@ def edit_provenance(paths: RunPaths, cell: str, **changes: str) -> None:
     write_json(file, {**read_json(file), **changes})
 
 
+def test_data_that_cannot_be_read_cost_no_finished_cell_and_no_kept_option(asked: Path) -> None:
+    plan = asked / "runs" / "studies" / "asked" / "plan.json"
+    study, kept = study_of(asked), plan.read_text()
+    shutil.copytree(asked / "a", asked / "b")
+    next((asked / "b" / "Images" / "mscoco" / "val2014").iterdir()).unlink()
+    with pytest.raises(FusionBenchError, match=r"1 of .* images are missing"):
+        run(study, paths_in(asked, "b"), retry_stale=True)
+    assert {status.state for status in statuses_of(asked)} == {"done"}
+    assert plan.read_text() == kept
+
+
 @pytest.mark.parametrize("changes", [{"device_kind": "cuda"}, {"torch": "1.0"}, {"timm": "0.1"}])
 def test_retry_stale_reaches_cells_of_other_circumstances(tmp_path: Path, changes: dict[str, str]) -> None:
     study, paths = read_study(study_file(tmp_path)), RunPaths(tmp_path / "runs", {}, {})

@@ -1,0 +1,163 @@
+"""The state of each cell of a run as its events tell it, for the lines and the table of `progress`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from fusion_bench.cells.events import (
+    CellEvent,
+    CellFailed,
+    CellFinished,
+    CellPreparing,
+    CellProgressed,
+    CellSilent,
+    CellStarted,
+)
+from fusion_bench.study.cell_status import CellState, CellStatus
+from fusion_bench.study.observer import RunPlanned
+
+SILENT_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class CellRow:
+    """A cell as the screen shows it; times are seconds on the observer's clock."""
+
+    status: CellStatus
+    state: CellState
+    epoch: int = 0
+    epochs: int = 0
+    metric: str = ""
+    value: float | None = None
+    reason: str = ""
+    began: float | None = None
+    ended: float | None = None
+    leaves: float | None = None  # when the worker expects to be done
+    heard: float | None = None  # when its last event came
+    here: bool = False  # trained in this run, so that its duration predicts the others'
+
+
+class Board:
+    """The state of all cells and the estimate of the time left, which both displays share."""
+
+    def __init__(self, clock: Callable[[], float]) -> None:
+        self._clock = clock
+        self.rows: dict[str, CellRow] = {}
+
+    def plan(self, event: RunPlanned) -> None:
+        """Take the planned cells; what was seen of a cell trained in this run is kept."""
+        seen = {name: row for name, row in self.rows.items() if row.here}
+        quantity = f"select/{event.metric}" if event.metric else ""
+        self.rows = {
+            status.cell.id: seen.get(status.cell.id)
+            or CellRow(status, status.state, metric=quantity, value=event.selected.get(status.cell.id))
+            for status in event.cells
+        }
+
+    def update(self, event: CellEvent | CellPreparing) -> CellRow:
+        """Take an event of a cell and return the cell's row as it is now."""
+        now = self._clock()
+        match event:
+            case CellStarted():
+                return self._change(
+                    event.cell,
+                    state="running",
+                    began=now,
+                    heard=now,
+                    ended=None,
+                    leaves=None,
+                    here=True,
+                    epoch=0,
+                    reason="",
+                )
+            case CellProgressed():
+                return self._change(
+                    event.cell,
+                    epoch=event.epoch,
+                    epochs=event.epochs,
+                    metric=event.quantity,
+                    value=event.value,
+                    heard=now,
+                    leaves=None if event.seconds_left is None else now + event.seconds_left,
+                )
+            case CellPreparing():
+                return self._change(event.cell, heard=now)
+            case CellSilent():
+                return self._change(event.cell, heard=now - event.seconds)
+            case CellFinished():
+                row = self.rows[event.cell]
+                # The kept weights are those of the best epoch, which need not be the last one.
+                value = event.selection.get(row.metric.removeprefix("select/"), row.value)
+                return self._change(event.cell, state="done", ended=now, value=value)
+            case CellFailed():
+                reason = " ".join(event.reason.split())
+                return self._change(event.cell, state="failed", ended=now, reason=reason)
+
+    def count(self, state: CellState) -> int:
+        """Return how many cells are in a state."""
+        return sum(row.state == state for row in self.rows.values())
+
+    def seconds(self, row: CellRow) -> float | None:
+        """How long the cell took, or has been running."""
+        if row.began is None:
+            return None
+        return (row.ended if row.ended is not None else self._clock()) - row.began
+
+    def silence(self, row: CellRow) -> str:
+        """How long a running cell has given no sign of life, if that is over a minute: ``silent for 5:00``."""
+        if row.state != "running" or row.heard is None:
+            return ""
+        seconds = self._clock() - row.heard
+        return f"silent for {duration(seconds)}" if seconds >= SILENT_SECONDS else ""
+
+    def seconds_left(self, row: CellRow) -> float | None:
+        """The worker's own estimate, run down by the clock; else the arm's usual duration; else None."""
+        if row.state not in {"running", "missing"}:
+            return 0.0
+        if row.leaves is not None:
+            return max(0.0, row.leaves - self._clock())
+        usual = self._usual_seconds(row.status.cell.arm)
+        return None if usual is None else max(0.0, usual - (self.seconds(row) or 0.0))
+
+    def total_seconds_left(self) -> float | None:
+        """Work left over workers seen at once, and never less than the longest running cell."""
+        running = [row for row in self.rows.values() if row.state == "running"]
+        waiting = [row for row in self.rows.values() if row.state == "missing"]
+        left = [self.seconds_left(replace(row, state="missing")) for row in waiting]
+        now = [self.seconds_left(row) for row in running]
+        known = [seconds for seconds in (*now, *left) if seconds is not None]
+        if not running or len(known) < len(now) + len(left):
+            return None
+        return max(sum(known) / len(running), *(seconds for seconds in now if seconds is not None))
+
+    def _usual_seconds(self, arm: str) -> float | None:
+        durations = [
+            (row.status.cell.arm == arm, row.ended - row.began)
+            for row in self.rows.values()
+            if row.here and row.state == "done" and row.began is not None and row.ended is not None
+        ]
+        own = [seconds for same, seconds in durations if same]
+        pool = own or [seconds for _, seconds in durations]
+        if pool:
+            return sum(pool) / len(pool)
+        # Nothing has finished yet: what the running cells expect in all is the best guess for the others.
+        whole = [
+            row.leaves - row.began
+            for row in self.rows.values()
+            if row.state == "running" and row.leaves is not None and row.began is not None
+        ]
+        return sum(whole) / len(whole) if whole else None
+
+    def _change(self, cell: str, **changes: object) -> CellRow:
+        self.rows[cell] = replace(self.rows[cell], **changes)  # type: ignore[arg-type]
+        return self.rows[cell]
+
+
+def duration(seconds: float | None) -> str:
+    """``75`` -> ``1:15``, ``3675`` -> ``1:01:15``; nothing for None."""
+    if seconds is None:
+        return ""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
