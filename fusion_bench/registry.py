@@ -29,7 +29,7 @@ class UnknownNameError(FusionBenchError):
 
 
 class BrokenOfferError(FusionBenchError):
-    """What a package offers under this name cannot be used; the message says why."""
+    """The component that a package offers under a name cannot be used; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -194,7 +194,7 @@ class Registry(Generic[T]):
 
 @dataclass(frozen=True)
 class _Offers:
-    """What the harness and all packages offer."""
+    """The components that the harness and all packages offer."""
 
     entries: dict[str, Entry]
     broken: list[BrokenOffer]

@@ -1,4 +1,4 @@
-"""What a cell would read if it were trained now: data and weights by digest; nothing is decoded or generated."""
+"""Digests of what a cell would read if it were trained now; nothing is decoded or generated."""
 
 from __future__ import annotations
 

@@ -74,7 +74,7 @@ class SourceDigests:
 
 @dataclass(frozen=True)
 class Circumstances:
-    """What cells that are compared with each other must have in common; their sources are compared with today's.
+    """The versions, device and data that cells must share to be compared; their sources are compared with today's.
 
     Attributes:
         torch, timm: versions.

@@ -1,4 +1,4 @@
-"""What the Tab key completes in a shell: names that are known without an import of torch."""
+"""Completion of names in a shell, without an import of torch."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import typer
 
 LISTED = ("modules", "networks", "datasets", "encoders", "heads", "backbones", "studies")
-"""What ``fusion-bench list`` lists."""
+"""The rows of ``fusion-bench list``."""
 
 
 def complete_listed(incomplete: str) -> list[str]:

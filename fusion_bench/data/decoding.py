@@ -46,7 +46,7 @@ _UPRIGHT = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-"""What turns an image upright, by its EXIF orientation; 1 is upright."""
+"""The operation that turns an image upright, by its EXIF orientation; 1 is upright."""
 _DAMAGE_ERRORS = (OSError, SyntaxError, ValueError, OverflowError, MemoryError, struct.error, zlib.error)
 """The exceptions of Pillow for a file that is not a complete image; they depend on format and damage."""
 _TOO_LARGE = (Image.DecompressionBombError, Image.DecompressionBombWarning)

@@ -26,7 +26,7 @@ T = TypeVar("T")
 GREY = 127
 """The value of the pixels around a letterboxed image."""
 _DECODER = {"pillow": PIL.__version__, "decoding": DECODING}
-"""What decoded pixels depend on beside the files."""
+"""The versions that decoded pixels depend on, beside the files."""
 _CHUNK = 64
 """Files per task of a thread: passing on single small files would cost more than hashing them."""
 

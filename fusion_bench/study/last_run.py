@@ -32,7 +32,7 @@ class RunCell:
 
 @dataclass(frozen=True)
 class LastRun:
-    """What ``plan.json`` says about the last run of a study.
+    """The last run of a study, read from its ``plan.json``.
 
     Attributes:
         study: the name of the study.

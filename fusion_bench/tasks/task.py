@@ -54,7 +54,7 @@ class HeadSettings:
 
 @dataclass(frozen=True, eq=False)
 class SampleCheck:
-    """What a task cannot use of a split of ``N`` samples.
+    """The samples of a split of ``N`` that a task cannot use.
 
     Attributes:
         left_out: ``[N]`` bool by reason (a kind of `CellData.data_warnings`), True for samples that are left out.

@@ -1,4 +1,4 @@
-"""Which cells need a process of their own: those whose module is not part of this project.
+"""The rule that gives a cell a process of its own: its module is not part of this project.
 
 A module may replace functions of torch or keep values between forward passes, and nothing can undo that. A module
 from a file or from another package therefore never shares a process with another cell.
