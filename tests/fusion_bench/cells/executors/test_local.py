@@ -339,7 +339,7 @@ def test_workers_live_on_between_calls_and_stop_when_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(
-        "PYTHONPATH", os.pathsep.join([str(Path(toys.__file__).parent), os.environ["PYTHONPATH"]])
+        "PYTHONPATH", os.pathsep.join([str(Path(toys.__file__).parent), os.environ.get("PYTHONPATH", "")])
     )
     settings = WorkerSettings(RunPaths(tmp_path / "runs", {}, {}), workers=2, threads=1)
     overrides = (
