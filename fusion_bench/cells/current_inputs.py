@@ -98,6 +98,7 @@ class CurrentInputs:
         self.paths = paths
         self._data: dict[str, DataDigests] = {}
         self._weights: dict[str, str] = {}
+        self._manifests: dict[str, str] = {}
 
     def of(self, config: CellConfig) -> InputDigests:
         """Return the digests of what a cell would read."""
@@ -126,6 +127,16 @@ class CurrentInputs:
         if key not in self._data:
             self._data[key] = self._read_data(config)
         return self._data[key]
+
+    def manifest_of(self, config: CellConfig) -> str:
+        """Return the digest of the manifest of a cell's data set as it lies here; empty if it is not here."""
+        key = digest(to_json(config.data))
+        if key not in self._manifests:
+            try:
+                self._manifests[key] = find_existing_data(config.data, self.paths).manifest()
+            except (FusionBenchError, OSError):
+                self._manifests[key] = ""
+        return self._manifests[key]
 
     def _read_data(self, config: CellConfig) -> DataDigests:
         try:

@@ -136,14 +136,6 @@ def _listed(circumstances: Circumstances, names: Sequence[str]) -> str:
     return ", ".join(f"{name} {getattr(circumstances, name)[:16]}" for name in names)
 
 
-def _manifest_here(cell: PlannedCell, paths: RunPaths) -> str:
-    """Return the digest of the manifest of a cell's data set as it lies here; empty if it is not here."""
-    try:
-        return find_existing_data(cell.config.data, paths).manifest()
-    except (FusionBenchError, OSError):
-        return ""
-
-
 def would_be_the_same(status: CellStatus, inputs: CurrentInputs) -> bool:
     """Return True for a stale cell that training again on this machine would leave stale.
 
@@ -151,5 +143,5 @@ def would_be_the_same(status: CellStatus, inputs: CurrentInputs) -> bool:
     not.
     """
     recorded = cell_folder(inputs.paths.runs, status.cell.id).provenance()
-    here = current_circumstances(inputs.paths.device, _manifest_here(status.cell, inputs.paths))
+    here = current_circumstances(inputs.paths.device, inputs.manifest_of(status.cell.config))
     return not changed_inputs(recorded, inputs.of(status.cell.config)) and recorded.circumstances == here
