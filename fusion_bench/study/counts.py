@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
+from fusion_bench.cells.current_inputs import CurrentInputs
 from fusion_bench.cells.folder import cell_folder
 from fusion_bench.study.cell_status import cell_statuses
 from fusion_bench.study.run import RunResult
@@ -56,10 +57,11 @@ def count_cells(runs: Iterable[RunResult], paths: RunPaths, ignored: Collection[
         ignored: labels of arms that are not counted.
     """
     states: Counter[str] = Counter()
+    inputs = CurrentInputs(paths)  # contexts mostly share data and backbone
     searched = set()
     for ran in runs:
         cells = [cell for cell in ran.cells if cell.arm not in ignored]
-        states.update(status.state for status in cell_statuses(cells, paths))
+        states.update(status.state for status in cell_statuses(cells, paths, inputs))
         searched |= {cell.id for cell in ran.search.search_cells if cell.arm not in ignored}
     failed = sum(cell_folder(paths.runs, cell).failure is not None for cell in searched)
     return CellCounts(
