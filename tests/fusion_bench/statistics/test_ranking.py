@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 
 import numpy as np
@@ -9,19 +10,22 @@ import pytest
 from scipy import stats
 
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.statistics.crossed import FloatArray, crossed, mean_covariance
+from fusion_bench.statistics.crossed import crossed, mean_covariance
+from fusion_bench.statistics.estimate import FloatArray
+from fusion_bench.statistics.influence import Influences
 from fusion_bench.statistics.ranking import agreement, ranks
-from fusion_bench.statistics.scores import Scores
 
 
-def laid_out(means: FloatArray, generator: np.random.Generator, seeds: int = 3, clusters: int = 80) -> Scores:
+def laid_out(
+    means: FloatArray, generator: np.random.Generator, seeds: int = 3, clusters: int = 80
+) -> Influences:
     """``[A]`` means with a spread between seeds, between clusters, and for each of both."""
     shape = (len(means), seeds, clusters)
     shared = generator.normal(0, 0.08, (1, 1, clusters))
     own = generator.normal(0, 0.01, (len(means), seeds, 1))
     values = means[:, None, None] + shared + own + generator.normal(0, 0.15, shape)
     names = tuple(f"arm {number}" for number in range(len(means)))
-    return Scores(names, tuple(range(seeds)), np.clip(values, 0, 1), np.arange(clusters))
+    return Influences(names, tuple(range(seeds)), np.clip(values, 0, 1), np.arange(clusters).astype(object))
 
 
 def test_clear_differences_have_certain_ranks() -> None:
@@ -56,9 +60,8 @@ def test_an_interval_of_ranks_holds_the_true_rank() -> None:
 
 def test_the_covariance_has_the_variances_of_one_arm_alone() -> None:
     scores = laid_out(np.array([0.3, 0.5, 0.6]), np.random.default_rng(3))
-    totals, sizes = scores.crossed_table(scores.arms)
-    mean, covariance = mean_covariance(totals, sizes)
-    alone = crossed(totals, sizes)
+    mean, covariance = mean_covariance(scores.table, np.ones(80))
+    alone = crossed(scores.table, np.ones(80))
     assert mean == pytest.approx(alone.mean)
     assert np.sqrt(np.diag(covariance)) == pytest.approx(alone.standard_error)
     assert np.linalg.eigvalsh(covariance).min() > -1e-12
@@ -69,11 +72,11 @@ def test_agreement_is_kendalls_tau_of_the_means() -> None:
     means = np.linspace(0.3, 0.7, 6)
     here, there = laid_out(means, generator), laid_out(means[[1, 0, 2, 3, 5, 4]], generator)
     found = agreement(here, there, here.arms)
-    by_hand = stats.kendalltau(*(scores.values.mean((1, 2)) for scores in (here, there))).statistic
+    by_hand = stats.kendalltau(*(scores.table.mean((1, 2)) for scores in (here, there))).statistic
     assert found.tau == pytest.approx(by_hand)
     assert found.low < found.tau < found.high <= 1
     single = [
-        stats.kendalltau(here.values[:, s].mean(1), there.values[:, t].mean(1)).statistic
+        stats.kendalltau(here.table[:, s].mean(1), there.table[:, t].mean(1)).statistic
         for s, t in itertools.permutations(range(3), 2)
     ]
     assert found.across == pytest.approx(np.mean(single))
@@ -85,10 +88,10 @@ def test_agreement_is_kendalls_tau_of_the_means() -> None:
 def test_arms_and_seeds_that_one_context_lacks_are_left_out() -> None:
     generator = np.random.default_rng(5)
     here, there = (laid_out(np.array([0.3, 0.5, 0.7]), generator) for _ in range(2))
-    values = there.values.copy()
+    values = there.table.copy()
     values[0] = np.nan  # an arm without a finished seed
     values[1, 2] = np.nan
-    part = Scores(there.arms, there.seeds, values, there.cluster)
+    part = dataclasses.replace(there, table=values)
     found = agreement(here, part, here.arms)
     assert found.arms == 2
     assert found.tau == pytest.approx(1)

@@ -67,7 +67,7 @@ def test_metrics_of_a_measure_of_each_sample_get_their_intervals(make_results: M
     one = means.loc["test", "mean_iou", "film"]
     assert one["estimate"] == pytest.approx(found["mean_iou"].loc["test", "film"].mean())
     laid_out = Scores.of(samples[samples["split"] == "test"].assign(score=lambda rows: rows["iou"]), ["film"])
-    assert one[["low", "high"]].tolist() == pytest.approx(list(laid_out.mean("film").interval()))
+    assert one[["low", "high"]].tolist() == pytest.approx(list(laid_out.influences().mean("film").interval()))
     several = means[means["seeds"] >= 2].loc[("test", ["mean_iou", "at_0_7"]), ["low", "high"]]
     assert len(several) >= 8 and several.notna().all(axis=None)
     assert {"mean_iou", "at_0_7"} <= set(tables.differences["metric"])
