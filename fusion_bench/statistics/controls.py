@@ -25,8 +25,8 @@ def against_controls(influences: Influences, question: Question) -> pd.DataFrame
     """Return the differences ``arm - control`` of each arm, the reference included, from each control.
 
     An arm passes only if it beats *every* control. Such an intersection-union test needs no correction over the
-    controls (Berger, *Technometrics* 24, 1982): the p-value of the arm is the largest one-sided one. Holm's correction
-    runs over the arms, because among many arms some would pass by luck.
+    controls (Berger, *Technometrics* 24, 1982): the p-value of the arm is the largest one-sided one. Holm's
+    correction runs over the arms, because among many arms some would pass by luck.
 
     Returns:
         One row per arm and control that share a finished seed: ``arm``, ``control``, the columns of

@@ -1,15 +1,16 @@
 r"""The difference of two arms, with the seeds of both used as well as they can be.
 
-**The pool** is the arms that have finished one set of seeds, chosen by the plan of the finished cells alone: of all
-such sets, the one that gives the most degrees of freedom ``(A - 1)(S - 1)``. Two arms of the pool are compared seed by
-seed, with the moderated variances of the pool (`fusion_bench.statistics.moderation`) in place of the seed mean square
-of the pair: ``MS_seed = N (u_a + u_b)`` on the degrees ``nu`` of `SeedVariances.pair`, and the variance and degrees of
+**The pool** is the arms that have finished one set of seeds: of all such sets, the one that gives the most degrees
+of freedom ``(A - 1)(S - 1)``. No score has a part in this choice. Two arms of the pool are compared seed by seed, with
+the moderated variances of the pool (`fusion_bench.statistics.moderation`) in place of the seed mean square of the
+pair: ``MS_seed = N (u_a + u_b)`` on the degrees ``nu`` of `SeedVariances.pair`, and the variance and degrees of
 `fusion_bench.statistics.crossed` with ``nu`` for ``S - 1``. With two arms this is the crossed estimate itself.
 
-**Seeds that only one side has.** An arm with at least `MANY_SEEDS` times the seeds of the pool keeps them all. The
-difference is then that of the means over own seeds, ``S`` and ``S_b``. The variances over seeds are plain, not
-centred by seed, because a seed's effect on both arms no longer cancels: ``V0 = w_a / S + w_b / S_b`` on ``nu0`` degrees
-(Welch, 1947). The clusters add ``E = max(MS_cluster - MS_residual, 0) / (N S)`` from the seeds that both have.
+**Seeds that only one side has.** An arm with at least `MANY_SEEDS` times the seeds of the pool keeps them all, where
+at least `FEWEST_IN_POOL` other arms are left. The difference is then that of the means over own seeds, ``S`` and
+``S_b``. The variances over seeds are plain, not centred by seed, because a seed's effect on both arms no longer
+cancels: ``V0 = w_a / S + w_b / S_b`` on ``nu0`` degrees (Welch, 1947). The clusters add
+``E = max(MS_cluster - MS_residual, 0) / (N S)`` from the seeds that both have.
 
 **An arm that lacks a seed of the pool** is compared on the seeds that the pair shares, from these two arms alone.
 
@@ -28,6 +29,12 @@ from fusion_bench.statistics.crossed import MeanSquares, estimate_of
 from fusion_bench.statistics.estimate import Estimate, FloatArray
 from fusion_bench.statistics.influence import BoolArray, Influences
 from fusion_bench.statistics.moderation import SeedVariances, centred_variances, plain_variances
+
+FEWEST_IN_POOL = 3
+"""The smallest pool that is compared with further seeds of another arm; for two arms know nothing of each other.
+
+With a pool of two and 3 seeds, an arm is wrongly called different in 7 % of simulated studies; with three, in 4.7 %.
+"""
 
 MANY_SEEDS = 1.5
 """The smallest ratio of the seeds of an arm to those of the pool at which its further seeds are used.
@@ -71,7 +78,7 @@ class Differences:
         self._influences = influences
         finished = {arm: influences.seeds_of(arm) for arm in arms if influences.seeds_of(arm).any()}
         self._pool_seeds = _pool_seeds(finished, reference)
-        self._seeds = {arm: self._used(seeds) for arm, seeds in finished.items()}
+        self._seeds = self._used(finished)
         has_pool = self._pool_seeds.sum() >= 2
         self.pool = tuple(arm for arm in finished if has_pool and self._same(arm))
         self.variances: SeedVariances | None = None
@@ -99,9 +106,10 @@ class Differences:
         if {arm, other} <= {*self.pool}:
             squares = self._influences.paired_squares(arm, other, shared)
             return Difference(self._pooled(arm, other, squares), count, count, squares)
-        sides = [int(self._seeds[name].sum()) for name in (arm, other)]
-        if count >= 2 and count == min(sides) and max(sides) >= MANY_SEEDS * count:
-            return Difference(self._unpaired(arm, other, shared), *sides)
+        one_in_pool = bool({arm, other} & {*self.pool})
+        if self._plain is not None and one_in_pool and np.array_equal(shared, self._pool_seeds):
+            sides = [int(self._seeds[name].sum()) for name in (arm, other)]
+            return Difference(self._unpaired(arm, other, self._plain), *sides)
         return Difference(self._influences.paired(arm, other, shared), count, count)
 
     def over_control(self, arm: str, control: str) -> Difference | None:
@@ -158,14 +166,14 @@ class Differences:
         estimate = estimate_of(moderated, int(seeds.sum()), count, degrees)
         return replace(estimate, possible=influences.possible_difference())
 
-    def _unpaired(self, arm: str, other: str, shared: BoolArray) -> Estimate:
+    def _unpaired(self, arm: str, other: str, plain: SeedVariances) -> Estimate:
         influences = self._influences
         few, many = sorted((arm, other), key=lambda name: int(self._seeds[name].sum()))
-        variance, degrees = self._few_side(few)
+        row = self.pool.index(few)
         longer = influences.per_seed([many], self._seeds[many])[0]
-        squares = influences.paired_squares(arm, other, shared)
+        squares = influences.paired_squares(arm, other, self._pool_seeds)
         found = unpaired(
-            Side(variance, degrees, int(shared.sum())),
+            Side(float(plain.moderated[row]), float(plain.degrees[row]), int(self._pool_seeds.sum())),
             Side(float(longer.var(ddof=1)), len(longer) - 1, len(longer)),
             squares,
             influences.clusters(),
@@ -173,18 +181,15 @@ class Differences:
         mean = np.asarray(self.mean(arm) - self.mean(other))
         return replace(found, mean=mean, possible=influences.possible_difference())
 
-    def _few_side(self, arm: str) -> tuple[float, float]:
-        """Return the variance over seeds, not centred by seed, of the side with fewer seeds, and its degrees."""
-        if self._plain is not None and arm in self.pool:
-            row = self.pool.index(arm)
-            return float(self._plain.moderated[row]), float(self._plain.degrees[row])
-        alone = plain_variances(self._influences.per_seed([arm], self._seeds[arm]))
-        return float(alone.own[0]), float(alone.own_degrees)
-
-    def _used(self, finished: BoolArray) -> BoolArray:
-        lacks = bool((self._pool_seeds & ~finished).any())
-        many = finished.sum() >= MANY_SEEDS * self._pool_seeds.sum()
-        return finished if lacks or many else self._pool_seeds
+    def _used(self, finished: dict[str, BoolArray]) -> dict[str, BoolArray]:
+        """Return the seeds of each arm that its comparisons use."""
+        if not self._pool_seeds.any():
+            return finished
+        whole = {arm for arm, seeds in finished.items() if not (self._pool_seeds & ~seeds).any()}
+        many = {arm for arm in whole if finished[arm].sum() >= MANY_SEEDS * self._pool_seeds.sum()}
+        if len(whole - many) < FEWEST_IN_POOL:
+            many = set()
+        return {arm: self._pool_seeds if arm in whole - many else seeds for arm, seeds in finished.items()}
 
     def _same(self, arm: str) -> bool:
         return np.array_equal(self._seeds[arm], self._pool_seeds)

@@ -65,8 +65,9 @@ class Estimate:
 def detectable_difference(standard_error: float, degrees: float, alpha: float, power: float = 0.8) -> float:
     """Return the smallest true difference that a two-sided t test at ``alpha`` finds with probability ``power``.
 
-    Found means with the right sign; the wrong one has a probability far below that of rounding. The test statistic has a noncentral t distribution with noncentrality ``difference / standard_error``. The sum of
-    two t quantiles, a usual approximation, promises 80 % and gives 67 % at 2 degrees of freedom and .05 / 26.
+    Found means with the right sign; the wrong one has a negligible probability. The statistic has a noncentral t
+    distribution with noncentrality ``difference / standard_error``. The sum of two t quantiles, a usual
+    approximation, promises 80 % and gives 67 % at 2 degrees of freedom and .05 / 26.
 
     Returns:
         The difference in the units of ``standard_error``; NaN where there is no spread to judge it by.

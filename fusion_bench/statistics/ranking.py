@@ -15,8 +15,8 @@ here is therefore for another quantity: the average tau that two such studies sh
 seeds and clusters (simulated coverage 94 to 100 % at 3 and 5 seeds, 5 and 29 arms; with 1.96, 85 to 100 %).
 
 Two further values have equal noise and can be compared with each other: the mean tau between two *single seeds*
-of one context, averaged over both contexts, and between one seed of each context. If both are similar, no change of the
-ranking is shown beyond the change between seeds.
+of one context, averaged over both contexts, and between one seed of each context. If both are similar, no change of
+the ranking is shown beyond the change between seeds.
 """
 
 from __future__ import annotations

@@ -74,6 +74,7 @@ class Scores:
         if not np.array_equal(cluster_of_sample[sample], cluster):
             raise FusionBenchError("a sample belongs to two clusters; its dataset adapter must give it one")
         _check_pairing(times, arms, seeds, names)
+
         def laid_out(column: FloatArray) -> FloatArray:
             values = np.full(shape, np.nan)
             values.reshape(-1)[position] = column
@@ -121,10 +122,11 @@ class Scores:
 
     def _totals(self, values: FloatArray) -> FloatArray:
         """Return ``[A, S, N]``, the sums of ``values`` ``[A, S, n]`` over each cluster; NaN where one is NaN."""
-        cells, clusters = values.reshape(-1, values.shape[2]), self.clusters()
+        arms, seeds, samples = values.shape
+        cells, clusters = values.reshape(arms * seeds, samples), self.clusters()
         position = (np.arange(len(cells))[:, None] * clusters + self.cluster).reshape(-1)
         totals = np.bincount(position, cells.reshape(-1), len(cells) * clusters)
-        return totals.reshape(*values.shape[:2], clusters).astype(np.float64)
+        return totals.reshape(arms, seeds, clusters).astype(np.float64)
 
 
 def _check_pairing(

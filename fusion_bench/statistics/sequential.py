@@ -1,13 +1,13 @@
 """Seeds in stages: after each stage the arms that are decided stop, and the others and the reference go on.
 
 Looking after every stage at 5 % errs in about 10 % of studies. Here each look spends a part of the 5 %, in proportion
-to the seeds that it adds: ``alpha_k = .05 (S_k - S_{k-1}) / S_max``. Holm's procedure at ``alpha_k`` runs over the arms
-that are undecided at look ``k``. Before a first false rejection all arms without an effect are undecided, so the
+to the seeds that it adds: ``alpha_k = .05 (S_k - S_{k-1}) / S_max``. Holm's procedure at ``alpha_k`` runs over the
+arms that are undecided at look ``k``. Before a first false rejection all arms without an effect are undecided, so the
 chance of one is at most the sum of ``alpha_k``, whatever the dependence between looks. Differences and equivalences
 are two families, and each spends 5 % in this way.
 
-The looks must be planned before the first one. The interval of an arm that stopped has the level ``1 - alpha_k`` of its
-look. An arm stops where its difference happens to be large, so the estimate of a stopped arm exaggerates.
+The looks must be planned before the first one. The interval of an arm that stopped has the level ``1 - alpha_k`` of
+its look. An arm stops where its difference happens to be large, so the estimate of a stopped arm exaggerates.
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ def look_at(influences: Influences, question: Question, looks: tuple[Look, ...],
 
     Returns:
         One row per undecided arm that shares a finished seed with the reference, with `COLUMNS`. ``verdict`` is
-        ``better``, ``worse`` or ``equivalent``, or `OPEN`; ``look`` counts from 1; ``low`` and ``high`` have the level
-        ``1 - alpha``.
+        ``better``, ``worse`` or ``equivalent``, or `OPEN`; ``look`` counts from 1; ``low`` and ``high`` have the
+        level ``1 - alpha``.
     """
     look = looks[number]
     chosen = [arm for arm in influences.arms if arm == question.reference or arm in question.family]

@@ -32,7 +32,9 @@ def context_ranks(results: StudyResults, primary: Influences, metric_scores: Met
     return pd.concat(parts, ignore_index=True)[columns]
 
 
-def context_agreement(results: StudyResults, primary: Influences, metric_scores: MetricScores) -> pd.DataFrame:
+def context_agreement(
+    results: StudyResults, primary: Influences, metric_scores: MetricScores
+) -> pd.DataFrame:
     """Return the agreement of the ranking of each context with that of the study; arguments as `context_ranks`.
 
     Returns:

@@ -1,4 +1,4 @@
-"""The numbers of each sample that a metric follows from, found by recomputing the metric; they give it an interval."""
+"""The numbers per sample that a metric follows from, found by recomputing the metric; they give it an interval."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ class Tables:
         differences: the same differences on every other evaluated split and metric, without verdicts.
         controls: the difference of each arm from each control
             (`fusion_bench.statistics.controls.against_controls`).
-        floors: ``name, split, floor, arm, role, estimate, low, high, seeds``: accuracy minus the floor.
+        floors: ``name, split, floor, arm, role, estimate, low, high, seeds``: score minus floor, paired by sample.
         slices: ``slice, value, arm, role, estimate, low, high, samples, clusters``, on the primary split.
         learning: ``arm, role, rise, converged, epochs, best_epoch``.
         ranking: the arms ranked by their mean on the primary metric and split, in the study itself (``context`` "")
@@ -83,8 +83,8 @@ def build_tables(results: StudyResults) -> Tables:
     if metric_scores is None:
         raise FusionBenchError(
             f"the primary metric {results.primary!r} is neither the mean of a recorded number per sample nor the "
-            f"ratio of two sums nor the share of {results.cluster}s whose samples are all right, so it has no interval; "
-            "choose another metric"
+            f"ratio of two sums nor the share of {results.cluster}s whose samples are all right, so it has no "
+            "interval; choose another metric"
         )
     question = _question(results)
     primary = all_scores.influences(metric_scores, results.primary_split)
@@ -161,15 +161,24 @@ def _primary(results: StudyResults) -> tuple[str, str]:
 
 
 def _floors(results: StudyResults, all_scores: AllMetricScores) -> pd.DataFrame:
+    """Return the score of each arm minus each floor, paired sample by sample where the floor's scores are recorded.
+
+    A floor without recorded scores (a report of an earlier version) counts as a constant.
+    """
+    recorded = results.floor_scores.set_index(["name", "split", "sample"])["score"]
     rows = []
     for name, split, floor in results.floors[["name", "split", "accuracy"]].itertuples(
         index=False, name=None
     ):
         if split not in all_scores.splits:
             continue
-        above = means(all_scores.influences(MetricScores(), split))
-        above[["estimate", "low", "high"]] -= floor
-        rows.append(above.assign(name=name, split=split, floor=floor))
+        scores = all_scores.scores(MetricScores(), split)
+        wanted = pd.MultiIndex.from_product([[name], [split], scores.sample_ids])
+        own = recorded.reindex(wanted).to_numpy(dtype=np.float64)
+        known = bool(len(own)) and not np.isnan(own).any()
+        above = replace(scores, values=scores.values - (own if known else floor)).influences()
+        table = means(replace(above, possible=(-1.0, 1.0) if known else (-floor, 1.0 - floor)))
+        rows.append(table.assign(name=name, split=split, floor=floor))
     columns = ["name", "split", "floor", "arm", "estimate", "low", "high", "seeds"]
     return pd.concat(rows, ignore_index=True)[columns] if rows else pd.DataFrame(columns=columns)
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from fusion_bench.statistics.crossed import crossed
-from fusion_bench.statistics.differences import Differences
+from fusion_bench.statistics.crossed import crossed, mean_squares
+from fusion_bench.statistics.differences import Differences, Side, unpaired
 from fusion_bench.statistics.influence import Influences
 from fusion_bench.statistics.moderation import centred_variances, plain_variances
 from fusion_bench.statistics.simulation import StudyShape, simulate_study
@@ -117,14 +117,23 @@ def test_further_seeds_of_the_reference_are_used_unpaired() -> None:
 
 
 def test_where_clusters_do_not_vary_unpaired_seeds_are_compared_as_by_welch() -> None:
-    shape = StudyShape(2, 3, 5, seed_sd=1.0, reference_seeds=9)
-    influences = study(shape)
-    found = Differences(influences, influences.arms, "reference").of("arm 1", "reference")
-    assert found is not None
-    x = influences.table.mean(2)
-    welch = stats.ttest_ind(x[1, :3], x[0], equal_var=False)
-    assert float(found.estimate.mean / found.estimate.standard_error) == pytest.approx(welch.statistic)
-    assert float(found.estimate.degrees) == pytest.approx(welch.df)
+    generator = np.random.default_rng(3)
+    few, many = generator.normal(size=3), generator.normal(0.5, 2.0, 9)
+    sides = [Side(float(np.var(x, ddof=1)), len(x) - 1, len(x)) for x in (few, many)]
+    paired = np.repeat((few - many[:3])[:, None], 7, axis=1)
+    found = unpaired(sides[0], sides[1], mean_squares(paired, np.ones(7)), 7)
+    welch = stats.ttest_ind(few, many, equal_var=False)
+    assert (few.mean() - many.mean()) / float(found.standard_error) == pytest.approx(welch.statistic)
+    assert float(found.degrees) == pytest.approx(welch.df)
+
+
+def test_a_pool_of_two_leaves_further_seeds_unused() -> None:
+    """Two arms of 3 seeds know too little of their scatter to be compared with a reference of 8."""
+    influences = study(dataclasses.replace(SHAPE, arms=3, reference_seeds=8))
+    differences = Differences(influences, influences.arms, "reference")
+    found = differences.of("arm 1", "reference")
+    assert len(differences.pool) == 3
+    assert found is not None and (found.seeds, found.other_seeds) == (3, 3)
 
 
 def test_one_and_the_same_model_and_models_without_spread_have_no_uncertainty() -> None:

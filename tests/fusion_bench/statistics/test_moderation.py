@@ -124,10 +124,7 @@ def test_two_arms_tell_nothing_about_each_other() -> None:
 def test_the_degrees_of_a_pair_are_those_of_the_sum_of_two_correlated_variances() -> None:
     """Without moderation, twice the square over the simulated variance of the sum gives the degrees."""
     arms, seeds = 4, 3
-    sums = [
-        (lambda own: own[0] + own[1])(centred_variances(means(arms, seeds, number=number)).own)
-        for number in range(6000)
-    ]
+    sums = [centred_variances(means(arms, seeds, number=number)).own[:2].sum() for number in range(6000)]
     simulated = 2 * np.mean(sums) ** 2 / np.var(sums)
     degrees = seeds - 1
     by_formula = 4 / (2 / degrees + 2 / ((arms - 1) ** 2 * degrees))
