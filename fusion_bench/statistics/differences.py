@@ -1,9 +1,9 @@
 r"""The difference of two arms, with the seeds of both used as well as they can be.
 
 **The pool** is the arms that have finished one set of seeds: of all such sets, the one that gives the most degrees
-of freedom ``(A - 1)(S - 1)``. No score has a part in this choice. Two arms of the pool are compared seed by seed, with
-the moderated variances of the pool (`fusion_bench.statistics.moderation`) in place of the seed mean square of the
-pair: ``MS_seed = N (u_a + u_b)`` on the degrees ``nu`` of `SeedVariances.pair`, and the variance and degrees of
+of freedom ``(A - 1)(S - 1)``. No score has a part in this choice. Two arms of the pool are compared seed by seed,
+with the moderated variances of the pool (`fusion_bench.statistics.moderation`) in place of the seed mean square of
+the pair: ``MS_seed = N (u_a + u_b)`` on the degrees ``nu`` of `SeedVariances.pair`, and the variance and degrees of
 `fusion_bench.statistics.crossed` with ``nu`` for ``S - 1``. With two arms this is the crossed estimate itself.
 
 **Seeds that only one side has.** An arm with at least `MANY_SEEDS` times the seeds of the pool keeps them all, where
@@ -164,7 +164,8 @@ class Differences:
         count = influences.clusters()
         moderated = replace(squares, seed=np.asarray(count * seed_variance))
         estimate = estimate_of(moderated, int(seeds.sum()), count, degrees)
-        return replace(estimate, possible=influences.possible_difference())
+        mean = influences.paired_mean(arm, other, seeds)
+        return replace(estimate, mean=mean, possible=influences.possible_difference())
 
     def _unpaired(self, arm: str, other: str, plain: SeedVariances) -> Estimate:
         influences = self._influences
@@ -173,8 +174,8 @@ class Differences:
         longer = influences.per_seed([many], self._seeds[many])[0]
         squares = influences.paired_squares(arm, other, self._pool_seeds)
         found = unpaired(
-            Side(float(plain.moderated[row]), float(plain.degrees[row]), int(self._pool_seeds.sum())),
-            Side(float(longer.var(ddof=1)), len(longer) - 1, len(longer)),
+            SideVariance(float(plain.moderated[row]), float(plain.degrees[row]), int(self._pool_seeds.sum())),
+            SideVariance(float(longer.var(ddof=1)), len(longer) - 1, len(longer)),
             squares,
             influences.clusters(),
         )
@@ -196,7 +197,7 @@ class Differences:
 
 
 @dataclass(frozen=True)
-class Side:
+class SideVariance:
     """The variance over seeds of one side of an unpaired difference, its degrees of freedom and number of seeds."""
 
     variance: float
@@ -204,7 +205,7 @@ class Side:
     seeds: int
 
 
-def unpaired(few: Side, many: Side, squares: MeanSquares, clusters: int) -> Estimate:
+def unpaired(few: SideVariance, many: SideVariance, squares: MeanSquares, clusters: int) -> Estimate:
     """Return the estimate of a difference of means over own seeds; its ``mean`` is that of the shared seeds.
 
     Args:

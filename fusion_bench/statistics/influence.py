@@ -34,6 +34,8 @@ class Influences:
         table: ``[A, S, N]``, ``v`` above; all NaN for a cell without a result.
         sample_ids: ``[n]``, the names of the samples.
         possible: the lowest and the highest value of the metric.
+        values: ``[A, S]``, the metric of each cell; None for the means of ``table``, which are the same but for the
+            last bit. A report rounds them, so that the last bit can show.
     """
 
     arms: tuple[str, ...]
@@ -41,6 +43,7 @@ class Influences:
     table: FloatArray
     sample_ids: npt.NDArray[np.object_]
     possible: tuple[float, float] = (0.0, 1.0)
+    values: FloatArray | None = None
 
     def seeds_of(self, *arms: str) -> BoolArray:
         """Return a mask ``[S]`` of the seeds that all of ``arms`` have finished."""
@@ -50,7 +53,7 @@ class Influences:
 
     def clusters(self) -> int:
         """Return the number of clusters."""
-        return self.table.shape[2]
+        return int(self.table.shape[2])
 
     def samples(self) -> int:
         """Return the number of samples."""
@@ -58,28 +61,41 @@ class Influences:
 
     def restricted(self, arms: Sequence[str], seeds: Sequence[int]) -> Influences:
         """Return the influences of some arms and seeds."""
-        columns = [self.seeds.index(seed) for seed in seeds]
+        rows, columns = self._rows(arms), [self.seeds.index(seed) for seed in seeds]
         return replace(
-            self, arms=tuple(arms), seeds=tuple(seeds), table=self.table[self._rows(arms)][:, columns]
+            self,
+            arms=tuple(arms),
+            seeds=tuple(seeds),
+            table=self.table[rows][:, columns],
+            values=None if self.values is None else self.values[rows][:, columns],
         )
 
     def of(self, arm: str, seeds: BoolArray) -> FloatArray:
         """Return ``[S', N]``, the table of one arm on the chosen seeds (a mask)."""
-        return self.table[self.arms.index(arm)][seeds]
+        table: FloatArray = self.table[self.arms.index(arm)][seeds]
+        return table
 
     def per_seed(self, arms: Sequence[str], seeds: BoolArray) -> FloatArray:
         """Return ``[A, S']``, the metric of each of ``arms`` on each of the chosen seeds (a mask)."""
-        return self.table[self._rows(arms)][:, seeds].mean(2)
+        values = self.table.mean(2) if self.values is None else self.values
+        chosen: FloatArray = values[self._rows(arms)][:, seeds]
+        return chosen
 
     def mean(self, arm: str) -> Estimate:
         """Return the expected metric of the arm over new seeds and new clusters."""
-        found = crossed(self.of(arm, self.seeds_of(arm)), np.ones(self.clusters()))
-        return replace(found, possible=self.possible)
+        seeds = self.seeds_of(arm)
+        found = crossed(self.of(arm, seeds), np.ones(self.clusters()))
+        return replace(found, mean=np.asarray(self.per_seed([arm], seeds).mean()), possible=self.possible)
 
     def paired(self, arm: str, other: str, seeds: BoolArray) -> Estimate:
         """Return the expected difference ``arm - other`` from the two arms alone, on seeds that both have."""
         found = crossed(self.of(arm, seeds) - self.of(other, seeds), np.ones(self.clusters()))
-        return replace(found, possible=self.possible_difference())
+        mean = self.paired_mean(arm, other, seeds)
+        return replace(found, mean=mean, possible=self.possible_difference())
+
+    def paired_mean(self, arm: str, other: str, seeds: BoolArray) -> FloatArray:
+        """Return the mean of the differences ``arm - other``, on seeds that both have."""
+        return np.asarray(np.subtract(*self.per_seed([arm, other], seeds)).mean())
 
     def paired_squares(self, arm: str, other: str, seeds: BoolArray) -> MeanSquares:
         """Return the mean squares of the difference ``arm - other``, on seeds that both have."""

@@ -114,7 +114,8 @@ class Scores:
             counted = np.ones_like(self.values) if self.sizes is None else self.sizes
             sizes = self._totals(counted)
         table = influence_table(totals, sizes) if totals.size else totals
-        return Influences(self.arms, self.seeds, table, self.sample_ids, SCORE_RANGE)
+        values = totals.sum(2) / sizes.sum(-1) if totals.size else None
+        return Influences(self.arms, self.seeds, table, self.sample_ids, SCORE_RANGE, values)
 
     def clusters(self) -> int:
         """Return the number of clusters."""

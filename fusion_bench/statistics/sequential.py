@@ -22,7 +22,7 @@ from fusion_bench.statistics.comparison import ALPHA, FEWEST_SEEDS, Question, co
 from fusion_bench.statistics.estimate import Estimate
 from fusion_bench.statistics.influence import Influences
 
-OPEN = ""
+UNDECIDED = ""
 """The verdict of an arm that goes on."""
 
 COLUMNS = ("arm", "verdict", "look", "seeds", "alpha", "estimate", "low", "high", "p_holm", "p_margin_holm")
@@ -61,7 +61,7 @@ def look_at(influences: Influences, question: Question, looks: tuple[Look, ...],
 
     Returns:
         One row per undecided arm that shares a finished seed with the reference, with `COLUMNS`. ``verdict`` is
-        ``better``, ``worse`` or ``equivalent``, or `OPEN`; ``look`` counts from 1; ``low`` and ``high`` have the
+        ``better``, ``worse`` or ``equivalent``, or `UNDECIDED`; ``look`` counts from 1; ``low`` and ``high`` have the
         level ``1 - alpha``.
     """
     look = looks[number]
@@ -76,7 +76,7 @@ def look_at(influences: Influences, question: Question, looks: tuple[Look, ...],
     gain = estimate.mean * (1 if question.higher_is_better else -1)
     verdict = np.select(
         [table["p_margin_holm"] < look.alpha, ~(table["p_holm"] < look.alpha), gain > 0],
-        ["equivalent", OPEN, "better"],
+        ["equivalent", UNDECIDED, "better"],
         "worse",
     )
     table = table.assign(verdict=verdict, look=number + 1, alpha=look.alpha, low=low, high=high)
@@ -102,6 +102,6 @@ def decide_in_stages(influences: Influences, question: Question, looks: tuple[Lo
             break
         table = look_at(influences, replace(question, family=ready), looks, number)
         last |= {str(row["arm"]): row for row in table.to_dict("records")}
-        undecided = tuple(arm for arm in undecided if arm not in last or last[arm]["verdict"] == OPEN)
+        undecided = tuple(arm for arm in undecided if arm not in last or last[arm]["verdict"] == UNDECIDED)
     rows = [last[arm] for arm in question.family if arm in last]
     return pd.DataFrame(rows, columns=list(COLUMNS))

@@ -72,8 +72,8 @@ def _by_control(rows: list[Row]) -> list[str]:
             f"**{plural(len(open_leads), 'arm')} {verb} not shown to beat the control {code(control)}**{condition}, "
             f"difference in points (95 % interval): {differences}."
         )
-    told = {row["arm"] for row in rows if not row["interval_better"]}
-    rest = [code(arm) for arm in dict.fromkeys(row["arm"] for row in rows) if arm not in told]
+    named = {row["arm"] for row in rows if not row["interval_better"]}
+    rest = [code(arm) for arm in dict.fromkeys(row["arm"] for row in rows) if arm not in named]
     if rest:
         verb = "is" if len(rest) == 1 else "are"
         sentences.append(

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from fusion_bench.statistics.crossed import crossed, mean_squares
-from fusion_bench.statistics.differences import Differences, Side, unpaired
+from fusion_bench.statistics.differences import Differences, SideVariance, unpaired
 from fusion_bench.statistics.influence import Influences
 from fusion_bench.statistics.moderation import centred_variances, plain_variances
 from fusion_bench.statistics.simulation import StudyShape, simulate_study
@@ -119,7 +119,7 @@ def test_further_seeds_of_the_reference_are_used_unpaired() -> None:
 def test_where_clusters_do_not_vary_unpaired_seeds_are_compared_as_by_welch() -> None:
     generator = np.random.default_rng(3)
     few, many = generator.normal(size=3), generator.normal(0.5, 2.0, 9)
-    sides = [Side(float(np.var(x, ddof=1)), len(x) - 1, len(x)) for x in (few, many)]
+    sides = [SideVariance(float(np.var(x, ddof=1)), len(x) - 1, len(x)) for x in (few, many)]
     paired = np.repeat((few - many[:3])[:, None], 7, axis=1)
     found = unpaired(sides[0], sides[1], mean_squares(paired, np.ones(7)), 7)
     welch = stats.ttest_ind(few, many, equal_var=False)

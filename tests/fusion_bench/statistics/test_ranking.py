@@ -47,6 +47,31 @@ def test_twins_share_their_ranks_and_a_single_seed_settles_nothing() -> None:
     assert one[["rank_low", "rank_high"]].to_numpy().tolist() == [[1, 2], [1, 2]]
 
 
+def test_ranks_are_ordered_by_the_seeds_that_they_are_tested_by() -> None:
+    """The last arm owes its lead to seeds that no other arm has: on the common ones it is worst."""
+    generator = np.random.default_rng(7)
+    scores = laid_out(np.array([0.6, 0.7, 0.5]), generator, seeds=5)
+    table = scores.table.copy()
+    table[2, 3:] += 0.4
+    table[:2, 4:] = np.nan
+    table[2, 3] = table[2, 0]
+    found = ranks(dataclasses.replace(scores, table=np.clip(table, 0, 1)), scores.arms)
+    assert found["arm"].tolist() == ["arm 1", "arm 0", "arm 2"]
+    assert ((found["rank_low"] <= found["rank"]) & (found["rank"] <= found["rank_high"])).all()
+
+
+def test_the_interval_holds_the_rank_of_an_arm_that_lacks_seeds() -> None:
+    generator = np.random.default_rng(8)
+    for _ in range(20):
+        scores = laid_out(np.array([0.5, 0.5, 0.52, 0.48]), generator, seeds=5)
+        table = scores.table.copy()
+        table[0, :2] = np.nan
+        table[0] += 0.2
+        table[0, 2] -= 0.3
+        found = ranks(dataclasses.replace(scores, table=table), scores.arms)
+        assert ((found["rank_low"] <= found["rank"]) & (found["rank"] <= found["rank_high"])).all()
+
+
 def test_an_interval_of_ranks_holds_the_true_rank() -> None:
     generator = np.random.default_rng(2)
     means = np.array([0.40, 0.43, 0.46, 0.52, 0.60])
@@ -80,6 +105,12 @@ def test_agreement_is_kendalls_tau_of_the_means() -> None:
         for s, t in itertools.permutations(range(3), 2)
     ]
     assert found.across == pytest.approx(np.mean(single))
+    within = [
+        stats.kendalltau(side.table[:, s].mean(1), side.table[:, t].mean(1)).statistic
+        for side in (here, there)
+        for s, t in itertools.permutations(range(3), 2)
+    ]
+    assert found.within == pytest.approx(np.mean(within)), "the yardstick is that of both contexts"
     same = agreement(here, here, here.arms)
     assert same.tau == pytest.approx(1)
     assert same.within == pytest.approx(same.across)
@@ -103,6 +134,10 @@ def test_other_samples_cannot_be_compared() -> None:
     means = np.array([0.3, 0.5])
     with pytest.raises(FusionBenchError, match="evaluated different samples"):
         agreement(laid_out(means, generator), laid_out(means, generator, clusters=70), ("arm 0", "arm 1"))
+    here = laid_out(means, generator)
+    renamed = dataclasses.replace(here, sample_ids=here.sample_ids + 80)
+    with pytest.raises(FusionBenchError, match="evaluated different samples"):
+        agreement(here, renamed, here.arms)  # in the same clusters, of the same sizes
 
 
 @pytest.mark.parametrize("arms", [5, 12])

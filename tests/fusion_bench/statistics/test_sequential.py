@@ -9,7 +9,7 @@ import pytest
 
 from fusion_bench.statistics.comparison import Question, compare
 from fusion_bench.statistics.influence import Influences
-from fusion_bench.statistics.sequential import OPEN, Look, decide_in_stages, look_at, planned_looks
+from fusion_bench.statistics.sequential import UNDECIDED, Look, decide_in_stages, look_at, planned_looks
 from fusion_bench.statistics.simulation import StudyShape, simulate_study
 
 SHAPE = StudyShape(6, 12, 20, seed_sd=1.0, residual_sd=0.5)
@@ -44,7 +44,9 @@ def test_a_look_is_a_comparison_of_the_open_arms_on_the_first_seeds_at_its_own_l
     part = influences.restricted(["reference", *open_arms], range(5))
     expected = compare(part, Question("reference", open_arms))
     assert found["p_holm"].tolist() == pytest.approx(expected["p_holm"].tolist())
-    assert found["verdict"].tolist() == ["worse" if p < LOOKS[1].alpha else OPEN for p in expected["p_holm"]]
+    assert found["verdict"].tolist() == [
+        "worse" if p < LOOKS[1].alpha else UNDECIDED for p in expected["p_holm"]
+    ]
     reach = (found["high"] - found["low"]) / (expected["high"] - expected["low"])
     assert (reach > 1.2).all(), "the level of the look is stricter than 95 %"
 
@@ -55,7 +57,7 @@ def test_a_large_difference_stops_early_and_a_small_one_goes_on() -> None:
     assert by_arm.loc["arm 1", ["verdict", "look", "seeds"]].tolist() == ["better", 1, 3]
     assert by_arm.loc["arm 5", ["verdict", "look"]].tolist() == ["worse", 1]
     assert by_arm.loc["arm 3", "look"] == 4 and by_arm.loc["arm 3", "seeds"] == 12
-    assert by_arm.loc["arm 3", "verdict"] == OPEN
+    assert by_arm.loc["arm 3", "verdict"] == UNDECIDED
 
 
 def _asked(effects: list[float]) -> tuple[Question, tuple[Look, ...]]:
@@ -84,7 +86,7 @@ def test_looks_wait_for_seeds_and_for_cells() -> None:
 def test_studies_without_differences_are_decided_in_at_most_one_of_twenty() -> None:
     studies = 100
     wrong = sum(
-        bool((decide_in_stages(study([0.0] * 5, number), *_asked([0.0] * 5))["verdict"] != OPEN).any())
+        bool((decide_in_stages(study([0.0] * 5, number), *_asked([0.0] * 5))["verdict"] != UNDECIDED).any())
         for number in range(studies)
     )
     assert wrong / studies <= 0.05 + 2 * np.sqrt(0.05 * 0.95 / studies)

@@ -109,11 +109,11 @@ def test_the_family_of_verdicts_leaves_unranked_arms_out(make_results: Make) -> 
     assert film["estimate"] == ranked.comparisons.set_index("arm").loc["film", "estimate"]
     assert "film" in set(tables.controls["arm"]), "it may still be compared with the controls"
     assert "film" not in set(tables.controls["control"])
-    # Fewer tests, a milder correction.
-    assert (
-        tables.comparisons.set_index("arm").loc["concat", "p_holm"]
-        <= ranked.comparisons.set_index("arm").loc["concat", "p_holm"]
-    )
+    # Fewer tests, a milder correction; film still tells how arms scatter, so p itself is the same.
+    concat = tables.comparisons.set_index("arm").loc["concat"]
+    of_all = ranked.comparisons.set_index("arm").loc["concat"]
+    assert concat["p"] == pytest.approx(of_all["p"])
+    assert concat["p_holm"] <= of_all["p_holm"] + 1e-12
 
 
 def test_an_arm_that_does_not_beat_its_control_is_called_out(make_results: Make) -> None:
