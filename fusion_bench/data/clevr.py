@@ -146,7 +146,7 @@ class Clevr(DataSet):
         predicted = select.table["floor_group"].map(best).fillna(str(totals.idxmax()))
         return WordingFloor(
             "wording",
-            (predicted == select.table["truth"]).to_numpy(dtype=np.float64),
+            (predicted == select.table["truth"]).to_numpy().astype(np.float64),
             "best constant answer per (kind, last program function, number of filter words), fitted on train",
         )
 

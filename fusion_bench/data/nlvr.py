@@ -119,7 +119,7 @@ class Nlvr(DataSet):
     def floor(self, train: Split, select: Split) -> WordingFloor:
         """Return the scores on ``select`` of the more frequent truth value of ``train`` (which is ``true``)."""
         constant = str(train.table["truth"].mode().iloc[0])
-        scores = (select.table["truth"] == constant).to_numpy(dtype=np.float64)
+        scores = (select.table["truth"] == constant).to_numpy().astype(np.float64)
         return WordingFloor(
             f"always {constant}", scores, f"always {constant}, the more frequent answer in train"
         )

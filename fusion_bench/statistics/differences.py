@@ -108,8 +108,8 @@ class Differences:
             return Difference(self._pooled(arm, other, squares), count, count, squares)
         one_in_pool = bool({arm, other} & {*self.pool})
         if self._plain is not None and one_in_pool and np.array_equal(shared, self._pool_seeds):
-            sides = [int(self._seeds[name].sum()) for name in (arm, other)]
-            return Difference(self._unpaired(arm, other, self._plain), *sides)
+            own, others = (int(self._seeds[name].sum()) for name in (arm, other))
+            return Difference(self._unpaired(arm, other, self._plain), own, others)
         return Difference(self._influences.paired(arm, other, shared), count, count)
 
     def over_control(self, arm: str, control: str) -> Difference | None:

@@ -12,8 +12,9 @@ its look. An arm stops where its difference happens to be large, so the estimate
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Hashable
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -68,10 +69,10 @@ def look_at(influences: Influences, question: Question, looks: tuple[Look, ...],
     chosen = [arm for arm in influences.arms if arm == question.reference or arm in question.family]
     asked = replace(question, unranked=(), controls=())
     table = compare(influences.restricted(chosen, influences.seeds[: look.seeds]), asked)
-    estimate = Estimate(
-        *(table[name].to_numpy(dtype=np.float64) for name in ("estimate", "standard_error", "degrees")),
-        possible=influences.possible_difference(),
+    mean, error, degrees = (
+        table[name].to_numpy(dtype=np.float64) for name in ("estimate", "standard_error", "degrees")
     )
+    estimate = Estimate(mean, error, degrees, influences.possible_difference())
     low, high = estimate.interval(1 - look.alpha)
     gain = estimate.mean * (1 if question.higher_is_better else -1)
     verdict = np.select(
@@ -90,7 +91,7 @@ def decide_in_stages(influences: Influences, question: Question, looks: tuple[Lo
         One row per arm of the family, in its order, with `COLUMNS`: its row at the look that decided it, or at the
         last look that it took part in. An arm that took part in none is left out.
     """
-    last: dict[str, dict[str, object]] = {}
+    last: dict[str, dict[Hashable, Any]] = {}
     undecided = question.family
     for number, look in enumerate(looks):
         seeds = influences.seeds[: look.seeds]

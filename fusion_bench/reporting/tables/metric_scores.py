@@ -116,8 +116,9 @@ def _candidates(results: StudyResults) -> tuple[MetricScores, ...]:
     """
     low, high = SCORE_RANGE
     numbers = results.samples[list(results.measures)] if len(results.samples) else pd.DataFrame()
-    shares = [name for name in numbers if numbers[name].between(low, high).all()]
-    sizes = [name for name in numbers if name not in shares and (numbers[name] >= 0).all()]
+    names = [str(name) for name in numbers]
+    shares = [name for name in names if numbers[name].between(low, high).all()]
+    sizes = [name for name in names if name not in shares and (numbers[name] >= 0).all()]
     ratios = [
         (upper, lower)
         for upper in sizes
