@@ -77,9 +77,9 @@ class Influences:
 
     def per_seed(self, arms: Sequence[str], seeds: BoolArray) -> FloatArray:
         """Return ``[A, S']``, the metric of each of ``arms`` on each of the chosen seeds (a mask)."""
-        values = self.table.mean(2) if self.values is None else self.values
-        chosen: FloatArray = values[self._rows(arms)][:, seeds]
-        return chosen
+        rows = self._rows(arms)
+        chosen: FloatArray = self.table[rows].mean(2) if self.values is None else self.values[rows]
+        return chosen[:, seeds]
 
     def mean(self, arm: str) -> Estimate:
         """Return the expected metric of the arm over new seeds and new clusters."""

@@ -118,7 +118,7 @@ def _candidates(results: StudyResults) -> tuple[MetricScores, ...]:
     numbers = results.samples[list(results.measures)] if len(results.samples) else pd.DataFrame()
     names = [str(name) for name in numbers]
     shares = [name for name in names if numbers[name].between(low, high).all()]
-    sizes = [name for name in names if name not in shares and (numbers[name] >= 0).all()]
+    sizes = [name for name in names if (numbers[name] >= 0).all()]
     ratios = [
         (upper, lower)
         for upper in sizes
