@@ -9,10 +9,11 @@ import pytest
 from scipy import stats
 
 from fusion_bench.statistics.crossed import crossed, mean_squares
-from fusion_bench.statistics.differences import Differences, SideVariance, unpaired
+from fusion_bench.statistics.differences import Differences
 from fusion_bench.statistics.influence import Influences
 from fusion_bench.statistics.moderation import centred_variances, plain_variances
 from fusion_bench.statistics.simulation import StudyShape, simulate_study
+from fusion_bench.statistics.unpaired import SideVariance, unpaired
 
 SHAPE = StudyShape(6, 3, 40, seed_sd=1.0, shared_seed_sd=2.0, cluster_sd=3.0, residual_sd=4.0)
 
