@@ -55,10 +55,12 @@ class Report:
         comparisons: one row per arm other than the reference, on the primary metric and split.
 
             - ``split``, ``metric``, ``arm``, ``role``, ``reference``.
-            - ``estimate``: mean paired difference, arm less reference; ``low`` to ``samples`` as in ``means``.
+            - ``estimate``: mean difference, arm less reference; ``low`` to ``samples`` as in ``means``.
             - ``p``: of no difference; ``p_holm``: corrected for the family (Holm), NaN where there is no verdict.
             - ``p_margin``, ``p_margin_holm``: of a difference outside the margin; NaN where the study states none.
-            - ``detectable``: the true difference that this study would have found four times in five.
+            - ``reference_seeds``: how many seeds of the reference the difference uses.
+            - ``detectable``: one number for the family: the true difference that a comparison of this study finds
+              four times in five.
             - ``verdict``: ``better``, ``worse``, ``equivalent``, ``underpowered`` or ``no verdict``; empty for a
               control and for an arm that is not ranked.
         cells: one row per planned cell: ``arm``, ``role``, ``seed``, ``cell`` (its id), ``state`` (``done``,
@@ -125,7 +127,7 @@ _WRITE = (
 
 
 def _report(results: StudyResults, tables: Tables, folder: Path) -> Report:
-    verdicts = ("p", "p_holm", "p_margin", "p_margin_holm", "detectable", "verdict")
+    verdicts = ("reference_seeds", "p", "p_holm", "p_margin", "p_margin_holm", "detectable", "verdict")
     compared = tables.comparisons.assign(
         split=results.primary_split, metric=results.primary, reference=results.reference
     )

@@ -134,7 +134,7 @@ class Clevr(DataSet):
         )
 
     def floor(self, train: Split, select: Split) -> WordingFloor:
-        """Return the accuracy on ``select`` of the best constant answer per ``floor_group`` of ``train``.
+        """Return the scores on ``select`` of the best constant answer per ``floor_group`` of ``train``.
 
         A group that does not occur in ``train`` gets the most frequent answer of all questions. Of equally frequent
         answers the first in alphabetical order is taken.
@@ -146,7 +146,7 @@ class Clevr(DataSet):
         predicted = select.table["floor_group"].map(best).fillna(str(totals.idxmax()))
         return WordingFloor(
             "wording",
-            float((predicted == select.table["truth"]).mean()),
+            (predicted == select.table["truth"]).to_numpy().astype(np.float64),
             "best constant answer per (kind, last program function, number of filter words), fitted on train",
         )
 

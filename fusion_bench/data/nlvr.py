@@ -117,11 +117,11 @@ class Nlvr(DataSet):
         return (*map(self._sentences, names), *map(self._images, names))
 
     def floor(self, train: Split, select: Split) -> WordingFloor:
-        """Return the accuracy on ``select`` of the more frequent truth value of ``train`` (which is ``true``)."""
+        """Return the scores on ``select`` of the more frequent truth value of ``train`` (which is ``true``)."""
         constant = str(train.table["truth"].mode().iloc[0])
-        accuracy = float((select.table["truth"] == constant).mean())
+        scores = (select.table["truth"] == constant).to_numpy().astype(np.float64)
         return WordingFloor(
-            f"always {constant}", accuracy, f"always {constant}, the more frequent answer in train"
+            f"always {constant}", scores, f"always {constant}, the more frequent answer in train"
         )
 
     def _names(self) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ from fusion_bench.cells.measure_cell import LATENCY_BATCH
 from fusion_bench.cells.result import Outcome
 from fusion_bench.contract import FusionModule, VisionLanguageNetwork
 from fusion_bench.errors import FusionBenchError, NoResultError
-from fusion_bench.results.data_tables import floor_table, select_pictures
+from fusion_bench.results.data_tables import floor_tables, select_pictures
 from fusion_bench.results.describe import cautions_of, describe
 from fusion_bench.results.outcome_tables import cell_state_table, cell_tables, metric_values
 from fusion_bench.results.results import ArmSummary, StudyResults
@@ -93,6 +93,7 @@ def collect(study: Study, paths: RunPaths, runs: Mapping[str, RunResult] | None 
     samples = cell_tables(statuses, outcomes, "samples")
     task = task_class(arms[0].config.data)
     evaluate = data.splits.evaluate
+    floors, floor_scores = floor_tables(data, splits, task)
     return StudyResults(
         name=study.name,
         title=study.title,
@@ -121,7 +122,8 @@ def collect(study: Study, paths: RunPaths, runs: Mapping[str, RunResult] | None 
             if splits
             else pd.DataFrame(columns=["sample", "split", "image", "text", "truth"])
         ),
-        floors=floor_table(data, splits, task),
+        floors=floors,
+        floor_scores=floor_scores,
         expected=pd.DataFrame(
             [vars(item) for item in study.expected], columns=["arm", "metric", "split", "value", "source"]
         ),

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
+from fusion_bench.results.results import FLOOR_SCORES, no_floor_scores
 from fusion_bench.samples.dataset import DataSet
 from fusion_bench.samples.split import Split
 from fusion_bench.spec.arms import Arm
@@ -37,9 +38,16 @@ def select_pictures(samples: pd.DataFrame, split: Split, arms: Sequence[Arm], wa
     return pictures.reset_index(drop=True)
 
 
-def floor_table(data: DataSet, splits: Mapping[str, Split], task: type[Task]) -> pd.DataFrame:
-    """Return the constant baselines, one row per split that has one: name, split, accuracy, description."""
-    rows = []
+def floor_tables(
+    data: DataSet, splits: Mapping[str, Split], task: type[Task]
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Return the baselines without training, and their scores.
+
+    Returns:
+        One row per split that has a baseline: ``name, split, accuracy, description``; and one row per sample of such
+        a split: ``name, split, sample, score``.
+    """
+    rows, scores = [], []
     for name in (data.splits.select, *data.splits.evaluate) if splits else ():
         floor = task.floor(data, splits[data.splits.train], splits[name])
         if floor is not None:
@@ -51,4 +59,10 @@ def floor_table(data: DataSet, splits: Mapping[str, Split], task: type[Task]) ->
                     "description": floor.description,
                 }
             )
-    return pd.DataFrame(rows, columns=["name", "split", "accuracy", "description"])
+            scores.append(
+                pd.DataFrame(
+                    {"sample": splits[name].table["sample"].to_numpy(), "score": floor.scores}
+                ).assign(name=floor.name, split=name)
+            )
+    described = pd.DataFrame(rows, columns=["name", "split", "accuracy", "description"])
+    return described, pd.concat(scores, ignore_index=True)[FLOOR_SCORES] if scores else no_floor_scores()

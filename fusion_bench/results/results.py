@@ -10,6 +10,14 @@ import pandas as pd
 
 from fusion_bench.spec.arms import Role
 
+FLOOR_SCORES = ["name", "split", "sample", "score"]
+"""The columns of `StudyResults.floor_scores`."""
+
+
+def no_floor_scores() -> pd.DataFrame:
+    """Return an empty table of floor scores."""
+    return pd.DataFrame(columns=FLOOR_SCORES)
+
 
 @dataclass(frozen=True)
 class ArmSummary:
@@ -83,6 +91,7 @@ class StudyResults:
             masks also height and width of the original image.
         floors: named baselines without training, such as the wording floor or always-true, each on one split: name,
             split, accuracy, description.
+        floor_scores: their scores: name, split, sample, score; empty in a report of an earlier version.
         expected: published or earlier values for comparison: arm, metric, split, value, source.
         environment: machine and versions, by name.
         cautions: sentences that qualify every verdict ("conditional on one pretext backbone").
@@ -126,3 +135,4 @@ class StudyResults:
     contexts: Mapping[str, StudyResults] = field(default_factory=dict)
     shows: Literal["text", "box", "mask"] = "text"
     measures: tuple[str, ...] = ()
+    floor_scores: pd.DataFrame = field(default_factory=no_floor_scores)

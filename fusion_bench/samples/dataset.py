@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
+import numpy as np
+import numpy.typing as npt
+
 from fusion_bench.samples.counting import Notify, say_nothing
 from fusion_bench.samples.split import Split
 
@@ -144,21 +147,27 @@ class DataSet(ABC):
         return None
 
     def floor(self, train: Split, select: Split) -> WordingFloor | None:
-        """Return the accuracy that the wording of a question alone allows; None if the data set defines none."""
+        """Return the scores that the wording of a question alone allows; None if the data set defines none."""
         del train, select
         return None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class WordingFloor:
-    """The accuracy of the best constant answer per group of questions, fitted on train and measured on another split.
+    """The scores of the best constant answer per group of questions, fitted on train and measured on another split.
 
     Attributes:
         name: label of its line in a figure ("wording", "always true").
-        accuracy: the accuracy, in [0, 1].
+        scores: the score of each sample of that split, in its order, in [0, 1]. An arm is compared with the floor
+            sample by sample, because both answer the same drawn images.
         description: one phrase that says how the floor is computed.
     """
 
     name: str
-    accuracy: float
+    scores: npt.NDArray[np.float64]
     description: str
+
+    @property
+    def accuracy(self) -> float:
+        """The mean score, in [0, 1]."""
+        return float(self.scores.mean())

@@ -1,15 +1,15 @@
-"""Means, paired differences and verdicts, as tables computed from `Scores`.
+"""Means, differences and verdicts, as tables computed from `Influences`.
 
-**One family.** Verdicts are values for one metric on one split. The family of tests is every arm against the
-reference. Controls are not in the family: whether a control is better than the reference is not a question of the
-study, and more tests would only make those of the arms stricter. Controls get intervals here, and
-`against_controls` compares the arms with them. Holm's step-down procedure (1979) corrects the family. "Does the arm
-differ?" and "is the difference within the margin?" are two questions; each is corrected over the whole family.
+**Two families.** Verdicts are values for one metric on one split. "Does the arm differ from the reference?" is one
+family of tests, over every ranked arm; "is the difference within the margin?" is another, over the same arms. Holm's
+step-down procedure (1979) holds the chance of any false claim below 5 % in each of them, not in both together.
+Controls are in neither: whether a control is better than the reference is not a question of the study, and more tests
+would only make those of the arms stricter. Controls get intervals here, and
+`fusion_bench.statistics.controls.against_controls` compares the arms with them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Literal, TypeAlias
 
@@ -17,15 +17,16 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from fusion_bench.statistics.crossed import Estimate, FloatArray
-from fusion_bench.statistics.scores import Scores, Unit
+from fusion_bench.statistics.differences import Difference, Differences
+from fusion_bench.statistics.estimate import Estimate, FloatArray, detectable_difference
+from fusion_bench.statistics.influence import Influences
 
 Verdict: TypeAlias = Literal["better", "worse", "equivalent", "underpowered", "no verdict", ""]
 """The verdict on an arm against the reference; empty for an arm outside the family (a control)."""
 
 ALPHA = 0.05
 FEWEST_SEEDS = 3
-"""The smallest number of paired seeds for a verdict; with fewer, the spread between seeds is nearly unknown."""
+"""The smallest number of seeds of each side for a verdict; with fewer, the spread between seeds is nearly unknown."""
 
 
 @dataclass(frozen=True)
@@ -35,22 +36,26 @@ class Question:
     Attributes:
         reference: the arm with which the others are compared.
         family: the arms that get a verdict.
-        controls: the arms that get an interval only.
+        unranked: arms that get an interval only, and whose seeds tell how arms of the study scatter.
+        controls: the controls, which get an interval only.
         margin: the largest difference that counts as equivalent, a share; None without an equivalence test.
-        unit: whether the metric is a mean over samples or over clusters.
         higher_is_better: the direction of the metric.
     """
 
     reference: str
     family: tuple[str, ...]
+    unranked: tuple[str, ...] = ()
     controls: tuple[str, ...] = ()
     margin: float | None = None
-    unit: Unit = "samples"
     higher_is_better: bool = True
+
+    def arms(self) -> tuple[str, ...]:
+        """Return all arms but the controls, the reference first."""
+        return (self.reference, *self.family, *self.unranked)
 
 
 @dataclass(frozen=True)
-class _Row:
+class EstimateRow:
     """The columns that every table of estimates has; ``low`` and ``high`` are the ends of the 95 % interval."""
 
     estimate: float
@@ -63,7 +68,7 @@ class _Row:
     samples: int
 
 
-def means(scores: Scores, unit: Unit = "samples") -> pd.DataFrame:
+def means(influences: Influences) -> pd.DataFrame:
     """Return the mean of each arm that has a finished seed.
 
     Returns:
@@ -71,45 +76,54 @@ def means(scores: Scores, unit: Unit = "samples") -> pd.DataFrame:
         ``clusters``, ``samples``.
     """
     rows = [
-        {"arm": arm, **asdict(_row(scores, scores.mean(arm, unit), arm))}
-        for arm in scores.arms
-        if scores.seeds_of(arm).any()
+        {"arm": arm, **estimate_row(influences, influences.mean(arm), int(influences.seeds_of(arm).sum()))}
+        for arm in influences.arms
+        if influences.seeds_of(arm).any()
     ]
-    return pd.DataFrame(rows, columns=["arm", *_Row.__dataclass_fields__])
+    return pd.DataFrame(rows, columns=["arm", *EstimateRow.__dataclass_fields__])
 
 
-def compare(scores: Scores, question: Question) -> pd.DataFrame:
-    """Return the paired differences ``arm - reference`` with their verdicts.
+def compare(influences: Influences, question: Question) -> pd.DataFrame:
+    """Return the differences ``arm - reference`` with their verdicts.
 
     Returns:
         One row per arm that shares a finished seed with the reference: ``arm``, the difference as
         ``estimate`` with ``low`` and ``high`` (95 %, not widened for the family), ``standard_error``,
-        ``degrees``, ``seeds``, ``clusters``, ``samples``; ``p`` and ``p_holm``; ``p_margin`` and
-        ``p_margin_holm`` (two one-sided tests, NaN without a margin); ``detectable`` (the true difference
-        that is found with 80 % probability at the strictest level of the family); ``verdict``. The verdict
-        "equivalent" has priority over "better" and "worse": a study that states a margin treats a difference
-        inside it as negligible.
+        ``degrees``, ``seeds`` of the arm and ``reference_seeds``, ``clusters``, ``samples``; ``p`` and ``p_holm``;
+        ``p_margin`` and ``p_margin_holm`` (two one-sided tests, NaN without a margin); ``detectable`` (one number
+        for the family: the true difference that is found with 80 % probability at its strictest level; NaN outside
+        the family); ``verdict``. The verdict "equivalent" has priority over "better" and "worse": a study that
+        states a margin treats a difference inside it as negligible. The table's ``attrs`` hold what the seed
+        variances say, under ``"prior_degrees"`` and ``"prior_variance"``; both are absent without a pool.
     """
-    estimates = {
-        arm: scores.difference(arm, question.reference, question.unit)
-        for arm in (*question.family, *question.controls)
-        if scores.seeds_of(arm, question.reference).any()
-    }
-    table = pd.DataFrame(
-        [
-            {"arm": arm, **asdict(_row(scores, estimate, arm, question.reference))}
-            for arm, estimate in estimates.items()
-        ],
-        columns=["arm", *_Row.__dataclass_fields__],
-    )
-    in_family = (table["arm"].isin(question.family) & (table["seeds"] >= FEWEST_SEEDS)).to_numpy(dtype=bool)
-    alpha = ALPHA / max(1, int(in_family.sum()))
-    p = np.array([float(estimate.p_value()) for estimate in estimates.values()])
+    differences = Differences(influences, question.arms(), question.reference)
+    ranked = (*question.family, *question.unranked)
+    found: dict[str, Difference] = {}
+    for arm in (*ranked, *question.controls):
+        difference = (
+            differences.of(arm, question.reference)
+            if arm in ranked
+            else differences.over_control(question.reference, arm)
+        )
+        if difference is not None:
+            found[arm] = difference if arm in ranked else difference.reversed()
+    rows = [
+        {
+            "arm": arm,
+            **estimate_row(influences, item.estimate, item.seeds),
+            "reference_seeds": item.other_seeds,
+        }
+        for arm, item in found.items()
+    ]
+    table = pd.DataFrame(rows, columns=["arm", *EstimateRow.__dataclass_fields__, "reference_seeds"])
+    enough = table[["seeds", "reference_seeds"]].min(axis=1) >= FEWEST_SEEDS
+    in_family = (table["arm"].isin(question.family) & enough).to_numpy(dtype=bool)
+    estimates = [item.estimate for item in found.values()]
+    p = np.array([float(estimate.p_value()) for estimate in estimates])
     p_margin = np.full(len(table), np.nan)
     if question.margin is not None:
-        p_margin[:] = [float(estimate.p_outside(question.margin)) for estimate in estimates.values()]
-    detectable = [float(estimate.detectable(alpha)) for estimate in estimates.values()]
-    p_holm, p_margin_holm = _holm_of(p, in_family), _holm_of(p_margin, in_family)
+        p_margin[:] = [float(estimate.p_outside(question.margin)) for estimate in estimates]
+    p_holm, p_margin_holm = holm_of(p, in_family), holm_of(p_margin, in_family)
     gain = table["estimate"].to_numpy(dtype=np.float64) * (1 if question.higher_is_better else -1)
     verdict = np.select(
         [
@@ -122,44 +136,35 @@ def compare(scores: Scores, question: Question) -> pd.DataFrame:
         ["", "no verdict", "equivalent", "underpowered", "better"],
         "worse",
     )
-    return table.assign(
+    tested = [item for item, inside in zip(found.values(), in_family, strict=True) if inside]
+    table = table.assign(
         p=p,
         p_holm=p_holm,
         p_margin=p_margin,
         p_margin_holm=p_margin_holm,
-        detectable=detectable,
+        detectable=np.where(in_family, _detectable(differences, tested), np.nan),
         verdict=verdict,
     )
-
-
-def against_controls(
-    scores: Scores, arms: Sequence[str], controls: Sequence[str], question: Question
-) -> pd.DataFrame:
-    """Return the paired differences ``arm - control`` of each arm from each control.
-
-    An arm passes only if it beats *every* control. This is an intersection-union test, which needs no correction
-    over the controls (Berger, 1982).
-
-    Returns:
-        One row per arm and control: ``arm``, ``control``, the columns of `means`, and three flags: ``better`` (the
-        estimate is on the better side of zero), ``interval_better`` (the whole 95 % interval is) and ``beats``
-        (the whole interval is, with at least three paired seeds).
-    """
-    rows = [
-        {
-            "arm": arm,
-            "control": control,
-            **asdict(_row(scores, scores.difference(arm, control, question.unit), arm, control)),
-        }
-        for arm in arms
-        for control in controls
-        if scores.seeds_of(arm, control).any()
-    ]
-    table = pd.DataFrame(rows, columns=["arm", "control", *_Row.__dataclass_fields__])
-    table["better"] = table["estimate"] > 0 if question.higher_is_better else table["estimate"] < 0
-    table["interval_better"] = table["low"] > 0 if question.higher_is_better else table["high"] < 0
-    table["beats"] = table["interval_better"] & (table["seeds"] >= FEWEST_SEEDS)
+    if differences.variances is not None:
+        table.attrs["prior_degrees"] = differences.variances.prior_degrees
+        table.attrs["prior_variance"] = differences.variances.prior_variance
     return table
+
+
+def _detectable(differences: Differences, tested: list[Difference]) -> float:
+    """Return the true difference that a comparison of this study finds at the strictest level of the family.
+
+    A comparison as the pool expects it; where no tested pair lies in the pool, the median over the pairs.
+    """
+    alpha = ALPHA / max(1, len(tested))
+    typical = differences.typical(tested)
+    estimates = [item.estimate for item in tested] if typical is None else [typical]
+    single = [
+        detectable_difference(float(estimate.standard_error), float(estimate.degrees), alpha)
+        for estimate in estimates
+    ]
+    known = [value for value in single if not np.isnan(value)]
+    return float(np.median(known)) if known else float("nan")
 
 
 def holm(p_values: npt.ArrayLike) -> FloatArray:
@@ -175,21 +180,23 @@ def holm(p_values: npt.ArrayLike) -> FloatArray:
     return adjusted
 
 
-def _row(scores: Scores, estimate: Estimate, *arms: str) -> _Row:
+def estimate_row(influences: Influences, estimate: Estimate, seeds: int) -> dict[str, float | int]:
+    """Return the columns of `EstimateRow` for an estimate that rests on ``seeds`` seeds."""
     low, high = estimate.interval()
-    return _Row(
+    row = EstimateRow(
         float(estimate.mean),
         float(low),
         float(high),
         float(estimate.standard_error),
         float(estimate.degrees),
-        int(scores.seeds_of(*arms).sum()),
-        scores.clusters(),
-        scores.values.shape[2],
+        seeds,
+        influences.clusters(),
+        influences.samples(),
     )
+    return asdict(row)
 
 
-def _holm_of(p_values: FloatArray, family: npt.NDArray[np.bool_]) -> FloatArray:
+def holm_of(p_values: FloatArray, family: npt.NDArray[np.bool_]) -> FloatArray:
     """Adjust the p-values of the rows in ``family`` [rows]; NaN in other rows and where the p-value is NaN."""
     adjusted = np.full(len(p_values), np.nan)
     tested = family & ~np.isnan(p_values)

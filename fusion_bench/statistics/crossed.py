@@ -40,13 +40,11 @@ and has few of its own (a slice of two clusters); ``nu`` is therefore not below 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
-FloatArray: TypeAlias = npt.NDArray[np.float64]
+from fusion_bench.statistics.estimate import Estimate, FloatArray
 
 _ROUNDING = 1e-12  # standard errors below this share of the largest value are rounding, not spread
 
@@ -59,62 +57,6 @@ class MeanSquares:
     seed: FloatArray
     cluster: FloatArray
     residual: FloatArray
-
-
-@dataclass(frozen=True, eq=False)
-class Estimate:
-    """A mean (or mean paired difference) with its standard error; arrays of one shape ``[...]``.
-
-    Attributes:
-        mean: the estimate.
-        standard_error: NaN with a single seed or cluster, zero where all values are equal.
-        degrees: Satterthwaite degrees of freedom; NaN where the standard error is NaN or zero.
-        possible: lowest and highest value that the mean can have; an interval ends there, which costs no
-            coverage.
-    """
-
-    mean: FloatArray
-    standard_error: FloatArray
-    degrees: FloatArray
-    possible: tuple[float, float] = (-np.inf, np.inf)
-
-    def interval(self, level: float = 0.95) -> tuple[FloatArray, FloatArray]:
-        """The two ends of the t interval; both NaN where there is no standard error."""
-        reach = self._times(stats.t.ppf((1 + level) / 2, self.degrees))
-        return np.clip(self.mean - reach, *self.possible), np.clip(self.mean + reach, *self.possible)
-
-    def p_value(self) -> FloatArray:
-        """Two-sided p-value of "the mean is zero" from the same t; with no spread at all it is 0 or 1."""
-        return 2 * self._tail_beyond(np.abs(self.mean))
-
-    def p_outside(self, margin: float) -> FloatArray:
-        """p-value of "the mean lies outside ``+-margin``": the larger of two one-sided tests.
-
-        Below 0.05 exactly where the 90 % interval lies inside the margin (Schuirmann, 1987).
-        """
-        return self._tail_beyond(margin - np.abs(self.mean))
-
-    def detectable(self, alpha: float, power: float = 0.8) -> FloatArray:
-        """The true difference that a two-sided test at ``alpha`` would find with probability ``power``.
-
-        ``(t[1 - alpha/2] + t[power]) * standard_error``, the usual approximation to the noncentral t; NaN
-        where there is no spread to judge it by.
-        """
-        return self.standard_error * (
-            stats.t.ppf(1 - alpha / 2, self.degrees) + stats.t.ppf(power, self.degrees)
-        )
-
-    def _times(self, quantile: float | FloatArray) -> FloatArray:
-        return np.where(self.standard_error == 0, 0.0, quantile * self.standard_error)
-
-    def _tail_beyond(self, distance: FloatArray) -> FloatArray:
-        """P(t > distance / standard error); a point mass decides alone when there is no spread."""
-        spread = self.standard_error > 0
-        scaled = distance / np.where(spread, self.standard_error, 1.0)
-        tail = stats.t.sf(scaled, self.degrees)
-        certain = np.where(distance > 0, 0.0, np.where(distance == 0, 0.5, 1.0))
-        result: FloatArray = np.where(self.standard_error == 0, certain, tail)
-        return result
 
 
 def mean_squares(totals: npt.ArrayLike, sizes: npt.ArrayLike) -> MeanSquares:
@@ -190,20 +132,32 @@ def crossed(totals: npt.ArrayLike, sizes: npt.ArrayLike) -> Estimate:
     summed = np.asarray(totals, dtype=np.float64)
     seeds, clusters = summed.shape[-2:]
     squares = mean_squares(summed, sizes)
-    variance = _combined(squares.seed, squares) / (seeds * clusters)
-    error = np.sqrt(variance)
+    found = estimate_of(squares, seeds, clusters, seeds - 1)
     scale = np.abs(summed / np.asarray(sizes, dtype=np.float64)[..., None, :]).max((-1, -2))
-    error = np.where(error <= _ROUNDING * scale, 0.0, error)
-    cautious = _divide(squares.seed * (seeds + 1), seeds - 1)
+    error = np.where(found.standard_error <= _ROUNDING * scale, 0.0, found.standard_error)
+    return Estimate(found.mean, error, np.where(error == 0, np.nan, found.degrees))
+
+
+def estimate_of(squares: MeanSquares, seeds: int, clusters: int, seed_degrees: float) -> Estimate:
+    """Return the estimate that follows from the mean squares.
+
+    Args:
+        squares: the mean squares; ``seed`` may come from more than this table (`fusion_bench.statistics.moderation`).
+        seeds: the number of seeds of the table.
+        clusters: the number of its clusters.
+        seed_degrees: the degrees of freedom of ``squares.seed``.
+    """
+    error = np.sqrt(_combined(squares.seed, squares) / (seeds * clusters))
+    cautious = _divide(squares.seed * (seed_degrees + 2), seed_degrees)
     spread = (
-        _divide(cautious**2, seeds - 1)
+        _divide(cautious**2, seed_degrees)
         + _divide(squares.cluster**2, clusters - 1)
         + _divide(squares.residual**2, (seeds - 1) * (clusters - 1))
     )
     degrees = np.divide(
         _combined(cautious, squares) ** 2, spread, out=np.full_like(spread, np.nan), where=error > 0
     )
-    degrees = np.maximum(degrees, min(seeds, clusters) - 1)  # NaN stays NaN
+    degrees = np.maximum(degrees, min(seed_degrees, clusters - 1))  # NaN stays NaN
     return Estimate(squares.mean, error, degrees)
 
 
@@ -213,5 +167,5 @@ def _combined(seed: FloatArray, squares: MeanSquares) -> FloatArray:
     return np.maximum(both, np.maximum(seed, squares.cluster))
 
 
-def _divide(total: FloatArray, degrees: int) -> FloatArray:
+def _divide(total: FloatArray, degrees: float) -> FloatArray:
     return total / degrees if degrees > 0 else np.full_like(total, np.nan)

@@ -3,8 +3,8 @@ r"""Ranks with intervals, and the agreement of two rankings of the same arms.
 **Ranks.** The rank of an arm is one plus the number of arms that are truly better. Its interval counts the arms
 that differ significantly: the lowest rank is one plus the number of significantly better arms, the highest is the
 number of arms minus the number of significantly worse ones. "Significantly" means by Holm's procedure at 5 % over
-the arm's own paired comparisons, with the crossed t of `fusion_bench.statistics.crossed` for every pair (marginal
-confidence sets of Mogstad, Romano, Shaikh and Wilhelm, *Review of Economic Studies* 2024). The coverage holds for
+the arm's own comparisons, with the t of `fusion_bench.statistics.differences` for every pair (marginal confidence
+sets of Mogstad, Romano, Shaikh and Wilhelm, *Review of Economic Studies* 2024). The coverage holds for
 one arm at a time, and the interval is rather too wide than too narrow.
 
 **Agreement.** Kendall's tau between the means of the arms in two contexts (another backbone, another slot). Noise
@@ -15,8 +15,8 @@ here is therefore for another quantity: the average tau that two such studies sh
 seeds and clusters (simulated coverage 94 to 100 % at 3 and 5 seeds, 5 and 29 arms; with 1.96, 85 to 100 %).
 
 Two further values have equal noise and can be compared with each other: the mean tau between two *single seeds*
-of the first context, and between one seed of each context. If both are similar, no change of the
-ranking is shown beyond the change between seeds.
+of one context, averaged over both contexts, and between one seed of each context. If both are similar, no change of
+the ranking is shown beyond the change between seeds.
 """
 
 from __future__ import annotations
@@ -26,14 +26,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from scipy import stats
 
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.statistics.comparison import holm
-from fusion_bench.statistics.crossed import FloatArray, mean_covariance
-from fusion_bench.statistics.scores import Scores, Unit
+from fusion_bench.statistics.crossed import mean_covariance
+from fusion_bench.statistics.differences import Differences
+from fusion_bench.statistics.estimate import FloatArray
+from fusion_bench.statistics.influence import Influences
 
 _LEVEL = 0.05
 _DRAWS = 2000
@@ -48,7 +49,7 @@ class Agreement:
         arms: the number of arms in both rankings.
         tau: Kendall's tau of the means.
         low, high: the ends of its interval; NaN with a single seed.
-        within: the mean tau between two single seeds of the first context; NaN with a single seed.
+        within: the mean tau between two single seeds of one context, averaged over both; NaN with a single seed.
         across: the mean tau between a single seed of each context; NaN with a single seed.
     """
 
@@ -60,33 +61,32 @@ class Agreement:
     across: float
 
 
-def ranks(
-    scores: Scores, arms: Sequence[str], unit: Unit = "samples", *, rising: bool = True
-) -> pd.DataFrame:
-    """Rank the arms that have finished a seed.
+def ranks(influences: Influences, arms: Sequence[str], *, rising: bool = True) -> pd.DataFrame:
+    """Rank the arms that have finished a seed, by their means over the seeds that their comparisons use.
 
     Args:
-        scores: the scores of one split.
+        influences: the influences on the metric of one split.
         arms: the arms to rank.
-        unit: whether the metric is a mean over samples or over clusters.
         rising: True if a higher value is better.
 
     Returns:
-        One row per arm, the best first: ``arm, estimate, rank, rank_low, rank_high``.
+        One row per arm, the best first: ``arm, estimate, rank, rank_low, rank_high``. The interval holds the rank,
+        also where an arm lacks seeds, so that its comparisons use fewer than its mean does.
     """
-    ranked = [arm for arm in arms if scores.seeds_of(arm).any()]
+    ranked = [arm for arm in arms if influences.seeds_of(arm).any()]
+    differences = Differences(influences, ranked)
     sign = 1.0 if rising else -1.0
-    estimates = [float(scores.mean(arm, unit).mean) for arm in ranked]
+    estimates = [differences.mean(arm) for arm in ranked]
     better, p_values = np.zeros((2, len(ranked), len(ranked)))
     for one, other in itertools.combinations(range(len(ranked)), 2):
-        difference = scores.difference(ranked[one], ranked[other], unit)
-        p = float(np.nan_to_num(difference.p_value(), nan=1.0))
-        better[one, other] = sign * float(difference.mean)
+        found = differences.of(ranked[one], ranked[other])
+        p = float("nan") if found is None else float(found.estimate.p_value())
+        better[one, other] = 0.0 if found is None else sign * float(found.estimate.mean)
         better[other, one] = -better[one, other]
-        p_values[one, other] = p_values[other, one] = p
+        p_values[one, other] = p_values[other, one] = 1.0 if np.isnan(p) else p
     order = np.argsort(-sign * np.array(estimates), kind="stable")
     rows = []
-    for position, arm in enumerate(order):
+    for position, arm in enumerate(order, start=1):
         others = np.arange(len(ranked)) != arm
         significant = holm(p_values[arm][others]) <= _LEVEL
         gain = better[arm][others]
@@ -94,15 +94,15 @@ def ranks(
             {
                 "arm": ranked[arm],
                 "estimate": estimates[arm],
-                "rank": position + 1,
-                "rank_low": 1 + int((significant & (gain < 0)).sum()),
-                "rank_high": len(ranked) - int((significant & (gain > 0)).sum()),
+                "rank": position,
+                "rank_low": min(position, 1 + int((significant & (gain < 0)).sum())),
+                "rank_high": max(position, len(ranked) - int((significant & (gain > 0)).sum())),
             }
         )
     return pd.DataFrame(rows, columns=["arm", "estimate", "rank", "rank_low", "rank_high"])
 
 
-def agreement(first: Scores, other: Scores, arms: Sequence[str], unit: Unit = "samples") -> Agreement:
+def agreement(first: Influences, other: Influences, arms: Sequence[str]) -> Agreement:
     """Return the agreement between the rankings of ``arms`` in two contexts that share seeds and samples.
 
     Arms and seeds that are not in both contexts are left out. With fewer than two arms every value is NaN.
@@ -110,7 +110,8 @@ def agreement(first: Scores, other: Scores, arms: Sequence[str], unit: Unit = "s
     Raises:
         FusionBenchError: the two contexts evaluated different samples, or the same samples in another order.
     """
-    if not np.array_equal(first.cluster, other.cluster):
+    same = np.array_equal(first.sample_ids, other.sample_ids) and first.clusters() == other.clusters()
+    if not same:
         raise FusionBenchError(
             "the two contexts evaluated different samples, so their rankings cannot be compared"
         )
@@ -118,24 +119,24 @@ def agreement(first: Scores, other: Scores, arms: Sequence[str], unit: Unit = "s
     both = [arm for arm in both if first.seeds_of(arm).any() and other.seeds_of(arm).any()]
     if len(both) < 2:
         return Agreement(len(both), np.nan, np.nan, np.nan, np.nan, np.nan)
-    tables = [scores.crossed_table(both, unit) for scores in (first, other)]
-    seeds = [np.array(scores.seeds)[scores.seeds_of(*both)] for scores in (first, other)]
+    seeds = [np.array(side.seeds)[side.seeds_of(*both)] for side in (first, other)]
     shared = np.intersect1d(seeds[0], seeds[1])
-    totals = [table[0][:, np.isin(own, shared)] for table, own in zip(tables, seeds, strict=True)]
-    sizes = tables[0][1]
-    means = [total.sum((1, 2)) / (len(shared) * sizes.sum()) for total in totals]
+    tables = [
+        np.stack([side.of(arm, np.isin(side.seeds, shared)) for arm in both]) for side in (first, other)
+    ]
+    means = [table.mean((1, 2)) if len(shared) else np.empty(0) for table in tables]
     tau = _tau(*means) if len(shared) else np.nan
     if len(shared) < 2:
         return Agreement(len(both), tau, np.nan, np.nan, np.nan, np.nan)
-    reach = _REACH * _spread(np.concatenate(totals), sizes, len(both))
-    single = [total.sum(2) / sizes.sum() for total in totals]  # [A, S]
+    reach = _REACH * _spread(np.concatenate(tables), len(both))
+    single = [table.mean(2) for table in tables]  # [A, S]
     pairs = list(itertools.permutations(range(len(shared)), 2))
     return Agreement(
         len(both),
         tau,
         max(-1.0, tau - reach),
         min(1.0, tau + reach),
-        float(np.mean([_tau(single[0][:, s], single[0][:, t]) for s, t in pairs])),
+        float(np.mean([_tau(side[:, s], side[:, t]) for side in single for s, t in pairs])),
         float(np.mean([_tau(single[0][:, s], single[1][:, t]) for s, t in pairs])),
     )
 
@@ -144,9 +145,9 @@ def _tau(one: FloatArray, other: FloatArray) -> float:
     return float(stats.kendalltau(one, other).statistic)
 
 
-def _spread(totals: FloatArray, sizes: npt.NDArray[np.intp], arms: int) -> float:
-    """Return the standard deviation of tau over draws of all means; ``totals`` is ``[2 A, S, N]``."""
-    mean, covariance = mean_covariance(totals, sizes)
+def _spread(table: FloatArray, arms: int) -> float:
+    """Return the standard deviation of tau over draws of all means; ``table`` is ``[2 A, S, N]``."""
+    mean, covariance = mean_covariance(table, np.ones(table.shape[2]))
     drawn = np.random.default_rng(0).multivariate_normal(mean, covariance, _DRAWS, method="eigh")
     one, other = drawn[:, :arms], drawn[:, arms:]
     agreeing = np.zeros(_DRAWS)

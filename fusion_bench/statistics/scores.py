@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -11,7 +11,8 @@ import numpy.typing as npt
 import pandas as pd
 
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.statistics.crossed import Estimate, FloatArray, crossed
+from fusion_bench.statistics.estimate import FloatArray
+from fusion_bench.statistics.influence import Influences, influence_table
 
 Unit: TypeAlias = Literal["samples", "clusters"]
 """The unit of a metric: a mean over samples (accuracy), or the share of entirely right clusters (consistency)."""
@@ -29,24 +30,30 @@ class Scores:
         seeds: the seeds, in rising order.
         values: ``[A, S, n]`` float64; all NaN for a cell without a result, complete for every other cell.
         cluster: ``[n]``, the cluster number of each sample, ``0 .. N-1``.
+        sample_ids: ``[n]``, the name of each sample.
+        sizes: ``[A, S, n]``, the denominators of a ratio of sums (unions, where ``values`` are intersections); None
+            for a mean, in which every sample counts once.
     """
 
     arms: tuple[str, ...]
     seeds: tuple[int, ...]
     values: FloatArray
     cluster: npt.NDArray[np.intp]
+    sample_ids: npt.NDArray[np.object_]
+    sizes: FloatArray | None = None
 
     @classmethod
     def of(cls, table: pd.DataFrame, arms: Sequence[str]) -> Scores:
         """Return the scores in a table of one split.
 
         Args:
-            table: columns ``arm, seed, sample, cluster, score``.
+            table: columns ``arm, seed, sample, cluster, score``; for a ratio of sums, ``size`` too.
             arms: the labels to keep, in their order.
 
         Raises:
             FusionBenchError: a cell has two scores for a sample or no score for a sample of another cell, a sample
-                has two clusters, or a score is not in [0, 1]. Each of these would make the pairing wrong.
+                has two clusters, or a score is not in [0, 1] (in a ratio: not between 0 and its size, which is
+                above 0). Each of these would make the pairing wrong.
         """
         rows = table[table["arm"].isin(arms)]
         sample, names = pd.factorize(rows["sample"])
@@ -59,71 +66,68 @@ class Scores:
         times = np.bincount(position, minlength=int(np.prod(shape))).reshape(shape)
         cluster_of_sample = np.zeros(len(names), dtype=np.intp)
         cluster_of_sample[sample] = cluster
+        size = rows["size"].to_numpy(dtype=np.float64) if "size" in rows else None
+        share = score if size is None else score / np.where(size > 0, size, np.nan)
         low, high = SCORE_RANGE
-        if not ((score >= low) & (score <= high)).all():  # false for NaN too
+        if not ((share >= low) & (share <= high)).all():  # false for NaN too
             raise FusionBenchError("a score is not a number in [0, 1]; run the cell that holds it again")
         if not np.array_equal(cluster_of_sample[sample], cluster):
             raise FusionBenchError("a sample belongs to two clusters; its dataset adapter must give it one")
         _check_pairing(times, arms, seeds, names)
-        values = np.full(shape, np.nan)
-        values.reshape(-1)[position] = score
-        return cls(tuple(arms), tuple(int(number) for number in seeds), values, cluster_of_sample)
+
+        def laid_out(column: FloatArray) -> FloatArray:
+            values = np.full(shape, np.nan)
+            values.reshape(-1)[position] = column
+            return values
+
+        return cls(
+            tuple(arms),
+            tuple(int(number) for number in seeds),
+            laid_out(score),
+            cluster_of_sample,
+            np.asarray(names, dtype=object),
+            None if size is None else laid_out(size),
+        )
 
     def where(self, chosen: npt.NDArray[np.bool_]) -> Scores:
         """Return the scores of the samples marked in ``chosen`` ``[n]``; clusters get new numbers."""
         cluster = np.unique(self.cluster[chosen], return_inverse=True)[1]
-        return Scores(self.arms, self.seeds, self.values[:, :, chosen], cluster)
+        sizes = None if self.sizes is None else self.sizes[:, :, chosen]
+        return Scores(
+            self.arms, self.seeds, self.values[:, :, chosen], cluster, self.sample_ids[chosen], sizes
+        )
 
     def seeds_of(self, *arms: str) -> npt.NDArray[np.bool_]:
         """Return a mask ``[S]`` of the seeds that all of ``arms`` have finished."""
         rows = [self.arms.index(arm) for arm in arms]
         return np.asarray(~np.isnan(self.values[rows]).any((0, 2)))
 
-    def mean(self, arm: str, unit: Unit = "samples") -> Estimate:
-        """Return the expected metric of the arm over new seeds and new clusters."""
-        low, high = SCORE_RANGE
-        return replace(crossed(*self._clustered(arm, self.seeds_of(arm), unit)), possible=(low, high))
-
-    def difference(self, arm: str, other: str, unit: Unit = "samples") -> Estimate:
-        """Return the expected paired difference ``arm - other`` from the seeds that both have finished."""
-        seeds = self.seeds_of(arm, other)
-        totals, sizes = self._clustered(arm, seeds, unit)
-        other_totals, _ = self._clustered(other, seeds, unit)
-        low, high = SCORE_RANGE
-        return replace(crossed(totals - other_totals, sizes), possible=(low - high, high - low))
-
-    def per_seed(self, arm: str, unit: Unit = "samples") -> FloatArray:
-        """Return ``[S]``, the metric of each finished seed of the arm."""
-        totals, sizes = self._clustered(arm, self.seeds_of(arm), unit)
-        per_seed: FloatArray = totals.sum(1) / sizes.sum()
-        return per_seed
-
-    def crossed_table(
-        self, arms: Sequence[str], unit: Unit = "samples"
-    ) -> tuple[FloatArray, npt.NDArray[np.intp]]:
-        """Return totals ``[A, S, N]`` of the seeds that all of ``arms`` have finished, and cluster sizes ``[N]``."""
-        seeds = self.seeds_of(*arms)
-        parts = [self._clustered(arm, seeds, unit) for arm in arms]
-        return np.stack([totals for totals, _ in parts]), parts[0][1]
+    def influences(self, unit: Unit = "samples") -> Influences:
+        """Return the influences on the mean over samples or the ratio of sums, or on the share of right clusters."""
+        if unit == "clusters":
+            totals = self._totals((self.values >= 1).astype(np.float64))
+            totals = (totals == np.bincount(self.cluster, minlength=self.clusters())).astype(np.float64)
+            totals[np.isnan(self.values).any(2)] = np.nan
+            sizes: FloatArray = np.ones(self.clusters())
+        else:
+            totals = self._totals(self.values)
+            counted = np.ones_like(self.values) if self.sizes is None else self.sizes
+            sizes = self._totals(counted)
+        table = influence_table(totals, sizes) if totals.size else totals
+        values = totals.sum(2) / sizes.sum(-1) if totals.size else None
+        return Influences(self.arms, self.seeds, table, self.sample_ids, SCORE_RANGE, values)
 
     def clusters(self) -> int:
         """Return the number of clusters."""
         return int(self.cluster.max()) + 1 if len(self.cluster) else 0
 
-    def _clustered(
-        self, arm: str, seeds: npt.NDArray[np.bool_], unit: Unit
-    ) -> tuple[FloatArray, npt.NDArray[np.intp]]:
-        """Return totals ``[S, N]`` of the chosen ``seeds`` (a mask) of the arm, and cluster sizes ``[N]``."""
-        values = self.values[self.arms.index(arm)][seeds]
-        count, clusters = len(values), self.clusters()
-        if unit == "clusters":
-            values = (values >= 1).astype(np.float64)
-        position = (np.arange(count)[:, None] * clusters + self.cluster).reshape(-1)
-        totals = np.bincount(position, values.reshape(-1), count * clusters).reshape(count, clusters)
-        sizes = np.bincount(self.cluster, minlength=clusters).astype(np.intp)
-        if unit == "clusters":
-            return (totals == sizes).astype(np.float64), np.ones_like(sizes)
-        return totals.astype(np.float64), sizes
+    def _totals(self, values: FloatArray) -> FloatArray:
+        """Return ``[A, S, N]``, the sums of ``values`` ``[A, S, n]`` over each cluster; NaN where one is NaN."""
+        arms, seeds, samples = values.shape
+        cells, clusters = values.reshape(arms * seeds, samples), self.clusters()
+        position = (np.arange(len(cells))[:, None] * clusters + self.cluster).reshape(-1)
+        totals = np.bincount(position, cells.reshape(-1), len(cells) * clusters)
+        return totals.reshape(arms, seeds, clusters).astype(np.float64)
 
 
 def _check_pairing(

@@ -97,7 +97,7 @@ class Vqa(Answering):
 
     @classmethod
     def floor(cls, data: DataSet, train: Split, other: Split) -> WordingFloor:
-        """Return the accuracy of the most common answer of each question type in ``train``.
+        """Return the scores of the most common answer of each question type in ``train``.
 
         A type that does not occur in ``train`` gets the most common answer of all questions.
         """
@@ -108,7 +108,7 @@ class Vqa(Answering):
         scores = map(vqa_accuracy, predicted, other.table["answers"])
         return WordingFloor(
             "question type",
-            float(np.mean(list(scores))),
+            np.array(list(scores), dtype=np.float64),
             "the most common answer of each question type, fitted on train",
         )
 

@@ -107,13 +107,12 @@ def test_the_numbers_are_those_of_the_published_page(name: str) -> None:
     written = rows_of(page, f"## Differences from `{report.reference}`")
     assert set(compared.index) == set(written)
     for arm, row in compared.iterrows():
-        difference, interval, *_, detectable, seeds, verdict = written[str(arm)]
+        difference, interval, *_, seeds, verdict = written[str(arm)]
         low, high = interval.split(" to ")
-        assert [number(difference), number(low), number(high), number(detectable)] == [
+        assert [number(difference), number(low), number(high)] == [
             percent(row["estimate"]),
             percent(row["low"]),
             percent(row["high"]),
-            percent(row["detectable"]),
         ]
         assert int(seeds) == row["seeds"]
         assert verdict == (row["verdict"] or "control")

@@ -13,33 +13,43 @@ from fusion_bench.statistics.comparison import FEWEST_SEEDS
 
 
 def control_sentences(tables: Tables) -> list[str]:
-    """Return a sentence for each arm that is not shown to beat a control, or one sentence if all arms are."""
+    """Return a sentence for each arm that is not shown to beat the controls, or one sentence if all arms are."""
     rows = records(tables.controls)
     if not rows:
         return []
-    behind = [row for row in rows if not _beats(row)]
+    behind = [row for row in rows if not row["beats"]]
+    if not behind:
+        return [_all_beat(rows)]
     if len({row["arm"] for row in behind}) > MANY_ROWS:
         return _by_control(behind)
-    sentences = []
-    for arm in dict.fromkeys(row["arm"] for row in behind):
-        own = [row for row in behind if row["arm"] == arm]
-        differences = [
-            f"{code(row['control'])} {difference_text(row)} on {plural(row['seeds'], 'seed')}" for row in own
-        ]
-        which = "a control" if len(own) == 1 else "its controls"
-        sentences.append(
-            f"**{code(arm)} is not shown to beat {which}**: difference from {join_words(differences)}."
-        )
-    return sentences or [_all_beat(rows)]
+    return [
+        _not_shown([row for row in behind if row["arm"] == arm])
+        for arm in dict.fromkeys(row["arm"] for row in behind)
+    ]
+
+
+def _not_shown(rows: list[Row]) -> str:
+    """Return the sentence on one arm; it names the controls whose interval leaves the lead open, or the nearest."""
+    named = [row for row in rows if not row["interval_better"]]
+    few = min(row["seeds"] for row in rows) < FEWEST_SEEDS
+    note = ""
+    if few:
+        note = f" A lead is shown from {FEWEST_SEEDS} seeds on."
+    elif not named:
+        note = " The interval excludes zero, but the p-value, corrected over the arms, is not below 2.5 %."
+    named = named or [max(rows, key=lambda row: row["p"])]
+    differences = [
+        f"{code(row['control'])} {difference_text(row)} on {plural(row['seeds'], 'seed')}" for row in named
+    ]
+    which = "its controls" if len(named) > 1 else f"the control {code(named[0]['control'])}"
+    arm = code(rows[0]["arm"])
+    return f"**{arm} is not shown to beat {which}**: difference from {join_words(differences)}.{note}"
 
 
 def _all_beat(rows: list[Row]) -> str:
     nearest = min(rows, key=lambda row: abs(row["estimate"]))
-    enough_seeds = all(row["beats"] for row in rows)
-    verb = "beats" if enough_seeds else "scores better than"
-    condition = "" if enough_seeds else f" (no verdict for pairs that share fewer than {FEWEST_SEEDS} seeds)"
     return (
-        f"Each arm with a result {verb} every control{condition}; the smallest difference is that of "
+        "Each arm with a result beats every control (corrected over the arms); the smallest difference is that of "
         f"{code(nearest['arm'])} from {code(nearest['control'])}: {difference_text(nearest)}."
     )
 
@@ -49,21 +59,28 @@ def _by_control(rows: list[Row]) -> list[str]:
     sentences = []
     for control in dict.fromkeys(row["control"] for row in rows):
         own = sorted((row for row in rows if row["control"] == control), key=lambda row: -row["estimate"])
-        few_seeds = min(row["seeds"] for row in own) < FEWEST_SEEDS
-        condition = f" (some pairs share fewer than {FEWEST_SEEDS} seeds)" if few_seeds else ""
+        open_leads = [row for row in own if not row["interval_better"]]
+        if not open_leads:
+            continue
+        few_seeds = min(row["seeds"] for row in open_leads) < FEWEST_SEEDS
+        condition = f" (some pairs have fewer than {FEWEST_SEEDS} seeds)" if few_seeds else ""
         differences = "; ".join(
-            f"{code(row['arm'])} {points(row['estimate'])} ({range_text(row)})" for row in own
+            f"{code(row['arm'])} {points(row['estimate'])} ({range_text(row)})" for row in open_leads
         )
-        verb = "is" if len(own) == 1 else "are"
+        verb = "is" if len(open_leads) == 1 else "are"
         sentences.append(
-            f"**{plural(len(own), 'arm')} {verb} not shown to beat the control {code(control)}**{condition}, "
+            f"**{plural(len(open_leads), 'arm')} {verb} not shown to beat the control {code(control)}**{condition}, "
             f"difference in points (95 % interval): {differences}."
         )
+    named = {row["arm"] for row in rows if not row["interval_better"]}
+    rest = [code(arm) for arm in dict.fromkeys(row["arm"] for row in rows) if arm not in named]
+    if rest:
+        verb = "is" if len(rest) == 1 else "are"
+        sentences.append(
+            f"{join_words(rest)} {verb} not shown to beat every control either: each interval excludes zero, but the "
+            "p-value, corrected over the arms, is not below 2.5 %."
+        )
     return sentences
-
-
-def _beats(row: Row) -> bool:
-    return shown_better(row, estimate_better=row["better"], interval_better=row["interval_better"])
 
 
 def floor_sentences(results: StudyResults, tables: Tables) -> list[str]:

@@ -2,8 +2,9 @@
 
 ``results.parquet`` and ``results.csv``: one row per cell, split and metric (a cell without a result has one row
 with the reason); ``samples.parquet``: all predictions (see `fusion_bench.reporting.tables.samples_table`);
-``curves.parquet``: the learning curves; ``study.json``: everything else; ``pictures/``: the sample images that the
-report shows; ``contexts/<label>/``: a folder of the same kind for each context of the study.
+``curves.parquet``: the learning curves; ``floors.parquet``: the scores of baselines without training;
+``study.json``: everything else; ``pictures/``: the sample images that the report shows;
+``contexts/<label>/``: a folder of the same kind for each context of the study.
 """
 
 from __future__ import annotations
@@ -27,10 +28,15 @@ from fusion_bench.reporting.report.published_study import (
     inside,
     read_published_study,
 )
-from fusion_bench.reporting.report.published_tables import read_samples, read_table
+from fusion_bench.reporting.report.published_tables import (
+    FLOORS_FILE,
+    read_floor_scores,
+    read_samples,
+    read_table,
+)
 from fusion_bench.reporting.tables.sample_selection import select_samples
 from fusion_bench.reporting.tables.samples_table import pivot_samples
-from fusion_bench.results.results import StudyResults
+from fusion_bench.results.results import FLOOR_SCORES, StudyResults
 from fusion_bench.spec.contexts import report_folder
 from fusion_bench.storage import replacing, write_json, write_text
 
@@ -53,6 +59,10 @@ def save(results: StudyResults, folder: Path) -> None:
     _write_parquet(pivoted, folder / "samples.parquet", ["sample", "cluster"])
     curves = results.curves[_CURVE]
     _write_parquet(pa.Table.from_pandas(curves, preserve_index=False), folder / "curves.parquet", [])
+    (folder / FLOORS_FILE).unlink(missing_ok=True)
+    if len(results.floor_scores):
+        scores = pa.Table.from_pandas(results.floor_scores[FLOOR_SCORES], preserve_index=False)
+        _write_parquet(scores, folder / FLOORS_FILE, ["sample"])
     shown = _copy_images(select_samples(results), folder)
     tables = {"pictures": shown, "floors": results.floors, "expected": results.expected}
     study: dict[str, Any] = {
@@ -85,6 +95,7 @@ def load(folder: Path) -> StudyResults:
         "values": table.loc[measured, ["arm", "role", "seed", "cell", *_VALUE]].reset_index(drop=True),
         "samples": read_samples(folder, study["slices"], study.get("measures", ()), labels),
         "curves": read_table(folder, "curves.parquet", _CURVE, labels),
+        "floor_scores": read_floor_scores(folder),
     }
     study |= {
         name: pd.DataFrame(study[name], columns=[*get_type_hints(kind)]) for name, kind in RECORDS.items()

@@ -17,9 +17,13 @@ from fusion_bench.reporting.tables.samples_table import (
     number_columns,
     unpivot_samples,
 )
+from fusion_bench.results.results import FLOOR_SCORES, no_floor_scores
 
-_NUMBERS = ("epochs", "best_epoch", "seconds", "value", "epoch", "samples_seen")
+_NUMBERS = ("score", "epochs", "best_epoch", "seconds", "value", "epoch", "samples_seen")
 _WHOLE = ("seed",)
+
+FLOORS_FILE = "floors.parquet"
+"""The file of the scores of the floors."""
 
 
 def read_table(folder: Path, name: str, columns: Sequence[str], labels: Collection[str]) -> pd.DataFrame:
@@ -39,6 +43,21 @@ def read_table(folder: Path, name: str, columns: Sequence[str], labels: Collecti
         _check_column(folder / name, table, column, number=column in _NUMBERS, whole=column in _WHOLE)
     frame: pd.DataFrame = table.select(columns).to_pandas()
     _check_arms(folder / name, frame["arm"].unique(), labels)
+    return frame
+
+
+def read_floor_scores(folder: Path) -> pd.DataFrame:
+    """Return the scores of the floors of a published folder; empty if it has none (`StudyResults.floor_scores`).
+
+    Raises:
+        FusionBenchError: the file is damaged, lies outside the folder, or is no such table.
+    """
+    if not inside(folder, FLOORS_FILE).is_file():
+        return no_floor_scores()
+    table = _read_parquet(folder, FLOORS_FILE)
+    for column in FLOOR_SCORES:
+        _check_column(folder / FLOORS_FILE, table, column, number=column in _NUMBERS)
+    frame: pd.DataFrame = table.select(FLOOR_SCORES).to_pandas()
     return frame
 
 

@@ -16,7 +16,7 @@ from fusion_bench.reporting.report.publish import load, save
 from fusion_bench.reporting.report.published_study import inside
 from fusion_bench.reporting.report.ranking import agreement_table, ranking_table
 from fusion_bench.reporting.report.sentences import verdict_sentences
-from fusion_bench.reporting.tables.formatting import join_words, plural
+from fusion_bench.reporting.tables.formatting import join_words, plural, unsigned_points
 from fusion_bench.reporting.tables.markdown_text import code, code_block, escape
 from fusion_bench.reporting.tables.tables import Tables, build_tables
 from fusion_bench.results.results import StudyResults
@@ -165,9 +165,9 @@ def _words(results: StudyResults, tables: Tables) -> dict[str, Any]:
         ),
         "comparisons_note": (
             "The interval is not corrected for the number of comparisons; the p-value is (Holm), and the verdict "
-            "follows the p-value. Detectable: the true difference, in points, that this study finds with 80 % "
-            "probability at the strictest step of the correction."
+            f"follows the p-value.{_detectable(tables)}"
         ),
+        "seed_variances": _seed_variances(tables),
         "contexts": [(escape(label), f"{report_folder(label)}/{REPORT}") for label in results.contexts],
         "learning_note": (
             "Converged: the selection metric, mean over seeds, rose by no more than 1 point in the last fifth of "
@@ -181,8 +181,33 @@ def _equivalence(results: StudyResults) -> str:
         return "The study states no margin, so no arm can be called equivalent."
     return (
         f"Equivalent means that the difference is shown to be smaller than the margin of {100 * results.margin:g} "
-        "points (two one-sided tests at 5 %, Holm over the same family). This verdict has priority over better and "
-        "worse: a difference inside the margin is treated as negligible."
+        "points (two one-sided tests at 5 %, Holm over the same arms). Differences and equivalences are two "
+        "families: the chance of a false verdict is below 5 % in each, not in both together. This verdict has "
+        "priority over better and worse: a difference inside the margin is treated as negligible."
+    )
+
+
+def _detectable(tables: Tables) -> str:
+    known = tables.comparisons["detectable"].dropna()
+    if known.empty:
+        return ""
+    return (
+        f" Detectable: {unsigned_points(float(known.iloc[0]))} points, the true difference that a comparison of this "
+        "study finds with 80 % probability at the strictest step of the correction."
+    )
+
+
+def _seed_variances(tables: Tables) -> str:
+    """Return the sentence on the variances between seeds, with their prior where the arms share one."""
+    degrees = tables.comparisons.attrs.get("prior_degrees", 0.0)
+    start = "Seed effects are taken as additive and near normal."
+    if not degrees:
+        return f"{start} The variance between seeds is that of each comparison alone."
+    spread = unsigned_points(tables.comparisons.attrs["prior_variance"] ** 0.5)
+    return (
+        f"{start} The variance between seeds of an arm is its own, raised to a weighted mean with that of all arms "
+        f"(a standard deviation of {spread} points, which counts as {degrees:.1f} degrees of freedom) where it is "
+        "below."
     )
 
 

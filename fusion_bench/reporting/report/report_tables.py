@@ -18,7 +18,6 @@ from fusion_bench.reporting.tables.formatting import (
     points,
     points_range,
     signed_percent,
-    unsigned_points,
 )
 from fusion_bench.reporting.tables.markdown_text import code, escape
 from fusion_bench.reporting.tables.tables import Row, Tables, records
@@ -129,8 +128,7 @@ def comparisons_table(tables: Tables) -> str:
         "95 % interval": lambda row: points_range(row["low"], row["high"]),
         "Holm p": lambda row: p_value(row["p_holm"]),
         "p, outside the margin": lambda row: p_value(row["p_margin_holm"]),
-        "detectable": lambda row: unsigned_points(row["detectable"]),
-        "seeds": lambda row: str(row["seeds"]),
+        "seeds": lambda row: _seeds(row["seeds"], row["reference_seeds"]),
         "verdict": _verdict,
     }
     if tables.comparisons["p_margin_holm"].isna().all():
@@ -141,11 +139,13 @@ def comparisons_table(tables: Tables) -> str:
 def controls_table(tables: Tables) -> str:
     """Return the difference of each arm from each control, one column per control.
 
-    "(!)" marks a difference whose whole interval is not on the better side of zero.
+    "(!)" marks a difference whose whole interval is not on the better side of zero, "(+)" an arm that beats every
+    control when all arms are corrected together.
     """
 
     def marked(row: Row) -> str:
-        return _difference(row) + ("" if row["interval_better"] else " (!)")
+        mark = " (+)" if row["beats"] else "" if row["interval_better"] else " (!)"
+        return _difference(row) + mark
 
     headings = {control: f"over {code(control)}" for control in tables.controls["control"].unique()}
     return pivoted_table(tables.controls, headings, "control", marked)
@@ -245,6 +245,10 @@ def _verdict(row: Row) -> str:
     if row["verdict"]:
         return f"**{row['verdict']}**"
     return "control" if row["role"] == "control" else "not ranked"
+
+
+def _seeds(own: int, reference: int) -> str:
+    return str(own) if own == reference else f"{own} against {reference}"
 
 
 def _number(value: float) -> str:

@@ -1,7 +1,7 @@
 """The conclusions of a report, as sentences: which differences are shown, and which are not.
 
-Every arm gets the same forms of sentences. A sentence claims a difference only where the verdict does. With three or
-four seeds it is limited to "these trained models"; for an arm that had not converged it is limited to "this budget".
+Every arm gets the same forms of sentences. A sentence claims a difference only where the verdict does. For an arm
+that had not converged it is limited to "this budget".
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from fusion_bench.reporting.tables.tables import Row, Tables, records
 from fusion_bench.results.results import StudyResults
 from fusion_bench.statistics.comparison import FEWEST_SEEDS
 
-SEEDS_TO_GENERALISE = 5
-"""The smallest number of seeds for a sentence about new trainings, not only about the trained models."""
+SEEDS_WITHOUT_CAVEAT = 5
+"""The smallest number of seeds at which a report does not say what so few trainings cannot show."""
 
 _ORDER = ("better", "worse", "equivalent", "underpowered")
 
@@ -36,6 +36,7 @@ def verdict_sentences(results: StudyResults, tables: Tables) -> list[str]:
     return [
         *_summary(results, tables),
         *_verdicts(results, tables),
+        *_few_seeds(tables),
         *_without_verdict(results, tables),
         *_outside_the_budget(results, tables),
         *_not_compared(results, tables),
@@ -93,13 +94,33 @@ def _no_difference_shown(rows: list[Row], results: StudyResults, unconverged: se
         if excluding
         else ""
     )
-    least, most = (unsigned_points(pick(row["detectable"] for row in rows)) for pick in (min, max))
     return (
         f"{start} difference from {code(results.reference)} is shown** for {len(rows)} arms (points, 95 % interval): "
-        f"{measured}.{uncorrected} This is no proof of equality: with 80 % probability, this study finds only a true "
-        f"difference of {least} points (the most precise comparison) to {most} points (the least precise one) or "
-        "more."
+        f"{measured}.{uncorrected} {_power(rows[0])}"
     )
+
+
+def _power(row: Row) -> str:
+    """Return what an open comparison does not mean, and what could have been found."""
+    if np.isnan(row["detectable"]):
+        return "This is no proof of equality."
+    return (
+        "This is no proof of equality: with 80 % probability, a comparison of this study finds only a true "
+        f"difference of {unsigned_points(row['detectable'])} points or more."
+    )
+
+
+def _few_seeds(tables: Tables) -> list[str]:
+    """Return what verdicts from few seeds rest on."""
+    rows = records(tables.comparisons[tables.comparisons["verdict"].isin(_ORDER)])
+    fewest = min((row["seeds"] for row in rows), default=SEEDS_WITHOUT_CAVEAT)
+    if fewest >= SEEDS_WITHOUT_CAVEAT:
+        return []
+    return [
+        f"**Few seeds**: the intervals are about new trainings and rest on {fewest} trainings of an arm, whose "
+        f"scatter is taken as normal; {fewest} trainings cannot show that it is. Settings such as the learning rate "
+        "were chosen once, so their choice is not part of the scatter."
+    ]
 
 
 def _limits(rows: list[Row], results: StudyResults, unconverged: set[str]) -> list[str]:
@@ -107,8 +128,6 @@ def _limits(rows: list[Row], results: StudyResults, unconverged: set[str]) -> li
     limits = []
     if unconverged & {*(row["arm"] for row in rows), results.reference}:
         limits.append("at this budget")
-    if min(row["seeds"] for row in rows) < SEEDS_TO_GENERALISE:
-        limits.append("for these trained models")
     return limits
 
 
@@ -116,7 +135,7 @@ def _verdict(row: Row, results: StudyResults, tables: Tables, unconverged: set[s
     arm, reference = code(row["arm"]), code(results.reference)
     limits = _limits([row], results, unconverged)
     start = f"{join_words(limits).capitalize()}, **" if limits else "**"
-    measured = f"{difference_text(row)}, {_holm(row['p_holm'])}, {plural(row['seeds'], 'seed')}"
+    measured = f"{difference_text(row)}, {_holm(row['p_holm'])}, {_seeds(row)}"
     if row["verdict"] in {"better", "worse"}:
         return (
             f"{start}{arm} is {row['verdict']} than {reference}**: {_levels(row, results, tables)}{measured}."
@@ -125,17 +144,21 @@ def _verdict(row: Row, results: StudyResults, tables: Tables, unconverged: set[s
         return (
             f"{start}{arm} and {reference} are equivalent** within the study's margin of "
             f"{unsigned_points(results.margin or 0.0)} points: {difference_text(row)}, "
-            f"{_holm(row['p_margin_holm'])} for a larger difference, {plural(row['seeds'], 'seed')}."
+            f"{_holm(row['p_margin_holm'])} for a larger difference, {_seeds(row)}."
         )
     if row["standard_error"] == 0:
         return f"{start}{arm} and {reference} score the same** on every {escape(results.cluster)} with every seed."
     uncorrected = " The interval excludes zero, but the corrected p-value is not below 5 %."
     return (
         f"{start}{'no' if limits else 'No'} difference is shown between {arm} and {reference}**: {measured}."
-        f"{uncorrected if row['low'] > 0 or row['high'] < 0 else ''} This is no proof of equality: with "
-        f"80 % probability, this study finds only a true difference of {unsigned_points(row['detectable'])} points "
-        "or more."
+        f"{uncorrected if row['low'] > 0 or row['high'] < 0 else ''} {_power(row)}"
     )
+
+
+def _seeds(row: Row) -> str:
+    """Return ``3 seeds``, or ``3 seeds against 8`` where the reference has more."""
+    against = "" if row["seeds"] == row["reference_seeds"] else f" against {row['reference_seeds']}"
+    return plural(row["seeds"], "seed") + against
 
 
 def _holm(p: float) -> str:
@@ -145,12 +168,12 @@ def _holm(p: float) -> str:
 
 
 def _levels(row: Row, results: StudyResults, tables: Tables) -> str:
-    """Return ``81.2 % against 78.0 %, `` if both means are over exactly the paired seeds, else nothing."""
+    """Return ``81.2 % against 78.0 %, `` if both means are over exactly the seeds of the difference, else nothing."""
     means = tables.means[
         (tables.means["split"] == results.primary_split) & (tables.means["metric"] == results.primary)
     ].set_index("arm")
     both = [row["arm"], results.reference]
-    if (means.loc[both, "seeds"] != row["seeds"]).any():
+    if means.loc[both, "seeds"].tolist() != [row["seeds"], row["reference_seeds"]]:
         return ""
     mean, reference_mean = (percent(float(means.loc[arm, "estimate"])) for arm in both)
     return f"{mean} % against {reference_mean} %, "
@@ -169,8 +192,8 @@ def _without_verdict(results: StudyResults, tables: Tables) -> list[str]:
         else:
             reason = "two trainings are too few to estimate the spread between trainings"
         sentences.append(
-            f"**No verdict ({plural(seeds, 'seed')})**: {reason}. A verdict needs {FEWEST_SEEDS} seeds; a statement "
-            f"about new trainings needs {SEEDS_TO_GENERALISE}. Measured differences from {code(results.reference)}, "
+            f"**No verdict ({plural(seeds, 'seed')})**: {reason}. A verdict needs {FEWEST_SEEDS} seeds. "
+            f"Measured differences from {code(results.reference)}, "
             f"without a claim: {'; '.join(measured)}."
         )
     return sentences

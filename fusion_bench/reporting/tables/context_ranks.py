@@ -6,16 +6,16 @@ import pandas as pd
 
 from fusion_bench.reporting.tables.metric_scores import MetricScores
 from fusion_bench.results.results import StudyResults
+from fusion_bench.statistics.influence import Influences
 from fusion_bench.statistics.ranking import agreement, ranks
-from fusion_bench.statistics.scores import Scores
 
 
-def context_ranks(results: StudyResults, primary: Scores, metric_scores: MetricScores) -> pd.DataFrame:
+def context_ranks(results: StudyResults, primary: Influences, metric_scores: MetricScores) -> pd.DataFrame:
     """Return the ranks of the arms in the study (``context`` "") and in each context; empty without contexts.
 
     Args:
         results: the study.
-        primary: the scores of the study on its primary split.
+        primary: the influences of the study on its primary metric and split.
         metric_scores: how the primary metric is computed.
 
     Returns:
@@ -25,15 +25,16 @@ def context_ranks(results: StudyResults, primary: Scores, metric_scores: MetricS
     if not results.contexts:
         return pd.DataFrame(columns=columns)
     rising = results.primary not in results.lower_is_better
-    unit = metric_scores.unit
-    parts = [ranks(primary, _ranked(results), unit, rising=rising).assign(context="")]
+    parts = [ranks(primary, _ranked(results), rising=rising).assign(context="")]
     for label, context in results.contexts.items():
-        scores = _primary_scores(context, metric_scores)
-        parts.append(ranks(scores, _ranked(context), unit, rising=rising).assign(context=label))
+        influences = _primary_influences(context, metric_scores)
+        parts.append(ranks(influences, _ranked(context), rising=rising).assign(context=label))
     return pd.concat(parts, ignore_index=True)[columns]
 
 
-def context_agreement(results: StudyResults, primary: Scores, metric_scores: MetricScores) -> pd.DataFrame:
+def context_agreement(
+    results: StudyResults, primary: Influences, metric_scores: MetricScores
+) -> pd.DataFrame:
     """Return the agreement of the ranking of each context with that of the study; arguments as `context_ranks`.
 
     Returns:
@@ -42,8 +43,8 @@ def context_agreement(results: StudyResults, primary: Scores, metric_scores: Met
     rows = []
     for label, context in results.contexts.items():
         both = [arm for arm in _ranked(results) if arm in _ranked(context)]
-        scores = _primary_scores(context, metric_scores)
-        rows.append({"context": label, **vars(agreement(primary, scores, both, metric_scores.unit))})
+        influences = _primary_influences(context, metric_scores)
+        rows.append({"context": label, **vars(agreement(primary, influences, both))})
     return pd.DataFrame(rows, columns=["context", "arms", "tau", "low", "high", "within", "across"])
 
 
@@ -51,6 +52,6 @@ def _ranked(results: StudyResults) -> list[str]:
     return [arm.label for arm in results.arms if arm.role != "control" and not arm.unranked]
 
 
-def _primary_scores(context: StudyResults, metric_scores: MetricScores) -> Scores:
+def _primary_influences(context: StudyResults, metric_scores: MetricScores) -> Influences:
     rows = context.samples[context.samples["split"] == context.primary_split]
-    return metric_scores.scores(rows, [arm.label for arm in context.arms])
+    return metric_scores.scores(rows, [arm.label for arm in context.arms]).influences(metric_scores.unit)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -15,7 +15,8 @@ from fusion_bench.reporting.tables.metric_scores import AllMetricScores, MetricS
 from fusion_bench.reporting.tables.sample_selection import shown_answers
 from fusion_bench.results.results import StudyResults
 from fusion_bench.spec.arms import Role
-from fusion_bench.statistics.comparison import Question, against_controls, compare, means
+from fusion_bench.statistics.comparison import Question, compare, means
+from fusion_bench.statistics.controls import against_controls
 from fusion_bench.statistics.convergence import convergence
 from fusion_bench.statistics.scores import Scores, Unit
 
@@ -29,15 +30,15 @@ class Tables:
 
     Attributes:
         means: ``split, metric, arm, role, estimate, low, high, seeds, clusters, samples, ...``. A metric
-            that is not a mean over samples or clusters has a mean over seeds and no interval. Intervals of
+            that follows from no recorded number has a mean over seeds and no interval. Intervals of
             shares are limited to [0, 1].
         per_seed: ``split, metric, arm, role, seed, value``.
         comparisons: the differences of the family, of arms outside the budget and of controls from the reference, on
             the primary metric and split (`fusion_bench.statistics.comparison.compare`), with ``role``.
         differences: the same differences on every other evaluated split and metric, without verdicts.
         controls: the difference of each arm from each control
-            (`fusion_bench.statistics.comparison.against_controls`).
-        floors: ``name, split, floor, arm, role, estimate, low, high, seeds``: accuracy minus the floor.
+            (`fusion_bench.statistics.controls.against_controls`).
+        floors: ``name, split, floor, arm, role, estimate, low, high, seeds``: score minus floor, paired by sample.
         slices: ``slice, value, arm, role, estimate, low, high, samples, clusters``, on the primary split.
         learning: ``arm, role, rise, converged, epochs, best_epoch``.
         ranking: the arms ranked by their mean on the primary metric and split, in the study itself (``context`` "")
@@ -82,20 +83,22 @@ def build_tables(results: StudyResults) -> Tables:
     if metric_scores is None:
         raise FusionBenchError(
             f"the primary metric {results.primary!r} is neither the mean of a recorded number per sample nor the "
-            f"share of {results.cluster}s whose samples are all right, so it has no interval; choose another metric"
+            f"ratio of two sums nor the share of {results.cluster}s whose samples are all right, so it has no "
+            "interval; choose another metric"
         )
-    unit = metric_scores.unit
-    question = _question(results, unit)
-    primary = all_scores.scores(metric_scores, results.primary_split)
-    arms = [arm.label for arm in results.arms if arm.role != "control"]
+    question = _question(results)
+    primary = all_scores.influences(metric_scores, results.primary_split)
     return Tables(
         means=_with_role(results, _means(results, all_scores)),
         per_seed=results.values[["split", "metric", "arm", "role", "seed", "value"]].reset_index(drop=True),
         comparisons=_with_role(results, compare(primary, question)),
         differences=_with_role(results, _differences(results, all_scores, question)),
-        controls=against_controls(primary, arms, _labels(results, "control"), question),
+        controls=against_controls(primary, question),
         floors=_with_role(results, _floors(results, all_scores)),
-        slices=_with_role(results, _slices(results, primary, unit)),
+        slices=_with_role(
+            results,
+            _slices(results, all_scores.scores(metric_scores, results.primary_split), metric_scores.unit),
+        ),
         learning=_with_role(results, _learning(results)),
         ranking=context_ranks(results, primary, metric_scores),
         agreement=context_agreement(results, primary, metric_scores),
@@ -104,16 +107,16 @@ def build_tables(results: StudyResults) -> Tables:
     )
 
 
-def _question(results: StudyResults, unit: Unit) -> Question:
+def _question(results: StudyResults) -> Question:
     """Return the family of comparisons; an arm outside a matched budget gets an interval only, like a control."""
     arms = _labels(results, "arm")
     unranked = [arm.label for arm in results.arms if arm.label in arms and arm.unranked]
     return Question(
         reference=results.reference,
         family=tuple(label for label in arms if label not in unranked),
-        controls=(*unranked, *_labels(results, "control")),
+        unranked=tuple(unranked),
+        controls=tuple(_labels(results, "control")),
         margin=results.margin,
-        unit=unit,
         higher_is_better=results.primary not in results.lower_is_better,
     )
 
@@ -126,15 +129,15 @@ def _means(results: StudyResults, all_scores: AllMetricScores) -> pd.DataFrame:
     parts = []
     keys = results.values[["split", "metric"]].drop_duplicates()
     for split, metric in keys.itertuples(index=False, name=None):
-        if (scores_and_unit := all_scores.on(metric, split)) is not None:
-            parts.append(means(*scores_and_unit).assign(split=split, metric=metric))
+        if (influences := all_scores.on(metric, split)) is not None:
+            parts.append(means(influences).assign(split=split, metric=metric))
             continue
         chosen = (results.values["split"] == split) & (results.values["metric"] == metric)
         plain = results.values[chosen].groupby("arm", sort=False, observed=True)["value"]
         plain_means = plain.agg(estimate="mean", seeds="size").reset_index()
         parts.append(plain_means.assign(split=split, metric=metric, low=np.nan, high=np.nan))
     if not parts:
-        return means(Scores.of(results.samples.iloc[:0], [])).assign(split="", metric="")
+        return means(Scores.of(results.samples.iloc[:0], []).influences()).assign(split="", metric="")
     table = pd.concat(parts, ignore_index=True)
     return table.assign(low=table["low"].clip(lower=0.0), high=table["high"].clip(upper=1.0))
 
@@ -144,12 +147,11 @@ def _differences(results: StudyResults, all_scores: AllMetricScores, question: Q
     parts = []
     for split in (*results.evaluate_splits, results.select_split):
         for metric in map(str, results.values["metric"].unique()):
-            scores_and_unit = all_scores.on(metric, split)
-            if scores_and_unit is None or (split, metric) == _primary(results):
+            influences = all_scores.on(metric, split)
+            if influences is None or (split, metric) == _primary(results):
                 continue
-            scores, unit = scores_and_unit
-            no_margin = Question(question.reference, question.family, question.controls, unit=unit)
-            parts.append(compare(scores, no_margin).assign(split=split, metric=metric))
+            compared = compare(influences, replace(question, margin=None))
+            parts.append(compared.assign(split=split, metric=metric))
     columns = ["split", "metric", "arm", "estimate", "low", "high", "seeds", "clusters", "samples"]
     return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
 
@@ -159,15 +161,24 @@ def _primary(results: StudyResults) -> tuple[str, str]:
 
 
 def _floors(results: StudyResults, all_scores: AllMetricScores) -> pd.DataFrame:
+    """Return the score of each arm minus each floor, paired sample by sample where the floor's scores are recorded.
+
+    A floor without recorded scores (a report of an earlier version) counts as a constant.
+    """
+    recorded = results.floor_scores.set_index(["name", "split", "sample"])["score"]
     rows = []
     for name, split, floor in results.floors[["name", "split", "accuracy"]].itertuples(
         index=False, name=None
     ):
         if split not in all_scores.splits:
             continue
-        above = means(all_scores.scores(MetricScores(), split))
-        above[["estimate", "low", "high"]] -= floor
-        rows.append(above.assign(name=name, split=split, floor=floor))
+        scores = all_scores.scores(MetricScores(), split)
+        wanted = pd.MultiIndex.from_product([[name], [split], scores.sample_ids])
+        own = recorded.reindex(wanted).to_numpy(dtype=np.float64)
+        known = bool(len(own)) and not np.isnan(own).any()
+        above = replace(scores, values=scores.values - (own if known else floor)).influences()
+        table = means(replace(above, possible=(-1.0, 1.0) if known else (-floor, 1.0 - floor)))
+        rows.append(table.assign(name=name, split=split, floor=floor))
     columns = ["name", "split", "floor", "arm", "estimate", "low", "high", "seeds"]
     return pd.concat(rows, ignore_index=True)[columns] if rows else pd.DataFrame(columns=columns)
 
@@ -180,7 +191,7 @@ def _slices(results: StudyResults, scores: Scores, unit: Unit) -> pd.DataFrame:
         for value in sorted(rows[name].dropna().unique(), key=_natural_order):
             if value == "":
                 continue
-            part = means(scores.where((rows[name] == value).to_numpy(dtype=bool)), unit)
+            part = means(scores.where((rows[name] == value).to_numpy(dtype=bool)).influences(unit))
             parts.append(part.assign(slice=name, value=str(value)))
     columns = ["slice", "value", "arm", "estimate", "low", "high", "seeds", "samples", "clusters"]
     return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)

@@ -7,15 +7,16 @@ import pandas as pd
 import pytest
 from statsmodels.stats.multitest import multipletests
 
-from fusion_bench.statistics.comparison import Question, against_controls, compare, holm, means
+from fusion_bench.statistics.comparison import Question, compare, holm, means
+from fusion_bench.statistics.influence import Influences
 from fusion_bench.statistics.scores import Scores
 
 SKILL = {"ref": 0.70, "strong": 0.85, "weak": 0.50, "twin": 0.70, "noisy": 0.72, "blind": 0.45}
 ARMS = ("strong", "weak", "twin", "noisy")
 
 
-def scores(seeds: int = 5, clusters: int = 200) -> Scores:
-    """Arms of known skill; ``twin`` answers as the reference does but for one sample in a hundred."""
+def scores(seeds: int = 5, clusters: int = 200) -> Influences:
+    """Arms of known skill; ``twin`` answers nearly as the reference does, ``noisy`` differs from seed to seed."""
     generator = np.random.default_rng(11)
     size = 5
     parts = []
@@ -23,7 +24,7 @@ def scores(seeds: int = 5, clusters: int = 200) -> Scores:
         luck = generator.random(clusters * size)
         for arm, skill in SKILL.items():
             own = luck if arm in {"ref", "twin"} else generator.random(clusters * size)
-            right = own < skill
+            right = own < skill + (0.06 * generator.normal() if arm == "noisy" else 0.0)
             if arm == "twin":
                 right ^= generator.random(clusters * size) < 0.01
             parts.append(
@@ -37,10 +38,10 @@ def scores(seeds: int = 5, clusters: int = 200) -> Scores:
                     }
                 )
             )
-    return Scores.of(pd.concat(parts), list(SKILL))
+    return Scores.of(pd.concat(parts), list(SKILL)).influences()
 
 
-QUESTION = Question("ref", ARMS, ("blind",), margin=0.02)
+QUESTION = Question("ref", ARMS, controls=("blind",), margin=0.05)
 
 
 def test_each_verdict() -> None:
@@ -57,7 +58,9 @@ def test_each_verdict() -> None:
 
 def test_without_a_margin_nothing_is_equivalent() -> None:
     table = compare(scores(), Question("ref", ARMS)).set_index("arm")
-    assert table.loc["twin", "verdict"] == "worse", "surely different, and surely by less than two points"
+    assert table.loc["twin", "verdict"] == "underpowered", (
+        "surely smaller than the margin, and not shown to differ"
+    )
     assert table["p_margin"].isna().all()
 
 
@@ -93,27 +96,9 @@ def test_holm_agrees_with_statsmodels() -> None:
     assert holm([]).shape == (0,)
 
 
-def test_the_family_errs_in_at_most_one_study_in_twenty() -> None:
-    """Four arms that differ from the reference by luck alone: how often is any of them called different?"""
-    generator = np.random.default_rng(6)
-    wrong = 0
-    for _ in range(200):
-        values = generator.normal(size=(5, 4, 40)) + 0.1 * generator.normal(size=(5, 4, 1))
-        drawn = Scores(("ref", *ARMS), (0, 1, 2, 3), values, np.arange(40))
-        wrong += compare(drawn, Question("ref", ARMS))["verdict"].isin(["better", "worse"]).any()
-    assert wrong / 200 <= 0.08
-
-
-def test_an_arm_beats_a_control_only_with_the_whole_interval() -> None:
-    table = against_controls(scores(), ["ref", "weak"], ["blind"], QUESTION).set_index("arm")
-    assert table.loc["ref", "beats"]
-    assert table.loc["weak", "beats"] == (table.loc["weak", "low"] > 0)
-    assert not against_controls(scores(2), ["ref"], ["blind"], QUESTION)["beats"].any()
-
-
 def test_means_leave_out_arms_without_a_finished_seed() -> None:
     drawn = scores(3)
-    drawn.values[drawn.arms.index("weak")] = np.nan
+    drawn.table[drawn.arms.index("weak")] = np.nan
     table = means(drawn)
     assert "weak" not in set(table["arm"])
     assert (

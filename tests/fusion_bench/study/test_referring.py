@@ -71,6 +71,12 @@ def test_a_study_of_grounding_from_the_file_to_the_published_report(tmp_path: Pa
     assert set(results.values["metric"]) == {"accuracy", "mean_iou", "accuracy_at_0_7"}
     assert dict(results.setup)["Head"].startswith("3x3 convolution of 8")
     assert results.floors["name"].unique().tolist() == ["constant box"]
+    scores = results.floor_scores.groupby(["name", "split"])["score"].mean()
+    assert scores.to_dict() == results.floors.set_index(["name", "split"])["accuracy"].to_dict()
+    evaluated = set(map(tuple, results.samples[["split", "sample"]].drop_duplicates().to_numpy()))
+    assert evaluated == set(map(tuple, results.floor_scores[["split", "sample"]].to_numpy())), (
+        "each is paired"
+    )
     write_report(results, tmp_path / "published")
     again = load(tmp_path / "published")
     assert np.array_equal(again.samples["iou"].sort_values(), results.samples["iou"].sort_values())
@@ -88,7 +94,7 @@ def test_a_study_of_segmentation_from_the_file_to_the_published_report(tmp_path:
     overall = (rows["intersection"] / rows["union"]).sort_index()
     assert np.allclose(stored.loc["overall_iou"].to_numpy(), overall.to_numpy(), rtol=0, atol=1e-12)
     means = build_tables(again).means
-    assert means.loc[means["metric"] == "mean_iou", "low"].notna().all()
+    assert means.loc[means["metric"].isin(["mean_iou", "overall_iou"]), "low"].notna().all()
 
 
 @pytest.mark.parametrize(

@@ -125,6 +125,8 @@ def in_context(context: StudyResults, results: StudyResults, bad: Callable[[obje
         name: getattr(context, name).assign(arm=getattr(context, name)["arm"].replace(labels))
         for name in ("cells", "values", "samples", "curves")
     }
+    # Contexts evaluate the same samples, so their names are the same.
+    tables["samples"]["sample"] = tables["samples"]["sample"].map(bad)
     arms = tuple(dataclasses.replace(arm, label=labels[arm.label]) for arm in results.arms)
     return dataclasses.replace(context, arms=arms, reference=labels[results.reference], **tables)
 

@@ -45,6 +45,20 @@ def test_what_is_saved_is_loaded(make_results: Make, tmp_path: Path) -> None:
     assert {name: getattr(again, name) for name in plain} == {name: getattr(results, name) for name in plain}
 
 
+def test_scores_of_floors_are_published_and_may_be_absent(make_results: Make, tmp_path: Path) -> None:
+    results = make_results()
+    scores = pd.DataFrame(
+        {"name": "wording", "split": "val", "sample": ["val-1", "val-2", "val-3"], "score": [0.0, 1.0, 0.3]}
+    )
+    save(dataclasses.replace(results, floor_scores=scores), tmp_path / "out")
+    assert_frame_equal(load(tmp_path / "out").floor_scores, scores, check_dtype=False)
+    save(results, tmp_path / "out")
+    assert load(tmp_path / "out").floor_scores.empty
+    (tmp_path / "out" / "floors.parquet").write_bytes(b"PAR1 and nothing else")
+    with pytest.raises(FusionBenchError, match="damaged"):
+        load(tmp_path / "out")
+
+
 def test_an_answer_costs_less_than_four_bytes_on_disk(make_results: Make, tmp_path: Path) -> None:
     """280,000 answers must stay well below 2 MB."""
     results = make_results(clusters=150)

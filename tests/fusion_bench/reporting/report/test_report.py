@@ -15,6 +15,8 @@ import pytest
 from markdown_it import MarkdownIt
 from PIL import Image
 from scipy import stats
+from scipy.optimize import brentq
+from scipy.special import polygamma
 
 from fusion_bench.reporting.report.report import rebuild, write_report
 from fusion_bench.results.results import StudyResults
@@ -89,8 +91,30 @@ def test_every_table_is_a_table_to_a_markdown_reader(make_results: Make, tmp_pat
     assert not re.search(r"\bnan\b(?! |\))", text.replace("(nan)", ""))
 
 
-def crossed_by_hand(values: np.ndarray, sizes: np.ndarray) -> tuple[float, float]:
-    """The interval once more, from sums written out: ``values`` [S, N] totals, ``sizes`` [N]."""
+def moderated_by_hand(means: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Variances over seeds and their degrees, of the per-seed ``means`` [A, S] of arms that inform each other."""
+    arms, seeds = means.shape
+    f = seeds - 1
+    rest = means - means.mean(1)[:, None] - (means.mean(0) - means.mean())[None, :]
+    own = arms / (arms - 1) * np.sum(rest**2, axis=1) / f
+    logs = np.log(own) - polygamma(0, f / 2) + np.log(f / 2)
+    known = polygamma(1, f / 2)
+    error = (polygamma(3, f / 2) + 3 * known**2 - known**2 * (arms - 3) / (arms - 1)) / arms
+    excess = np.var(logs, ddof=1) - known + np.sqrt(error)
+    prior = (arms - 2) * f
+    if excess > 0:
+        prior = min(prior, 2 * brentq(lambda half: polygamma(1, half) - excess, 1e-6, 1e6))
+    weighted = (prior * own.mean() + f * own) / (prior + f)
+    return np.maximum(own, weighted), np.where(own > weighted, f, f + prior)
+
+
+def crossed_by_hand(
+    values: np.ndarray, sizes: np.ndarray, seed_variance: float | None = None, nu: float | None = None
+) -> tuple[float, float]:
+    """The interval once more, from sums written out: ``values`` [S, N] totals, ``sizes`` [N].
+
+    ``seed_variance`` of the difference, on ``nu`` degrees, is that of moderated arms; without it, that of the values.
+    """
     seeds, clusters = values.shape
     table = np.empty_like(values)
     for seed in range(seeds):
@@ -98,16 +122,19 @@ def crossed_by_hand(values: np.ndarray, sizes: np.ndarray) -> tuple[float, float
         for cluster in range(clusters):
             table[seed, cluster] = mean + (values[seed, cluster] - sizes[cluster] * mean) / sizes.mean()
     ms_seed = clusters * np.var(table.mean(1), ddof=1)
+    nu = seeds - 1 if nu is None else nu
     ms_cluster = seeds * np.var(table.mean(0), ddof=1)
     rest = ((table - table.mean()) ** 2).sum() - (seeds - 1) * ms_seed - (clusters - 1) * ms_cluster
     ms_rest = rest / ((seeds - 1) * (clusters - 1))
+    if seed_variance is not None:
+        ms_seed = clusters * seed_variance
     total = max(ms_seed + ms_cluster - ms_rest, ms_seed, ms_cluster)
-    raised = ms_seed * (seeds + 1) / (seeds - 1)
+    raised = ms_seed * (nu + 2) / nu
     careful = max(raised + ms_cluster - ms_rest, raised, ms_cluster)
     degrees = careful**2 / (
-        raised**2 / (seeds - 1) + ms_cluster**2 / (clusters - 1) + ms_rest**2 / ((seeds - 1) * (clusters - 1))
+        raised**2 / nu + ms_cluster**2 / (clusters - 1) + ms_rest**2 / ((seeds - 1) * (clusters - 1))
     )
-    degrees = max(degrees, min(seeds, clusters) - 1)
+    degrees = max(degrees, min(nu, clusters - 1))
     reach = stats.t.ppf(0.975, degrees) * np.sqrt(total / (seeds * clusters))
     return table.mean() - reach, table.mean() + reach
 
@@ -126,6 +153,21 @@ def test_numbers_in_the_text_follow_from_the_published_answers(invented_report: 
     def totals(arm: str, seeds: str) -> np.ndarray:
         return np.array([right[arm, seed].groupby(published["cluster"]).sum() for seed in seeds])
 
+    pool = ["laconv", "film", "concat"]  # cross_attention lacks a seed
+    per_seed = np.array([totals(arm, "012").sum(1) / sizes.sum() for arm in pool])
+    variances, degrees = moderated_by_hand(per_seed)
+
+    def seed_part(arm: str) -> tuple[float, float] | tuple[None, None]:
+        """The seed variance of the difference from the reference, and its degrees; nothing for a pair alone."""
+        u, f = variances[0], degrees[0]
+        if arm in pool:
+            v, g = variances[pool.index(arm)], degrees[pool.index(arm)]
+            return u + v, min((u + v) ** 2 / (u**2 / f + v**2 / g + u * v / (2 * np.sqrt(f * g))), 4)
+        if arm == "question_only":  # a control with every seed
+            v = np.var(totals(arm, "012").sum(1) / sizes.sum() - per_seed.mean(0), ddof=1)
+            return u + v, (u + v) ** 2 / (u**2 / f + v**2 / 2)
+        return None, None
+
     means, differences = rows(section(text, "Results")), rows(section(text, "Differences from `laconv`"))
     for arm in ("laconv", "film", "concat", "cross_attention", "question_only", "image_only", "prior"):
         seeds = "".join(seed for name, seed in right if name == arm)
@@ -138,7 +180,7 @@ def test_numbers_in_the_text_follow_from_the_published_answers(invented_report: 
         if arm == "laconv":
             continue
         paired = totals(arm, seeds) - totals("laconv", seeds)
-        low, high = crossed_by_hand(paired, sizes)
+        low, high = crossed_by_hand(paired, sizes, *seed_part(arm))
         written = [paired.sum() / sizes.sum() / len(seeds), low, high]
         shown = [
             float(n.replace("\N{MINUS SIGN}", "-"))

@@ -20,20 +20,18 @@ def sentences_of(results: StudyResults) -> str:
     return "\n".join(verdict_sentences(results, build_tables(results)))
 
 
-def test_a_real_difference_is_stated_with_its_numbers_and_its_limits(make_results: Make) -> None:
+def test_a_real_difference_is_stated_with_its_numbers_and_its_limit(make_results: Make) -> None:
     text = sentences_of(make_results(clusters=150, bad_ends=False))
     (line,) = [line for line in text.splitlines() if "`film` is worse than `laconv`" in line]
-    assert line.startswith("At this budget and for these trained models, **`film` is worse than `laconv`**: ")
-    assert "points (95 % interval \N{MINUS SIGN}" in line and "Holm p < 0.001, 3 seeds." in line
+    assert line.startswith("At this budget, **`film` is worse than `laconv`**: ")
+    assert "points (95 % interval \N{MINUS SIGN}" in line and "Holm p = 0.0" in line and ", 3 seeds." in line
 
 
-def test_five_seeds_speak_about_new_trainings(make_results: Make) -> None:
-    (line,) = [
-        line
-        for line in sentences_of(make_results(seeds=5, bad_ends=False)).splitlines()
-        if "`film` is worse" in line
-    ]
-    assert "for these trained models" not in line
+def test_few_seeds_are_told_once_with_what_they_cannot_show(make_results: Make) -> None:
+    few = sentences_of(make_results(bad_ends=False))
+    assert few.count("**Few seeds**: the intervals are about new trainings and rest on 3 trainings") == 1
+    assert "**Few seeds**" not in sentences_of(make_results(seeds=5, bad_ends=False))
+    assert "**Few seeds**" not in sentences_of(make_results(seeds=2, bad_ends=False)), "there is no verdict"
 
 
 def test_the_reference_losing_is_said_like_anything_else(make_results: Make) -> None:
@@ -51,7 +49,7 @@ def test_an_undecided_difference_claims_nothing_and_says_what_could_have_been_fo
     text = sentences_of(dataclasses.replace(make_results(bad_ends=False), margin=None))
     (line,) = [line for line in text.splitlines() if "between `concat` and `laconv`" in line]
     assert "no difference is shown" in line and "no proof of equality" in line
-    assert "with 80 % probability, this study finds only a true difference" in line
+    assert "with 80 % probability, a comparison of this study finds only a true difference" in line
 
 
 def test_arms_that_answer_alike_are_said_to(make_results: Make) -> None:
@@ -111,11 +109,11 @@ def test_the_family_of_verdicts_leaves_unranked_arms_out(make_results: Make) -> 
     assert film["estimate"] == ranked.comparisons.set_index("arm").loc["film", "estimate"]
     assert "film" in set(tables.controls["arm"]), "it may still be compared with the controls"
     assert "film" not in set(tables.controls["control"])
-    # Fewer tests, a milder correction.
-    assert (
-        tables.comparisons.set_index("arm").loc["concat", "p_holm"]
-        <= ranked.comparisons.set_index("arm").loc["concat", "p_holm"]
-    )
+    # Fewer tests, a milder correction; film still tells how arms scatter, so p itself is the same.
+    concat = tables.comparisons.set_index("arm").loc["concat"]
+    of_all = ranked.comparisons.set_index("arm").loc["concat"]
+    assert concat["p"] == pytest.approx(of_all["p"])
+    assert concat["p_holm"] <= of_all["p_holm"] + 1e-12
 
 
 def test_an_arm_that_does_not_beat_its_control_is_called_out(make_results: Make) -> None:
@@ -126,9 +124,8 @@ def test_an_arm_that_does_not_beat_its_control_is_called_out(make_results: Make)
     same = results.values[results.values["arm"] == "image_only"]["value"].to_numpy()
     results.values.loc[results.values["arm"] == "film", "value"] = same
     text = sentences_of(results)
-    assert (
-        "**`film` is not shown to beat its controls**" in text
-        or "**`film` is not shown to beat a control**" in text
+    assert "**`film` is not shown to beat its controls**" in text or (
+        "**`film` is not shown to beat the control `image_only`**" in text
     )
     assert "`image_only` 0.0 points" in text
 
@@ -179,15 +176,11 @@ def test_many_open_comparisons_share_a_sentence_with_every_number(
     (line,) = [
         line for line in verdict_sentences(results, tables) if "difference from `laconv` is shown" in line
     ]
-    assert line.startswith("At this budget and for these trained models, **no difference")
+    assert line.startswith("At this budget, **no difference")
     for row in undecided.itertuples():
         assert f"`{row.arm}` {points(row.estimate)} ({points_range(row.low, row.high)})" in line
-    least, most = (
-        unsigned_points(undecided["detectable"].min()),
-        unsigned_points(undecided["detectable"].max()),
-    )
-    assert f"{least} points" in line
-    assert f"{most} points" in line
+    assert undecided["detectable"].nunique() == 1
+    assert f"a true difference of {unsigned_points(undecided['detectable'].iloc[0])} points or more" in line
     assert "no proof of equality" in line
     assert not any("between `concat`" in line for line in verdict_sentences(results, tables))
 

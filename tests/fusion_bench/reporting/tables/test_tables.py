@@ -12,6 +12,7 @@ import pytest
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.reporting.tables.tables import build_tables, selection_quantity
 from fusion_bench.results.results import StudyResults
+from fusion_bench.statistics.crossed import crossed
 from fusion_bench.statistics.scores import Scores
 
 Make = Callable[..., StudyResults]
@@ -67,7 +68,7 @@ def test_metrics_of_a_measure_of_each_sample_get_their_intervals(make_results: M
     one = means.loc["test", "mean_iou", "film"]
     assert one["estimate"] == pytest.approx(found["mean_iou"].loc["test", "film"].mean())
     laid_out = Scores.of(samples[samples["split"] == "test"].assign(score=lambda rows: rows["iou"]), ["film"])
-    assert one[["low", "high"]].tolist() == pytest.approx(list(laid_out.mean("film").interval()))
+    assert one[["low", "high"]].tolist() == pytest.approx(list(laid_out.influences().mean("film").interval()))
     several = means[means["seeds"] >= 2].loc[("test", ["mean_iou", "at_0_7"]), ["low", "high"]]
     assert len(several) >= 8 and several.notna().all(axis=None)
     assert {"mean_iou", "at_0_7"} <= set(tables.differences["metric"])
@@ -98,7 +99,77 @@ def test_slices_hold_every_value_in_a_natural_order(make_results: Make) -> None:
     assert found["estimate"].item() == pytest.approx(mean)
 
 
-def test_floors_shift_the_mean_and_not_the_width(make_results: Make) -> None:
+def test_a_ratio_of_two_sums_gets_its_intervals_and_may_be_primary(make_results: Make) -> None:
+    """Overall IoU: large objects weigh more, and each arm and seed has its own unions."""
+    results = make_results(bad_ends=False)
+    generator = np.random.default_rng(1)
+    count = len(results.samples)
+    union = generator.lognormal(5, 1, count).round() + 1
+    intersection = np.floor(
+        union * np.clip(0.5 * results.samples["score"] + generator.uniform(0, 0.4, count), 0, 1)
+    )
+    samples = results.samples.assign(intersection=intersection, union=union)
+    sums = samples.groupby(["split", "arm", "seed"], observed=True)[["intersection", "union"]].sum()
+    added = (sums["intersection"] / sums["union"]).rename("value").reset_index().assign(metric="overall_iou")
+    added = added.merge(results.cells[["arm", "seed", "role"]], on=["arm", "seed"])
+    measured = dataclasses.replace(
+        results,
+        samples=samples,
+        measures=("intersection", "union"),
+        primary="overall_iou",
+        values=pd.concat([results.values, added]),
+    )
+    tables = build_tables(measured)
+    means = tables.means.set_index(["split", "metric", "arm"]).sort_index().loc["test", "overall_iou"]
+    by_seed = (sums["intersection"] / sums["union"]).loc["test"]
+    assert means["estimate"].to_dict() == pytest.approx(by_seed.groupby("arm").mean().to_dict())
+    assert means[["low", "high"]].notna().all(axis=None)
+    film = tables.comparisons.set_index("arm").loc["film"]
+    assert film["estimate"] == pytest.approx(by_seed["film"].mean() - by_seed["laconv"].mean())
+    assert film["low"] < film["estimate"] < film["high"]
+    counted = samples[
+        (samples["split"] == "test") & (samples["kind"] == "count") & (samples["arm"] == "film")
+    ]
+    ratios = counted.groupby("seed")[["intersection", "union"]].sum()
+    found = tables.slices[(tables.slices["value"] == "count") & (tables.slices["arm"] == "film")]
+    assert found["estimate"].item() == pytest.approx((ratios["intersection"] / ratios["union"]).mean())
+
+
+def test_a_floor_with_recorded_scores_is_paired_sample_by_sample(make_results: Make) -> None:
+    """A floor answers the same drawn images, so its score varies with them; as a constant, it would not."""
+    results = make_results(bad_ends=False)
+    test = results.samples[(results.samples["split"] == "test")]
+    easy = test[test["arm"] == "laconv"].groupby("sample")["score"].mean()
+    scores = pd.DataFrame(
+        {"name": "most frequent answer", "split": "test", "sample": easy.index, "score": easy > 0.5}
+    )
+    floor = float(scores["score"].mean())
+    results.floors.loc[results.floors["split"] == "test", "accuracy"] = floor
+    constant = build_tables(results).floors
+    paired = build_tables(
+        dataclasses.replace(
+            results, floor_scores=scores.astype({"score": float}).sample(frac=1, random_state=0)
+        )
+    ).floors
+    keys = (paired["split"] == "test") & (paired["arm"] == "laconv")
+    (one,), (other,) = (table[keys].to_dict("records") for table in (paired, constant))
+    assert one["estimate"] == pytest.approx(other["estimate"])
+    assert one["high"] - one["low"] != pytest.approx(other["high"] - other["low"])
+    wide = test[test["arm"] == "laconv"].pivot_table(index="seed", columns="sample", values="score")
+    clusters = test.drop_duplicates("sample").set_index("sample")["cluster"].reindex(wide.columns)
+    left = (
+        (wide - scores.set_index("sample")["score"].reindex(wide.columns).astype(float))
+        .T.groupby(clusters)
+        .sum()
+        .T
+    )
+    sizes = clusters.value_counts().reindex(left.columns)
+    low, high = crossed(left.to_numpy(), sizes.to_numpy()).interval()
+    assert [one["low"], one["high"]] == pytest.approx([float(low), float(high)])
+    assert paired[paired["split"] == "hidden"].equals(constant[constant["split"] == "hidden"])
+
+
+def test_floors_without_recorded_scores_shift_the_mean_and_not_the_width(make_results: Make) -> None:
     tables = build_tables(make_results())
     floor = tables.floors[(tables.floors["name"] == "wording") & (tables.floors["arm"] == "film")].iloc[0]
     means = tables.means

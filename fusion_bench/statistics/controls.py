@@ -1,0 +1,59 @@
+"""Leads of the arms over the controls: an arm must beat every one of them, and the arms are corrected together."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+
+from fusion_bench.statistics.comparison import (
+    ALPHA,
+    FEWEST_SEEDS,
+    EstimateRow,
+    Question,
+    estimate_row,
+    holm_of,
+)
+from fusion_bench.statistics.differences import Differences
+from fusion_bench.statistics.estimate import Estimate
+from fusion_bench.statistics.influence import Influences
+
+LEAD_ALPHA = ALPHA / 2
+"""The level of the one-sided tests of leads: that of one side of a 95 % interval."""
+
+
+def against_controls(influences: Influences, question: Question) -> pd.DataFrame:
+    """Return the differences ``arm - control`` of each arm, the reference included, from each control.
+
+    An arm passes only if it beats *every* control. Such an intersection-union test needs no correction over the
+    controls (Berger, *Technometrics* 24, 1982): the p-value of the arm is the largest one-sided one. Holm's
+    correction runs over the arms, because among many arms some would pass by luck.
+
+    Returns:
+        One row per arm and control that share a finished seed: ``arm``, ``control``, the columns of
+        `fusion_bench.statistics.comparison.means`; ``better`` (the estimate is on the better side of zero) and
+        ``interval_better`` (the whole 95 % interval is); ``p`` (one-sided, of this pair) and, equal in all rows of an
+        arm, ``p_holm`` (of "some control is not beaten"; NaN with fewer than three seeds) and ``beats`` (it is at
+        most 2.5 %).
+    """
+    differences = Differences(influences, question.arms(), question.reference)
+    sign = 1.0 if question.higher_is_better else -1.0
+    rows = []
+    for arm in question.arms():
+        for control in question.controls:
+            found = differences.over_control(arm, control)
+            if found is None:
+                continue
+            estimate = found.estimate
+            p = float(Estimate(sign * estimate.mean, estimate.standard_error, estimate.degrees).p_not_above())
+            columns = estimate_row(influences, estimate, min(found.seeds, found.other_seeds))
+            rows.append({"arm": arm, "control": control, **columns, "p": p})
+    table = pd.DataFrame(rows, columns=["arm", "control", *EstimateRow.__dataclass_fields__, "p"])
+    table["better"] = sign * table["estimate"] > 0
+    table["interval_better"] = table["low"] > 0 if question.higher_is_better else table["high"] < 0
+    arms = table.groupby("arm", sort=False)
+    worst = arms["p"].agg(lambda values: values.max(skipna=False))
+    enough = (arms["seeds"].min() >= FEWEST_SEEDS).to_numpy(dtype=bool)
+    corrected = pd.Series(holm_of(worst.to_numpy(dtype=np.float64), enough), index=worst.index)
+    table["p_holm"] = table["arm"].map(corrected).astype(np.float64)
+    table["beats"] = table["p_holm"] <= LEAD_ALPHA
+    return table

@@ -1,0 +1,138 @@
+"""Simulated studies of known truth, and how often the statistics are right about them.
+
+The unit is free (points of accuracy, say): simulated metrics have no limits. Everything is drawn from the crossed
+random-effects model that the estimates assume, with normal effects; what differs between cases is who scatters how
+much. A study without effects is an A/A study: every difference that is found in it is an error.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from fusion_bench.statistics.comparison import ALPHA, Question, compare
+from fusion_bench.statistics.estimate import FloatArray
+from fusion_bench.statistics.influence import Influences
+
+Scatter: TypeAlias = Literal["equal", "one arm", "reference", "log-normal"]
+"""Whose variance over seeds differs: nobody's; 4 times that of one arm or of the reference; everyone's by chance."""
+
+_FACTOR = 4.0
+_LOG_SPREAD = float(
+    np.log(_FACTOR) / 2
+)  # one standard deviation below to one above the median is a factor of 4
+
+
+@dataclass(frozen=True)
+class StudyShape:
+    """The shape of a simulated study.
+
+    Attributes:
+        arms: the number of arms, the reference included.
+        seeds: the number of seeds of each arm.
+        clusters: the number of clusters.
+        seed_sd: the standard deviation of an arm over seeds (root of the mean variance).
+        shared_seed_sd: that of a seed's effect on all arms.
+        cluster_sd: that of a cluster's effect on one arm; an effect on all arms cancels and is not drawn.
+        residual_sd: that of one seed of one arm on one cluster.
+        scatter: how the variance over seeds differs between arms.
+        reference_seeds: the number of seeds of the reference; None for as many as the arms have.
+    """
+
+    arms: int
+    seeds: int
+    clusters: int
+    seed_sd: float
+    shared_seed_sd: float = 0.0
+    cluster_sd: float = 0.0
+    residual_sd: float = 0.0
+    scatter: Scatter = "equal"
+    reference_seeds: int | None = None
+
+
+@dataclass(frozen=True)
+class Rates:
+    """How often the statistics were right in simulated studies.
+
+    Attributes:
+        studies: the number of studies.
+        coverage: the share of 95 % intervals that hold the true difference.
+        worst_coverage: the same for the arm with the lowest share.
+        family_error: the share of studies in which an arm without an effect is called better or worse.
+        tail: the share of comparisons without an effect whose p-value is below .05 / m, divided by .05 / m.
+        power: the share of arms with an effect that are called better or worse; NaN without effects.
+        half_width: the mean half width of the intervals.
+    """
+
+    studies: int
+    coverage: float
+    worst_coverage: float
+    family_error: float
+    tail: float
+    power: float
+    half_width: float
+
+
+def simulate_study(shape: StudyShape, effects: FloatArray, generator: np.random.Generator) -> Influences:
+    """Return one simulated study; its first arm is the reference.
+
+    Args:
+        shape: the shape of the study.
+        effects: ``[A - 1]``, the true difference of each arm from the reference.
+        generator: the source of chance.
+    """
+    most = max(shape.seeds, shape.reference_seeds or 0)
+    spread = shape.seed_sd * np.sqrt(_variance_factors(shape, generator))
+    truth = np.concatenate([[0.0], effects])
+    by_seed = generator.normal(size=(shape.arms, most)) * spread[:, None]
+    by_seed += shape.shared_seed_sd * generator.normal(size=most)
+    by_cluster = shape.cluster_sd * generator.normal(size=(shape.arms, shape.clusters))
+    table = (truth[:, None] + by_seed)[:, :, None] + by_cluster[:, None, :]
+    if shape.residual_sd:
+        table = table + shape.residual_sd * generator.normal(size=table.shape)
+    table[1:, shape.seeds :] = np.nan
+    table[0, shape.reference_seeds or shape.seeds :] = np.nan
+    names = ("reference", *(f"arm {number}" for number in range(1, shape.arms)))
+    ids = np.arange(shape.clusters).astype(object)
+    return Influences(names, tuple(range(most)), table, ids, (-np.inf, np.inf))
+
+
+def error_rates(
+    shape: StudyShape, effects: FloatArray, studies: int, generator: np.random.Generator
+) -> Rates:
+    """Return how often `fusion_bench.statistics.comparison.compare` is right in ``studies`` simulated studies."""
+    null = effects == 0
+    held = np.zeros((studies, shape.arms - 1), dtype=bool)
+    found, below = held.copy(), held.copy()
+    width = np.zeros(studies)
+    for number in range(studies):
+        study = simulate_study(shape, effects, generator)
+        table = compare(study, Question(study.arms[0], study.arms[1:]))
+        low, high = table["low"].to_numpy(), table["high"].to_numpy()
+        held[number] = (low <= effects) & (effects <= high)
+        found[number] = table["p_holm"].to_numpy() < ALPHA
+        below[number] = table["p"].to_numpy() < ALPHA / len(effects)
+        width[number] = float((high - low).mean() / 2)
+    return Rates(
+        studies,
+        float(held.mean()),
+        float(held.mean(0).min()),
+        float((found & null).any(1).mean()),
+        float(below[:, null].mean() / (ALPHA / len(effects))) if null.any() else float("nan"),
+        float(found[:, ~null].mean()) if (~null).any() else float("nan"),
+        float(width.mean()),
+    )
+
+
+def _variance_factors(shape: StudyShape, generator: np.random.Generator) -> FloatArray:
+    """Return ``[A]``, the variance over seeds of each arm, as a multiple of ``seed_sd ** 2``."""
+    factors = np.ones(shape.arms)
+    if shape.scatter == "one arm":
+        factors[1] = _FACTOR
+    elif shape.scatter == "reference":
+        factors[0] = _FACTOR
+    elif shape.scatter == "log-normal":
+        factors = np.exp(_LOG_SPREAD * generator.normal(size=shape.arms) - _LOG_SPREAD**2 / 2)
+    return factors

@@ -1,0 +1,155 @@
+"""Moderated variances, compared with the formulas written out with other tools, and their edge cases."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import integrate, optimize, stats
+from statsmodels.formula.api import ols
+
+from fusion_bench.statistics.estimate import FloatArray
+from fusion_bench.statistics.moderation import centred_variances, plain_variances
+
+
+def means(arms: int, seeds: int, spread: float = 0.0, number: int = 0) -> FloatArray:
+    """Per-seed means whose scatter differs by arm: its log variance has the standard deviation ``spread``."""
+    generator = np.random.default_rng([arms, seeds, number])
+    scale = np.exp(spread * generator.normal(size=(arms, 1)) / 2)
+    return (
+        generator.normal(size=(arms, 1))
+        + generator.normal(size=seeds)
+        + scale * generator.normal(size=(arms, seeds))
+    )
+
+
+def log_chi_square_moment(degrees: int, order: int) -> float:
+    """A central moment of the log of a chi-square variable over its degrees, by integration."""
+
+    def expectation(of) -> float:  # type: ignore[no-untyped-def]
+        density = stats.chi2(degrees).pdf
+        return integrate.quad(
+            lambda log: of(log) * density(math.exp(log)) * math.exp(log), -60, 8, limit=400
+        )[0]
+
+    centre = expectation(lambda log: log)
+    if order == 1:
+        return centre - math.log(degrees)
+    return expectation(lambda log: (log - centre) ** order)
+
+
+def by_hand(own: FloatArray, degrees: int) -> tuple[float, float]:
+    """``d0`` and ``s0^2`` from moments found by integration and a root found by bisection."""
+    arms = len(own)
+    second, fourth = (log_chi_square_moment(degrees, order) for order in (2, 4))
+    logs = np.log(own) - log_chi_square_moment(degrees, 1)
+    # The variance of a sample variance: (mu4 - sigma^4 (n - 3) / (n - 1)) / n.
+    error = math.sqrt((fourth - second**2 * (arms - 3) / (arms - 1)) / arms)
+    excess = float(np.var(logs, ddof=1)) - second + error
+    most = (arms - 2) * degrees
+    if excess <= 0:
+        return most, float(own.mean())
+    # trigamma(d0 / 2) is the variance of the log of a chi-square variable with d0 degrees.
+    root = optimize.brentq(
+        lambda log: float(pd.Series([math.exp(log)]).map(_trigamma).iloc[0]) - excess, -20, 20
+    )
+    return min(2 * math.exp(root), most), float(own.mean())
+
+
+def _trigamma(value: float) -> float:
+    """The series sum 1 / (value + n)^2, its tail by Euler and Maclaurin."""
+    terms = np.arange(200)
+    end = value + 200
+    return float((1 / (value + terms) ** 2).sum() + 1 / end + 1 / (2 * end**2) + 1 / (6 * end**3))
+
+
+@pytest.mark.parametrize(
+    ("arms", "seeds", "spread"), [(3, 3, 0.0), (6, 3, 1.0), (27, 3, 1.4), (27, 5, 3.0), (12, 10, 0.7)]
+)
+def test_prior_and_moderated_variances_follow_from_moments_found_by_integration(
+    arms: int, seeds: int, spread: float
+) -> None:
+    found = centred_variances(means(arms, seeds, spread))
+    degrees = seeds - 1
+    prior, centre = by_hand(found.own, degrees)
+    assert found.prior_degrees == pytest.approx(prior, rel=1e-5)
+    assert found.prior_variance == pytest.approx(centre)
+    for own, moderated, its_degrees in zip(found.own, found.moderated, found.degrees, strict=True):
+        weighted = (prior * centre + degrees * own) / (prior + degrees)
+        expected = (own, degrees) if own > weighted else (weighted, degrees + prior)
+        assert (moderated, its_degrees) == pytest.approx(expected, rel=1e-5)
+
+
+def test_own_variances_are_those_of_the_residuals_of_a_two_way_fit() -> None:
+    table = means(5, 4)
+    long = pd.DataFrame(
+        {"arm": np.repeat(range(5), 4), "seed": np.tile(range(4), 5), "value": table.reshape(-1)}
+    )
+    residuals = ols("value ~ C(arm) + C(seed)", long).fit().resid.to_numpy().reshape(5, 4)
+    assert centred_variances(table).own == pytest.approx(5 / 4 * (residuals**2).sum(1) / 3)
+    assert plain_variances(table).own == pytest.approx([stats.tvar(row) for row in table])
+
+
+def test_own_variances_are_unbiased_and_no_seed_of_all_arms_moves_them() -> None:
+    drawn = np.mean([centred_variances(means(4, 3, number=number)).own for number in range(3000)], axis=0)
+    assert drawn == pytest.approx(1.0, abs=0.08)
+    table = means(4, 3)
+    assert centred_variances(table + np.array([5.0, -3.0, 1.0])).own == pytest.approx(
+        centred_variances(table).own
+    )
+
+
+def test_nobody_goes_below_the_own_variance_and_limits_hold() -> None:
+    for number in range(200):
+        found = centred_variances(means(9, 3, 2.0, number))
+        assert (found.moderated >= found.own).all()
+        assert 0 <= found.prior_degrees <= 14
+        assert ((found.degrees == 2) == (found.moderated == found.own)).all() or found.prior_degrees == 0
+        variance, degrees = found.pair(0, 1)
+        assert variance == pytest.approx(found.moderated[0] + found.moderated[1])
+        assert 0 < degrees <= 16
+
+
+def test_two_arms_tell_nothing_about_each_other() -> None:
+    table = means(2, 5)
+    found = centred_variances(table)
+    variance, degrees = found.pair(0, 1)
+    assert found.prior_degrees == 0
+    assert variance == pytest.approx(np.var(table[0] - table[1], ddof=1))
+    assert degrees == pytest.approx(4)
+
+
+def test_the_degrees_of_a_pair_are_those_of_the_sum_of_two_correlated_variances() -> None:
+    """Without moderation, twice the square over the simulated variance of the sum gives the degrees."""
+    arms, seeds = 4, 3
+    sums = [centred_variances(means(arms, seeds, number=number)).own[:2].sum() for number in range(6000)]
+    simulated = 2 * np.mean(sums) ** 2 / np.var(sums)
+    degrees = seeds - 1
+    by_formula = 4 / (2 / degrees + 2 / ((arms - 1) ** 2 * degrees))
+    assert simulated == pytest.approx(by_formula, rel=0.08)
+
+
+def test_variances_of_zero() -> None:
+    table = means(6, 3)
+    table[2] = 0.4
+    found = plain_variances(table)
+    assert found.own[2] == 0 and found.moderated[2] >= 0
+    assert np.isfinite(found.moderated).all() and (found.moderated[[0, 1, 3, 4, 5]] > 0).all()
+    mostly = np.full((5, 3), 0.4)
+    mostly[0] = [0.1, 0.5, 0.9]
+    found = plain_variances(mostly)
+    assert np.isfinite(found.moderated).all() and found.moderated[0] == found.own[0]
+    none = centred_variances(np.full((5, 3), 0.4))
+    assert (none.moderated == 0).all() and none.prior_degrees == 0
+
+
+def test_arms_of_one_variance_are_not_believed_to_be_so_without_proof() -> None:
+    """Few arms cannot prove that variances are alike; many can."""
+    few = [centred_variances(means(4, 3, number=number)).prior_degrees for number in range(300)]
+    many = [centred_variances(means(27, 3, number=number)).prior_degrees for number in range(300)]
+    assert np.median(few) <= 4
+    assert np.median(many) > 4
+    differing = [centred_variances(means(27, 3, 2.5, number)).prior_degrees for number in range(300)]
+    assert np.median(differing) < np.median(many) / 2
