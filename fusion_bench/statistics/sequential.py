@@ -26,7 +26,7 @@ from fusion_bench.statistics.influence import Influences
 UNDECIDED = ""
 """The verdict of an arm that goes on."""
 
-SEQUENTIAL_COLUMNS = (
+VERDICT_COLUMNS = (
     "arm",
     "verdict",
     "look",
@@ -72,8 +72,8 @@ def look_at(influences: Influences, question: Question, looks: tuple[Look, ...],
         number: the look, from 0.
 
     Returns:
-        One row per undecided arm that shares a finished seed with the reference, with `SEQUENTIAL_COLUMNS`. ``verdict`` is
-        ``better``, ``worse`` or ``equivalent``, or `UNDECIDED`; ``look`` counts from 1; ``low`` and ``high`` have the
+        One row per undecided arm that shares a finished seed with the reference, with `VERDICT_COLUMNS`. ``verdict``
+        is ``better``, ``worse`` or ``equivalent``, or `UNDECIDED`; ``look`` counts from 1; ``low`` and ``high`` have the
         level ``1 - alpha``.
     """
     look = looks[number]
@@ -92,15 +92,15 @@ def look_at(influences: Influences, question: Question, looks: tuple[Look, ...],
         "worse",
     )
     table = table.assign(verdict=verdict, look=number + 1, alpha=look.alpha, low=low, high=high)
-    return table[list(SEQUENTIAL_COLUMNS)]
+    return table[list(VERDICT_COLUMNS)]
 
 
 def decide_in_stages(influences: Influences, question: Question, looks: tuple[Look, ...]) -> pd.DataFrame:
     """Return the verdicts of all looks whose seeds the reference and at least one open arm have finished.
 
     Returns:
-        One row per arm of the family, in its order, with `SEQUENTIAL_COLUMNS`: its row at the look that decided it, or at the
-        last look that it took part in. An arm that took part in none is left out.
+        One row per arm of the family, in its order, with `VERDICT_COLUMNS`: its row at the look that decided it, or at
+        the last look that it took part in. An arm that took part in none is left out.
     """
     last: dict[str, dict[Hashable, Any]] = {}
     undecided = question.family
@@ -116,4 +116,4 @@ def decide_in_stages(influences: Influences, question: Question, looks: tuple[Lo
         last |= {str(row["arm"]): row for row in table.to_dict("records")}
         undecided = tuple(arm for arm in undecided if arm not in last or last[arm]["verdict"] == UNDECIDED)
     rows = [last[arm] for arm in question.family if arm in last]
-    return pd.DataFrame(rows, columns=list(SEQUENTIAL_COLUMNS))
+    return pd.DataFrame(rows, columns=list(VERDICT_COLUMNS))
