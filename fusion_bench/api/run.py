@@ -23,6 +23,7 @@ from fusion_bench.reporting.mlflow_.store import TrackingStore
 from fusion_bench.reporting.mlflow_.sync import sync_study
 from fusion_bench.reporting.progress import observer_for, parts_shown
 from fusion_bench.reporting.report.report import WrittenReport, make_report
+from fusion_bench.reporting.tables.decidable import few_seeds
 from fusion_bench.reporting.tables.tables import Tables
 from fusion_bench.results.collect import collect
 from fusion_bench.results.results import StudyResults
@@ -168,6 +169,8 @@ def run_and_report(request: RunRequest, console: Console) -> FinishedRun:
     device = chosen_device(request.device, on_gpu=not request.smoke)
     TrackingStore.of(request.runs).check()  # told now, not after hours of training
     settings = _worker_settings(request, study, device)
+    if not request.smoke and (few := few_seeds(study, study.arms)):
+        console.print(few, markup=False, highlight=False, soft_wrap=True)
     ran = _train(study, settings, request, console)
     runs = {study.name: ran}
     for label, context in study.contexts.items():

@@ -1,4 +1,4 @@
-"""The implementation of ``fusion-bench plan``: the arms of a study, its cells, and the time that they will take."""
+"""The implementation of ``fusion-bench plan``: arms, cells, the time that they take, and what they can decide."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from rich.text import Text
 from fusion_bench.cli.cells.states import cells_json, console, planned_cells, statuses_of
 from fusion_bench.cli.open_study import open_as_last_run
 from fusion_bench.cli.plan_settings import settings_json, settings_text
+from fusion_bench.reporting.tables.decidable import decidable, decidable_sentences, few_seeds
 from fusion_bench.serialisation import to_json
 from fusion_bench.spec.arms import Arm, BudgetMatch, settings_of
 from fusion_bench.spec.study import Study
@@ -45,6 +46,7 @@ def show_plan(
     planned = planned_cells(opened)
     statuses = planned.statuses
     estimate = remaining_time(study, statuses, opened.last, paths)
+    few, found = few_seeds(study, planned.arms), decidable(study, planned.arms, statuses, paths)
     if as_json:
         shown = {
             "study": study.name,
@@ -53,11 +55,16 @@ def show_plan(
             "arms": {arm.label: settings_json(study, arm) for arm in planned.arms},
             **cells_json(opened, planned),
             "estimate": to_json(estimate),
+            "few_seeds": few,
+            "decidable": to_json(found),
         }
         typer.echo(json.dumps(shown, indent=2))
     else:
         _print_arms(study, planned.arms, statuses)
-        for line in (*_reasons(statuses), *planned.problems, _time(estimate)):
+        decides = (
+            [] if found is None else decidable_sentences(found, study.data.adapter.target.load().cluster)
+        )
+        for line in (*_reasons(statuses), *planned.problems, _time(estimate), *filter(None, [few]), *decides):
             console().print(line, markup=False, highlight=False, soft_wrap=True)
     if export is not None:
         search = search_result(study, paths)  # raises if the search is not finished

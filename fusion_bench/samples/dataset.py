@@ -34,7 +34,7 @@ class Splits:
 
 @dataclass(frozen=True)
 class Counts:
-    """The number of samples and of images in a published split; None where it is not published."""
+    """The number of samples and of images in a split; None where it is not known."""
 
     samples: int | None
     images: int | None
@@ -134,6 +134,10 @@ class DataSet(ABC):
     def files(self) -> tuple[Path, ...]:
         """Return the files and image folders that must exist, to be checked quickly; empty without such a list."""
         return ()
+
+    def known_counts(self, split: str) -> Counts:
+        """Return how many samples and images a split has, as far as that is known without its files."""
+        return self.published.get(split, Counts(None, None))
 
     def submission(self, split: str, answers: Mapping[str, str], author: str) -> Submission | None:
         """Return the file to submit for a split; None where the publishers accept no submissions.

@@ -17,7 +17,13 @@ from fusion_bench.spec.document.bounds import MAX_STARTS, Bounds
 from fusion_bench.spec.document.files import read_study_tree, real_path
 from fusion_bench.spec.document.problems import Problems
 from fusion_bench.spec.document.schema import StudyFile
-from fusion_bench.spec.document.sections import SEARCH_SEEDS, BudgetSection, ExpectedSection, SearchSection
+from fusion_bench.spec.document.sections import (
+    DEFAULT_SEEDS,
+    SEARCH_SEEDS,
+    BudgetSection,
+    ExpectedSection,
+    SearchSection,
+)
 from fusion_bench.spec.document.tree import Node, written_path
 from fusion_bench.spec.recipes import apply_official_recipe
 from fusion_bench.spec.resolve import Resolver
@@ -153,7 +159,7 @@ def _study(
     data = resolve_data(tree, catalogue, problems)
     study_arms = StudyArms(tree, resolver, data, problems)
     reference = study_arms.reference()
-    seeds = _seeds(tree)
+    seeds = _seeds(tree, range(DEFAULT_SEEDS))
     search = _search(tree, study_arms, data, seeds, resolver, problems)
     expected = _expected(tree, study_arms, data, problems)
     root = _root(tree, data, problems)
@@ -195,7 +201,7 @@ def _study(
     )
 
 
-def _seeds(node: Node, default: tuple[int, ...] = ()) -> tuple[int, ...]:
+def _seeds(node: Node, default: Sequence[int]) -> tuple[int, ...]:
     """Return the seeds under ``seeds`` that can be read; the schema records mistakes in them."""
     value = node.children["seeds"].plain() if "seeds" in node.children else list(default)
     if isinstance(value, int):

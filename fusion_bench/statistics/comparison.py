@@ -20,6 +20,7 @@ import pandas as pd
 from fusion_bench.statistics.differences import Difference, Differences
 from fusion_bench.statistics.estimate import Estimate, FloatArray, detectable_difference
 from fusion_bench.statistics.influence import Influences
+from fusion_bench.statistics.power import ComparisonScatter, decidable_difference
 
 Verdict: TypeAlias = Literal["better", "worse", "equivalent", "underpowered", "no verdict", ""]
 """The verdict on an arm against the reference; empty for an arm outside the family (a control)."""
@@ -156,15 +157,29 @@ def _detectable(differences: Differences, tested: list[Difference]) -> float:
 
     A comparison as the pool expects it; where no tested pair lies in the pool, the median over the pairs.
     """
-    alpha = ALPHA / max(1, len(tested))
-    typical = differences.typical(tested)
-    estimates = [item.estimate for item in tested] if typical is None else [typical]
+    alpha = strictest_level(len(tested))
+    scatter = differences.scatter(tested)
+    if scatter is not None:
+        return decidable_difference(scatter, len(differences.pool), scatter.seeds, alpha)
+    estimates = [item.estimate for item in tested]
     single = [
         detectable_difference(float(estimate.standard_error), float(estimate.degrees), alpha)
         for estimate in estimates
     ]
     known = [value for value in single if not np.isnan(value)]
     return float(np.median(known)) if known else float("nan")
+
+
+def strictest_level(comparisons: int) -> float:
+    """Return the level of the first step of Holm's correction."""
+    return ALPHA / max(1, comparisons)
+
+
+def finished_scatter(influences: Influences, question: Question) -> ComparisonScatter | None:
+    """Return how the finished comparisons of a family scatter; None unless two arms share two finished seeds."""
+    differences = Differences(influences, question.arms(), question.reference)
+    found = [differences.of(arm, question.reference) for arm in question.family]
+    return differences.scatter([item for item in found if item is not None])
 
 
 def holm(p_values: npt.ArrayLike) -> FloatArray:

@@ -29,6 +29,7 @@ from fusion_bench.statistics.crossed import MeanSquares, estimate_of
 from fusion_bench.statistics.estimate import Estimate, FloatArray
 from fusion_bench.statistics.influence import BoolArray, Influences
 from fusion_bench.statistics.moderation import SeedVariances, centred_variances, plain_variances
+from fusion_bench.statistics.power import ComparisonScatter
 from fusion_bench.statistics.unpaired import SideVariance, unpaired
 
 FEWEST_IN_POOL = 3
@@ -132,22 +133,21 @@ class Differences:
         squares = self._influences.paired_squares(arm, control, seeds)
         return Difference(self._crossed(arm, control, squares, total, nu), own_degrees + 1, own_degrees + 1)
 
-    def typical(self, differences: Sequence[Difference]) -> Estimate | None:
-        """Return the estimate of a comparison as the pool expects it; None where no pair of the pool is given.
+    def scatter(self, differences: Sequence[Difference]) -> ComparisonScatter | None:
+        """Return how a comparison scatters as the pool expects it; None where no pair of the pool is given.
 
         Both arms have the prior's variance; cluster and residual mean squares are the medians of ``differences``.
         """
         squares = [item.squares for item in differences if item.squares is not None]
         if not squares or self.variances is None:
             return None
-        clusters = self._influences.clusters()
-        variance, degrees = self.variances.typical().pair(0, 1)
-        cluster, residual = (
-            np.asarray(np.median([getattr(item, name) for item in squares]))
-            for name in ("cluster", "residual")
+        return ComparisonScatter(
+            self.variances.prior_variance,
+            float(np.median([item.cluster for item in squares])),
+            float(np.median([item.residual for item in squares])),
+            self._influences.clusters(),
+            int(self._pool_seeds.sum()),
         )
-        expected = MeanSquares(np.asarray(0.0), np.asarray(clusters * variance), cluster, residual)
-        return estimate_of(expected, int(self._pool_seeds.sum()), clusters, degrees)
 
     def _pooled(self, arm: str, other: str, squares: MeanSquares) -> Estimate:
         if self.variances is None or arm == other:

@@ -17,7 +17,8 @@ effect that all arms share.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+import math
+from dataclasses import dataclass
 
 import numpy as np
 from scipy import special
@@ -60,12 +61,6 @@ class SeedVariances:
         others = len(self.own) - 1
         spread = u**2 / f + v**2 / g + 2 * u * v / (others**2 * np.sqrt(f * g))
         return float(u + v), float(min((u + v) ** 2 / spread, others * self.own_degrees))
-
-    def typical(self) -> SeedVariances:
-        """Return the same arms, each with the prior's variance: what is expected of a new study of this kind."""
-        alike = np.full_like(self.own, self.prior_variance)
-        degrees = np.full_like(self.own, self.own_degrees + self.prior_degrees)
-        return replace(self, moderated=alike, degrees=degrees)
 
 
 def centred_variances(means: FloatArray) -> SeedVariances:
@@ -118,7 +113,7 @@ def _prior_degrees(own: FloatArray, degrees: int) -> float:
     least = _SMALLEST * (median if median > 0 else own[own > 0].min())
     half = degrees / 2
     logs = np.log(np.maximum(own, least)) - special.psi(half) + np.log(half)
-    sampling, fourth = special.polygamma(1, half), special.polygamma(3, half)
+    sampling, fourth = _polygamma(1, half), _polygamma(3, half)
     error = np.sqrt((fourth + 3 * sampling**2 - sampling**2 * (arms - 3) / (arms - 1)) / arms)
     excess = float(logs.var(ddof=1) - sampling + error)
     return 2 * _inverse_trigamma(excess) if excess > 0 else float("inf")
@@ -132,9 +127,14 @@ def _inverse_trigamma(value: float) -> float:
         return 1 / value
     found = 0.5 + 1 / value
     for _ in range(50):
-        now = special.polygamma(1, found)
-        step = now * (1 - now / value) / special.polygamma(2, found)
+        now = _polygamma(1, found)
+        step = now * (1 - now / value) / _polygamma(2, found)
         found += step
         if -step < 1e-10 * found:
             break
     return float(found)
+
+
+def _polygamma(order: int, value: float) -> float:
+    """Return SciPy's ``polygamma`` of one number, which takes seven times as long for the care of arrays."""
+    return float((-1) ** (order + 1) * math.factorial(order) * special.zeta(order + 1, value))

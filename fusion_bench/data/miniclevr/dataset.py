@@ -63,6 +63,7 @@ class MiniClevr(BuiltIn, Clevr):
         super().__init__(root, kinds=kinds)
         if int_or_minus_one(questions_per_image) < 1:
             raise DataError(f"questions_per_image must be at least 1, not {questions_per_image!r}")
+        self.texts_per_image = questions_per_image
         self._scene_settings: MiniClevrSettings = self.settings_type(
             seed=seed,
             images=images_per_split(images, self.splits),

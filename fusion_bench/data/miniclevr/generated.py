@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from fusion_bench.data.files import image_sizes, manifest_of
 from fusion_bench.data.miniclevr.settings import SceneSettings
 from fusion_bench.errors import DataError
-from fusion_bench.samples.dataset import DataSet
+from fusion_bench.samples.dataset import Counts, DataSet
 from fusion_bench.samples.split import Split
 from fusion_bench.storage import canonical, digest, lock, read_json, write_json
 
@@ -30,6 +30,8 @@ class BuiltIn(DataSet):
     built_in: ClassVar[bool] = True
 
     root: Path
+    texts_per_image: int
+    """The number of texts about an image; an image with few objects may have fewer."""
     _scene_settings: SceneSettings
 
     @abstractmethod
@@ -56,6 +58,11 @@ class BuiltIn(DataSet):
             if self.root.exists():
                 self.root.rmdir()
             unfinished.rename(self.root)
+
+    def known_counts(self, split: str) -> Counts:
+        """Return how many images the settings ask for, and the largest number of samples."""
+        images = dict(self._scene_settings.images).get(split)
+        return Counts(None if images is None else images * self.texts_per_image, images)
 
     def split(self, name: str) -> Split:
         """Read one split; see `DataSet.split`."""

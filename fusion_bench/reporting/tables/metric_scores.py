@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 import pandas as pd
 
-from fusion_bench.results.results import StudyResults
 from fusion_bench.statistics.influence import Influences
 from fusion_bench.statistics.scores import SCORE_RANGE, Scores, Unit
 
@@ -43,6 +44,34 @@ class MetricScores:
         return Scores.of(rows.assign(score=numbers), arms)
 
 
+class Labelled(Protocol):
+    """An arm of a study, planned or finished."""
+
+    @property
+    def label(self) -> str:
+        """The name of the arm in the study."""
+
+
+class RecordedScores(Protocol):
+    """The tables that metrics are computed from; see `fusion_bench.results.results.StudyResults`."""
+
+    @property
+    def arms(self) -> Sequence[Labelled]:
+        """The arms."""
+
+    @property
+    def samples(self) -> pd.DataFrame:
+        """One row per done cell, split and sample."""
+
+    @property
+    def values(self) -> pd.DataFrame:
+        """One row per done cell, split and metric."""
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """The columns of numbers that the task adds to ``samples``."""
+
+
 class AllMetricScores:
     """The `MetricScores` of every metric of a study, and the influences on each split.
 
@@ -50,7 +79,7 @@ class AllMetricScores:
         splits: the splits that have predictions.
     """
 
-    def __init__(self, results: StudyResults) -> None:
+    def __init__(self, results: RecordedScores) -> None:
         self._arms = [arm.label for arm in results.arms]
         self._rows = {
             str(split): rows for split, rows in results.samples.groupby("split", sort=False, observed=True)
@@ -109,7 +138,7 @@ class AllMetricScores:
         return None
 
 
-def _candidates(results: StudyResults) -> tuple[MetricScores, ...]:
+def _candidates(results: RecordedScores) -> tuple[MetricScores, ...]:
     """Return the score first, then each measure in [0, 1], itself and thresholded, then each ratio of two sums.
 
     A ratio's upper measure is never above the lower one (an intersection and its union), so that it lies in [0, 1].

@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Discriminator, Field, Tag
 from pydantic.json_schema import GenerateJsonSchema
 
 from fusion_bench.spec.document.sections import (
+    DEFAULT_SEEDS,
     ArmSection,
     BackboneSection,
     BudgetSection,
@@ -80,7 +81,7 @@ class StudyFile(Section):
     seeds: Annotated[
         Annotated[int, Field(ge=1, le=1000), Tag("other")] | Annotated[SeedList, Tag("list")],
         Discriminator(list_or_other),
-    ] = Field(description="a list of seeds, or the number of seeds (3 means 0, 1 and 2)")
+    ] = Field(DEFAULT_SEEDS, description="a list of seeds, or the number of seeds (3 means 0, 1 and 2)")
     threads: int = Field(1, ge=1, le=1024, description="torch's number of threads in every cell")
     reference: str | None = Field(
         None, description="label of the arm that all others are compared with; null: the first arm"

@@ -17,6 +17,8 @@ from fusion_bench.training.config import BackboneConfig, DataConfig, FusionConfi
 
 WEIGHTS = ("imagenet", "random", "pretext")
 SEARCH_SEEDS = (1000,)
+DEFAULT_SEEDS = 5
+"""The number of seeds of a study that names none."""
 
 
 def list_or_other(value: Any) -> str:

@@ -52,7 +52,7 @@ def test_a_new_study_can_be_planned(cli: CommandLine, tmp_path: Path) -> None:
     plan = json.loads(cli("plan", file, "--json", "--runs", tmp_path / "runs").out)
     assert (plan["study"], plan["reference"]) == ("my_study", "film")
     assert {cell["arm"] for cell in plan["cells"] if cell["role"] != "control"} == {"laconv", "film"}
-    assert {cell["seed"] for cell in plan["cells"]} == {0, 1, 2}
+    assert {cell["seed"] for cell in plan["cells"]} == {0, 1, 2, 3, 4}
 
 
 def test_a_schema_that_is_there_is_left_as_it_is(cli: CommandLine, tmp_path: Path) -> None:

@@ -89,6 +89,8 @@ def test_a_run_ends_with_the_numbers_of_its_report(cli: CommandLine, study: tupl
         ][-3:]
     )
     assert max(map(len, lines[head:])) < 200
+    (few,) = (line for line in lines if "no verdicts" in line)
+    assert few.startswith("2 seeds: ") and lines.index(few) < head
 
 
 def test_the_table_fits_a_narrow_terminal(study: tuple[Path, Path], cli: CommandLine) -> None:

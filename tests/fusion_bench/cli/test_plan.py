@@ -1,4 +1,4 @@
-"""The output of ``plan`` for a matched budget."""
+"""The output of ``plan``: a matched budget, contexts, and what the study can decide."""
 
 from __future__ import annotations
 
@@ -48,3 +48,23 @@ def test_cells_of_contexts_are_exported_too(cli: CommandLine, tmp_path: Path) ->
     pools = [config["head"]["pool"] for config in configs]
     assert len(configs) == 24
     assert pools.count("mean") == 12
+
+
+def test_the_plan_says_what_can_be_decided(cli: CommandLine, tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").write_text(f"{STUDY}contexts: {{mean: {{head.pool: mean}}}}\n")
+    place = (tmp_path / "s.yaml", "--runs", tmp_path / "runs")
+    few = cli("plan", *place).out
+    assert few.count("3 seeds, fewer than the default of 5") == 1
+    assert few.count("with 80 % probability, a comparison finds a true difference of") == 1, "not of contexts"
+    assert few.count("assumed until two arms have two finished seeds") == 1
+    shown = json.loads(cli("plan", *place, "--json").out)
+    assert shown["few_seeds"] in few
+    decides = shown["decidable"]
+    assert f"difference of {100 * decides['difference']:.1f} points (3 seeds, 5 images)" in few
+    assert (decides["comparisons"], decides["clusters"]) == (1, 5), "an arm outside the budget gets no verdict"
+    assert set(decides["by_seeds"]) == {"5", "8", "12"}
+    enough = json.loads(cli("plan", *place, "--json", "--set", "seeds=5").out)
+    assert enough["few_seeds"] == ""
+    assert enough["decidable"]["difference"] == decides["by_seeds"]["5"]
+    alone = json.loads(cli("plan", *place, "--json", "--set", "arms={film: {module: film}}").out)
+    assert alone["few_seeds"] == "" and alone["decidable"] is None

@@ -51,12 +51,14 @@ def test_a_good_study_is_resolved_to_the_settings_of_its_cells(load: Load) -> No
 
 
 def test_keys_that_are_left_out_have_defaults(load: Load) -> None:
-    study = load(
-        "version: 1\nname: short\ndata: {name: mini, image_size: [64, 64]}\nseeds: 3\n"
+    text = (
+        "version: 1\nname: short\ndata: {name: mini, image_size: [64, 64]}\n"
         "arms: {net: {network: net}}\ncontrols: false\n"
     )
+    study = load(text)
     config = study.arms[0].config
-    assert study.seeds == (0, 1, 2)
+    assert study.seeds == (0, 1, 2, 3, 4)
+    assert load(text, "seeds=3").seeds == (0, 1, 2), "a number of seeds, from 0"
     assert (study.reference, study.primary, study.primary_split) == ("net", "accuracy", "val")
     assert (config.fusion, config.head, config.train) == (FusionConfig(), HeadConfig(), TrainConfig())
 
@@ -180,7 +182,6 @@ def test_a_mistake_in_an_extended_file_cites_that_file(load: Load, tmp_path: Pat
     [
         ("seeds: [3, 5]", "seeds: []", "line 17: seeds: must have at least 1 entry, not []"),
         ("seeds: [3, 5]", "seeds: many", "line 17: seeds: must be a whole number, not 'many'"),
-        ("seeds: [3, 5]\n", "", "line 1: seeds: is missing"),
         ("[64, 96]", "[64, 96, 3]", "line 6: data.image_size: must have at most 2 entries, not [64, 96, 3]"),
         (
             "zero_hop, one_hop",

@@ -66,6 +66,7 @@ class MiniClevrRefer(BuiltIn, Refer):
         super().__init__(root)
         if int_or_minus_one(expressions_per_image) < 1:
             raise DataError(f"expressions_per_image must be at least 1, not {expressions_per_image!r}")
+        self.texts_per_image = expressions_per_image
         self._scene_settings: MiniClevrReferSettings = MiniClevrReferSettings(
             seed=seed,
             images=images_per_split(images, self.splits),
