@@ -85,12 +85,12 @@ def test_a_missing_package_is_told_by_plan_and_stops_a_run_before_any_data_are_m
     study = read_study(file)
     assert missing_packages([study]) == ()
     weights.unlink()
-    told = "the package toy-weights with the weights is not installed: pip install"
+    sentence_start = "the package toy-weights with the weights is not installed: pip install"
     (sentence,) = missing_packages([study])
-    assert sentence.startswith(told)
+    assert sentence.startswith(sentence_start)
     planned = cli("plan", file, "--runs", runs)
-    assert (planned.code, planned.out.count(told)) == (0, 1)
-    with pytest.raises(WeightsError, match=told):
+    assert (planned.code, planned.out.count(sentence_start)) == (0, 1)
+    with pytest.raises(WeightsError, match=sentence_start):
         resolve_inputs(study.arms[0].config, paths_of(study, runs))
     assert not (runs / "cache" / "data").exists()
 
