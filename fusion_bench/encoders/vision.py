@@ -18,11 +18,12 @@ from torch import Tensor, nn
 from fusion_bench.encoders.checkpoint import read_weights
 from fusion_bench.encoders.download import find_weights
 from fusion_bench.encoders.input_sizes import feature_model, size_problem
+from fusion_bench.encoders.packages import package_of, rename_weights
 from fusion_bench.errors import FusionBenchError, WeightsError
 from fusion_bench.registry import UnknownNameError, did_you_mean
 from fusion_bench.storage import replacing
 
-Weights = Literal["imagenet", "random", "file", "pretext"]
+Weights = Literal["imagenet", "package", "random", "file", "pretext"]
 
 # Exceptions of timm when a download fails, or a file is truncated or is not a checkpoint of the model.
 _LOADING_ERRORS = (
@@ -119,7 +120,8 @@ def build_backbone(
         image_size: height and width of the images in pixels.
         layer: index among the model's feature maps, from the finest; negative indices count from the coarsest.
         weights: ``random`` draws weights from torch's generator; ``imagenet`` uses timm's weights, downloaded once;
-            ``file`` reads a timm checkpoint; ``pretext`` reads a file of `save_backbone`.
+            ``package`` reads ImageNet weights that an installed package holds; ``file`` reads a timm checkpoint;
+            ``pretext`` reads a file of `save_backbone`.
         weights_file: the file for ``file`` and ``pretext`` (``.safetensors``, ``.pth``).
         frozen: do not train the backbone.
 
@@ -137,6 +139,8 @@ def build_backbone(
     else:
         net = _create(name, layer, image_size)
     backbone = Backbone(net, name=name, layer=layer, image_size=image_size, frozen=frozen)
+    if weights == "package":
+        _load_package(backbone)
     if weights == "pretext":
         _load_saved(backbone, _require_file(weights_file, weights))
     return backbone
@@ -291,3 +295,17 @@ def _load_saved(backbone: Backbone, path: Path) -> None:
         raise WeightsError(
             f"{path} does not contain the weights of {backbone.name!r} up to layer {backbone.layer}"
         ) from error
+
+
+def _load_package(backbone: Backbone) -> None:
+    """Load the weights that an installed package holds, and the normalisation that they were trained with."""
+    package = package_of(backbone.name)
+    with torch.device("meta"):
+        whole = timm.create_model(backbone.name.partition(".")[0]).state_dict()
+    renamed = rename_weights(package, read_weights(package.path()), whole)
+    # A network of feature maps is timm's model under the same names, without the classifier.
+    missing = backbone.net.state_dict().keys() - renamed.keys()
+    if missing:
+        raise WeightsError(f"timm's feature network of {backbone.name!r} has other weights: {min(missing)}")
+    backbone.net.load_state_dict({name: renamed[name] for name in backbone.net.state_dict()})
+    backbone.mean, backbone.std = package.mean, package.std

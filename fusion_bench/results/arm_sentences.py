@@ -8,8 +8,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from fusion_bench.cells.result import Outcome
+from fusion_bench.encoders.packages import package_of
 from fusion_bench.spec.arms import Arm
-from fusion_bench.training.config import CellConfig, Component, Json, TrainConfig, hash_reference
+from fusion_bench.training.config import (
+    BackboneConfig,
+    CellConfig,
+    Component,
+    Json,
+    TrainConfig,
+    hash_reference,
+)
 from fusion_bench.training.model import head_settings
 from fusion_bench.training.splits import task_class
 
@@ -57,7 +65,13 @@ def _backbone(config: CellConfig) -> str:
     if backbone is None:
         return "none, end to end."
     state = "frozen, its feature maps computed once" if backbone.frozen else "trained with every arm"
-    return f"{backbone.name} (timm), map {backbone.layer}, {_WEIGHTS[backbone.weights]}, {state}."
+    return f"{backbone.name} (timm), map {backbone.layer}, {_weights(backbone)}, {state}."
+
+
+def _weights(backbone: BackboneConfig) -> str:
+    if backbone.weights == "package":
+        return f"ImageNet weights of the package {package_of(backbone.name).distribution}"
+    return _WEIGHTS[backbone.weights]
 
 
 def words_sentence(arms: Sequence[Arm], outcomes: Mapping[str, Outcome]) -> str:

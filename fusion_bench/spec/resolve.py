@@ -6,7 +6,8 @@ from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
-from fusion_bench.errors import FusionBenchError
+from fusion_bench.encoders.packages import package_of
+from fusion_bench.errors import FusionBenchError, WeightsError
 from fusion_bench.registry import did_you_mean
 from fusion_bench.spec.arm_specs import ArmSpec
 from fusion_bench.spec.catalogue import (
@@ -234,10 +235,19 @@ class Resolver:
             self._problems.add(
                 node.children["weights"],
                 f"pretext weights are trained on scenes of a built-in data set, and {data.config.name} is not built "
-                "in; write imagenet, random or file:PATH, or start from a study on a built-in data set",
+                "in; write imagenet, package, random or file:PATH, or start from a study on a built-in data set",
             )
-        weights = cast("Literal['imagenet', 'random', 'file', 'pretext']", source)
+        elif source == "package":
+            self._check_package(node)
+        weights = cast("Literal['imagenet', 'package', 'random', 'file', 'pretext']", source)
         return BackboneConfig(section.name, section.layer, weights, sha256, section.frozen)
+
+    def _check_package(self, node: Node) -> None:
+        """Record a mistake for a model whose weights no package holds; a package that is not installed is none."""
+        try:
+            package_of(str(node.children["name"].value))
+        except WeightsError as error:
+            self._problems.add(node.children["weights"], str(error))
 
     def _has_pretext(self, data: ResolvedData) -> bool:
         """Return whether there can be pretext weights for the data set or for the study that this one starts from."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Literal
 
@@ -11,7 +11,9 @@ from fusion_bench.cells.current_inputs import CurrentInputs, changed_inputs
 from fusion_bench.cells.folder import cell_folder
 from fusion_bench.cells.provenance import current_circumstances
 from fusion_bench.cells.result import Circumstances
+from fusion_bench.encoders.packages import package_of
 from fusion_bench.errors import FusionBenchError
+from fusion_bench.spec.study import Study
 from fusion_bench.study.plan import PlannedCell, Purpose
 from fusion_bench.training.config import DataConfig
 from fusion_bench.training.inputs import find_existing_data
@@ -95,6 +97,13 @@ def missing_files(data_sets: Sequence[DataConfig], paths: RunPaths) -> tuple[str
         except FusionBenchError as error:
             problems.append(str(error))
     return tuple(problems)
+
+
+def missing_packages(studies: Iterable[Study]) -> tuple[str, ...]:
+    """Return one sentence for each package of backbone weights that an arm needs and that is not installed."""
+    backbones = [arm.config.backbone for study in studies for arm in study.arms]
+    wanted = [package_of(used.name) for used in backbones if used is not None and used.weights == "package"]
+    return tuple(dict.fromkeys(package.how_to_install() for package in wanted if package.find() is None))
 
 
 def _comparable(statuses: Sequence[CellStatus], inputs: CurrentInputs) -> tuple[CellStatus, ...]:

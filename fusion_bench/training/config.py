@@ -73,7 +73,7 @@ class BackboneConfig:
 
     name: str
     layer: int = -1
-    weights: Literal["imagenet", "random", "file", "pretext"] = "random"
+    weights: Literal["imagenet", "package", "random", "file", "pretext"] = "random"
     weights_sha256: str | None = None
     frozen: bool = False
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from fusion_bench.data.files import known_digest, require_all
 from fusion_bench.encoders.download import cached_weights
+from fusion_bench.encoders.packages import package_of
 from fusion_bench.encoders.vision import Backbone, build_backbone
 from fusion_bench.errors import DataError, FusionBenchError, WeightsError
 from fusion_bench.samples.dataset import DataSet
@@ -116,6 +117,8 @@ def weights_file(config: CellConfig, paths: RunPaths) -> Path | None:
     backbone = config.backbone
     if backbone is not None and backbone.weights == "imagenet":
         return cached_weights(backbone.name)
+    if backbone is not None and backbone.weights == "package":
+        return package_of(backbone.name).find()
     task = _pretext_task(config)
     file = None if task is None else task.file(paths.cache)
     return file if file is not None and file.exists() else None

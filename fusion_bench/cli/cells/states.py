@@ -21,7 +21,13 @@ from fusion_bench.cli.plan_settings import NOT_CHOSEN, space_to_search
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.spec.arms import Arm
 from fusion_bench.spec.study import Study
-from fusion_bench.study.cell_status import CellStatus, cell_statuses, missing_files, not_compared
+from fusion_bench.study.cell_status import (
+    CellStatus,
+    cell_statuses,
+    missing_files,
+    missing_packages,
+    not_compared,
+)
 from fusion_bench.study.last_run import with_earlier_settings
 from fusion_bench.study.plan import confirm_cells, plan_row
 from fusion_bench.study.search_results import search_result
@@ -74,12 +80,12 @@ def export_submissions(
 
 @dataclass(frozen=True, eq=False)
 class PlannedCells:
-    """The states of a study's cells, and one sentence for each data set whose files cannot all be read.
+    """The states of a study's cells, and one sentence for each data set or weights that cannot all be read.
 
     Attributes:
         arms: the arms with the settings that the search chose, or as written if it is not finished.
         statuses: the state of each of their cells.
-        problems: the sentences about data sets.
+        problems: the sentences about data sets and weights.
     """
 
     arms: tuple[Arm, ...]
@@ -96,6 +102,7 @@ def planned_cells(opened: OpenedStudy) -> PlannedCells:
     found = not_compared(statuses, inputs)
     problems = [f"the data of finished cells were not compared with today's: {problem}" for problem in found]
     problems += [problem for problem in missing_files(study.data_sets, paths) if problem not in found]
+    problems += missing_packages((study, *study.contexts.values()))
     return PlannedCells(arms, statuses, tuple(problems))
 
 

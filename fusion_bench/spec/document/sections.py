@@ -15,7 +15,7 @@ from fusion_bench.registry import did_you_mean
 from fusion_bench.spec.document.tree import Scalar
 from fusion_bench.training.config import BackboneConfig, DataConfig, FusionConfig, HeadConfig, TrainConfig
 
-WEIGHTS = ("imagenet", "random", "pretext")
+WEIGHTS = ("imagenet", "package", "random", "pretext")
 SEARCH_SEEDS = (1000,)
 DEFAULT_SEEDS = 5
 """The number of seeds of a study that names none."""
@@ -35,7 +35,7 @@ def _one_line(text: str) -> str:
 def _weights(weights: str) -> str:
     if weights not in WEIGHTS and not (weights.startswith("file:") and len(weights) > len("file:")):
         hint = did_you_mean(weights, WEIGHTS) if "mean" in did_you_mean(weights, WEIGHTS) else ""
-        raise ValueError(f"must be imagenet, random, pretext or file:PATH, not {weights!r}{hint}")
+        raise ValueError(f"must be imagenet, package, random, pretext or file:PATH, not {weights!r}{hint}")
     return weights
 
 
@@ -113,7 +113,8 @@ class BackboneSection(Section):
     )
     weights: Annotated[str, AfterValidator(_weights)] = Field(
         BackboneConfig.weights,
-        description="imagenet, random, pretext or file:PATH",
+        description="imagenet (timm's, downloaded), package (ImageNet weights of an installed package), random, "
+        "pretext or file:PATH",
         json_schema_extra={"pattern": f"^({'|'.join(WEIGHTS)}|file:.+)$"},
     )
     frozen: bool = Field(

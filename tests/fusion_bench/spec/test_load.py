@@ -118,7 +118,7 @@ def test_all_mistakes_are_reported_at_once_in_the_order_of_the_file(load: Load, 
         "line 2: name: 'a/b' names a folder: write letters, digits, '.', '_', '+' and '-', at most 64",
         "line 4: data.name: unknown data set 'minni' (did you mean 'mini'?)",
         "line 5: data.image_size: is too short: [64]",
-        "line 6: backbone.weights: must be imagenet, random, pretext or file:PATH, not 'imagnet' "
+        "line 6: backbone.weights: must be imagenet, package, random, pretext or file:PATH, not 'imagnet' "
         "(did you mean 'imagenet'?)",
         "line 6: backbone.frozen: must be true or false, not 'yes'",
         "line 6: backbone.layr: unknown key (did you mean 'layer'?)",
@@ -220,7 +220,7 @@ def test_pretext_weights_need_a_built_in_data_set(load: Load) -> None:
     text = GOOD.replace("name: mini", "name: real").replace("  kinds: [zero_hop, one_hop]\n", "")
     assert mistakes(load, text) == [
         "line 8: backbone.weights: pretext weights are trained on scenes of a built-in data set, and real is not "
-        "built in; write imagenet, random or file:PATH, or start from a study on a built-in data set"
+        "built in; write imagenet, package, random or file:PATH, or start from a study on a built-in data set"
     ]
 
 
