@@ -142,8 +142,8 @@ class EasyVqa(DataSet):
         if missing:
             image, number = min(missing.items(), key=lambda item: item[1])
             raise DataError(
-                f"{len(missing)} images of {self._questions(stem)} are missing in {folder}; the first is {image}.png, "
-                f"in row {number}; get them from {self.homepage}"
+                f"{len(missing)} images of {self._questions(stem)} are missing in {folder}; the first is "
+                f"{image}.png, in row {number}; get them from {self.homepage}"
             )
 
     def _stems(self) -> tuple[str, ...]:
@@ -188,7 +188,9 @@ def _read_rows(path: Path, answers: frozenset[str], published: str) -> list[_Row
             raise DataError(f"{where} is {reprlib.repr(record)}; expected [question, answer, image number]")
         row = _Row(number, *record)
         if row.answer not in answers:
-            raise DataError(f"{where} has the answer {reprlib.repr(row.answer)}, which answers.txt does not list")
+            raise DataError(
+                f"{where} has the answer {reprlib.repr(row.answer)}, which answers.txt does not list"
+            )
         first = asked.setdefault((row.text, row.image), number)
         if first != number:
             raise DataError(f"{where} asks the same question about image {row.image} as row {first}")

@@ -73,10 +73,10 @@ def no_root(name: str, adapter: type[DataSet], ways: Sequence[str]) -> str:
     """Return the sentence that the folder of a data set is not known; ``ways`` are the ways to name it here."""
     package = adapter.package
     ways = ([] if package is None else [f"install its files with {package.command}"]) + [*ways]
-    comma = "," if len(ways) > 1 else ""
+    listed = ", ".join(ways) + ("," if len(ways) > 1 else "")
     return (
-        f"the folder of the data set {name!r} is not known; {', '.join(ways)}{comma} or set {root_variable(name)} (the "
-        f"files are published at {adapter.homepage})"
+        f"the folder of the data set {name!r} is not known; {listed} or set {root_variable(name)} (the files are "
+        f"published at {adapter.homepage})"
     )
 
 

@@ -140,7 +140,9 @@ FAULTS = (
     ),
     _call("data of no adapter", "data verify clever", "clever"),
     _call("data in no folder", "data show clevr --root {folder}/no --out {folder}/x.png", "no"),
-    _call("easy-VQA in no folder", "data show easy_vqa --root {folder}/no --out {folder}/x.png", "questions"),
+    _call(
+        "easy-VQA in no folder", "data show easy_vqa --root {folder}/no --out {folder}/x.png", "answers.txt"
+    ),
     _easy_vqa("questions cut off", '[["a?", "yes", 0]', "questions.json is not JSON"),
     _easy_vqa("questions of another layout", '{"questions": []}', "questions.json is no list of rows"),
     _easy_vqa("a question without an image", '[["a?", "yes", 0], ["b?", "yes"]]', "row 1", "image number"),

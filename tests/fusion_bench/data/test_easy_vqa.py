@@ -89,7 +89,10 @@ def test_a_sample_is_named_by_its_row_and_sliced_by_its_wording(root: Path) -> N
         (json.dumps([GOOD, [" ", "yes", 0]]), "row 1 .* expected"),
         (json.dumps([GOOD, ["is there \ud83d?", "yes", 0]]), "row 1 .* expected"),
         (json.dumps([GOOD, ["is there?", None, 0]]), "row 1 .* expected"),
-        (json.dumps([GOOD, ["is there?", "Yes", 0]]), "row 1 .* the answer 'Yes', which answers.txt does not"),
+        (
+            json.dumps([GOOD, ["is there?", "Yes", 0]]),
+            "row 1 .* the answer 'Yes', which answers.txt does not",
+        ),
         (json.dumps([GOOD, GOOD]), "row 1 .* asks the same question about image 0 as row 0"),
         (json.dumps([GOOD, ["is there?", "yes", 99]]), r"1 images of .* the first is 99\.png, in row 1; get"),
         (json.dumps([["is there?", "yes", n] for n in (98, 97)]), r"2 images of .* is 98\.png, in row 0"),
@@ -148,7 +151,7 @@ def test_a_train_split_of_one_image_is_refused(tmp_path: Path) -> None:
 
 
 def test_missing_files_are_named(root: Path) -> None:
-    with pytest.raises(DataError, match="easy-VQA has no split 'tset'.*'test'"):
+    with pytest.raises(DataError, match=r"easy-VQA has no split 'tset'.*'test'"):
         EasyVqa(root).split("tset")
     (root / "answers.txt").unlink()
     with pytest.raises(DataError, match=r"answers\.txt does not exist; it is published at https://"):
@@ -206,7 +209,9 @@ def test_the_published_files_have_the_known_counts(published: EasyVqa) -> None:
 
 def test_the_published_wordings_agree_with_the_answers(published: EasyVqa) -> None:
     table = pd.concat([published.split(name).table for name in ("train", "select", "test")])
-    kinds = {"yes": "verdict", "no": "verdict"} | dict.fromkeys(COLORS, "color") | dict.fromkeys(SHAPES, "shape")
+    kinds = (
+        {"yes": "verdict", "no": "verdict"} | dict.fromkeys(COLORS, "color") | dict.fromkeys(SHAPES, "shape")
+    )
     found = set(zip(table["asks"], table["truth"].map(kinds), strict=True))
     assert found == {
         ("color", "color"),
@@ -216,7 +221,9 @@ def test_the_published_wordings_agree_with_the_answers(published: EasyVqa) -> No
     }
     assert set(table["names"]) == {"color", "shape", "neither"}
     assert table["text"].nunique() == 107
-    assert not (table["text"].str.contains("|".join(COLORS)) & table["text"].str.contains("|".join(SHAPES))).any()
+    assert not (
+        table["text"].str.contains("|".join(COLORS)) & table["text"].str.contains("|".join(SHAPES))
+    ).any()
 
 
 def test_the_published_splits_share_wordings_and_no_image(published: EasyVqa) -> None:
