@@ -36,6 +36,7 @@ DATASETS: Registry[DataSet] = Registry(
         "clevr_cogent": "fusion_bench.data.cogent:ClevrCogent",
         "clevr_cogent_b": "fusion_bench.data.cogent:ClevrCogentB",
         "nlvr": "fusion_bench.data.nlvr:Nlvr",
+        "easy_vqa": "fusion_bench.data.easy_vqa:EasyVqa",
         "vqa2": "fusion_bench.data.vqa2:Vqa2",
         "refcoco": "fusion_bench.data.refer.dataset:RefCoco",
         "refcoco+": "fusion_bench.data.refer.dataset:RefCocoPlus",

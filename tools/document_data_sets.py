@@ -19,8 +19,8 @@ Written by `python tools/document.py` from the registered data sets; do not edit
 An adapter reads the files as they were published. Say where they are with `data.root` in the study, with
 `--data NAME=FOLDER`, or with the environment variable `FUSION_BENCH_DATA_NAME` (`+` is written `_PLUS`); then
 `fusion-bench data verify NAME --root FOLDER` says what is missing. A data set that makes its own files needs none of
-it. The questions of `miniclevr`, `miniclevr_cogent` and `miniclevr_cogent_b` are balanced: within each
-[stratum](../glossary.md), every answer is asked equally often.
+it, nor does one whose files are in an installed package. The questions of `miniclevr`, `miniclevr_cogent` and
+`miniclevr_cogent_b` are balanced: within each [stratum](../glossary.md), every answer is asked equally often.
 """
 
 
@@ -52,7 +52,7 @@ def _section(name: str, cls: type[Any], reference: str, studies: list[str]) -> s
         "Tasks and metrics, the default first": tasks,
         "Version": cls.version,
         "Cluster": cls.cluster,
-        "Files": "made on this machine" if cls.built_in else f"<{cls.homepage}>",
+        "Files": _files(cls),
         "Settings": _settings(cls),
         "Class": f"`{reference}`",
         "Studies": ", ".join(f"`{study}`" for study in studies) or "none in `studies/` names it",
@@ -60,6 +60,14 @@ def _section(name: str, cls: type[Any], reference: str, studies: list[str]) -> s
     listed = "\n".join(f"- {fact}: {value}" for fact, value in facts.items())
     summary = inspect.cleandoc(cls.__doc__ or "").partition("\n\n")[0]
     return f"## `{name}`\n\n{' '.join(summary.split())}\n\n{listed}\n"
+
+
+def _files(cls: type[Any]) -> str:
+    """Return where the files come from."""
+    if cls.built_in:
+        return "made on this machine"
+    package = f", in the package that `{cls.package.command}` installs" if cls.package else ""
+    return f"<{cls.homepage}>{package}"
 
 
 def _settings(cls: type[Any]) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fusion_bench.samples.counting import Notify, say_nothing
+from fusion_bench.samples.data_package import DataPackage
 from fusion_bench.samples.split import Split
 
 
@@ -62,6 +63,8 @@ class DataSet(ABC):
         built_in: True if `prepare` generates the files.
         cluster: the unit in which samples are drawn ("image", "sentence group").
         homepage: the address where the files are published.
+        package: the Python package that carries the published files, whose folder is ``root`` where none is named;
+            None without one.
         toy_settings: settings that make the data set small, for ``run --smoke``.
         pretext_condition: the CoGenT condition of the training split. The pretext backbone is trained on scenes of
             this condition only, so that it sees no combination that is new in the other condition; None allows
@@ -85,6 +88,7 @@ class DataSet(ABC):
     built_in: ClassVar[bool] = False
     cluster: ClassVar[str]
     homepage: ClassVar[str]
+    package: ClassVar[DataPackage | None] = None
     toy_settings: ClassVar[Mapping[str, Any]] = {}
     pretext_condition: ClassVar[Literal["A", "B"] | None] = None
     unlabelled: ClassVar[tuple[str, ...]] = ()

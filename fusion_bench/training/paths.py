@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -52,14 +52,32 @@ class RunPaths:
                 / "data"
                 / f"{config.name}-{digest([config.version, dict(config.adapter.settings)])}"
             )
-        variable = root_variable(config.name)
-        root = self.roots.get(config.name) or os.environ.get(variable)
+        root = self.roots.get(config.name) or default_root(config.name, adapter)
         if root is None:
-            raise FusionBenchError(
-                f"the folder of the data set {config.name!r} is not known; write data.root in the study, pass "
-                f"--data {config.name}=FOLDER, or set {variable} (the files are published at {adapter.homepage})"
-            )
+            ways = ("write data.root in the study", f"pass --data {config.name}=FOLDER")
+            raise FusionBenchError(no_root(config.name, adapter, ways))
+        return root
+
+
+def default_root(name: str, adapter: type[DataSet]) -> Path | None:
+    """Return the folder of a data set that no study and no command names; None if it is not known.
+
+    It is the folder in the environment, else the one in an installed package that carries the files.
+    """
+    if root := os.environ.get(root_variable(name)):
         return Path(root)
+    return None if adapter.package is None else adapter.package.find()
+
+
+def no_root(name: str, adapter: type[DataSet], ways: Sequence[str]) -> str:
+    """Return the sentence that the folder of a data set is not known; ``ways`` are the ways to name it here."""
+    package = adapter.package
+    ways = ([] if package is None else [f"install its files with {package.command}"]) + [*ways]
+    listed = ", ".join(ways) + ("," if len(ways) > 1 else "")
+    return (
+        f"the folder of the data set {name!r} is not known; {listed} or set {root_variable(name)} (the files are "
+        f"published at {adapter.homepage})"
+    )
 
 
 def root_variable(name: str) -> str:

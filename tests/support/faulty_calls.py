@@ -60,6 +60,16 @@ def _module(name: str, source: str | bytes, *words: str) -> Fault:
     return edited(name, "{module: film}", "{module: gate.py}", *words, files={"gate.py": source})
 
 
+def _easy_vqa(name: str, questions: str, *words: str, answers: str = "yes\nno\n") -> Fault:
+    """Return the call of ``data show`` on a folder of easy-VQA with these questions and answers."""
+    return _call(
+        name,
+        "data show easy_vqa --root {folder}/easy --out {folder}/x.png",
+        *words,
+        files={"easy/test/questions.json": questions, "easy/answers.txt": answers},
+    )
+
+
 FAULTS = (
     *FAULTY_STUDIES,
     # Module files
@@ -130,6 +140,17 @@ FAULTS = (
     ),
     _call("data of no adapter", "data verify clever", "clever"),
     _call("data in no folder", "data show clevr --root {folder}/no --out {folder}/x.png", "no"),
+    _call(
+        "easy-VQA in no folder", "data show easy_vqa --root {folder}/no --out {folder}/x.png", "answers.txt"
+    ),
+    _easy_vqa("questions cut off", '[["a?", "yes", 0]', "questions.json is not JSON"),
+    _easy_vqa("questions of another layout", '{"questions": []}', "questions.json is no list of rows"),
+    _easy_vqa("a question without an image", '[["a?", "yes", 0], ["b?", "yes"]]', "row 1", "image number"),
+    _easy_vqa("an image number as text", '[["a?", "yes", "0"]]', "row 0", "'0'", "image number"),
+    _easy_vqa("an answer that is not listed", '[["a?", "maybe", 0]]', "row 0", "'maybe'", "answers.txt"),
+    _easy_vqa("a question asked twice", '[["a?", "yes", 0], ["a?", "no", 0]]', "row 1", "as row 0"),
+    _easy_vqa("questions without images", '[["a?", "yes", 0]]', "easy/test/images", "is not a folder"),
+    _easy_vqa("an answer listed twice", "[]", "answers.txt, line 2 repeats 'yes'", answers="yes\nyes\n"),
     _call("data made of a wrong setting", "data make miniclevr --out {folder}/made --set sise=3", "sise"),
     _call("cells from nowhere", "cells import {folder}/no --runs {folder}/runs", "no"),
     _call("cells from a folder of other things", "cells import {folder} --runs {folder}/runs", "{folder}"),

@@ -61,6 +61,7 @@ class Fault:
         study = folder / "good.yaml"
         study.write_text(text, encoding="utf-8")
         for name, content in self.files.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_bytes(content if isinstance(content, bytes) else content.encode())
         return study
 
@@ -128,6 +129,13 @@ FAULTY_STUDIES = (
         "name: json:JSONDecoder",
         "line 5: data.name",
         "not a DataSet",
+    ),
+    edited(
+        "a setting of another data set",
+        "miniclevr\n  image_size: [32, 48]\n  size: [32, 48]\n  kinds: [zero_hop]\n  images: {train: 40,"
+        " select: 20, evaluate: 20}\n",
+        "easy_vqa\n  image_size: [32, 48]\n  kinds: [zero_hop]\n",
+        "line 7: data.kinds: unknown key",
     ),
     # Backbone, text, slot, head
     edited("a misspelt backbone", "test_resnet", "test_resnt", "line 10: backbone.name", "'test_resnet'"),

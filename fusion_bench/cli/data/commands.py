@@ -25,8 +25,8 @@ Root = Annotated[
     typer.Option(
         "--root",
         metavar="DIR",
-        help="The folder of its files; by default the one that the study or FUSION_BENCH_DATA_NAME names, or, for a "
-        "built-in data set, the one in the runs folder.",
+        help="The folder of its files; by default the one that the study or FUSION_BENCH_DATA_NAME names, that of an "
+        "installed package that carries them, or, for a built-in data set, the one in the runs folder.",
     ),
 ]
 RunsFolder = Annotated[Path, typer.Option("--runs", help="The folder in which runs keep built-in data sets.")]

@@ -20,7 +20,7 @@ from fusion_bench.reporting.figures.contact_sheet import draw_contact_sheet
 from fusion_bench.samples.dataset import DataSet
 from fusion_bench.spec.load import is_study_file
 from fusion_bench.storage import write_json
-from fusion_bench.training.paths import RunPaths, root_variable
+from fusion_bench.training.paths import RunPaths, default_root, no_root
 
 
 @dataclass(frozen=True)
@@ -120,23 +120,15 @@ def _opened(place: DataPlace, *, small: bool = False) -> tuple[DataSet, Path]:
     adapter: Any = config.adapter.target.load()
     root = place.root
     if root is None and not adapter.built_in and roots.get(config.name) is None:
-        root = _root_in_environment(config.name, adapter.homepage)
+        root = default_root(config.name, adapter)
+        if root is None:
+            raise FusionBenchError(no_root(config.name, adapter, ["pass --root FOLDER"]))
     root = root or RunPaths(place.runs.expanduser().resolve(), roots, {}).root(config)
     try:
         data: DataSet = adapter(root, **config.adapter.settings)
     except (ValueError, TypeError) as error:  # an adapter of somebody else may refuse its settings so
         raise FusionBenchError(f"{config.name} refuses these settings: {error}") from error
     return data, root
-
-
-def _root_in_environment(name: str, homepage: str) -> Path:
-    variable = root_variable(name)
-    if variable not in os.environ:
-        raise FusionBenchError(
-            f"the folder of the data set {name!r} is not known; pass --root FOLDER or set {variable} "
-            f"(the files are published at {homepage})"
-        )
-    return Path(os.environ[variable])
 
 
 def _track(items: Sequence[Path], what: str) -> Iterable[Path]:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from fusion_bench.cli.main import main
+from fusion_bench.data.easy_vqa import EasyVqa
 from fusion_bench.spec.load import read_study
 from fusion_bench.training.paths import RunPaths
+from published_easy_vqa import install_easy_vqa, write_easy_vqa
 from published_vqa2 import write_vqa2
 
 TOY = ("--set", 'images={"train": 8, "select": 2, "evaluate": 2}', "--set", "size=[16, 24]")
@@ -101,6 +105,61 @@ def test_the_folder_of_a_published_data_set_comes_from_study_environment_or_opti
     assert run("data", "show", "without.yaml", "--out", "three.png") == 0
     pictures = {(tmp_path / f"{name}.png").read_bytes() for name in ("one", "two", "three")}
     assert len(pictures) == 1
+
+
+def test_the_folder_may_be_that_of_an_installed_package(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("FUSION_BENCH_DATA_EASY_VQA", raising=False)
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    installed = install_easy_vqa(tmp_path / "site")
+    before = {path: path.stat().st_mtime_ns for path in (tmp_path / "site").rglob("*")}
+    assert run("data", "verify", "easy_vqa") == 1  # it is smaller than the published one
+    assert "test: 96 samples on 24 images" in capsys.readouterr().out
+    assert run("data", "show", "easy_vqa", "--out", "one.png") == 0
+    assert {path: path.stat().st_mtime_ns for path in (tmp_path / "site").rglob("*")} == before
+    # A folder that is named takes precedence: in the environment, in the study, and by an option.
+    other, third = (write_easy_vqa(tmp_path / str(images), test=images) for images in (20, 16))
+    monkeypatch.setenv("FUSION_BENCH_DATA_EASY_VQA", str(other))
+    (tmp_path / "small.yaml").write_text(
+        re.sub(r"data: .*", f"data: {{name: easy_vqa, image_size: [16, 24], root: {third}}}", STUDY)
+    )
+    for name, options, images in (
+        ("easy_vqa", (), 20),
+        ("small.yaml", (), 16),
+        ("small.yaml", ("--root", str(installed)), 24),
+    ):
+        capsys.readouterr()
+        assert run("data", "verify", name, *options) == 1
+        assert f"on {images} images" in capsys.readouterr().out
+    # A damaged installation is named by its files.
+    monkeypatch.delenv("FUSION_BENCH_DATA_EASY_VQA")
+    (installed / "answers.txt").unlink()
+    assert run("data", "verify", "easy_vqa") == 1
+    assert f"{installed / 'answers.txt'} does not exist" in capsys.readouterr().err
+
+
+def test_a_package_that_is_not_installed_is_named_with_its_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("FUSION_BENCH_DATA_EASY_VQA", raising=False)
+    monkeypatch.setattr(EasyVqa, "package", replace(EasyVqa.package, distribution="not-installed-anywhere"))
+    (tmp_path / "small.yaml").write_text(
+        re.sub(r"data: .*", "data: {name: easy_vqa, image_size: [16, 24]}", STUDY)
+    )
+    command = "install its files with pip install 'laconv-fusion-bench[easy-vqa]', "
+    variable = ", or set FUSION_BENCH_DATA_EASY_VQA (the files are published at https://"
+    for arguments, ways in (
+        (("data", "verify", "easy_vqa"), "pass --root FOLDER"),
+        (("run", "small.yaml"), "write data.root in the study, pass --data easy_vqa=FOLDER"),
+    ):
+        assert run(*arguments) == 2
+        said = capsys.readouterr().err.splitlines()[-1]
+        assert f"the folder of the data set 'easy_vqa' is not known; {command}{ways}{variable}" in said
+    assert run("plan", "small.yaml") == 0
+    assert command in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

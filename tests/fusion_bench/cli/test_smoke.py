@@ -18,6 +18,7 @@ from fusion_bench.reporting.mlflow_.store import TrackingStore
 from fusion_bench.spec.document.files import read_study_tree
 from fusion_bench.spec.document.problems import Problems
 from fusion_bench.spec.smoke import PLANTED
+from published_easy_vqa import write_easy_vqa
 from published_refer import write_published
 from published_vqa2 import write_vqa2
 
@@ -113,6 +114,8 @@ def test_a_study_works_from_end_to_end(
     if file.stem == "nlvr":
         packs = request.getfixturevalue("packs")
         data += ["--data", f"nlvr={packs / 'nlvr'}"]
+    if file.stem == "easy_vqa":
+        data += ["--data", f"easy_vqa={write_easy_vqa(tmp_path / 'published')}"]
     if file.stem == "vqa2":
         data += ["--data", f"vqa2={request.getfixturevalue('made_vqa2')}", *SMALLER]
     result = cli("run", file, "--smoke", "--runs", shared_runs, "--device", "cpu", *data)

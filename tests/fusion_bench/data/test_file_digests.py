@@ -11,6 +11,7 @@ import pytest
 
 from fusion_bench.data import files
 from fusion_bench.data.clevr import Clevr
+from fusion_bench.data.easy_vqa import EasyVqa
 from fusion_bench.data.files import known_digest, require_all
 from fusion_bench.data.nlvr import Nlvr
 from fusion_bench.data.vqa2 import Vqa2
@@ -71,8 +72,8 @@ def test_missing_files_are_named_together(tmp_path: Path, number: int) -> None:
 
 @pytest.mark.parametrize(
     ("adapter", "missing"),
-    [(Vqa2, 6), (Clevr, 4), (Nlvr, 8)],
-    ids=["vqa2", "clevr", "nlvr"],
+    [(Vqa2, 6), (Clevr, 4), (Nlvr, 8), (EasyVqa, 5)],
+    ids=["vqa2", "clevr", "nlvr", "easy_vqa"],
 )
 def test_an_empty_folder_lacks_every_file(
     tmp_path: Path, adapter: Callable[[Path], DataSet], missing: int
