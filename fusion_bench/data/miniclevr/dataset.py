@@ -9,11 +9,13 @@ from typing import Any, ClassVar
 from fusion_bench.data.clevr import KIND_STARTS, Clevr
 from fusion_bench.data.miniclevr.build import MiniClevrSettings, build_clevr
 from fusion_bench.data.miniclevr.generated import BuiltIn
+from fusion_bench.data.miniclevr.questions.templates import Wordings
 from fusion_bench.data.miniclevr.settings import (
     images_per_split,
     int_or_minus_one,
     validated_size,
     validated_things,
+    validated_wordings,
 )
 from fusion_bench.errors import DataError
 from fusion_bench.samples.dataset import Counts, Splits
@@ -30,6 +32,8 @@ class MiniClevr(BuiltIn, Clevr):
         size: height and width of the images in pixels.
         seed: seed of scenes and questions; different seeds give different images.
         things: least and greatest number of objects in a scene.
+        wordings: ``all`` of CLEVR's sentences, synonyms and optional words, or ``one`` sentence for each question
+            family, without synonyms. The questions and answers are the same.
 
     Raises:
         DataError: a setting is invalid.
@@ -59,6 +63,7 @@ class MiniClevr(BuiltIn, Clevr):
         size: Sequence[int] = (64, 96),
         seed: int = 0,
         things: Sequence[int] = (3, 10),
+        wordings: Wordings = "all",
     ) -> None:
         super().__init__(root, kinds=kinds)
         if int_or_minus_one(questions_per_image) < 1:
@@ -71,6 +76,7 @@ class MiniClevr(BuiltIn, Clevr):
             kinds=tuple(kind for kind in KIND_STARTS if kind in self.kinds),
             size=validated_size(size),
             things=validated_things(things),
+            wordings=validated_wordings(wordings),
         )
 
     def _generate(self, folder: Path, workers: int) -> None:

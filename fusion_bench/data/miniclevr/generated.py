@@ -6,7 +6,7 @@ import json
 import shutil
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -80,9 +80,14 @@ class BuiltIn(DataSet):
         return manifest_of(super().contents())
 
     def _settings(self) -> dict[str, Any]:
-        settings: dict[str, Any] = json.loads(
-            canonical({"version": self.version, **asdict(self._scene_settings)})
-        )
+        """Return the settings as JSON types; a default of the settings' class is left out, as before it existed."""
+        defaults = {item.name: item.default for item in fields(self._scene_settings)}
+        written = {
+            name: value
+            for name, value in asdict(self._scene_settings).items()
+            if value != defaults[name]
+        }
+        settings: dict[str, Any] = json.loads(canonical({"version": self.version, **written}))
         return settings
 
     def _exists(self) -> bool:

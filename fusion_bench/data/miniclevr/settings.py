@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import get_args
 
 from fusion_bench.data.miniclevr.placement import SceneRecipe
+from fusion_bench.data.miniclevr.questions.templates import Wordings
 from fusion_bench.errors import DataError
 from fusion_bench.samples.dataset import Splits
 
@@ -68,6 +70,19 @@ def validated_things(things: Sequence[int]) -> tuple[int, int]:
             f"things must be a least and a greatest number of objects, at most 10, not {list(things)!r}"
         )
     return fewest, most
+
+
+def validated_wordings(wordings: Wordings) -> Wordings:
+    """Return the setting ``wordings``.
+
+    Raises:
+        DataError: the value is not one of `Wordings`.
+    """
+    if wordings not in get_args(Wordings):
+        raise DataError(
+            f"wordings must be {' or '.join(get_args(Wordings))}, not {wordings!r}"
+        )
+    return wordings
 
 
 def int_or_minus_one(value: object) -> int:

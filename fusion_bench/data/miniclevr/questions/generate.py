@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
@@ -11,7 +11,7 @@ from fusion_bench.data.miniclevr.questions.families import FAMILIES
 from fusion_bench.data.miniclevr.questions.phrases import Phrase, question_program
 from fusion_bench.data.miniclevr.questions.sampling import sample_question
 from fusion_bench.data.miniclevr.questions.strata import Rounds, Stratum, strata_of
-from fusion_bench.data.miniclevr.questions.templates import write_question
+from fusion_bench.data.miniclevr.questions.templates import Wordings, write_plain_question, write_question
 from fusion_bench.data.miniclevr.questions.view import SceneView
 from fusion_bench.data.programs import Facts
 
@@ -36,7 +36,7 @@ class GeneratedQuestion:
 
 
 def generate_questions(
-    scenes: Sequence[Facts], kinds: Sequence[str], per_scene: int, stream: str
+    scenes: Sequence[Facts], kinds: Sequence[str], per_scene: int, stream: str, wordings: Wordings = "all"
 ) -> Iterator[tuple[GeneratedQuestion, ...]]:
     """Yield the questions about each scene in turn.
 
@@ -48,6 +48,7 @@ def generate_questions(
         kinds: the question kinds; all of their families are equally frequent, as far as the scenes allow.
         per_scene: number of questions per scene; a scene with few objects may have fewer.
         stream: name of the random stream.
+        wordings: the sentences; the programs and answers do not depend on them.
     """
     random = Random(stream)  # noqa: S311 - questions, not secrets
     rounds = Rounds(random)
@@ -67,7 +68,13 @@ def generate_questions(
                     break
                 question_counts[number] += _add_question(families[number], view, rounds, random, questions)
             progress = len(questions) > before
-        yield tuple(questions.values())
+        if wordings == "all":
+            yield tuple(questions.values())
+        else:
+            yield tuple(
+                replace(question, text=write_plain_question(FAMILIES[family], phrases))
+                for (family, phrases), question in questions.items()
+            )
 
 
 def _add_question(
