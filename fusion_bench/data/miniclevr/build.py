@@ -126,7 +126,9 @@ def _annotate(settings: MiniClevrSettings, root: Path, split: str, scenes: Seque
         settings.kinds,
         settings.questions_per_image,
         stream,
-        settings.wordings,
+        wordings=settings.wordings,
+        attributes=settings.attributes,
+        things=settings.things[1],
     )
     write_questions(
         root, split, ((scene.index, asked) for scene, asked in zip(scenes, questions, strict=True))

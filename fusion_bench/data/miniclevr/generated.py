@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from fusion_bench.data.files import image_sizes, manifest_of
+from fusion_bench.data.miniclevr.scenes.attributes import VARYING
 from fusion_bench.data.miniclevr.settings import SceneSettings
 from fusion_bench.errors import DataError
 from fusion_bench.samples.dataset import DataSet
@@ -31,6 +32,14 @@ class BuiltIn(DataSet):
 
     root: Path
     _scene_settings: SceneSettings
+
+    @classmethod
+    def canonical_settings(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Return settings in which ``attributes`` is None where all vary; see `DataSet.canonical_settings`."""
+        canonical = super().canonical_settings(settings)
+        if set(canonical.get("attributes") or ()) == set(VARYING):
+            canonical["attributes"] = None
+        return canonical
 
     @abstractmethod
     def _generate(self, folder: Path, workers: int) -> None:
@@ -83,9 +92,7 @@ class BuiltIn(DataSet):
         """Return the settings as JSON types; a default of the settings' class is left out, as before it existed."""
         defaults = {item.name: item.default for item in fields(self._scene_settings)}
         written = {
-            name: value
-            for name, value in asdict(self._scene_settings).items()
-            if value != defaults[name]
+            name: value for name, value in asdict(self._scene_settings).items() if value != defaults[name]
         }
         settings: dict[str, Any] = json.loads(canonical({"version": self.version, **written}))
         return settings

@@ -230,9 +230,7 @@ class _Writer:
         """Write the description alone: "tiny red balls"; "other things" if only a shared attribute is given."""
         size, color, material, shape = phrase.description
         noun = self.choose(_SYNONYMS.get(shape, (shape,))) if shape else self.choose(_NOUNS)
-        words = [
-            self.choose(_SYNONYMS.get(value, (value,))) for value in (size, color, material) if value
-        ]
+        words = [self.choose(_SYNONYMS.get(value, (value,))) for value in (size, color, material) if value]
         if isinstance(phrase.condition, Same) and phrase.description == ANYTHING:
             words.append("other")
         return " ".join([*words, noun + "s" if plural else noun])
