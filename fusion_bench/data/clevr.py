@@ -238,7 +238,7 @@ def _kinds_named(kinds: Tier | Sequence[str] | None) -> tuple[str, ...]:
         return tuple(kinds)
     if kinds not in TIERS:
         raise DataError(
-            f"there is no tier of questions {kinds!r}{did_you_mean(kinds, TIERS)}; question kinds are written as a list"
+            f"there is no tier of questions {kinds!r}{did_you_mean(kinds, TIERS)}; kinds are written as a list"
         )
     return TIERS[kinds]
 

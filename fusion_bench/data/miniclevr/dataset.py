@@ -33,8 +33,8 @@ class MiniClevr(BuiltIn, Clevr):
         images: number of images for ``train``, ``select`` and ``evaluate``.
         questions_per_image: number of questions per image; an image with few objects, or whose objects differ in
             few attributes, may have fewer.
-        kinds: the question kinds, or a tier: ``locate`` (zero_hop), ``relate`` (one_hop) or ``reason`` (all nine); None
-            for all nine.
+        kinds: the question kinds, or a tier of them: ``locate`` (zero_hop), ``relate`` (one_hop) or ``reason`` (all
+            nine); None for all nine.
         size: height and width of the images in pixels.
         seed: seed of scenes and questions; different seeds give different images.
         things: least and greatest number of objects in a scene.

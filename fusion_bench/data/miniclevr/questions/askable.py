@@ -1,6 +1,7 @@
 """Whether scenes whose objects differ in few attributes allow the questions and expressions that a data set asks for.
 
-Most of them mention an object that its attributes identify. With few attributes, such objects are rare.
+Most of them mention an object that its attributes identify, and some a description that fits no object. With few
+attributes, both are rare in scenes of many objects.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from fusion_bench.data.miniclevr.questions.view import BIT, COMBINATIONS, PATTER
 from fusion_bench.errors import DataError
 
 _LEAST_SHARE = 0.5
-"""The least share of the largest scenes in which an object can be identified."""
+"""The least share of the largest scenes that must allow a question."""
 
 
 def check_kinds(kinds: Sequence[str], attributes: Sequence[str], things: int) -> None:
@@ -42,7 +43,7 @@ def check_expressions(attributes: Sequence[str], things: int) -> None:
     Raises:
         DataError: they have not.
     """
-    if _identifiable_share(fixed_bits(attributes), things) < _LEAST_SHARE:
+    if _share(things, fixed_bits(attributes), occurrences=1) < _LEAST_SHARE:
         raise _too_few("sentences that refer to one object", attributes, things)
 
 
@@ -51,29 +52,36 @@ def _askable(family: Family, fixed: int, things: int) -> bool:
         return True
     if not strata_of(family, fixed, things):
         return False
-    without = BIT[family.attribute] if family.attribute else 0
-    if not any(family.hops) and family.form in {"hops", "integers", "either"}:
-        if not family.queried:
-            return True
-        without = BIT[family.queried]
-    return _identifiable_share(fixed | without, things) >= _LEAST_SHARE
+    if family.form in {"same", "both", "attributes"} or any(family.hops):
+        unnamed = BIT[family.attribute] if family.attribute else 0
+        return _share(things, fixed | unnamed, occurrences=1) >= _LEAST_SHARE
+    if family.queried:
+        return _share(things, fixed | BIT[family.queried], occurrences=1) >= _LEAST_SHARE
+    # To count objects or to ask whether there are any, scenes must also lack some.
+    return family.form == "integers" or _share(things, fixed, occurrences=0) >= _LEAST_SHARE
 
 
-def _identifiable_share(without: int, things: int) -> float:
-    """Return the share of scenes in which an object differs from every other, in attributes not in ``without``."""
-    combinations = COMBINATIONS[PATTERNS[-1] & ~without]
-    return 1 - _arrangements_without_single(things, combinations) / combinations**things
+def _share(things: int, without: int, occurrences: int) -> float:
+    """Return the share of scenes of ``things`` objects in which some description occurs ``occurrences`` times.
+
+    Args:
+        things: number of objects, whose attributes are independent.
+        without: bits of the attributes that the descriptions do not name; they name all others.
+        occurrences: 1 for a description that identifies an object, 0 for one that matches none.
+    """
+    descriptions = COMBINATIONS[PATTERNS[-1] & ~without]
+    return 1 - _arrangements(things, descriptions, occurrences) / descriptions**things
 
 
 @cache
-def _arrangements_without_single(things: int, combinations: int) -> int:
-    """Return in how many ways objects can have combinations of values so that no object has one alone."""
-    if combinations == 0:
+def _arrangements(things: int, descriptions: int, never: int) -> int:
+    """Return the number of ways to give objects descriptions so that none occurs exactly ``never`` times."""
+    if descriptions == 0:
         return int(things == 0)
     return sum(
-        comb(things, equal) * _arrangements_without_single(things - equal, combinations - 1)
+        comb(things, equal) * _arrangements(things - equal, descriptions - 1, never)
         for equal in range(things + 1)
-        if equal != 1
+        if equal != never
     )
 
 
