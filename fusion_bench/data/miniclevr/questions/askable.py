@@ -20,7 +20,7 @@ _LEAST_SHARE = 0.5
 
 
 def check_kinds(kinds: Sequence[str], attributes: Sequence[str], things: int) -> None:
-    """Check that every kind has a family that can be asked about most scenes of ``things`` objects.
+    """Check that every kind has a family for which the attributes suffice in most scenes of ``things`` objects.
 
     Args:
         kinds: the question kinds.
@@ -50,7 +50,7 @@ def check_expressions(attributes: Sequence[str], things: int) -> None:
 def _askable(family: Family, fixed: int, things: int) -> bool:
     if not fixed:
         return True
-    if not strata_of(family, fixed, things):
+    if not strata_of(family, fixed):
         return False
     if family.form in {"same", "both", "attributes"} or any(family.hops):
         unnamed = BIT[family.attribute] if family.attribute else 0
