@@ -40,7 +40,10 @@ def test_shares_are_those_of_all_scenes(attributes: tuple[str, ...], occurrences
     ],
 )
 def test_few_attributes_are_refused(kind: str, attributes: list[str], things: int) -> None:
-    message = f"the attributes {', '.join(attributes)} are too few for questions of the kind {kind} in scenes of {things}"
+    few = ", ".join(attributes)
+    message = (
+        f"the attributes {few} are too few for questions of the kind {kind} in scenes of {things} objects"
+    )
     with pytest.raises(DataError, match=message):
         askable.check_kinds(["compare_integer", kind], attributes, things)
 

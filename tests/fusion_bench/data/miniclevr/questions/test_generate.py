@@ -19,7 +19,6 @@ from fusion_bench.data.programs import ANSWERS, ATTRIBUTES, Facts, ProgramError,
 from fusion_bench.samples.vocabulary import tokenize
 from random_scenes import random_scenes
 
-
 Generated = list[tuple[Facts, GeneratedQuestion]]
 
 

@@ -82,7 +82,7 @@ def test_sentences(every: dict[Wordings, list[GeneratedQuestion]], family: int, 
 
 
 def _distinct(scenes: int) -> tuple[int, int, int, int]:
-    """Return numbers for zero_hop and one_hop: all questions, their sentences in all wordings and in one, programs."""
+    """Return the numbers of zero_hop and one_hop questions, of sentences in all wordings and in one, of programs."""
     facts = random_scenes(scenes, seed=5, things=(2, 3))
     several, one = (asked(facts, ("one_hop", "zero_hop"), wordings) for wordings in ("all", "one"))
     assert len(several) == len(one)
