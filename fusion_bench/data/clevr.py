@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +34,14 @@ KIND_STARTS: Mapping[str, int] = {
 }
 """The nine question kinds and the first ``question_family_index`` of each, in the order of the release."""
 
+Tier: TypeAlias = Literal["locate", "relate", "reason"]
+TIERS: Mapping[Tier, tuple[str, ...]] = {
+    "locate": ("zero_hop",),
+    "relate": ("one_hop",),
+    "reason": tuple(KIND_STARTS),
+}
+"""The named choices of question kinds, from the easiest to the hardest."""
+
 
 class Clevr(DataSet):
     """CLEVR v1.0 (Johnson et al., CVPR 2017): ``images/``, ``questions/`` and ``scenes/`` under ``root``.
@@ -47,7 +55,8 @@ class Clevr(DataSet):
 
     Args:
         root: the folder ``CLEVR_v1.0``.
-        kinds: keep only questions of these kinds; None keeps all.
+        kinds: keep only questions of these kinds, or of a tier's: ``locate`` (zero_hop), ``relate`` (one_hop) or
+            ``reason`` (all nine); None keeps all.
         predict: splits without published answers for which a cell records predictions (``test``).
 
     Raises:
@@ -72,7 +81,7 @@ class Clevr(DataSet):
     """True if ``select`` has no files and is held out of the train files."""
 
     def __init__(
-        self, root: Path, *, kinds: Sequence[str] | None = None, predict: Sequence[str] = ()
+        self, root: Path, *, kinds: Tier | Sequence[str] | None = None, predict: Sequence[str] = ()
     ) -> None:
         self.root = Path(root)
         for name in predict:
@@ -81,12 +90,21 @@ class Clevr(DataSet):
                     f"predict: {name!r} is not a split without answers{did_you_mean(name, self.unlabelled)}"
                 )
         self.splits = replace(self.splits, predict=tuple(predict))
-        self.kinds = tuple(KIND_STARTS) if kinds is None else tuple(kinds)
+        self.kinds = _kinds_named(kinds)
         for kind in self.kinds:
             if kind not in KIND_STARTS:
                 raise DataError(f"CLEVR has no question kind {kind!r}{did_you_mean(kind, KIND_STARTS)}")
         if not self.kinds:
             raise DataError(f"kinds is empty; name at least one of {', '.join(KIND_STARTS)}")
+
+    @classmethod
+    def canonical_settings(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Return settings in which ``kinds`` is a list, or None for all nine; see `DataSet.canonical_settings`."""
+        canonical = super().canonical_settings(settings)
+        if "kinds" in canonical:
+            kinds = _kinds_named(canonical["kinds"])
+            canonical["kinds"] = None if set(kinds) == set(KIND_STARTS) else list(kinds)
+        return canonical
 
     def prepare(self, workers: int = 1) -> None:
         """Check that the questions and images of every split exist; see `DataSet.prepare`."""
@@ -206,6 +224,23 @@ class Clevr(DataSet):
             floor_group=_joined(pa.array(kinds), questions["last"], questions["filters"], by=" "),
         )
         return Split(name, table, images, ("kind", "hops", "asks"))
+
+
+def _kinds_named(kinds: Tier | Sequence[str] | None) -> tuple[str, ...]:
+    """Return the question kinds that the setting ``kinds`` names.
+
+    Raises:
+        DataError: there is no tier of this name.
+    """
+    if kinds is None:
+        return tuple(KIND_STARTS)
+    if not isinstance(kinds, str):
+        return tuple(kinds)
+    if kinds not in TIERS:
+        raise DataError(
+            f"there is no tier of questions {kinds!r}{did_you_mean(kinds, TIERS)}; kinds are written as a list"
+        )
+    return TIERS[kinds]
 
 
 def _kinds(questions: pa.Table) -> npt.NDArray[np.int64]:

@@ -104,6 +104,15 @@ class DataSet(ABC):
         """Return the name of the requested task; an empty name means the default task."""
         return name or next(iter(cls.tasks))
 
+    @classmethod
+    def canonical_settings(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the settings of a study in one spelling, so that spellings that mean the same give the same cells.
+
+        Args:
+            settings: the settings that a study writes, as JSON values of the constructor's types.
+        """
+        return dict(settings)
+
     @abstractmethod
     def prepare(self, workers: int = 1) -> None:
         """Generate the files (built-in data sets) or check that they exist.

@@ -8,10 +8,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from fusion_bench.registry import Target, did_you_mean
-from fusion_bench.spec.catalogue import Catalogue, configure_class, find_class, try_construct
+from fusion_bench.spec.catalogue import (
+    Catalogue,
+    ConfiguredClass,
+    configure_class,
+    find_class,
+    try_construct,
+)
 from fusion_bench.spec.document.problems import Problems
 from fusion_bench.spec.document.sections import DataSection
 from fusion_bench.spec.document.tree import Node
+from fusion_bench.spec.signatures import equal_values
 from fusion_bench.training.config import Component, DataConfig
 
 if TYPE_CHECKING:
@@ -78,6 +85,7 @@ def resolve_data(tree: Node, catalogue: Catalogue, problems: Problems) -> Resolv
         return ResolvedData(_NO_DATA, _UnknownDataSet, None)
     section_keys = tuple(DataSection.model_fields)
     configured = configure_class(named, node.without(*section_keys), section_keys, problems)
+    configured = _canonical(configured) if configured else None
     instance = try_construct(configured, node, problems, Path()) if configured else None
     task = _resolve_task(node, named.cls, problems)
     if section is None or configured is None:
@@ -95,6 +103,18 @@ def resolve_data(tree: Node, catalogue: Catalogue, problems: Problems) -> Resolv
         vocabulary=section.vocabulary,
     )
     return ResolvedData(config, named.cls, instance, task)
+
+
+def _canonical(configured: ConfiguredClass) -> ConfiguredClass:
+    """Return the data set with its settings in one spelling, without those that then equal a default."""
+    defaults = configured.named.signature.defaults
+    canonical = configured.named.cls.canonical_settings(configured.component.settings)
+    settings = {
+        name: value
+        for name, value in canonical.items()
+        if name not in defaults or not equal_values(value, defaults[name])
+    }
+    return replace(configured, component=replace(configured.component, settings=settings))
 
 
 def _resolve_task(data: Node, adapter: type[DataSet], problems: Problems) -> str:

@@ -23,6 +23,7 @@ from fusion_bench.data.miniclevr.layout import (
 from fusion_bench.data.miniclevr.parallel import map_in_processes
 from fusion_bench.data.miniclevr.placement import draw_scenes
 from fusion_bench.data.miniclevr.questions.generate import generate_questions
+from fusion_bench.data.miniclevr.questions.templates import Wordings
 from fusion_bench.data.miniclevr.render.render import render
 from fusion_bench.data.miniclevr.scenes.scenes import Scene
 from fusion_bench.data.miniclevr.settings import SceneSettings
@@ -40,10 +41,12 @@ class MiniClevrSettings(SceneSettings):
     Attributes:
         questions_per_image: the greatest number of questions about an image.
         kinds: the question kinds.
+        wordings: the sentences of the questions.
     """
 
     questions_per_image: int
     kinds: tuple[str, ...]
+    wordings: Wordings = "all"
 
 
 def build_clevr(settings: MiniClevrSettings, root: Path, workers: int, notify: Notify = say_nothing) -> None:
@@ -119,7 +122,13 @@ def _annotate(settings: MiniClevrSettings, root: Path, split: str, scenes: Seque
     write_scenes(root, split, records)
     stream = f"miniclevr questions {settings.seed} {split}"
     questions = generate_questions(
-        [Facts.of(record) for record in records], settings.kinds, settings.questions_per_image, stream
+        [Facts.of(record) for record in records],
+        settings.kinds,
+        settings.questions_per_image,
+        stream,
+        wordings=settings.wordings,
+        attributes=settings.attributes,
+        things=settings.things[1],
     )
     write_questions(
         root, split, ((scene.index, asked) for scene, asked in zip(scenes, questions, strict=True))

@@ -2,22 +2,36 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import ClassVar, Literal
 
 from fusion_bench.data.cogent import ClevrCogent
 from fusion_bench.data.miniclevr.build import MiniClevrSettings
 from fusion_bench.data.miniclevr.dataset import MiniClevr
 from fusion_bench.data.miniclevr.placement import SceneRecipe
+from fusion_bench.errors import DataError
 from fusion_bench.samples.dataset import Splits
 
 
+@dataclass(frozen=True, kw_only=True)
 class MiniClevrCogentSettings(MiniClevrSettings):
-    """Settings in which the last letter of a split's name gives the condition of its scenes."""
+    """Settings in which the last letter of a split's name gives the condition of its scenes.
+
+    Raises:
+        DataError: shape or color does not vary, so that there is nothing to exchange.
+    """
+
+    def __post_init__(self) -> None:
+        if not {"shape", "color"} <= set(self.attributes):
+            raise DataError(
+                "CLEVR-CoGenT exchanges the colors of cubes and cylinders, so attributes must contain shape and "
+                f"color, not only {', '.join(self.attributes)}"
+            )
 
     def recipe(self, split: str) -> SceneRecipe:
         """Return the recipe of a split's scenes."""
         condition: Literal["A", "B"] = "B" if split.endswith("B") else "A"
-        return SceneRecipe(self.seed, split, self.size, self.things, condition)
+        return replace(super().recipe(split), condition=condition)
 
 
 class MiniClevrCogent(MiniClevr, ClevrCogent):

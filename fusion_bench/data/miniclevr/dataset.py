@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any, ClassVar
 
-from fusion_bench.data.clevr import KIND_STARTS, Clevr
+from fusion_bench.data.clevr import KIND_STARTS, Clevr, Tier
 from fusion_bench.data.miniclevr.build import MiniClevrSettings, build_clevr
 from fusion_bench.data.miniclevr.generated import BuiltIn
+from fusion_bench.data.miniclevr.questions.askable import check_kinds
+from fusion_bench.data.miniclevr.questions.templates import Wordings
 from fusion_bench.data.miniclevr.settings import (
+    Attribute,
     images_per_split,
     int_or_minus_one,
+    validated_attributes,
     validated_size,
     validated_things,
+    validated_wordings,
 )
 from fusion_bench.errors import DataError
 from fusion_bench.samples.dataset import Counts, Splits
@@ -25,11 +31,17 @@ class MiniClevr(BuiltIn, Clevr):
     Args:
         root: the folder to generate; it must not contain other files. Each choice of settings needs its own folder.
         images: number of images for ``train``, ``select`` and ``evaluate``.
-        questions_per_image: number of questions per image; an image with few objects may have fewer.
-        kinds: the question kinds; None for all nine.
+        questions_per_image: number of questions per image; an image with few objects, or whose objects differ in
+            few attributes, may have fewer.
+        kinds: the question kinds, or a tier of them: ``locate`` (zero_hop), ``relate`` (one_hop) or ``reason`` (all
+            nine); None for all nine.
         size: height and width of the images in pixels.
         seed: seed of scenes and questions; different seeds give different images.
         things: least and greatest number of objects in a scene.
+        wordings: ``all`` of CLEVR's sentences, synonyms and optional words, or ``one`` sentence for each question
+            family, without synonyms. The questions and answers are the same.
+        attributes: which of ``shape``, ``size``, ``color`` and ``material`` vary between objects; None for all. What
+            does not vary is ``cube``, ``large``, ``purple`` or ``rubber``, and no question names or asks for it.
 
     Raises:
         DataError: a setting is invalid.
@@ -55,10 +67,12 @@ class MiniClevr(BuiltIn, Clevr):
         *,
         images: Mapping[str, int],
         questions_per_image: int = 10,
-        kinds: Sequence[str] | None = None,
+        kinds: Tier | Sequence[str] | None = None,
         size: Sequence[int] = (64, 96),
         seed: int = 0,
         things: Sequence[int] = (3, 10),
+        wordings: Wordings = "all",
+        attributes: AbstractSet[Attribute] | None = None,
     ) -> None:
         super().__init__(root, kinds=kinds)
         if int_or_minus_one(questions_per_image) < 1:
@@ -72,7 +86,11 @@ class MiniClevr(BuiltIn, Clevr):
             kinds=tuple(kind for kind in KIND_STARTS if kind in self.kinds),
             size=validated_size(size),
             things=validated_things(things),
+            wordings=validated_wordings(wordings),
+            attributes=validated_attributes(attributes),
         )
+        made = self._scene_settings
+        check_kinds(made.kinds, made.attributes, made.things[1])
 
     def _generate(self, folder: Path, workers: int) -> None:
         build_clevr(self._scene_settings, folder, workers, self.notify)

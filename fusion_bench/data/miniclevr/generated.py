@@ -6,11 +6,12 @@ import json
 import shutil
 from abc import abstractmethod
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any, ClassVar
 
 from fusion_bench.data.files import image_sizes, manifest_of
+from fusion_bench.data.miniclevr.scenes.attributes import VARYING
 from fusion_bench.data.miniclevr.settings import SceneSettings
 from fusion_bench.errors import DataError
 from fusion_bench.samples.dataset import Counts, DataSet
@@ -33,6 +34,14 @@ class BuiltIn(DataSet):
     texts_per_image: int
     """The number of texts about an image; an image with few objects may have fewer."""
     _scene_settings: SceneSettings
+
+    @classmethod
+    def canonical_settings(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
+        """Return settings in which ``attributes`` is None where all vary; see `DataSet.canonical_settings`."""
+        canonical = super().canonical_settings(settings)
+        if set(canonical.get("attributes") or ()) == set(VARYING):
+            canonical["attributes"] = None
+        return canonical
 
     @abstractmethod
     def _generate(self, folder: Path, workers: int) -> None:
@@ -87,9 +96,12 @@ class BuiltIn(DataSet):
         return manifest_of(super().contents())
 
     def _settings(self) -> dict[str, Any]:
-        settings: dict[str, Any] = json.loads(
-            canonical({"version": self.version, **asdict(self._scene_settings)})
-        )
+        """Return the settings as JSON types; a default of the settings' class is left out, as before it existed."""
+        defaults = {item.name: item.default for item in fields(self._scene_settings)}
+        written = {
+            name: value for name, value in asdict(self._scene_settings).items() if value != defaults[name]
+        }
+        settings: dict[str, Any] = json.loads(canonical({"version": self.version, **written}))
         return settings
 
     def _exists(self) -> bool:

@@ -14,7 +14,12 @@ import numpy as np
 import numpy.typing as npt
 
 from fusion_bench.data.miniclevr.render.render import object_ids
-from fusion_bench.data.miniclevr.scenes.attributes import Attributes, change_one_attribute, draw_attributes
+from fusion_bench.data.miniclevr.scenes.attributes import (
+    VARYING,
+    Attributes,
+    change_one_attribute,
+    draw_attributes,
+)
 from fusion_bench.data.miniclevr.scenes.camera import CAMERA_JITTER, DEFAULT_LOCATION, Array, Camera, Point
 from fusion_bench.data.miniclevr.scenes.conditions import CogentCondition
 from fusion_bench.data.miniclevr.scenes.lights import DEFAULT_LIGHTS, LIGHT_JITTER
@@ -41,6 +46,7 @@ class SceneRecipe:
         condition: the CoGenT condition for the colours of cubes and cylinders; None allows all colours.
         distractors: probability that an object is a distractor: a copy of an earlier object with one attribute
             changed.
+        attributes: the attributes that vary, in the order of `VARYING`.
     """
 
     seed: int
@@ -49,6 +55,7 @@ class SceneRecipe:
     things: tuple[int, int] = (3, 10)
     condition: CogentCondition | None = None
     distractors: float = 0.0
+    attributes: tuple[str, ...] = VARYING
 
 
 def draw_scene(recipe: SceneRecipe, index: int) -> Scene:
@@ -111,6 +118,7 @@ class _Draft:
         self._bits = np.random.PCG64(int.from_bytes(hashlib.sha256(name.encode()).digest()[:16], "big"))
         self._index, self._size = index, recipe.size
         self._condition, self._distractors = recipe.condition, recipe.distractors
+        self._varying = recipe.attributes
         fewest, most = recipe.things
         draws = self._uniform(13)
         self._count = fewest + int(draws[0] * (most - fewest + 1))
@@ -148,14 +156,14 @@ class _Draft:
         return Scene(self._index, things, self._camera, self._lights)
 
     def _attributes(self, draws: Sequence[Sequence[float]]) -> list[Attributes]:
-        """Draw the attributes of all objects; distractors copy an earlier object and change one attribute."""
-        attributes = [draw_attributes(u, self._condition) for u in draws]
+        """Draw the attributes of all objects; distractors copy an earlier object and change one of them."""
+        attributes = [draw_attributes(u, self._condition, self._varying) for u in draws]
         if not self._distractors:
             return attributes
         for number, (chance, *u) in enumerate(self._uniform(len(attributes) * 4).reshape(-1, 4).tolist()):
             if number and chance < self._distractors:
                 attributes[number] = change_one_attribute(
-                    attributes[int(u[0] * number)], u[1:], self._condition
+                    attributes[int(u[0] * number)], u[1:], self._condition, self._varying
                 )
         return attributes
 

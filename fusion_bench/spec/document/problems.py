@@ -103,6 +103,8 @@ class Problems:
                     path = f"{path}.{absent}".removeprefix(".")
                 by_path.setdefault(path, []).append((found, detail))
             for path, details in by_path.items():
+                if any(other.startswith((f"{path}.", f"{path}[")) for other in by_path):
+                    continue  # the value has one of the allowed types, but for an entry, which is a mistake too
                 found, detail = details[0]
                 if (
                     places
@@ -163,18 +165,18 @@ def _message(detail: ErrorDetails, node: Node, keys: _KeysAt) -> str:
         number = context[limit]
         return f"must be {words} {f'{number:,}' if isinstance(number, int) else f'{number:g}'}, not {written}"
     if kind == "literal_error":
-        hint = f" (did you mean {near!r}?)" if (near := _nearest(node, context["expected"])) else ""
-        return f"must be {context['expected']}, not {written}{hint}"
+        return f"must be {context['expected']}, not {written}{_nearest(node, context['expected'])}"
     if kind in _TYPES:
         return f"must be {_TYPES[kind]}, not {written}{_quotes_hint(kind, node)}"
     text = detail["msg"].removeprefix("Value error, ")
     return text[:1].lower() + text[1:]
 
 
-def _nearest(node: Node, expected: str) -> str | None:
+def _nearest(node: Node, expected: str) -> str:
+    """Return a suggestion of the nearest of the allowed words as pydantic lists them; empty if none is near."""
     known = [word.strip("' ") for word in expected.replace(" or ", ", ").split(",")]
     hint = did_you_mean(str(node.value), known)
-    return hint.split("'")[1] if "did you mean" in hint else None
+    return hint if "did you mean" in hint else ""
 
 
 def _quotes_hint(kind: str, node: Node) -> str:
@@ -192,12 +194,14 @@ def _quotes_hint(kind: str, node: Node) -> str:
 def _union_message(details: list[tuple[Node, ErrorDetails]]) -> str:
     """Return the message for a value that is of none of several allowed types."""
     allowed: dict[str, None] = {}
+    hint, node = "", details[0][0]
     for _, detail in details:
         if detail["type"] == "literal_error":
             allowed[detail["ctx"]["expected"]] = None
+            hint = hint or _nearest(node, detail["ctx"]["expected"])
         else:
             allowed[_TYPES.get(detail["type"], detail["msg"])] = None
-    return f"must be {' or '.join(allowed)}, not {format_value(details[0][0])}"
+    return f"must be {' or '.join(allowed)}, not {format_value(node)}{hint}"
 
 
 def format_value(node: Node) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
@@ -11,8 +11,8 @@ from fusion_bench.data.miniclevr.questions.families import FAMILIES
 from fusion_bench.data.miniclevr.questions.phrases import Phrase, question_program
 from fusion_bench.data.miniclevr.questions.sampling import sample_question
 from fusion_bench.data.miniclevr.questions.strata import Rounds, Stratum, strata_of
-from fusion_bench.data.miniclevr.questions.templates import write_question
-from fusion_bench.data.miniclevr.questions.view import SceneView
+from fusion_bench.data.miniclevr.questions.templates import Wordings, write_plain_question, write_question
+from fusion_bench.data.miniclevr.questions.view import NAMES, SceneView, fixed_bits
 from fusion_bench.data.programs import Facts
 
 _STRATUM_ATTEMPTS = 12
@@ -36,7 +36,14 @@ class GeneratedQuestion:
 
 
 def generate_questions(
-    scenes: Sequence[Facts], kinds: Sequence[str], per_scene: int, stream: str
+    scenes: Sequence[Facts],
+    kinds: Sequence[str],
+    per_scene: int,
+    stream: str,
+    *,
+    wordings: Wordings = "all",
+    attributes: Sequence[str] = NAMES,
+    things: int = 10,
 ) -> Iterator[tuple[GeneratedQuestion, ...]]:
     """Yield the questions about each scene in turn.
 
@@ -46,15 +53,20 @@ def generate_questions(
     Args:
         scenes: the facts of the split's scenes.
         kinds: the question kinds; all of their families are equally frequent, as far as the scenes allow.
-        per_scene: number of questions per scene; a scene with few objects may have fewer.
+        per_scene: number of questions per scene; a scene with few objects or attributes may have fewer.
         stream: name of the random stream.
+        wordings: the sentences; the programs and answers do not depend on them.
+        attributes: the attributes that vary; no question names or asks for another one.
+        things: the greatest number of objects in a scene.
     """
     random = Random(stream)  # noqa: S311 - questions, not secrets
     rounds = Rounds(random)
-    families = [strata_of(family) for family in FAMILIES if family.kind in kinds]
+    fixed = fixed_bits(attributes)
+    all_strata = [strata_of(family, fixed, things) for family in FAMILIES if family.kind in kinds]
+    families = [strata for strata in all_strata if strata]
     question_counts = [0] * len(families)
     for facts in scenes:
-        view = SceneView(facts)
+        view = SceneView(facts, fixed)
         questions: dict[tuple[int, tuple[Phrase, ...]], GeneratedQuestion] = {}
         progress = True
         while progress and len(questions) < per_scene:
@@ -67,7 +79,13 @@ def generate_questions(
                     break
                 question_counts[number] += _add_question(families[number], view, rounds, random, questions)
             progress = len(questions) > before
-        yield tuple(questions.values())
+        if wordings == "all":
+            yield tuple(questions.values())
+        else:
+            yield tuple(
+                replace(question, text=write_plain_question(FAMILIES[family], phrases))
+                for (family, phrases), question in questions.items()
+            )
 
 
 def _add_question(

@@ -7,14 +7,13 @@ from random import Random
 from typing import TypeAlias
 
 from fusion_bench.data.miniclevr.questions.phrases import Description, Phrase, Related
-from fusion_bench.data.miniclevr.questions.view import SceneView, patterns, pick
+from fusion_bench.data.miniclevr.questions.view import PATTERNS, SceneView, patterns, pick, reference_filters
 from fusion_bench.data.programs import RELATIONS
 
-_REFERENCE_FILTERS = range(1, 4)
 _BY_FILTERS = {
     (filters, without): patterns(range(filters, filters + 1), without)
-    for filters in _REFERENCE_FILTERS
-    for without in (0, 1, 2, 4, 8)
+    for without in PATTERNS
+    for filters in reference_filters(without)
 }
 
 Candidates: TypeAlias = list[tuple[Description, int]]
@@ -65,7 +64,8 @@ class ReferenceSampler:
             filters: number of attributes that describe the object; 0 for any number.
             without: bits of attributes that must not describe it.
         """
-        filters = filters or pick(self.random, tuple(_REFERENCE_FILTERS))
+        without |= self.view.fixed
+        filters = filters or pick(self.random, reference_filters(without))
         pattern = pick(self.random, _BY_FILTERS[filters, without])
         if hops == 0:
             return self._identified(pattern)

@@ -20,7 +20,7 @@ from random import Random
 from typing import TypeAlias
 
 from fusion_bench.data.miniclevr.questions.families import Family
-from fusion_bench.data.miniclevr.questions.view import BIT, COMBINATIONS, patterns, pick
+from fusion_bench.data.miniclevr.questions.view import BIT, COMBINATIONS, patterns, pick, reference_filters
 from fusion_bench.data.programs import ATTRIBUTES
 
 AnswerTarget: TypeAlias = str | range
@@ -50,39 +50,54 @@ class Stratum:
     targets: tuple[AnswerTarget, ...]
 
 
-def strata_of(family: Family) -> tuple[Stratum, ...]:
-    """Return all strata of a family."""
+def strata_of(family: Family, fixed: int = 0, things: int = 10) -> tuple[Stratum, ...]:
+    """Return all strata of a family; none if it cannot be asked.
+
+    Args:
+        family: the family.
+        fixed: bits of the attributes that do not vary; they are neither named nor asked for.
+        things: the greatest number of objects in a scene.
+    """
+    asked = [name for name in (family.queried, family.attribute) if name is not None]
+    if any(BIT[name] & fixed for name in asked):
+        return ()
     if family.form == "attributes":
-        return tuple(_attribute_strata(family))
+        return tuple(_attribute_strata(family, fixed))
     if family.form in {"integers", "either"}:
-        return tuple(_pair_strata(family))
-    return tuple(_set_strata(family))
+        return tuple(_pair_strata(family, fixed, things))
+    return tuple(_set_strata(family, fixed, things))
 
 
-def _set_strata(family: Family) -> Iterable[Stratum]:
+def _set_strata(family: Family, fixed: int, things: int) -> Iterable[Stratum]:
     """Yield the strata of a family with one described set, which is counted, tested or queried."""
     related = family.form != "hops" or family.hops != (0,)
     longest = 2 if family.form == "both" else 4 if family.function == "exist" else 3
-    without = BIT[family.queried] if family.queried else 0
-    if family.form == "same" and family.attribute:
-        without |= BIT[family.attribute]
+    shared = BIT[family.attribute] if family.form == "same" and family.attribute else 0
+    without = fixed | shared | (BIT[family.queried] if family.queried else 0)
     named = patterns(range(0 if related and family.form != "same" else 1, longest + 1), without)
-    references = (1, 2, 3) if family.hops == (1,) else (0,)
+    filters_of_reference = tuple(reference_filters(fixed | shared))
+    if related and not filters_of_reference:
+        return
+    references = filters_of_reference if family.hops == (1,) else (0,)
     if not family.described:
-        named, references = (0,), (1, 2, 3)
+        named, references = (0,), filters_of_reference
     # A relation selects about half of the objects; a shared attribute selects the share of one of its values.
     shares = (
         len(ATTRIBUTES[family.attribute]) if family.attribute else 2 ** len(family.hops) if related else 1
     )
+    reach = _reach(fixed, things - max(sum(family.hops), related))
+    if reach < 1:
+        return
     for pattern in named:
+        targets = _targets(family, COMBINATIONS[pattern] * shares, reach)
         for filters in references:
-            yield Stratum(family, ((pattern,),), filters, _targets(family, COMBINATIONS[pattern] * shares))
+            yield Stratum(family, ((pattern,),), filters, targets)
 
 
-def _attribute_strata(family: Family) -> Iterable[Stratum]:
+def _attribute_strata(family: Family, fixed: int) -> Iterable[Stratum]:
     """Yield the strata of two objects that are compared by an attribute, which neither description names."""
     assert family.attribute is not None  # noqa: S101 - narrows the type
-    without = BIT[family.attribute]
+    without = fixed | BIT[family.attribute]
     for first in (1, 2, 3):
         for second in (1, 2, 3):
             pairs = [
@@ -90,12 +105,13 @@ def _attribute_strata(family: Family) -> Iterable[Stratum]:
                 for p in patterns(range(first, first + 1), without)
                 for q in patterns(range(second, second + 1), without)
             ]
-            yield Stratum(family, tuple(pairs), 0, _YES_NO)
+            if pairs:
+                yield Stratum(family, tuple(pairs), 0, _YES_NO)
 
 
-def _pair_strata(family: Family) -> Iterable[Stratum]:
+def _pair_strata(family: Family, fixed: int, things: int) -> Iterable[Stratum]:
     """Yield the strata of two sets of similar expected size; more alternatives mean fewer matching objects."""
-    without = BIT[family.attribute] if family.attribute else 0
+    without = fixed | (BIT[family.attribute] if family.attribute else 0)
     named = patterns(range(1, 4), without)
     groups: defaultdict[tuple[int, int], list[tuple[int, ...]]] = defaultdict(list)
     for p in named:
@@ -103,12 +119,30 @@ def _pair_strata(family: Family) -> Iterable[Stratum]:
             sizes = COMBINATIONS[p], COMBINATIONS[q]
             if max(sizes) <= 2 * min(sizes):
                 groups[sizes].append((p, q))
+    reach = _reach(fixed, things - (family.attribute is not None or any(family.hops)))
+    if reach < 1:
+        return
     for sizes, pairs in groups.items():
-        yield Stratum(family, tuple(pairs), 0, _targets(family, min(sizes)))
+        yield Stratum(family, tuple(pairs), 0, _targets(family, min(sizes), reach))
 
 
-def _targets(family: Family, alternatives: int) -> tuple[AnswerTarget, ...]:
-    """Return the answers of a stratum; ``alternatives`` is the number of different sets that divide a scene."""
+def _reach(fixed: int, greatest: int) -> float:
+    """Return the greatest count that is asked for, of ``greatest`` objects that a question can count.
+
+    A count that no scene has would block its stratum. Where all attributes vary, other strata take its place, and
+    their targets are kept as they are; where few vary, few strata would be left.
+    """
+    return greatest if fixed else math.inf
+
+
+def _targets(family: Family, alternatives: int, reach: float) -> tuple[AnswerTarget, ...]:
+    """Return the answers of a stratum.
+
+    Args:
+        family: the family.
+        alternatives: the number of different sets that divide a scene.
+        reach: the greatest count that is possible.
+    """
     if family.queried:
         return ATTRIBUTES[family.queried]
     if family.function == "exist":
@@ -116,7 +150,7 @@ def _targets(family: Family, alternatives: int) -> tuple[AnswerTarget, ...]:
     if family.function == "count":
         # A count that is very rare in scenes of at most ten objects would block its stratum.
         most = next(most for limit, most in _GREATEST_COUNTS if alternatives <= limit)
-        return _SIZES[: most + 1]
+        return _SIZES[: int(min(most, reach)) + 1]
     return _YES_NO
 
 

@@ -1,15 +1,21 @@
 """English templates for questions and expressions: several sentences per question, with CLEVR's synonyms.
 
-Templates and synonyms are drawn independently of the answer, so that they do not predict it.
+Templates and synonyms are drawn independently of the answer, so that they do not predict it. A question can also be
+written plainly: by the one sentence of its family, with the first of all synonyms and without optional words.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from random import Random
+from typing import Literal, TypeAlias
 
 from fusion_bench.data.miniclevr.questions.families import Family
 from fusion_bench.data.miniclevr.questions.phrases import ANYTHING, Both, Either, Phrase, Related, Same
 from fusion_bench.data.miniclevr.questions.view import pick
+
+Wordings: TypeAlias = Literal["one", "all"]
+"""All sentences, synonyms and optional words, or one sentence for each family (`write_plain_question`)."""
 
 _SYNONYMS: dict[str, tuple[str, ...]] = {
     "large": ("large", "big"),
@@ -102,8 +108,22 @@ def write_question(family: Family, phrases: tuple[Phrase, ...], random: Random) 
         phrases: its one or two sets.
         random: the source of sentences, synonyms and optional words.
     """
-    sentence = pick(random, _sentences(family, phrases[0]))
-    return sentence.format_map(_Fields(family, phrases, _Writer(random)))
+    writer = _Writer(random)
+    sentence = writer.choose(_sentences(family, phrases[0]))
+    return sentence.format_map(_Fields(family, phrases, writer))
+
+
+def write_plain_question(family: Family, phrases: tuple[Phrase, ...]) -> str:
+    """Write a question by the one sentence of its family, without synonyms and optional words.
+
+    Args:
+        family: the family of the question.
+        phrases: its one or two sets.
+    """
+    counted = family.function == "count" and phrases[0].condition is not None
+    # "How many cubes are left of it?" rather than "How many cubes left of it are there?"
+    (sentence, *_) = _COUNT_WHERE if counted else _sentences(family, phrases[0])
+    return sentence.format_map(_Fields(family, phrases, _Writer(None)))
 
 
 def write_expression(phrase: Phrase, random: Random) -> str:
@@ -162,7 +182,7 @@ class _Fields(dict[str, str]):
         assert isinstance(phrase.condition, Related)  # noqa: S101 - only such sentences have the fields below
         match field:
             case "relation":
-                return pick(writer.random, _RELATIONS[phrase.condition.relation])
+                return writer.choose(_RELATIONS[phrase.condition.relation])
             case "reference":
                 return writer.noun(phrase.condition.of)
             case "one":
@@ -177,10 +197,17 @@ def _with_article(noun: str) -> str:
 
 
 class _Writer:
-    """A writer of phrases in English with random synonyms."""
+    """A writer of phrases in English with random synonyms and optional words; with neither if ``random`` is None."""
 
-    def __init__(self, random: Random) -> None:
-        self.random = random
+    def __init__(self, random: Random | None) -> None:
+        self._random = random
+
+    def choose(self, options: Sequence[str]) -> str:
+        """Return a random option; without a source of randomness the first."""
+        return options[0] if self._random is None else pick(self._random, options)
+
+    def _optional(self, word: str) -> str:
+        return "" if self._random is None else pick(self._random, (word, ""))
 
     def noun(self, phrase: Phrase, *, plural: bool = False) -> str:
         """Write description and condition without an article."""
@@ -194,18 +221,16 @@ class _Writer:
                 )
                 if same.attribute == "material":
                     verbs = ("made of", "that are made of") if plural else ("made of", "that is made of")
-                return f"{bare} {pick(self.random, verbs)} {self._like(same)}"
+                return f"{bare} {self.choose(verbs)} {self._like(same)}"
             case _:
-                link = pick(self.random, ("", "that are " if plural else "that is "))
+                link = self.choose(("", "that are " if plural else "that is "))
                 return f"{bare} {link}{self.where(phrase)}"
 
     def bare(self, phrase: Phrase, *, plural: bool = False) -> str:
         """Write the description alone: "tiny red balls"; "other things" if only a shared attribute is given."""
         size, color, material, shape = phrase.description
-        noun = pick(self.random, _SYNONYMS.get(shape, (shape,))) if shape else pick(self.random, _NOUNS)
-        words = [
-            pick(self.random, _SYNONYMS.get(value, (value,))) for value in (size, color, material) if value
-        ]
+        noun = self.choose(_SYNONYMS.get(shape, (shape,))) if shape else self.choose(_NOUNS)
+        words = [self.choose(_SYNONYMS.get(value, (value,))) for value in (size, color, material) if value]
         if isinstance(phrase.condition, Same) and phrase.description == ANYTHING:
             words.append("other")
         return " ".join([*words, noun + "s" if plural else noun])
@@ -216,10 +241,10 @@ class _Writer:
             case Related() as related:
                 return self._related(related)
             case Both(first, second):
-                both = pick(self.random, ("both ", ""))
+                both = self._optional("both ")
                 return f"{both}{self._related(first)} and {self._related(second)}"
             case Either(first, second):
-                either = pick(self.random, ("either ", ""))
+                either = self._optional("either ")
                 return f"{either}{self.noun(first, plural=True)} or {self.noun(second, plural=True)}"
             case Same() as same:
                 return ("made of " if same.attribute == "material" else "") + self._like(same)
@@ -227,7 +252,7 @@ class _Writer:
                 raise ValueError("a phrase without a condition has no relative clause")
 
     def _related(self, related: Related) -> str:
-        return f"{pick(self.random, _RELATIONS[related.relation])} the {self.noun(related.of)}"
+        return f"{self.choose(_RELATIONS[related.relation])} the {self.noun(related.of)}"
 
     def _like(self, same: Same) -> str:
         return f"the same {same.attribute} as the {self.noun(same.of)}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import prod
 from random import Random
 from typing import TypeVar
@@ -31,19 +31,30 @@ def patterns(filters: range, without: int = 0) -> tuple[int, ...]:
     return tuple(p for p in PATTERNS if p.bit_count() in filters and not p & without)
 
 
+def fixed_bits(varying: Iterable[str]) -> int:
+    """Return the bits of the attributes that do not vary, which no description names."""
+    return PATTERNS[-1] & ~sum(BIT[name] for name in varying)
+
+
+def reference_filters(without: int) -> range:
+    """Return how many attributes may describe a reference object: one to three, of those not in ``without``."""
+    return range(1, min(3, len(NAMES) - without.bit_count()) + 1)
+
+
 class SceneView:
     """The objects of one scene by description, as bit sets.
 
     Attributes:
         facts: the facts of the scene.
+        fixed: bits of the attributes that no description names, because they do not vary.
         matching: for each pattern, all descriptions that match an object, with the matching objects.
         identifying: for each pattern, the descriptions that match exactly one object, with its number.
     """
 
-    __slots__ = ("facts", "identifying", "matching")
+    __slots__ = ("facts", "fixed", "identifying", "matching")
 
-    def __init__(self, facts: Facts) -> None:
-        self.facts = facts
+    def __init__(self, facts: Facts, fixed: int = 0) -> None:
+        self.facts, self.fixed = facts, fixed
         rows = list(zip(*(facts.values[name] for name in NAMES), strict=True))
         self.matching: list[dict[Description, int]] = [{} for _ in PATTERNS]
         for number, (size, color, material, shape) in enumerate(rows):

@@ -83,7 +83,9 @@ def _annotate_scenes(
         # Every scene has its own random stream, so that sentences do not depend on the number of processes.
         random = Random(f"miniclevr_refer {settings.seed} {split} {scene.index}")  # noqa: S311 - no secrets
         facts = Facts.of(scene_record(scene, split))
-        sentences = generate_expressions(facts, settings.expressions_per_image, settings.relations, random)
+        sentences = generate_expressions(
+            facts, settings.expressions_per_image, settings.relations, random, settings.attributes
+        )
         shapes = tuple(thing.shape for thing in scene.things)
         annotated.append(AnnotatedImage(split, shapes, outlines(ids, len(shapes)), tuple(sentences)))
     return annotated

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 from typing import Any, ClassVar
 
 from fusion_bench.data.miniclevr.generated import BuiltIn
+from fusion_bench.data.miniclevr.questions.askable import check_expressions
 from fusion_bench.data.miniclevr.referring.build import MiniClevrReferSettings, build_refer
 from fusion_bench.data.miniclevr.settings import (
+    Attribute,
     images_per_split,
     int_or_minus_one,
+    validated_attributes,
     validated_size,
     validated_things,
 )
@@ -35,6 +39,8 @@ class MiniClevrRefer(BuiltIn, Refer):
         size: height and width of the images in pixels.
         seed: seed of scenes and sentences; different seeds give different images.
         things: least and greatest number of objects in a scene.
+        attributes: which of ``shape``, ``size``, ``color`` and ``material`` vary between objects; None for all. What
+            does not vary is ``cube``, ``large``, ``purple`` or ``rubber``, and no sentence names it.
 
     Raises:
         DataError: a setting is invalid.
@@ -62,6 +68,7 @@ class MiniClevrRefer(BuiltIn, Refer):
         size: Sequence[int] = (64, 96),
         seed: int = 0,
         things: Sequence[int] = (3, 10),
+        attributes: AbstractSet[Attribute] | None = None,
     ) -> None:
         super().__init__(root)
         if int_or_minus_one(expressions_per_image) < 1:
@@ -74,7 +81,9 @@ class MiniClevrRefer(BuiltIn, Refer):
             relations=relations,
             size=validated_size(size),
             things=validated_things(things),
+            attributes=validated_attributes(attributes),
         )
+        check_expressions(self._scene_settings.attributes, self._scene_settings.things[1])
 
     def _generate(self, folder: Path, workers: int) -> None:
         build_refer(self._scene_settings, self.name, folder, workers, self.notify)

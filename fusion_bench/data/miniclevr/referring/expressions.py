@@ -14,7 +14,7 @@ from random import Random
 
 from fusion_bench.data.miniclevr.questions.phrases import ANYTHING, Phrase, Related, reference_program
 from fusion_bench.data.miniclevr.questions.templates import write_expression
-from fusion_bench.data.miniclevr.questions.view import PATTERNS, SceneView, pick
+from fusion_bench.data.miniclevr.questions.view import NAMES, SceneView, fixed_bits, patterns, pick
 from fusion_bench.data.programs import RELATIONS, Facts, find
 from fusion_bench.errors import FusionBenchError
 
@@ -37,7 +37,9 @@ class Expression:
     text: str
 
 
-def generate_expressions(facts: Facts, sentences: int, relations: bool, random: Random) -> list[Expression]:
+def generate_expressions(
+    facts: Facts, sentences: int, relations: bool, random: Random, attributes: Sequence[str] = NAMES
+) -> list[Expression]:
     """Return different sentences about a scene; sentences about the same object are adjacent.
 
     All objects are equally likely, except those that no expression identifies.
@@ -47,11 +49,12 @@ def generate_expressions(facts: Facts, sentences: int, relations: bool, random: 
         sentences: the greatest number of sentences.
         relations: True if objects may be described by a relation.
         random: the source of objects, phrases and words.
+        attributes: the attributes that vary; no sentence names another one.
 
     Raises:
         FusionBenchError: a phrase does not identify its object (an error in this module).
     """
-    describer = _Describer(SceneView(facts), relations)
+    describer = _Describer(SceneView(facts, fixed_bits(attributes)), relations)
     expressions: list[Expression] = []
     for thing in sorted(range(facts.everything.bit_length()), key=lambda _: random.random()):
         missing = min(SENTENCES_PER_THING, sentences - len(expressions))
@@ -69,10 +72,11 @@ class _Describer:
         self._facts = view.facts
         self._matches = view.matching
         self._relations = RELATIONS if relations else ()
+        self._patterns = sorted(patterns(range(5), view.fixed), key=int.bit_count)
         self._identifying: defaultdict[int, list[Phrase]] = defaultdict(list)
         self._minimal: defaultdict[int, list[Phrase]] = defaultdict(list)
         minimal: defaultdict[int, list[int]] = defaultdict(list)
-        for pattern in sorted(PATTERNS, key=int.bit_count):
+        for pattern in self._patterns:
             for description, thing in view.identifying[pattern]:
                 self._identifying[thing].append(Phrase(description))
                 if not _contains_any(pattern, minimal[thing]):
@@ -99,7 +103,7 @@ class _Describer:
         bit = 1 << thing
         shared = [
             (pattern, description, bits)
-            for pattern in sorted(PATTERNS, key=int.bit_count)
+            for pattern in self._patterns
             for description, bits in self._matches[pattern].items()
             if bits & bit and bits != bit
         ]

@@ -10,9 +10,11 @@ from typing import Any
 import pytest
 from PIL import Image
 
+from fusion_bench.data.clevr import KIND_STARTS, Clevr
 from fusion_bench.data.miniclevr import build
+from fusion_bench.data.miniclevr.cogent import MiniClevrCogent
 from fusion_bench.data.miniclevr.dataset import MiniClevr
-from fusion_bench.data.programs import Facts, execute
+from fusion_bench.data.programs import ATTRIBUTES, Facts, execute
 from fusion_bench.errors import DataError
 from fusion_bench.registries import DATASETS
 
@@ -130,8 +132,67 @@ def test_splits_share_no_scene(generated: MiniClevr) -> None:
         ({"things": [4, 3]}, "things must be a least and a greatest number"),
         ({"things": [3, 11]}, "things must be a least and a greatest number"),
         ({"kinds": ["nought_hop"]}, "no question kind 'nought_hop'"),
+        ({"kinds": "locat"}, r"no tier of questions 'locat' \(did you mean 'locate'\?\)"),
+        ({"kinds": "zero_hop"}, "kinds are written as a list"),
+        ({"wordings": "some"}, "wordings must be one or all, not 'some'"),
+        ({"attributes": []}, "attributes is empty; name at least one of shape, size, color, material"),
+        ({"attributes": ["shap"]}, r"objects have no attribute 'shap' \(did you mean 'shape'\?\)"),
+        ({"attributes": ["size"]}, "the attributes size are too few for questions of the kind comparison"),
+        (
+            {"attributes": ["size"], "kinds": "relate"},
+            "too few for questions of the kind one_hop in scenes of 10",
+        ),
     ],
 )
 def test_impossible_settings_are_refused(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError, match=message):
         small(tmp_path, **changes)
+
+
+def test_the_files_of_the_default_settings_stay_as_they_are(generated: MiniClevr) -> None:
+    """Digests of the first release; others would give the same cell ids other data."""
+    questions = generated.root / "questions" / "CLEVR_train_questions.json"
+    assert hashlib.sha256(questions.read_bytes()).hexdigest() == (
+        "982a9e1461b4db79864bbb2440a9cc8b301cead6b948416cf7f2ae0d859ad7ec"
+    )
+    # A folder that was made before a setting existed is complete.
+    assert json.loads((generated.root / "DONE").read_text()).keys() == {
+        *("version", "seed", "images", "questions_per_image", "kinds", "size", "things"),
+    }
+
+
+def test_wordings_and_attributes_reach_the_files(tmp_path: Path) -> None:
+    data = small(
+        tmp_path / "data", kinds="locate", wordings="one", attributes=["color", "shape"], things=[2, 3]
+    )
+    data.prepare()
+    scenes = json.loads((data.root / "scenes" / "CLEVR_train_scenes.json").read_text())["scenes"]
+    objects = [thing for scene in scenes for thing in scene["objects"]]
+    assert {(thing["size"], thing["material"]) for thing in objects} == {("large", "rubber")}
+    assert {thing["color"] for thing in objects} == set(ATTRIBUTES["color"])
+    table = data.split("train").table
+    assert set(table["kind"]) == {"zero_hop"}
+    starts = ("What color is the ", "What shape is the ", "How many ", "Are there any ")
+    assert table["text"].str.startswith(starts).all()
+    assert {start for start in starts if table["text"].str.startswith(start).any()} == set(starts)
+    assert not table["text"].str.contains("large|rubber|size|made").any()
+    with pytest.raises(DataError, match="with other settings"):
+        small(
+            data.root, kinds="locate", wordings="all", attributes=["color", "shape"], things=[2, 3]
+        ).prepare()
+
+
+@pytest.mark.parametrize(
+    ("tier", "kinds"), [("locate", ["zero_hop"]), ("relate", ["one_hop"]), ("reason", [*KIND_STARTS])]
+)
+def test_a_tier_stands_for_its_kinds(tmp_path: Path, tier: str, kinds: list[str]) -> None:
+    assert list(small(tmp_path, kinds=tier).kinds) == list(small(tmp_path, kinds=kinds).kinds) == kinds
+    assert Clevr(tmp_path, kinds=tier).kinds == tuple(kinds)  # type: ignore[arg-type]
+
+
+def test_cogent_exchanges_the_colors_of_shapes(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"images": IMAGES, "size": [16, 24], "things": [2, 3]}
+    assert MiniClevrCogent(tmp_path, **settings, attributes={"shape", "color"}).kinds
+    for attributes in ({"shape", "size"}, {"size", "color", "material"}):
+        with pytest.raises(DataError, match="attributes must contain shape and color, not only"):
+            MiniClevrCogent(tmp_path, **settings, attributes=attributes)  # type: ignore[arg-type]

@@ -15,27 +15,9 @@ import pytest
 from fusion_bench.data.clevr import KIND_STARTS
 from fusion_bench.data.miniclevr.questions.families import FAMILIES
 from fusion_bench.data.miniclevr.questions.generate import GeneratedQuestion, generate_questions
-from fusion_bench.data.programs import ANSWERS, ATTRIBUTES, RELATIONS, Facts, ProgramError, execute
+from fusion_bench.data.programs import ANSWERS, ATTRIBUTES, Facts, ProgramError, execute
 from fusion_bench.samples.vocabulary import tokenize
-
-
-def random_scenes(number: int, seed: int) -> list[Facts]:
-    """Return scenes of 3 to 10 objects with independent attributes at independent places."""
-    random = np.random.default_rng(seed)
-    scenes = []
-    for _ in range(number):
-        places = random.uniform(-3, 3, (random.integers(3, 11), 2))
-        objects = [{name: str(random.choice(values)) for name, values in ATTRIBUTES.items()} for _ in places]
-        relations = {
-            name: [
-                [int(j) for j in np.flatnonzero(sign * (places[:, axis] - here[axis]) > 0.2)]
-                for here in places
-            ]
-            for name, axis, sign in zip(RELATIONS, (0, 0, 1, 1), (-1, 1, 1, -1), strict=True)
-        }
-        scenes.append(Facts.of({"objects": objects, "relationships": relations}))
-    return scenes
-
+from random_scenes import random_scenes
 
 Generated = list[tuple[Facts, GeneratedQuestion]]
 
@@ -232,3 +214,56 @@ def test_families_and_words_are_those_of_the_official_generator(packs: Path, gen
     assert ours == theirs
     words = {word for record in official for word in tokenize(record["question"])}
     assert {word for _, question in generated for word in tokenize(question.text)} <= words
+
+
+WORDS = {
+    "size": {"size", "big", "large", "small", "tiny"},
+    "color": {"color", "gray", "red", "blue", "green", "brown", "purple", "cyan", "yellow"},
+    "material": {"material", "made", "rubber", "matte", "metal", "metallic", "shiny"},
+    "shape": {"shape", "cube", "block", "sphere", "ball", "cylinder"},
+}
+
+
+@pytest.mark.parametrize(
+    ("kinds", "varying", "things"),
+    [
+        (("zero_hop", "one_hop"), ("shape",), (2, 3)),
+        (("zero_hop", "one_hop"), ("shape", "color"), (2, 3)),
+        (("one_hop", "two_hop"), ("size", "material"), (2, 4)),
+        (tuple(KIND_STARTS), ("shape", "color", "material"), (3, 10)),
+    ],
+)
+def test_attributes_that_do_not_vary_are_never_named(
+    kinds: tuple[str, ...], varying: tuple[str, ...], things: tuple[int, int]
+) -> None:
+    scenes = random_scenes(200, seed=6, things=things, varying=varying)
+    asked = _flat(scenes, generate_questions(scenes, kinds, 10, "test", attributes=varying, things=things[1]))
+    assert {FAMILIES[question.family].kind for _, question in asked} == set(kinds)
+    unnamed = set().union(*(words for name, words in WORDS.items() if name not in varying))
+    for facts, question in asked:
+        assert execute(question.program, facts) == question.answer
+        names = {function.partition("_")[2] for function in _functions(question)}
+        assert names.isdisjoint(set(ATTRIBUTES) - set(varying))
+        words = {word.removesuffix("s") for word in tokenize(question.text)}
+        assert words.isdisjoint(unnamed), question.text
+
+
+@pytest.mark.parametrize("varying", [("shape",), ("shape", "color")])
+def test_few_attributes_leave_the_answers_balanced(varying: tuple[str, ...]) -> None:
+    """No stratum waits for a count that scenes of three objects cannot have, and every value is asked for."""
+    scenes = random_scenes(600, seed=7, things=(2, 3), varying=varying)
+    asked = generate_questions(scenes, ("zero_hop", "one_hop"), 10, "test", attributes=varying, things=3)
+    answers: defaultdict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    for question in (question for questions in asked for question in questions):
+        answers[FAMILIES[question.family].kind, _functions(question)[-1]][question.answer] += 1
+    functions = {"count", "exist", *(f"query_{name}" for name in varying)}
+    assert {function for kind, function in answers if kind == "one_hop"} == functions
+    for kind, counts in (("zero_hop", "0123"), ("one_hop", "012")):
+        exist, count = answers[kind, "exist"], answers[kind, "count"]
+        assert abs(exist["yes"] / exist.total() - 0.5) < 0.03
+        assert "".join(sorted(count)) == counts
+        assert count.total() > 100
+        assert max(count.values()) - min(count.values()) < 0.1 * count.total()
+    for name in varying:
+        shares = np.array([answers["one_hop", f"query_{name}"][value] for value in ATTRIBUTES[name]])
+        assert np.abs(shares / shares.sum() * len(shares) - 1).max() < 0.15

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 from collections import Counter
@@ -233,6 +234,24 @@ def test_splits_and_cautions(generated: MiniClevrRefer) -> None:
     assert DATASETS.resolve("miniclevr_refer").load() is MiniClevrRefer
 
 
+def test_the_sentences_of_the_default_settings_stay_as_they_are(generated: MiniClevrRefer) -> None:
+    texts = "\n".join(generated.split("train").table["text"])
+    assert hashlib.sha256(texts.encode()).hexdigest() == (
+        "44276ef6d5c9f682fcec1d3a60f7016ac08d99bb7d37deafaf220853c673f002"
+    )
+
+
+def test_attributes_that_do_not_vary_are_never_named(tmp_path: Path) -> None:
+    data = generate_in(tmp_path / "data", attributes={"color", "material"}, things=[2, 4])
+    named = [parse(text) for text in data.split("train").table["text"]]
+    assert len(named) > 250
+    words = {name for wanted, _, of_other in named for name in (*wanted, *of_other)}
+    assert words == {"color", "material"}
+    recipe = SceneRecipe(0, "train", SIZE, (2, 4), distractors=0.5, attributes=("color", "material"))
+    sentences = referring_sentences(data, "train", draw_scenes(recipe, range(66)), first=1)
+    assert all(matching_objects(scene, parse(text)) == {thing} for scene, thing, text in sentences)
+
+
 @pytest.mark.slow
 def test_the_number_of_workers_changes_no_byte(generated: MiniClevrRefer, tmp_path: Path) -> None:
     other = MiniClevrRefer(tmp_path / "other", images=IMAGES, size=SIZE)
@@ -249,6 +268,8 @@ def test_impossible_settings_are_refused(tmp_path: Path) -> None:
         ({"expressions_per_image": 0}, "expressions_per_image must be at least 1"),
         ({"images": {"train": 3}}, "images must give a number of images"),
         ({"things": [3, 11]}, "things must be a least and a greatest number"),
+        ({"attributes": {"colour"}}, r"no attribute 'colour' \(did you mean 'color'\?\)"),
+        ({"attributes": {"size"}}, "the attributes size are too few for sentences that refer to one object"),
     ):
         with pytest.raises(DataError, match=message):
             generate_in(tmp_path / "data", **changes)  # type: ignore[arg-type]

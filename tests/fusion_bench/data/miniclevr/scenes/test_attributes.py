@@ -9,7 +9,13 @@ import numpy as np
 import pytest
 
 from fusion_bench.data.miniclevr.placement import SceneRecipe, draw_scenes
-from fusion_bench.data.miniclevr.scenes.attributes import Attributes, change_one_attribute, draw_attributes
+from fusion_bench.data.miniclevr.scenes.attributes import (
+    FIXED_VALUES,
+    VARYING,
+    Attributes,
+    change_one_attribute,
+    draw_attributes,
+)
 from fusion_bench.data.programs import ATTRIBUTES
 
 RANDOM = np.random.default_rng(0)
@@ -64,3 +70,33 @@ def test_scenes_have_distractors_only_where_they_are_requested() -> None:
 
     assert distractor_share(with_distractors) > 0.7
     assert distractor_share(plain) < 0.6
+
+
+@pytest.mark.parametrize("varying", [("color",), ("shape", "material"), ("size", "color")])
+def test_only_the_varying_attributes_differ_in_a_scene(varying: tuple[str, ...]) -> None:
+    for distractors in (0.0, 0.5):
+        recipe = SceneRecipe(3, "train", (32, 48), (3, 5), distractors=distractors, attributes=varying)
+        seen = {
+            name: {getattr(thing, name) for scene in draw_scenes(recipe, range(40)) for thing in scene.things}
+            for name in VARYING
+        }
+        for name in VARYING:
+            assert seen[name] == (set(ATTRIBUTES[name]) if name in varying else {FIXED_VALUES[name]})
+
+
+def test_what_varies_changes_neither_the_places_nor_the_varying_values() -> None:
+    every, some = (
+        draw_scenes(SceneRecipe(3, "train", (96, 144), (2, 3), attributes=varying), range(10))
+        for varying in (VARYING, ("size", "color"))
+    )
+    pairs = list(zip(every, some, strict=True))
+    assert all(one.camera == other.camera and one.lights == other.lights for one, other in pairs)
+    assert [len(one.things) for one, _ in pairs] == [len(other.things) for _, other in pairs]
+
+
+def test_a_distractor_changes_a_varying_attribute() -> None:
+    for u in RANDOM.random((300, 6)):
+        one = draw_attributes(u, None, ("size", "material"))
+        other = change_one_attribute(one, u[4:], None, ("size", "material"))
+        (name,) = [name for name in VARYING if getattr(one, name) != getattr(other, name)]
+        assert name in {"size", "material"}
