@@ -204,11 +204,17 @@ def test_what_timm_does_not_have_is_an_error_with_a_reason(
     assert ("unknown" in message or "no weights" in message) == isinstance(raised.value, UnknownNameError)
 
 
-def test_imagenet_without_a_network_is_one_sentence(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [("test_vit", "file:PATH, pretext or random"), ("tf_efficientnet_lite0", "package, file:PATH, pretext")],
+)
+def test_imagenet_without_a_network_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, name: str, advice: str
+) -> None:
     monkeypatch.setattr(download.constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr(download, "is_reachable", lambda url: False)
-    with pytest.raises(WeightsError, match="cannot be reached; write weights: file:PATH, pretext or random"):
-        build_backbone("test_vit", image_size=SIZE, weights="imagenet")
+    with pytest.raises(WeightsError, match=f"cannot be reached; write weights: {advice}"):
+        build_backbone(name, image_size=SIZE, weights="imagenet")
 
 
 def test_imagenet_weights_that_do_not_exist_are_one_sentence() -> None:
