@@ -27,9 +27,9 @@ from fusion_bench.samples.data_package import DataPackage
 from fusion_bench.samples.dataset import Counts, DataSet, Splits, WordingFloor
 from fusion_bench.samples.split import Split
 
-COLORS = frozenset({"black", "blue", "brown", "gray", "green", "red", "teal", "yellow"})
-SHAPES = frozenset({"circle", "rectangle", "triangle"})
-LARGEST = {"questions.json": 1 << 26, "answers.txt": 1 << 16}
+NAMED_COLORS = frozenset({"black", "blue", "brown", "gray", "green", "red", "teal", "yellow"})
+NAMED_SHAPES = frozenset({"circle", "rectangle", "triangle"})
+LARGEST_BYTES: Mapping[str, int] = {"questions.json": 1 << 26, "answers.txt": 1 << 16}
 """The largest accepted size of each file in bytes; the published files have 1.9 MB and 77 bytes."""
 
 _WORD = re.compile(r"[a-z0-9']+")
@@ -228,7 +228,7 @@ def _read_answers(path: Path, published: str) -> frozenset[str]:
 def _read_bounded(path: Path, published: str) -> str:
     """Return the text of a published file of a plausible size."""
     require(path, published)
-    size, largest = path.stat().st_size, LARGEST[path.name]
+    size, largest = path.stat().st_size, LARGEST_BYTES[path.name]
     if size > largest:
         raise DataError(f"{path} has {size:,} bytes, but at most {largest:,} are accepted")
     return read_utf8(path)
@@ -245,4 +245,4 @@ def _asks(text: str) -> str:
 def _names(text: str) -> str:
     """Return which property a question names; no published question names both."""
     words = set(_WORD.findall(text.lower()))
-    return "color" if words & COLORS else "shape" if words & SHAPES else "neither"
+    return "color" if words & NAMED_COLORS else "shape" if words & NAMED_SHAPES else "neither"

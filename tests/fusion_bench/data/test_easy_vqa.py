@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from fusion_bench.data import easy_vqa
-from fusion_bench.data.easy_vqa import COLORS, SHAPES, EasyVqa
+from fusion_bench.data.easy_vqa import LARGEST_BYTES, NAMED_COLORS, NAMED_SHAPES, EasyVqa
 from fusion_bench.data.held_out import is_held_out
 from fusion_bench.data.images import image_digests
 from fusion_bench.data.verify import verify
@@ -138,7 +138,7 @@ def test_line_ends_of_windows_and_a_byte_order_mark_are_read(root: Path) -> None
 
 
 def test_a_questions_file_that_is_too_large_is_not_read(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(easy_vqa.LARGEST, "questions.json", 1000)
+    monkeypatch.setattr(easy_vqa, "LARGEST_BYTES", {**LARGEST_BYTES, "questions.json": 1000})
     with pytest.raises(DataError, match=r"questions\.json has [\d,]+ bytes, but at most 1,000 are accepted"):
         EasyVqa(root).split("test")
 
@@ -210,7 +210,9 @@ def test_the_published_files_have_the_known_counts(published: EasyVqa) -> None:
 def test_the_published_wordings_agree_with_the_answers(published: EasyVqa) -> None:
     table = pd.concat([published.split(name).table for name in ("train", "select", "test")])
     kinds = (
-        {"yes": "verdict", "no": "verdict"} | dict.fromkeys(COLORS, "color") | dict.fromkeys(SHAPES, "shape")
+        {"yes": "verdict", "no": "verdict"}
+        | dict.fromkeys(NAMED_COLORS, "color")
+        | dict.fromkeys(NAMED_SHAPES, "shape")
     )
     found = set(zip(table["asks"], table["truth"].map(kinds), strict=True))
     assert found == {
@@ -222,7 +224,8 @@ def test_the_published_wordings_agree_with_the_answers(published: EasyVqa) -> No
     assert set(table["names"]) == {"color", "shape", "neither"}
     assert table["text"].nunique() == 107
     assert not (
-        table["text"].str.contains("|".join(COLORS)) & table["text"].str.contains("|".join(SHAPES))
+        table["text"].str.contains("|".join(NAMED_COLORS))
+        & table["text"].str.contains("|".join(NAMED_SHAPES))
     ).any()
 
 
