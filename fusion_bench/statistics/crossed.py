@@ -170,5 +170,6 @@ def _combined(seed: FloatArray, squares: MeanSquares) -> FloatArray:
 
 
 def _divide(total: FloatArray, degrees: float | FloatArray) -> FloatArray:
-    nothing = np.full(np.broadcast_shapes(np.shape(total), np.shape(degrees)), np.nan)
-    return np.divide(total, degrees, out=nothing, where=np.asarray(degrees) > 0)
+    divided: FloatArray = np.full(np.broadcast_shapes(np.shape(total), np.shape(degrees)), np.nan)
+    np.divide(total, degrees, out=divided, where=np.asarray(degrees) > 0)
+    return divided
