@@ -178,9 +178,9 @@ def test_a_scatter_beyond_the_whole_scale_is_not_told_as_a_number(tmp_path: Path
 )
 def test_few_seeds_are_told(tmp_path: Path, override: str, said: str) -> None:
     study = study_of(tmp_path, STUDY, override)
-    told = few_seeds(study, study.arms)
-    assert told.startswith(said) and bool(told) == bool(said)
-    assert not told or "--set seeds=5" in told
+    message = few_seeds(study, study.arms)
+    assert message.startswith(said) and bool(message) == bool(said)
+    assert not message or "--set seeds=5" in message
 
 
 def test_a_study_that_compares_nothing_is_told_nothing(tmp_path: Path) -> None:
