@@ -2,8 +2,8 @@ r"""The difference of two arms, with the seeds of both used as well as they can 
 
 **The pool** is the arms that have finished one set of seeds: of all such sets, the one that gives the most degrees
 of freedom ``(A - 1)(S - 1)``. No score has a part in this choice. Two arms of the pool are compared seed by seed,
-with the moderated variances of the pool (`fusion_bench.statistics.moderation`) in place of the seed mean square of
-the pair: ``MS_seed = N (u_a + u_b)`` on the degrees ``nu`` of `SeedVariances.pair`, and the variance and degrees of
+with the moderated variances of the pool (`fusion_bench.statistics.moderation`; ``b`` is the hub of the family, the
+reference) in place of the seed mean square of the pair: ``MS_seed = N (u_a + u_b)`` on the degrees ``nu`` of `SeedVariances.pair`, and the variance and degrees of
 `fusion_bench.statistics.crossed` with ``nu`` for ``S - 1``. With two arms this is the crossed estimate itself.
 
 **Seeds that only one side has.** An arm with at least `MANY_SEEDS` times the seeds of the pool keeps them all, where
@@ -97,7 +97,10 @@ class Differences:
         return float(self._influences.per_seed([arm], self._seeds[arm]).mean())
 
     def of(self, arm: str, other: str) -> Difference | None:
-        """Return the difference ``arm - other``; None where the two share no finished seed."""
+        """Return the difference ``arm - other``; None where the two share no finished seed.
+
+        ``other`` is the hub: the arm with which all arms of the family are compared.
+        """
         shared = (
             self._seeds[arm] & self._seeds[other] if {arm, other} <= self._seeds.keys() else np.zeros(0, bool)
         )
@@ -201,8 +204,8 @@ def _pool_seeds(finished: dict[str, BoolArray], reference: str | None) -> BoolAr
     """Return the mask of the pool's seeds; none where no two arms share two seeds."""
     best, most = np.zeros(len(next(iter(finished.values()), np.zeros(0))), dtype=bool), 0
     anchor = finished.get(reference) if reference is not None else None
-    for seeds in finished.values():
-        chosen = seeds if anchor is None else seeds & anchor
+    candidates = (seeds if anchor is None else seeds & anchor for seeds in finished.values())
+    for chosen in {seeds.tobytes(): seeds for seeds in candidates}.values():
         arms = sum(not (chosen & ~other).any() for other in finished.values())
         degrees = (arms - 1) * (int(chosen.sum()) - 1)
         if degrees > most or (degrees == most and degrees and chosen.sum() > best.sum()):
