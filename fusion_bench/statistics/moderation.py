@@ -10,7 +10,7 @@ Applications in Genetics and Molecular Biology* 3(1), 2004) takes the arms' vari
   few arms cannot prove that variances are alike; and ``d0`` is at most ``(A - 2) f``, what the other arms know;
 * ``s0^2`` is the mean of the variances and not the mean of their logs, which is lower when variances differ;
 * an arm whose own variance ``u`` is above the weighted mean ``w`` keeps it; what the others know about it fades, so
-  that its degrees are ``f + d0 (w / u)^2``.
+  that its degrees are ``f + d0 (w / u)^2``. (Where seeds are not paired, they are ``f`` at once.)
 
 **The hub** of a family, the reference, takes part in every comparison. If it scatters more than the others and they
 lend it a small variance, all comparisons of a study are wrong together, and the tail of the p-values is up to 2.2 times
@@ -95,7 +95,8 @@ def centred_variances(means: FloatArray) -> SeedVariances:
     """
     arms, seeds = means.shape
     rest = means - means.mean(0) - means.mean(1, keepdims=True) + means.mean()
-    return _moderated(_without_rounding(arms / (arms - 1) * (rest**2).sum(1) / (seeds - 1), means), seeds - 1)
+    own = _without_rounding(arms / (arms - 1) * (rest**2).sum(1) / (seeds - 1), means)
+    return _moderated(own, seeds - 1, fading=True)
 
 
 def plain_variances(means: FloatArray) -> SeedVariances:
@@ -104,7 +105,7 @@ def plain_variances(means: FloatArray) -> SeedVariances:
     Args:
         means: ``[A, S]``, per-seed means of at least one arm.
     """
-    return _moderated(_without_rounding(means.var(1, ddof=1), means), means.shape[1] - 1)
+    return _moderated(_without_rounding(means.var(1, ddof=1), means), means.shape[1] - 1, fading=False)
 
 
 def _without_rounding(own: FloatArray, means: FloatArray) -> FloatArray:
@@ -112,16 +113,18 @@ def _without_rounding(own: FloatArray, means: FloatArray) -> FloatArray:
     return np.where(own <= (_ROUNDING * np.abs(means).max()) ** 2, 0.0, own)
 
 
-def _moderated(own: FloatArray, degrees: int) -> SeedVariances:
+def _moderated(own: FloatArray, degrees: int, *, fading: bool) -> SeedVariances:
+    """Return the moderated variances; without ``fading``, an arm above the weighted mean has its own degrees alone."""
     prior_variance = float(own.mean())
     prior = min(_prior_degrees(own, degrees), max(0, len(own) - 2) * degrees)
     weighted = (prior * prior_variance + degrees * own) / (prior + degrees)
     moderated = np.maximum(own, weighted)
-    known = np.divide(weighted, moderated, out=np.ones_like(own), where=moderated > 0)
+    ratio = np.divide(weighted, moderated, out=np.ones_like(own), where=moderated > 0)
+    known = ratio**2 if fading else ratio >= 1
     return SeedVariances(
         own,
         moderated,
-        degrees + prior * known**2,
+        degrees + prior * known,
         degrees,
         float(prior),
         prior_variance,
