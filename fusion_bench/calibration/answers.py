@@ -19,10 +19,11 @@ _DIFFICULTY = 1.0  # the standard deviation of clusters, in logits, that all arm
 def answered_study(shape: StudyShape, effects: FloatArray, generator: np.random.Generator) -> Influences:
     """Return a study of right and wrong answers to questions about images.
 
-    Each question of cluster ``c`` is answered rightly with the probability ``sigmoid(t + e + d_c + a_s + b_as + g_ac)``:
-    accuracy, effect, difficulty of the image, effects of the seed on all arms and on the arm, and of the image on the
-    arm. The standard deviations of ``shape`` are points of accuracy and are divided by the slope of the sigmoid. What
-    remains, the answers themselves, is the residual. All arms without an effect have one distribution.
+    Each question of cluster ``c`` is answered rightly with the probability
+    ``sigmoid(t + e + d_c + a_s + b_as + g_ac)``: accuracy, effect, difficulty of the image, effects of the seed on
+    all arms and on the arm, and of the image on the arm. The standard deviations of ``shape`` are points of accuracy
+    and are divided by the slope of the sigmoid. What remains, the answers themselves, is the residual. All arms
+    without an effect have one distribution.
 
     Args:
         shape: the shape of the study; ``residual_sd`` has no part, and every arm has ``seeds`` seeds.
@@ -31,7 +32,7 @@ def answered_study(shape: StudyShape, effects: FloatArray, generator: np.random.
     """
     arms, seeds, clusters = shape.arms, shape.seeds, shape.clusters
     per_logit = 100 * _LEVEL * (1 - _LEVEL)
-    spread = shape.seed_sd * np.sqrt(variance_factors(shape, generator))
+    spread = shape.seed_sd * np.sqrt(variance_factors(shape, generator)[0])
     by_seed = spread[:, None] * generator.normal(size=(arms, seeds))
     by_seed += shape.shared_seed_sd * generator.normal(size=seeds) + np.concatenate([[0.0], effects])[:, None]
     by_cluster = shape.cluster_sd * generator.normal(size=(arms, clusters))

@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import product
 from typing import get_args
 
-from fusion_bench.calibration.cases import Case
+from fusion_bench.calibration.cases import Case, Drawn
 from fusion_bench.statistics.simulation import Scatter, StudyShape
 
 _SEED_SD = 1.6
@@ -47,7 +47,9 @@ def _standard_cases() -> Iterator[Case]:
     for arms, (few, many), scatter in product(
         (4, 6, 27), ((3, 8), (5, 12)), ("equal", "reference", "one arm")
     ):
-        yield Case(replace(_ALONE, arms=arms, seeds=few, reference_seeds=many, scatter=scatter))
+        yield Case(
+            replace(_ALONE, arms=arms, seeds=few, reference_seeds=many, scatter=scatter), drawn="cells"
+        )
     # Whole tables check the sums; answers check all the way from the samples.
     for arms, seeds, scatter in product((6, 27), (3, 5), ("equal", "reference")):
         yield Case(replace(_MIXED, arms=arms, seeds=seeds, clusters=300, scatter=scatter), drawn="cells")
@@ -71,6 +73,7 @@ def cases_of_shape(shape: StudyShape, detectable: float) -> tuple[Case, ...]:
         shape: the shape of the study, in points.
         detectable: the difference that it is said to detect with 80 % probability, in points; NaN if not known.
     """
-    null = [Case(replace(shape, scatter=scatter)) for scatter in get_args(Scatter)]
+    drawn: Drawn = "sums" if shape.reference_seeds is None else "cells"
+    null = [Case(replace(shape, scatter=scatter), drawn=drawn) for scatter in get_args(Scatter)]
     effects = [round(detectable, 2), 2.0, 4.0, 8.0]
-    return (*null, *(Case(shape, effect) for effect in effects if effect > 0))
+    return (*null, *(Case(shape, effect, drawn) for effect in effects if effect > 0))

@@ -1,10 +1,10 @@
 """A study against itself: the seeds of every arm are split at random, so that every verdict is an error.
 
-**Design.** Each arm's seeds are split into two halves, and its pseudo-arm is the table of the first half minus that of
-the second. Both halves are trainings of one arm, so that the pseudo-arm is zero on average, whatever the arm does. The
-pseudo-arms keep the study's family: all arms against one reference, each with its own scatter between seeds, seeds
-paired across arms. They are then compared by the same public function as the arms. The comparison of each half with
-its other half alone would lose the reference that all comparisons share, and the arms that inform each other.
+**Design.** Each arm's seeds are split into two halves, and its pseudo-arm is the table of the first half minus that
+of the second. Both halves are trainings of one arm, so that the pseudo-arm is zero on average, whatever the arm does.
+The pseudo-arms keep the study's family: all arms against one reference, each with its own scatter between seeds,
+seeds paired across arms. They are then compared by the same public function as the arms. The comparison of each half
+with its other half alone would lose the reference that all comparisons share, and the arms that inform each other.
 
 **What it cannot show.** Effects of images on an arm are equal in both halves and cancel. A difference of two seeds is
 symmetric, so a skewed scatter between seeds looks more normal than it is. Half of the seeds are lost. All splits use

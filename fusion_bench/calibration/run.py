@@ -62,7 +62,7 @@ def run_cases(
 
     Args:
         cases: the cases.
-        studies: the number of simulated studies of each.
+        studies: the number of simulated studies of each; see `Case.studies`.
         workers: the number of processes.
         finished: where finished cases are kept.
         notify: is told how many cases are finished.
@@ -70,7 +70,9 @@ def run_cases(
     Raises:
         FusionBenchError: a process died.
     """
-    found = {case: result for case in cases if (result := finished.find(case, studies)) is not None}
+    found = {
+        case: result for case in cases if (result := finished.find(case, case.studies(studies))) is not None
+    }
     waiting = [case for case in cases if case not in found]
     notify("simulating cases", len(found), len(cases))
     for case, rates in _rates_of(waiting, studies, workers):
@@ -83,10 +85,10 @@ def run_cases(
 def _rates_of(cases: Sequence[Case], studies: int, workers: int) -> Iterator[tuple[Case, Rates]]:
     """Yield the rates of each case as it ends; in this process with one worker."""
     if workers == 1:
-        yield from ((case, case.run(studies)) for case in cases)
+        yield from ((case, case.run(case.studies(studies))) for case in cases)
         return
     with _processes(workers) as pool:
-        running = {pool.submit(case.run, studies): case for case in cases}
+        running = {pool.submit(case.run, case.studies(studies)): case for case in cases}
         for future in as_completed(running):
             if (error := future.exception()) is not None:
                 raise FusionBenchError(

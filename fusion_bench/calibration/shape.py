@@ -1,4 +1,4 @@
-"""The shape of a study, its variance components estimated from its own table, for simulated studies that are like it."""
+"""The shape of a study, its variance components estimated from its own table: for simulated studies like it."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ def shape_of(influences: Influences, question: Question) -> StudyShape:
     variance that all arms share is that of the mean over arms, minus ``u / A``.
 
     Raises:
-        FusionBenchError: no two arms, the reference one of them, share the seeds of a verdict, or there is one cluster.
+        FusionBenchError: no two arms, the reference one of them, share the seeds of a verdict, or there is one
+            cluster.
     """
     reference, clusters = question.reference, influences.clusters()
     finished = [arm for arm in question.arms() if influences.seeds_of(arm).any()]
@@ -30,9 +31,9 @@ def shape_of(influences: Influences, question: Question) -> StudyShape:
     seeds = influences.seeds_of(*finished) if finished else np.zeros(0, dtype=bool)
     if reference not in finished or len(finished) < 2 or seeds.sum() < FEWEST_SEEDS or clusters < 2:
         raise FusionBenchError(
-            f"no study of this shape can be simulated: {len(finished)} arms ({reference!r} must be one of them) share "
-            f"{int(seeds.sum())} finished seeds and {clusters} clusters; verdicts need two arms, {FEWEST_SEEDS} seeds and "
-            "two clusters"
+            f"no study of this shape can be simulated: {len(finished)} arms ({reference!r} must be one of them) "
+            f"share {int(seeds.sum())} finished seeds and {clusters} clusters; verdicts need two arms, "
+            f"{FEWEST_SEEDS} seeds and two clusters"
         )
     arms = tuple(finished)
     count = int(seeds.sum())

@@ -1,104 +1,105 @@
-"""Simulated studies drawn as the sums that the statistics need, so that 3,000 clusters cost as much as 20.
+"""Simulated studies drawn as the sums that the statistics need, thousands at once, whatever the number of clusters.
 
 In the model of `fusion_bench.statistics.simulation` every estimate follows from the metric of each arm and seed, and
 from the mean squares of each difference. Rotate the clusters so that the first direction is their mean: the metrics
 of the cells lie in that direction alone, the other ``N - 1`` are independent of it, and the sums of squares and
-products over them are Wishart matrices ``[A, A]``, drawn by Bartlett's decomposition (*Proceedings of the Royal Society
-of Edinburgh* 53, 1933). The tests compare such studies with those that are drawn cell by cell.
+products over them are Wishart matrices ``[A, A]``, drawn by Bartlett's decomposition (*Proceedings of the Royal
+Society of Edinburgh* 53, 1933).
+
+The studies are judged by the formulas of `fusion_bench.statistics` themselves, in the order in which
+`fusion_bench.statistics.comparison.compare` applies them to one study; the tests compare both, and cases that are
+drawn as whole tables pass through `compare`.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Iterator
+from dataclasses import dataclass
 
 import numpy as np
 
+from fusion_bench.statistics.comparison import holm
 from fusion_bench.statistics.crossed import MeanSquares, estimate_of
-from fusion_bench.statistics.estimate import Estimate, FloatArray
-from fusion_bench.statistics.influence import BoolArray, Influences
-from fusion_bench.statistics.simulation import StudyShape, simulate_study
+from fusion_bench.statistics.estimate import FloatArray
+from fusion_bench.statistics.moderation import centred_variances
+from fusion_bench.statistics.simulation import Rates, Shown, StudyShape, rates_of, variance_factors
+
+_AT_ONCE = 500  # studies; bounds the memory
 
 
 @dataclass(frozen=True, eq=False)
-class SummedStudy(Influences):
-    """A study of which the metrics of the cells and the sums of squares are known; ``table`` is ``[A, S, 1]``.
+class Sums:
+    """The sums of ``K`` studies; the reference is the first arm.
 
     Attributes:
-        count: the number of clusters.
-        cluster_products: ``[A, A]``, sums over clusters of products of the arms' means over seeds, times ``S``.
-        residual_products: ``[A, A]``, sums of products of what is left of the arms' tables.
+        metric: ``[K, A, S]``, the metric of each cell.
+        cluster: ``[K, A - 1]``, the mean square of clusters of each arm's difference from the reference.
+        residual: ``[K, A - 1]``, that of the residual.
+        clusters: the number of clusters.
     """
 
-    count: int = 0
-    cluster_products: FloatArray | None = None
-    residual_products: FloatArray | None = None
-
-    def clusters(self) -> int:
-        """Return the number of clusters."""
-        return self.count
-
-    def paired_squares(self, arm: str, other: str, seeds: BoolArray) -> MeanSquares:
-        """Return the mean squares of the difference ``arm - other`` on the seeds that all arms have."""
-        difference = np.subtract(*self.per_seed([arm, other], seeds))
-        free, shared = self.count - 1, len(difference)
-        return MeanSquares(
-            np.asarray(difference.mean()),
-            np.asarray(self.count * difference.var(ddof=1)),
-            np.asarray(self._squares(self.cluster_products, arm, other) / free),
-            np.asarray(self._squares(self.residual_products, arm, other) / (free * (shared - 1))),
-        )
-
-    def paired(self, arm: str, other: str, seeds: BoolArray) -> Estimate:
-        """Return the expected difference ``arm - other`` from the two arms alone."""
-        shared = int(seeds.sum())
-        found = estimate_of(self.paired_squares(arm, other, seeds), shared, self.count, shared - 1)
-        return replace(found, possible=self.possible_difference())
-
-    def _squares(self, products: FloatArray | None, arm: str, other: str) -> float:
-        """Return the sum of squares of a difference from the products of the arms."""
-        if products is None:
-            return 0.0
-        one, two = self.arms.index(arm), self.arms.index(other)
-        return float(products[one, one] + products[two, two] - 2 * products[one, two])
+    metric: FloatArray
+    cluster: FloatArray
+    residual: FloatArray
+    clusters: int
 
 
-def summed_study(shape: StudyShape, effects: FloatArray, generator: np.random.Generator) -> SummedStudy:
-    """Return a study of the kind that `fusion_bench.statistics.simulation.simulate_study` draws.
+def rates_of_sums(
+    shape: StudyShape, effects: FloatArray, studies: int, generator: np.random.Generator
+) -> Rates:
+    """Return how often the statistics are right in ``studies`` studies in which every arm has the same seeds.
 
     Args:
-        shape: the shape of the study.
+        shape: the shape of the studies.
         effects: ``[A - 1]``, the true difference of each arm from the reference.
+        studies: the number of studies.
         generator: the source of chance.
     """
-    one_cluster = replace(
-        shape,
-        clusters=1,
-        cluster_sd=shape.cluster_sd / np.sqrt(shape.clusters),
-        residual_sd=shape.residual_sd / np.sqrt(shape.clusters),
-    )
-    means = simulate_study(one_cluster, effects, generator)
-    arms, free, seeds = shape.arms, shape.clusters - 1, shape.seeds
-    own = seeds * shape.cluster_sd**2 + shape.residual_sd**2
-    return SummedStudy(
-        means.arms,
-        means.seeds,
-        means.table,
-        np.arange(shape.clusters).astype(object),
-        means.possible,
-        means.table[:, :, 0],
-        count=shape.clusters,
-        cluster_products=own * _wishart(arms, free, generator) if own else None,
-        residual_products=shape.residual_sd**2 * _wishart(arms, free * (seeds - 1), generator)
-        if shape.residual_sd
-        else None,
-    )
+    shown = [judged(draw_sums(shape, effects, count, generator)) for count in _parts(studies, _AT_ONCE)]
+    return rates_of(shown, effects)
 
 
-def _wishart(size: int, degrees: int, generator: np.random.Generator) -> FloatArray:
-    """Return sums of products ``[size, size]`` over ``degrees`` independent standard normal vectors."""
-    if degrees < size:
-        drawn = generator.normal(size=(size, degrees))
-        return np.asarray(drawn @ drawn.T)
-    root = np.tril(generator.normal(size=(size, size)), -1)
-    root[np.diag_indices(size)] = np.sqrt(generator.chisquare(degrees - np.arange(size)))
-    return np.asarray(root @ root.T)
+def draw_sums(shape: StudyShape, effects: FloatArray, studies: int, generator: np.random.Generator) -> Sums:
+    """Return the sums of studies of the kind that `fusion_bench.statistics.simulation.simulate_study` draws."""
+    arms, seeds, clusters = shape.arms, shape.seeds, shape.clusters
+    spread = shape.seed_sd * np.sqrt(variance_factors(shape, generator, studies))
+    own = generator.normal(size=(studies, arms, seeds)) * spread[:, :, None]
+    shared = shape.shared_seed_sd * generator.normal(size=(studies, 1, seeds))
+    of_clusters = shape.cluster_sd * generator.normal(size=(studies, arms, 1)) / np.sqrt(clusters)
+    rest = shape.residual_sd * generator.normal(size=(studies, arms, seeds)) / np.sqrt(clusters)
+    truth = np.concatenate([[0.0], effects])[:, None]
+    free = clusters - 1
+    per_cluster = seeds * shape.cluster_sd**2 + shape.residual_sd**2
+    cluster = per_cluster * _squares(arms, free, studies, generator) / free
+    residual = (
+        shape.residual_sd**2 * _squares(arms, free * (seeds - 1), studies, generator) / (free * (seeds - 1))
+    )
+    return Sums(truth + own + shared + of_clusters + rest, cluster, residual, clusters)
+
+
+def judged(sums: Sums) -> Shown:
+    """Return what the statistics say about the studies."""
+    metric, seeds = sums.metric, sums.metric.shape[-1]
+    variance, degrees = (pairs[:, 1:] for pairs in centred_variances(metric).pairs(0))
+    difference = (metric[:, 1:] - metric[:, :1]).mean(-1)
+    squares = MeanSquares(difference, sums.clusters * variance, sums.cluster, sums.residual)
+    estimate = estimate_of(squares, seeds, sums.clusters, degrees)
+    p = estimate.p_value()
+    return Shown(*estimate.interval(), p, holm(p))
+
+
+def _squares(arms: int, degrees: int, studies: int, generator: np.random.Generator) -> FloatArray:
+    """Return ``[studies, A - 1]``, sums over ``degrees`` of squared differences of unit normals from the first arm."""
+    if degrees < arms:
+        drawn = generator.normal(size=(studies, arms, degrees))
+        return np.asarray(((drawn[:, 1:] - drawn[:, :1]) ** 2).sum(-1))
+    root = np.tril(generator.normal(size=(studies, arms, arms)), -1)
+    diagonal = np.arange(arms)
+    root[:, diagonal, diagonal] = np.sqrt(generator.chisquare(degrees - diagonal, size=(studies, arms)))
+    return np.asarray(((root[:, 1:] - root[:, :1]) ** 2).sum(-1))
+
+
+def _parts(total: int, most: int) -> Iterator[int]:
+    """Yield numbers of at most ``most`` that sum to ``total``."""
+    for start in range(0, total, most):
+        yield min(most, total - start)

@@ -16,8 +16,12 @@ from fusion_bench.storage import write_text
 
 MARKDOWN, TABLE = "calibration.md", "calibration.csv"
 
-_DASH = "–"
+_DASH = "\N{EN DASH}"
 _DRAWN = {"sums": "", "cells": ", whole tables", "answers": ", right and wrong answers"}
+_DETECTABLE = (
+    "The first difference, where it is known, is the one that the report calls detectable with 80 % probability: at "
+    "the strictest step of Holm's correction. Where all arms differ, later steps are less strict."
+)
 _BOUNDS = """\
 | Rate | Bound |
 |:--|--:|
@@ -47,8 +51,8 @@ class Calibration:
         held = [result.held() for result in self.results]
         asked = len(held) - held.count("")
         return (
-            f"{asked} cases with bounds: {held.count('holds')} hold, {held.count('holds within error')} hold within two "
-            f"Monte-Carlo errors, {held.count('fails')} fail. {held.count('')} cases tell the power."
+            f"{asked} cases with bounds: {held.count('holds')} hold, {held.count('holds within error')} hold within "
+            f"two Monte-Carlo errors, {held.count('fails')} fail. {held.count('')} cases tell the power."
         )
 
 
@@ -66,11 +70,11 @@ def calibration_text(calibration: Calibration) -> str:
     null = [result for result in results if not result.case.effect]
     failing = [result for result in null if result.held() == "fails"]
     near = [result for result in null if result.held() == "holds within error"]
-    studies = max((result.rates.studies for result in results), default=0)
+    studies = sorted({f"{result.rates.studies:,}" for result in results}, key=len)
     parts = [
         f"# {calibration.title}",
-        f"{calibration.count()} Each case is {studies:,} simulated studies. A rate is followed by its Monte-Carlo error "
-        "(one standard error). A case fails where a rate is beyond its bound by more than two of them.",
+        f"{calibration.count()} Each case is {' or '.join(reversed(studies))} simulated studies. A rate is followed by its Monte-Carlo "
+        "error (one standard error). A case fails where a rate is beyond its bound by more than two of them.",
         _BOUNDS,
         "## Cases that fail",
         _null_table(failing) or "None.",
@@ -83,17 +87,32 @@ def calibration_text(calibration: Calibration) -> str:
     if calibration.own is None:
         parts += [
             "## Worst values by arms and seeds",
-            "Over all scatters, numbers of clusters and ways to draw; two arms have nothing to borrow from each other.",
+            "Over all scatters and numbers of clusters. Two arms have nothing to borrow from each other.",
             _worst_table(equal),
         ]
     else:
-        parts += ["## Studies of its shape, without differences", _null_table(equal)]
+        parts += [
+            "## Studies of its shape, without differences",
+            _components(null[0].case),
+            _null_table(equal),
+        ]
     if further:
         parts += ["## Without differences, the reference with further seeds", _null_table(further)]
     effects = [result for result in results if result.case.effect]
     if effects:
-        parts += ["## Power, every arm that far from the reference", _power_table(effects)]
+        told = "" if calibration.own is None else _DETECTABLE
+        parts += ["## Power, every arm that far from the reference", told, _power_table(effects)]
     return "\n\n".join([*(part.strip() for part in parts if part), _HOW]) + "\n"
+
+
+def _components(case: Case) -> str:
+    """Return the sentence about the estimated variance components of a study."""
+    shape = case.shape
+    return (
+        "Standard deviations estimated from its cells, in points: an arm over seeds "
+        f"{shape.seed_sd:.2f}, a seed on all arms {shape.shared_seed_sd:.2f}, a cluster on an arm "
+        f"{shape.cluster_sd:.2f}, what remains of one cluster {shape.residual_sd:.2f}."
+    )
 
 
 def _own(own: OwnCells | str | None) -> list[str]:
@@ -111,11 +130,12 @@ def _own(own: OwnCells | str | None) -> list[str]:
     left = f" Left out, for lack of seeds: {', '.join(own.left_out)}." if own.left_out else ""
     return [
         heading,
-        f"The {own.seeds} seeds of {own.arms} arms were split into two halves {own.splits:,} times. The pseudo-arm of an "
-        "arm is the first half minus the second, so that every true value is zero; they are compared as the study "
-        f"compares its arms, with one reference. Zero is in {own.coverage:.1%} of the 95 % intervals. {verdicts}{left}",
-        f"All splits use the same {own.cells()} cells. More splits do not make more of them: this is one study, and its "
-        "error rate can be anything from none to far above 5 % by chance. Effects of images on an arm cancel here.",
+        f"The {own.seeds} seeds of {own.arms} arms were split into two halves {own.splits:,} times. The pseudo-arm "
+        "of an arm is the first half minus the second, so that every true value is zero; they are compared as the "
+        f"study compares its arms, with one reference. Zero is in {own.coverage:.1%} of the 95 % intervals. "
+        f"{verdicts}{left}",
+        f"All splits use the same {own.cells()} cells. More splits do not make more of them: this is one study, and "
+        "its error rate can be anything from none to far above 5 % by chance. Effects of images on an arm cancel.",
     ]
 
 
@@ -209,8 +229,10 @@ _HOW = """\
 
 A study is a table of arms, seeds and clusters: the true value of the arm, the effects of the seed on all arms and on
 the arm, of the cluster on the arm, and of all three. Effects are normal. What the statistics need of such a table are
-its sums of squares, which are drawn from their known distributions; *whole tables* are drawn number by number to check
-that, and *right and wrong answers* question by question, through the code that reads the samples of real cells. Where
-*seeds dominate*, clusters hardly vary. The columns of `calibration.csv` hold the standard deviations in points
-(hundredths). With *log-normal variances* the variances of two arms typically differ by a factor of 2 to 4.
+its sums of squares, which are drawn from their known distributions, thousands of studies at once. *Whole tables* are
+drawn number by number and compared by the function that compares real cells, and *right and wrong answers* question
+by question, through the code that reads the samples of real cells; these cases have a twentieth of the studies.
+Where *seeds dominate*, clusters hardly vary. The columns of `calibration.csv` hold the standard deviations in points
+(hundredths). *Log-normal variances* differ by a factor of 4 from one standard deviation below their median to one
+above.
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -119,4 +120,7 @@ def _own_cells(results: StudyResults) -> OwnCells | str:
 def _own_json(own: OwnCells | str | None) -> object:
     if not isinstance(own, OwnCells):
         return own
-    return {name: None if value != value else value for name, value in asdict(own).items()}  # NaN is no JSON
+    return {
+        name: None if isinstance(value, float) and math.isnan(value) else value
+        for name, value in asdict(own).items()
+    }

@@ -187,7 +187,7 @@ def calibrate(
     runs: Runs = Path("runs"),
     overrides: Overrides = None,
     data: DataRoots = None,
-    studies: Annotated[int, typer.Option(min=100, help="Simulated studies of each case.")] = 2000,
+    studies: Annotated[int, typer.Option(min=100, help="Simulated studies of each case.")] = 20000,
     workers: Annotated[int | None, typer.Option(min=1, help="Processes; by default one per core.")] = None,
     out: Annotated[
         Path | None,
@@ -195,7 +195,7 @@ def calibrate(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
-    """Show how often the statistics err: in simulated studies, and on a study's own cells compared with themselves."""
+    """Show how often the statistics err: in simulated studies, and on a study's own cells against themselves."""
     if study is not None:
         check_study(study, overrides)
     try:

@@ -139,8 +139,8 @@ def compare(influences: Influences, question: Question) -> pd.DataFrame:
         }
     )
     if differences.variances is not None:
-        table.attrs["prior_degrees"] = differences.variances.prior_degrees
-        table.attrs["prior_variance"] = differences.variances.prior_variance
+        table.attrs["prior_degrees"] = float(differences.variances.prior_degrees)
+        table.attrs["prior_variance"] = float(differences.variances.prior_variance)
     return table
 
 
@@ -161,15 +161,15 @@ def _detectable(differences: Differences, tested: list[Difference]) -> float:
 
 
 def holm(p_values: npt.ArrayLike) -> FloatArray:
-    """Return p-values adjusted by Holm's step-down procedure, in the values order.
+    """Return p-values ``[..., m]`` adjusted by Holm's step-down procedure along the last axis, in the values order.
 
     Source: Holm, Scandinavian Journal of Statistics 6 (1979).
     """
     values = np.asarray(p_values, dtype=np.float64)
-    order = np.argsort(values, kind="stable")
-    scaled = values[order] * np.arange(len(values), 0, -1)
+    order = np.argsort(values, axis=-1, kind="stable")
+    scaled = np.take_along_axis(values, order, -1) * np.arange(values.shape[-1], 0, -1)
     adjusted = np.empty_like(values)
-    adjusted[order] = np.minimum(np.maximum.accumulate(scaled), 1.0)
+    np.put_along_axis(adjusted, order, np.minimum(np.maximum.accumulate(scaled, -1), 1.0), -1)
     return adjusted
 
 

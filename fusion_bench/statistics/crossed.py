@@ -138,14 +138,16 @@ def crossed(totals: npt.ArrayLike, sizes: npt.ArrayLike) -> Estimate:
     return Estimate(found.mean, error, np.where(error == 0, np.nan, found.degrees))
 
 
-def estimate_of(squares: MeanSquares, seeds: int, clusters: int, seed_degrees: float) -> Estimate:
+def estimate_of(
+    squares: MeanSquares, seeds: int, clusters: int, seed_degrees: float | FloatArray
+) -> Estimate:
     """Return the estimate that follows from the mean squares.
 
     Args:
         squares: the mean squares; ``seed`` may come from more than this table (`fusion_bench.statistics.moderation`).
         seeds: the number of seeds of the table.
         clusters: the number of its clusters.
-        seed_degrees: the degrees of freedom of ``squares.seed``.
+        seed_degrees: the degrees of freedom of ``squares.seed``, one number or one for each.
     """
     error = np.sqrt(_combined(squares.seed, squares) / (seeds * clusters))
     cautious = _divide(squares.seed * (seed_degrees + 2), seed_degrees)
@@ -157,7 +159,7 @@ def estimate_of(squares: MeanSquares, seeds: int, clusters: int, seed_degrees: f
     degrees = np.divide(
         _combined(cautious, squares) ** 2, spread, out=np.full_like(spread, np.nan), where=error > 0
     )
-    degrees = np.maximum(degrees, min(seed_degrees, clusters - 1))  # NaN stays NaN
+    degrees = np.maximum(degrees, np.minimum(seed_degrees, clusters - 1))  # NaN stays NaN
     return Estimate(squares.mean, error, degrees)
 
 
@@ -167,5 +169,5 @@ def _combined(seed: FloatArray, squares: MeanSquares) -> FloatArray:
     return np.maximum(both, np.maximum(seed, squares.cluster))
 
 
-def _divide(total: FloatArray, degrees: float) -> FloatArray:
-    return total / degrees if degrees > 0 else np.full_like(total, np.nan)
+def _divide(total: FloatArray, degrees: float | FloatArray) -> FloatArray:
+    return total / degrees if np.all(np.asarray(degrees) > 0) else np.full_like(total, np.nan)

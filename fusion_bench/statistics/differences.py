@@ -3,8 +3,9 @@ r"""The difference of two arms, with the seeds of both used as well as they can 
 **The pool** is the arms that have finished one set of seeds: of all such sets, the one that gives the most degrees
 of freedom ``(A - 1)(S - 1)``. No score has a part in this choice. Two arms of the pool are compared seed by seed,
 with the moderated variances of the pool (`fusion_bench.statistics.moderation`; ``b`` is the hub of the family, the
-reference) in place of the seed mean square of the pair: ``MS_seed = N (u_a + u_b)`` on the degrees ``nu`` of `SeedVariances.pair`, and the variance and degrees of
-`fusion_bench.statistics.crossed` with ``nu`` for ``S - 1``. With two arms this is the crossed estimate itself.
+reference) in place of the seed mean square of the pair: ``MS_seed = N (u_a + u_b)`` on the degrees ``nu`` of
+`SeedVariances.pair`, and the variance and degrees of `fusion_bench.statistics.crossed` with ``nu`` for ``S - 1``.
+With two arms this is the crossed estimate itself.
 
 **Seeds that only one side has.** An arm with at least `MANY_SEEDS` times the seeds of the pool keeps them all, where
 at least `FEWEST_IN_POOL` other arms are left. The difference is then that of the means over own seeds, ``S`` and
@@ -34,8 +35,8 @@ from fusion_bench.statistics.unpaired import SideVariance, unpaired
 FEWEST_IN_POOL = 3
 """The smallest pool that is compared with further seeds of another arm; for two arms know nothing of each other.
 
-With a pool of two, 3 seeds and 8 of the reference, an arm is wrongly called different in 6 to 8 % of simulated studies;
-with a pool of three, in about 4 %.
+With a pool of two, 3 seeds and 8 of the reference, an arm is wrongly called different in 6 to 8 % of simulated
+studies; with a pool of three, in about 4 %.
 """
 
 MANY_SEEDS = 1.5

@@ -7,7 +7,7 @@ much. A study without effects is an A/A study: every difference that is found in
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -103,7 +103,7 @@ def simulate_study(shape: StudyShape, effects: FloatArray, generator: np.random.
         generator: the source of chance.
     """
     most = max(shape.seeds, shape.reference_seeds or 0)
-    spread = shape.seed_sd * np.sqrt(variance_factors(shape, generator))
+    spread = shape.seed_sd * np.sqrt(variance_factors(shape, generator)[0])
     truth = np.concatenate([[0.0], effects])
     by_seed = generator.normal(size=(shape.arms, most)) * spread[:, None]
     by_seed += shape.shared_seed_sd * generator.normal(size=most)
@@ -134,26 +134,40 @@ def error_rates(
         generator: the source of chance.
         draw: draws a study.
     """
-    null = effects == 0
-    held = np.zeros((studies, shape.arms - 1), dtype=bool)
-    found, below = held.copy(), held.copy()
-    width = np.zeros(studies)
-    for number in range(studies):
+    shown = [Shown(*np.empty((4, 0, shape.arms - 1)))]
+    for _ in range(studies):
         study = draw(shape, effects, generator)
         table = compare(study, Question(study.arms[0], study.arms[1:]))
-        low, high = table["low"].to_numpy(), table["high"].to_numpy()
-        held[number] = (low <= effects) & (effects <= high)
-        found[number] = table["p_holm"].to_numpy() < ALPHA
-        below[number] = table["p"].to_numpy() < ALPHA / len(effects)
-        width[number] = float((high - low).mean() / 2)
+        columns = (table[name].to_numpy(dtype=np.float64)[None] for name in ("low", "high", "p", "p_holm"))
+        shown.append(Shown(*columns))
+    return rates_of(shown, effects)
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """What the statistics say about simulated studies: intervals and p-values, ``[studies, A - 1]``."""
+
+    low: FloatArray
+    high: FloatArray
+    p: FloatArray
+    p_holm: FloatArray
+
+
+def rates_of(shown: Sequence[Shown], effects: FloatArray) -> Rates:
+    """Return how often the statistics were right, from what they say and the true differences ``[A - 1]``."""
+    low, high, p, p_holm = (
+        np.concatenate([getattr(item, name) for item in shown]) for name in ("low", "high", "p", "p_holm")
+    )
+    null, level = effects == 0, ALPHA / len(effects)
+    held, found = (low <= effects) & (effects <= high), p_holm < ALPHA
     return Rates(
-        studies,
+        len(p),
         *_mean_of_studies(held),
-        *_share(float(held.mean(0).min()), studies),
-        *_share(float((found & null).any(1).mean()), studies),
-        *_mean_of_studies(below[:, null] / (ALPHA / len(effects))),
+        *_share(float(held.mean(0).min()), len(p)),
+        *_share(float((found & null).any(1).mean()), len(p)),
+        *_mean_of_studies((p < level)[:, null] / level),
         *_mean_of_studies(found[:, ~null]),
-        float(width.mean()),
+        float((high - low).mean() / 2),
     )
 
 
@@ -170,13 +184,13 @@ def _share(share: float, studies: int) -> tuple[float, float]:
     return share, float(np.sqrt(share * (1 - share) / studies))
 
 
-def variance_factors(shape: StudyShape, generator: np.random.Generator) -> FloatArray:
-    """Return ``[A]``, the variance over seeds of each arm, as a multiple of ``seed_sd ** 2``."""
-    factors = np.ones(shape.arms)
+def variance_factors(shape: StudyShape, generator: np.random.Generator, studies: int = 1) -> FloatArray:
+    """Return ``[studies, A]``, the variance over seeds of each arm, as a multiple of ``seed_sd ** 2``."""
+    factors = np.ones((studies, shape.arms))
     if shape.scatter == "one arm":
-        factors[1] = _FACTOR
+        factors[:, 1] = _FACTOR
     elif shape.scatter == "reference":
-        factors[0] = _FACTOR
+        factors[:, 0] = _FACTOR
     elif shape.scatter == "log-normal":
-        factors = np.exp(_LOG_SPREAD * generator.normal(size=shape.arms) - _LOG_SPREAD**2 / 2)
+        factors = np.exp(_LOG_SPREAD * generator.normal(size=factors.shape) - _LOG_SPREAD**2 / 2)
     return factors
