@@ -89,7 +89,7 @@ def judged(sums: Sums) -> Shown:
 
 
 def _squares(arms: int, degrees: int, studies: int, generator: np.random.Generator) -> FloatArray:
-    """Return ``[studies, A - 1]``, sums over ``degrees`` of squared differences of unit normals from the first arm."""
+    """Return ``[studies, A - 1]``, sums over ``degrees`` of squared differences of normals from the first arm."""
     if degrees < arms:
         drawn = generator.normal(size=(studies, arms, degrees))
         return np.asarray(((drawn[:, 1:] - drawn[:, :1]) ** 2).sum(-1))

@@ -70,10 +70,11 @@ def calibration_text(calibration: Calibration) -> str:
     null = [result for result in results if not result.case.effect]
     failing = [result for result in null if result.held() == "fails"]
     near = [result for result in null if result.held() == "holds within error"]
-    studies = sorted({f"{result.rates.studies:,}" for result in results}, key=len)
+    numbers = sorted({result.rates.studies for result in results}, reverse=True)
+    studies = " or ".join(f"{number:,}" for number in numbers)
     parts = [
         f"# {calibration.title}",
-        f"{calibration.count()} Each case is {' or '.join(reversed(studies))} simulated studies. A rate is followed by its Monte-Carlo "
+        f"{calibration.count()} Each case is {studies} simulated studies. A rate is followed by its Monte-Carlo "
         "error (one standard error). A case fails where a rate is beyond its bound by more than two of them.",
         _BOUNDS,
         "## Cases that fail",
