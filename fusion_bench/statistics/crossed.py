@@ -147,7 +147,7 @@ def estimate_of(
         squares: the mean squares; ``seed`` may come from more than this table (`fusion_bench.statistics.moderation`).
         seeds: the number of seeds of the table.
         clusters: the number of its clusters.
-        seed_degrees: the degrees of freedom of ``squares.seed``, a number or ``[...]``.
+        seed_degrees: the degrees of freedom of ``squares.seed``, one number or one for each.
     """
     error = np.sqrt(_combined(squares.seed, squares) / (seeds * clusters))
     cautious = _divide(squares.seed * (seed_degrees + 2), seed_degrees)

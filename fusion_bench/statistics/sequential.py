@@ -73,8 +73,8 @@ def look_at(influences: Influences, question: Question, looks: tuple[Look, ...],
 
     Returns:
         One row per undecided arm that shares a finished seed with the reference, with `VERDICT_COLUMNS`. ``verdict``
-        is ``better``, ``worse`` or ``equivalent``, or `UNDECIDED`; ``look`` counts from 1; ``low`` and ``high`` have the
-        level ``1 - alpha``.
+        is ``better``, ``worse`` or ``equivalent``, or `UNDECIDED`; ``look`` counts from 1; ``low`` and ``high`` have
+        the level ``1 - alpha``.
     """
     look = looks[number]
     chosen = [arm for arm in influences.arms if arm == question.reference or arm in question.family]
@@ -99,8 +99,8 @@ def decide_in_stages(influences: Influences, question: Question, looks: tuple[Lo
     """Return the verdicts of all looks whose seeds the reference and at least one open arm have finished.
 
     Returns:
-        One row per arm of the family, in its order, with `VERDICT_COLUMNS`: its row at the look that decided it, or at
-        the last look that it took part in. An arm that took part in none is left out.
+        One row per arm of the family, in its order, with `VERDICT_COLUMNS`: its row at the look that decided it, or
+        at the last look that it took part in. An arm that took part in none is left out.
     """
     last: dict[str, dict[Hashable, Any]] = {}
     undecided = question.family
