@@ -14,6 +14,7 @@ _CAPTIONS = {
     "reporting": "report, figures, MLflow, screen",
     "checking": "checks of the module contract",
     "bench": "benchmarks",
+    "calibration": "how often verdicts err",
     "api": "the public Python functions",
     "explain": "the words that an arm reads",
     "results": "outcomes to tidy tables",

@@ -176,6 +176,44 @@ def report(
 
 
 @app.command()
+def calibrate(
+    study: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[STUDY]",
+            help="A study file, runs/studies/NAME or a published folder; by default the standard cases.",
+        ),
+    ] = None,
+    runs: Runs = Path("runs"),
+    overrides: Overrides = None,
+    data: DataRoots = None,
+    studies: Annotated[int, typer.Option(min=100, help="Simulated studies of each case.")] = 20000,
+    workers: Annotated[int | None, typer.Option(min=1, help="Processes; by default one per core.")] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="The folder to write; by default runs/calibration/NAME."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Show how often the statistics err: in simulated studies, and on a study's own cells against themselves."""
+    if study is not None:
+        check_study(study, overrides)
+    try:
+        from fusion_bench.cli.calibrate import (  # noqa: PLC0415 - imports torch
+            CalibrateOptions,
+            calibrate_and_say,
+        )
+
+        options = CalibrateOptions(
+            study, runs, tuple(overrides or ()), tuple(data or ()), studies, workers, out
+        )
+        calibrate_and_say(options, as_json=as_json)
+    except KeyboardInterrupt:
+        typer.echo("stopped; finished cases are kept, run the command again to continue", err=True)
+        raise typer.Exit(130) from None
+
+
+@app.command()
 def check(
     module: Annotated[
         str,

@@ -10,7 +10,7 @@ would only make those of the arms stricter. Controls get intervals here, and
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from fusion_bench.statistics.differences import Difference, Differences
-from fusion_bench.statistics.estimate import Estimate, FloatArray, detectable_difference
+from fusion_bench.statistics.estimate import Estimate, FloatArray, detectable_difference, stacked
 from fusion_bench.statistics.influence import Influences
 from fusion_bench.statistics.power import ComparisonScatter, decidable_difference
 
@@ -55,18 +55,17 @@ class Question:
         return (self.reference, *self.family, *self.unranked)
 
 
-@dataclass(frozen=True)
-class EstimateRow:
-    """The columns that every table of estimates has; ``low`` and ``high`` are the ends of the 95 % interval."""
-
-    estimate: float
-    low: float
-    high: float
-    standard_error: float
-    degrees: float
-    seeds: int
-    clusters: int
-    samples: int
+ESTIMATE_COLUMNS = (
+    "estimate",
+    "low",
+    "high",
+    "standard_error",
+    "degrees",
+    "seeds",
+    "clusters",
+    "samples",
+)
+"""The columns that every table of estimates has; ``low`` and ``high`` are the ends of the 95 % interval."""
 
 
 def means(influences: Influences) -> pd.DataFrame:
@@ -76,12 +75,10 @@ def means(influences: Influences) -> pd.DataFrame:
         One row per arm: ``arm``, ``estimate``, ``low``, ``high`` (95 %), ``standard_error``, ``degrees``, ``seeds``,
         ``clusters``, ``samples``.
     """
-    rows = [
-        {"arm": arm, **estimate_row(influences, influences.mean(arm), int(influences.seeds_of(arm).sum()))}
-        for arm in influences.arms
-        if influences.seeds_of(arm).any()
-    ]
-    return pd.DataFrame(rows, columns=["arm", *EstimateRow.__dataclass_fields__])
+    arms = [arm for arm in influences.arms if influences.seeds_of(arm).any()]
+    seeds = [int(influences.seeds_of(arm).sum()) for arm in arms]
+    estimates = stacked([influences.mean(arm) for arm in arms])
+    return pd.DataFrame({"arm": arms, **estimate_columns(influences, estimates, seeds)})
 
 
 def compare(influences: Influences, question: Question) -> pd.DataFrame:
@@ -108,27 +105,18 @@ def compare(influences: Influences, question: Question) -> pd.DataFrame:
         )
         if difference is not None:
             found[arm] = difference if arm in ranked else difference.reversed()
-    rows = [
-        {
-            "arm": arm,
-            **estimate_row(influences, item.estimate, item.seeds),
-            "reference_seeds": item.other_seeds,
-        }
-        for arm, item in found.items()
-    ]
-    table = pd.DataFrame(rows, columns=["arm", *EstimateRow.__dataclass_fields__, "reference_seeds"])
-    enough = table[["seeds", "reference_seeds"]].min(axis=1) >= FEWEST_SEEDS
-    in_family = (table["arm"].isin(question.family) & enough).to_numpy(dtype=bool)
-    estimates = [item.estimate for item in found.values()]
-    p = np.array([float(estimate.p_value()) for estimate in estimates])
-    p_margin = np.full(len(table), np.nan)
-    if question.margin is not None:
-        p_margin[:] = [float(estimate.p_outside(question.margin)) for estimate in estimates]
+    estimates = stacked([item.estimate for item in found.values()])
+    seeds = np.array([item.seeds for item in found.values()], dtype=np.int64)
+    reference_seeds = np.array([item.other_seeds for item in found.values()], dtype=np.int64)
+    asked = np.array([arm in question.family for arm in found], dtype=bool)
+    in_family = asked & (np.minimum(seeds, reference_seeds) >= FEWEST_SEEDS)
+    p = estimates.p_value()
+    p_margin = np.full(len(p), np.nan) if question.margin is None else estimates.p_outside(question.margin)
     p_holm, p_margin_holm = holm_of(p, in_family), holm_of(p_margin, in_family)
-    gain = table["estimate"].to_numpy(dtype=np.float64) * (1 if question.higher_is_better else -1)
+    gain = estimates.mean * (1 if question.higher_is_better else -1)
     verdict = np.select(
         [
-            ~table["arm"].isin(question.family),
+            ~asked,
             np.isnan(p_holm),
             p_margin_holm < ALPHA,
             p_holm >= ALPHA,
@@ -138,17 +126,22 @@ def compare(influences: Influences, question: Question) -> pd.DataFrame:
         "worse",
     )
     tested = [item for item, inside in zip(found.values(), in_family, strict=True) if inside]
-    table = table.assign(
-        p=p,
-        p_holm=p_holm,
-        p_margin=p_margin,
-        p_margin_holm=p_margin_holm,
-        detectable=np.where(in_family, _detectable(differences, tested), np.nan),
-        verdict=verdict,
+    table = pd.DataFrame(
+        {
+            "arm": [*found],
+            **estimate_columns(influences, estimates, seeds),
+            "reference_seeds": reference_seeds,
+            "p": p,
+            "p_holm": p_holm,
+            "p_margin": p_margin,
+            "p_margin_holm": p_margin_holm,
+            "detectable": np.where(in_family, _detectable(differences, tested), np.nan),
+            "verdict": verdict,
+        }
     )
     if differences.variances is not None:
-        table.attrs["prior_degrees"] = differences.variances.prior_degrees
-        table.attrs["prior_variance"] = differences.variances.prior_variance
+        table.attrs["prior_degrees"] = float(differences.variances.prior_degrees)
+        table.attrs["prior_variance"] = float(differences.variances.prior_variance)
     return table
 
 
@@ -183,32 +176,38 @@ def finished_scatter(influences: Influences, question: Question) -> ComparisonSc
 
 
 def holm(p_values: npt.ArrayLike) -> FloatArray:
-    """Return p-values adjusted by Holm's step-down procedure, in the values order.
+    """Return p-values ``[..., m]`` adjusted by Holm's step-down procedure along the last axis, in the values order.
 
     Source: Holm, Scandinavian Journal of Statistics 6 (1979).
     """
     values = np.asarray(p_values, dtype=np.float64)
-    order = np.argsort(values, kind="stable")
-    scaled = values[order] * np.arange(len(values), 0, -1)
+    order = np.argsort(values, axis=-1, kind="stable")
+    scaled = np.take_along_axis(values, order, -1) * np.arange(values.shape[-1], 0, -1)
     adjusted = np.empty_like(values)
-    adjusted[order] = np.minimum(np.maximum.accumulate(scaled), 1.0)
+    np.put_along_axis(adjusted, order, np.minimum(np.maximum.accumulate(scaled, -1), 1.0), -1)
     return adjusted
 
 
-def estimate_row(influences: Influences, estimate: Estimate, seeds: int) -> dict[str, float | int]:
-    """Return the columns of `EstimateRow` for an estimate that rests on ``seeds`` seeds."""
-    low, high = estimate.interval()
-    row = EstimateRow(
-        float(estimate.mean),
-        float(low),
-        float(high),
-        float(estimate.standard_error),
-        float(estimate.degrees),
-        seeds,
-        influences.clusters(),
-        influences.samples(),
+def estimate_columns(
+    influences: Influences, estimates: Estimate, seeds: npt.ArrayLike
+) -> dict[str, FloatArray | npt.NDArray[np.int64]]:
+    """Return `ESTIMATE_COLUMNS` for estimates ``[K]`` that rest on ``seeds`` ``[K]`` seeds."""
+    low, high = estimates.interval()
+    count = np.asarray(seeds, dtype=np.int64)
+    clusters, samples = (
+        np.full_like(count, number) for number in (influences.clusters(), influences.samples())
     )
-    return asdict(row)
+    columns = (
+        estimates.mean,
+        low,
+        high,
+        estimates.standard_error,
+        estimates.degrees,
+        count,
+        clusters,
+        samples,
+    )
+    return dict(zip(ESTIMATE_COLUMNS, columns, strict=True))
 
 
 def holm_of(p_values: FloatArray, family: npt.NDArray[np.bool_]) -> FloatArray:

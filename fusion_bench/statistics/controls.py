@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 
 from fusion_bench.statistics.comparison import (
     ALPHA,
     FEWEST_SEEDS,
-    EstimateRow,
     Question,
-    estimate_row,
+    estimate_columns,
     holm_of,
 )
 from fusion_bench.statistics.differences import Differences
-from fusion_bench.statistics.estimate import Estimate
+from fusion_bench.statistics.estimate import stacked
 from fusion_bench.statistics.influence import Influences
 
 LEAD_ALPHA = ALPHA / 2
@@ -37,17 +38,22 @@ def against_controls(influences: Influences, question: Question) -> pd.DataFrame
     """
     differences = Differences(influences, question.arms(), question.reference)
     sign = 1.0 if question.higher_is_better else -1.0
-    rows = []
-    for arm in question.arms():
-        for control in question.controls:
-            found = differences.over_control(arm, control)
-            if found is None:
-                continue
-            estimate = found.estimate
-            p = float(Estimate(sign * estimate.mean, estimate.standard_error, estimate.degrees).p_not_above())
-            columns = estimate_row(influences, estimate, min(found.seeds, found.other_seeds))
-            rows.append({"arm": arm, "control": control, **columns, "p": p})
-    table = pd.DataFrame(rows, columns=["arm", "control", *EstimateRow.__dataclass_fields__, "p"])
+    found = {
+        (arm, control): difference
+        for arm in question.arms()
+        for control in question.controls
+        if (difference := differences.over_control(arm, control)) is not None
+    }
+    estimates = stacked([item.estimate for item in found.values()])
+    seeds = [min(item.seeds, item.other_seeds) for item in found.values()]
+    table = pd.DataFrame(
+        {
+            "arm": [arm for arm, _ in found],
+            "control": [control for _, control in found],
+            **estimate_columns(influences, estimates, seeds),
+            "p": replace(estimates, mean=sign * estimates.mean).p_not_above(),
+        }
+    )
     table["better"] = sign * table["estimate"] > 0
     table["interval_better"] = table["low"] > 0 if question.higher_is_better else table["high"] < 0
     arms = table.groupby("arm", sort=False)

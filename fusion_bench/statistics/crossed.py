@@ -147,7 +147,7 @@ def estimate_of(
         squares: the mean squares; ``seed`` may come from more than this table (`fusion_bench.statistics.moderation`).
         seeds: the number of seeds of the table.
         clusters: the number of its clusters.
-        seed_degrees: the degrees of freedom of ``squares.seed``, a number or ``[...]``.
+        seed_degrees: the degrees of freedom of ``squares.seed``, one number or one for each.
     """
     error = np.sqrt(_combined(squares.seed, squares) / (seeds * clusters))
     cautious = _divide(squares.seed * (seed_degrees + 2), seed_degrees)
@@ -170,5 +170,6 @@ def _combined(seed: FloatArray, squares: MeanSquares) -> FloatArray:
 
 
 def _divide(total: FloatArray, degrees: float | FloatArray) -> FloatArray:
-    nothing = np.full(np.broadcast_shapes(np.shape(total), np.shape(degrees)), np.nan)
-    return np.divide(total, degrees, out=nothing, where=np.asarray(degrees) > 0)
+    divided: FloatArray = np.full(np.broadcast_shapes(np.shape(total), np.shape(degrees)), np.nan)
+    np.divide(total, degrees, out=divided, where=np.asarray(degrees) > 0)
+    return divided

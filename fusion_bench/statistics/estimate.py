@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -10,6 +11,8 @@ import numpy.typing as npt
 from scipy import special, stats
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
+
+_NUMBERS = ("mean", "standard_error", "degrees")
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,6 +63,13 @@ class Estimate:
         certain = np.where(distance > 0, 0.0, np.where(distance == 0, 0.5, 1.0))
         result: FloatArray = np.where(self.standard_error == 0, certain, tail)
         return result
+
+
+def stacked(estimates: Sequence[Estimate]) -> Estimate:
+    """Return single estimates of one metric as one estimate with arrays ``[K]``."""
+    columns = ([float(getattr(item, name)) for item in estimates] for name in _NUMBERS)
+    mean, error, degrees = (np.array(column, dtype=np.float64) for column in columns)
+    return Estimate(mean, error, degrees, estimates[0].possible if estimates else (-np.inf, np.inf))
 
 
 def detectable_difference(standard_error: float, degrees: float, alpha: float, power: float = 0.8) -> float:

@@ -9,7 +9,15 @@ Applications in Genetics and Molecular Biology* 3(1), 2004) takes the arms' vari
 * the excess of the log variances over their sampling variance is estimated with its standard error added, so that
   few arms cannot prove that variances are alike; and ``d0`` is at most ``(A - 2) f``, what the other arms know;
 * ``s0^2`` is the mean of the variances and not the mean of their logs, which is lower when variances differ;
-* an arm whose own variance is above the weighted mean keeps its own, on its own ``f`` degrees.
+* an arm whose own variance ``u`` is above the weighted mean ``w`` keeps it; what the others know about it fades, so
+  that its degrees are ``f + d0 (w / u)^2``. (Where seeds are not paired, they are ``f`` at once.)
+
+**The hub** of a family, the reference, takes part in every comparison. If it scatters more than the others and they
+lend it a small variance, all comparisons of a study are wrong together, and the tail of the p-values is up to 2.2
+times too heavy. So it is not an arm as the others: its prior is ``4/3 s0^2`` on at most ``f`` degrees, and what comes
+out counts on its own ``f`` degrees. The factor is the smallest one that holds the tail at 1.3 times the nominal share
+where the reference has 4 times the variance of 5 or 26 other arms. Hub and fading degrees together gain 5 points of
+power at 3 seeds and 27 arms, and cost 1 to 3 points at 5 and 10 seeds.
 
 The assumption is that seed effects are additive and near normal; they are independent between arms except for an
 effect that all arms share.
@@ -17,8 +25,8 @@ effect that all arms share.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from scipy import special
@@ -26,115 +34,134 @@ from scipy import special
 from fusion_bench.statistics.estimate import FloatArray
 
 _ROUNDING = 1e-12  # standard deviations below this share of the largest mean are rounding, not spread
+_HUB_FACTOR = 4 / 3
 _SMALLEST = 1e-5  # of the median variance, inside the logarithm only: a variance of zero has no logarithm
 
 
 @dataclass(frozen=True, eq=False)
 class SeedVariances:
-    """The variances over seeds of ``A`` arms that have finished the same ``S`` seeds.
+    """The variances over seeds of ``A`` arms that have finished the same ``S`` seeds, of one study or of many.
 
     Attributes:
-        own: ``[A]``, each arm's own variance, on ``own_degrees``.
-        moderated: ``[A]``, never below ``own``.
-        degrees: ``[A]``, the degrees of freedom of ``moderated``.
+        own: ``[..., A]``, each arm's own variance, on ``own_degrees``.
+        moderated: ``[..., A]``, never below ``own``.
+        degrees: ``[..., A]``, the degrees of freedom of ``moderated``.
         own_degrees: ``S - 1``.
-        prior_degrees: ``d0``; 0 where the arms tell nothing about each other (two arms).
-        prior_variance: ``s0^2``.
+        prior_degrees: ``[...]``, ``d0``; 0 where the arms tell nothing about each other (two arms).
+        prior_variance: ``[...]``, ``s0^2``.
     """
 
     own: FloatArray
     moderated: FloatArray
     degrees: FloatArray
     own_degrees: int
-    prior_degrees: float
-    prior_variance: float
+    prior_degrees: FloatArray
+    prior_variance: FloatArray
 
-    def pair(self, one: int, other: int) -> tuple[float, float]:
-        """Return the variance over seeds of the difference of two arms, and its degrees of freedom.
+    def hub_variance(self, hub: int) -> FloatArray:
+        """Return ``[...]``, the variance of an arm that all comparisons of a family share, on `own_degrees`."""
+        own, f = self.own[..., hub], self.own_degrees
+        prior = np.minimum(self.prior_degrees, f)
+        weighted = (prior * _HUB_FACTOR * self.prior_variance + f * own) / (prior + f)
+        return np.asarray(np.maximum(own, weighted))
+
+    def pairs(self, hub: int) -> tuple[FloatArray, FloatArray]:
+        """Return the variance over seeds of each arm's difference from the hub, and its degrees of freedom.
 
         Satterthwaite's, with the covariance of two variances that were both centred by the mean of all arms.
+
+        Args:
+            hub: the index of the arm with which all arms of the family are compared.
+
+        Returns:
+            Two arrays ``[..., A]``; the entry of the hub itself has no meaning.
         """
-        u, v = self.moderated[one], self.moderated[other]
-        if u + v == 0:
-            return 0.0, float(self.own_degrees)
-        f, g = self.degrees[one], self.degrees[other]
-        others = len(self.own) - 1
+        u, f = self.moderated, self.degrees
+        v, g = self.hub_variance(hub)[..., None], self.own_degrees
+        others = max(1, self.own.shape[-1] - 1)
         spread = u**2 / f + v**2 / g + 2 * u * v / (others**2 * np.sqrt(f * g))
-        return float(u + v), float(min((u + v) ** 2 / spread, others * self.own_degrees))
+        shared = np.divide((u + v) ** 2, spread, out=np.full_like(u, g), where=spread > 0)
+        return u + v, np.minimum(shared, others * g)
+
+    def pair(self, arm: int, hub: int) -> tuple[float, float]:
+        """Return the entry of ``arm`` in `pairs`, of one study."""
+        variance, degrees = self.pairs(hub)
+        return float(variance[arm]), float(degrees[arm])
 
 
 def centred_variances(means: FloatArray) -> SeedVariances:
     """Return the moderated variances of arms that are compared seed by seed.
 
     Args:
-        means: ``[A, S]``, per-seed means of at least two arms on at least two seeds that all have finished. An effect
-            of a seed on all arms is removed: it cancels in every paired difference.
+        means: ``[..., A, S]``, per-seed means of at least two arms on at least two seeds that all have finished. An
+            effect of a seed on all arms is removed: it cancels in every paired difference.
     """
-    arms, seeds = means.shape
-    rest = means - means.mean(0) - means.mean(1, keepdims=True) + means.mean()
-    return _moderated(_without_rounding(arms / (arms - 1) * (rest**2).sum(1) / (seeds - 1), means), seeds - 1)
+    arms, seeds = means.shape[-2:]
+    by_seed, by_arm = means.mean(-2, keepdims=True), means.mean(-1, keepdims=True)
+    rest = means - by_seed - by_arm + means.mean((-2, -1), keepdims=True)
+    own = _without_rounding(arms / (arms - 1) * (rest**2).sum(-1) / (seeds - 1), means)
+    return _moderated(own, seeds - 1, fading=True)
 
 
 def plain_variances(means: FloatArray) -> SeedVariances:
     """Return the moderated variances of arms whose partner has other seeds, so that no seed effect cancels.
 
     Args:
-        means: ``[A, S]``, per-seed means of at least one arm.
+        means: ``[..., A, S]``, per-seed means of at least one arm.
     """
-    return _moderated(_without_rounding(means.var(1, ddof=1), means), means.shape[1] - 1)
+    return _moderated(_without_rounding(means.var(-1, ddof=1), means), means.shape[-1] - 1, fading=False)
 
 
 def _without_rounding(own: FloatArray, means: FloatArray) -> FloatArray:
     """Return the variances with zero for those that only the rounding of the means makes."""
-    return np.where(own <= (_ROUNDING * np.abs(means).max()) ** 2, 0.0, own)
+    return np.where(own <= (_ROUNDING * np.abs(means).max((-2, -1)))[..., None] ** 2, 0.0, own)
 
 
-def _moderated(own: FloatArray, degrees: int) -> SeedVariances:
-    prior_variance = float(own.mean())
-    prior = min(_prior_degrees(own, degrees), max(0, len(own) - 2) * degrees)
-    weighted = (prior * prior_variance + degrees * own) / (prior + degrees)
-    kept = own > weighted
-    return SeedVariances(
-        own,
-        np.where(kept, own, weighted),
-        np.where(kept, degrees, degrees + prior),
-        degrees,
-        float(prior),
-        prior_variance,
-    )
+def _moderated(own: FloatArray, degrees: int, *, fading: bool) -> SeedVariances:
+    """Return the moderated variances; without ``fading``, an arm above the weighted mean has ``f`` degrees alone."""
+    prior_variance = own.mean(-1)
+    prior = np.minimum(_prior_degrees(own, degrees), max(0, own.shape[-1] - 2) * degrees)
+    lent, by = prior[..., None], prior_variance[..., None]
+    weighted = (lent * by + degrees * own) / (lent + degrees)
+    moderated = np.maximum(own, weighted)
+    ratio = np.divide(weighted, moderated, out=np.ones_like(own), where=moderated > 0)
+    known = ratio**2 if fading else ratio >= 1
+    return SeedVariances(own, moderated, degrees + lent * known, degrees, prior, prior_variance)
 
 
-def _prior_degrees(own: FloatArray, degrees: int) -> float:
-    """Return ``d0`` before its upper limit; infinite where the variances are shown to be alike."""
-    arms = len(own)
-    if arms < 3 or not (own > 0).any():
-        return 0.0
-    median = np.median(own)
-    least = _SMALLEST * (median if median > 0 else own[own > 0].min())
+def _prior_degrees(own: FloatArray, degrees: int) -> FloatArray:
+    """Return ``[...]``, ``d0`` before its upper limit; infinite where the variances are shown to be alike."""
+    arms = own.shape[-1]
+    if arms < 3:
+        return np.zeros(own.shape[:-1])
+    median, scatters = np.median(own, axis=-1), (own > 0).any(-1)
+    smallest = np.where(own > 0, own, np.inf).min(-1)
+    least = _SMALLEST * np.where(median > 0, median, np.where(scatters, smallest, 1.0))
+    mean, sampling, error = _log_moments(arms, degrees)
+    logs = np.log(np.maximum(own, least[..., None])) - mean
+    excess = logs.var(-1, ddof=1) - sampling + error
+    prior = np.where(excess > 0, 2 * _inverse_trigamma(np.where(excess > 0, excess, 1.0)), np.inf)
+    return np.where(scatters, prior, 0.0)
+
+
+@cache
+def _log_moments(arms: int, degrees: int) -> tuple[float, float, float]:
+    """Return mean and variance of the log of a variance on ``degrees``, and the error of the latter over arms."""
     half = degrees / 2
-    logs = np.log(np.maximum(own, least)) - special.psi(half) + np.log(half)
-    sampling, fourth = _polygamma(1, half), _polygamma(3, half)
-    error = np.sqrt((fourth + 3 * sampling**2 - sampling**2 * (arms - 3) / (arms - 1)) / arms)
-    excess = float(logs.var(ddof=1) - sampling + error)
-    return 2 * _inverse_trigamma(excess) if excess > 0 else float("inf")
+    mean = float(special.psi(half) - np.log(half))
+    variance, fourth = float(special.polygamma(1, half)), float(special.polygamma(3, half))
+    error = (fourth + 3 * variance**2 - variance**2 * (arms - 3) / (arms - 1)) / arms
+    return mean, variance, float(np.sqrt(error))
 
 
-def _inverse_trigamma(value: float) -> float:
+def _inverse_trigamma(values: FloatArray) -> FloatArray:
     """Return the ``y`` with ``trigamma(y) = value``, by Newton's method on the reciprocal (Smyth's appendix)."""
-    if value > 1e7:
-        return float(value**-0.5)
-    if value < 1e-6:
-        return 1 / value
-    found = 0.5 + 1 / value
+    found = np.asarray(0.5 + 1 / values)
     for _ in range(50):
-        now = _polygamma(1, found)
-        step = now * (1 - now / value) / _polygamma(2, found)
-        found += step
-        if -step < 1e-10 * found:
+        now = special.polygamma(1, found)
+        step = now * (1 - now / values) / special.polygamma(2, found)
+        found = found + step
+        if (-step < 1e-10 * found).all():
             break
-    return float(found)
-
-
-def _polygamma(order: int, value: float) -> float:
-    """Return SciPy's ``polygamma`` of one number, which takes seven times as long for the care of arrays."""
-    return float((-1) ** (order + 1) * math.factorial(order) * special.zeta(order + 1, value))
+    found = np.where(values > 1e7, values**-0.5, found)
+    return np.asarray(np.where(values < 1e-6, 1 / values, found))

@@ -2,7 +2,7 @@
 
 The moderated variance of an arm (`fusion_bench.statistics.moderation`) is the pooled one on many degrees of freedom
 or, where its own is larger, its own on few. So a test statistic has no noncentral t distribution: with 6 arms and 3
-seeds, that distribution with the degrees of a typical arm promises 80 % where 45 % are found. The probability is
+seeds, that distribution with the degrees of a typical arm promises 80 % where 63 % are found. The probability is
 therefore the mean over studies drawn at random: their mean squares are drawn from the chi-square distributions that
 they have, and the difference, which is independent of them, is normal.
 """
@@ -20,9 +20,9 @@ from fusion_bench.statistics.estimate import FloatArray
 from fusion_bench.statistics.moderation import centred_variances
 
 POWER = 0.8
-_STUDIES = 600
+_STUDIES = 2000
 _PAIRS = 3
-"""The numbers of studies and of comparisons in each that are drawn; the difference is known to 1 or 2 % of itself."""
+"""The numbers of studies and of comparisons in each that are drawn; the difference is known to about 1 % of itself."""
 
 
 @dataclass(frozen=True)
@@ -105,15 +105,10 @@ class _Drawn:
 def _drawn(arms: int, seeds: int, clusters: int) -> _Drawn:
     """Return the comparisons of random studies whose arms have one variance over seeds."""
     generator = np.random.default_rng(0)
-    pairs = [
-        variances.pair(other, 0)
-        for _ in range(_STUDIES)
-        for variances in [centred_variances(generator.normal(size=(arms, seeds)))]
-        for other in range(1, min(arms, 1 + _PAIRS))
-    ]
-    variance, degrees = np.array(pairs).T
+    variances = centred_variances(generator.normal(size=(_STUDIES, arms, seeds)))
+    variance, degrees = (found[:, 1 : 1 + _PAIRS].ravel() for found in variances.pairs(0))
 
     def mean_square(of: int) -> FloatArray:
-        return generator.chisquare(of, len(pairs)) / of if of else np.ones(len(pairs))
+        return generator.chisquare(of, len(variance)) / of if of else np.ones(len(variance))
 
     return _Drawn(variance / 2, degrees, mean_square(clusters - 1), mean_square((seeds - 1) * (clusters - 1)))

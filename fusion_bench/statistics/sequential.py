@@ -73,7 +73,7 @@ def look_at(influences: Influences, question: Question, looks: tuple[Look, ...],
 
     Returns:
         One row per undecided arm that shares a finished seed with the reference, with `VERDICT_COLUMNS`. ``verdict``
-        is ``better``, ``worse``, ``equivalent`` or `UNDECIDED`; ``look`` counts from 1; ``low`` and ``high`` have
+        is ``better``, ``worse`` or ``equivalent``, or `UNDECIDED`; ``look`` counts from 1; ``low`` and ``high`` have
         the level ``1 - alpha``.
     """
     look = looks[number]

@@ -7,10 +7,12 @@ much. A study without effects is an A/A study: every difference that is found in
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
 import numpy as np
+import numpy.typing as npt
 
 from fusion_bench.statistics.comparison import ALPHA, Question, compare
 from fusion_bench.statistics.estimate import FloatArray
@@ -56,23 +58,40 @@ class StudyShape:
 class Rates:
     """How often the statistics were right in simulated studies.
 
+    A Monte-Carlo error is one standard error. Comparisons of one study depend on each other, so that it is computed
+    from the means of the studies.
+
     Attributes:
         studies: the number of studies.
         coverage: the share of 95 % intervals that hold the true difference.
+        coverage_error: its Monte-Carlo error.
         worst_coverage: the same for the arm with the lowest share.
+        worst_coverage_error: its Monte-Carlo error.
         family_error: the share of studies in which an arm without an effect is called better or worse.
+        family_error_error: its Monte-Carlo error.
         tail: the share of comparisons without an effect whose p-value is below .05 / m, divided by .05 / m.
+        tail_error: its Monte-Carlo error.
         power: the share of arms with an effect that are called better or worse; NaN without effects.
+        power_error: its Monte-Carlo error.
         half_width: the mean half width of the intervals.
     """
 
     studies: int
     coverage: float
+    coverage_error: float
     worst_coverage: float
+    worst_coverage_error: float
     family_error: float
+    family_error_error: float
     tail: float
+    tail_error: float
     power: float
+    power_error: float
     half_width: float
+
+
+Draw: TypeAlias = Callable[[StudyShape, FloatArray, np.random.Generator], Influences]
+"""Draws a study of a shape with the true differences ``[A - 1]`` of the arms from the first one, the reference."""
 
 
 def simulate_study(shape: StudyShape, effects: FloatArray, generator: np.random.Generator) -> Influences:
@@ -84,7 +103,7 @@ def simulate_study(shape: StudyShape, effects: FloatArray, generator: np.random.
         generator: the source of chance.
     """
     most = max(shape.seeds, shape.reference_seeds or 0)
-    spread = shape.seed_sd * np.sqrt(_variance_factors(shape, generator))
+    spread = shape.seed_sd * np.sqrt(variance_factors(shape, generator)[0])
     truth = np.concatenate([[0.0], effects])
     by_seed = generator.normal(size=(shape.arms, most)) * spread[:, None]
     by_seed += shape.shared_seed_sd * generator.normal(size=most)
@@ -100,39 +119,78 @@ def simulate_study(shape: StudyShape, effects: FloatArray, generator: np.random.
 
 
 def error_rates(
-    shape: StudyShape, effects: FloatArray, studies: int, generator: np.random.Generator
+    shape: StudyShape,
+    effects: FloatArray,
+    studies: int,
+    generator: np.random.Generator,
+    draw: Draw = simulate_study,
 ) -> Rates:
-    """Return how often `fusion_bench.statistics.comparison.compare` is right in ``studies`` simulated studies."""
-    null = effects == 0
-    held = np.zeros((studies, shape.arms - 1), dtype=bool)
-    found, below = held.copy(), held.copy()
-    width = np.zeros(studies)
-    for number in range(studies):
-        study = simulate_study(shape, effects, generator)
+    """Return how often `fusion_bench.statistics.comparison.compare` is right in ``studies`` simulated studies.
+
+    Args:
+        shape: the shape of the studies.
+        effects: ``[A - 1]``, the true difference of each arm from the reference.
+        studies: the number of studies.
+        generator: the source of chance.
+        draw: draws a study.
+    """
+    shown = [Shown(*np.empty((4, 0, shape.arms - 1)))]
+    for _ in range(studies):
+        study = draw(shape, effects, generator)
         table = compare(study, Question(study.arms[0], study.arms[1:]))
-        low, high = table["low"].to_numpy(), table["high"].to_numpy()
-        held[number] = (low <= effects) & (effects <= high)
-        found[number] = table["p_holm"].to_numpy() < ALPHA
-        below[number] = table["p"].to_numpy() < ALPHA / len(effects)
-        width[number] = float((high - low).mean() / 2)
+        columns = (table[name].to_numpy(dtype=np.float64)[None] for name in ("low", "high", "p", "p_holm"))
+        shown.append(Shown(*columns))
+    return rates_of(shown, effects)
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """What the statistics say about simulated studies: intervals and p-values, ``[studies, A - 1]``."""
+
+    low: FloatArray
+    high: FloatArray
+    p: FloatArray
+    p_holm: FloatArray
+
+
+def rates_of(shown: Sequence[Shown], effects: FloatArray) -> Rates:
+    """Return how often the statistics were right, from what they say and the true differences ``[A - 1]``."""
+    low, high, p, p_holm = (
+        np.concatenate([getattr(item, name) for item in shown]) for name in ("low", "high", "p", "p_holm")
+    )
+    null, level = effects == 0, ALPHA / len(effects)
+    held, found = (low <= effects) & (effects <= high), p_holm < ALPHA
     return Rates(
-        studies,
-        float(held.mean()),
-        float(held.mean(0).min()),
-        float((found & null).any(1).mean()),
-        float(below[:, null].mean() / (ALPHA / len(effects))) if null.any() else float("nan"),
-        float(found[:, ~null].mean()) if (~null).any() else float("nan"),
-        float(width.mean()),
+        len(p),
+        *_mean_of_studies(held),
+        *_share(float(held.mean(0).min()), len(p)),
+        *_share(float((found & null).any(1).mean()), len(p)),
+        *_mean_of_studies((p < level)[:, null] / level),
+        *_mean_of_studies(found[:, ~null]),
+        float((high - low).mean() / 2),
     )
 
 
-def _variance_factors(shape: StudyShape, generator: np.random.Generator) -> FloatArray:
-    """Return ``[A]``, the variance over seeds of each arm, as a multiple of ``seed_sd ** 2``."""
-    factors = np.ones(shape.arms)
+def _mean_of_studies(right: npt.NDArray[np.generic]) -> tuple[float, float]:
+    """Return the mean of ``[studies, arms]`` and its Monte-Carlo error; NaN without arms."""
+    if not right.shape[1]:
+        return float("nan"), float("nan")
+    of_study = right.mean(1)
+    return float(of_study.mean()), float(of_study.std() / np.sqrt(len(of_study)))
+
+
+def _share(share: float, studies: int) -> tuple[float, float]:
+    """Return the share of studies and its Monte-Carlo error."""
+    return share, float(np.sqrt(share * (1 - share) / studies))
+
+
+def variance_factors(shape: StudyShape, generator: np.random.Generator, studies: int = 1) -> FloatArray:
+    """Return ``[studies, A]``, the variance over seeds of each arm, as a multiple of ``seed_sd ** 2``."""
+    factors = np.ones((studies, shape.arms))
     if shape.scatter == "one arm":
-        factors[1] = _FACTOR
+        factors[:, 1] = _FACTOR
     elif shape.scatter == "reference":
-        factors[0] = _FACTOR
+        factors[:, 0] = _FACTOR
     elif shape.scatter == "log-normal":
-        factors = np.exp(_LOG_SPREAD * generator.normal(size=shape.arms) - _LOG_SPREAD**2 / 2)
+        factors = np.exp(_LOG_SPREAD * generator.normal(size=factors.shape) - _LOG_SPREAD**2 / 2)
     return factors

@@ -18,6 +18,7 @@ from fusion_bench.spec.arms import Role
 from fusion_bench.statistics.comparison import Question, compare, means
 from fusion_bench.statistics.controls import against_controls
 from fusion_bench.statistics.convergence import convergence
+from fusion_bench.statistics.influence import Influences
 from fusion_bench.statistics.scores import Scores, Unit
 
 Row: TypeAlias = dict[str, Any]
@@ -77,15 +78,7 @@ def build_tables(results: StudyResults) -> Tables:
             recorded numbers.
     """
     all_scores = AllMetricScores(results)
-    metric_scores = all_scores.of(results.primary) or (
-        None if results.primary in set(results.values["metric"]) else MetricScores()
-    )
-    if metric_scores is None:
-        raise FusionBenchError(
-            f"the primary metric {results.primary!r} is neither the mean of a recorded number per sample nor the "
-            f"ratio of two sums nor the share of {results.cluster}s whose samples are all right, so it has no "
-            "interval; choose another metric"
-        )
+    metric_scores = _primary_scores(results, all_scores)
     question = _question(results)
     primary = all_scores.influences(metric_scores, results.primary_split)
     return Tables(
@@ -104,6 +97,33 @@ def build_tables(results: StudyResults) -> Tables:
         agreement=context_agreement(results, primary, metric_scores),
         answers=shown_answers(results, results.pictures),
         unfinished=results.cells[results.cells["state"] != "done"].reset_index(drop=True),
+    )
+
+
+def primary_comparison(results: StudyResults) -> tuple[Influences, Question]:
+    """Return the influences and the family from which the verdicts are computed.
+
+    Raises:
+        FusionBenchError: see `build_tables`.
+    """
+    all_scores = AllMetricScores(results)
+    return (
+        all_scores.influences(_primary_scores(results, all_scores), results.primary_split),
+        _question(results),
+    )
+
+
+def _primary_scores(results: StudyResults, all_scores: AllMetricScores) -> MetricScores:
+    """Return how the primary metric is computed."""
+    found = all_scores.of(results.primary)
+    if found is not None:
+        return found
+    if results.primary not in set(results.values["metric"]):
+        return MetricScores()
+    raise FusionBenchError(
+        f"the primary metric {results.primary!r} is neither the mean of a recorded number per sample nor the "
+        f"ratio of two sums nor the share of {results.cluster}s whose samples are all right, so it has no "
+        "interval; choose another metric"
     )
 
 

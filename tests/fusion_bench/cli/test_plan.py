@@ -61,7 +61,9 @@ def test_the_plan_says_what_can_be_decided(cli: CommandLine, tmp_path: Path) -> 
     assert shown["few_seeds"] in few
     decides = shown["decidable"]
     assert f"difference of {100 * decides['difference']:.1f} points (3 seeds, 5 images)" in few
-    assert (decides["comparisons"], decides["clusters"]) == (1, 5), "an arm outside the budget gets no verdict"
+    assert (decides["comparisons"], decides["clusters"]) == (1, 5), (
+        "an arm outside the budget gets no verdict"
+    )
     assert set(decides["by_seeds"]) == {"5", "8", "12"}
     enough = json.loads(cli("plan", *place, "--json", "--set", "seeds=5").out)
     assert enough["few_seeds"] == ""

@@ -35,8 +35,8 @@ def test_a_pair_of_the_pool_has_the_variance_and_the_degrees_that_its_formula_gi
     assert found is not None
     x, (seeds, clusters) = influences.table.mean(2), influences.table.shape[1:]
     variances = centred_variances(x)
-    u, v = variances.moderated[[2, 4]]
-    f, g = variances.degrees[[2, 4]]
+    u, v = variances.moderated[2], variances.hub_variance(4)
+    f, g = variances.degrees[2], seeds - 1
     nu = (u + v) ** 2 / (u**2 / f + v**2 / g + 2 * u * v / (25 * np.sqrt(f * g)))
     assert nu <= 5 * 2
     d = influences.table[2] - influences.table[4]

@@ -78,7 +78,8 @@ def test_prior_and_moderated_variances_follow_from_moments_found_by_integration(
     assert found.prior_variance == pytest.approx(centre)
     for own, moderated, its_degrees in zip(found.own, found.moderated, found.degrees, strict=True):
         weighted = (prior * centre + degrees * own) / (prior + degrees)
-        expected = (own, degrees) if own > weighted else (weighted, degrees + prior)
+        fading = (weighted / own) ** 2 if own > weighted else 1.0
+        expected = (max(own, weighted), degrees + prior * fading)
         assert (moderated, its_degrees) == pytest.approx(expected, rel=1e-5)
 
 
@@ -106,10 +107,22 @@ def test_nobody_goes_below_the_own_variance_and_limits_hold() -> None:
         found = centred_variances(means(9, 3, 2.0, number))
         assert (found.moderated >= found.own).all()
         assert 0 <= found.prior_degrees <= 14
-        assert ((found.degrees == 2) == (found.moderated == found.own)).all() or found.prior_degrees == 0
+        assert (found.degrees >= 2).all() and (found.degrees <= 2 + found.prior_degrees).all()
         variance, degrees = found.pair(0, 1)
-        assert variance == pytest.approx(found.moderated[0] + found.moderated[1])
+        assert variance == pytest.approx(found.moderated[0] + found.hub_variance(1))
+        assert found.hub_variance(1) >= found.own[1]
         assert 0 < degrees <= 16
+
+
+def test_the_hub_of_a_family_is_lent_little_and_counts_on_its_own_degrees() -> None:
+    found = centred_variances(means(27, 3))
+    assert found.prior_degrees > 2
+    calm, wild = int(found.own.argmin()), int(found.own.argmax())
+    assert found.hub_variance(calm) == pytest.approx((4 / 3 * found.prior_variance + found.own[calm]) / 2)
+    assert found.hub_variance(wild) == found.own[wild]
+    u, v, f = found.moderated[5], found.hub_variance(calm), found.degrees[5]
+    degrees = (u + v) ** 2 / (u**2 / f + v**2 / 2 + 2 * u * v / (26**2 * np.sqrt(2 * f)))
+    assert found.pair(5, calm) == pytest.approx((u + v, degrees))
 
 
 def test_two_arms_tell_nothing_about_each_other() -> None:

@@ -86,6 +86,7 @@ def test_finished_cells_tell_the_difference_of_their_report(tmp_path: Path) -> N
     result = found(study, tmp_path, finish(study, tmp_path, rows))
     arms = ("film", "concat", "sum")
     table = compare(Scores.of(rows, arms).influences(), Question("film", arms[1:]))
+    assert result.difference is not None
     assert result.difference == pytest.approx(table["detectable"].iloc[0])
     assert (result.comparisons, result.seeds, result.finished_cells, result.clusters) == (2, 4, 12, 60)
     assert list(result.by_seeds) == [3, 5, 8, 12] and result.assumed is None
@@ -120,9 +121,7 @@ def test_before_cells_are_finished_the_scatter_is_assumed_and_said(tmp_path: Pat
     said = " ".join(decidable_sentences(result, "image"))
     assert "60 images" in said and "scatter by 1.5 points" in said and "75 %" in said
     more_images = found(study_of(tmp_path, STUDY, "data.images.evaluate=6000"), tmp_path)
-    more_arms = found(
-        study_of(tmp_path, STUDY, "arms.mlb={module: mlb}", "arms.mfb={module: mfb}"), tmp_path
-    )
+    more_arms = found(study_of(tmp_path, STUDY, "arms.mlb={module: mlb}", "arms.mfb={module: mfb}"), tmp_path)
     assert more_images.difference is not None and more_arms.difference is not None
     assert more_images.difference < result.difference < more_arms.difference
     no_verdict = found(study_of(tmp_path, STUDY, "seeds=2"), tmp_path)
@@ -179,9 +178,9 @@ def test_a_scatter_beyond_the_whole_scale_is_not_told_as_a_number(tmp_path: Path
 )
 def test_few_seeds_are_told(tmp_path: Path, override: str, said: str) -> None:
     study = study_of(tmp_path, STUDY, override)
-    told = few_seeds(study, study.arms)
-    assert told.startswith(said) and bool(told) == bool(said)
-    assert not told or "--set seeds=5" in told
+    message = few_seeds(study, study.arms)
+    assert message.startswith(said) and bool(message) == bool(said)
+    assert not message or "--set seeds=5" in message
 
 
 def test_a_study_that_compares_nothing_is_told_nothing(tmp_path: Path) -> None:

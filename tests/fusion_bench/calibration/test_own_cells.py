@@ -1,0 +1,66 @@
+"""A study against itself: pseudo-arms of known truth from the cells that there are."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+import numpy as np
+import pytest
+
+from fusion_bench.calibration.own_cells import halves_compared, split_own_cells
+from fusion_bench.errors import FusionBenchError
+from fusion_bench.statistics.comparison import Question
+from fusion_bench.statistics.influence import Influences
+from fusion_bench.statistics.simulation import StudyShape, simulate_study
+
+SHAPE = StudyShape(6, 6, 15, seed_sd=1.0, shared_seed_sd=2.0, cluster_sd=3.0, residual_sd=1.0)
+EFFECTS = np.array([5.0, -5.0, 20.0, 0.0, 1.0])
+
+
+def study(shape: StudyShape = SHAPE, number: int = 0) -> tuple[Influences, Question]:
+    found = simulate_study(shape, EFFECTS[: shape.arms - 1], np.random.default_rng(number))
+    return found, Question("reference", found.arms[1:])
+
+
+def test_a_pseudo_arm_is_one_half_minus_the_other_on_the_same_seeds_for_all_arms() -> None:
+    influences, question = study(dataclasses.replace(SHAPE, seeds=7))
+    arms = question.arms()
+    pseudo = halves_compared(influences, arms, influences.seeds_of(*arms), np.random.default_rng(1))
+    assert pseudo.table.shape == (6, 3, 15) and pseudo.seeds == (0, 1, 2)
+    order = np.random.default_rng(1).permutation(7)
+    for row in range(6):
+        expected = influences.table[row][order[:3]] - influences.table[row][order[3:6]]
+        assert pseudo.table[row] == pytest.approx(expected)
+    assert pseudo.per_seed(arms, np.ones(3, bool)) == pytest.approx(pseudo.table.mean(2))
+
+
+def test_arms_that_differ_greatly_are_not_called_different_from_themselves() -> None:
+    """Errors over many studies, though every arm is truly another; one study alone would say little."""
+    found = [split_own_cells(*study(number=number), 4, np.random.default_rng(number)) for number in range(60)]
+    assert all(item.cells() == 36 and item.left_out == () for item in found)
+    assert np.mean([item.family_error for item in found]) <= 0.055 + 2 * math.sqrt(0.05 / 60)
+    assert np.mean([item.coverage for item in found]) >= 0.93
+    assert np.mean([item.comparison_error for item in found]) <= 0.03
+
+
+def test_verdicts_that_are_too_bold_are_seen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fusion_bench.calibration.own_cells.ALPHA", 0.5)
+    found = [split_own_cells(*study(number=number), 4, np.random.default_rng(number)) for number in range(20)]
+    assert np.mean([item.family_error for item in found]) > 0.1
+
+
+def test_four_seeds_check_intervals_and_three_nothing() -> None:
+    four = split_own_cells(*study(dataclasses.replace(SHAPE, seeds=4)), 10, np.random.default_rng(0))
+    assert math.isnan(four.family_error) and math.isnan(four.comparison_error) and 0.5 < four.coverage <= 1
+    with pytest.raises(FusionBenchError, match=r"6 of its arms share the 3 finished seeds of reference"):
+        split_own_cells(*study(dataclasses.replace(SHAPE, seeds=3)), 10, np.random.default_rng(0))
+
+
+def test_an_arm_that_lacks_seeds_is_left_out_by_name() -> None:
+    influences, question = study()
+    table = influences.table.copy()
+    table[2, 5] = np.nan
+    lacking = dataclasses.replace(influences, table=table)
+    found = split_own_cells(lacking, question, 5, np.random.default_rng(0))
+    assert (found.arms, found.seeds, found.left_out) == (5, 6, ("arm 2",))
