@@ -138,8 +138,8 @@ def test_a_data_set_is_shown_with_its_settings(capsys: pytest.CaptureFixture[str
     assert rows["images"].required and rows["images"].default is None
     assert rows["size"].default == [64, 96]
     assert rows["kinds"].meaning == (
-        "the question kinds, or a tier of them: ``locate`` (zero_hop), ``relate`` (one_hop) or ``reason`` (all nine); "
-        "None for all nine."
+        "the question kinds, or a tier of them: ``locate`` (zero_hop), ``relate`` (one_hop) or ``reason`` (all "
+        "nine); None for all nine."
     )
     listing.list_kind("datasets", "mini", as_json=False)
     lines = capsys.readouterr().out.splitlines()
