@@ -20,7 +20,8 @@ An adapter reads the files as they were published. Say where they are with `data
 `--data NAME=FOLDER`, or with the environment variable `FUSION_BENCH_DATA_NAME` (`+` is written `_PLUS`); then
 `fusion-bench data verify NAME --root FOLDER` says what is missing. A data set that makes its own files needs none of
 it, nor does one whose files are in an installed package. The questions of `miniclevr`, `miniclevr_cogent` and
-`miniclevr_cogent_b` are balanced: within each [stratum](../glossary.md), every answer is asked equally often.
+`miniclevr_cogent_b` are balanced: within each [stratum](../glossary.md), every answer is asked equally often. Their
+`kinds` are a list or a [tier](../how-to/write_a_study.md#how-hard-the-questions-are): `locate`, `relate` or `reason`.
 """
 
 

@@ -35,7 +35,7 @@ KIND_STARTS: Mapping[str, int] = {
 """The nine question kinds and the first ``question_family_index`` of each, in the order of the release."""
 
 Tier: TypeAlias = Literal["locate", "relate", "reason"]
-TIERS: Mapping[Tier, tuple[str, ...]] = {
+TIERS: Mapping[str, tuple[str, ...]] = {
     "locate": ("zero_hop",),
     "relate": ("one_hop",),
     "reason": tuple(KIND_STARTS),

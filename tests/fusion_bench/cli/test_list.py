@@ -137,7 +137,10 @@ def test_a_data_set_is_shown_with_its_settings(capsys: pytest.CaptureFixture[str
     rows = {row.setting: row for row in listing.setting_rows(adapter)}
     assert rows["images"].required and rows["images"].default is None
     assert rows["size"].default == [64, 96]
-    assert rows["kinds"].meaning == "the question kinds; None for all nine."
+    assert rows["kinds"].meaning == (
+        "the question kinds, or a tier of them: ``locate`` (zero_hop), ``relate`` (one_hop) or ``reason`` (all "
+        "nine); None for all nine."
+    )
     listing.list_kind("datasets", "mini", as_json=False)
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("mini: ")

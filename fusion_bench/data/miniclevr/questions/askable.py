@@ -70,7 +70,8 @@ def _share(things: int, without: int, occurrences: int) -> float:
         occurrences: 1 for a description that identifies an object, 0 for one that matches none.
     """
     descriptions = COMBINATIONS[PATTERNS[-1] & ~without]
-    return 1 - _arrangements(things, descriptions, occurrences) / descriptions**things
+    all_arrangements: int = descriptions**things
+    return 1 - _arrangements(things, descriptions, occurrences) / all_arrangements
 
 
 @cache
