@@ -140,10 +140,10 @@ def _own(own: OwnCells | str | None) -> list[str]:
     ]
 
 
-Column = Callable[[CaseResult], str]
+ResultColumn = Callable[[CaseResult], str]
 
 
-def _table(results: Iterable[CaseResult], columns: Mapping[str, Column]) -> str:
+def _table(results: Iterable[CaseResult], columns: Mapping[str, ResultColumn]) -> str:
     rows = [[write(result) for write in columns.values()] for result in results]
     if not rows:
         return ""
