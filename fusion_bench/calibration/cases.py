@@ -104,11 +104,11 @@ class CaseResult:
 
     def broken(self) -> tuple[Bound, ...]:
         """Return the bounds that the case fails."""
-        return tuple(bound for bound in self.case.bounds() if bound.held_by(self.rates) == "fails")
+        return tuple(promise for promise in self.case.bounds() if promise.held_by(self.rates) == "fails")
 
     def held(self) -> BoundState | Literal[""]:
         """Return the worst verdict over the bounds; empty where nothing is promised."""
-        verdicts = [bound.held_by(self.rates) for bound in self.case.bounds()]
+        verdicts = [promise.held_by(self.rates) for promise in self.case.bounds()]
         order: tuple[BoundState, ...] = ("fails", "holds within error", "holds")
         return next((verdict for verdict in order if verdict in verdicts), "")
 
@@ -122,5 +122,5 @@ class CaseResult:
             "drawn": self.case.drawn,
             **rates,
             "held": self.held(),
-            "fails": " ".join(bound.rate for bound in self.broken()),
+            "fails": " ".join(promise.rate for promise in self.broken()),
         }
