@@ -14,10 +14,10 @@ from fusion_bench.calibration.sums import rates_of_sums
 from fusion_bench.statistics.simulation import Rates, StudyShape, error_rates
 from fusion_bench.storage import canonical
 
-Drawn: TypeAlias = Literal["sums", "cells", "answers"]
+DrawnAs: TypeAlias = Literal["sums", "cells", "answers"]
 """How studies are drawn: the sums that the statistics need, every cell and cluster, or every answer."""
 
-Held: TypeAlias = Literal["holds", "holds within error", "fails"]
+BoundState: TypeAlias = Literal["holds", "holds within error", "fails"]
 """A rate is on the right side of its bound, beyond it by at most two Monte-Carlo errors, or by more."""
 
 
@@ -35,7 +35,7 @@ class Bound:
     limit: float
     least: bool
 
-    def held_by(self, rates: Rates) -> Held:
+    def held_by(self, rates: Rates) -> BoundState:
         """Return whether the rate keeps its bound."""
         beyond = (self.limit - getattr(rates, self.rate)) * (1 if self.least else -1)
         if beyond <= 0:
@@ -55,7 +55,7 @@ class Case:
 
     shape: StudyShape
     effect: float = 0.0
-    drawn: Drawn = "sums"
+    drawn: DrawnAs = "sums"
 
     def key(self) -> str:
         """Return a name that equal cases share, from all that they are drawn by."""
@@ -104,12 +104,12 @@ class CaseResult:
 
     def broken(self) -> tuple[Bound, ...]:
         """Return the bounds that the case fails."""
-        return tuple(bound for bound in self.case.bounds() if bound.held_by(self.rates) == "fails")
+        return tuple(promise for promise in self.case.bounds() if promise.held_by(self.rates) == "fails")
 
-    def held(self) -> Held | Literal[""]:
+    def held(self) -> BoundState | Literal[""]:
         """Return the worst verdict over the bounds; empty where nothing is promised."""
-        verdicts = [bound.held_by(self.rates) for bound in self.case.bounds()]
-        order: tuple[Held, ...] = ("fails", "holds within error", "holds")
+        verdicts = [promise.held_by(self.rates) for promise in self.case.bounds()]
+        order: tuple[BoundState, ...] = ("fails", "holds within error", "holds")
         return next((verdict for verdict in order if verdict in verdicts), "")
 
     def row(self) -> dict[str, str | float | int | None]:
@@ -122,5 +122,5 @@ class CaseResult:
             "drawn": self.case.drawn,
             **rates,
             "held": self.held(),
-            "fails": " ".join(bound.rate for bound in self.broken()),
+            "fails": " ".join(promise.rate for promise in self.broken()),
         }

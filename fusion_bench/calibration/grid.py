@@ -7,7 +7,7 @@ from dataclasses import replace
 from itertools import product
 from typing import get_args
 
-from fusion_bench.calibration.cases import Case, Drawn
+from fusion_bench.calibration.cases import Case, DrawnAs
 from fusion_bench.statistics.simulation import Scatter, StudyShape
 
 _SEED_SD = 1.6
@@ -20,6 +20,9 @@ _MIXED = StudyShape(2, 3, 20, _SEED_SD, shared_seed_sd=0.4, cluster_sd=15.0, res
 """All components: a cluster holds a few questions, which an arm answers better or worse than another arm."""
 
 _ARMS, _SEEDS, _CLUSTERS = (3, 6, 27), (3, 5, 10), (20, 300, 3000)
+_TWO: tuple[Scatter, ...] = ("equal", "reference")
+_UNEQUAL: tuple[Scatter, ...] = (*_TWO, "one arm")
+_USUAL: tuple[Scatter, ...] = ("equal", "log-normal")
 _EFFECTS = (
     (27, 3, 2.0),
     (27, 3, 4.0),
@@ -41,25 +44,23 @@ def _standard_cases() -> Iterator[Case]:
     shapes = [_ALONE, *(replace(_MIXED, clusters=clusters) for clusters in _CLUSTERS)]
     for shape, seeds, arms, scatter in product(shapes, _SEEDS, _ARMS, get_args(Scatter)):
         yield Case(replace(shape, arms=arms, seeds=seeds, scatter=scatter))
-    for shape, seeds, scatter in product((_ALONE, shapes[2]), _SEEDS, ("equal", "reference")):
+    for shape, seeds, scatter in product((_ALONE, shapes[2]), _SEEDS, _TWO):
         yield Case(replace(shape, seeds=seeds, scatter=scatter))
     # A reference with further seeds, compared unpaired; with fewer than three other arms it is compared paired.
-    for arms, (few, many), scatter in product(
-        (4, 6, 27), ((3, 8), (5, 12)), ("equal", "reference", "one arm")
-    ):
+    for arms, (few, many), scatter in product((4, 6, 27), ((3, 8), (5, 12)), _UNEQUAL):
         yield Case(
             replace(_ALONE, arms=arms, seeds=few, reference_seeds=many, scatter=scatter), drawn="cells"
         )
     # Whole tables check the sums; answers check all the way from the samples.
-    for arms, seeds, scatter in product((6, 27), (3, 5), ("equal", "reference")):
+    for arms, seeds, scatter in product((6, 27), (3, 5), _TWO):
         yield Case(replace(_MIXED, arms=arms, seeds=seeds, clusters=300, scatter=scatter), drawn="cells")
-    for clusters, seeds, scatter in product((50, 300), (3, 5), ("equal", "reference")):
+    for clusters, seeds, scatter in product((50, 300), (3, 5), _TWO):
         yield Case(
             replace(_MIXED, arms=6, seeds=seeds, clusters=clusters, residual_sd=0.0, scatter=scatter),
             drawn="answers",
         )
     for arms, seeds, effect in _EFFECTS:
-        for scatter in ("equal", "log-normal"):
+        for scatter in _USUAL:
             yield Case(replace(_ALONE, arms=arms, seeds=seeds, scatter=scatter), effect)
 
 
@@ -73,7 +74,7 @@ def cases_of_shape(shape: StudyShape, detectable: float) -> tuple[Case, ...]:
         shape: the shape of the study, in points.
         detectable: the difference that it is said to detect with 80 % probability, in points; NaN if not known.
     """
-    drawn: Drawn = "sums" if shape.reference_seeds is None else "cells"
+    drawn: DrawnAs = "sums" if shape.reference_seeds is None else "cells"
     null = [Case(replace(shape, scatter=scatter), drawn=drawn) for scatter in get_args(Scatter)]
     effects = [round(detectable, 2), 2.0, 4.0, 8.0]
     return (*null, *(Case(shape, effect, drawn) for effect in effects if effect > 0))

@@ -19,7 +19,7 @@ from fusion_bench.samples.counting import Notify, say_nothing
 from fusion_bench.statistics.simulation import Rates
 from fusion_bench.storage import write_json
 
-_DRAWING = ("answers.py", "cases.py", "sums.py")
+_DRAWS = ("answers.py", "cases.py", "sums.py")
 
 
 class FinishedCases:
@@ -120,6 +120,6 @@ def _formulas() -> str:
     formulas = [
         file for file in resources.files("fusion_bench.statistics").iterdir() if file.name.endswith(".py")
     ]
-    drawing = [resources.files("fusion_bench.calibration") / name for name in _DRAWING]
-    files = [*sorted(formulas, key=lambda file: file.name), *drawing]
+    draws = [resources.files("fusion_bench.calibration") / name for name in _DRAWS]
+    files = [*sorted(formulas, key=lambda file: file.name), *draws]
     return source_digest(file.read_text(encoding="utf-8") for file in files)

@@ -101,8 +101,8 @@ def calibration_text(calibration: Calibration) -> str:
         parts += ["## Without differences, the reference with further seeds", _null_table(further)]
     effects = [result for result in results if result.case.effect]
     if effects:
-        told = "" if calibration.own is None else _DETECTABLE
-        parts += ["## Power, every arm that far from the reference", told, _power_table(effects)]
+        note = "" if calibration.own is None else _DETECTABLE
+        parts += ["## Power, every arm that far from the reference", note, _power_table(effects)]
     return "\n\n".join([*(part.strip() for part in parts if part), _HOW]) + "\n"
 
 
@@ -140,10 +140,10 @@ def _own(own: OwnCells | str | None) -> list[str]:
     ]
 
 
-Column = Callable[[CaseResult], str]
+ResultColumn = Callable[[CaseResult], str]
 
 
-def _table(results: Iterable[CaseResult], columns: Mapping[str, Column]) -> str:
+def _table(results: Iterable[CaseResult], columns: Mapping[str, ResultColumn]) -> str:
     rows = [[write(result) for write in columns.values()] for result in results]
     if not rows:
         return ""
@@ -161,7 +161,7 @@ def _null_table(results: Sequence[CaseResult]) -> str:
             "family-wise error": lambda result: _share(result, "family_error"),
             "tail": lambda result: f"{result.rates.tail:.2f} ± {result.rates.tail_error:.2f}",
             "fails": lambda result: (
-                ", ".join(bound.rate.replace("_", " ") for bound in result.broken()) or _DASH
+                ", ".join(promise.rate.replace("_", " ") for promise in result.broken()) or _DASH
             ),
         },
     )

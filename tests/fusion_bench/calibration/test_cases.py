@@ -60,7 +60,7 @@ def broken_with(
     patch: pytest.MonkeyPatch,
 ) -> set[str]:
     patch.setattr(SeedVariances, "pairs", pairs)
-    return {bound.rate for bound in CaseResult(case, case.run(5000)).broken()}
+    return {promise.rate for promise in CaseResult(case, case.run(5000)).broken()}
 
 
 def test_plain_pooling_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,7 +77,7 @@ def test_public_comparisons_use_the_same_formula(monkeypatch: pytest.MonkeyPatch
     """A formula that is broken is broken for whole tables too, which pass through `compare`."""
     monkeypatch.setattr(SeedVariances, "pairs", pooled)
     case = Case(REFERENCE, drawn="cells")
-    assert "family_error" in {bound.rate for bound in CaseResult(case, case.run(150)).broken()}
+    assert "family_error" in {promise.rate for promise in CaseResult(case, case.run(150)).broken()}
 
 
 def test_power_does_not_fall() -> None:
