@@ -45,6 +45,7 @@ class Backbone(nn.Module):
         layer: index of the map among the model's feature maps, as requested.
         image_size: height and width of the input images in pixels.
         channels: channels of the map.
+        widths: channels of every map that `maps` returns, the last of which is the map of ``layer``.
         map_size: height and width of the map.
         stride: pixels between neighbouring positions of the map, as timm states it.
         mean: mean per channel that is subtracted from images in [0, 1].
@@ -64,7 +65,8 @@ class Backbone(nn.Module):
         timm_model: Any = net  # timm stores its timm_model about a model as attributes of the module
         self.mean: tuple[float, ...] = tuple(timm_model.pretrained_cfg["mean"])
         self.std: tuple[float, ...] = tuple(timm_model.pretrained_cfg["std"])
-        self.channels: int = timm_model.feature_info.channels()[-1]
+        self.widths: tuple[int, ...] = tuple(timm_model.feature_info.channels())
+        self.channels = self.widths[-1]
         self.stride: int = timm_model.feature_info.reduction()[-1]
         self._channels_last = str(getattr(net, "output_fmt", "NCHW")).endswith("NHWC")
         self.requires_grad_(not frozen)
@@ -73,8 +75,12 @@ class Backbone(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the map ``[B, channels, h, w]`` of normalised images ``[B, 3, H, W]``."""
-        features: Tensor = self.net(images)[-1]
-        return features.permute(0, 3, 1, 2) if self._channels_last else features
+        return self.maps(images)[-1]
+
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """Return the maps ``[B, C, h, w]`` of normalised images ``[B, 3, H, W]``, the map of the layer last."""
+        found: list[Tensor] = self.net(images)
+        return [features.permute(0, 3, 1, 2) if self._channels_last else features for features in found]
 
     def train(self, mode: bool = True) -> Backbone:
         """Switch to training mode; a frozen backbone stays in evaluation mode."""
@@ -111,6 +117,7 @@ def build_backbone(
     weights: Weights = "random",
     weights_file: Path | None = None,
     frozen: bool = False,
+    maps: int = 1,
 ) -> Backbone:
     """Build a timm model up to one layer and load its weights.
 
@@ -119,9 +126,11 @@ def build_backbone(
         image_size: height and width of the images in pixels.
         layer: index among the model's feature maps, from the finest; negative indices count from the coarsest.
         weights: ``random`` draws weights from torch's generator; ``imagenet`` uses timm's weights, downloaded once;
-            ``file`` reads a timm checkpoint; ``pretext`` reads a file of `save_backbone`.
+            ``file`` reads a timm checkpoint; ``pretext`` reads a file of `save_backbone`, which may also hold later
+            layers.
         weights_file: the file for ``file`` and ``pretext`` (``.safetensors``, ``.pth``).
         frozen: do not train the backbone.
+        maps: number of maps that `Backbone.maps` returns: the layer's and those before it, as far as there are.
 
     Raises:
         UnknownNameError: timm has no such model; the message gives the nearest name.
@@ -135,7 +144,7 @@ def build_backbone(
     elif weights == "file":
         net = _from_checkpoint(name, layer, image_size, _require_file(weights_file, weights))
     else:
-        net = _create(name, layer, image_size)
+        net = _create(name, layer if maps == 1 else _indices(name, layer, maps), image_size)
     backbone = Backbone(net, name=name, layer=layer, image_size=image_size, frozen=frozen)
     if weights == "pretext":
         _load_saved(backbone, _require_file(weights_file, weights))
@@ -187,8 +196,18 @@ def normalise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -
     return ((images.float() - shift) / scale).permute(0, 3, 1, 2)
 
 
+def _indices(name: str, layer: int, maps: int) -> tuple[int, ...]:
+    """Return the indices of a layer's map and of the ``maps - 1`` maps before it, as far as there are."""
+    _check_layer(name, layer)
+    last = layer % len(_layers(name))
+    return tuple(range(max(0, last - maps + 1), last + 1))
+
+
 def _create(
-    name: str, layer: int, image_size: tuple[int, int], source: Mapping[str, Any] | None = None
+    name: str,
+    layer: int | tuple[int, ...],
+    image_size: tuple[int, int],
+    source: Mapping[str, Any] | None = None,
 ) -> nn.Module:
     """Create a ``features_only`` model; ``source`` overlays timm's record of the place of its weights."""
     overlay: dict[str, Any] = {}
@@ -200,6 +219,7 @@ def _create(
         net = feature_model(name, layer, image_size, **overlay)
     except (AssertionError, IndexError, ArithmeticError, *_LOADING_ERRORS) as error:
         reason = _first_line(error)
+        layer = layer[-1] if isinstance(layer, tuple) else layer
         _check_layer(name, layer)
         if problem := size_problem(name, layer, image_size, reason):
             raise FusionBenchError(problem) from error
@@ -244,10 +264,16 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0] or "timm rejects this combination"
 
 
+def _layers(name: str) -> list[dict[str, Any]]:
+    """Return timm's descriptions of a model's feature maps, from the finest."""
+    with torch.device("meta"):
+        info: list[dict[str, Any]] = timm.create_model(name).feature_info
+    return info
+
+
 def _check_layer(name: str, layer: int) -> None:
     """Raise an error that lists the layers if ``layer`` is not one of them."""
-    with torch.device("meta"):
-        info = timm.create_model(name).feature_info
+    info = _layers(name)
     if not -len(info) <= layer < len(info):
         strides = ", ".join(str(entry["reduction"]) for entry in info)
         raise FusionBenchError(
@@ -285,8 +311,10 @@ def _from_checkpoint(name: str, layer: int, image_size: tuple[int, int], path: P
 
 
 def _load_saved(backbone: Backbone, path: Path) -> None:
+    """Load the weights of a backbone from a file of `save_backbone`; the file may hold further layers."""
     try:
-        backbone.net.load_state_dict(safetensors.torch.load_file(path))
+        saved, wanted = safetensors.torch.load_file(path), backbone.net.state_dict()
+        backbone.net.load_state_dict({name: value for name, value in saved.items() if name in wanted})
     except (RuntimeError, safetensors.SafetensorError) as error:
         raise WeightsError(
             f"{path} does not contain the weights of {backbone.name!r} up to layer {backbone.layer}"
