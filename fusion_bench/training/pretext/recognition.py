@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -33,6 +34,8 @@ class PretextRecipe:
         weight_decay: weight decay of AdamW.
         warmup: share of the steps in which the learning rate rises from zero.
         maps: number of the backbone's last maps on which the task is trained.
+        precision: the type of the convolutions' numbers in training. bfloat16 is nearly twice as fast on processors
+            that compute with it, and far slower on others.
     """
 
     images: int = 4000
@@ -43,6 +46,7 @@ class PretextRecipe:
     weight_decay: float = 0.01
     warmup: float = 0.1
     maps: int = 2
+    precision: Literal["float32", "bfloat16"] = "float32"
 
 
 @dataclass(frozen=True)
@@ -171,7 +175,9 @@ def train_pretext(
             order = torch.cat([order, torch.randperm(len(samples) - recipe.held_out, generator=random)])
         rows, order = order[: recipe.batch_size], order[recipe.batch_size :]
         mirrored = torch.rand(len(rows), generator=random) < 0.5
-        loss = _loss(network, samples, rows, mirrored)
+        with torch.autocast("cpu", torch.bfloat16, enabled=recipe.precision == "bfloat16"):
+            outputs = network(_mirrored(samples.images[rows], mirrored))
+        loss = _loss(outputs, [targets.rows(rows, mirrored) for targets in samples.targets])
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(network.parameters(), 1.0)
@@ -196,17 +202,13 @@ def _learning_rate_factor(step: int, recipe: PretextRecipe) -> float:
     return 0.5 * (1 + math.cos(math.pi * (step - warm_steps) / (recipe.steps - warm_steps)))
 
 
-def _loss(network: nn.Module, samples: PretextSamples, rows: Tensor, mirrored: Tensor) -> Tensor:
-    """Return the loss of the images in ``rows``, those with True in ``mirrored`` flipped.
+def _mirrored(images: Tensor, mirrored: Tensor) -> Tensor:
+    """Return images ``[B, H, W, 3]``, those with True in ``mirrored`` flipped; no attribute depends on the side."""
+    return torch.where(mirrored[:, None, None, None], images.flip(2), images)
 
-    No attribute depends on the side.
-    """
-    images = samples.images[rows]
-    images = torch.where(mirrored[:, None, None, None], images.flip(2), images)
-    losses = [
-        _map_loss(outputs, targets.rows(rows, mirrored))
-        for outputs, targets in zip(network(images), samples.targets, strict=True)
-    ]
+
+def _loss(outputs: Sequence[Tensor], targets: Sequence[MapTargets]) -> Tensor:
+    losses = [_map_loss(logits.float(), found) for logits, found in zip(outputs, targets, strict=True)]
     return torch.stack(losses).sum()
 
 
