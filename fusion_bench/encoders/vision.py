@@ -173,9 +173,16 @@ def backbone_problem(name: str, layer: int, image_size: tuple[int, int]) -> str 
     return None
 
 
-def save_backbone(backbone: Backbone, path: Path) -> None:
-    """Write a backbone's weights to a file for ``weights: pretext``; an interruption leaves no partial file."""
-    state = {name: value.detach().cpu().contiguous() for name, value in backbone.net.state_dict().items()}
+def save_backbone(backbone: Backbone, path: Path, others: Mapping[str, Tensor] | None = None) -> None:
+    """Write a backbone's weights to a file for ``weights: pretext``; an interruption leaves no partial file.
+
+    Args:
+        backbone: the backbone.
+        path: the file.
+        others: further tensors to write; `build_backbone` does not read them.
+    """
+    state = {**backbone.net.state_dict(), **(others or {})}
+    state = {name: value.detach().cpu().contiguous() for name, value in state.items()}
     with replacing(path) as part:
         safetensors.torch.save_file(state, part, metadata={"backbone": backbone.name})
 

@@ -40,8 +40,8 @@ from fusion_bench.training.config import Json
 _SHORT = frozenset({"name", "kind", "listens", "position_code", "task", "version", "maps", "data"})
 _NOTES = {
     "backbones": "maps: channels/stride of each layer, from layer 0. A study may name any model of timm "
-    "(timm.list_models()), with the weights imagenet (downloaded once from the place shown), pretext (trained here "
-    "on built-in scenes), random, or file:PATH.",
+    "(timm.list_models()), with the weights imagenet (downloaded once from the place shown), pretext (learned "
+    "on built-in scenes: brought by the package for the default backbone, else trained here), random, or file:PATH.",
     "heads": "A study writes head.kind; the first head of a task is its default.",
 }
 

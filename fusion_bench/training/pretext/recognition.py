@@ -19,6 +19,7 @@ from fusion_bench.training.seeds import seeded_rng, stream
 
 _OUTPUTS = (1, *(len(values) for values in ATTRIBUTE_VALUES))
 _FOREGROUND = 0.5  # attributes are scored at positions where objects cover at least this share
+_SCORED_AT_ONCE = 32
 
 
 @dataclass(frozen=True)
@@ -117,16 +118,22 @@ class PretextSamples:
         return len(self.images)
 
 
-class _Network(nn.Module):
-    """A backbone with a batch norm and a 1x1 convolution on each of its last maps, which predict the targets."""
+class PretextNetwork(nn.Module):
+    """A backbone with a head on each map that it returns: a batch norm and a 1x1 convolution, which predict targets.
 
-    def __init__(self, backbone: Backbone, channels: Sequence[int]) -> None:
+    Args:
+        backbone: the backbone; its weights are used as they are.
+        seed: the seed of the heads.
+    """
+
+    def __init__(self, backbone: Backbone, seed: int) -> None:
         super().__init__()
         self.backbone = backbone
-        self.heads = nn.ModuleList(
-            nn.Sequential(nn.BatchNorm2d(width), nn.Conv2d(width, sum(_OUTPUTS), kernel_size=1))
-            for width in channels
-        )
+        with seeded_rng("init/pretext", seed):
+            self.heads = nn.ModuleList(
+                nn.Sequential(nn.BatchNorm2d(width), nn.Conv2d(width, sum(_OUTPUTS), kernel_size=1))
+                for width in backbone.widths
+            )
 
     def forward(self, images: Tensor) -> list[Tensor]:
         """Return the logits ``[B, 16, h, w]`` at each map for ``[B, H, W, 3]`` uint8."""
@@ -136,33 +143,31 @@ class _Network(nn.Module):
 
 
 def train_pretext(
-    backbone: Backbone,
+    network: PretextNetwork,
     samples: PretextSamples,
     recipe: PretextRecipe,
     seed: int,
     notify: Notify = say_nothing,
 ) -> PretextScores:
-    """Train a backbone in place and return its scores on the held-out images.
+    """Train a backbone and its heads in place and return their scores on the held-out images.
 
-    A 1x1 convolution on each map of the backbone predicts the targets; it is discarded afterwards. The loss of a map
-    is the cross-entropy of the foreground share plus the mean of the four attributes' cross-entropies; the losses of
-    the maps are added. The cross-entropy of an attribute is a weighted mean over positions; the weight is the share
-    of the object's visible pixels that the position shows, so that a small object counts as much as a large one. The
-    optimizer is AdamW with a warm-up and a cosine; images are mirrored at random. The result depends on the initial
-    weights, data, recipe and seed alone.
+    The loss of a map is the cross-entropy of the foreground share plus the mean of the four attributes'
+    cross-entropies; the losses of the maps are added. The cross-entropy of an attribute is a weighted mean over
+    positions; the weight is the share of the object's visible pixels that the position shows, so that a small object
+    counts as much as a large one. The optimizer is AdamW with a warm-up and a cosine; images are mirrored at random.
+    The result depends on the initial weights, data, recipe and seed alone.
 
     Args:
-        backbone: a backbone that returns the maps for which there are targets.
+        network: a backbone that returns the maps for which there are targets, and its heads.
         samples: the images of the recipe, the held-out ones last.
         recipe: the training settings.
-        seed: the seed of the 1x1 convolutions, the order of the images and the mirroring.
+        seed: the seed of the order of the images and of the mirroring.
         notify: is told how many steps are trained.
 
     Raises:
         WeightsError: the loss is not finite.
     """
-    with seeded_rng("init/pretext", seed):
-        network = _Network(backbone, backbone.widths).train()
+    network.train()
     network.to(memory_format=torch.channels_last)  # one and a half times as fast on a CPU
     optimizer = torch.optim.AdamW(
         network.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay
@@ -188,8 +193,7 @@ def train_pretext(
     last_losses = losses[-max(1, recipe.steps // 10) :]
     if not all(map(math.isfinite, last_losses)):
         raise WeightsError("the loss of the pretext task is not finite; choose another backbone")
-    rows = torch.arange(len(samples) - recipe.held_out, len(samples))
-    scores = _scores(network.eval(), samples, rows, recipe.batch_size)
+    scores = score_pretext(network, samples, len(samples) - recipe.held_out)
     network.to(memory_format=torch.contiguous_format)
     return PretextScores(scores, sum(last_losses) / len(last_losses))
 
@@ -225,11 +229,11 @@ def _map_loss(outputs: Tensor, targets: MapTargets) -> Tensor:
 
 
 @torch.no_grad()
-def _scores(
-    network: nn.Module, samples: PretextSamples, rows: Tensor, batch_size: int
-) -> tuple[MapScores, ...]:
-    """Return the scores of each map on the images in ``rows``."""
-    batches = [network(samples.images[part]) for part in rows.split(batch_size)]
+def score_pretext(network: PretextNetwork, samples: PretextSamples, first: int = 0) -> tuple[MapScores, ...]:
+    """Return the scores of each map on the images from number ``first`` on."""
+    network.eval()
+    rows = torch.arange(first, len(samples))
+    batches = [network(samples.images[part]) for part in rows.split(_SCORED_AT_ONCE)]
     unflipped = torch.zeros(len(rows), dtype=torch.bool)
     return tuple(
         _map_scores(torch.cat(outputs), targets.rows(rows, unflipped))

@@ -72,7 +72,7 @@ SHIPPED = PretextTask(
     "test_resnet.r160_in1k",
     layer=3,
     image_size=(96, 144),
-    recipe=PretextRecipe(images=15000, held_out=1000, steps=7000, precision="bfloat16"),
+    recipe=PretextRecipe(images=15000, held_out=1000, steps=6000, precision="bfloat16"),
 )
 """The task of the weights in the package; ``tools/make_pretext_weights.py`` trains them."""
 

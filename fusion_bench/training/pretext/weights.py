@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import safetensors.torch
 import timm
 import torch
 
@@ -25,6 +26,7 @@ from fusion_bench.samples.counting import Notify, say_nothing
 from fusion_bench.storage import file_digest, lock, read_json, replacing, write_json
 from fusion_bench.training.pretext.recognition import (
     MapTargets,
+    PretextNetwork,
     PretextSamples,
     PretextScores,
     train_pretext,
@@ -33,6 +35,7 @@ from fusion_bench.training.pretext.task import PRETEXT_SEED, PretextTask
 from fusion_bench.training.seeds import seeded_rng
 
 _HASH_BYTES = 8
+_HEADS = "pretext_heads."  # their names in the file of the weights
 
 
 @dataclass(frozen=True)
@@ -128,8 +131,10 @@ def write_pretext_weights(task: PretextTask, file: Path, notify: Notify = say_no
     )
     with seeded_rng("init/pretext-backbone", PRETEXT_SEED):
         backbone = build_backbone(task.name, image_size=task.image_size, layer=task.layer, maps=recipe.maps)
-    scores = train_pretext(backbone, pretext_samples(made, backbone), recipe, PRETEXT_SEED, notify)
-    save_backbone(backbone, file)
+    network = PretextNetwork(backbone, PRETEXT_SEED)
+    scores = train_pretext(network, pretext_samples(made, backbone), recipe, PRETEXT_SEED, notify)
+    heads = {f"{_HEADS}{name}": value for name, value in network.heads.state_dict().items()}
+    save_backbone(backbone, file, heads)
     pictures = _pictures(file)
     with replacing(pictures) as part:
         part.write_bytes(bytes.fromhex("".join(image_hashes(made.images))))
@@ -149,6 +154,27 @@ def write_pretext_weights(task: PretextTask, file: Path, notify: Notify = say_no
         },
     )
     return scores
+
+
+def read_pretext_network(task: PretextTask, file: Path) -> PretextNetwork:
+    """Return the backbone and the heads that `write_pretext_weights` trained.
+
+    Raises:
+        WeightsError: the file does not hold the weights of this backbone.
+    """
+    backbone = build_backbone(
+        task.name,
+        image_size=task.image_size,
+        layer=task.layer,
+        weights="pretext",
+        weights_file=file,
+        maps=task.recipe.maps,
+    )
+    network, saved = PretextNetwork(backbone, PRETEXT_SEED), safetensors.torch.load_file(file)
+    network.heads.load_state_dict(
+        {name.removeprefix(_HEADS): value for name, value in saved.items() if name.startswith(_HEADS)}
+    )
+    return network
 
 
 def pretext_samples(made: PretextImages, backbone: Backbone) -> PretextSamples:
