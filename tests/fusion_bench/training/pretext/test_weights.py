@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,11 +14,13 @@ from fusion_bench.encoders.vision import build_backbone, weights_digest
 from fusion_bench.errors import DataError, WeightsError
 from fusion_bench.storage import file_digest, read_json, write_json
 from fusion_bench.training.pretext import task as tasks
-from fusion_bench.training.pretext.recognition import PretextRecipe
+from fusion_bench.training.pretext.recognition import PretextRecipe, score_pretext
 from fusion_bench.training.pretext.task import SHIPPED, SHIPPED_FILE, PretextTask
 from fusion_bench.training.pretext.weights import (
     PretextWeights,
     make_pretext_weights,
+    pretext_samples,
+    read_pretext_network,
     read_pretext_weights,
     write_pretext_weights,
 )
@@ -134,6 +136,34 @@ def test_other_tasks_are_trained(tmp_path: Path, change: dict[str, object]) -> N
     other = replace(task, **change)  # type: ignore[arg-type]
     assert not other.is_shipped
     assert other.file(tmp_path).parent == tmp_path / "weights"
+
+
+def test_the_shipped_weights_name_attributes_as_often_as_their_record_says() -> None:
+    record = read_json(SHIPPED_FILE.with_suffix(".json"))
+    network = read_pretext_network(SHIPPED, SHIPPED_FILE)
+    samples = pretext_samples(pretext_images(1, 64, SHIPPED.image_size), network.backbone)
+    for found, stated in zip(score_pretext(network, samples), record["held_out_accuracy"], strict=True):
+        assert found.foreground == pytest.approx(stated["foreground"], abs=0.01)
+        for measure in ("positions", "objects"):
+            for name, accuracy in getattr(found, measure).items():
+                assert accuracy == pytest.approx(stated[measure][name], abs=0.04), (measure, name)
+
+
+def test_the_record_of_the_shipped_weights_is_of_the_shipped_task() -> None:
+    record = read_json(SHIPPED_FILE.with_suffix(".json"))
+    assert record["recipe"] == asdict(SHIPPED.recipe)
+    assert (record["backbone"], record["layer"], tuple(record["image_size"]), record["condition"]) == (
+        SHIPPED.name,
+        SHIPPED.layer,
+        SHIPPED.image_size,
+        SHIPPED.condition,
+    )
+    shipped = read_pretext_weights(replace(SHIPPED, recipe=PretextRecipe()), Path())
+    assert len(shipped.trained_on) == SHIPPED.recipe.images + SHIPPED.recipe.held_out
+    with pytest.raises(DataError, match="3 images of the split"):
+        shipped.check_unseen(pretext_images(0, 3, SHIPPED.image_size).images, "train")
+    shipped.check_unseen(pretext_images(1, 3, SHIPPED.image_size).images, "train")
+    assert sum(file.stat().st_size for file in SHIPPED_FILE.parent.iterdir()) < 700_000
 
 
 def test_a_damaged_package_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
