@@ -25,8 +25,8 @@ from fusion_bench.training.config import CellConfig
 _NUMERIC_ROOMS = tuple(
     f"fusion_bench.{room}" for room in ("contract", "samples", "data", "encoders", "tasks", "training")
 )
-_SKIPPED = frozenset(
-    {"fusion_bench.training.pretext_weights"}  # the weights that it makes have a digest of their own
+_SKIPPED = frozenset(  # the weights that they make or name have a digest of their own
+    {"fusion_bench.training.pretext.task", "fusion_bench.training.pretext.weights"}
 )
 
 

@@ -17,18 +17,21 @@ _NAMED = 2
 """Number of near sizes that a message names, beside the model's own."""
 
 
-def feature_model(name: str, layer: int, image_size: tuple[int, int], **settings: Any) -> nn.Module:
-    """Return timm's model whose output is the list of one feature map.
+def feature_model(
+    name: str, layer: int | tuple[int, ...], image_size: tuple[int, int], **settings: Any
+) -> nn.Module:
+    """Return timm's model whose output is the list of one feature map, or of several.
 
     Args:
         name: timm's name of the model.
-        layer: index of the map.
+        layer: index of the map; a tuple for several.
         image_size: height and width of the images; models with position codes are built for it.
         settings: further arguments of ``timm.create_model``.
     """
     config = get_pretrained_cfg(name)
     fixed = {"img_size": image_size} if config and config.fixed_input_size else {}
-    net: nn.Module = timm.create_model(name, features_only=True, out_indices=(layer,), **fixed, **settings)
+    indices = layer if isinstance(layer, tuple) else (layer,)
+    net: nn.Module = timm.create_model(name, features_only=True, out_indices=indices, **fixed, **settings)
     return net
 
 

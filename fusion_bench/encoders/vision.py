@@ -46,6 +46,7 @@ class Backbone(nn.Module):
         layer: index of the map among the model's feature maps, as requested.
         image_size: height and width of the input images in pixels.
         channels: channels of the map.
+        widths: channels of every map that `maps` returns, the last of which is the map of ``layer``.
         map_size: height and width of the map.
         stride: pixels between neighbouring positions of the map, as timm states it.
         mean: mean per channel that is subtracted from images in [0, 1].
@@ -65,7 +66,8 @@ class Backbone(nn.Module):
         timm_model: Any = net  # timm stores its timm_model about a model as attributes of the module
         self.mean: tuple[float, ...] = tuple(timm_model.pretrained_cfg["mean"])
         self.std: tuple[float, ...] = tuple(timm_model.pretrained_cfg["std"])
-        self.channels: int = timm_model.feature_info.channels()[-1]
+        self.widths: tuple[int, ...] = tuple(timm_model.feature_info.channels())
+        self.channels = self.widths[-1]
         self.stride: int = timm_model.feature_info.reduction()[-1]
         self._channels_last = str(getattr(net, "output_fmt", "NCHW")).endswith("NHWC")
         self.requires_grad_(not frozen)
@@ -74,8 +76,12 @@ class Backbone(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Return the map ``[B, channels, h, w]`` of normalised images ``[B, 3, H, W]``."""
-        features: Tensor = self.net(images)[-1]
-        return features.permute(0, 3, 1, 2) if self._channels_last else features
+        return self.maps(images)[-1]
+
+    def maps(self, images: Tensor) -> list[Tensor]:
+        """Return the maps ``[B, C, h, w]`` of normalised images ``[B, 3, H, W]``, the map of the layer last."""
+        found: list[Tensor] = self.net(images)
+        return [features.permute(0, 3, 1, 2) if self._channels_last else features for features in found]
 
     def train(self, mode: bool = True) -> Backbone:
         """Switch to training mode; a frozen backbone stays in evaluation mode."""
@@ -112,6 +118,7 @@ def build_backbone(
     weights: Weights = "random",
     weights_file: Path | None = None,
     frozen: bool = False,
+    maps: int = 1,
 ) -> Backbone:
     """Build a timm model up to one layer and load its weights.
 
@@ -121,9 +128,10 @@ def build_backbone(
         layer: index among the model's feature maps, from the finest; negative indices count from the coarsest.
         weights: ``random`` draws weights from torch's generator; ``imagenet`` uses timm's weights, downloaded once;
             ``package`` reads ImageNet weights that an installed package holds; ``file`` reads a timm checkpoint;
-            ``pretext`` reads a file of `save_backbone`.
+            ``pretext`` reads a file of `save_backbone`, which may also hold later layers.
         weights_file: the file for ``file`` and ``pretext`` (``.safetensors``, ``.pth``).
         frozen: do not train the backbone.
+        maps: number of maps that `Backbone.maps` returns: the layer's and those before it, as far as there are.
 
     Raises:
         UnknownNameError: timm has no such model; the message gives the nearest name.
@@ -137,7 +145,7 @@ def build_backbone(
     elif weights == "file":
         net = _from_checkpoint(name, layer, image_size, _require_file(weights_file, weights))
     else:
-        net = _create(name, layer, image_size)
+        net = _create(name, layer if maps == 1 else _indices(name, layer, maps), image_size)
     backbone = Backbone(net, name=name, layer=layer, image_size=image_size, frozen=frozen)
     if weights == "package":
         _load_package(backbone)
@@ -168,9 +176,16 @@ def backbone_problem(name: str, layer: int, image_size: tuple[int, int]) -> str 
     return None
 
 
-def save_backbone(backbone: Backbone, path: Path) -> None:
-    """Write a backbone's weights to a file for ``weights: pretext``; an interruption leaves no partial file."""
-    state = {name: value.detach().cpu().contiguous() for name, value in backbone.net.state_dict().items()}
+def save_backbone(backbone: Backbone, path: Path, others: Mapping[str, Tensor] | None = None) -> None:
+    """Write a backbone's weights to a file for ``weights: pretext``; an interruption leaves no partial file.
+
+    Args:
+        backbone: the backbone.
+        path: the file.
+        others: further tensors to write; `build_backbone` does not read them.
+    """
+    state = {**backbone.net.state_dict(), **(others or {})}
+    state = {name: value.detach().cpu().contiguous() for name, value in state.items()}
     with replacing(path) as part:
         safetensors.torch.save_file(state, part, metadata={"backbone": backbone.name})
 
@@ -191,8 +206,18 @@ def normalise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -
     return ((images.float() - shift) / scale).permute(0, 3, 1, 2)
 
 
+def _indices(name: str, layer: int, maps: int) -> tuple[int, ...]:
+    """Return the indices of a layer's map and of the ``maps - 1`` maps before it, as far as there are."""
+    _check_layer(name, layer)
+    last = layer % len(_layers(name))
+    return tuple(range(max(0, last - maps + 1), last + 1))
+
+
 def _create(
-    name: str, layer: int, image_size: tuple[int, int], source: Mapping[str, Any] | None = None
+    name: str,
+    layer: int | tuple[int, ...],
+    image_size: tuple[int, int],
+    source: Mapping[str, Any] | None = None,
 ) -> nn.Module:
     """Create a ``features_only`` model; ``source`` overlays timm's record of the place of its weights."""
     overlay: dict[str, Any] = {}
@@ -204,6 +229,7 @@ def _create(
         net = feature_model(name, layer, image_size, **overlay)
     except (AssertionError, IndexError, ArithmeticError, *_LOADING_ERRORS) as error:
         reason = _first_line(error)
+        layer = layer[-1] if isinstance(layer, tuple) else layer
         _check_layer(name, layer)
         if problem := size_problem(name, layer, image_size, reason):
             raise FusionBenchError(problem) from error
@@ -248,10 +274,16 @@ def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0] or "timm rejects this combination"
 
 
+def _layers(name: str) -> list[dict[str, Any]]:
+    """Return timm's descriptions of a model's feature maps, from the finest."""
+    with torch.device("meta"):
+        info: list[dict[str, Any]] = timm.create_model(name).feature_info
+    return info
+
+
 def _check_layer(name: str, layer: int) -> None:
     """Raise an error that lists the layers if ``layer`` is not one of them."""
-    with torch.device("meta"):
-        info = timm.create_model(name).feature_info
+    info = _layers(name)
     if not -len(info) <= layer < len(info):
         strides = ", ".join(str(entry["reduction"]) for entry in info)
         raise FusionBenchError(
@@ -289,8 +321,10 @@ def _from_checkpoint(name: str, layer: int, image_size: tuple[int, int], path: P
 
 
 def _load_saved(backbone: Backbone, path: Path) -> None:
+    """Load the weights of a backbone from a file of `save_backbone`; the file may hold further layers."""
     try:
-        backbone.net.load_state_dict(safetensors.torch.load_file(path))
+        saved, wanted = safetensors.torch.load_file(path), backbone.net.state_dict()
+        backbone.net.load_state_dict({name: value for name, value in saved.items() if name in wanted})
     except (RuntimeError, safetensors.SafetensorError) as error:
         raise WeightsError(
             f"{path} does not contain the weights of {backbone.name!r} up to layer {backbone.layer}"

@@ -18,8 +18,8 @@ from fusion_bench.storage import folder_digest
 from fusion_bench.tasks.task import Task
 from fusion_bench.training.config import CellConfig, DataConfig, hashed_files
 from fusion_bench.training.paths import RunPaths
-from fusion_bench.training.pretext_weights import (
-    PretextTask,
+from fusion_bench.training.pretext.task import PretextTask
+from fusion_bench.training.pretext.weights import (
     PretextWeights,
     make_pretext_weights,
     read_pretext_weights,

@@ -34,7 +34,7 @@ from fusion_bench.training.inputs import (
     weights_file_digest,
 )
 from fusion_bench.training.paths import RunPaths
-from fusion_bench.training.pretext_weights import PretextWeights
+from fusion_bench.training.pretext.weights import PretextWeights
 from fusion_bench.training.splits import ReadSplit, read_split, shared_images
 from fusion_bench.training.text_encoder import EMPTY_VOCABULARY, build_text_encoder, tokenizer_of
 

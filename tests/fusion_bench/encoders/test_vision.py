@@ -168,6 +168,46 @@ def test_pretext_weights_come_back(tmp_path: Path) -> None:
         build_backbone("test_convnext", layer=2, image_size=SIZE, weights="pretext", weights_file=path)
 
 
+def test_pretext_weights_of_a_later_layer_hold_those_of_an_earlier_one(tmp_path: Path) -> None:
+    torch.manual_seed(4)
+    learned = build_backbone("test_resnet", layer=2, image_size=SIZE, maps=2).eval()
+    path = tmp_path / "pretext.safetensors"
+    save_backbone(learned, path, {"head.weight": torch.ones(3)})
+    images = torch.randn(2, 3, *SIZE)
+    for layer, expected in zip((1, 2), learned.maps(images), strict=True):
+        loaded = build_backbone(
+            "test_resnet", layer=layer, image_size=SIZE, weights="pretext", weights_file=path
+        ).eval()
+        torch.testing.assert_close(loaded(images), expected)
+        assert loaded.channels == expected.shape[1]
+    for layer in (-1, 3):
+        with pytest.raises(WeightsError, match=f"of 'test_resnet' up to layer {layer}"):
+            build_backbone("test_resnet", layer=layer, image_size=SIZE, weights="pretext", weights_file=path)
+
+
+@pytest.mark.parametrize(
+    ("name", "layer", "maps", "strides"),
+    [
+        ("test_resnet", 3, 2, (8, 16)),
+        ("test_resnet", -1, 3, (8, 16, 32)),
+        ("test_resnet", 0, 2, (2,)),
+        ("test_resnet", -5, 2, (2,)),
+        ("test_vit", -1, 2, (16, 16)),
+    ],
+)
+def test_a_backbone_returns_the_maps_before_its_layer_too(
+    name: str, layer: int, maps: int, strides: tuple[int, ...]
+) -> None:
+    backbone = build_backbone(name, layer=layer, image_size=(64, 64), maps=maps).eval()
+    images = torch.randn(1, 3, 64, 64)
+    found = backbone.maps(images)
+    assert [64 // features.shape[2] for features in found] == list(strides)
+    assert tuple(features.shape[1] for features in found) == backbone.widths
+    assert torch.equal(found[-1], backbone(images))
+    with pytest.raises(FusionBenchError, match="no layer 9"):
+        build_backbone("test_resnet", layer=9, image_size=(64, 64), maps=maps)
+
+
 @pytest.mark.parametrize("weights", ["file", "pretext"])
 def test_a_missing_file_is_named(tmp_path: Path, weights: str) -> None:
     with pytest.raises(WeightsError, match=r"gone\.pth does not exist"):
