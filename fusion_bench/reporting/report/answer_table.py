@@ -1,0 +1,105 @@
+"""The table of a report's answer: one row per arm, the best first, and the note below it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fusion_bench.reporting.report.markdown import Column, markdown_table
+from fusion_bench.reporting.tables.answer_rows import AnswerRow, answer_rows
+from fusion_bench.reporting.tables.formatting import (
+    DASH,
+    p_value,
+    percent,
+    percent_range,
+    plural,
+    points,
+    points_range,
+)
+from fusion_bench.reporting.tables.markdown_text import code, escape
+from fusion_bench.reporting.tables.tables import Row, Tables
+from fusion_bench.results.results import StudyResults
+from fusion_bench.statistics.comparison import FEWEST_SEEDS
+
+
+def answer_table(results: StudyResults, tables: Tables) -> str:
+    """Return one row per arm that has a result; empty without one."""
+    rows = answer_rows(results, tables)
+    columns: dict[str, Column] = {
+        "place": lambda row: DASH if row["of"].place is None else str(row["of"].place),
+        "arm": lambda row: code(row["of"].arm),
+        f"{escape(f'{results.primary_split} {results.primary}')}, % (95 % interval)": _mean,
+        "difference, points (95 % interval)": _difference,
+        "Holm p": lambda row: (
+            DASH if row["of"].difference is None else p_value(row["of"].difference["p_holm"])
+        ),
+        "verdict": lambda row: verdict_of(row["of"]),
+        "ties": lambda row: row["of"].letters or DASH,
+        "seeds": _seeds,
+        "converged": lambda row: {True: "yes", False: "**no**", None: "unknown"}[row["of"].converged],
+        "beats every control": lambda row: {True: "yes", False: "not shown", None: DASH}[row["of"].beats],
+    }
+    if all(row.beats is None for row in rows):
+        del columns["beats every control"]
+    return markdown_table([{"of": row} for row in rows], columns, 2)
+
+
+def answer_note(results: StudyResults, tables: Tables) -> str:
+    """Return what the columns mean: which tests are corrected together, and why a place may be missing."""
+    rows = answer_rows(results, tables)
+    sentences = []
+    if any(row.difference is not None for row in rows):
+        sentences.append(
+            f"Differences are from {code(results.reference)}. Intervals are not corrected for the number of "
+            "comparisons; p-values are (Holm), and the verdict follows them."
+        )
+    detectable = tables.comparisons["detectable"].notna().any()
+    if detectable:
+        sentences.append(
+            "The difference that a comparison finds with 80 % probability is that of the strictest step of this "
+            "correction."
+        )
+    if tables.ties.pairs():
+        sentences.append(
+            f"Ties: arms that share a letter cannot be told apart. {_pairs(tables.ties.pairs())} of arms are tested, "
+            "at 5 % for all together (Holm): a family of its own, larger than that of the verdicts, so an arm that "
+            "is better or worse than the reference may still share its letter."
+        )
+    if any(row.place is None for row in rows):
+        sentences.append(
+            f"No place: outside the budget, or fewer than {FEWEST_SEEDS} seeds where others have them."
+        )
+    return " ".join(sentences)
+
+
+def _pairs(number: int) -> str:
+    return f"All {plural(number, 'pair')}" if number > 1 else "The one pair"
+
+
+def verdict_of(row: AnswerRow) -> str:
+    """Return the verdict on an arm in words, also where there is none."""
+    if row.role == "reference":
+        return "reference"
+    if row.difference is None:
+        return "not compared"
+    return f"**{row.difference['verdict']}**" if row.difference["verdict"] else "not ranked"
+
+
+def _mean(row: Row) -> str:
+    mean = row["of"].mean
+    interval = "" if np.isnan(mean["low"]) else f" ({percent_range(mean['low'], mean['high'])})"
+    return percent(mean["estimate"]) + interval
+
+
+def _difference(row: Row) -> str:
+    difference = row["of"].difference
+    if difference is None:
+        return DASH
+    interval = (
+        "" if np.isnan(difference["low"]) else f" ({points_range(difference['low'], difference['high'])})"
+    )
+    return points(difference["estimate"]) + interval
+
+
+def _seeds(row: Row) -> str:
+    seeds, planned = row["of"].mean["seeds"], row["of"].planned
+    return str(seeds) if seeds == planned else f"{seeds} of {planned}"
