@@ -14,6 +14,7 @@ from fusion_bench.reporting.report.baseline_sentences import floor_rows, not_abo
 from fusion_bench.reporting.tables.answer_rows import AnswerRow, answer_rows
 from fusion_bench.reporting.tables.formatting import (
     join_words,
+    margin_text,
     percent,
     percent_range,
     plural,
@@ -36,7 +37,7 @@ def answer_sentences(results: StudyResults, tables: Tables) -> list[str]:
     ranked = [row for row in rows if row.place is not None] or list(rows)
     sentences = [_best(ranked, rows, results)]
     if sum(arm.role != "control" for arm in results.arms) > 1:
-        sentences += [_second(ranked, rows, results), _verdicts(rows, results, tables)]
+        sentences += [_second(ranked, rows, results), _verdicts(ranked, results, tables)]
     return sentences
 
 
@@ -67,7 +68,7 @@ def _tie(best: AnswerRow, others: int) -> str:
 def _second(ranked: Sequence[AnswerRow], rows: Sequence[AnswerRow], results: StudyResults) -> str:
     if ranked[0].role == "reference":
         if len(ranked) > 1:
-            return f"The next is {code(ranked[1].arm)} with {_level(ranked[1])}."
+            return f"The next is {code(ranked[1].arm)} with {_level(ranked[1], short=True)}."
         return "No other arm is ranked." if len(rows) > 1 else "No other arm has a result."
     for row in rows:
         if row.role == "reference" and row.place is None:
@@ -75,41 +76,46 @@ def _second(ranked: Sequence[AnswerRow], rows: Sequence[AnswerRow], results: Stu
                 f"The reference {code(row.arm)} has {_level(row)} over {plural(row.mean['seeds'], 'seed')}."
             )
         if row.role == "reference":
-            return f"The reference {code(row.arm)} has place {row.place} with {_level(row)}."
+            return f"The reference {code(row.arm)} has place {row.place} with {_level(row, short=True)}."
     return f"The reference {code(results.reference)} has no result."
 
 
-def _level(row: AnswerRow) -> str:
-    """Return ``87.2 % (95 % interval 85.9 to 88.5)``."""
+def _level(row: AnswerRow, *, short: bool = False) -> str:
+    """Return ``87.2 % (95 % interval 85.9 to 88.5)``; in short, without saying what interval it is."""
     low, high = row.mean["low"], row.mean["high"]
-    interval = "" if np.isnan(low) else f" (95 % interval {percent_range(low, high)})"
+    name = "" if short else "95 % interval "
+    interval = "" if np.isnan(low) else f" ({name}{percent_range(low, high)})"
     return f"{percent(row.mean['estimate'])} %{interval}"
 
 
-def _verdicts(rows: Sequence[AnswerRow], results: StudyResults, tables: Tables) -> str:
+def _verdicts(ranked: Sequence[AnswerRow], results: StudyResults, tables: Tables) -> str:
     family = tables.comparisons[tables.comparisons["verdict"] != ""]
-    against = "it" if rows[0].role != "reference" else code(results.reference)
+    against = "it" if ranked[0].role != "reference" else code(results.reference)
     if family.empty:
         return f"No ranked arm is compared with {against}."
     tally = family["verdict"].value_counts()
-    better, worse, equivalent, open_, none = (
+    better, worse, equivalent, undecided, none = (
         int(tally.get(name, 0)) for name in ("better", "worse", "equivalent", "underpowered", "no verdict")
     )
     if none == len(family):
-        return f"Against {against}, {_arms(none)} without a verdict."
+        needs = (
+            f"{FEWEST_SEEDS} seeds"
+            if (family["seeds"] < FEWEST_SEEDS).any()
+            else f"several {escape(results.cluster)}s"
+        )
+        return f"Against {against}, {_arms(none)} without a verdict, which needs {needs}."
     parts = [f"{_arms(better)} better", f"{worse} worse"]
     if results.margin is not None:
         parts.append(f"{equivalent} equivalent within {margin_text(results.margin)}")
-    parts.append(f"{open_} open (underpowered)" if open_ else "0 open")
+    parts.append(f"{undecided} open")
     if none:
         parts.append(f"{none} without a verdict")
-    no_proof = "open is no proof of equality: " if open_ else ""
     detectable = float(family["detectable"].max())  # one number, in the rows that were tested
-    if np.isnan(detectable):
-        power = "; open is no proof of equality" if open_ else ""
-    else:
-        size = unsigned_points(detectable)
-        power = f"; {no_proof}with 80 % probability, a comparison finds a difference of {size} points"
+    power = (
+        ""
+        if np.isnan(detectable)
+        else f"; with 80 % probability, a comparison finds a true difference of {unsigned_points(detectable)} points"
+    )
     return f"Against {against}, {join_words(parts)}{power}."
 
 
@@ -121,67 +127,52 @@ def _are(number: int) -> str:
     return "is" if number == 1 else "are"
 
 
-def margin_text(margin: float) -> str:
-    """Return a margin (a share) in points: ``2 points``, ``1 point``, ``0.5 points``."""
-    size = f"{100 * margin:g}"
-    return f"{size} point" if size == "1" else f"{size} points"
-
-
 def answer_limits(results: StudyResults, tables: Tables) -> list[str]:
     """Return what limits the answer: short clauses with counts, without names of arms."""
     rows = answer_rows(results, tables)
     best = next((row.arm for row in rows if row.place == 1), "")
     return [
         *_convergence(rows),
-        *_controls(rows, best),
-        *_floors(results, tables),
+        *_baselines(rows, best, results, tables),
         *_outside(results),
-        *_few_seeds(results, tables),
+        *_few_seeds(tables),
         *_not_compared(results, tables),
         *_unfinished(results),
     ]
 
 
 def _convergence(rows: Sequence[AnswerRow]) -> list[str]:
+    count = len(rows)
     rising = sum(row.converged is False for row in rows)
     unknown = sum(row.converged is None for row in rows)
-    clauses = []
-    if rising:
-        which = "no arm had" if rising == len(rows) else f"{rising} of {len(rows)} arms had not"
-        what = (
-            "everything holds"
-            if rising == len(rows)
-            else "what is said of " + ("it" if rising == 1 else "them") + " holds"
-        )
-        clauses.append(f"{which} converged, so {what} at this budget only")
-    if unknown:
-        clauses.append(f"convergence of {unknown} is unknown")
-    return clauses
+    if rising == count:
+        return ["no arm had converged, so everything holds at this budget only"]
+    if not rising:
+        return [f"whether {plural(unknown, 'arm')} had converged is unknown"] if unknown else []
+    open_ = f" ({unknown} unknown)" if unknown else ""
+    whose = "its" if rising == 1 else "their"
+    return [f"{rising} of {count} arms had not converged{open_}, so {whose} results hold at this budget only"]
 
 
-def _controls(rows: Sequence[AnswerRow], best: str) -> list[str]:
+def _baselines(rows: Sequence[AnswerRow], best: str, results: StudyResults, tables: Tables) -> list[str]:
+    """Return the clause on the arms that are not shown to beat the controls, or the floors."""
     behind = [row.arm for row in rows if row.beats is False]
-    if not behind:
-        return []
-    also = "" if best not in behind else " (the best)" if len(behind) == 1 else ", the best among them,"
-    return [f"{plural(len(behind), 'arm')}{also} {_are(len(behind))} not shown to beat every control"]
-
-
-def _floors(results: StudyResults, tables: Tables) -> list[str]:
     below = {row["arm"] for row in not_above(floor_rows(results, tables))}
-    return [f"{_arms(len(below))} not shown to lie above every floor"] if below else []
+    if not behind:
+        return [f"{_arms(len(below))} not shown to lie above every floor"] if below else []
+    also = "" if best not in behind else " (the best)" if len(behind) == 1 else ", the best among them,"
+    clause = f"{plural(len(behind), 'arm')}{also} {_are(len(behind))} not shown to beat every control"
+    return [f"{clause}, {len(below)} to lie above every floor" if below else clause]
 
 
 def _outside(results: StudyResults) -> list[str]:
     outside = sum(bool(arm.unranked) for arm in results.arms)
-    return [f"{_arms(outside)} outside the budget and not ranked"] if outside else []
+    return [f"{_arms(outside)} outside the budget"] if outside else []
 
 
-def _few_seeds(results: StudyResults, tables: Tables) -> list[str]:
-    if (tables.comparisons["verdict"] == "no verdict").any():
-        return [f"a verdict needs {FEWEST_SEEDS} seeds and several {escape(results.cluster)}s"]
+def _few_seeds(tables: Tables) -> list[str]:
     fewest = fewest_seeds(tables)
-    return [f"{fewest} seeds cannot show that trainings scatter normally"] if fewest else []
+    return [f"with {fewest} seeds, a normal scatter is assumed"] if fewest else []
 
 
 def fewest_seeds(tables: Tables) -> int:

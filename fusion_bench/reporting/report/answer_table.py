@@ -52,11 +52,15 @@ def answer_note(results: StudyResults, tables: Tables) -> str:
             f"Differences are from {code(results.reference)}. Intervals are not corrected for the number of "
             "comparisons; p-values are (Holm), and the verdict follows them."
         )
-    detectable = tables.comparisons["detectable"].notna().any()
-    if detectable:
+    verdicts = set(tables.comparisons["verdict"])
+    if "underpowered" in verdicts:
         sentences.append(
-            "The difference that a comparison finds with 80 % probability is that of the strictest step of this "
-            "correction."
+            "Underpowered is open: no difference is shown, which is no proof of equality; the one that a comparison "
+            "finds with 80 % probability is that of the strictest step of the correction."
+        )
+    if "no verdict" in verdicts:
+        sentences.append(
+            f"No verdict: fewer than {FEWEST_SEEDS} seeds, or a single {escape(results.cluster)}."
         )
     if tables.ties.pairs():
         sentences.append(

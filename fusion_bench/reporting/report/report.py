@@ -12,13 +12,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from fusion_bench.reporting.figures.figures import Drawn, draw_figures
 from fusion_bench.reporting.report import report_tables
-from fusion_bench.reporting.report.answer import answer_limits, answer_sentences, margin_text
+from fusion_bench.reporting.report.answer import answer_limits, answer_sentences
 from fusion_bench.reporting.report.answer_table import answer_note, answer_table
 from fusion_bench.reporting.report.publish import load, save
 from fusion_bench.reporting.report.published_study import inside
 from fusion_bench.reporting.report.ranking import agreement_table, ranking_table
 from fusion_bench.reporting.report.sentences import verdict_sentences
-from fusion_bench.reporting.tables.formatting import join_words, plural, unsigned_points
+from fusion_bench.reporting.tables.formatting import join_words, margin_text, plural, unsigned_points
 from fusion_bench.reporting.tables.markdown_text import code, code_block, escape
 from fusion_bench.reporting.tables.tables import Tables, build_tables
 from fusion_bench.results.results import StudyResults
@@ -165,7 +165,6 @@ def _words(results: StudyResults, tables: Tables) -> dict[str, Any]:
         "cluster": cluster,
         "command": code_block(results.command) if results.command else "",
         "equivalence": _equivalence(results),
-        "cost_note": latency,
         "means_note": (
             "Parameters and multiply-adds (for one sample): those of the fusion modules and their adapters, plus "
             f"those of the rest of the model: backbone if trained, text encoder, head. {latency}"
@@ -183,9 +182,10 @@ def _equivalence(results: StudyResults) -> str:
     if results.margin is None:
         return "The study states no margin, so no arm can be called equivalent."
     return (
-        f"Equivalent means that the difference is shown to be smaller than the margin of {margin_text(results.margin)} "
-        "(two one-sided tests at 5 %, Holm over the same arms). Differences and equivalences are two families: the chance of a false verdict is below 5 % in each, not in both together. This verdict has "
-        "priority over better and worse: a difference inside the margin is treated as negligible."
+        "Equivalent means that the difference is shown to be smaller than the margin of "
+        f"{margin_text(results.margin)} (two one-sided tests at 5 %, Holm over the same arms). Differences and "
+        "equivalences are two families: the chance of a false verdict is below 5 % in each, not in both together. "
+        "This verdict has priority over better and worse: a difference inside the margin is treated as negligible."
     )
 
 
