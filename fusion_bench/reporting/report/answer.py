@@ -46,7 +46,7 @@ def _best(ranked: Sequence[AnswerRow], rows: Sequence[AnswerRow], results: Study
     basis = f" over {plural(best.mean['seeds'], 'seed')} and {plural(best.mean['clusters'], escape(results.cluster))}"
     label = ("the reference " if best.role == "reference" else "") + f"**{code(best.arm)}**"
     if len(ranked) == 1:
-        only = "The only arm with a result" if len(rows) == 1 else "The only ranked arm"
+        only = "The only ranked arm" if len(rows) > 1 else "The only arm with a result"
         return f"{only}, {label}, has a {metric} of {_level(best)}{basis}."
     which = f"{len(ranked)} arms" if len(ranked) == len(rows) else f"the {len(ranked)} ranked arms"
     extreme = "lowest" if results.primary in results.lower_is_better else "highest"
@@ -145,7 +145,7 @@ def _convergence(rows: Sequence[AnswerRow]) -> list[str]:
     count = len(rows)
     rising = sum(row.converged is False for row in rows)
     unknown = sum(row.converged is None for row in rows)
-    if rising == count:
+    if count and rising == count:
         return ["no arm had converged, so everything holds at this budget only"]
     if not rising:
         return [f"whether {plural(unknown, 'arm')} had converged is unknown"] if unknown else []

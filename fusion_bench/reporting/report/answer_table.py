@@ -11,7 +11,6 @@ from fusion_bench.reporting.tables.formatting import (
     p_value,
     percent,
     percent_range,
-    plural,
     points,
     points_range,
 )
@@ -62,21 +61,19 @@ def answer_note(results: StudyResults, tables: Tables) -> str:
         sentences.append(
             f"No verdict: fewer than {FEWEST_SEEDS} seeds, or a single {escape(results.cluster)}."
         )
-    if tables.ties.pairs():
-        sentences.append(
-            f"Ties: arms that share a letter cannot be told apart. {_pairs(tables.ties.pairs())} of arms are tested, "
-            "at 5 % for all together (Holm): a family of its own, larger than that of the verdicts, so an arm that "
-            "is better or worse than the reference may still share its letter."
-        )
+    if pairs := tables.ties.pairs():
+        sentences.append("Ties: arms that share a letter cannot be told apart.")
+        if pairs > 1:
+            sentences.append(
+                f"All {pairs} pairs of arms are tested, at 5 % for all together (Holm): a family of its own, larger "
+                "than that of the verdicts, so an arm that is better or worse than the reference may still share its "
+                "letter."
+            )
     if any(row.place is None for row in rows):
         sentences.append(
             f"No place: outside the budget, or fewer than {FEWEST_SEEDS} seeds where others have them."
         )
     return " ".join(sentences)
-
-
-def _pairs(number: int) -> str:
-    return f"All {plural(number, 'pair')}" if number > 1 else "The one pair"
 
 
 def verdict_of(row: AnswerRow) -> str:
