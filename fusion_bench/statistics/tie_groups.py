@@ -126,7 +126,7 @@ def _grown(start: list[int], alike: npt.NDArray[np.bool_], covered: npt.NDArray[
         possible = np.flatnonzero(alike[group].all(0))
         if not len(possible):
             return sorted(group)
-        new_pairs = (~covered[np.ix_(possible, group)]).sum(1)
+        new_pairs = (~covered[possible][:, group]).sum(1)
         group.append(int(possible[np.argmax(new_pairs)]))
 
 

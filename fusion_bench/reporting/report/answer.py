@@ -183,6 +183,8 @@ def fewest_seeds(tables: Tables) -> int:
 
 
 def _not_compared(results: StudyResults, tables: Tables) -> list[str]:
+    if results.reference not in tables.order:
+        return []  # the sentence on the reference says so
     compared = {results.reference, *tables.comparisons["arm"]}
     missing = sum(arm.role != "control" and arm.label not in compared for arm in results.arms)
     verb = "shares" if missing == 1 else "share"

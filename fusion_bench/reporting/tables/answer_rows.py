@@ -48,10 +48,11 @@ def answer_rows(results: StudyResults, tables: Tables) -> tuple[AnswerRow, ...]:
     )
     means = {row["arm"]: row for row in records(tables.means[on_primary])}
     differences = {row["arm"]: row for row in records(tables.comparisons)}
-    planned = results.cells.groupby("arm", observed=True).size()
+    planned = {str(arm): len(cells) for arm, cells in results.cells.groupby("arm", observed=True)}
     beats = {row["arm"]: bool(row["beats"]) for row in records(tables.controls)}
     arms = [arm for arm in results.arms if arm.role != "control" and arm.label in means]
     within = {arm.label for arm in arms if not arm.unranked}
+    converged = _has_converged(tables)
     ranked = [arm for arm in tables.order if arm in (set(tables.ties.arms) or within)]
     places = {arm: place for place, arm in enumerate(ranked, start=1)}
     rows = [
@@ -63,8 +64,8 @@ def answer_rows(results: StudyResults, tables: Tables) -> tuple[AnswerRow, ...]:
             differences.get(arm.label),
             tables.ties.of(arm.label),
             tables.ties.tied_with(arm.label),
-            int(planned.get(arm.label, means[arm.label]["seeds"])),
-            has_converged(tables).get(arm.label),
+            planned.get(arm.label, int(means[arm.label]["seeds"])),
+            converged.get(arm.label),
             beats.get(arm.label),
         )
         for arm in arms
@@ -72,7 +73,7 @@ def answer_rows(results: StudyResults, tables: Tables) -> tuple[AnswerRow, ...]:
     return tuple(sorted(rows, key=lambda row: tables.order.index(row.arm)))
 
 
-def has_converged(tables: Tables) -> dict[str, bool]:
+def _has_converged(tables: Tables) -> dict[str, bool]:
     """Return for each arm or control whose rise is known whether it had converged."""
     return {
         row["arm"]: bool(row["converged"]) for row in records(tables.learning) if not np.isnan(row["rise"])

@@ -222,7 +222,8 @@ def selection_quantity(results: StudyResults) -> str:
 def _order(results: StudyResults, all_means: pd.DataFrame) -> tuple[str, ...]:
     """Return the arms by their mean on the primary metric and split, the best first, then the controls likewise."""
     own = all_means[(all_means["split"] == results.primary_split) & (all_means["metric"] == results.primary)]
-    own = own.assign(is_control=own["role"] == "control")
+    # Means that differ in the last bit only are equal, and keep the order of the study.
+    own = own.assign(is_control=own["role"] == "control", estimate=own["estimate"].round(12))
     falling = results.primary in results.lower_is_better
     best_first = own.sort_values(["is_control", "estimate"], ascending=[True, falling], kind="stable")
     return tuple(best_first["arm"])

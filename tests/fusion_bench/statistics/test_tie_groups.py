@@ -12,6 +12,7 @@ import pytest
 from fusion_bench.statistics.comparison import ALPHA, Question, compare, holm
 from fusion_bench.statistics.differences import Differences
 from fusion_bench.statistics.influence import Influences
+from fusion_bench.statistics.simulation import Scatter, StudyShape, simulate_study
 from fusion_bench.statistics.tie_groups import TieGroups, letter_display, tie_groups
 
 Different = npt.NDArray[np.bool_]
@@ -155,3 +156,15 @@ def test_a_pair_with_too_few_common_seeds_counts_as_one_that_is_not_told_apart()
     assert set(found.of("arm 2")) & set(found.of("arm 3")), "they share no seed"
     for arm in ("arm 2", "arm 3"):
         assert not set(found.of(arm)) & set(found.of("arm 0"))
+
+
+@pytest.mark.parametrize("scatter", ["equal", "log-normal"])
+def test_arms_without_a_difference_are_seldom_told_apart(scatter: Scatter) -> None:
+    shape = StudyShape(arms=5, seeds=3, clusters=20, seed_sd=1.2, scatter=scatter)
+    generator = np.random.default_rng(5)
+    errors = 0
+    for _ in range(200):
+        study = simulate_study(shape, np.zeros(4), generator)
+        found = tie_groups(study, Question(study.arms[0], study.arms[1:]), study.arms)
+        errors += min(found.tied) < 4
+    assert errors / 200 <= 0.05 + 0.03

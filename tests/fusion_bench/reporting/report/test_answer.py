@@ -204,7 +204,13 @@ def test_a_reference_without_a_result_is_said_to_be_so(make_results: Make) -> No
         "The reference `laconv` has no result. No ranked arm is compared with it."
     )
     assert {row["verdict"] for row in shown_table(results).values()} == {"not compared"}
-    assert "3 arms share no seed with the reference; 6 of 21 cells gave no result" in limits(results)
+    assert limits(results).endswith("not shown to beat every control; 6 of 21 cells gave no result")
+
+
+def test_an_arm_without_a_common_seed_is_counted(make_results: Make) -> None:
+    assert limits(make_results(seeds=1)).endswith(
+        "1 arm shares no seed with the reference; 3 of 7 cells gave no result"
+    )
 
 
 def test_an_arm_without_enough_seeds_or_outside_the_budget_has_no_place(make_results: Make) -> None:
