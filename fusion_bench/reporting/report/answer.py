@@ -187,8 +187,7 @@ def _not_compared(results: StudyResults, tables: Tables) -> list[str]:
         return []  # the sentence on the reference says so
     compared = {results.reference, *tables.comparisons["arm"]}
     missing = sum(arm.role != "control" and arm.label not in compared for arm in results.arms)
-    verb = "shares" if missing == 1 else "share"
-    return [f"{plural(missing, 'arm')} {verb} no seed with the reference"] if missing else []
+    return [f"{_arms(missing)} not compared with the reference"] if missing else []
 
 
 def _unfinished(results: StudyResults) -> list[str]:

@@ -209,7 +209,7 @@ def test_a_reference_without_a_result_is_said_to_be_so(make_results: Make) -> No
 
 def test_an_arm_without_a_common_seed_is_counted(make_results: Make) -> None:
     assert limits(make_results(seeds=1)).endswith(
-        "1 arm shares no seed with the reference; 3 of 7 cells gave no result"
+        "1 arm is not compared with the reference; 3 of 7 cells gave no result"
     )
 
 
