@@ -1,4 +1,4 @@
-"""The numbers of a report in short, for the terminal: one row per arm with its mean, difference and verdict."""
+"""The answer of a report in short, for the terminal: one row per arm, the best first."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from fusion_bench.results.results import ArmSummary, StudyResults
 
 def result_table(results: StudyResults, tables: Tables) -> Table:
     """Return one row per arm, on the primary metric and split; every number is one of the report's.
+
+    Arms come first, by their mean as in the report's answer, then controls, then what has no result.
 
     Args:
         results: the study.
@@ -29,9 +31,11 @@ def result_table(results: StudyResults, tables: Tables) -> Table:
         Column("95 % interval", justify="right"),
         Column("difference, points", justify="right"),
         Column("verdict"),
+        Column("ties"),
         box=None,
     )
-    for arm in results.arms:
+    place = {label: number for number, label in enumerate(tables.order)}
+    for arm in sorted(results.arms, key=lambda arm: place.get(arm.label, len(place))):
         mean, difference = means.get(arm.label), differences.get(arm.label)
         table.add_row(
             Text(arm.label),
@@ -39,6 +43,7 @@ def result_table(results: StudyResults, tables: Tables) -> Table:
             DASH if mean is None else percent_range(mean["low"], mean["high"]),
             _difference(difference),
             "no result" if mean is None else _verdict(arm, difference),
+            tables.ties.of(arm.label) or DASH,
         )
     return table
 

@@ -104,20 +104,16 @@ class Differences:
 
         ``other`` is the hub: the arm with which all arms of the family are compared.
         """
-        shared = (
-            self._seeds[arm] & self._seeds[other] if {arm, other} <= self._seeds.keys() else np.zeros(0, bool)
-        )
-        count = int(shared.sum())
-        if not count:
-            return None
         if {arm, other} <= {*self.pool}:
-            squares = self._influences.paired_squares(arm, other, shared)
+            squares = self._influences.paired_squares(arm, other, self._pool_seeds)
+            count = int(self._pool_seeds.sum())
             return Difference(self._pooled(arm, other, squares), count, count, squares)
-        one_in_pool = bool({arm, other} & {*self.pool})
-        if self._plain is not None and one_in_pool and np.array_equal(shared, self._pool_seeds):
+        if self._plain is not None and self._beside_the_pool(arm, other):
             own, others = (int(self._seeds[name].sum()) for name in (arm, other))
             return Difference(self._unpaired(arm, other, self._plain), own, others)
-        return Difference(self._influences.paired(arm, other, shared), count, count)
+        shared = self._influences.seeds_of(arm, other)
+        count = int(shared.sum())
+        return Difference(self._influences.paired(arm, other, shared), count, count) if count else None
 
     def over_control(self, arm: str, control: str) -> Difference | None:
         """Return the difference ``arm - control``; None where the two share no finished seed."""
@@ -197,6 +193,12 @@ class Differences:
         if len(whole - many) < FEWEST_IN_POOL:
             many = set()
         return {arm: self._pool_seeds if arm in whole - many else seeds for arm, seeds in finished.items()}
+
+    def _beside_the_pool(self, arm: str, other: str) -> bool:
+        """Return True if one arm is in the pool and the other has finished the pool's seeds and more."""
+        if not {arm, other} & {*self.pool} or not {arm, other} <= self._seeds.keys():
+            return False
+        return np.array_equal(self._seeds[arm] & self._seeds[other], self._pool_seeds)
 
     def _same(self, arm: str) -> bool:
         return np.array_equal(self._seeds[arm], self._pool_seeds)

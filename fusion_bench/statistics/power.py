@@ -22,7 +22,7 @@ from fusion_bench.statistics.moderation import centred_variances
 POWER = 0.8
 _STUDIES = 2000
 _PAIRS = 3
-"""The numbers of studies and of comparisons in each that are drawn; the difference is known to about 1 % of itself."""
+"""The studies that are drawn, and the comparisons in each; the difference is known to about 1 % of itself."""
 
 
 @dataclass(frozen=True)

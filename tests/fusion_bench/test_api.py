@@ -87,7 +87,7 @@ def test_the_numbers_are_those_of_the_published_page(name: str) -> None:
     assert page.startswith(f"# {report.title}\n")
 
     primary = (report.means["split"] == report.primary_split) & (report.means["metric"] == report.primary)
-    written = {**rows_of(page, "**Arms**"), **rows_of(page, "**Controls**")}
+    written = {**rows_of(page, "## Results"), **rows_of(page, "**Controls**")}
     means = report.means[primary].set_index("arm")
     assert set(means.index) == set(written) == set(report.arms["arm"])
     latency = report.arms.set_index("arm")["latency_ms"]

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from fusion_bench.reporting.figures.lettering import Lettering
 from fusion_bench.reporting.figures.style import (
+    FAINT,
     INK,
     SOFT,
     WIDTH,
@@ -19,7 +20,7 @@ from fusion_bench.reporting.figures.style import (
     in_percent,
     in_points,
 )
-from fusion_bench.reporting.tables.formatting import percent, points
+from fusion_bench.reporting.tables.formatting import margin_text, percent, points
 from fusion_bench.reporting.tables.tables import records
 
 _ROW = 0.34
@@ -37,12 +38,17 @@ def means_size(data: FigureData) -> tuple[float, float] | None:
 
 
 def draw_means(data: FigureData, figure: Figure) -> None:
-    """Draw the primary metric on the evaluated splits, one panel each, with floors as dashed lines."""
+    """Draw the primary metric on the evaluated splits, one panel each, with floors as dashed lines.
+
+    Rows have the order of the answer: arms by their mean, then controls, below a line. Beside the first panel stand
+    the letters of the tie groups.
+    """
     results = data.results
     order = dict.fromkeys([results.primary_split, *results.evaluate_splits])
     splits = [split for split in order if len(data.means(split))][:_PANELS]
     panels = figure.subplots(1, len(splits), sharey=True, sharex=True, squeeze=False)[0]
     labels = list(data.means(results.primary_split)["arm"])
+    arms = int((data.means(results.primary_split)["role"] != "control").sum())
     per_seed = data.tables.per_seed
     for axes, split in zip(panels, splits, strict=True):
         own = (per_seed["split"] == split) & (per_seed["metric"] == results.primary)
@@ -57,12 +63,31 @@ def draw_means(data: FigureData, figure: Figure) -> None:
         if results.primary == "accuracy":
             _draw_floors(axes, results.floors[results.floors["split"] == split], data.lettering)
             axes.set_ylim(len(labels) - 0.1, -0.5)  # space for the names of the floors
+        if 0 < arms < len(labels):
+            axes.axhline(arms - 0.5, color=FAINT, lw=1, zorder=1)
+    _write_ties(data, panels[0], labels)
     cluster = data.lettering.fit(results.cluster, _LETTERS)
     figure.supxlabel(
-        f"bar: 95 % interval over new seeds and new {cluster}s;  tick: one seed",
+        f"bar: 95 % interval over new seeds and new {cluster}s;  tick: one seed"
+        + (";  arms that share a letter cannot be told apart" if data.tables.ties.arms else ""),
         fontsize=9,
         color=SOFT,
     )
+
+
+def _write_ties(data: FigureData, axes: Axes, labels: list[str]) -> None:
+    """Write the letters of the tie groups to the right of the rows."""
+    for position, label in enumerate(labels):
+        axes.annotate(
+            data.tables.ties.of(label),
+            (1, position),
+            xycoords=("axes fraction", "data"),
+            xytext=(5, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=9,
+            color=SOFT,
+        )
 
 
 def _draw_floors(axes: Axes, floors: pd.DataFrame, lettering: Lettering) -> None:
@@ -103,7 +128,7 @@ def draw_differences(data: FigureData, figure: Figure) -> None:
         axes.set_title(title)
     note = "bar: 95 % interval of the paired difference"
     if data.results.margin is not None:
-        note += f";  band: the margin of {100 * data.results.margin:g} points that counts as nothing"
+        note += f";  band: the margin of {margin_text(data.results.margin)} that counts as nothing"
     figure.supxlabel(note, fontsize=9, color=SOFT)
 
 

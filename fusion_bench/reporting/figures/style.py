@@ -97,7 +97,7 @@ class FigureData:
         return self.lettering.fit(f"{split} {metric}", _NAME_LETTERS)
 
     def means(self, split: str) -> pd.DataFrame:
-        """Return the means of the primary metric on ``split``, in the order of the study."""
+        """Return the means of the primary metric on ``split``, the best first (`Tables.order`)."""
         means = self.tables.means
         return means[(means["split"] == split) & (means["metric"] == self.results.primary)]
 

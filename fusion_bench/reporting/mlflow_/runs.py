@@ -96,7 +96,11 @@ def markdown_excerpt(text: str, limit: int, pointer: str) -> str:
         return plain
     kept = plain[: limit - len(pointer) - 4]
     end = max(kept.rfind("\n\n"), 0) or len(kept)
-    return f"{kept[:end]}\n\n{pointer}"
+    shown = kept[:end]
+    folded = shown.rfind("<details>")
+    if folded > shown.rfind("</details>"):
+        shown = shown[:folded].rstrip()  # a fold that does not end would hide the pointer
+    return f"{shown}\n\n{pointer}"
 
 
 def _cell(

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 
-from fusion_bench.reporting.report.interval_text import MANY_ROWS, difference_text, range_text, shown_better
+from fusion_bench.reporting.report.interval_text import difference_text, range_text, shown_better
 from fusion_bench.reporting.tables.formatting import join_words, percent, plural, points, unsigned_points
 from fusion_bench.reporting.tables.markdown_text import code, escape
 from fusion_bench.reporting.tables.tables import Row, Tables, records
@@ -13,37 +14,12 @@ from fusion_bench.statistics.comparison import FEWEST_SEEDS
 
 
 def control_sentences(tables: Tables) -> list[str]:
-    """Return a sentence for each arm that is not shown to beat the controls, or one sentence if all arms are."""
+    """Return a sentence for each control that some arm is not shown to beat, or one sentence if all arms are."""
     rows = records(tables.controls)
     if not rows:
         return []
     behind = [row for row in rows if not row["beats"]]
-    if not behind:
-        return [_all_beat(rows)]
-    if len({row["arm"] for row in behind}) > MANY_ROWS:
-        return _by_control(behind)
-    return [
-        _not_shown([row for row in behind if row["arm"] == arm])
-        for arm in dict.fromkeys(row["arm"] for row in behind)
-    ]
-
-
-def _not_shown(rows: list[Row]) -> str:
-    """Return the sentence on one arm; it names the controls whose interval leaves the lead open, or the nearest."""
-    named = [row for row in rows if not row["interval_better"]]
-    few = min(row["seeds"] for row in rows) < FEWEST_SEEDS
-    note = ""
-    if few:
-        note = f" A lead is shown from {FEWEST_SEEDS} seeds on."
-    elif not named:
-        note = " The interval excludes zero, but the p-value, corrected over the arms, is not below 2.5 %."
-    named = named or [max(rows, key=lambda row: row["p"])]
-    differences = [
-        f"{code(row['control'])} {difference_text(row)} on {plural(row['seeds'], 'seed')}" for row in named
-    ]
-    which = "its controls" if len(named) > 1 else f"the control {code(named[0]['control'])}"
-    arm = code(rows[0]["arm"])
-    return f"**{arm} is not shown to beat {which}**: difference from {join_words(differences)}.{note}"
+    return _by_control(behind) if behind else [_all_beat(rows)]
 
 
 def _all_beat(rows: list[Row]) -> str:
@@ -55,7 +31,7 @@ def _all_beat(rows: list[Row]) -> str:
 
 
 def _by_control(rows: list[Row]) -> list[str]:
-    """Return one sentence per control, for many arms that are not shown to beat it."""
+    """Return one sentence per control on the arms that are not shown to beat it, each with its difference."""
     sentences = []
     for control in dict.fromkeys(row["control"] for row in rows):
         own = sorted((row for row in rows if row["control"] == control), key=lambda row: -row["estimate"])
@@ -63,39 +39,37 @@ def _by_control(rows: list[Row]) -> list[str]:
         if not open_leads:
             continue
         few_seeds = min(row["seeds"] for row in open_leads) < FEWEST_SEEDS
-        condition = f" (some pairs have fewer than {FEWEST_SEEDS} seeds)" if few_seeds else ""
+        condition = f", with fewer than {FEWEST_SEEDS} seeds in some pairs" if few_seeds else ""
         differences = "; ".join(
             f"{code(row['arm'])} {points(row['estimate'])} ({range_text(row)})" for row in open_leads
         )
         verb = "is" if len(open_leads) == 1 else "are"
         sentences.append(
-            f"**{plural(len(open_leads), 'arm')} {verb} not shown to beat the control {code(control)}**{condition}, "
-            f"difference in points (95 % interval): {differences}."
+            f"**{plural(len(open_leads), 'arm')} {verb} not shown to beat the control {code(control)}** "
+            f"(points, 95 % interval{condition}): {differences}."
         )
     named = {row["arm"] for row in rows if not row["interval_better"]}
     rest = [code(arm) for arm in dict.fromkeys(row["arm"] for row in rows) if arm not in named]
     if rest:
         verb = "is" if len(rest) == 1 else "are"
-        sentences.append(
-            f"{join_words(rest)} {verb} not shown to beat every control either: each interval excludes zero, but the "
-            "p-value, corrected over the arms, is not below 2.5 %."
+        either = " either" if named else ""
+        few_seeds = min(row["seeds"] for row in rows if row["arm"] not in named) < FEWEST_SEEDS
+        reason = (
+            f"a lead is shown from {FEWEST_SEEDS} seeds on"
+            if few_seeds
+            else "each interval excludes zero, but the p-value, corrected over the arms, is not below 2.5 %"
         )
+        sentences.append(f"{join_words(rest)} {verb} not shown to beat every control{either}: {reason}.")
     return sentences
 
 
 def floor_sentences(results: StudyResults, tables: Tables) -> list[str]:
     """Return a sentence per floor of the primary split; if that split has no floor, per floor of any split."""
     sentences = []
-    arms = tables.floors[tables.floors["role"] != "control"]
-    primary = arms["split"] == results.primary_split
-    for _, table in (arms[primary] if primary.any() else arms).groupby(["name", "split"], sort=False):
+    for _, table in floor_rows(results, tables).groupby(["name", "split"], sort=False):
         rows = records(table)
         floor = f"the floor *{escape(rows[0]['name'])}* ({percent(rows[0]['floor'])} % on {escape(rows[0]['split'])})"
-        below = [
-            f"{code(row['arm'])} {difference_text(row)}"
-            for row in rows
-            if not shown_better(row, estimate_better=row["estimate"] > 0, interval_better=row["low"] > 0)
-        ]
+        below = [f"{code(row['arm'])} {difference_text(row)}" for row in not_above(table)]
         if below:
             sentences.append(f"**Not shown to lie above {floor}**: {'; '.join(below)}.")
         else:
@@ -105,3 +79,19 @@ def floor_sentences(results: StudyResults, tables: Tables) -> list[str]:
                 f"All arms lie above {floor}, by {unsigned_points(low)} to {unsigned_points(high)} points{condition}."
             )
     return sentences
+
+
+def floor_rows(results: StudyResults, tables: Tables) -> pd.DataFrame:
+    """Return the rows of `Tables.floors` of arms on the primary split, or on any split if that one has no floor."""
+    arms = tables.floors[tables.floors["role"] != "control"]
+    primary = arms["split"] == results.primary_split
+    return arms[primary] if primary.any() else arms
+
+
+def not_above(rows: pd.DataFrame) -> list[Row]:
+    """Return those of ``rows`` (of `Tables.floors`) whose arm is not shown to lie above its floor."""
+    return [
+        row
+        for row in records(rows)
+        if not shown_better(row, estimate_better=row["estimate"] > 0, interval_better=row["low"] > 0)
+    ]

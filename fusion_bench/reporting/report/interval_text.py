@@ -7,9 +7,6 @@ import numpy as np
 from fusion_bench.reporting.tables.formatting import points, points_range
 from fusion_bench.reporting.tables.tables import Row
 
-MANY_ROWS = 5
-"""More comparisons of one kind than this share one sentence."""
-
 
 def difference_text(row: Row) -> str:
     """Return ``+1.2 points (95 % interval −0.3 to +2.7)``; without the bracket where there is no interval."""

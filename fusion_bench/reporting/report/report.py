@@ -12,11 +12,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from fusion_bench.reporting.figures.figures import Drawn, draw_figures
 from fusion_bench.reporting.report import report_tables
+from fusion_bench.reporting.report.answer import answer_limits, answer_sentences
+from fusion_bench.reporting.report.answer_table import answer_note, answer_table
 from fusion_bench.reporting.report.publish import load, save
 from fusion_bench.reporting.report.published_study import inside
 from fusion_bench.reporting.report.ranking import agreement_table, ranking_table
 from fusion_bench.reporting.report.sentences import verdict_sentences
-from fusion_bench.reporting.tables.formatting import join_words, plural, unsigned_points
+from fusion_bench.reporting.tables.formatting import join_words, margin_text, plural, unsigned_points
 from fusion_bench.reporting.tables.markdown_text import code, code_block, escape
 from fusion_bench.reporting.tables.tables import Tables, build_tables
 from fusion_bench.results.results import StudyResults
@@ -107,6 +109,7 @@ def _render(results: StudyResults, tables: Tables, figures: Mapping[str, Drawn])
 
 def _numbers(results: StudyResults, tables: Tables) -> dict[str, Any]:
     return {
+        "ranked": answer_table(results, tables),
         "setup": report_tables.setup_table(results),
         "arms": report_tables.arms_table(results.arms),
         "searched": report_tables.searched_table(results.arms),
@@ -121,6 +124,7 @@ def _numbers(results: StudyResults, tables: Tables) -> dict[str, Any]:
         "agreement": agreement_table(tables),
         "learning": report_tables.learning_table(tables),
         "slices": report_tables.slices_tables(tables),
+        "repeated": report_tables.repeated_slices(tables),
         "expected": report_tables.expected_table(results, tables),
         "unfinished": report_tables.unfinished_table(tables),
         "environment": report_tables.environment_table(results),
@@ -150,6 +154,9 @@ def _words(results: StudyResults, tables: Tables) -> dict[str, Any]:
             f"Study {code(results.name)}: {join_words(counted)}, {plural(seeds, 'seed')}; primary metric "
             f"**{primary}**{size}."
         ),
+        "answer": answer_sentences(results, tables),
+        "limits": answer_limits(results, tables),
+        "answer_note": answer_note(results, tables),
         "conclusions": verdict_sentences(results, tables),
         "cautions": [escape(caution) for caution in results.cautions],
         "reference": code(results.reference),
@@ -158,14 +165,9 @@ def _words(results: StudyResults, tables: Tables) -> dict[str, Any]:
         "cluster": cluster,
         "command": code_block(results.command) if results.command else "",
         "equivalence": _equivalence(results),
-        "cost_note": latency,
         "means_note": (
             "Parameters and multiply-adds (for one sample): those of the fusion modules and their adapters, plus "
             f"those of the rest of the model: backbone if trained, text encoder, head. {latency}"
-        ),
-        "comparisons_note": (
-            "The interval is not corrected for the number of comparisons; the p-value is (Holm), and the verdict "
-            f"follows the p-value.{_detectable(tables)}"
         ),
         "seed_variances": _seed_variances(tables),
         "contexts": [(escape(label), f"{report_folder(label)}/{REPORT}") for label in results.contexts],
@@ -180,20 +182,10 @@ def _equivalence(results: StudyResults) -> str:
     if results.margin is None:
         return "The study states no margin, so no arm can be called equivalent."
     return (
-        f"Equivalent means that the difference is shown to be smaller than the margin of {100 * results.margin:g} "
-        "points (two one-sided tests at 5 %, Holm over the same arms). Differences and equivalences are two "
-        "families: the chance of a false verdict is below 5 % in each, not in both together. This verdict has "
-        "priority over better and worse: a difference inside the margin is treated as negligible."
-    )
-
-
-def _detectable(tables: Tables) -> str:
-    known = tables.comparisons["detectable"].dropna()
-    if known.empty:
-        return ""
-    return (
-        f" Detectable: {unsigned_points(float(known.iloc[0]))} points, the true difference that a comparison of this "
-        "study finds with 80 % probability at the strictest step of the correction."
+        "Equivalent means that the difference is shown to be smaller than the margin of "
+        f"{margin_text(results.margin)} (two one-sided tests at 5 %, Holm over the same arms). Differences and "
+        "equivalences are two families: the chance of a false verdict is below 5 % in each, not in both together. "
+        "This verdict has priority over better and worse: a difference inside the margin is treated as negligible."
     )
 
 

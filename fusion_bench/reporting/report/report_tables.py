@@ -187,6 +187,19 @@ def slices_tables(tables: Tables) -> list[tuple[str, str]]:
     return titled
 
 
+def repeated_slices(tables: Tables) -> str:
+    """Return the slices that hold the samples of another one, as an enumeration; empty if there are none."""
+    return "; ".join(
+        f"{escape(row['slice'])} *{escape(row['value'])}* "
+        + (
+            f"is {escape(row['same_slice'])} *{escape(row['same_value'])}*"
+            if row["same_slice"]
+            else "is all samples"
+        )
+        for row in records(tables.repeated)
+    )
+
+
 def expected_table(results: StudyResults, tables: Tables) -> str:
     """Return the expected (published or earlier) values beside the measured ones."""
     measured = tables.means[["arm", "metric", "split", "estimate", "low", "high"]]

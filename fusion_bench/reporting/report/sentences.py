@@ -1,15 +1,17 @@
-"""The conclusions of a report, as sentences: which differences are shown, and which are not.
+"""What a report says of its arms by name: which differences are shown, which are not, and what limits them.
 
-Every arm gets the same forms of sentences. A sentence claims a difference only where the verdict does. For an arm
-that had not converged it is limited to "this budget".
+Every arm gets the same forms of sentences; what is said of several arms is one sentence. A sentence claims a
+difference only where the verdict does. For an arm that had not converged it is limited to "this budget".
+`fusion_bench.reporting.report.answer` says the same in numbers.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
+from fusion_bench.reporting.report.answer import fewest_seeds
 from fusion_bench.reporting.report.baseline_sentences import control_sentences, floor_sentences
-from fusion_bench.reporting.report.interval_text import MANY_ROWS, difference_text, range_text
+from fusion_bench.reporting.report.interval_text import difference_text, range_text
 from fusion_bench.reporting.report.ranking import agreement_sentences
 from fusion_bench.reporting.tables.formatting import (
     join_words,
@@ -25,16 +27,12 @@ from fusion_bench.reporting.tables.tables import Row, Tables, records
 from fusion_bench.results.results import StudyResults
 from fusion_bench.statistics.comparison import FEWEST_SEEDS
 
-SEEDS_WITHOUT_CAVEAT = 5
-"""The smallest number of seeds at which a report does not say what so few trainings cannot show."""
-
 _ORDER = ("better", "worse", "equivalent", "underpowered")
 
 
 def verdict_sentences(results: StudyResults, tables: Tables) -> list[str]:
-    """Return the first section of the report: paragraphs of one or more sentences, as Markdown."""
+    """Return the paragraphs, of one or more sentences each, as Markdown."""
     return [
-        *_summary(results, tables),
         *_verdicts(results, tables),
         *_few_seeds(tables),
         *_without_verdict(results, tables),
@@ -44,45 +42,28 @@ def verdict_sentences(results: StudyResults, tables: Tables) -> list[str]:
         *floor_sentences(results, tables),
         *agreement_sentences(tables),
         *_convergence(tables),
-        *_unfinished(results),
-    ]
-
-
-def _summary(results: StudyResults, tables: Tables) -> list[str]:
-    family = tables.comparisons[tables.comparisons["verdict"] != ""]
-    if family.empty:
-        return []
-    tally = family["verdict"].value_counts()
-    words = {"underpowered": "without a shown difference", "no verdict": "without a verdict"}
-    counted = [
-        f"{tally[verdict]} {words.get(verdict, verdict)}"
-        for verdict in (*_ORDER, "no verdict")
-        if verdict in tally
-    ]
-    base = (
-        f"{plural(int(family['samples'].iloc[0]), 'sample')} of "
-        f"{plural(int(family['clusters'].iloc[0]), escape(results.cluster))}"
-    )
-    arms = plural(len(family), "arm")
-    return [
-        f"On {escape(f'{results.primary_split} {results.primary}')} ({base}), {arms} against the reference "
-        f"{code(results.reference)}: {join_words(counted)}."
     ]
 
 
 def _verdicts(results: StudyResults, tables: Tables) -> list[str]:
     rows = records(tables.comparisons[tables.comparisons["verdict"].isin(_ORDER)])
-    rows.sort(key=lambda row: (_ORDER.index(row["verdict"]), -abs(row["estimate"])))
     unconverged = not_converged(tables)
-    not_shown = [row for row in rows if row["verdict"] == "underpowered" and row["standard_error"] > 0]
-    if len(not_shown) <= MANY_ROWS:
-        return [_verdict(row, results, tables, unconverged) for row in rows]
-    single = [_verdict(row, results, tables, unconverged) for row in rows if row not in not_shown]
-    return [*single, _no_difference_shown(not_shown, results, unconverged)]
+    decided = [row for row in rows if row["verdict"] != "underpowered"]
+    decided.sort(key=lambda row: (_ORDER.index(row["verdict"]), -abs(row["estimate"])))
+    undecided = [row for row in rows if row["verdict"] == "underpowered"]
+    alike = [code(row["arm"]) for row in undecided if row["standard_error"] == 0]
+    not_shown = [row for row in undecided if row["standard_error"] > 0]
+    sentences = [_verdict(row, results, tables, unconverged) for row in decided]
+    if alike:
+        arms = join_words([*alike, code(results.reference)])
+        sentences.append(f"**{arms} score the same** on every {escape(results.cluster)} with every seed.")
+    if not_shown:
+        sentences.append(_no_difference_shown(not_shown, results, unconverged))
+    return sentences
 
 
 def _no_difference_shown(rows: list[Row], results: StudyResults, unconverged: set[str]) -> str:
-    """Return one paragraph for many comparisons without a shown difference, the largest estimate first."""
+    """Return one paragraph for all comparisons without a shown difference, the largest estimate first."""
     limits = _limits(rows, results, unconverged)
     start = f"{join_words(limits).capitalize()}, **no" if limits else "**No"
     rows = sorted(rows, key=lambda row: -row["estimate"])
@@ -95,26 +76,15 @@ def _no_difference_shown(rows: list[Row], results: StudyResults, unconverged: se
         else ""
     )
     return (
-        f"{start} difference from {code(results.reference)} is shown** for {len(rows)} arms (points, 95 % interval): "
-        f"{measured}.{uncorrected} {_power(rows[0])}"
-    )
-
-
-def _power(row: Row) -> str:
-    """Return what an open comparison does not mean, and what could have been found."""
-    if np.isnan(row["detectable"]):
-        return "This is no proof of equality."
-    return (
-        "This is no proof of equality: with 80 % probability, a comparison of this study finds only a true "
-        f"difference of {unsigned_points(row['detectable'])} points or more."
+        f"{start} difference from {code(results.reference)} is shown** for {plural(len(rows), 'arm')} (points, 95 % "
+        f"interval): {measured}.{uncorrected} This is no proof of equality."
     )
 
 
 def _few_seeds(tables: Tables) -> list[str]:
     """Return what verdicts from few seeds rest on."""
-    rows = records(tables.comparisons[tables.comparisons["verdict"].isin(_ORDER)])
-    fewest = min((row["seeds"] for row in rows), default=SEEDS_WITHOUT_CAVEAT)
-    if fewest >= SEEDS_WITHOUT_CAVEAT:
+    fewest = fewest_seeds(tables)
+    if not fewest:
         return []
     return [
         f"**Few seeds**: the intervals are about new trainings and rest on {fewest} trainings of an arm, whose "
@@ -140,18 +110,10 @@ def _verdict(row: Row, results: StudyResults, tables: Tables, unconverged: set[s
         return (
             f"{start}{arm} is {row['verdict']} than {reference}**: {_levels(row, results, tables)}{measured}."
         )
-    if row["verdict"] == "equivalent":
-        return (
-            f"{start}{arm} and {reference} are equivalent** within the study's margin of "
-            f"{unsigned_points(results.margin or 0.0)} points: {difference_text(row)}, "
-            f"{_holm(row['p_margin_holm'])} for a larger difference, {_seeds(row)}."
-        )
-    if row["standard_error"] == 0:
-        return f"{start}{arm} and {reference} score the same** on every {escape(results.cluster)} with every seed."
-    uncorrected = " The interval excludes zero, but the corrected p-value is not below 5 %."
     return (
-        f"{start}{'no' if limits else 'No'} difference is shown between {arm} and {reference}**: {measured}."
-        f"{uncorrected if row['low'] > 0 or row['high'] < 0 else ''} {_power(row)}"
+        f"{start}{arm} and {reference} are equivalent** within the study's margin of "
+        f"{unsigned_points(results.margin or 0.0)} points: {difference_text(row)}, "
+        f"{_holm(row['p_margin_holm'])} for a larger difference, {_seeds(row)}."
     )
 
 
@@ -250,14 +212,3 @@ def _convergence(tables: Tables) -> list[str]:
 def not_converged(tables: Tables) -> set[str]:
     """Return the labels of the arms whose sentences need the condition "at this budget"."""
     return set(tables.learning.loc[~tables.learning["converged"], "arm"])
-
-
-def _unfinished(results: StudyResults) -> list[str]:
-    states = results.cells["state"].value_counts()
-    counted = [f"{states[state]} {state}" for state in ("failed", "stale", "missing") if state in states]
-    if not counted:
-        return []
-    count = int(len(results.cells) - states.get("done", 0))
-    return [
-        f"{count} of {len(results.cells)} cells gave no result ({join_words(counted)}); they are listed below."
-    ]

@@ -36,6 +36,12 @@ def unsigned_points(difference: float) -> str:
     return DASH if np.isnan(difference) else f"{100 * abs(difference):.1f}"
 
 
+def margin_text(margin: float) -> str:
+    """Return a margin (a share) in points: ``2 points``, ``1 point``, ``0.5 points``."""
+    size = f"{100 * margin:g}"
+    return f"{size} point" if size == "1" else f"{size} points"
+
+
 def signed_percent(distance: float | None) -> str:
     """Return a relative difference: ``-0.0123`` -> ``−1.2 %``; a dash for None."""
     return DASH if distance is None else f"{points(distance)} %"

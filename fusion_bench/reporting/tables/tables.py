@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -13,13 +13,15 @@ from fusion_bench.errors import FusionBenchError
 from fusion_bench.reporting.tables.context_ranks import context_agreement, context_ranks
 from fusion_bench.reporting.tables.metric_scores import AllMetricScores, MetricScores
 from fusion_bench.reporting.tables.sample_selection import shown_answers
+from fusion_bench.reporting.tables.slice_means import slice_means
 from fusion_bench.results.results import StudyResults
 from fusion_bench.spec.arms import Role
 from fusion_bench.statistics.comparison import Question, compare, means
 from fusion_bench.statistics.controls import against_controls
 from fusion_bench.statistics.convergence import convergence
 from fusion_bench.statistics.influence import Influences
-from fusion_bench.statistics.scores import Scores, Unit
+from fusion_bench.statistics.scores import Scores
+from fusion_bench.statistics.tie_groups import TieGroups, tie_groups
 
 Row: TypeAlias = dict[str, Any]
 """One row of a tidy table, by column name."""
@@ -40,7 +42,9 @@ class Tables:
         controls: the difference of each arm from each control
             (`fusion_bench.statistics.controls.against_controls`).
         floors: ``name, split, floor, arm, role, estimate, low, high, seeds``: score minus floor, paired by sample.
-        slices: ``slice, value, arm, role, estimate, low, high, samples, clusters``, on the primary split.
+        slices: ``slice, value, arm, role, estimate, low, high, samples, clusters``, on the primary split. Slices that
+            hold the same samples are there once, and one that holds all samples is left out.
+        repeated: the slices that are left out: ``slice, value, same_slice, same_value`` (both empty: all samples).
         learning: ``arm, role, rise, converged, epochs, best_epoch``.
         ranking: the arms ranked by their mean on the primary metric and split, in the study itself (``context`` "")
             and in each context: ``context, arm, estimate, rank, rank_low, rank_high``; empty without contexts.
@@ -49,6 +53,9 @@ class Tables:
         answers: the answer or prediction of each arm for each shown sample
             (`fusion_bench.reporting.tables.sample_selection`).
         unfinished: the cells without a result.
+        order: the arms with a mean on the primary metric and split, the best first, then the controls likewise. The
+            rows of the other tables have this order within a split, metric or slice.
+        ties: the arms that cannot be told apart.
     """
 
     means: pd.DataFrame
@@ -58,11 +65,14 @@ class Tables:
     controls: pd.DataFrame
     floors: pd.DataFrame
     slices: pd.DataFrame
+    repeated: pd.DataFrame
     learning: pd.DataFrame
     ranking: pd.DataFrame
     agreement: pd.DataFrame
     answers: pd.DataFrame
     unfinished: pd.DataFrame
+    order: tuple[str, ...]
+    ties: TieGroups
 
 
 def records(table: pd.DataFrame) -> list[Row]:
@@ -81,22 +91,30 @@ def build_tables(results: StudyResults) -> Tables:
     metric_scores = _primary_scores(results, all_scores)
     question = _question(results)
     primary = all_scores.influences(metric_scores, results.primary_split)
+    scores = all_scores.scores(metric_scores, results.primary_split)
+    all_means = _with_role(results, _means(results, all_scores))
+    order = _order(results, all_means)
+    slices, repeated = slice_means(results, scores, metric_scores.unit)
+
+    def shown(table: pd.DataFrame) -> pd.DataFrame:
+        return _best_first(_with_role(results, table), order)
+
     return Tables(
-        means=_with_role(results, _means(results, all_scores)),
+        means=shown(all_means),
         per_seed=results.values[["split", "metric", "arm", "role", "seed", "value"]].reset_index(drop=True),
-        comparisons=_with_role(results, compare(primary, question)),
-        differences=_with_role(results, _differences(results, all_scores, question)),
-        controls=against_controls(primary, question),
-        floors=_with_role(results, _floors(results, all_scores)),
-        slices=_with_role(
-            results,
-            _slices(results, all_scores.scores(metric_scores, results.primary_split), metric_scores.unit),
-        ),
-        learning=_with_role(results, _learning(results)),
+        comparisons=shown(compare(primary, question)),
+        differences=shown(_differences(results, all_scores, question)),
+        controls=_best_first(against_controls(primary, question), order),
+        floors=shown(_floors(results, all_scores)),
+        slices=shown(slices),
+        repeated=repeated,
+        learning=shown(_learning(results)),
         ranking=context_ranks(results, primary, metric_scores),
         agreement=context_agreement(results, primary, metric_scores),
         answers=shown_answers(results, results.pictures),
         unfinished=results.cells[results.cells["state"] != "done"].reset_index(drop=True),
+        order=order,
+        ties=tie_groups(primary, question, order),
     )
 
 
@@ -203,30 +221,6 @@ def _floors(results: StudyResults, all_scores: AllMetricScores) -> pd.DataFrame:
     return pd.concat(rows, ignore_index=True)[columns] if rows else pd.DataFrame(columns=columns)
 
 
-def _slices(results: StudyResults, scores: Scores, unit: Unit) -> pd.DataFrame:
-    """Return the primary metric on each slice of the primary split; an empty slice value means "not applicable"."""
-    rows = results.samples[results.samples["split"] == results.primary_split].drop_duplicates("sample")
-    parts = []
-    for name in results.slices:
-        for value in sorted(rows[name].dropna().unique(), key=_natural_order):
-            if value == "":
-                continue
-            part = means(scores.where((rows[name] == value).to_numpy(dtype=bool)).influences(unit))
-            parts.append(part.assign(slice=name, value=str(value)))
-    columns = ["slice", "value", "arm", "estimate", "low", "high", "seeds", "samples", "clusters"]
-    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
-
-
-def _natural_order(value: object) -> tuple[float, str]:
-    """Return a sort key: the first number in a value, then its text.
-
-    "10" follows "9" and "15 and more" follows "12-14"; values without a number come last.
-    """
-    text = str(value)
-    number = re.search(r"\d+(\.\d+)?", text)
-    return (float(number[0]) if number else float("inf"), text)
-
-
 def _learning(results: StudyResults) -> pd.DataFrame:
     """Return the convergence of each arm on the selection curve of the primary metric, or on the one recorded."""
     chosen = results.curves[results.curves["quantity"] == selection_quantity(results)]
@@ -243,6 +237,25 @@ def selection_quantity(results: StudyResults) -> str:
     recorded = sorted({str(name) for name in results.curves["quantity"] if str(name).startswith("select/")})
     primary = f"select/{results.primary}"
     return primary if primary in recorded or not recorded else recorded[0]
+
+
+def _order(results: StudyResults, all_means: pd.DataFrame) -> tuple[str, ...]:
+    """Return the arms by their mean on the primary metric and split, the best first, then the controls likewise."""
+    own = all_means[(all_means["split"] == results.primary_split) & (all_means["metric"] == results.primary)]
+    # Means that differ in the last bit only are equal, and keep the order of the study.
+    own = own.assign(is_control=own["role"] == "control", estimate=own["estimate"].round(12))
+    falling = results.primary in results.lower_is_better
+    best_first = own.sort_values(["is_control", "estimate"], ascending=[True, falling], kind="stable")
+    return tuple(best_first["arm"])
+
+
+def _best_first(table: pd.DataFrame, order: Sequence[str]) -> pd.DataFrame:
+    """Return the table with the arms of each of its parts (a split, a metric, a slice) in ``order``, others last."""
+    keys = [name for name in ("name", "split", "metric", "slice", "value") if name in table]
+    part = table.groupby(keys, sort=False, observed=True).ngroup() if keys else 0
+    place = {arm: number for number, arm in enumerate(order)}
+    positions = pd.DataFrame({"part": part, "place": table["arm"].map(place).fillna(len(place))}, table.index)
+    return table.loc[positions.sort_values(["part", "place"], kind="stable").index].reset_index(drop=True)
 
 
 def _with_role(results: StudyResults, table: pd.DataFrame) -> pd.DataFrame:

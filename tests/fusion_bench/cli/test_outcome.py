@@ -67,17 +67,19 @@ def test_a_run_ends_with_the_numbers_of_its_report(cli: CommandLine, study: tupl
         "95 % interval",
         "difference, points",
         "verdict",
+        "ties",
     ]
     rows = {cells_of(line)[0]: cells_of(line)[1:] for line in lines[head + 1 : head + 1 + len(report.arms)]}
-    assert rows["[bold]broken"] == [DASH, DASH, DASH, "no result"]
+    assert rows["[bold]broken"] == [DASH, DASH, DASH, "no result", DASH]
     means = report.means[(report.means["split"] == "test") & (report.means["metric"] == "accuracy")]
     for arm, row in means.set_index("arm").iterrows():
         assert rows[str(arm)][:2] == [percent(row["estimate"]), percent_range(row["low"], row["high"])]
-    assert rows["product"][2:] == [DASH, "reference"]
+    assert rows["product"][2:] == [DASH, "reference", DASH]
     (compared,) = report.comparisons[report.comparisons["arm"] == "weaker"].to_dict("records")
     assert rows["weaker"][2:] == [
         f"{points(compared['estimate'])} ({points_range(compared['low'], compared['high'])})",
         compared["verdict"],
+        DASH,
     ]
     assert (
         lines[-3:]

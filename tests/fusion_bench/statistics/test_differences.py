@@ -89,6 +89,20 @@ def test_a_failed_cell_of_the_reference_costs_one_seed_and_not_the_pool() -> Non
     assert found is not None and (found.seeds, found.other_seeds) == (4, 4)
 
 
+def test_arms_with_other_seeds_than_the_pool_are_compared_on_those_that_they_share_with_the_reference() -> (
+    None
+):
+    influences = study(dataclasses.replace(SHAPE, arms=3, seeds=6))
+    influences = without(without(influences, "arm 1", 3, 4, 5), "arm 2", 0, 1, 2)
+    found = Differences(influences, influences.arms, "reference")
+    for arm, seeds in (("arm 1", slice(0, 3)), ("arm 2", slice(3, 6))):
+        difference, row = found.of(arm, "reference"), influences.arms.index(arm)
+        assert difference is not None
+        assert difference.seeds == difference.other_seeds == 3
+        alone = influences.table[row, seeds] - influences.table[0, seeds]
+        assert float(difference.estimate.mean) == pytest.approx(alone.mean())
+
+
 def test_further_seeds_of_the_reference_are_used_unpaired() -> None:
     influences = study(dataclasses.replace(SHAPE, reference_seeds=8))
     differences = Differences(influences, influences.arms, "reference")

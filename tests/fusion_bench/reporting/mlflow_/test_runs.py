@@ -151,6 +151,13 @@ def test_a_long_report_is_cut_between_paragraphs_and_says_where_the_rest_is() ->
     assert markdown_excerpt("short", 500, "*The rest is elsewhere.*") == "short"
 
 
+def test_an_excerpt_ends_before_a_fold_that_it_would_leave_open() -> None:
+    whole = "Start.\n\n<details><summary>a</summary>\n\nx\n\n</details>"
+    inside = "\n\n".join(f"Line {number}." for number in range(100))
+    text = f"{whole}\n\n<details><summary>b</summary>\n\n{inside}\n\n</details>"
+    assert markdown_excerpt(text, 300, "*The rest.*") == f"{whole}\n\n*The rest.*"
+
+
 @pytest.mark.parametrize(
     ("parts", "name"),
     [

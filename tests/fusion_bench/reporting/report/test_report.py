@@ -73,6 +73,30 @@ def test_every_section_and_figure_is_there(invented_report: Path) -> None:
             assert image.width == 1296 and np.asarray(image.convert("L")).std() > 5
 
 
+def test_the_answer_has_a_table_then_the_figure_then_the_lists(invented_report: Path) -> None:
+    answer = section(invented_report.read_text(encoding="utf-8"), "Answer")
+    places = [
+        answer.index(start)
+        for start in ("**Limits**: ", "| place", "![Mean and", "<details>", "> All verdicts")
+    ]
+    assert places == sorted(places)
+    assert answer.count("<details>") == answer.count("</details>") == 1
+
+
+def test_slices_that_repeat_others_are_named(make_results: Make, tmp_path: Path) -> None:
+    results = make_results(clusters=20)
+    samples = results.samples.assign(hops=results.samples["kind"], version="1")
+    results = dataclasses.replace(
+        results, samples=samples, slices=("kind", "hops", "version"), pictures=results.pictures.head(0)
+    )
+    text = section(write_report(results, tmp_path).read_text(encoding="utf-8"), "Slices")
+    assert (
+        "Slices with the same samples are shown once: hops *color* is kind *color*; hops *count* is kind *count*; "
+        "hops *exist* is kind *exist*; version *1* is all samples." in text
+    )
+    assert "**kind**" in text and "**hops**" not in text and "**version**" not in text
+
+
 def test_every_table_is_a_table_to_a_markdown_reader(make_results: Make, tmp_path: Path) -> None:
     results = make_results()
     for table in (results.cells, results.values, results.samples, results.curves):
@@ -210,7 +234,7 @@ def test_a_study_in_which_everything_failed_still_has_a_report(make_results: Mak
     nothing = {name: getattr(results, name).iloc[:0] for name in ("values", "samples", "curves", "pictures")}
     path = write_report(dataclasses.replace(results, **nothing), tmp_path / "out")
     text = path.read_text(encoding="utf-8")
-    assert "21 of 21 cells gave no result (21 failed)" in text
+    assert "No arm has a result." in text and "**Limits**: 21 of 21 cells gave no result." in text
     assert "Nothing can be compared" in text and "No curve was recorded." in text
     assert not list(path.parent.glob("figures/*.png"))
 

@@ -99,6 +99,36 @@ def test_slices_hold_every_value_in_a_natural_order(make_results: Make) -> None:
     assert found["estimate"].item() == pytest.approx(mean)
 
 
+def test_slices_with_the_same_samples_are_there_once(make_results: Make) -> None:
+    """Another name of a partition, another name of one value, and a slice that holds everything."""
+    results = make_results()
+    number = results.samples["kind"].map({"exist": "0", "count": "1", "color": "2"})
+    samples = results.samples.assign(
+        number=number,
+        counting=results.samples["kind"].where(results.samples["kind"] == "count", ""),
+        asks=results.samples["kind"].replace({"exist": "other", "color": "other"}),
+        version="1",
+    )
+    names = ("kind", "length", "number", "counting", "asks", "version")
+    tables = build_tables(dataclasses.replace(results, samples=samples, slices=names))
+    shown = tables.slices.drop_duplicates(["slice", "value"])
+    assert [*zip(shown["slice"], shown["value"], strict=True)] == [
+        *(("kind", kind) for kind in ("color", "count", "exist")),
+        *(("length", length) for length in ("long", "short")),
+        ("asks", "other"),
+    ]
+    assert tables.repeated.to_numpy().tolist() == [
+        ["number", "0", "kind", "exist"],
+        ["number", "1", "kind", "count"],
+        ["number", "2", "kind", "color"],
+        ["counting", "count", "kind", "count"],
+        ["asks", "count", "kind", "count"],
+        ["version", "1", "", ""],
+    ]
+    only = build_tables(dataclasses.replace(results, samples=samples, slices=("version",)))
+    assert only.slices.empty and len(only.repeated) == 1
+
+
 def test_a_ratio_of_two_sums_gets_its_intervals_and_may_be_primary(make_results: Make) -> None:
     """Overall IoU: large objects weigh more, and each arm and seed has its own unions."""
     results = make_results(bad_ends=False)

@@ -1,0 +1,106 @@
+"""The table of a report's answer: one row per arm, the best first, and the note below it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fusion_bench.reporting.report.markdown import Column, markdown_table
+from fusion_bench.reporting.tables.answer_rows import AnswerRow, answer_rows
+from fusion_bench.reporting.tables.formatting import (
+    DASH,
+    p_value,
+    percent,
+    percent_range,
+    points,
+    points_range,
+)
+from fusion_bench.reporting.tables.markdown_text import code, escape
+from fusion_bench.reporting.tables.tables import Row, Tables
+from fusion_bench.results.results import StudyResults
+from fusion_bench.statistics.comparison import FEWEST_SEEDS
+
+
+def answer_table(results: StudyResults, tables: Tables) -> str:
+    """Return one row per arm that has a result; empty without one."""
+    rows = answer_rows(results, tables)
+    columns: dict[str, Column] = {
+        "place": lambda row: DASH if row["of"].place is None else str(row["of"].place),
+        "arm": lambda row: code(row["of"].arm),
+        f"{escape(f'{results.primary_split} {results.primary}')}, % (95 % interval)": _mean,
+        "difference, points (95 % interval)": _difference,
+        "Holm p": lambda row: (
+            DASH if row["of"].difference is None else p_value(row["of"].difference["p_holm"])
+        ),
+        "verdict": lambda row: verdict_of(row["of"]),
+        "ties": lambda row: row["of"].letters or DASH,
+        "seeds": _seeds,
+        "converged": lambda row: {True: "yes", False: "**no**", None: "unknown"}[row["of"].converged],
+        "beats every control": lambda row: {True: "yes", False: "not shown", None: DASH}[row["of"].beats],
+    }
+    if all(row.beats is None for row in rows):
+        del columns["beats every control"]
+    return markdown_table([{"of": row} for row in rows], columns, 2)
+
+
+def answer_note(results: StudyResults, tables: Tables) -> str:
+    """Return what the columns mean: which tests are corrected together, and why a place may be missing."""
+    rows = answer_rows(results, tables)
+    sentences = []
+    if any(row.difference is not None for row in rows):
+        sentences.append(
+            f"Differences are from {code(results.reference)}. Intervals are not corrected for the number of "
+            "comparisons; p-values are (Holm), and the verdict follows them."
+        )
+    verdicts = set(tables.comparisons["verdict"])
+    if "underpowered" in verdicts:
+        sentences.append(
+            "Underpowered is open: no difference is shown, which is no proof of equality; the one that a comparison "
+            "finds with 80 % probability is that of the strictest step of the correction."
+        )
+    if "no verdict" in verdicts:
+        sentences.append(
+            f"No verdict: fewer than {FEWEST_SEEDS} seeds, or a single {escape(results.cluster)}."
+        )
+    if pairs := tables.ties.pairs():
+        sentences.append("Ties: arms that share a letter cannot be told apart.")
+        if pairs > 1:
+            sentences.append(
+                f"All {pairs} pairs of arms are tested, at 5 % for all together (Holm): a family of its own, larger "
+                "than that of the verdicts, so an arm that is better or worse than the reference may still share its "
+                "letter."
+            )
+    if any(row.place is None for row in rows):
+        sentences.append(
+            f"No place: outside the budget, or fewer than {FEWEST_SEEDS} seeds where others have them."
+        )
+    return " ".join(sentences)
+
+
+def verdict_of(row: AnswerRow) -> str:
+    """Return the verdict on an arm in words, also where there is none."""
+    if row.role == "reference":
+        return "reference"
+    if row.difference is None:
+        return "not compared"
+    return f"**{row.difference['verdict']}**" if row.difference["verdict"] else "not ranked"
+
+
+def _mean(row: Row) -> str:
+    mean = row["of"].mean
+    interval = "" if np.isnan(mean["low"]) else f" ({percent_range(mean['low'], mean['high'])})"
+    return percent(mean["estimate"]) + interval
+
+
+def _difference(row: Row) -> str:
+    difference = row["of"].difference
+    if difference is None:
+        return DASH
+    interval = (
+        "" if np.isnan(difference["low"]) else f" ({points_range(difference['low'], difference['high'])})"
+    )
+    return points(difference["estimate"]) + interval
+
+
+def _seeds(row: Row) -> str:
+    seeds, planned = row["of"].mean["seeds"], row["of"].planned
+    return str(seeds) if seeds == planned else f"{seeds} of {planned}"

@@ -1,0 +1,80 @@
+"""The rows of a report's answer: one per arm, the best first, with all that is said about it in one line."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fusion_bench.reporting.tables.tables import Row, Tables, records
+from fusion_bench.results.results import StudyResults
+
+
+@dataclass(frozen=True, eq=False)
+class AnswerRow:
+    """One arm in the answer.
+
+    Attributes:
+        arm: its label.
+        role: ``reference`` or ``arm``.
+        place: its place by the mean among the ranked arms, from 1; None for an arm that is not ranked: outside the
+            budget, or, where other arms have enough seeds for a verdict, without them.
+        mean: its row of `Tables.means` on the primary metric and split.
+        difference: its row of `Tables.comparisons`; None for the reference, and for an arm that shares no seed with
+            it.
+        letters: its tie groups; empty for an arm without enough seeds or outside the budget.
+        tied: the number of other arms that it cannot be told apart from; None without letters.
+        planned: the number of seeds that the study plans.
+        converged: whether its selection metric had stopped to rise; None where that is unknown.
+        beats: whether it is shown to beat every control; None where it is compared with none.
+    """
+
+    arm: str
+    role: str
+    place: int | None
+    mean: Row
+    difference: Row | None
+    letters: str
+    tied: int | None
+    planned: int
+    converged: bool | None
+    beats: bool | None
+
+
+def answer_rows(results: StudyResults, tables: Tables) -> tuple[AnswerRow, ...]:
+    """Return one row per arm (not control) that has a mean on the primary metric and split, the best first."""
+    on_primary = (tables.means["split"] == results.primary_split) & (
+        tables.means["metric"] == results.primary
+    )
+    means = {row["arm"]: row for row in records(tables.means[on_primary])}
+    differences = {row["arm"]: row for row in records(tables.comparisons)}
+    planned = {str(arm): len(cells) for arm, cells in results.cells.groupby("arm", observed=True)}
+    beats = {row["arm"]: bool(row["beats"]) for row in records(tables.controls)}
+    arms = [arm for arm in results.arms if arm.role != "control" and arm.label in means]
+    within = {arm.label for arm in arms if not arm.unranked}
+    converged = _has_converged(tables)
+    ranked = [arm for arm in tables.order if arm in (set(tables.ties.arms) or within)]
+    places = {arm: place for place, arm in enumerate(ranked, start=1)}
+    rows = [
+        AnswerRow(
+            arm.label,
+            arm.role,
+            places.get(arm.label),
+            means[arm.label],
+            differences.get(arm.label),
+            tables.ties.of(arm.label),
+            tables.ties.tied_with(arm.label),
+            planned.get(arm.label, int(means[arm.label]["seeds"])),
+            converged.get(arm.label),
+            beats.get(arm.label),
+        )
+        for arm in arms
+    ]
+    return tuple(sorted(rows, key=lambda row: tables.order.index(row.arm)))
+
+
+def _has_converged(tables: Tables) -> dict[str, bool]:
+    """Return for each arm or control whose rise is known whether it had converged."""
+    return {
+        row["arm"]: bool(row["converged"]) for row in records(tables.learning) if not np.isnan(row["rise"])
+    }

@@ -1,0 +1,147 @@
+"""Tie groups: the arms that cannot be told apart, as letters.
+
+Every pair of ranked arms is tested, and Holm's correction runs over all ``A (A - 1) / 2`` pairs: a family of its own
+beside those of the verdicts. Two arms share a letter exactly where their difference is not significant (a compact
+letter display: Piepho, *Journal of Computational and Graphical Statistics* 13, 2004). A letter is a set of arms of
+which no two differ, so a display covers the pairs that do not differ by cliques. The cliques are grown one after the
+other, each as large as it can be (Gramm, Guo, Hüffner, Niedermeier, Piepho and Schmid, *Computational Statistics and
+Data Analysis* 52, 2007). Piepho's own procedure may need a time that is exponential in the number of arms.
+
+The pairs with the reference have the p-values of `fusion_bench.statistics.comparison.compare`. Its family is smaller,
+so an arm without the letter of the reference always differs from it there, and an arm that differs there may share
+the letter.
+"""
+
+from __future__ import annotations
+
+import itertools
+import string
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from fusion_bench.statistics.comparison import ALPHA, FEWEST_SEEDS, Question, holm
+from fusion_bench.statistics.differences import Differences
+from fusion_bench.statistics.influence import Influences
+
+
+@dataclass(frozen=True)
+class TieGroups:
+    """The tie groups of a study.
+
+    Attributes:
+        arms: the arms with a letter, in the order in which they were given.
+        letters: the letters of each of them.
+        tied: the number of other arms that each cannot be told apart from.
+    """
+
+    arms: tuple[str, ...] = ()
+    letters: tuple[str, ...] = ()
+    tied: tuple[int, ...] = ()
+
+    def pairs(self) -> int:
+        """Return the number of pairs that Holm's correction runs over."""
+        return len(self.arms) * (len(self.arms) - 1) // 2
+
+    def of(self, arm: str) -> str:
+        """Return the letters of an arm; empty for an arm without one."""
+        return self.letters[self.arms.index(arm)] if arm in self.arms else ""
+
+    def tied_with(self, arm: str) -> int | None:
+        """Return the number of arms that an arm cannot be told apart from; None for an arm without a letter."""
+        return self.tied[self.arms.index(arm)] if arm in self.arms else None
+
+
+def tie_groups(influences: Influences, question: Question, order: Sequence[str]) -> TieGroups:
+    """Return the tie groups of the reference and the family.
+
+    Args:
+        influences: the influences on the metric of the verdicts.
+        question: the comparisons; arms outside the budget tell how arms scatter and get no letter.
+        order: the arms, the best first: ``a`` is the letter of the first.
+
+    Returns:
+        The groups of the arms with at least three finished seeds of which at least one pair can be tested. A pair
+        with fewer common seeds counts as one that cannot be told apart.
+    """
+    ranked = {question.reference, *question.family}
+    enough = [
+        arm
+        for arm in dict.fromkeys(order)
+        if arm in ranked and influences.seeds_of(arm).sum() >= FEWEST_SEEDS
+    ]
+    differences = Differences(influences, question.arms(), question.reference)
+    p_values = {
+        pair: float(found.estimate.p_value())
+        for pair in itertools.combinations(enough, 2)
+        if (found := differences.of(*pair)) is not None
+        and min(found.seeds, found.other_seeds) >= FEWEST_SEEDS
+    }
+    tested = {pair: p for pair, p in p_values.items() if not np.isnan(p)}
+    arms = [arm for arm in enough if any(arm in pair for pair in tested)]
+    pairs = list(itertools.combinations(range(len(arms)), 2))
+    corrected = holm([tested.get((arms[one], arms[other]), 1.0) for one, other in pairs])
+    different = np.zeros((len(arms), len(arms)), dtype=bool)
+    for (one, other), p in zip(pairs, corrected, strict=True):
+        different[one, other] = different[other, one] = p < ALPHA
+    alike = len(arms) - 1 - different.sum(1)
+    return TieGroups(tuple(arms), letter_display(different), tuple(int(number) for number in alike))
+
+
+def letter_display(different: npt.NDArray[np.bool_]) -> tuple[str, ...]:
+    """Return the letters of each item: two items share one exactly where they do not differ.
+
+    Args:
+        different: ``[A, A]``, symmetric; True where two items differ.
+
+    Returns:
+        One text per item. Letters follow the order of the items; no letter could be left out, and each stands for as
+        many items as possible.
+    """
+    count = len(different)
+    alike = ~different & ~np.eye(count, dtype=bool)
+    groups: list[list[int]] = []
+    covered = np.zeros_like(alike)
+    for one in range(count):
+        for other in (
+            *np.flatnonzero(alike[one]),
+            one,
+        ):  # an item that differs from all others is a group too
+            if covered[one, other]:
+                continue
+            group = _grown([one, int(other)], alike, covered)
+            covered[np.ix_(group, group)] = True
+            groups.append(group)
+    kept = _without_redundant(groups)
+    shared = [[place for place, group in enumerate(sorted(kept)) if item in group] for item in range(count)]
+    return tuple("".join(map(_letter, places)) for places in shared)
+
+
+def _grown(start: list[int], alike: npt.NDArray[np.bool_], covered: npt.NDArray[np.bool_]) -> list[int]:
+    """Return ``start`` and further items, as many as are all alike; those that cover most new pairs come first."""
+    group = sorted(set(start))
+    while True:
+        possible = np.flatnonzero(alike[group].all(0))
+        if not len(possible):
+            return sorted(group)
+        new_pairs = (~covered[possible][:, group]).sum(1)
+        group.append(int(possible[np.argmax(new_pairs)]))
+
+
+def _without_redundant(groups: list[list[int]]) -> list[list[int]]:
+    """Return the groups without those of which every pair is in another one, the smallest left out first."""
+    kept = sorted(groups, key=lambda group: (-len(group), group))
+    for group in reversed(list(kept)):
+        others = [other for other in kept if other is not group]
+        pairs = itertools.combinations_with_replacement(group, 2)
+        if all(any(one in other and two in other for other in others) for one, two in pairs):
+            kept = others
+    return kept
+
+
+def _letter(place: int) -> str:
+    """Return ``a`` to ``z``, ``A`` to ``Z``, then numbers in brackets."""
+    letters = string.ascii_letters
+    return letters[place] if place < len(letters) else f"({place + 1})"
