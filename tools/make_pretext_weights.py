@@ -2,7 +2,8 @@
 
     python tools/make_pretext_weights.py FOLDER
 
-It takes about half an hour of one core and 3 GB of memory. One machine with one version of torch and of timm writes
+It takes about fifteen minutes of one idle core that computes with bfloat16 (AVX-512), and 3 GB of memory. One
+machine with one version of torch and of timm writes
 the same bytes each time; other processors round differently, and accuracies differ by less than half a point.
 Copy the three files to ``fusion_bench/training/pretext/shipped`` to ship them.
 """
