@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
+from timm.models import get_pretrained_cfg
 
 from fusion_bench.data.miniclevr.scenes.conditions import CogentCondition
 from fusion_bench.storage import digest
@@ -43,7 +44,7 @@ class PretextTask:
         return (
             self.recipe == PretextRecipe()
             and SHIPPED.layer - SHIPPED.recipe.maps < self.layer <= SHIPPED.layer
-            and (self.name, self.image_size, self.condition)
+            and (_with_tag(self.name), self.image_size, self.condition)
             == (SHIPPED.name, SHIPPED.image_size, SHIPPED.condition)
         )
 
@@ -66,6 +67,12 @@ class PretextTask:
         if self.condition is not None:
             named_by.append(self.condition)
         return cache / "weights" / f"pretext-{digest(named_by)}.safetensors"
+
+
+def _with_tag(name: str) -> str:
+    """Return timm's name of a model with its tag: timm takes ``test_resnet`` for ``test_resnet.r160_in1k``."""
+    known = get_pretrained_cfg(name)
+    return f"{known.architecture}.{known.tag}" if known is not None else name
 
 
 SHIPPED = PretextTask(

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from fusion_bench.data.miniclevr.pretext import image_hashes, pretext_images
-from fusion_bench.encoders.vision import build_backbone, weights_digest
+from fusion_bench.encoders.vision import build_backbone
 from fusion_bench.errors import DataError, WeightsError
 from fusion_bench.storage import file_digest, read_json, write_json
 from fusion_bench.training.pretext import task as tasks
@@ -107,21 +107,20 @@ def test_layers_of_the_default_backbone_are_not_trained(tmp_path: Path, layer: i
     weights = make_pretext_weights(task, tmp_path)
     assert weights.file == SHIPPED_FILE
     assert not [*tmp_path.iterdir()]
-    build = {"layer": layer, "image_size": task.image_size, "weights_file": weights.file}
-    loaded = build_backbone(task.name, weights="pretext", **build)  # type: ignore[arg-type]
-    whole = build_backbone(task.name, weights="pretext", **{**build, "layer": 3}, maps=4)  # type: ignore[arg-type]
-    assert weights_digest(loaded) != weights_digest(
-        build_backbone(task.name, **{**build, "weights_file": None})
-    )  # type: ignore[arg-type]
+    loaded = build_backbone(
+        task.name, layer=layer, image_size=task.image_size, weights="pretext", weights_file=weights.file
+    )
+    whole = read_pretext_network(SHIPPED, SHIPPED_FILE).backbone
     images = torch.randn(2, 3, *task.image_size)
     with torch.no_grad():
-        torch.testing.assert_close(loaded.eval()(images), whole.eval().maps(images)[layer])
+        torch.testing.assert_close(loaded.eval()(images), whole.eval().maps(images)[layer - 2])
 
 
 @pytest.mark.parametrize(
     "change",
     [
-        {"name": "test_resnet"},
+        {"name": "test_convnext"},
+        {"name": "not_a_model"},
         {"layer": 1},
         {"layer": 4},
         {"layer": -1},
@@ -138,6 +137,11 @@ def test_other_tasks_are_trained(tmp_path: Path, change: dict[str, object]) -> N
     assert other.file(tmp_path).parent == tmp_path / "weights"
 
 
+@pytest.mark.parametrize("layer", [2, 3])
+def test_a_model_named_without_its_tag_is_the_same_task(tmp_path: Path, layer: int) -> None:
+    assert PretextTask("test_resnet", layer, (96, 144)).file(tmp_path) == SHIPPED_FILE
+
+
 def test_the_shipped_weights_name_attributes_as_often_as_their_record_says() -> None:
     record = read_json(SHIPPED_FILE.with_suffix(".json"))
     network = read_pretext_network(SHIPPED, SHIPPED_FILE)
@@ -146,7 +150,7 @@ def test_the_shipped_weights_name_attributes_as_often_as_their_record_says() -> 
         assert found.foreground == pytest.approx(stated["foreground"], abs=0.01)
         for measure in ("positions", "objects"):
             for name, accuracy in getattr(found, measure).items():
-                assert accuracy == pytest.approx(stated[measure][name], abs=0.04), (measure, name)
+                assert accuracy == pytest.approx(stated[measure][name], abs=0.02), (measure, name)
 
 
 def test_the_record_of_the_shipped_weights_is_of_the_shipped_task() -> None:
