@@ -73,13 +73,11 @@ def tie_groups(influences: Influences, question: Question, order: Sequence[str])
         if arm in ranked and influences.seeds_of(arm).sum() >= FEWEST_SEEDS
     ]
     differences = Differences(influences, question.arms(), question.reference)
-    p_values = {
-        pair: float(found.estimate.p_value())
+    tested = {
+        pair: p
         for pair in itertools.combinations(enough, 2)
-        if (found := differences.of(*pair)) is not None
-        and min(found.seeds, found.other_seeds) >= FEWEST_SEEDS
+        if not np.isnan(p := _p_value(differences, *pair))
     }
-    tested = {pair: p for pair, p in p_values.items() if not np.isnan(p)}
     arms = [arm for arm in enough if any(arm in pair for pair in tested)]
     pairs = list(itertools.combinations(range(len(arms)), 2))
     corrected = holm([tested.get((arms[one], arms[other]), 1.0) for one, other in pairs])
@@ -88,6 +86,17 @@ def tie_groups(influences: Influences, question: Question, order: Sequence[str])
         different[one, other] = different[other, one] = p < ALPHA
     alike = len(arms) - 1 - different.sum(1)
     return TieGroups(tuple(arms), letter_display(different), tuple(int(number) for number in alike))
+
+
+def _p_value(differences: Differences, one: str, other: str) -> float:
+    """Return the larger of the p-values with either arm as the hub; NaN where the pair shares too few seeds.
+
+    Neither arm of a pair is the hub of the family of all pairs, and the larger p-value is not below the one of the
+    verdict, so that an arm without the reference's letter has a verdict.
+    """
+    both = [differences.of(one, other), differences.of(other, one)]
+    found = [item for item in both if item is not None and min(item.seeds, item.other_seeds) >= FEWEST_SEEDS]
+    return max((float(item.estimate.p_value()) for item in found), default=float("nan"))
 
 
 def letter_display(different: npt.NDArray[np.bool_]) -> tuple[str, ...]:
