@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
+from timm.models import get_pretrained_cfg
 
 from fusion_bench.data.miniclevr.scenes.conditions import CogentCondition
 from fusion_bench.storage import digest
@@ -43,8 +44,8 @@ class PretextTask:
         return (
             self.recipe == PretextRecipe()
             and SHIPPED.layer - SHIPPED.recipe.maps < self.layer <= SHIPPED.layer
-            and (self.name, self.image_size, self.condition)
-            == (SHIPPED.name, SHIPPED.image_size, SHIPPED.condition)
+            and (self.image_size, self.condition) == (SHIPPED.image_size, SHIPPED.condition)
+            and _tagged(self.name) == SHIPPED.name
         )
 
     def file(self, cache: Path) -> Path:
@@ -66,6 +67,12 @@ class PretextTask:
         if self.condition is not None:
             named_by.append(self.condition)
         return cache / "weights" / f"pretext-{digest(named_by)}.safetensors"
+
+
+def _tagged(name: str) -> str:
+    """Return timm's name of a backbone with the tag that timm takes where a name has none; it sets mean and scale."""
+    config = get_pretrained_cfg(name)
+    return name if config is None or not config.tag else f"{config.architecture}.{config.tag}"
 
 
 SHIPPED = PretextTask(
