@@ -44,8 +44,8 @@ class PretextTask:
         return (
             self.recipe == PretextRecipe()
             and SHIPPED.layer - SHIPPED.recipe.maps < self.layer <= SHIPPED.layer
-            and (_with_tag(self.name), self.image_size, self.condition)
-            == (SHIPPED.name, SHIPPED.image_size, SHIPPED.condition)
+            and (self.image_size, self.condition) == (SHIPPED.image_size, SHIPPED.condition)
+            and _tagged(self.name) == SHIPPED.name
         )
 
     def file(self, cache: Path) -> Path:
@@ -69,10 +69,10 @@ class PretextTask:
         return cache / "weights" / f"pretext-{digest(named_by)}.safetensors"
 
 
-def _with_tag(name: str) -> str:
-    """Return timm's name of a model with its tag: timm takes ``test_resnet`` for ``test_resnet.r160_in1k``."""
-    known = get_pretrained_cfg(name)
-    return f"{known.architecture}.{known.tag}" if known is not None else name
+def _tagged(name: str) -> str:
+    """Return timm's name of a backbone with the tag that timm takes where a name has none; it sets mean and scale."""
+    config = get_pretrained_cfg(name)
+    return name if config is None or not config.tag else f"{config.architecture}.{config.tag}"
 
 
 SHIPPED = PretextTask(

@@ -31,9 +31,8 @@ def test_with_equal_denominators_the_difference_is_the_table_of_the_summed_diffe
     totals = generator.random((2, 3, 50)) * sizes
     tables = influence_table(totals, sizes)
     one, other = mean_squares(tables[0] - tables[1], np.ones(50)), mean_squares(totals[0] - totals[1], sizes)
-    assert [one.mean, one.seed, one.cluster, one.residual] == pytest.approx(
-        [other.mean, other.seed, other.cluster, other.residual]
-    )
+    for name in ("mean", "seed", "cluster", "residual"):
+        assert float(getattr(one, name)) == pytest.approx(float(getattr(other, name)))
 
 
 def test_a_difference_of_two_ratios_varies_over_clusters_as_leaving_each_out_says() -> None:
