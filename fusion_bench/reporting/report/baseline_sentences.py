@@ -74,9 +74,10 @@ def floor_sentences(results: StudyResults, tables: Tables) -> list[str]:
             sentences.append(f"**Not shown to lie above {floor}**: {'; '.join(below)}.")
         else:
             low, high = (end(row["estimate"] for row in rows) for end in (min, max))
-            condition = " (no interval: one seed)" if any(np.isnan(row["low"]) for row in rows) else ""
+            one_seed = any(np.isnan(row["low"]) for row in rows)
+            condition = "one seed, so without intervals" if one_seed else "each by its own 95 % interval"
             sentences.append(
-                f"All arms lie above {floor}, by {unsigned_points(low)} to {unsigned_points(high)} points{condition}."
+                f"All arms lie above {floor}, by {unsigned_points(low)} to {unsigned_points(high)} points ({condition})."
             )
     return sentences
 

@@ -41,8 +41,8 @@ def agreement_table(tables: Tables) -> str:
             "arms": lambda row: str(row["arms"]),
             "Kendall's tau": lambda row: _tau(row["tau"]),
             "95 % interval": _interval,
-            "between seeds, this study": lambda row: _tau(row["within"]),
-            "between seeds, across": lambda row: _tau(row["across"]),
+            "between seeds of one context": lambda row: _tau(row["within"]),
+            "between seeds, one of each": lambda row: _tau(row["across"]),
         },
     )
 
@@ -51,7 +51,7 @@ def agreement_sentences(tables: Tables) -> list[str]:
     """Return one sentence for all contexts; none without contexts."""
     values = [
         f"{escape(row['context'])} {_tau(row['tau'])} ({_interval(row)}; between single seeds "
-        f"{_tau(row['within'])} within the study and {_tau(row['across'])} across)"
+        f"{_tau(row['within'])} within a context and {_tau(row['across'])} across)"
         for row in records(tables.agreement)
     ]
     if not values:
