@@ -77,7 +77,8 @@ def floor_sentences(results: StudyResults, tables: Tables) -> list[str]:
             one_seed = any(np.isnan(row["low"]) for row in rows)
             condition = "one seed, so without intervals" if one_seed else "each by its own 95 % interval"
             sentences.append(
-                f"All arms lie above {floor}, by {unsigned_points(low)} to {unsigned_points(high)} points ({condition})."
+                f"All arms lie above {floor}, by {unsigned_points(low)} to {unsigned_points(high)} points "
+                f"({condition})."
             )
     return sentences
 

@@ -199,8 +199,8 @@ def _seed_variances(tables: Tables) -> str:
     return (
         f"{start} The variance between seeds of an arm is its own, raised to a weighted mean with that of all arms "
         f"(a standard deviation of {spread} points, which counts as {degrees:.1f} degrees of freedom) where it is "
-        "below. The reference is part of every comparison, so it is raised to a third more, and its degrees of freedom "
-        "stay its own."
+        "below. The reference is part of every comparison; for it the mean is with 4/3 of that variance, and its "
+        "degrees of freedom stay its own."
     )
 
 
