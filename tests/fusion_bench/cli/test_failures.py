@@ -176,7 +176,7 @@ def test_a_lost_journal_and_a_lost_done_are_made_again(tmp_path: Path, cli: Comm
     (runs / "studies" / "toy" / "journal.log").unlink()
     result = cli("run", file, "--runs", runs, "--workers", 1, "--device", "cpu")
     assert result.code == 0, result.err
-    assert result.out.splitlines()[0] == "4 cells: 3 done, 1 waiting"
+    assert result.out.splitlines()[1] == "4 cells: 3 done, 1 waiting"
     assert result.out.splitlines()[-1] == "4 of 4 cells done"
     assert result.out.count(" started") == 1
     assert finished(runs) == {cell.id for cell in cells}

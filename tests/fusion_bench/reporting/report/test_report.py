@@ -115,8 +115,11 @@ def test_every_table_is_a_table_to_a_markdown_reader(make_results: Make, tmp_pat
     assert not re.search(r"\bnan\b(?! |\))", text.replace("(nan)", ""))
 
 
-def moderated_by_hand(means: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Variances over seeds and their degrees, of the per-seed ``means`` [A, S] of arms that inform each other."""
+def moderated_by_hand(means: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
+    """Variances over seeds and their degrees, of the per-seed ``means`` [A, S] of arms that inform each other.
+
+    The last number is the variance of the first arm as the one with which the others are compared, on ``S - 1``.
+    """
     arms, seeds = means.shape
     f = seeds - 1
     rest = means - means.mean(1)[:, None] - (means.mean(0) - means.mean())[None, :]
@@ -129,7 +132,9 @@ def moderated_by_hand(means: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if excess > 0:
         prior = min(prior, 2 * brentq(lambda half: polygamma(1, half) - excess, 1e-6, 1e6))
     weighted = (prior * own.mean() + f * own) / (prior + f)
-    return np.maximum(own, weighted), np.where(own > weighted, f, f + prior)
+    few = min(prior, f)
+    hub = max(own[0], (few * own.mean() * 4 / 3 + f * own[0]) / (few + f))
+    return np.maximum(own, weighted), f + prior * np.minimum(1, weighted / own) ** 2, hub
 
 
 def crossed_by_hand(
@@ -179,14 +184,15 @@ def test_numbers_in_the_text_follow_from_the_published_answers(invented_report: 
 
     pool = ["laconv", "film", "concat"]  # cross_attention lacks a seed
     per_seed = np.array([totals(arm, "012").sum(1) / sizes.sum() for arm in pool])
-    variances, degrees = moderated_by_hand(per_seed)
+    variances, degrees, hub = moderated_by_hand(per_seed)
 
     def seed_part(arm: str) -> tuple[float, float] | tuple[None, None]:
         """The seed variance of the difference from the reference, and its degrees; nothing for a pair alone."""
-        u, f = variances[0], degrees[0]
+        u, f = hub, 2
         if arm in pool:
             v, g = variances[pool.index(arm)], degrees[pool.index(arm)]
             return u + v, min((u + v) ** 2 / (u**2 / f + v**2 / g + u * v / (2 * np.sqrt(f * g))), 4)
+        u, f = variances[0], degrees[0]
         if arm == "question_only":  # a control with every seed
             v = np.var(totals(arm, "012").sum(1) / sizes.sum() - per_seed.mean(0), ddof=1)
             return u + v, (u + v) ** 2 / (u**2 / f + v**2 / 2)
