@@ -105,7 +105,7 @@ class EasyVqa(DataSet):
         return (*self._annotations(), *map(self._images, self._stems()))
 
     def floor(self, train: Split, select: Split) -> WordingFloor:
-        """Return the accuracy on ``select`` of the most frequent answer of ``train`` to each wording.
+        """Return the scores on ``select`` of the most frequent answer of ``train`` to each wording.
 
         A wording that does not occur in ``train`` gets the most frequent answer of all questions. Of equally frequent
         answers the first in alphabetical order is taken.

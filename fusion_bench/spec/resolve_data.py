@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from fusion_bench.foreign import message_of
 from fusion_bench.registry import Target, did_you_mean
 from fusion_bench.spec.catalogue import (
     Catalogue,
@@ -85,7 +86,7 @@ def resolve_data(tree: Node, catalogue: Catalogue, problems: Problems) -> Resolv
         return ResolvedData(_NO_DATA, _UnknownDataSet, None)
     section_keys = tuple(DataSection.model_fields)
     configured = configure_class(named, node.without(*section_keys), section_keys, problems)
-    configured = _canonical(configured) if configured else None
+    configured = _canonical(configured, node, problems) if configured else None
     instance = try_construct(configured, node, problems, Path()) if configured else None
     task = _resolve_task(node, named.cls, problems)
     if section is None or configured is None:
@@ -105,10 +106,17 @@ def resolve_data(tree: Node, catalogue: Catalogue, problems: Problems) -> Resolv
     return ResolvedData(config, named.cls, instance, task)
 
 
-def _canonical(configured: ConfiguredClass) -> ConfiguredClass:
-    """Return the data set with its settings in one spelling, without those that then equal a default."""
-    defaults = configured.named.signature.defaults
-    canonical = configured.named.cls.canonical_settings(configured.component.settings)
+def _canonical(configured: ConfiguredClass, node: Node, problems: Problems) -> ConfiguredClass | None:
+    """Return the data set with its settings in one spelling, without those that then equal a default.
+
+    None after recording that the data set's own code failed.
+    """
+    defaults, adapter = configured.named.signature.defaults, configured.named.cls
+    try:
+        canonical = dict(adapter.canonical_settings(configured.component.settings))
+    except Exception as error:  # code of others may fail in any way
+        problems.add(node, f"{adapter.__name__}.canonical_settings fails: {message_of(error)}")
+        return None
     settings = {
         name: value
         for name, value in canonical.items()

@@ -18,7 +18,7 @@ import numpy.typing as npt
 import pandas as pd
 
 from fusion_bench.statistics.differences import Difference, Differences
-from fusion_bench.statistics.estimate import Estimate, FloatArray, detectable_difference, stacked
+from fusion_bench.statistics.estimate import Estimate, FloatArray, stacked
 from fusion_bench.statistics.influence import Influences
 from fusion_bench.statistics.power import ComparisonScatter, decidable_difference
 
@@ -139,7 +139,7 @@ def compare(influences: Influences, question: Question) -> pd.DataFrame:
             "verdict": verdict,
         }
     )
-    if differences.variances is not None:
+    if differences.variances is not None and any(item.squares is not None for item in found.values()):
         table.attrs["prior_degrees"] = float(differences.variances.prior_degrees)
         table.attrs["prior_variance"] = float(differences.variances.prior_variance)
     return table
@@ -148,19 +148,12 @@ def compare(influences: Influences, question: Question) -> pd.DataFrame:
 def _detectable(differences: Differences, tested: list[Difference]) -> float:
     """Return the true difference that a comparison of this study finds at the strictest level of the family.
 
-    A comparison as the pool expects it; where no tested pair lies in the pool, the median over the pairs.
+    A comparison as the pool expects it; NaN where no tested pair lies in the pool.
     """
-    alpha = strictest_level(len(tested))
     scatter = differences.scatter(tested)
-    if scatter is not None:
-        return decidable_difference(scatter, len(differences.pool), scatter.seeds, alpha)
-    estimates = [item.estimate for item in tested]
-    single = [
-        detectable_difference(float(estimate.standard_error), float(estimate.degrees), alpha)
-        for estimate in estimates
-    ]
-    known = [value for value in single if not np.isnan(value)]
-    return float(np.median(known)) if known else float("nan")
+    if scatter is None:
+        return float("nan")
+    return decidable_difference(scatter, len(differences.pool), scatter.seeds, strictest_level(len(tested)))
 
 
 def strictest_level(comparisons: int) -> float:

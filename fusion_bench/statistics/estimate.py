@@ -1,4 +1,4 @@
-"""An estimate with its t interval and p-values, and the difference that a study can detect."""
+"""An estimate with its t interval and p-values."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special, stats
+from scipy import stats
 
 FloatArray: TypeAlias = npt.NDArray[np.float64]
 
@@ -70,19 +70,3 @@ def stacked(estimates: Sequence[Estimate]) -> Estimate:
     columns = ([float(getattr(item, name)) for item in estimates] for name in _NUMBERS)
     mean, error, degrees = (np.array(column, dtype=np.float64) for column in columns)
     return Estimate(mean, error, degrees, estimates[0].possible if estimates else (-np.inf, np.inf))
-
-
-def detectable_difference(standard_error: float, degrees: float, alpha: float, power: float = 0.8) -> float:
-    """Return the smallest true difference that a two-sided t test at ``alpha`` finds with probability ``power``.
-
-    Found means with the right sign; the wrong one has a negligible probability. The statistic has a noncentral t
-    distribution with noncentrality ``difference / standard_error``. The sum of two t quantiles, a usual
-    approximation, promises 80 % and gives 67 % at 2 degrees of freedom and .05 / 26.
-
-    Returns:
-        The difference in the units of ``standard_error``; NaN where there is no spread to judge it by.
-    """
-    if not (standard_error > 0 and degrees > 0):
-        return float("nan")
-    critical = stats.t.isf(alpha / 2, degrees)
-    return standard_error * float(special.nctdtrinc(degrees, 1 - power, critical))

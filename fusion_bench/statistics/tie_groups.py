@@ -7,9 +7,9 @@ which no two differ, so a display covers the pairs that do not differ by cliques
 other, each as large as it can be (Gramm, Guo, Hüffner, Niedermeier, Piepho and Schmid, *Computational Statistics and
 Data Analysis* 52, 2007). Piepho's own procedure may need a time that is exponential in the number of arms.
 
-The pairs with the reference have the p-values of `fusion_bench.statistics.comparison.compare`. Its family is smaller,
-so an arm without the letter of the reference always differs from it there, and an arm that differs there may share
-the letter.
+A pair has the larger of the two p-values with either arm as the hub, which is never below that of the verdict. The
+family of the verdicts is smaller as well, so an arm without the letter of the reference always differs from it there,
+and an arm that differs there may share the letter.
 """
 
 from __future__ import annotations

@@ -56,13 +56,19 @@ def _best(ranked: Sequence[AnswerRow], rows: Sequence[AnswerRow], results: Study
 
 
 def _tie(best: AnswerRow, others: int) -> str:
-    if best.tied is None:
+    """Return what is shown between the best arm and the others; nothing for the reference, which has the verdicts."""
+    if best.tied is None or best.role == "reference":
         return ""
     if best.tied == 0:
         return "; it differs from the other" if others == 1 else "; it differs from every other"
-    if best.tied == others:
-        return "; it cannot be told apart from the " + ("other" if others == 1 else f"{others} others")
-    return f"; it cannot be told apart from {plural(best.tied, 'other')}"
+    which = (
+        "the other"
+        if others == 1
+        else f"the {others} others"
+        if best.tied == others
+        else f"{best.tied} of them"
+    )
+    return f"; no difference from {which} is shown"
 
 
 def _second(ranked: Sequence[AnswerRow], rows: Sequence[AnswerRow], results: StudyResults) -> str:
@@ -172,13 +178,13 @@ def _outside(results: StudyResults) -> list[str]:
 
 def _few_seeds(tables: Tables) -> list[str]:
     fewest = fewest_seeds(tables)
-    return [f"with {fewest} seeds, a normal scatter is assumed"] if fewest else []
+    return [f"verdicts rest on {fewest} trainings of an arm"] if fewest else []
 
 
 def fewest_seeds(tables: Tables) -> int:
     """Return the smallest number of seeds that a verdict rests on; 0 without verdicts or where it needs no caveat."""
     decided = tables.comparisons[~tables.comparisons["verdict"].isin(["", "no verdict"])]
-    fewest = int(decided["seeds"].min()) if len(decided) else 0
+    fewest = int(decided[["seeds", "reference_seeds"]].to_numpy().min()) if len(decided) else 0
     return fewest if fewest < SEEDS_WITHOUT_CAVEAT else 0
 
 

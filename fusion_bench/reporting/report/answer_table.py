@@ -71,7 +71,7 @@ def answer_note(results: StudyResults, tables: Tables) -> str:
             )
     if any(row.place is None for row in rows):
         sentences.append(
-            f"No place: outside the budget, or fewer than {FEWEST_SEEDS} seeds where others have them."
+            f"No place: outside the budget, or fewer than {FEWEST_SEEDS} seeds in common with another arm."
         )
     return " ".join(sentences)
 

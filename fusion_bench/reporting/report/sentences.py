@@ -144,8 +144,13 @@ def _levels(row: Row, results: StudyResults, tables: Tables) -> str:
 def _without_verdict(results: StudyResults, tables: Tables) -> list[str]:
     sentences = []
     rows = records(tables.comparisons[tables.comparisons["verdict"] == "no verdict"])
-    for seeds in sorted({row["seeds"] for row in rows}):
-        measured = [f"{code(row['arm'])} {difference_text(row)}" for row in rows if row["seeds"] == seeds]
+    fewest = [min(row["seeds"], row["reference_seeds"]) for row in rows]
+    for seeds in sorted(set(fewest)):
+        measured = [
+            f"{code(row['arm'])} {difference_text(row)}"
+            for row, count in zip(rows, fewest, strict=True)
+            if count == seeds
+        ]
         if seeds >= FEWEST_SEEDS:
             cluster = escape(results.cluster)
             reason = f"all samples belong to one {cluster}, so the spread between several is unknown"

@@ -43,7 +43,7 @@ class PretextTask:
         """
         return (
             self.recipe == PretextRecipe()
-            and SHIPPED.layer - SHIPPED.recipe.maps < self.layer <= SHIPPED.layer
+            and SHIPPED.layer - SHIPPED.recipe.maps < self.layer % _MAPS <= SHIPPED.layer
             and (self.image_size, self.condition) == (SHIPPED.image_size, SHIPPED.condition)
             and _tagged(self.name) == SHIPPED.name
         )
@@ -74,6 +74,9 @@ def _tagged(name: str) -> str:
     config = get_pretrained_cfg(name)
     return name if config is None or not config.tag else f"{config.architecture}.{config.tag}"
 
+
+_MAPS = 5
+"""The number of maps of the shipped backbone; negative layers count from the last one."""
 
 SHIPPED = PretextTask(
     "test_resnet.r160_in1k",

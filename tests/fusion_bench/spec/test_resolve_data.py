@@ -144,3 +144,15 @@ def test_expressions_take_attributes_and_no_wordings(read: Read) -> None:
     assert found != asked(read(name="miniclevr_refer"))
     with pytest.raises(StudyFileError, match=r"data\.wordings: unknown key"):
         read("wordings: one", name="miniclevr_refer")
+
+
+def test_a_data_set_whose_spelling_fails_is_one_sentence_with_its_place(tmp_path: Path, read: Read) -> None:
+    (tmp_path / "spelled.py").write_text(
+        "from fusion_bench.data.miniclevr.dataset import MiniClevr\n\n\n"
+        "class Spelled(MiniClevr):\n"
+        "    @classmethod\n"
+        "    def canonical_settings(cls, settings):\n"
+        "        return {'kinds': settings['kinds']}\n"
+    )
+    with pytest.raises(StudyFileError, match=r"line \d+: data: Spelled\.canonical_settings fails: .*kinds"):
+        read(name="spelled.py")

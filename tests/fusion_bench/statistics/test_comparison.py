@@ -10,6 +10,7 @@ from statsmodels.stats.multitest import multipletests
 from fusion_bench.statistics.comparison import Question, compare, holm, means
 from fusion_bench.statistics.influence import Influences
 from fusion_bench.statistics.scores import Scores
+from fusion_bench.statistics.simulation import StudyShape, simulate_study
 
 SKILL = {"ref": 0.70, "strong": 0.85, "weak": 0.50, "twin": 0.70, "noisy": 0.72, "blind": 0.45}
 ARMS = ("strong", "weak", "twin", "noisy")
@@ -79,6 +80,19 @@ def test_fewer_than_three_seeds_give_no_verdict(seeds: int) -> None:
 
 def test_one_cluster_gives_no_verdict() -> None:
     assert set(compare(scores(3, 1), QUESTION)["verdict"]) == {"no verdict", ""}
+
+
+def test_a_family_that_is_compared_with_further_seeds_of_the_reference_has_no_detectable_difference() -> None:
+    """It is known for pairs of one pool alone, and so are the numbers on the variance that the arms share."""
+    influences = simulate_study(
+        StudyShape(5, 3, 50, seed_sd=1.0, residual_sd=1.0, reference_seeds=8),
+        np.zeros(4),
+        np.random.default_rng(0),
+    )
+    table = compare(influences, Question(influences.arms[0], influences.arms[1:]))
+    assert set(table["reference_seeds"]) == {8} and set(table["seeds"]) == {3}
+    assert table["detectable"].isna().all() and table["p_holm"].notna().all()
+    assert "prior_degrees" not in table.attrs
 
 
 def test_the_family_is_the_arms_and_not_the_controls() -> None:

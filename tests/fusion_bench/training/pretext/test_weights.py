@@ -101,9 +101,11 @@ def test_the_record_names_every_image(tmp_path: Path) -> None:
 # --- the weights in the package
 
 
-@pytest.mark.parametrize("layer", [2, 3])
+@pytest.mark.parametrize(("layer", "place"), [(2, 0), (3, 1), (-3, 0), (-2, 1)])
 @pytest.mark.parametrize("name", ["test_resnet", "test_resnet.r160_in1k"])
-def test_layers_of_the_default_backbone_are_not_trained(tmp_path: Path, name: str, layer: int) -> None:
+def test_layers_of_the_default_backbone_are_not_trained(
+    tmp_path: Path, name: str, layer: int, place: int
+) -> None:
     task = PretextTask(name, layer, (96, 144))
     weights = make_pretext_weights(task, tmp_path)
     assert weights.file == SHIPPED_FILE
@@ -114,7 +116,7 @@ def test_layers_of_the_default_backbone_are_not_trained(tmp_path: Path, name: st
     whole = read_pretext_network(SHIPPED, SHIPPED_FILE).backbone
     images = torch.randn(2, 3, *task.image_size)
     with torch.no_grad():
-        torch.testing.assert_close(loaded.eval()(images), whole.eval().maps(images)[layer - 2])
+        torch.testing.assert_close(loaded.eval()(images), whole.eval().maps(images)[place])
 
 
 @pytest.mark.parametrize(
