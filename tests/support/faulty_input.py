@@ -115,7 +115,12 @@ FAULTY_STUDIES = (
     edited("a tiny image", "image_size: [32, 48]", "image_size: [1, 48]", "line 6: data.image_size"),
     edited("a negative image", "image_size: [32, 48]", "image_size: [-32, 48]", "line 6: data.image_size"),
     edited("an unknown kind", "kinds: [zero_hop]", "kinds: [zero_hopp]", "line 4: data", "zero_hopp"),
-    edited("a kind as text", "kinds: [zero_hop]", "kinds: zero_hop", "line 8: data.kinds: must be a list"),
+    edited(
+        "a kind as text",
+        "kinds: [zero_hop]",
+        "kinds: zero_hop",
+        "line 8: data.kinds: must be 'locate', 'relate' or 'reason' or a list",
+    ),
     edited("no images", "train: 40", "train: 0", "data"),
     edited("an unknown split", "train: 40", "trian: 40", "data"),
     edited("a root for made data", "kinds:", "root: here\n  kinds:", "line 8: data.root", "leave root out"),
