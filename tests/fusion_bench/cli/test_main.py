@@ -232,7 +232,7 @@ def test_one_more_seed_trains_that_seed_alone(cli: CommandLine, study: tuple[Pat
     options = ("--runs", runs, "--workers", 1, "--device", "cpu")
     result = cli("run", file, "--set", "seeds=[0, 1, 2]", *options)
     assert result.code == 0, result.err
-    assert result.out.startswith("6 cells: 4 done, 2 waiting\n")
+    assert "\n6 cells: 4 done, 2 waiting\n" in result.out
     assert result.out.count(" started") == 2
     assert result.out.count("seed 2 started") == 2
     assert before < finished(runs)
