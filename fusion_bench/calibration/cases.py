@@ -23,7 +23,7 @@ BoundState: TypeAlias = Literal["holds", "holds within error", "fails"]
 
 @dataclass(frozen=True)
 class Bound:
-    """What is promised of a rate.
+    """The least or greatest value that a rate is promised to have.
 
     Attributes:
         rate: a field of `fusion_bench.statistics.simulation.Rates`; its Monte-Carlo error is ``RATE_error``.
@@ -41,6 +41,18 @@ class Bound:
         if beyond <= 0:
             return "holds"
         return "holds within error" if beyond <= 2 * getattr(rates, f"{self.rate}_error") else "fails"
+
+
+FEWEST_FOR_TAIL = 5
+"""The fewest comparisons for which the tail is promised: two arms have nothing to borrow from, and three little."""
+
+BOUNDS = (
+    Bound("coverage", 0.93, least=True),
+    Bound("worst_coverage", 0.92, least=True),
+    Bound("family_error", 0.055, least=False),
+    Bound("tail", 1.3, least=False),
+)
+"""What studies without effects are promised; the tail, which is last, from `FEWEST_FOR_TAIL` comparisons on."""
 
 
 @dataclass(frozen=True)
@@ -68,17 +80,11 @@ class Case:
     def bounds(self) -> tuple[Bound, ...]:
         """Return what is promised; nothing is where there are effects, for then only the power is asked.
 
-        The tail is promised from five comparisons on: two arms have nothing to borrow from, and three little.
+        The tail is promised from `FEWEST_FOR_TAIL` comparisons on.
         """
         if self.effect:
             return ()
-        tail = (Bound("tail", 1.3, least=False),) if self.comparisons() >= 5 else ()
-        return (
-            Bound("coverage", 0.93, least=True),
-            Bound("worst_coverage", 0.92, least=True),
-            Bound("family_error", 0.055, least=False),
-            *tail,
-        )
+        return BOUNDS if self.comparisons() >= FEWEST_FOR_TAIL else BOUNDS[:-1]
 
     def studies(self, asked: int) -> int:
         """Return the number of studies: what is drawn number by number takes as long as 20 times as many sums."""

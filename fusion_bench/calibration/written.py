@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 from tabulate import tabulate
 
-from fusion_bench.calibration.cases import Case, CaseResult
+from fusion_bench.calibration.cases import BOUNDS, FEWEST_FOR_TAIL, Case, CaseResult
 from fusion_bench.calibration.own_cells import OwnCells
 from fusion_bench.storage import write_text
 
@@ -22,14 +22,12 @@ _DETECTABLE = (
     "The first difference, where it is known, is the one that the report calls detectable with 80 % probability: at "
     "the strictest step of Holm's correction. Where all arms differ, later steps are less strict."
 )
-_BOUNDS = """\
-| Rate | Bound |
-|:--|--:|
-| coverage of the 95 % interval, mean over the arms | at least 93 % |
-| the same, the arm with the lowest | at least 92 % |
-| family-wise error: a study without differences finds one | at most 5.5 % |
-| tail: P(p < .05/m), over .05/m, for m comparisons, from m = 5 on | at most 1.3 |
-"""
+_PROMISED = {
+    "coverage": "coverage of the 95 % interval, mean over the arms",
+    "worst_coverage": "the same, the arm with the lowest",
+    "family_error": "family-wise error: a study without differences finds one",
+    "tail": f"tail: P(p < .05/m), over .05/m, for m comparisons, from m = {FEWEST_FOR_TAIL} on",
+}
 
 
 @dataclass(frozen=True)
@@ -64,6 +62,16 @@ def write_calibration(calibration: Calibration, folder: Path) -> Path:
     return folder / MARKDOWN
 
 
+def _bounds_table() -> str:
+    """Return what is promised of each rate; a tail is a ratio, the other rates are shares."""
+    rows = [
+        f"| {_PROMISED[limited.rate]} | at {'least' if limited.least else 'most'} "
+        f"{f'{limited.limit:g}' if limited.rate == 'tail' else f'{100 * limited.limit:g} %'} |\n"
+        for limited in BOUNDS
+    ]
+    return "| Rate | Bound |\n|:--|--:|\n" + "".join(rows)
+
+
 def calibration_text(calibration: Calibration) -> str:
     """Return the Markdown text: failing cases first."""
     results = calibration.results
@@ -76,7 +84,7 @@ def calibration_text(calibration: Calibration) -> str:
         f"# {calibration.title}",
         f"{calibration.count()} Each case is {studies} simulated studies. A rate is followed by its Monte-Carlo "
         "error (one standard error). A case fails where a rate is beyond its bound by more than two of them.",
-        _BOUNDS,
+        _bounds_table(),
         "## Cases that fail",
         _null_table(failing) or "None.",
     ]

@@ -25,14 +25,15 @@ from fusion_bench.reporting.report.publish import load
 from fusion_bench.reporting.tables.tables import primary_comparison
 from fusion_bench.results.collect import collect
 from fusion_bench.results.results import StudyResults
-from fusion_bench.statistics.comparison import compare
+from fusion_bench.statistics.comparison import Question, compare
+from fusion_bench.statistics.influence import Influences
 
 _SPLITS = 400
 
 
 @dataclass(frozen=True)
 class CalibrateOptions:
-    """What to calibrate.
+    """The source, size and folders of a calibration.
 
     Attributes:
         source: a study file, ``runs/studies/NAME`` or a published report; None for the standard cases.
@@ -70,7 +71,7 @@ def calibrate_and_say(options: CalibrateOptions, *, as_json: bool) -> None:
         name, title = results.name, f"Calibration of {results.name}"
         influences, question = primary_comparison(results)
         shape = shape_of(influences, question)
-        own = _own_cells(results)
+        own = _own_cells(influences, question)
         detectable = 100 * float(compare(influences, question)["detectable"].max())
         cases = cases_of_shape(shape, detectable)
     folder = options.out or options.runs / "calibration" / name
@@ -109,10 +110,10 @@ def _results(
         return collect(opened.study, replace(opened.paths, notify=notify))
 
 
-def _own_cells(results: StudyResults) -> OwnCells | str:
+def _own_cells(influences: Influences, question: Question) -> OwnCells | str:
     """Return the comparison of the study with itself, or why there is none."""
     try:
-        return split_own_cells(*primary_comparison(results), _SPLITS, np.random.default_rng(0))
+        return split_own_cells(influences, question, _SPLITS, np.random.default_rng(0))
     except FusionBenchError as error:
         return str(error)
 

@@ -92,8 +92,7 @@ class Differences:
             means = influences.per_seed(self.pool, self._pool_seeds)
             self._centre = means.mean(0)
             self._plain = plain_variances(means)
-            if len(self.pool) > 1:
-                self.variances = centred_variances(means)
+            self.variances = centred_variances(means)
 
     def mean(self, arm: str) -> float:
         """Return the mean of an arm over the seeds that its comparisons use."""

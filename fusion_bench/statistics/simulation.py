@@ -145,7 +145,7 @@ def error_rates(
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """What the statistics say about simulated studies: intervals and p-values, ``[studies, A - 1]``."""
+    """The intervals and p-values of simulated studies, each ``[studies, A - 1]``."""
 
     low: FloatArray
     high: FloatArray

@@ -1,4 +1,4 @@
-"""What a report says of its arms by name: which differences are shown, which are not, and what limits them.
+"""Sentences of a report that name its arms: which differences are shown, which are not, and what limits them.
 
 Every arm gets the same forms of sentences; what is said of several arms is one sentence. A sentence claims a
 difference only where the verdict does. For an arm that had not converged it is limited to "this budget".

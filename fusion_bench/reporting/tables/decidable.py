@@ -1,4 +1,4 @@
-"""What a study can decide, told before it is trained: its seeds, and the smallest difference that it finds.
+"""Says before training what a study can decide: whether its seeds are few, and the smallest difference that it finds.
 
 The difference is that of the report (`fusion_bench.statistics.power`), at the planned number of seeds. How
 comparisons scatter comes from the finished cells of the study. Before two arms have two finished seeds it is
@@ -33,7 +33,7 @@ from fusion_bench.training.paths import RunPaths
 
 _SHOWN_SEEDS = (3, 5, 8, 12)
 _MANY = 1_000_000
-"""As many clusters as add nothing to the scatter."""
+"""A number of clusters so large that they add nothing to the scatter."""
 
 
 @dataclass(frozen=True)

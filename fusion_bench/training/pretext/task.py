@@ -1,4 +1,4 @@
-"""What pretext weights are asked for, and the file that holds them: in the package or in the cache."""
+"""The pretext task of a backbone, and the file that holds its weights: in the package or in the cache."""
 
 from __future__ import annotations
 
