@@ -48,7 +48,7 @@ class MiniClevr(BuiltIn, Clevr):
     """
 
     name: ClassVar[str] = "miniclevr"
-    version: ClassVar[str] = "1"
+    version: ClassVar[str] = "2"
     select_from_train: ClassVar[bool] = False
     published: Mapping[str, Counts] = {}
     unlabelled: ClassVar[tuple[str, ...]] = ()

@@ -29,6 +29,8 @@ AnswerTarget: TypeAlias = str | range
 _SIZES: tuple[AnswerTarget, ...] = (*(range(size, size + 1) for size in range(6)), range(6, 11))
 _GREATEST_COUNTS = ((2, 6), (6, 4), (24, 3), (math.inf, 2))
 """The greatest count that is asked for, by the number of different sets that divide a scene (6 means at least 6)."""
+_RARE = 0.02
+"""The smallest expected number of groups in a scene for which a count is asked for."""
 _EXIST: tuple[AnswerTarget, ...] = (range(1), range(1, 11))
 _YES_NO: tuple[AnswerTarget, ...] = ("yes", "no")
 
@@ -85,11 +87,11 @@ def _set_strata(family: Family, fixed: int, things: int) -> Iterable[Stratum]:
     shares = (
         len(ATTRIBUTES[family.attribute]) if family.attribute else 2 ** len(family.hops) if related else 1
     )
-    reach = _reach(fixed, things - max(sum(family.hops), related))
-    if reach < 1:
+    counted = things - max(sum(family.hops), related)
+    if counted < 1:
         return
     for pattern in named:
-        targets = _targets(family, COMBINATIONS[pattern] * shares, reach)
+        targets = _targets(family, COMBINATIONS[pattern] * shares, counted)
         for filters in references:
             yield Stratum(family, ((pattern,),), filters, targets)
 
@@ -119,39 +121,41 @@ def _pair_strata(family: Family, fixed: int, things: int) -> Iterable[Stratum]:
             sizes = COMBINATIONS[p], COMBINATIONS[q]
             if max(sizes) <= 2 * min(sizes):
                 groups[sizes].append((p, q))
-    reach = _reach(fixed, things - (family.attribute is not None or any(family.hops)))
-    if reach < 1:
+    counted = things - (family.attribute is not None or any(family.hops))
+    if counted < 1:
         return
     for sizes, pairs in groups.items():
-        yield Stratum(family, tuple(pairs), 0, _targets(family, min(sizes), reach))
+        yield Stratum(family, tuple(pairs), 0, _targets(family, min(sizes), counted))
 
 
-def _reach(fixed: int, greatest: int) -> float:
-    """Return the greatest count that is asked for, of ``greatest`` objects that a question can count.
-
-    A count that no scene has would block its stratum. Where all attributes vary, other strata take its place, and
-    their targets are kept as they are; where few vary, few strata would be left.
-    """
-    return greatest if fixed else math.inf
-
-
-def _targets(family: Family, alternatives: int, reach: float) -> tuple[AnswerTarget, ...]:
+def _targets(family: Family, alternatives: int, counted: int) -> tuple[AnswerTarget, ...]:
     """Return the answers of a stratum.
 
     Args:
         family: the family.
         alternatives: the number of different sets that divide a scene.
-        reach: the greatest count that is possible.
+        counted: the greatest number of objects that a question can count.
     """
     if family.queried:
         return ATTRIBUTES[family.queried]
     if family.function == "exist":
         return _EXIST
     if family.function == "count":
-        # A count that is very rare in scenes of at most ten objects would block its stratum.
+        # A count that is very rare, or that no scene has, would block its stratum.
         most = next(most for limit, most in _GREATEST_COUNTS if alternatives <= limit)
-        return _SIZES[: int(min(most, reach)) + 1]
+        return _SIZES[
+            : max(size for size in range(1, most + 1) if _is_common(size, alternatives, counted)) + 1
+        ]
     return _YES_NO
+
+
+def _is_common(size: int, alternatives: int, counted: int) -> bool:
+    """Return True if scenes with ``size`` objects in one of the sets are not too rare to wait for.
+
+    The expected number of groups of ``size`` objects that lie in one set, of ``counted`` objects that fall into
+    ``alternatives`` sets by chance. One object is always in some set.
+    """
+    return size == 1 or math.comb(counted, size) / alternatives ** (size - 1) >= _RARE
 
 
 class Rounds:

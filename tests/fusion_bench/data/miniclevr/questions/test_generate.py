@@ -267,3 +267,13 @@ def test_few_attributes_leave_the_answers_balanced(varying: tuple[str, ...]) -> 
     for name in varying:
         shares = np.array([answers["one_hop", f"query_{name}"][value] for value in ATTRIBUTES[name]])
         assert np.abs(shares / shares.sum() * len(shares) - 1).max() < 0.15
+
+
+@pytest.mark.parametrize(("kind", "least"), [("zero_hop", 0.8), ("one_hop", 0.5)])
+def test_every_family_is_asked_about_scenes_of_few_things(kind: str, least: float) -> None:
+    """A count that no scene of three things has would block its stratum, and counts would hardly be asked."""
+    scenes = random_scenes(400, seed=3, things=(2, 3))
+    asked = _flat(scenes, generate_questions(scenes, (kind,), 10, "test", things=3))
+    counts = Counter(question.family for _, question in asked)
+    families = [family.index for family in FAMILIES if family.kind == kind]
+    assert min(counts[family] for family in families) > least * len(asked) / len(families)
