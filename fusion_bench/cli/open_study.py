@@ -176,9 +176,8 @@ def data_config(
             f"the data set {name!r} does not accept these settings ({problems}); give them as --set KEY=VALUE, and "
             f"see fusion-bench list datasets {name}"
         ) from error
-    return DataConfig(
-        adapter.name, Component(target, signature.without_defaults(validated)), adapter.version, size
-    )
+    canonical = adapter.canonical_settings(signature.without_defaults(validated))
+    return DataConfig(adapter.name, Component(target, signature.changed(canonical)), adapter.version, size)
 
 
 def _settings(pairs: Sequence[str]) -> dict[str, Any]:

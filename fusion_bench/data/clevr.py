@@ -99,11 +99,15 @@ class Clevr(DataSet):
 
     @classmethod
     def canonical_settings(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
-        """Return settings in which ``kinds`` is a list, or None for all nine; see `DataSet.canonical_settings`."""
+        """Return settings in which ``kinds`` is a list in CLEVR's order, or None for all nine.
+
+        See `DataSet.canonical_settings`. A kind that does not exist is kept; the constructor refuses it.
+        """
         canonical = super().canonical_settings(settings)
         if "kinds" in canonical:
-            kinds = _kinds_named(canonical["kinds"])
-            canonical["kinds"] = None if set(kinds) == set(KIND_STARTS) else list(kinds)
+            kinds = dict.fromkeys(_kinds_named(canonical["kinds"]))
+            ordered = sorted(kinds, key=[*KIND_STARTS, *kinds].index)
+            canonical["kinds"] = None if ordered == list(KIND_STARTS) else ordered
         return canonical
 
     def prepare(self, workers: int = 1) -> None:

@@ -19,7 +19,6 @@ from fusion_bench.spec.catalogue import (
 from fusion_bench.spec.document.problems import Problems
 from fusion_bench.spec.document.sections import DataSection
 from fusion_bench.spec.document.tree import Node
-from fusion_bench.spec.signatures import equal_values
 from fusion_bench.training.config import Component, DataConfig
 
 if TYPE_CHECKING:
@@ -111,17 +110,13 @@ def _canonical(configured: ConfiguredClass, node: Node, problems: Problems) -> C
 
     None after recording that the data set's own code failed.
     """
-    defaults, adapter = configured.named.signature.defaults, configured.named.cls
+    adapter = configured.named.cls
     try:
         canonical = dict(adapter.canonical_settings(configured.component.settings))
     except Exception as error:  # code of others may fail in any way
         problems.add(node, f"{adapter.__name__}.canonical_settings fails: {message_of(error)}")
         return None
-    settings = {
-        name: value
-        for name, value in canonical.items()
-        if name not in defaults or not equal_values(value, defaults[name])
-    }
+    settings = configured.named.signature.changed(canonical)
     return replace(configured, component=replace(configured.component, settings=settings))
 
 

@@ -52,9 +52,13 @@ class Signature:
 
     def without_defaults(self, validated: Mapping[str, Any]) -> dict[str, Json]:
         """Return validated settings as JSON values, without those that equal a default."""
+        return self.changed(self.written(validated))
+
+    def changed(self, settings: Mapping[str, Json]) -> dict[str, Json]:
+        """Return those of the settings, as JSON values, that do not equal a default."""
         return {
             name: value
-            for name, value in self.written(validated).items()
+            for name, value in settings.items()
             if name not in self.defaults or not equal_values(value, self.defaults[name])
         }
 

@@ -72,6 +72,8 @@ def asked(study: Study) -> tuple[list[str], Path]:
         (["kinds: reason"], [f"kinds: {EVERY}"]),
         (["kinds: reason"], []),
         (["kinds: null"], []),
+        (["kinds: [one_hop, zero_hop]"], ["kinds: [zero_hop, one_hop]"]),
+        (["kinds: [one_hop, zero_hop, one_hop]"], ["kinds: [zero_hop, one_hop]"]),
         (["wordings: all"], []),
         (["attributes: [color, material, shape, size]"], []),
         (["attributes: null"], []),
