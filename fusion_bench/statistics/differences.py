@@ -98,6 +98,16 @@ class Differences:
         """Return the mean of an arm over the seeds that its comparisons use."""
         return float(self._influences.per_seed([arm], self._seeds[arm]).mean())
 
+    def seeds_of(self, arm: str) -> BoolArray:
+        """Return a mask ``[S]`` of the seeds that the comparisons of an arm or a control use.
+
+        A control is compared on the seeds of the pool if it has finished them, else on those that each pair shares.
+        """
+        if arm in self._seeds:
+            return self._seeds[arm]
+        own = self._influences.seeds_of(arm)
+        return self._pool_seeds if self.pool and not (self._pool_seeds & ~own).any() else own
+
     def of(self, arm: str, other: str) -> Difference | None:
         """Return the difference ``arm - other``; None where the two share no finished seed.
 

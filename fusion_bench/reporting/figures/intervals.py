@@ -40,7 +40,7 @@ def means_size(data: FigureData) -> tuple[float, float] | None:
 def draw_means(data: FigureData, figure: Figure) -> None:
     """Draw the primary metric on the evaluated splits, one panel each, with floors as dashed lines.
 
-    Rows have the order of the answer: arms by their mean, then controls, below a line. Beside the first panel stand
+    Rows have the order of the answer: arms, then controls below a line. Beside the first panel stand
     the letters of the tie groups.
     """
     results = data.results

@@ -49,10 +49,13 @@ def _best(ranked: Sequence[AnswerRow], rows: Sequence[AnswerRow], results: Study
         only = "The only ranked arm" if len(rows) > 1 else "The only arm with a result"
         return f"{only}, {label}, has a {metric} of {_level(best)}{basis}."
     which = f"{len(ranked)} arms" if len(ranked) == len(rows) else f"the {len(ranked)} ranked arms"
-    extreme = "lowest" if results.primary in results.lower_is_better else "highest"
-    return (
-        f"Of {which}, {label} has the {extreme} {metric}: {_level(best)}{basis}{_tie(best, len(ranked) - 1)}."
-    )
+    falling = results.primary in results.lower_is_better
+    means = [row.mean["estimate"] for row in ranked]
+    if best.mean["estimate"] != (min(means) if falling else max(means)):  # an arm lacks seeds of the others
+        first = f"has place 1 by the differences, with a {metric} of "
+    else:
+        first = f"has the {'lowest' if falling else 'highest'} {metric}: "
+    return f"Of {which}, {label} {first}{_level(best)}{basis}{_tie(best, len(ranked) - 1)}."
 
 
 def _tie(best: AnswerRow, others: int) -> str:

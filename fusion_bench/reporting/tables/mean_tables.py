@@ -1,4 +1,7 @@
-"""Means, differences and leads over floors on every split and metric, as tidy tables without verdicts."""
+"""Means, differences and leads over floors on every split and metric, as tidy tables without verdicts.
+
+Means are over the seeds that the comparisons use (`fusion_bench.reporting.tables.compared_seeds`).
+"""
 
 from __future__ import annotations
 
@@ -7,22 +10,25 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from fusion_bench.reporting.tables.compared_seeds import ComparedSeeds, is_compared, only_compared
 from fusion_bench.reporting.tables.metric_scores import AllMetricScores, MetricScores
 from fusion_bench.results.results import StudyResults
 from fusion_bench.statistics.comparison import Question, compare, means
 from fusion_bench.statistics.scores import Scores
 
 
-def all_means(results: StudyResults, all_scores: AllMetricScores) -> pd.DataFrame:
+def all_means(results: StudyResults, all_scores: AllMetricScores, seeds: ComparedSeeds) -> pd.DataFrame:
     """Return the mean of each arm and control on every split and metric, with an interval where there is one."""
     parts = []
     keys = results.values[["split", "metric"]].drop_duplicates()
+    cells = zip(results.values["arm"], results.values["seed"], strict=True)
+    used = np.array([is_compared(seeds, arm, seed) for arm, seed in cells], dtype=bool)
     for split, metric in keys.itertuples(index=False, name=None):
         if (influences := all_scores.on(metric, split)) is not None:
-            parts.append(means(influences).assign(split=split, metric=metric))
+            parts.append(means(only_compared(influences, seeds)).assign(split=split, metric=metric))
             continue
         chosen = (results.values["split"] == split) & (results.values["metric"] == metric)
-        plain = results.values[chosen].groupby("arm", sort=False, observed=True)["value"]
+        plain = results.values[chosen & used].groupby("arm", sort=False, observed=True)["value"]
         plain_means = plain.agg(estimate="mean", seeds="size").reset_index()
         parts.append(plain_means.assign(split=split, metric=metric, low=np.nan, high=np.nan))
     if not parts:
@@ -45,7 +51,9 @@ def other_differences(results: StudyResults, all_scores: AllMetricScores, questi
     return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
 
 
-def leads_over_floors(results: StudyResults, all_scores: AllMetricScores) -> pd.DataFrame:
+def leads_over_floors(
+    results: StudyResults, all_scores: AllMetricScores, seeds: ComparedSeeds
+) -> pd.DataFrame:
     """Return the score of each arm minus each floor, paired sample by sample where the floor's scores are recorded.
 
     A floor without recorded scores (a report of an earlier version) counts as a constant.
@@ -62,7 +70,8 @@ def leads_over_floors(results: StudyResults, all_scores: AllMetricScores) -> pd.
         own = recorded.reindex(wanted).to_numpy(dtype=np.float64)
         known = bool(len(own)) and not np.isnan(own).any()
         above = replace(scores, values=scores.values - (own if known else floor)).influences()
-        table = means(replace(above, possible=(-1.0, 1.0) if known else (-floor, 1.0 - floor)))
+        possible = (-1.0, 1.0) if known else (-floor, 1.0 - floor)
+        table = means(only_compared(replace(above, possible=possible), seeds))
         rows.append(table.assign(name=name, split=split, floor=floor))
     columns = ["name", "split", "floor", "arm", "estimate", "low", "high", "seeds"]
     return pd.concat(rows, ignore_index=True)[columns] if rows else pd.DataFrame(columns=columns)

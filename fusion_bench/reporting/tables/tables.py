@@ -8,6 +8,7 @@ from typing import Any, TypeAlias
 import pandas as pd
 
 from fusion_bench.errors import FusionBenchError
+from fusion_bench.reporting.tables.compared_seeds import compared_seeds
 from fusion_bench.reporting.tables.context_ranks import context_agreement, context_ranks
 from fusion_bench.reporting.tables.mean_tables import all_means, leads_over_floors, other_differences
 from fusion_bench.reporting.tables.metric_scores import AllMetricScores, MetricScores
@@ -30,11 +31,14 @@ Row: TypeAlias = dict[str, Any]
 class Tables:
     """The numbers of the sentences, figures and Markdown tables; no other code computes a number of a report.
 
+    Means of an arm or control are over the seeds that its comparisons use
+    (`fusion_bench.reporting.tables.compared_seeds`), so that no mean and no order contradicts a verdict.
+
     Attributes:
         means: ``split, metric, arm, role, estimate, low, high, seeds, clusters, samples, ...``. A metric
             that follows from no recorded number has a mean over seeds and no interval. Intervals of
             shares are limited to [0, 1].
-        per_seed: ``split, metric, arm, role, seed, value``.
+        per_seed: ``split, metric, arm, role, seed, value``, of every finished seed.
         comparisons: the differences of the family, of arms outside the budget and of controls from the reference, on
             the primary metric and split (`fusion_bench.statistics.comparison.compare`), with ``role``.
         differences: the same differences on every other evaluated split and metric, without verdicts.
@@ -52,8 +56,9 @@ class Tables:
         answers: the answer or prediction of each arm for each shown sample
             (`fusion_bench.reporting.tables.sample_selection`).
         unfinished: the cells without a result.
-        order: the arms with a mean on the primary metric and split, the best first, then the controls likewise. The
-            rows of the other tables have this order within a split, metric or slice.
+        order: the arms with a mean on the primary metric and split, the best first, then the controls likewise
+            (`fusion_bench.reporting.tables.order`). The rows of the other tables have this order within a split,
+            metric or slice.
         ties: the arms that cannot be told apart.
     """
 
@@ -91,9 +96,11 @@ def build_tables(results: StudyResults) -> Tables:
     question = _question(results)
     primary = all_scores.influences(metric_scores, results.primary_split)
     scores = all_scores.scores(metric_scores, results.primary_split)
-    mean_table = _with_role(results, all_means(results, all_scores))
-    order = order_of_arms(results, mean_table)
-    slices, repeated = slice_means(results, scores, metric_scores.unit)
+    seeds = compared_seeds(primary, question)
+    mean_table = _with_role(results, all_means(results, all_scores, seeds))
+    comparisons = compare(primary, question)
+    order = order_of_arms(results, mean_table, comparisons)
+    slices, repeated = slice_means(results, scores, metric_scores.unit, seeds)
 
     def shown(table: pd.DataFrame) -> pd.DataFrame:
         return best_first(_with_role(results, table), order)
@@ -101,10 +108,10 @@ def build_tables(results: StudyResults) -> Tables:
     return Tables(
         means=shown(mean_table),
         per_seed=results.values[["split", "metric", "arm", "role", "seed", "value"]].reset_index(drop=True),
-        comparisons=shown(compare(primary, question)),
+        comparisons=shown(comparisons),
         differences=shown(other_differences(results, all_scores, question)),
         controls=best_first(against_controls(primary, question), order),
-        floors=shown(leads_over_floors(results, all_scores)),
+        floors=shown(leads_over_floors(results, all_scores, seeds)),
         slices=shown(slices),
         repeated=repeated,
         learning=shown(_learning(results)),
