@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from fusion_bench.reporting.report.baseline_sentences import floor_rows, not_above
-from fusion_bench.reporting.tables.answer_rows import AnswerRow, answer_rows
+from fusion_bench.reporting.tables.answer_rows import AnswerRow, answer_rows, controls_without_result
 from fusion_bench.reporting.tables.formatting import (
     join_words,
     margin_text,
@@ -164,14 +164,18 @@ def _convergence(rows: Sequence[AnswerRow]) -> list[str]:
 
 
 def _baselines(rows: Sequence[AnswerRow], best: str, results: StudyResults, tables: Tables) -> list[str]:
-    """Return the clause on the arms that are not shown to beat the controls, or the floors."""
+    """Return the clauses on the arms that are not shown to beat the controls, or the floors."""
     behind = [row.arm for row in rows if row.beats is False]
     below = {row["arm"] for row in not_above(floor_rows(results, tables))}
     if not behind:
         return [f"{_arms(len(below))} not shown to lie above every floor"] if below else []
     also = "" if best not in behind else " (the best)" if len(behind) == 1 else ", the best among them,"
     clause = f"{plural(len(behind), 'arm')}{also} {_are(len(behind))} not shown to beat every control"
-    return [f"{clause}, {len(below)} to lie above every floor" if below else clause]
+    clauses = [f"{clause}, {len(below)} to lie above every floor" if below else clause]
+    missing = len(controls_without_result(results, tables))
+    if missing:
+        clauses.append(f"{plural(missing, 'control')} {'has' if missing == 1 else 'have'} no result")
+    return clauses
 
 
 def _outside(results: StudyResults) -> list[str]:

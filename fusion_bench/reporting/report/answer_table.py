@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from fusion_bench.reporting.report.baseline_sentences import missing_controls
 from fusion_bench.reporting.report.markdown import Column, markdown_table
 from fusion_bench.reporting.tables.answer_rows import AnswerRow, answer_rows
 from fusion_bench.reporting.tables.formatting import (
@@ -72,6 +73,7 @@ def answer_note(results: StudyResults, tables: Tables) -> str:
                 "letter."
             )
     sentences += _about_seeds(rows)
+    sentences += missing_controls(results, tables)
     if any(row.place is None for row in rows):
         sentences.append(
             f"No place: outside the budget, or fewer than {FEWEST_SEEDS} seeds in common with another arm."

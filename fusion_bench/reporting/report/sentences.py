@@ -38,7 +38,7 @@ def verdict_sentences(results: StudyResults, tables: Tables) -> list[str]:
         *_without_verdict(results, tables),
         *_outside_the_budget(results, tables),
         *_not_compared(results, tables),
-        *control_sentences(tables),
+        *control_sentences(results, tables),
         *floor_sentences(results, tables),
         *agreement_sentences(tables),
         *_convergence(tables),

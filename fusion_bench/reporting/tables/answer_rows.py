@@ -27,7 +27,7 @@ class AnswerRow:
         tied: the number of other arms that it cannot be told apart from; None without letters.
         planned: the number of seeds that the study plans.
         converged: whether its selection metric had stopped to rise; None where that is unknown.
-        beats: whether it is shown to beat every control; None where it is compared with none.
+        beats: whether it is shown to beat every control, each of which has a result; None without controls.
     """
 
     arm: str
@@ -54,6 +54,7 @@ def answer_rows(results: StudyResults, tables: Tables) -> tuple[AnswerRow, ...]:
     planned = {arm: len(cells) for arm, cells in cells_of.items()}
     finished = {arm: int((cells["state"] == "done").sum()) for arm, cells in cells_of.items()}
     beats = {row["arm"]: bool(row["beats"]) for row in records(tables.controls)}
+    without = None if all(arm.role != "control" for arm in results.arms) else False
     arms = [arm for arm in results.arms if arm.role != "control" and arm.label in means]
     within = {arm.label for arm in arms if not arm.unranked}
     converged = _has_converged(tables)
@@ -71,11 +72,16 @@ def answer_rows(results: StudyResults, tables: Tables) -> tuple[AnswerRow, ...]:
             tables.ties.tied_with(arm.label),
             planned.get(arm.label, int(means[arm.label]["seeds"])),
             converged.get(arm.label),
-            beats.get(arm.label),
+            beats.get(arm.label, without),
         )
         for arm in arms
     ]
     return tuple(sorted(rows, key=lambda row: tables.order.index(row.arm)))
+
+
+def controls_without_result(results: StudyResults, tables: Tables) -> list[str]:
+    """Return the labels of the controls that have no mean on the primary metric and split."""
+    return [arm.label for arm in results.arms if arm.role == "control" and arm.label not in tables.order]
 
 
 def _has_converged(tables: Tables) -> dict[str, bool]:
