@@ -97,11 +97,6 @@ class Scores:
             self.arms, self.seeds, self.values[:, :, chosen], cluster, self.sample_ids[chosen], sizes
         )
 
-    def seeds_of(self, *arms: str) -> npt.NDArray[np.bool_]:
-        """Return a mask ``[S]`` of the seeds that all of ``arms`` have finished."""
-        rows = [self.arms.index(arm) for arm in arms]
-        return np.asarray(~np.isnan(self.values[rows]).any((0, 2)))
-
     def influences(self, unit: Unit = "samples") -> Influences:
         """Return the influences on the mean over samples or the ratio of sums, or on the share of right clusters."""
         if unit == "clusters":

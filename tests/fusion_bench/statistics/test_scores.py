@@ -22,7 +22,8 @@ def rows(arms: str = "ab", seeds: int = 3, clusters: int = 4, size: int = 5) -> 
 
 
 def difference(scores: Scores, unit: Unit = "samples") -> Estimate:
-    return scores.influences(unit).paired("a", "b", scores.seeds_of("a", "b"))
+    influences = scores.influences(unit)
+    return influences.paired("a", "b", influences.seeds_of("a", "b"))
 
 
 def test_means_and_differences_are_those_of_the_table_in_any_order() -> None:
@@ -57,7 +58,7 @@ def test_consistency_is_the_share_of_clusters_wholly_right() -> None:
 def test_a_difference_pairs_only_the_seeds_that_both_arms_have() -> None:
     table = rows()
     scores = Scores.of(table[(table["arm"] == "a") | (table["seed"] > 0)], ["a", "b"])
-    assert scores.seeds_of("a", "b").tolist() == [False, True, True]
+    assert scores.influences().seeds_of("a", "b").tolist() == [False, True, True]
     paired = table[table["seed"] > 0].groupby("arm")["score"].mean()
     assert difference(scores).mean == pytest.approx(paired["a"] - paired["b"])
 
@@ -88,4 +89,4 @@ def test_scores_that_cannot_be_paired_are_refused(damage, message: str) -> None:
 
 def test_no_rows_are_no_finished_seeds() -> None:
     scores = Scores.of(rows().iloc[:0], ["a", "b"])
-    assert not scores.seeds_of("a").any()
+    assert not scores.influences().seeds_of("a").any()
