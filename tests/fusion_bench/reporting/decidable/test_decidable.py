@@ -12,7 +12,8 @@ import pytest
 from command_line import paths_of
 from fusion_bench.cells.folder import cell_folder
 from fusion_bench.cells.result import ArmCosts, CellResult, Outcome, Provenance, Timing
-from fusion_bench.reporting.tables.decidable import Decidable, decidable, decidable_sentences, few_seeds
+from fusion_bench.reporting.decidable.decidable import Decidable, decidable
+from fusion_bench.reporting.decidable.sentences import decidable_sentences, few_seeds
 from fusion_bench.spec.load import read_study
 from fusion_bench.spec.study import Study
 from fusion_bench.statistics.comparison import Question, compare

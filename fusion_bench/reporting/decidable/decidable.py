@@ -15,16 +15,12 @@ from dataclasses import dataclass, field
 import numpy as np
 import pandas as pd
 
-from fusion_bench.cells.folder import cell_folder
 from fusion_bench.registries import TASKS
-from fusion_bench.reporting.tables.formatting import join_words, plural, unsigned_points
-from fusion_bench.reporting.tables.metric_scores import AllMetricScores
-from fusion_bench.results.outcome_tables import cell_tables, metric_values
+from fusion_bench.reporting.decidable.finished_cells import scatter_of_cells
 from fusion_bench.samples.metric import Metric
 from fusion_bench.spec.arms import Arm
-from fusion_bench.spec.document.sections import DEFAULT_SEEDS
 from fusion_bench.spec.study import Study
-from fusion_bench.statistics.comparison import FEWEST_SEEDS, Question, finished_scatter, strictest_level
+from fusion_bench.statistics.comparison import FEWEST_SEEDS, strictest_level
 from fusion_bench.statistics.power import ComparisonScatter, decidable_difference
 from fusion_bench.statistics.scores import SCORE_RANGE, Unit
 from fusion_bench.study.cell_status import CellStatus
@@ -87,16 +83,6 @@ class Decidable:
     unknown: str = ""
 
 
-@dataclass(frozen=True, eq=False)
-class _FinishedCells:
-    """The tables of the finished cells of the arms without controls, on the split of the verdicts."""
-
-    arms: tuple[Arm, ...]
-    samples: pd.DataFrame
-    values: pd.DataFrame
-    measures: tuple[str, ...]
-
-
 def ranked_arms(arms: Sequence[Arm]) -> tuple[Arm, ...]:
     """Return the arms that get a verdict; empty where the reference is not trained."""
     if any(arm.role == "reference" and arm.abandoned for arm in arms):
@@ -106,20 +92,6 @@ def ranked_arms(arms: Sequence[Arm]) -> tuple[Arm, ...]:
         for arm in arms
         if arm.role == "arm" and not arm.abandoned and not (arm.budget_match and arm.budget_match.unranked)
     )
-
-
-def few_seeds(study: Study, arms: Sequence[Arm]) -> str:
-    """Return what a study with fewer seeds than the default gives up; empty for another, and without comparisons."""
-    count = len(study.seeds)
-    if count >= DEFAULT_SEEDS or not ranked_arms(arms):
-        return ""
-    change = f"--set seeds={DEFAULT_SEEDS} trains {DEFAULT_SEEDS} and keeps the finished cells"
-    if count < FEWEST_SEEDS:
-        return (
-            f"{plural(count, 'seed')}: no verdicts, for which every arm needs {FEWEST_SEEDS} seeds; {change}"
-        )
-    default = f"fewer than the default of {DEFAULT_SEEDS}"
-    return f"{plural(count, 'seed')}, {default}: so few find only large differences; {change}"
 
 
 def decidable(
@@ -141,7 +113,7 @@ def decidable(
         return None
     count, comparisons = len(study.seeds), len(family)
     compared = tuple(arm for arm in arms if arm.role != "control" and not arm.abandoned)
-    scatter, cells = _finished(study, compared, family, statuses, paths)
+    scatter, cells = scatter_of_cells(study, compared, family, statuses, paths)
     clusters, assumed, unknown = (None if scatter is None else scatter.clusters), None, ""
     if scatter is None:
         clusters, answers = _counts(study)
@@ -168,79 +140,6 @@ def decidable(
         )
     own = found.pop(count, None)
     return Decidable(comparisons, count, own, found, clusters, 0 if assumed else cells, assumed)
-
-
-def decidable_sentences(found: Decidable, cluster: str) -> list[str]:
-    """Return what the difference is, at this and other numbers of seeds, and what it rests on.
-
-    Args:
-        found: the difference.
-        cluster: what the data set draws ("image").
-    """
-    if found.unknown:
-        return [f"the smallest difference that can be decided is not known: {found.unknown}"]
-    base = [f"the strictest of {found.comparisons} corrected comparisons"] if found.comparisons > 1 else []
-    base += [f"{found.clusters:,} {cluster}s"] if found.clusters is not None else []
-    seeds = join_words([str(number) for number in found.by_seeds])
-    others = join_words([_points(value) for value in found.by_seeds.values()])
-    if found.difference is None:
-        shown, rest = f"{others} points with {seeds} seeds", ""
-    else:
-        base.insert(0, plural(found.seeds, "seed"))
-        shown, rest = f"{_points(found.difference)} points", f"; with {seeds} seeds: {others} points"
-    bracket = f" ({', '.join(base)})" if base else ""
-    first = f"with 80 % probability, a comparison finds a true difference of {shown}{bracket}{rest}"
-    return [first, _basis(found, cluster)]
-
-
-def _basis(found: Decidable, cluster: str) -> str:
-    if found.assumed is None:
-        return f"estimated from the scatter of {plural(found.finished_cells, 'finished cell')}"
-    trainings = (
-        "assumed until two arms have two finished seeds: the trainings of an arm scatter by "
-        f"{unsigned_points(found.assumed.seed_sd)} points"
-    )
-    if found.clusters is None:
-        return f"{trainings}; the number of {cluster}s is not known here, and their part is left out"
-    return (
-        f"{trainings}, the difference of two arms by {unsigned_points(found.assumed.cluster_sd)} points between "
-        f"{cluster}s, and independent answers are right in {100 * found.assumed.accuracy:.0f} %"
-    )
-
-
-def _points(difference: float) -> str:
-    return unsigned_points(difference) if difference <= 1 else "over 100"
-
-
-def _finished(
-    study: Study,
-    arms: tuple[Arm, ...],
-    family: Sequence[Arm],
-    statuses: Sequence[CellStatus],
-    paths: RunPaths,
-) -> tuple[ComparisonScatter | None, int]:
-    """Return how the finished comparisons scatter, and the number of cells that tell it; None and 0 before that."""
-    done = [status for status in statuses if status.state == "done" and status.cell.role != "control"]
-    seeds: dict[str, set[int]] = {}
-    for status in done:
-        seeds.setdefault(status.cell.arm, set()).add(status.cell.seed)
-    own = seeds.get(study.reference, set())
-    if not any(len(own & seeds.get(arm.label, set())) > 1 for arm in family):
-        return None, 0
-    outcomes = {status.cell.id: cell_folder(paths.runs, status.cell.id).outcome() for status in done}
-    samples, values = cell_tables(done, outcomes, "samples"), metric_values(done, outcomes)
-    cells = _FinishedCells(
-        arms,
-        samples[samples["split"] == study.primary_split],
-        values[(values["split"] == study.primary_split) & (values["metric"] == study.primary)],
-        TASKS.load(study.task).measures,
-    )
-    influences = AllMetricScores(cells).on(study.primary, study.primary_split)
-    if influences is None:
-        return None, 0
-    labels = tuple(arm.label for arm in family)
-    unranked = tuple(arm.label for arm in arms if arm.role == "arm" and arm.label not in labels)
-    return finished_scatter(influences, Question(study.reference, labels, unranked)), len(done)
 
 
 def _counts(study: Study) -> tuple[int | None, float]:
