@@ -10,6 +10,7 @@ would only make those of the arms stricter. Controls get intervals here, and
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -161,11 +162,39 @@ def strictest_level(comparisons: int) -> float:
     return ALPHA / max(1, comparisons)
 
 
-def finished_scatter(influences: Influences, question: Question) -> ComparisonScatter | None:
-    """Return how the finished comparisons of a family scatter; None unless two arms share two finished seeds."""
+@dataclass(frozen=True)
+class FinishedScatter:
+    """How finished comparisons scatter, and the cells that tell it.
+
+    Attributes:
+        scatter: the scatter.
+        arms: the arms that are compared on one set of seeds.
+        seeds: these seeds; each of the arms has finished all of them.
+    """
+
+    scatter: ComparisonScatter
+    arms: tuple[str, ...]
+    seeds: tuple[int, ...]
+
+
+def finished_scatter(influences: Influences, question: Question) -> FinishedScatter | None:
+    """Return how the finished comparisons of a family scatter; None unless two arms share two finished seeds.
+
+    That is told by the arms that are compared on one set of seeds: by their differences from the reference, or from
+    each other where the reference is not among them, because it has many more seeds or none.
+    """
     differences = Differences(influences, question.arms(), question.reference)
-    found = [differences.of(arm, question.reference) for arm in question.family]
-    return differences.scatter([item for item in found if item is not None])
+    pool = differences.pool
+    if question.reference in pool:
+        pairs = [(arm, question.reference) for arm in question.family if arm in pool]
+    else:
+        pairs = list(itertools.combinations(pool, 2))
+    found = [differences.of(*pair) for pair in pairs]
+    scatter = differences.scatter([item for item in found if item is not None])
+    if scatter is None:
+        return None
+    used = differences.seeds_of(pool[0])
+    return FinishedScatter(scatter, pool, tuple(np.array(influences.seeds)[used].tolist()))
 
 
 def holm(p_values: npt.ArrayLike) -> FloatArray:

@@ -2,9 +2,9 @@
 
 The difference is that of the report (`fusion_bench.statistics.power`), at the planned number of seeds. How
 comparisons scatter comes from the finished cells of the study. Before two arms have two finished seeds it is
-assumed, after the published studies of this project: in 13 of the 15 with 3 seeds, trainings of an arm scatter by
-less than 1.5 points, and the difference of two arms scatters by 3 to 8 points between images. Answers are assumed
-to be independent; those of two arms agree more than that, so the assumption errs on the side of caution.
+assumed: 1.5 points between the trainings of an arm that converges, and 6 points between images for the difference of
+two arms. Answers are assumed to be independent; those of two arms agree more than that, which makes the assumed
+scatter larger than the true one.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ class AssumedScatter:
     """The scatter that is assumed while no cell tells it.
 
     Attributes:
-        seed_sd: the standard deviation of an arm's mean between trainings.
+        seed_sd: the standard deviation of an arm's mean between trainings, where arms converge.
         cluster_sd: that of the difference of two arms between clusters.
         accuracy: the share of right answers, which are independent of each other.
     """
@@ -68,7 +68,9 @@ class Decidable:
         difference: a share; None with fewer than 3 seeds, or where it is not known.
         by_seeds: the same with other numbers of seeds; empty where it is not known.
         clusters: the number of images (or of what else the data set draws) of the split; None if it is not known.
-        finished_cells: the number of finished cells that tell how comparisons scatter; 0 where that is assumed.
+        arms: the arms whose finished cells tell how comparisons scatter; empty where that is assumed.
+        from_seeds: the seeds of these cells, the same of each arm.
+        finished_cells: their number.
         assumed: the assumption; None where finished cells tell.
         unknown: why the difference is not known; empty if it is.
     """
@@ -78,6 +80,8 @@ class Decidable:
     difference: float | None = None
     by_seeds: Mapping[int, float] = field(default_factory=dict)
     clusters: int | None = None
+    arms: tuple[str, ...] = ()
+    from_seeds: tuple[int, ...] = ()
     finished_cells: int = 0
     assumed: AssumedScatter | None = None
     unknown: str = ""
@@ -113,33 +117,39 @@ def decidable(
         return None
     count, comparisons = len(study.seeds), len(family)
     compared = tuple(arm for arm in arms if arm.role != "control" and not arm.abandoned)
-    scatter, cells = scatter_of_cells(study, compared, family, statuses, paths)
-    clusters, assumed, unknown = (None if scatter is None else scatter.clusters), None, ""
-    if scatter is None:
-        clusters, answers = _counts(study)
-        assumed = AssumedScatter()
+    finished = scatter_of_cells(study, compared, family, statuses, paths)
+    assumed = AssumedScatter() if finished is None else None
+    told_by: tuple[str, ...] = ()
+    from_seeds: tuple[int, ...] = ()
+    clusters, answers = _counts(study)
+    if finished is None:
         unit = _unit(TASKS.load(study.task).metrics[study.primary])
         if unit is None:
-            assumed, unknown = (
-                None,
-                f"{study.primary} is no share of right answers, and no two arms are finished",
-            )
-        else:
-            scatter = assumed.scatter(clusters or _MANY, answers if unit == "samples" else 1)
-    if scatter is None:
-        return Decidable(comparisons, count, unknown=unknown)
+            unknown = f"{study.primary} is no share of right answers, and no two arms are finished"
+            return Decidable(comparisons, count, unknown=unknown)
+        scatter = AssumedScatter().scatter(clusters or _MANY, answers if unit == "samples" else 1)
+    else:
+        scatter, told_by, from_seeds = finished.scatter, finished.arms, finished.seeds
+        clusters = scatter.clusters
     level = strictest_level(comparisons)
     found = {
         seeds: decidable_difference(scatter, len(compared), seeds, level)
         for seeds in sorted({*_SHOWN_SEEDS, count})
         if seeds >= FEWEST_SEEDS
     }
-    if np.isnan(list(found.values())).any():
-        return Decidable(
-            comparisons, count, finished_cells=cells, unknown="the finished cells do not scatter"
-        )
-    own = found.pop(count, None)
-    return Decidable(comparisons, count, own, found, clusters, 0 if assumed else cells, assumed)
+    known = not np.isnan(list(found.values())).any()
+    return Decidable(
+        comparisons,
+        count,
+        found.pop(count, None) if known else None,
+        found if known else {},
+        clusters if known else None,
+        told_by,
+        from_seeds,
+        len(told_by) * len(from_seeds),
+        assumed,
+        "" if known else "the finished cells do not scatter",
+    )
 
 
 def _counts(study: Study) -> tuple[int | None, float]:

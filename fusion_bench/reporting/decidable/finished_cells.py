@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,8 +14,7 @@ from fusion_bench.reporting.tables.metric_scores import AllMetricScores
 from fusion_bench.results.outcome_tables import cell_tables, metric_values
 from fusion_bench.spec.arms import Arm
 from fusion_bench.spec.study import Study
-from fusion_bench.statistics.comparison import Question, finished_scatter
-from fusion_bench.statistics.power import ComparisonScatter
+from fusion_bench.statistics.comparison import FinishedScatter, Question, finished_scatter
 from fusion_bench.study.cell_status import CellStatus
 from fusion_bench.training.paths import RunPaths
 
@@ -35,15 +35,25 @@ def scatter_of_cells(
     family: Sequence[Arm],
     statuses: Sequence[CellStatus],
     paths: RunPaths,
-) -> tuple[ComparisonScatter | None, int]:
-    """Return how the finished comparisons scatter, and the number of cells that tell it; None and 0 before that."""
+) -> FinishedScatter | None:
+    """Return how the finished comparisons scatter; None unless two arms share two finished seeds.
+
+    Args:
+        study: the study.
+        arms: its arms without controls.
+        family: those that get a verdict.
+        statuses: the states of its cells.
+        paths: where its cells lie.
+
+    Raises:
+        FusionBenchError: a finished cell is damaged.
+    """
     done = [status for status in statuses if status.state == "done" and status.cell.role != "control"]
     seeds: dict[str, set[int]] = {}
     for status in done:
         seeds.setdefault(status.cell.arm, set()).add(status.cell.seed)
-    own = seeds.get(study.reference, set())
-    if not any(len(own & seeds.get(arm.label, set())) > 1 for arm in family):
-        return None, 0
+    if not any(len(one & other) > 1 for one, other in itertools.combinations(seeds.values(), 2)):
+        return None
     outcomes = {status.cell.id: cell_folder(paths.runs, status.cell.id).outcome() for status in done}
     samples, values = cell_tables(done, outcomes, "samples"), metric_values(done, outcomes)
     cells = _FinishedCells(
@@ -54,7 +64,7 @@ def scatter_of_cells(
     )
     influences = AllMetricScores(cells).on(study.primary, study.primary_split)
     if influences is None:
-        return None, 0
+        return None
     labels = tuple(arm.label for arm in family)
     unranked = tuple(arm.label for arm in arms if arm.role == "arm" and arm.label not in labels)
-    return finished_scatter(influences, Question(study.reference, labels, unranked)), len(done)
+    return finished_scatter(influences, Question(study.reference, labels, unranked))

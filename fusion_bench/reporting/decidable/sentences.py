@@ -11,6 +11,9 @@ from fusion_bench.spec.document.sections import DEFAULT_SEEDS
 from fusion_bench.spec.study import Study
 from fusion_bench.statistics.comparison import FEWEST_SEEDS
 
+LEARNING_SEED_SD = 0.06
+"""The standard deviation between trainings of an arm in the published quickstart, whose arms were still learning."""
+
 
 def few_seeds(study: Study, arms: Sequence[Arm]) -> str:
     """Return what a study with fewer seeds than the default gives up; empty for another, and without comparisons."""
@@ -22,8 +25,8 @@ def few_seeds(study: Study, arms: Sequence[Arm]) -> str:
         return (
             f"{plural(count, 'seed')}: no verdicts, for which every arm needs {FEWEST_SEEDS} seeds; {change}"
         )
-    default = f"fewer than the default of {DEFAULT_SEEDS}"
-    return f"{plural(count, 'seed')}, {default}: so few find only large differences; {change}"
+    default = f"fewer than the default of {DEFAULT_SEEDS},"
+    return f"{plural(count, 'seed')}, {default} can show large differences only; {change}"
 
 
 def decidable_sentences(found: Decidable, cluster: str) -> list[str]:
@@ -51,10 +54,12 @@ def decidable_sentences(found: Decidable, cluster: str) -> list[str]:
 
 def _basis(found: Decidable, cluster: str) -> str:
     if found.assumed is None:
-        return f"estimated from the scatter of {plural(found.finished_cells, 'finished cell')}"
+        seeds, arms = join_words([str(seed) for seed in found.from_seeds]), join_words([*found.arms])
+        return f"estimated from {plural(found.finished_cells, 'finished cell')}: seeds {seeds} of {arms}"
     trainings = (
         "assumed until two arms have two finished seeds: the trainings of an arm scatter by "
-        f"{unsigned_points(found.assumed.seed_sd)} points"
+        f"{unsigned_points(found.assumed.seed_sd)} points, as those of arms that converge do "
+        f"({100 * LEARNING_SEED_SD:.0f} in the quickstart, where arms were still learning)"
     )
     if found.clusters is None:
         return f"{trainings}; the number of {cluster}s is not known here, and their part is left out"

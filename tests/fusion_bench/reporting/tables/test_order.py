@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import pandas as pd
 import pytest
@@ -11,12 +11,12 @@ import pytest
 from fusion_bench.reporting.report.answer import answer_sentences
 from fusion_bench.reporting.report.answer_table import answer_note
 from fusion_bench.reporting.tables.answer_rows import answer_rows
-from fusion_bench.reporting.tables.tables import Tables, build_tables, primary_comparison
+from fusion_bench.reporting.tables.tables import Tables, build_tables, primary_comparison, records
 from fusion_bench.results.results import StudyResults
 from fusion_bench.statistics.differences import Differences
 
 Make = Callable[..., StudyResults]
-Lost = dict[str, tuple[int, ...]]
+Lost = Mapping[str, tuple[int, ...]]
 
 
 def without(results: StudyResults, lost: Lost) -> StudyResults:
@@ -54,9 +54,9 @@ def answering(results: StudyResults, arm: str, seed: int, right: float) -> None:
 
 def assert_no_contradiction(results: StudyResults, tables: Tables) -> None:
     place = {arm: number for number, arm in enumerate(tables.order)}
-    for row in tables.comparisons.itertuples():
-        if row.verdict in {"better", "worse"}:
-            assert (row.estimate > 0) == (place[row.arm] < place[results.reference]), row.arm
+    for row in records(tables.comparisons):
+        if row["verdict"] in {"better", "worse"}:
+            assert (row["estimate"] > 0) == (place[row["arm"]] < place[results.reference]), row
     influences, question = primary_comparison(results)
     differences = Differences(influences, question.arms(), question.reference)
     for one in tables.ties.arms:
