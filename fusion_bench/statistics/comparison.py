@@ -55,6 +55,10 @@ class Question:
         """Return all arms but the controls, the reference first."""
         return (self.reference, *self.family, *self.unranked)
 
+    def differences(self, influences: Influences) -> Differences:
+        """Return the differences of these arms; verdicts, leads and tie groups all take their seeds from its pool."""
+        return Differences(influences, self.arms(), self.reference)
+
 
 ESTIMATE_COLUMNS = (
     "estimate",
@@ -95,7 +99,7 @@ def compare(influences: Influences, question: Question) -> pd.DataFrame:
         states a margin treats a difference inside it as negligible. The table's ``attrs`` hold what the seed
         variances say, under ``"prior_degrees"`` and ``"prior_variance"``; both are absent without a pool.
     """
-    differences = Differences(influences, question.arms(), question.reference)
+    differences = question.differences(influences)
     ranked = (*question.family, *question.unranked)
     found: dict[str, Difference] = {}
     for arm in (*ranked, *question.controls):
@@ -183,7 +187,7 @@ def finished_scatter(influences: Influences, question: Question) -> FinishedScat
     That is told by the arms that are compared on one set of seeds: by their differences from the reference, or from
     each other where the reference is not among them, because it has many more seeds or none.
     """
-    differences = Differences(influences, question.arms(), question.reference)
+    differences = question.differences(influences)
     pool = differences.pool
     if question.reference in pool:
         pairs = [(arm, question.reference) for arm in question.family if arm in pool]

@@ -14,7 +14,6 @@ from fusion_bench.statistics.comparison import (
     estimate_columns,
     holm_of,
 )
-from fusion_bench.statistics.differences import Differences
 from fusion_bench.statistics.estimate import stacked
 from fusion_bench.statistics.influence import Influences
 
@@ -36,7 +35,7 @@ def against_controls(influences: Influences, question: Question) -> pd.DataFrame
         it is compared with is not beaten"; NaN with fewer than three seeds), ``leads`` (it is at most 2.5 %) and
         ``beats`` (the arm leads and is compared with every control, so that each of them has a result).
     """
-    differences = Differences(influences, question.arms(), question.reference)
+    differences = question.differences(influences)
     sign = 1.0 if question.higher_is_better else -1.0
     found = {
         (arm, control): difference

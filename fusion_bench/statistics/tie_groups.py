@@ -72,7 +72,7 @@ def tie_groups(influences: Influences, question: Question, order: Sequence[str])
         for arm in dict.fromkeys(order)
         if arm in ranked and influences.seeds_of(arm).sum() >= FEWEST_SEEDS
     ]
-    differences = Differences(influences, question.arms(), question.reference)
+    differences = question.differences(influences)
     tested = {
         pair: p
         for pair in itertools.combinations(enough, 2)

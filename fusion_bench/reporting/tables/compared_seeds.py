@@ -14,7 +14,6 @@ from typing import TypeAlias
 import numpy as np
 
 from fusion_bench.statistics.comparison import Question
-from fusion_bench.statistics.differences import Differences
 from fusion_bench.statistics.influence import Influences
 
 ComparedSeeds: TypeAlias = Mapping[str, frozenset[int]]
@@ -23,7 +22,7 @@ ComparedSeeds: TypeAlias = Mapping[str, frozenset[int]]
 
 def compared_seeds(influences: Influences, question: Question) -> ComparedSeeds:
     """Return the seeds that the comparisons of a family use, of each arm with a result."""
-    differences = Differences(influences, question.arms(), question.reference)
+    differences = question.differences(influences)
     used = {arm: differences.seeds_of(arm) for arm in influences.arms}
     seeds = np.array(influences.seeds, dtype=np.int64)
     return {arm: frozenset(seeds[mask].tolist()) for arm, mask in used.items() if mask.any()}
