@@ -11,7 +11,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from fusion_bench.reporting.figures.figures import Drawn, draw_figures
-from fusion_bench.reporting.report import report_tables
+from fusion_bench.reporting.report import report_tables, setup_tables
 from fusion_bench.reporting.report.answer import answer_limits, answer_sentences
 from fusion_bench.reporting.report.answer_table import answer_note, answer_table
 from fusion_bench.reporting.report.publish import load, save
@@ -110,9 +110,9 @@ def _render(results: StudyResults, tables: Tables, figures: Mapping[str, Drawn])
 def _numbers(results: StudyResults, tables: Tables) -> dict[str, Any]:
     return {
         "ranked": answer_table(results, tables),
-        "setup": report_tables.setup_table(results),
-        "arms": report_tables.arms_table(results.arms),
-        "searched": report_tables.searched_table(results.arms),
+        "setup": setup_tables.setup_table(results),
+        "arms": setup_tables.arms_table(results.arms),
+        "searched": setup_tables.searched_table(results.arms),
         "means": report_tables.means_tables(results, tables),
         "floors": report_tables.floors_table(tables),
         "floors_legend": report_tables.floors_legend(results),
@@ -126,8 +126,8 @@ def _numbers(results: StudyResults, tables: Tables) -> dict[str, Any]:
         "slices": report_tables.slices_tables(tables),
         "repeated": report_tables.repeated_slices(tables),
         "expected": report_tables.expected_table(results, tables),
-        "unfinished": report_tables.unfinished_table(tables),
-        "environment": report_tables.environment_table(results),
+        "unfinished": setup_tables.unfinished_table(tables),
+        "environment": setup_tables.environment_table(results),
         "cell_count": len(results.cells),
     }
 
