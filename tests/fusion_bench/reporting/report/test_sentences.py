@@ -7,8 +7,9 @@ from collections.abc import Callable
 
 import pytest
 
-from fusion_bench.reporting.report.answer import answer_limits, answer_sentences
+from fusion_bench.reporting.report.answer import answer_sentences
 from fusion_bench.reporting.report.answer_table import answer_note
+from fusion_bench.reporting.report.limits import answer_limits
 from fusion_bench.reporting.report.report_tables import controls_table
 from fusion_bench.reporting.report.sentences import verdict_sentences
 from fusion_bench.reporting.tables.answer_rows import answer_rows
