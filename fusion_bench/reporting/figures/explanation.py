@@ -19,14 +19,7 @@ from fusion_bench.explain.explain import ExplainedCell
 from fusion_bench.explain.kernel_selection import MapPosition, kernel_norms, select_positions, strongest_group
 from fusion_bench.reporting.figures.explanation_text import answer_lines, caption_lines, outside_texts
 from fusion_bench.reporting.figures.lettering import Lettering
-from fusion_bench.reporting.figures.style import (
-    INK,
-    SOFT,
-    WIDTH,
-    canvas,
-    in_percent,
-    write_png,
-)
+from fusion_bench.reporting.figures.style import INK, SOFT, WIDTH, canvas, in_percent, write_png
 
 _LETTERS = "ABCD"
 """The names of the shown positions; their number is the largest number of positions."""

@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from fusion_bench.reporting.figures.figure_data import FigureData
 from fusion_bench.reporting.figures.lettering import Lettering
 from fusion_bench.reporting.figures.style import (
     FAINT,
@@ -14,7 +15,6 @@ from fusion_bench.reporting.figures.style import (
     SOFT,
     WIDTH,
     ArmStyle,
-    FigureData,
     as_rows,
     draw_interval,
     in_percent,
