@@ -128,7 +128,7 @@ def draw_differences(data: FigureData, figure: Figure) -> None:
         axes.set_title(title)
     note = "bar: 95 % interval of the paired difference"
     if data.results.margin is not None:
-        note += f";  band: the margin of {margin_text(data.results.margin)} that counts as nothing"
+        note += f";  band: differences within the margin of {margin_text(data.results.margin)}"
     figure.supxlabel(note, fontsize=9, color=SOFT)
 
 

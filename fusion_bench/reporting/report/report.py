@@ -198,10 +198,10 @@ def _seed_variances(tables: Tables) -> str:
         return f"{start} The variance between seeds is that of each comparison alone."
     spread = unsigned_points(tables.comparisons.attrs["prior_variance"] ** 0.5)
     return (
-        f"{start} The variance between seeds of an arm is its own, raised to a weighted mean with that of all arms "
-        f"(a standard deviation of {spread} points, which counts as {degrees:.1f} degrees of freedom) where it is "
-        "below. The reference is part of every comparison; for it the mean is with 4/3 of that variance, and its "
-        "degrees of freedom stay its own."
+        f"{start} The variance between seeds of an arm is the larger of its own and of the mean of its own and a "
+        "prior, weighted by degrees of freedom. The prior is the mean variance of all arms: a standard deviation of "
+        f"{spread} points, on {degrees:.1f} degrees of freedom. The reference arm is part of every comparison; its "
+        "prior is 4/3 of that variance, and it counts on its own degrees of freedom."
     )
 
 
