@@ -44,7 +44,7 @@ class Bound:
 
 
 FEWEST_FOR_TAIL = 5
-"""The fewest comparisons for which the tail is promised: two arms have nothing to borrow from, and three little."""
+"""The fewest comparisons for which the tail is promised: fewer arms tell too little about each other's scatter."""
 
 BOUNDS = (
     Bound("coverage", 0.93, least=True),

@@ -7,7 +7,7 @@ import numpy as np
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.statistics.comparison import FEWEST_SEEDS, Question
 from fusion_bench.statistics.influence import Influences
-from fusion_bench.statistics.moderation import centred_variances
+from fusion_bench.statistics.seeds.moderation import centred_variances
 from fusion_bench.statistics.simulation import StudyShape
 
 _POINTS = 100.0

@@ -21,7 +21,7 @@ import numpy as np
 from fusion_bench.statistics.comparison import holm
 from fusion_bench.statistics.crossed import MeanSquares, estimate_of
 from fusion_bench.statistics.estimate import FloatArray
-from fusion_bench.statistics.moderation import centred_variances
+from fusion_bench.statistics.seeds.moderation import centred_variances
 from fusion_bench.statistics.simulation import Rates, Shown, StudyShape, rates_of, variance_factors
 
 _AT_ONCE = 500  # studies; bounds the memory

@@ -96,7 +96,7 @@ def calibration_text(calibration: Calibration) -> str:
     if calibration.own is None:
         parts += [
             "## Worst values by arms and seeds",
-            "Over all scatters and numbers of clusters. Two arms have nothing to borrow from each other.",
+            "Over all scatters and numbers of clusters. The variances of two arms tell nothing about each other.",
             _worst_table(equal),
         ]
     else:

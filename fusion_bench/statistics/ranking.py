@@ -78,11 +78,11 @@ def ranks(influences: Influences, arms: Sequence[str], *, rising: bool = True) -
     sign = 1.0 if rising else -1.0
     estimates = [differences.mean(arm) for arm in ranked]
     better, p_values = np.zeros((2, len(ranked), len(ranked)))
-    for hub, other in itertools.permutations(range(len(ranked)), 2):
-        found = differences.of(ranked[other], ranked[hub])
+    for reference, other in itertools.permutations(range(len(ranked)), 2):
+        found = differences.of(ranked[other], ranked[reference])
         p = float("nan") if found is None else float(found.estimate.p_value())
-        better[hub, other] = 0.0 if found is None else -sign * float(found.estimate.mean)
-        p_values[hub, other] = 1.0 if np.isnan(p) else p
+        better[reference, other] = 0.0 if found is None else -sign * float(found.estimate.mean)
+        p_values[reference, other] = 1.0 if np.isnan(p) else p
     order = np.argsort(-sign * np.array(estimates), kind="stable")
     rows = []
     for position, arm in enumerate(order, start=1):

@@ -11,7 +11,7 @@ import pytest
 from fusion_bench.calibration.cases import Bound, Case, CaseResult
 from fusion_bench.calibration.grid import cases_of_shape, standard_cases
 from fusion_bench.statistics.estimate import FloatArray
-from fusion_bench.statistics.moderation import SeedVariances
+from fusion_bench.statistics.seeds.moderation import SeedVariances
 from fusion_bench.statistics.simulation import Rates, StudyShape
 
 ALONE = StudyShape(6, 3, 20, seed_sd=1.6, residual_sd=1.0)
@@ -40,17 +40,17 @@ def test_promises_hold(case: Case, studies: int) -> None:
     assert not result.broken(), result
 
 
-def pooled(variances: SeedVariances, hub: int) -> tuple[FloatArray, FloatArray]:
-    """Plain pooling: one variance for all arms, believed on all degrees."""
+def pooled(variances: SeedVariances, reference: int) -> tuple[FloatArray, FloatArray]:
+    """Plain pooling: one variance for all arms, on all degrees."""
     shape = variances.own.shape
     degrees = (shape[-1] - 1) * variances.own_degrees
     return 2 * np.broadcast_to(variances.own.mean(-1, keepdims=True), shape), np.full(shape, float(degrees))
 
 
-def lent_to_the_reference(variances: SeedVariances, hub: int) -> tuple[FloatArray, FloatArray]:
-    """The reference is lent as much as any arm."""
+def reference_as_other_arms(variances: SeedVariances, reference: int) -> tuple[FloatArray, FloatArray]:
+    """The prior weighs as much for the reference as for any arm."""
     u, f = variances.moderated, variances.degrees
-    v, g = u[..., [hub]], f[..., [hub]]
+    v, g = u[..., [reference]], f[..., [reference]]
     return u + v, (u + v) ** 2 / (u**2 / f + v**2 / g)
 
 
@@ -68,9 +68,9 @@ def test_plain_pooling_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     assert found == {"coverage", "worst_coverage", "family_error", "tail"}
 
 
-def test_a_reference_that_is_lent_too_much_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_reference_that_is_treated_as_the_other_arms_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     case = Case(dataclasses.replace(REFERENCE, arms=27))
-    assert broken_with(lent_to_the_reference, case, monkeypatch) == {"tail"}
+    assert broken_with(reference_as_other_arms, case, monkeypatch) == {"tail"}
 
 
 def test_public_comparisons_use_the_same_formula(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -81,7 +81,7 @@ def test_public_comparisons_use_the_same_formula(monkeypatch: pytest.MonkeyPatch
 
 
 def test_power_does_not_fall() -> None:
-    """27 arms, every arm differs by 8 points (3 seeds) or 4 points (5 seeds); pairs alone find 23 and 30 %."""
+    """27 arms, every arm differs by 8 points (3 seeds) or 4 points (5 seeds)."""
     for seeds, effect, least in ((3, 8.0, 0.7), (5, 4.0, 0.5)):
         rates = Case(dataclasses.replace(ALONE, arms=27, seeds=seeds), effect).run(1000)
         assert rates.power >= least

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from fusion_bench import statistics
+from fusion_bench.calibration import answers, cases, sums
 from fusion_bench.calibration import run as module
 from fusion_bench.calibration.cases import Case, CaseResult
 from fusion_bench.calibration.run import FinishedCases, run_cases
@@ -60,6 +62,16 @@ def test_other_studies_or_other_formulas_run_again(
     monkeypatch.setattr(module, "_formulas", lambda: "another digest")
     run_cases(CASES, 20, 1, finished)
     assert len(ran) == 6
+
+
+def test_the_digest_of_the_formulas_holds_every_file_of_the_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[str] = []
+    monkeypatch.setattr(module, "source_digest", lambda texts: read.extend(texts) or "digest")
+    module._formulas.__wrapped__()
+    for file in Path(statistics.__path__[0]).rglob("*.py"):
+        assert file.read_text(encoding="utf-8") in read, file
+    for draw in (answers, cases, sums):
+        assert Path(draw.__file__).read_text(encoding="utf-8") in read
 
 
 def test_a_stopped_calibration_keeps_what_is_finished(

@@ -133,8 +133,8 @@ def moderated_by_hand(means: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]
         prior = min(prior, 2 * brentq(lambda half: polygamma(1, half) - excess, 1e-6, 1e6))
     weighted = (prior * own.mean() + f * own) / (prior + f)
     few = min(prior, f)
-    hub = max(own[0], (few * own.mean() * 4 / 3 + f * own[0]) / (few + f))
-    return np.maximum(own, weighted), f + prior * np.minimum(1, weighted / own) ** 2, hub
+    reference = max(own[0], (few * own.mean() * 4 / 3 + f * own[0]) / (few + f))
+    return np.maximum(own, weighted), f + prior * np.minimum(1, weighted / own) ** 2, reference
 
 
 def crossed_by_hand(
@@ -184,11 +184,11 @@ def test_numbers_in_the_text_follow_from_the_published_answers(invented_report: 
 
     pool = ["laconv", "film", "concat"]  # cross_attention lacks a seed
     per_seed = np.array([totals(arm, "012").sum(1) / sizes.sum() for arm in pool])
-    variances, degrees, hub = moderated_by_hand(per_seed)
+    variances, degrees, reference = moderated_by_hand(per_seed)
 
     def seed_part(arm: str) -> tuple[float, float] | tuple[None, None]:
         """The seed variance of the difference from the reference, and its degrees; nothing for a pair alone."""
-        u, f = hub, 2
+        u, f = reference, 2
         if arm in pool:
             v, g = variances[pool.index(arm)], degrees[pool.index(arm)]
             return u + v, min((u + v) ** 2 / (u**2 / f + v**2 / g + u * v / (2 * np.sqrt(f * g))), 4)
