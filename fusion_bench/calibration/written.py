@@ -38,11 +38,13 @@ class Calibration:
         title: what was calibrated.
         results: the simulated cases.
         own: the study's cells compared with themselves; or why they cannot be; None for the standard cases.
+        left_out: the arms of the study that lack seeds of the others, as Markdown.
     """
 
     title: str
     results: tuple[CaseResult, ...]
     own: OwnCells | str | None = None
+    left_out: tuple[str, ...] = ()
 
     def count(self) -> str:
         """Return how many cases keep their bounds, in one sentence."""
@@ -90,6 +92,11 @@ def calibration_text(calibration: Calibration) -> str:
     ]
     if near:
         parts += ["## Cases beyond a bound by at most two Monte-Carlo errors", _null_table(near)]
+    if calibration.left_out:
+        parts.append(
+            f"**Left out**, because they lack seeds of the others: {', '.join(calibration.left_out)}. On the seeds "
+            "that they have, they are compared with the reference as two arms alone are."
+        )
     parts += _own(calibration.own)
     equal = [result for result in null if result.case.shape.reference_seeds is None]
     further = [result for result in null if result.case.shape.reference_seeds is not None]
@@ -136,14 +143,14 @@ def _own(own: OwnCells | str | None) -> list[str]:
         else f"A false *better* or *worse*: {own.comparison_error:.1%} of comparisons, {own.family_error:.1%} of "
         "splits had one or more."
     )
-    left = f" Left out, for lack of seeds: {', '.join(own.left_out)}." if own.left_out else ""
+    further = f" ({own.reference_seeds} of the reference)" if own.reference_seeds > own.seeds else ""
     return [
         heading,
-        f"The {own.seeds} seeds of {own.arms} arms were split into two halves {own.splits:,} times. The pseudo-arm "
-        "of an arm is the first half minus the second, so that every true value is zero; they are compared as the "
-        f"study compares its arms, with one reference. Zero is in {own.coverage:.1%} of the 95 % intervals. "
-        f"{verdicts}{left}",
-        f"All splits use the same {own.cells()} cells. More splits do not make more of them: this is one study, and "
+        f"The {own.seeds} seeds{further} of {own.arms} arms were split into two halves {own.splits:,} times. The "
+        "pseudo-arm of an arm is the first half minus the second, so that every true value is zero; they are "
+        "compared as the study compares its arms, with one reference. Zero is in "
+        f"{own.coverage:.1%} of the 95 % intervals. {verdicts}",
+        f"All splits use the same {own.cells} cells. More splits do not make more of them: this is one study, and "
         "its error rate can be anything from none to far above 5 % by chance. Effects of images on an arm cancel.",
     ]
 

@@ -64,7 +64,9 @@ def test_other_studies_or_other_formulas_run_again(
     assert len(ran) == 6
 
 
-def test_the_digest_of_the_formulas_holds_every_file_of_the_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_digest_of_the_formulas_holds_every_file_of_the_statistics(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     read: list[str] = []
     monkeypatch.setattr(module, "source_digest", lambda texts: read.extend(texts) or "digest")
     module._formulas.__wrapped__()
