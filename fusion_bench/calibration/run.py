@@ -17,10 +17,10 @@ from fusion_bench.calibration.cases import Case, CaseResult
 from fusion_bench.cells.source_digest import source_digest
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.samples.counting import Notify, say_nothing
-from fusion_bench.statistics.simulation import Rates
+from fusion_bench.statistics.rates import Rates
 from fusion_bench.storage import write_json
 
-_DRAWS = ("answers.py", "cases.py", "sums.py")
+_DRAWS = ("answers.py", "cases.py", "families.py", "sums.py")
 
 
 class FinishedCases:

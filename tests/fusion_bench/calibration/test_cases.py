@@ -11,8 +11,9 @@ import pytest
 from fusion_bench.calibration.cases import Bound, Case, CaseResult
 from fusion_bench.calibration.grid import cases_of_shape, standard_cases
 from fusion_bench.statistics.estimate import FloatArray
+from fusion_bench.statistics.rates import Rates
 from fusion_bench.statistics.seeds.moderation import SeedVariances
-from fusion_bench.statistics.simulation import Rates, StudyShape
+from fusion_bench.statistics.simulation import StudyShape
 
 ALONE = StudyShape(6, 3, 20, seed_sd=1.6, residual_sd=1.0)
 REFERENCE = dataclasses.replace(ALONE, scatter="reference")
@@ -105,17 +106,26 @@ def test_one_case_has_one_result_and_cases_have_their_own_chance() -> None:
     assert str(case.run(20)) == str(case.run(20)), "as text, for a rate that is not asked for is NaN"
     other = Case(dataclasses.replace(ALONE, arms=3, seed_sd=1.7))
     assert case.key() != other.key() and case.run(20) != other.run(20)
+    keys = {dataclasses.replace(case, asked=asked).key() for asked in ("verdicts", "controls", "ties")}
+    assert len(keys) == 3
 
 
 def test_the_standard_cases_cover_what_is_promised() -> None:
     cases = standard_cases()
     assert len({case.key() for case in cases}) == len(cases)
-    null = {case.shape for case in cases if not case.effect and case.drawn == "sums"}
+    verdicts = [case for case in cases if case.asked == "verdicts"]
+    null = {case.shape for case in verdicts if not case.effect and case.drawn == "sums"}
     assert all(shape.reference_seeds is None for shape in null), "sums are drawn for equal seeds alone"
     asked = {(shape.arms, shape.seeds, shape.clusters, shape.scatter) for shape in null}
     for scatter in ("equal", "one arm", "reference", "log-normal"):
         for arms in (3, 6, 27):
             assert {(arms, seeds, n, scatter) for seeds in (3, 5, 10) for n in (20, 300, 3000)} <= asked
+    for asked in ("controls", "ties"):
+        found = [case for case in cases if case.asked == asked]
+        assert all(case.drawn == "sums" for case in found)
+        null = {(case.shape.arms, case.shape.seeds) for case in found if not case.effect}
+        assert {(arms, seeds) for arms in (3, 6, 27) for seeds in (3, 5, 10)} <= null
+        assert {case.effect for case in found} == {0.0, 4.0, 8.0}
     assert {case.drawn for case in cases} == {"sums", "cells", "answers"}
     assert {case.shape.reference_seeds for case in cases} == {None, 8, 12}
 

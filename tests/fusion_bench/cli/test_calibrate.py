@@ -10,7 +10,8 @@ import pytest
 
 from command_line import CommandLine
 from fusion_bench.calibration.cases import Case
-from fusion_bench.statistics.simulation import Rates, StudyShape
+from fusion_bench.statistics.rates import Rates
+from fusion_bench.statistics.simulation import StudyShape
 from published_toys import published_toy
 
 FEW = (Case(StudyShape(3, 3, 20, 1.6)), Case(StudyShape(3, 3, 20, 1.6), effect=8.0))
