@@ -21,6 +21,7 @@ from fusion_bench.calibration.families import (
 )
 from fusion_bench.statistics.comparison import ALPHA, Question, compare
 from fusion_bench.statistics.controls import against_controls
+from fusion_bench.statistics.differences import Differences
 from fusion_bench.statistics.estimate import FloatArray
 from fusion_bench.statistics.influence import Influences
 from fusion_bench.statistics.seeds.moderation import SeedVariances
@@ -78,7 +79,11 @@ def test_ties_are_those_of_the_letters(arms: int, scatter: Scatter) -> None:
     assert 0 < different.mean() < 1
     for number, study in enumerate(drawn):
         found = tie_groups(study, Question("reference", study.arms[1:]), study.arms)
+        differences = Differences(study, study.arms)
         for pair, (one, other) in enumerate(itertools.combinations(study.arms, 2)):
+            both = [differences.of(one, other), differences.of(other, one)]
+            p_values = [float(item.estimate.p_value()) for item in both if item is not None]
+            assert shown.p[number, pair] == pytest.approx(max(p_values), rel=1e-9)
             assert bool(set(found.of(one)) & set(found.of(other))) != different[number, pair]
 
 
