@@ -33,6 +33,8 @@ from fusion_bench.statistics.seeds.moderation import SeedVariances, centred_vari
 from fusion_bench.statistics.seeds.pool import pool_of
 from fusion_bench.statistics.seeds.unpaired import SideVariance, unpaired
 
+_ROUNDING = 1e-12  # two means over different seeds that differ by less than this share of them are the same
+
 
 @dataclass(frozen=True, eq=False)
 class Difference:
@@ -149,13 +151,15 @@ class Differences:
         influences = self._influences
         few, many = sorted((arm, other), key=lambda name: int(self.pool.used[name].sum()))
         row = self.pool.arms.index(few)
-        longer = influences.per_seed([many], self.pool.used[many])[0]
+        longer = influences.per_seed([many], self.pool.used[many])
         squares = influences.paired_squares(arm, other, self.pool.seeds)
         found = unpaired(
             SideVariance(float(plain.moderated[row]), float(plain.degrees[row]), self.pool.count()),
-            SideVariance(float(longer.var(ddof=1)), len(longer) - 1, len(longer)),
+            SideVariance(float(plain_variances(longer).own[0]), longer.size - 1, longer.size),
             squares,
             influences.clusters(),
         )
-        mean = np.asarray(self.mean(arm) - self.mean(other))
+        means = self.mean(arm), self.mean(other)
+        alike = abs(means[0] - means[1]) <= _ROUNDING * max(map(abs, means))
+        mean = np.asarray(0.0 if alike else means[0] - means[1])
         return replace(found, mean=mean, possible=influences.possible_difference())

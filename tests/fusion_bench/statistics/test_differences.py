@@ -142,6 +142,20 @@ def test_where_clusters_do_not_vary_unpaired_seeds_are_compared_as_by_welch() ->
     assert float(found.degrees) == pytest.approx(welch.df)
 
 
+@pytest.mark.parametrize(("few", "many"), [(3, 7), (3, 8), (6, 11)])
+def test_arms_that_answer_all_alike_do_not_differ_by_rounding(few: int, many: int) -> None:
+    """Every seed of every arm gives one and the same answer; the means over few and many seeds differ by rounding."""
+    for level in (0.1, 0.3, 0.7, 0.85):
+        table = np.full((5, many, 9), level)
+        table[1:, few:] = np.nan
+        alike = Influences(
+            ("reference", "a", "b", "c", "d"), tuple(range(many)), table, np.arange(9).astype(object)
+        )
+        found = Differences(alike, alike.arms, "reference").of("a", "reference")
+        assert found is not None and (found.seeds, found.other_seeds) == (few, many)
+        assert float(found.estimate.mean) == 0 and float(found.estimate.p_value()) == 1
+
+
 def test_a_pool_of_two_leaves_further_seeds_unused() -> None:
     """Two arms of 3 seeds know too little of their scatter to be compared with a reference of 8."""
     influences = study(dataclasses.replace(SHAPE, arms=3, reference_seeds=8))
