@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 from fusion_bench.calibration.cases import Bound, Case, CaseResult
+from fusion_bench.calibration.families import pairs_with_reference, verdicts_shown
 from fusion_bench.calibration.grid import cases_of_shape, standard_cases
+from fusion_bench.calibration.sums import draw_sums
 from fusion_bench.statistics.estimate import FloatArray
 from fusion_bench.statistics.rates import Rates
 from fusion_bench.statistics.seeds.moderation import SeedVariances
@@ -79,6 +81,16 @@ def test_public_comparisons_use_the_same_formula(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(SeedVariances, "pairs", pooled)
     case = Case(REFERENCE, drawn="cells")
     assert "family_error" in {promise.rate for promise in CaseResult(case, case.run(150)).broken()}
+
+
+def test_two_arms_are_right_at_the_level_and_not_far_below() -> None:
+    """The variance over three seeds of a pair alone is sometimes small by luck; one comparison is tested at 5 %."""
+    shape, pairs = dataclasses.replace(MIXED, arms=2, clusters=3000), pairs_with_reference(2)
+    generator = np.random.default_rng(0)
+    drawn = [draw_sums(shape, np.zeros(2), pairs, 20_000, generator) for _ in range(5)]
+    p = np.concatenate([verdicts_shown(sums, pairs).p for sums in drawn])
+    assert (p < 0.05).mean() / 0.05 == pytest.approx(1, abs=0.15)
+    assert (p < 0.0005).mean() / 0.0005 > 3
 
 
 def test_power_does_not_fall() -> None:

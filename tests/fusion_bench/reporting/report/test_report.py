@@ -168,6 +168,21 @@ def crossed_by_hand(
     return table.mean() - reach, table.mean() + reach
 
 
+def test_a_report_of_two_arms_says_where_its_p_values_are_too_small(
+    make_results: Make, invented_report: Path, tmp_path: Path
+) -> None:
+    whole, kept = make_results(), ("laconv", "film")
+    tables = {name: getattr(whole, name) for name in ("cells", "values", "samples", "curves")}
+    two = dataclasses.replace(
+        whole,
+        arms=tuple(arm for arm in whole.arms if arm.label in kept),
+        **{name: table[table["arm"].isin(kept)] for name, table in tables.items()},
+    )
+    said = "so that p-values are right at 5 % and, with few seeds, too small far below"
+    assert said in write_report(two, tmp_path / "out").read_text(encoding="utf-8")
+    assert said not in invented_report.read_text(encoding="utf-8")
+
+
 def test_numbers_in_the_text_follow_from_the_published_answers(invented_report: Path) -> None:
     text = invented_report.read_text(encoding="utf-8")
     published = pq.read_table(invented_report.parent / "samples.parquet").to_pandas()
