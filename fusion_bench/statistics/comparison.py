@@ -158,7 +158,9 @@ def _detectable(differences: Differences, tested: list[Difference]) -> float:
     scatter = differences.scatter(tested)
     if scatter is None:
         return float("nan")
-    return decidable_difference(scatter, len(differences.pool), scatter.seeds, strictest_level(len(tested)))
+    return decidable_difference(
+        scatter, len(differences.pool.arms), scatter.seeds, strictest_level(len(tested))
+    )
 
 
 def strictest_level(comparisons: int) -> float:
