@@ -190,7 +190,7 @@ def finished_scatter(influences: Influences, question: Question) -> FinishedScat
     each other where the reference is not among them, because it has many more seeds or none.
     """
     differences = question.differences(influences)
-    pool = differences.pool
+    pool = differences.pool.arms
     if question.reference in pool:
         pairs = [(arm, question.reference) for arm in question.family if arm in pool]
     else:
@@ -199,8 +199,8 @@ def finished_scatter(influences: Influences, question: Question) -> FinishedScat
     scatter = differences.scatter([item for item in found if item is not None])
     if scatter is None:
         return None
-    used = differences.seeds_of(pool[0])
-    return FinishedScatter(scatter, pool, tuple(np.array(influences.seeds)[used].tolist()))
+    seeds = np.array(influences.seeds)[differences.pool.seeds]
+    return FinishedScatter(scatter, pool, tuple(seeds.tolist()))
 
 
 def holm(p_values: npt.ArrayLike) -> FloatArray:

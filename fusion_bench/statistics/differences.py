@@ -27,7 +27,7 @@ import numpy as np
 
 from fusion_bench.statistics.crossed import MeanSquares, estimate_of
 from fusion_bench.statistics.estimate import Estimate, FloatArray
-from fusion_bench.statistics.influence import Influences
+from fusion_bench.statistics.influence import BoolArray, Influences
 from fusion_bench.statistics.power import ComparisonScatter
 from fusion_bench.statistics.seeds.moderation import SeedVariances, centred_variances, plain_variances
 from fusion_bench.statistics.seeds.pool import pool_of
@@ -87,10 +87,10 @@ class Differences:
 
         A control is compared on the seeds of the pool if it has finished them, else on those that each pair shares.
         """
-        if arm in self._seeds:
-            return self._seeds[arm]
+        if arm in self.pool.used:
+            return self.pool.used[arm]
         own = self._influences.seeds_of(arm)
-        return self._pool_seeds if self.pool and not (self._pool_seeds & ~own).any() else own
+        return self.pool.seeds if self.pool.arms and not (self.pool.seeds & ~own).any() else own
 
     def of(self, arm: str, other: str) -> Difference | None:
         """Return the difference ``arm - other``; None where the two share no finished seed.
