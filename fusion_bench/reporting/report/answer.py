@@ -47,8 +47,8 @@ def _best(ranked: Sequence[AnswerRow], rows: Sequence[AnswerRow], results: Study
         return f"{only}, {label}, has a {metric} of {_level(best)}{basis}."
     which = f"{len(ranked)} arms" if len(ranked) == len(rows) else f"the {len(ranked)} ranked arms"
     falling = results.primary in results.lower_is_better
-    means = [row.mean["estimate"] for row in ranked]
-    if best.mean["estimate"] != (min(means) if falling else max(means)):  # an arm lacks seeds of the others
+    means = [round(row.mean["estimate"], 12) for row in ranked]  # means that differ in the last bit are equal
+    if means[0] != (min(means) if falling else max(means)):  # an arm lacks seeds of the others
         first = f"has place 1 by the differences, with a {metric} of "
     else:
         first = f"has the {'lowest' if falling else 'highest'} {metric}: "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Mapping
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -108,6 +109,19 @@ def test_an_arm_that_lacks_seeds_is_placed_by_its_difference_on_common_seeds(mak
     assert best.arm != "film"
     assert f"**`{best.arm}`** has place 1 by the differences" in answer_sentences(results, tables)[0]
     assert "Places follow the differences" in answer_note(results, tables)
+
+
+def test_arms_whose_means_differ_in_the_last_bit_are_equal(make_results: Make) -> None:
+    results = study(make_results, {})
+    tables = build_tables(results)
+    assert "has the highest test accuracy" in answer_sentences(results, tables)[0]
+    best, second = tables.order[:2]
+    means = tables.means.copy()
+    row = (means["split"] == "test") & (means["metric"] == "accuracy") & (means["arm"] == second)
+    top = (means["split"] == "test") & (means["metric"] == "accuracy") & (means["arm"] == best)
+    means.loc[row, "estimate"] = np.nextafter(means.loc[top, "estimate"].item(), 1.0)
+    sentences = answer_sentences(results, dataclasses.replace(tables, means=means))
+    assert "has the highest test accuracy" in sentences[0]
 
 
 def test_all_seeds_of_a_reference_with_many_more_count(make_results: Make) -> None:
