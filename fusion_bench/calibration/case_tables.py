@@ -32,10 +32,10 @@ def bounds_table() -> str:
 
 
 def _bound(asked: Asked, rate: str) -> str:
-    for bound in BOUNDS[asked]:
-        if bound.rate == rate:
-            limit = f"{bound.limit:g}" if rate == "tail" else f"{100 * bound.limit:g} %"
-            return f"at {'least' if bound.least else 'most'} {limit}"
+    for promise in BOUNDS[asked]:
+        if promise.rate == rate:
+            limit = f"{promise.limit:g}" if rate == "tail" else f"{100 * promise.limit:g} %"
+            return f"at {'least' if promise.least else 'most'} {limit}"
     return _DASH
 
 

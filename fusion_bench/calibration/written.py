@@ -25,6 +25,11 @@ _WITHOUT_DIFFERENCES: Mapping[Asked, str] = {
     "controls": "## Leads over controls, the arms as good as the best control",
     "ties": "## Tie groups, all arms equally good",
 }
+_NOTES: Mapping[Asked, str] = {
+    "controls": "All arms are compared with the same controls, so that errors come together: where the tail is heavy "
+    "and the family-wise error is not, few studies err, and each of them for several arms.",
+    "ties": "An error is a pair of equal arms without a common letter, over all pairs of a study.",
+}
 _POWER: Mapping[Asked, str] = {
     "verdicts": "## Power, every arm that far from the reference",
     "controls": "## Power of leads over controls, every arm that far ahead of the best control",
@@ -109,7 +114,7 @@ def calibration_text(calibration: Calibration) -> str:
         parts += ["## Without differences, the reference with further seeds", null_table(further)]
     for asked, heading in _WITHOUT_DIFFERENCES.items():
         if found := [result for result in null if result.case.asked == asked]:
-            parts += [heading, null_table(found)]
+            parts += [heading, _NOTES[asked], null_table(found)]
     for asked, heading in _POWER.items():
         if found := [result for result in results if result.case.asked == asked and result.case.effect]:
             note = _DETECTABLE if asked == "verdicts" and calibration.own is not None else ""
@@ -161,8 +166,7 @@ drawn number by number and compared by the function that compares real cells, an
 by question, through the code that reads the samples of real cells; these cases have a twentieth of the studies.
 Where *seeds dominate*, clusters hardly vary. The columns of `calibration.csv` hold the standard deviations in points
 (hundredths). *Leads over controls* have two controls, one of them 30 points behind the other, so that one alone
-decides, where errors are most frequent. An error is an arm that is said to be ahead of both; the level is 2.5 %. In
-*tie groups* an error is a pair of equal arms without a common letter; these cases have a fifth of the studies.
-*Log-normal variances* differ by a factor of 4 from one standard deviation below their median to one
-above.
+decides, where errors are most frequent. An error is an arm that is said to be ahead of both; the level is 2.5 %.
+Cases of *tie groups* have a fifth of the studies. *Log-normal variances* differ by a factor of 4 from one standard
+deviation below their median to one above.
 """

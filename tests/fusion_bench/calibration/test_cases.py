@@ -132,11 +132,11 @@ def test_the_standard_cases_cover_what_is_promised() -> None:
     for scatter in ("equal", "one arm", "reference", "log-normal"):
         for arms in (3, 6, 27):
             assert {(arms, seeds, n, scatter) for seeds in (3, 5, 10) for n in (20, 300, 3000)} <= asked
-    for asked in ("controls", "ties"):
-        found = [case for case in cases if case.asked == asked]
+    for kind in ("controls", "ties"):
+        found = [case for case in cases if case.asked == kind]
         assert all(case.drawn == "sums" for case in found)
-        null = {(case.shape.arms, case.shape.seeds) for case in found if not case.effect}
-        assert {(arms, seeds) for arms in (3, 6, 27) for seeds in (3, 5, 10)} <= null
+        sizes = {(case.shape.arms, case.shape.seeds) for case in found if not case.effect}
+        assert {(arms, seeds) for arms in (3, 6, 27) for seeds in (3, 5, 10)} <= sizes
         assert {case.effect for case in found} == {0.0, 4.0, 8.0}
     assert {case.drawn for case in cases} == {"sums", "cells", "answers"}
     assert {case.shape.reference_seeds for case in cases} == {None, 8, 12}

@@ -106,7 +106,7 @@ def test_promises_about_controls_and_ties_hold(case: Case, studies: int) -> None
 def test_leads_that_are_not_corrected_over_arms_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(families, "holm", lambda p: p)
     case = Case(dataclasses.replace(ALONE, controls=2), asked="controls")
-    assert [bound.rate for bound in CaseResult(case, case.run(2000)).broken()] == ["family_error"]
+    assert [promise.rate for promise in CaseResult(case, case.run(2000)).broken()] == ["family_error"]
 
 
 def test_a_control_that_is_taken_to_scatter_as_the_arms_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -115,14 +115,14 @@ def test_a_control_that_is_taken_to_scatter_as_the_arms_is_caught(monkeypatch: p
 
     monkeypatch.setattr(SeedVariances, "from_outside", pooled)
     case = Case(dataclasses.replace(ALONE, controls=2, control_variance=4.0), asked="controls")
-    broken = {bound.rate for bound in CaseResult(case, case.run(2000)).broken()}
+    broken = {promise.rate for promise in CaseResult(case, case.run(2000)).broken()}
     assert broken == {"coverage", "worst_coverage", "family_error", "tail"}
 
 
 def test_ties_that_are_not_corrected_are_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(families, "holm", lambda p: p)
     case = Case(dataclasses.replace(ALONE, seeds=5), asked="ties")
-    assert "family_error" in {bound.rate for bound in CaseResult(case, case.run(1000)).broken()}
+    assert "family_error" in {promise.rate for promise in CaseResult(case, case.run(1000)).broken()}
 
 
 def test_the_power_of_leads_and_ties_is_that_of_true_differences() -> None:
