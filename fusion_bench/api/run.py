@@ -19,11 +19,11 @@ from fusion_bench.cells.executors.inline import InlineExecutor
 from fusion_bench.cells.executors.local import LocalExecutor
 from fusion_bench.cells.global_state import global_state_kept
 from fusion_bench.errors import FusionBenchError, NoResultError
+from fusion_bench.reporting.decidable.sentences import few_seeds
 from fusion_bench.reporting.mlflow_.store import TrackingStore
 from fusion_bench.reporting.mlflow_.sync import sync_study
 from fusion_bench.reporting.progress import observer_for, parts_shown
 from fusion_bench.reporting.report.report import WrittenReport, make_report
-from fusion_bench.reporting.tables.decidable import few_seeds
 from fusion_bench.reporting.tables.tables import Tables
 from fusion_bench.results.collect import collect
 from fusion_bench.results.results import StudyResults

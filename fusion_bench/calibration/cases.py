@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import Literal, TypeAlias
 
 import numpy as np
 
 from fusion_bench.calibration.answers import answered_study
-from fusion_bench.calibration.sums import rates_of_sums
-from fusion_bench.statistics.simulation import Rates, StudyShape, error_rates
+from fusion_bench.calibration.families import control_rates, tie_rates, verdict_rates
+from fusion_bench.statistics.rates import Rates
+from fusion_bench.statistics.simulation import StudyShape, error_rates
 from fusion_bench.storage import canonical
 
 DrawnAs: TypeAlias = Literal["sums", "cells", "answers"]
 """How studies are drawn: the sums that the statistics need, every cell and cluster, or every answer."""
+
+Asked: TypeAlias = Literal["verdicts", "controls", "ties"]
+"""Which tests of a report are asked for: verdicts against the reference, leads over the controls, or tie groups."""
 
 BoundState: TypeAlias = Literal["holds", "holds within error", "fails"]
 """A rate is on the right side of its bound, beyond it by at most two Monte-Carlo errors, or by more."""
@@ -26,7 +32,7 @@ class Bound:
     """The least or greatest value that a rate is promised to have.
 
     Attributes:
-        rate: a field of `fusion_bench.statistics.simulation.Rates`; its Monte-Carlo error is ``RATE_error``.
+        rate: a field of `fusion_bench.statistics.rates.Rates`; its Monte-Carlo error is ``RATE_error``.
         limit: the bound.
         least: True if the rate is promised to be at least ``limit``, False if at most.
     """
@@ -44,15 +50,22 @@ class Bound:
 
 
 FEWEST_FOR_TAIL = 5
-"""The fewest comparisons for which the tail is promised: two arms have nothing to borrow from, and three little."""
+"""The fewest comparisons for which the tail is promised: fewer arms tell too little about each other's scatter."""
 
-BOUNDS = (
-    Bound("coverage", 0.93, least=True),
-    Bound("worst_coverage", 0.92, least=True),
-    Bound("family_error", 0.055, least=False),
-    Bound("tail", 1.3, least=False),
+_COVERAGE = (Bound("coverage", 0.93, least=True), Bound("worst_coverage", 0.92, least=True))
+_FAMILY, _TAIL = Bound("family_error", 0.055, least=False), Bound("tail", 1.3, least=False)
+
+BOUNDS: Mapping[Asked, tuple[Bound, ...]] = MappingProxyType(
+    {
+        "verdicts": (*_COVERAGE, _FAMILY, _TAIL),
+        "controls": (*_COVERAGE, Bound("family_error", 0.0275, least=False), _TAIL),
+        "ties": (_FAMILY, _TAIL),
+    }
 )
-"""What studies without effects are promised; the tail, which is last, from `FEWEST_FOR_TAIL` comparisons on."""
+"""What studies without effects are promised; the tail, which is last, from `FEWEST_FOR_TAIL` comparisons on.
+
+Leads over controls are tested on one side at half the level, so their family-wise error has half the bound.
+"""
 
 
 @dataclass(frozen=True)
@@ -61,21 +74,30 @@ class Case:
 
     Attributes:
         shape: the shape, in points (hundredths).
-        effect: the true difference of every arm from the reference, in points.
+        effect: the true difference of every arm from the reference, in points; for controls, the lead of every arm
+            over the best control.
         drawn: how the studies are drawn.
+        asked: the tests that the case is about; only verdicts are drawn otherwise than as sums.
     """
 
     shape: StudyShape
     effect: float = 0.0
     drawn: DrawnAs = "sums"
+    asked: Asked = "verdicts"
 
     def key(self) -> str:
         """Return a name that equal cases share, from all that they are drawn by."""
-        return hashlib.sha256(canonical(asdict(self)).encode()).hexdigest()[:16]
+        drawn_by = asdict(self)
+        if (
+            self.asked == "verdicts"
+        ):  # no control is drawn; a case about verdicts keeps the chance that it had
+            del drawn_by["asked"], drawn_by["shape"]["controls"], drawn_by["shape"]["control_variance"]
+        return hashlib.sha256(canonical(drawn_by).encode()).hexdigest()[:16]
 
     def comparisons(self) -> int:
-        """Return the number of comparisons of the family."""
-        return self.shape.arms - 1
+        """Return the number of tests of the family."""
+        arms = self.shape.arms
+        return {"verdicts": arms - 1, "controls": arms, "ties": arms * (arms - 1) // 2}[self.asked]
 
     def bounds(self) -> tuple[Bound, ...]:
         """Return what is promised; nothing is where there are effects, for then only the power is asked.
@@ -84,18 +106,25 @@ class Case:
         """
         if self.effect:
             return ()
-        return BOUNDS if self.comparisons() >= FEWEST_FOR_TAIL else BOUNDS[:-1]
+        bounds = BOUNDS[self.asked]
+        return bounds if self.comparisons() >= FEWEST_FOR_TAIL else bounds[:-1]
 
     def studies(self, asked: int) -> int:
-        """Return the number of studies: what is drawn number by number takes as long as 20 times as many sums."""
-        return asked if self.drawn == "sums" else max(20, asked // 20)
+        """Return the number of studies: fewer where each takes longer, number by number or over all pairs."""
+        if self.drawn != "sums":
+            return max(20, asked // 20)
+        return max(20, asked // 5) if self.asked == "ties" else asked
 
     def run(self, studies: int) -> Rates:
         """Return how often the statistics are right in ``studies`` studies; the same for the same case."""
-        effects = np.full(self.comparisons(), self.effect)
         generator = np.random.default_rng(int(self.key(), 16))
+        if self.asked == "controls":
+            return control_rates(self.shape, self.effect, studies, generator)
+        if self.asked == "ties":
+            return tie_rates(self.shape, self.effect, studies, generator)
+        effects = np.full(self.comparisons(), self.effect)
         if self.drawn == "sums":
-            return rates_of_sums(self.shape, effects, studies, generator)
+            return verdict_rates(self.shape, effects, studies, generator)
         if self.drawn == "cells":
             return error_rates(self.shape, effects, studies, generator)
         return error_rates(self.shape, effects, studies, generator, answered_study)
@@ -126,6 +155,7 @@ class CaseResult:
             **shape,
             "effect": self.case.effect,
             "drawn": self.case.drawn,
+            "asked": self.case.asked,
             **rates,
             "held": self.held(),
             "fails": " ".join(promise.rate for promise in self.broken()),

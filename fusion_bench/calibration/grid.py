@@ -33,14 +33,41 @@ _EFFECTS = (
     (6, 3, 8.0),
     (6, 5, 4.0),
 )
+_CONTROL_VARIANCES = (0.25, 1.0, 4.0)
+_OF_ARMS: tuple[Scatter, ...] = ("equal", "one arm", "log-normal")
+_EFFECTS_OF_FAMILIES = ((6, 3, 8.0), (6, 5, 4.0), (27, 3, 8.0), (27, 5, 4.0))
 
 
 def standard_cases() -> tuple[Case, ...]:
-    """Return the standard cases: all arms, seeds and scatters, seeds that dominate and mixtures of all components."""
-    return tuple(_standard_cases())
+    """Return the standard cases: verdicts, then leads over controls, then tie groups.
+
+    Verdicts have all arms, seeds and scatters, seeds that dominate and mixtures of all components.
+    """
+    return (*_verdict_cases(), *_control_cases(), *_tie_cases())
 
 
-def _standard_cases() -> Iterator[Case]:
+def _control_cases() -> Iterator[Case]:
+    """Yield cases of two controls: one decides, the other is far behind it."""
+    shape = replace(_ALONE, controls=2)
+    for seeds, arms, variance in product(_SEEDS, _ARMS, _CONTROL_VARIANCES):
+        yield Case(replace(shape, arms=arms, seeds=seeds, control_variance=variance), asked="controls")
+    mixed = replace(_MIXED, clusters=300, scatter="log-normal", controls=2)
+    for seeds, arms in product(_SEEDS, (6, 27)):
+        yield Case(replace(mixed, arms=arms, seeds=seeds), asked="controls")
+    for arms, seeds, effect in _EFFECTS_OF_FAMILIES:
+        yield Case(replace(shape, arms=arms, seeds=seeds), effect, asked="controls")
+
+
+def _tie_cases() -> Iterator[Case]:
+    for seeds, arms, scatter in product(_SEEDS, _ARMS, _OF_ARMS):
+        yield Case(replace(_ALONE, arms=arms, seeds=seeds, scatter=scatter), asked="ties")
+    for seeds, arms in product(_SEEDS, (3, 6)):
+        yield Case(replace(_MIXED, clusters=300, arms=arms, seeds=seeds), asked="ties")
+    for arms, seeds, effect in _EFFECTS_OF_FAMILIES:
+        yield Case(replace(_ALONE, arms=arms, seeds=seeds), effect, asked="ties")
+
+
+def _verdict_cases() -> Iterator[Case]:
     shapes = [_ALONE, *(replace(_MIXED, clusters=clusters) for clusters in _CLUSTERS)]
     for shape, seeds, arms, scatter in product(shapes, _SEEDS, _ARMS, get_args(Scatter)):
         yield Case(replace(shape, arms=arms, seeds=seeds, scatter=scatter))

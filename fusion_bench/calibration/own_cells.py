@@ -16,13 +16,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.statistics.comparison import ALPHA, FEWEST_SEEDS, Question, compare
 from fusion_bench.statistics.influence import BoolArray, Influences
+from fusion_bench.statistics.seeds.pool import Pool, pool_of
 
 FEWEST_SPLIT = 4
-"""The smallest number of shared seeds that can be split: two in each half, for an interval."""
+"""The smallest number of seeds of the pool that can be split: two in each half, for an interval."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,9 @@ class OwnCells:
 
     Attributes:
         arms: the number of pseudo-arms.
-        seeds: the seeds that all of them share, of which an odd one is left out in each split.
-        left_out: the arms that lack some of these seeds.
+        seeds: the seeds of the pool, of which an odd one is left out in each split.
+        reference_seeds: the seeds of the reference that its comparisons use; more than ``seeds`` where it has many.
+        cells: the number of cells that the rates rest on.
         splits: the number of random splits.
         coverage: the share of 95 % intervals that hold zero, over splits and comparisons.
         comparison_error: the share of comparisons that are called better or worse; NaN below six seeds, for a
@@ -42,15 +45,12 @@ class OwnCells:
 
     arms: int
     seeds: int
-    left_out: tuple[str, ...]
+    reference_seeds: int
+    cells: int
     splits: int
     coverage: float
     comparison_error: float
     family_error: float
-
-    def cells(self) -> int:
-        """Return the number of cells that the rates rest on."""
-        return self.arms * self.seeds
 
 
 def split_own_cells(
@@ -58,28 +58,30 @@ def split_own_cells(
 ) -> OwnCells:
     """Return how often the statistics err about a study's own cells.
 
+    The arms and seeds are those that the comparisons with the reference use: the pool, and arms with further seeds.
+
     Raises:
-        FusionBenchError: no two arms, the reference one of them, share `FEWEST_SPLIT` finished seeds.
+        FusionBenchError: no two arms, the reference one of them, are compared on `FEWEST_SPLIT` seeds.
     """
-    seeds = influences.seeds_of(question.reference)
-    arms = tuple(arm for arm in question.arms() if not (seeds & ~influences.seeds_of(arm)).any())
-    count = int(seeds.sum())
-    if count < FEWEST_SPLIT or len(arms) < 2:
+    pool = pool_of(influences, question.arms(), question.reference)
+    arms, count = pool.whole(), pool.count()
+    if count < FEWEST_SPLIT or question.reference not in arms:
         raise FusionBenchError(
-            f"the seeds of this study cannot be split: {len(arms)} of its arms share the {count} finished seeds of "
-            f"{question.reference}, and a split needs two arms with {FEWEST_SPLIT} seeds (6 for verdicts)"
+            f"the seeds of this study cannot be split: {len(arms)} of its arms are compared on {count} seeds, and a "
+            f"split needs two arms, the reference one of them, with {FEWEST_SPLIT} seeds (6 for verdicts)"
         )
     verdicts = count // 2 >= FEWEST_SEEDS
-    asked = Question(arms[0], arms[1:])
+    asked = Question(question.reference, tuple(arm for arm in arms if arm != question.reference))
     held, found = np.zeros((2, splits, len(arms) - 1), dtype=bool)
     for number in range(splits):
-        table = compare(halves_compared(influences, arms, seeds, generator), asked)
+        table = compare(halves_compared(influences, pool, generator), asked)
         held[number] = (table["low"] <= 0) & (table["high"] >= 0)
         found[number] = table["p_holm"] < ALPHA
     return OwnCells(
         len(arms),
         count,
-        tuple(arm for arm in question.arms() if arm not in arms),
+        int(pool.used[question.reference].sum()),
+        sum(int(pool.used[arm].sum()) for arm in arms),
         splits,
         float(held.mean()),
         float(found.mean()) if verdicts else float("nan"),
@@ -87,27 +89,39 @@ def split_own_cells(
     )
 
 
-def halves_compared(
-    influences: Influences, arms: tuple[str, ...], seeds: BoolArray, generator: np.random.Generator
-) -> Influences:
+def halves_compared(influences: Influences, pool: Pool, generator: np.random.Generator) -> Influences:
     """Return the study of the pseudo-arms of one random split.
+
+    The seeds of the pool are split for all arms alike, and so are the further seeds of the arms that have some. An
+    arm without a further seed has no pseudo-cell there.
 
     Args:
         influences: the study.
-        arms: the arms that have finished all of ``seeds``.
-        seeds: ``[S]``, a mask of these seeds.
+        pool: its arms and seeds.
         generator: the source of chance.
     """
-    half = int(seeds.sum()) // 2
-    order = generator.permutation(int(seeds.sum()))
-    first, other = order[:half], order[half : 2 * half]
-    table = np.stack([influences.of(arm, seeds) for arm in arms])
-    metric = influences.per_seed(arms, seeds)
+    arms = pool.whole()
+    used = np.stack([pool.used[arm] for arm in arms])
+    halves = [_halves(part, generator) for part in (pool.seeds, used.any(0) & ~pool.seeds)]
+    first, other = (np.concatenate(parts) for parts in zip(*halves, strict=True))
+    has_both = used[:, first] & used[:, other]
+    every = np.ones(len(influences.seeds), dtype=bool)
+    table = np.stack([influences.of(arm, every) for arm in arms])
+    metric = influences.per_seed(arms, every)
     return Influences(
         arms,
-        tuple(range(half)),
-        table[:, first] - table[:, other],
+        tuple(range(len(first))),
+        np.where(has_both[:, :, None], table[:, first] - table[:, other], np.nan),
         influences.sample_ids,
         (-np.inf, np.inf),
-        metric[:, first] - metric[:, other],
+        np.where(has_both, metric[:, first] - metric[:, other], np.nan),
     )
+
+
+def _halves(
+    seeds: BoolArray, generator: np.random.Generator
+) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Return the positions of two random halves of the marked seeds; an odd one is left out."""
+    half = int(seeds.sum()) // 2
+    order = np.flatnonzero(seeds)[generator.permutation(int(seeds.sum()))]
+    return order[:half], order[half : 2 * half]

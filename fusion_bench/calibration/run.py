@@ -9,6 +9,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from contextlib import contextmanager
 from functools import cache
 from importlib import resources
+from importlib.resources.abc import Traversable
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -16,10 +17,10 @@ from fusion_bench.calibration.cases import Case, CaseResult
 from fusion_bench.cells.source_digest import source_digest
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.samples.counting import Notify, say_nothing
-from fusion_bench.statistics.simulation import Rates
+from fusion_bench.statistics.rates import Rates
 from fusion_bench.storage import write_json
 
-_DRAWS = ("answers.py", "cases.py", "sums.py")
+_DRAWS = ("answers.py", "cases.py", "families.py", "sums.py")
 
 
 class FinishedCases:
@@ -117,9 +118,15 @@ def _end_silently_on_interrupt() -> None:
 @cache
 def _formulas() -> str:
     """Return the digest of the code that a result depends on; comments do not count."""
-    formulas = [
-        file for file in resources.files("fusion_bench.statistics").iterdir() if file.name.endswith(".py")
-    ]
     draws = [resources.files("fusion_bench.calibration") / name for name in _DRAWS]
-    files = [*sorted(formulas, key=lambda file: file.name), *draws]
+    files = [*_python_files(resources.files("fusion_bench.statistics")), *draws]
     return source_digest(file.read_text(encoding="utf-8") for file in files)
+
+
+def _python_files(folder: Traversable) -> Iterator[Traversable]:
+    """Yield the Python files of a package and of the packages in it, by name."""
+    for item in sorted(folder.iterdir(), key=lambda item: item.name):
+        if item.is_dir():
+            yield from _python_files(item)
+        elif item.name.endswith(".py"):
+            yield item

@@ -16,12 +16,13 @@ from rich.console import Console
 from fusion_bench.calibration.grid import cases_of_shape, standard_cases
 from fusion_bench.calibration.own_cells import OwnCells, split_own_cells
 from fusion_bench.calibration.run import FinishedCases, run_cases
-from fusion_bench.calibration.shape import shape_of
+from fusion_bench.calibration.shape import arms_left_out, shape_of
 from fusion_bench.calibration.written import Calibration, write_calibration
 from fusion_bench.cli.open_study import open_as_last_run
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.reporting.progress import parts_shown
 from fusion_bench.reporting.report.publish import load
+from fusion_bench.reporting.tables.markdown_text import code
 from fusion_bench.reporting.tables.tables import primary_comparison
 from fusion_bench.results.collect import collect
 from fusion_bench.results.results import StudyResults
@@ -64,6 +65,7 @@ def calibrate_and_say(options: CalibrateOptions, *, as_json: bool) -> None:
     workers = options.workers or os.cpu_count() or 1
     name = "standard"
     own: OwnCells | str | None = None
+    left_out: tuple[str, ...] = ()
     if options.source is None:
         title, cases = "Calibration of the statistics", standard_cases()
     else:
@@ -71,19 +73,20 @@ def calibrate_and_say(options: CalibrateOptions, *, as_json: bool) -> None:
         name, title = results.name, f"Calibration of {results.name}"
         influences, question = primary_comparison(results)
         shape = shape_of(influences, question)
-        own = _own_cells(influences, question)
+        own, left_out = _own_cells(influences, question), arms_left_out(influences, question)
         detectable = 100 * float(compare(influences, question)["detectable"].max())
         cases = cases_of_shape(shape, detectable)
     folder = options.out or options.runs / "calibration" / name
     finished = FinishedCases(options.runs / "cache" / "calibration")
     with parts_shown(console) as notify:
         found = run_cases(cases, options.studies, workers, finished, notify)
-    calibration = Calibration(title, found, own)
+    calibration = Calibration(title, found, own, tuple(map(code, left_out)))
     written = write_calibration(calibration, folder)
     if as_json:
         shown = {
             "title": title,
             "own_cells": _own_json(own),
+            "left_out": list(left_out),
             "cases": [result.row() for result in found],
             "written": str(written),
         }

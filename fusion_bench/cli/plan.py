@@ -15,7 +15,8 @@ from rich.text import Text
 from fusion_bench.cli.cells.states import cells_json, console, planned_cells, statuses_of
 from fusion_bench.cli.open_study import open_as_last_run
 from fusion_bench.cli.plan_settings import settings_json, settings_text
-from fusion_bench.reporting.tables.decidable import decidable, decidable_sentences, few_seeds
+from fusion_bench.reporting.decidable.decidable import decidable
+from fusion_bench.reporting.decidable.sentences import decidable_sentences, few_seeds
 from fusion_bench.serialisation import to_json
 from fusion_bench.spec.arms import Arm, BudgetMatch, settings_of
 from fusion_bench.spec.study import Study

@@ -14,7 +14,7 @@ from fusion_bench.results.results import ArmSummary, StudyResults
 def result_table(results: StudyResults, tables: Tables) -> Table:
     """Return one row per arm, on the primary metric and split; every number is one of the report's.
 
-    Arms come first, by their mean as in the report's answer, then controls, then what has no result.
+    Arms come first, in the order of the report's answer, then controls, then what has no result.
 
     Args:
         results: the study.

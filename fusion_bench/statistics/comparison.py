@@ -10,6 +10,7 @@ would only make those of the arms stricter. Controls get intervals here, and
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
@@ -54,6 +55,10 @@ class Question:
         """Return all arms but the controls, the reference first."""
         return (self.reference, *self.family, *self.unranked)
 
+    def differences(self, influences: Influences) -> Differences:
+        """Return the differences of these arms; verdicts, leads and tie groups all take their seeds from its pool."""
+        return Differences(influences, self.arms(), self.reference)
+
 
 ESTIMATE_COLUMNS = (
     "estimate",
@@ -94,7 +99,7 @@ def compare(influences: Influences, question: Question) -> pd.DataFrame:
         states a margin treats a difference inside it as negligible. The table's ``attrs`` hold what the seed
         variances say, under ``"prior_degrees"`` and ``"prior_variance"``; both are absent without a pool.
     """
-    differences = Differences(influences, question.arms(), question.reference)
+    differences = question.differences(influences)
     ranked = (*question.family, *question.unranked)
     found: dict[str, Difference] = {}
     for arm in (*ranked, *question.controls):
@@ -153,7 +158,9 @@ def _detectable(differences: Differences, tested: list[Difference]) -> float:
     scatter = differences.scatter(tested)
     if scatter is None:
         return float("nan")
-    return decidable_difference(scatter, len(differences.pool), scatter.seeds, strictest_level(len(tested)))
+    return decidable_difference(
+        scatter, len(differences.pool.arms), scatter.seeds, strictest_level(len(tested))
+    )
 
 
 def strictest_level(comparisons: int) -> float:
@@ -161,11 +168,39 @@ def strictest_level(comparisons: int) -> float:
     return ALPHA / max(1, comparisons)
 
 
-def finished_scatter(influences: Influences, question: Question) -> ComparisonScatter | None:
-    """Return how the finished comparisons of a family scatter; None unless two arms share two finished seeds."""
-    differences = Differences(influences, question.arms(), question.reference)
-    found = [differences.of(arm, question.reference) for arm in question.family]
-    return differences.scatter([item for item in found if item is not None])
+@dataclass(frozen=True)
+class FinishedScatter:
+    """How finished comparisons scatter, and the cells that tell it.
+
+    Attributes:
+        scatter: the scatter.
+        arms: the arms that are compared on one set of seeds.
+        seeds: these seeds; each of the arms has finished all of them.
+    """
+
+    scatter: ComparisonScatter
+    arms: tuple[str, ...]
+    seeds: tuple[int, ...]
+
+
+def finished_scatter(influences: Influences, question: Question) -> FinishedScatter | None:
+    """Return how the finished comparisons of a family scatter; None unless two arms share two finished seeds.
+
+    That is told by the arms that are compared on one set of seeds: by their differences from the reference, or from
+    each other where the reference is not among them, because it has many more seeds or none.
+    """
+    differences = question.differences(influences)
+    pool = differences.pool.arms
+    if question.reference in pool:
+        pairs = [(arm, question.reference) for arm in question.family if arm in pool]
+    else:
+        pairs = list(itertools.combinations(pool, 2))
+    found = [differences.of(*pair) for pair in pairs]
+    scatter = differences.scatter([item for item in found if item is not None])
+    if scatter is None:
+        return None
+    seeds = np.array(influences.seeds)[differences.pool.seeds]
+    return FinishedScatter(scatter, pool, tuple(seeds.tolist()))
 
 
 def holm(p_values: npt.ArrayLike) -> FloatArray:

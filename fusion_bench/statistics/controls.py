@@ -14,7 +14,6 @@ from fusion_bench.statistics.comparison import (
     estimate_columns,
     holm_of,
 )
-from fusion_bench.statistics.differences import Differences
 from fusion_bench.statistics.estimate import stacked
 from fusion_bench.statistics.influence import Influences
 
@@ -31,12 +30,12 @@ def against_controls(influences: Influences, question: Question) -> pd.DataFrame
 
     Returns:
         One row per arm and control that share a finished seed: ``arm``, ``control``, the columns of
-        `fusion_bench.statistics.comparison.means`; ``better`` (the estimate is on the better side of zero) and
-        ``interval_better`` (the whole 95 % interval is); ``p`` (one-sided, of this pair) and, equal in all rows of an
-        arm, ``p_holm`` (of "some control is not beaten"; NaN with fewer than three seeds) and ``beats`` (it is at
-        most 2.5 %).
+        `fusion_bench.statistics.comparison.means`; ``interval_better`` (the whole 95 % interval is on the better side
+        of zero); ``p`` (one-sided, of this pair) and, equal in all rows of an arm, ``p_holm`` (of "some control that
+        it is compared with is not beaten"; NaN with fewer than three seeds), ``leads`` (it is at most 2.5 %) and
+        ``beats`` (the arm leads and is compared with every control, so that each of them has a result).
     """
-    differences = Differences(influences, question.arms(), question.reference)
+    differences = question.differences(influences)
     sign = 1.0 if question.higher_is_better else -1.0
     found = {
         (arm, control): difference
@@ -54,12 +53,12 @@ def against_controls(influences: Influences, question: Question) -> pd.DataFrame
             "p": replace(estimates, mean=sign * estimates.mean).p_not_above(),
         }
     )
-    table["better"] = sign * table["estimate"] > 0
     table["interval_better"] = table["low"] > 0 if question.higher_is_better else table["high"] < 0
     arms = table.groupby("arm", sort=False)
     worst = arms["p"].agg(lambda values: values.max(skipna=False))
     enough = (arms["seeds"].min() >= FEWEST_SEEDS).to_numpy(dtype=bool)
     corrected = pd.Series(holm_of(worst.to_numpy(dtype=np.float64), enough), index=worst.index)
     table["p_holm"] = table["arm"].map(corrected).astype(np.float64)
-    table["beats"] = table["p_holm"] <= LEAD_ALPHA
+    table["leads"] = table["p_holm"] <= LEAD_ALPHA
+    table["beats"] = table["leads"] & (arms["control"].transform("size") == len(question.controls))
     return table

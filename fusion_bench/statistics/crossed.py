@@ -27,14 +27,14 @@ the floor keeping a variance component that was estimated below zero from narrow
 
 **Degrees of freedom** are Satterthwaite's (1946), ``nu = V'^2 / (MS_seed'^2/(S-1) + MS_cluster^2/(N-1) +
 MS_residual^2/((S-1)(N-1)))`` with ``V'`` the combination above, and with one small-sample correction: in
-``nu``, and there alone, ``MS_seed' = MS_seed (S+1)/(S-1)``. Plain Satterthwaite believes a mean square of
-two degrees of freedom: where it happens to be small, both the variance and its uncertainty come out small,
-and the 95 % interval covers 92 % at 3 seeds. The factor is ``E[MS^2] / E[MS]^2`` of a scaled chi-square
-with ``S-1`` degrees of freedom. Simulated coverage over all ratios of the three components and 50 to 3000
-clusters: 94 to 99 % at 3, 5 and 10 seeds, for intervals 7, 2 and 0 % wider; 91 to 98 % at 2 seeds (the
-tests hold 93 % from 3 seeds on). A combination of mean squares has at least the degrees of freedom of its
-poorest part, but the formula falls below that, towards zero, where the residual that is subtracted is large
-and has few of its own (a slice of two clusters); ``nu`` is therefore not below ``min(S, N) - 1``.
+``nu``, and there alone, ``MS_seed' = MS_seed (S+1)/(S-1)``. Plain Satterthwaite takes a mean square of
+two degrees of freedom as known: where it happens to be small, both the variance and its uncertainty come out
+small, and the interval is too short. The factor is ``E[MS^2] / E[MS]^2`` of a scaled chi-square
+with ``S-1`` degrees of freedom. The tests hold the coverage of the 95 % interval above 93 % from 3 seeds on,
+over ratios of the three components and 50 and 300 clusters. A combination of mean squares has at least the
+degrees of freedom of its poorest part, but the formula falls below that, towards zero, where the residual that
+is subtracted is large and has few of its own (a slice of two clusters); ``nu`` is therefore not below
+``min(S, N) - 1``.
 """
 
 from __future__ import annotations
@@ -144,7 +144,8 @@ def estimate_of(
     """Return the estimate that follows from the mean squares.
 
     Args:
-        squares: the mean squares; ``seed`` may come from more than this table (`fusion_bench.statistics.moderation`).
+        squares: the mean squares; ``seed`` may come from more than this table, see
+            `fusion_bench.statistics.seeds.moderation`.
         seeds: the number of seeds of the table.
         clusters: the number of its clusters.
         seed_degrees: the degrees of freedom of ``squares.seed``, one number or one for each.

@@ -1,10 +1,10 @@
 """The smallest true difference that a comparison of a study finds with 80 % probability.
 
-The moderated variance of an arm (`fusion_bench.statistics.moderation`) is the pooled one on many degrees of freedom
-or, where its own is larger, its own on few. So a test statistic has no noncentral t distribution: with 6 arms and 3
-seeds, that distribution with the degrees of a typical arm promises 80 % where 63 % are found. The probability is
-therefore the mean over studies drawn at random: their mean squares are drawn from the chi-square distributions that
-they have, and the difference, which is independent of them, is normal.
+The moderated variance of an arm (`fusion_bench.statistics.seeds.moderation`) is the pooled one on many degrees of
+freedom or, where its own is larger, its own on few. So a test statistic has no noncentral t distribution, and that
+distribution with the degrees of a typical arm would promise more than is found. The probability is therefore the mean
+over studies drawn at random: their mean squares are drawn from the chi-square distributions that they have, and the
+difference, which is independent of them, is normal.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from scipy import optimize, special
 
 from fusion_bench.statistics.crossed import MeanSquares, estimate_of
 from fusion_bench.statistics.estimate import FloatArray
-from fusion_bench.statistics.moderation import centred_variances
+from fusion_bench.statistics.seeds.moderation import centred_variances
 
 POWER = 0.8
 _STUDIES = 2000

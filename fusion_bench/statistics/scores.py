@@ -43,12 +43,17 @@ class Scores:
     sizes: FloatArray | None = None
 
     @classmethod
-    def of(cls, table: pd.DataFrame, arms: Sequence[str]) -> Scores:
+    def of(
+        cls, table: pd.DataFrame, arms: Sequence[str], *, score: str = "score", size: str | None = None
+    ) -> Scores:
         """Return the scores in a table of one split.
 
         Args:
-            table: columns ``arm, seed, sample, cluster, score``; for a ratio of sums, ``size`` too.
+            table: columns ``arm, seed, sample, cluster`` and those that are named below. A data set may own columns
+                of any other name, which are not read.
             arms: the labels to keep, in their order.
+            score: the column of the scores.
+            size: the column of the denominators of a ratio of sums; None for a mean.
 
         Raises:
             FusionBenchError: a cell has two scores for a sample or no score for a sample of another cell, a sample
@@ -61,13 +66,13 @@ class Scores:
         arm = pd.Index(arms).get_indexer(pd.Index(rows["arm"]))
         cluster = pd.factorize(rows["cluster"])[0]
         shape = (len(arms), len(seeds), len(names))
-        score = rows["score"].to_numpy(dtype=np.float64)
+        values = rows[score].to_numpy(dtype=np.float64)
         position = np.ravel_multi_index((arm, seed, sample), shape) if len(rows) else arm
         times = np.bincount(position, minlength=int(np.prod(shape))).reshape(shape)
         cluster_of_sample = np.zeros(len(names), dtype=np.intp)
         cluster_of_sample[sample] = cluster
-        size = rows["size"].to_numpy(dtype=np.float64) if "size" in rows else None
-        share = score if size is None else score / np.where(size > 0, size, np.nan)
+        sizes = None if size is None else rows[size].to_numpy(dtype=np.float64)
+        share = values if sizes is None else values / np.where(sizes > 0, sizes, np.nan)
         low, high = SCORE_RANGE
         if not ((share >= low) & (share <= high)).all():  # false for NaN too
             raise FusionBenchError("a score is not a number in [0, 1]; run the cell that holds it again")
@@ -76,17 +81,17 @@ class Scores:
         _check_pairing(times, arms, seeds, names)
 
         def laid_out(column: FloatArray) -> FloatArray:
-            values = np.full(shape, np.nan)
-            values.reshape(-1)[position] = column
-            return values
+            table_of_cells = np.full(shape, np.nan)
+            table_of_cells.reshape(-1)[position] = column
+            return table_of_cells
 
         return cls(
             tuple(arms),
             tuple(int(number) for number in seeds),
-            laid_out(score),
+            laid_out(values),
             cluster_of_sample,
             np.asarray(names, dtype=object),
-            None if size is None else laid_out(size),
+            None if sizes is None else laid_out(sizes),
         )
 
     def where(self, chosen: npt.NDArray[np.bool_]) -> Scores:
@@ -96,11 +101,6 @@ class Scores:
         return Scores(
             self.arms, self.seeds, self.values[:, :, chosen], cluster, self.sample_ids[chosen], sizes
         )
-
-    def seeds_of(self, *arms: str) -> npt.NDArray[np.bool_]:
-        """Return a mask ``[S]`` of the seeds that all of ``arms`` have finished."""
-        rows = [self.arms.index(arm) for arm in arms]
-        return np.asarray(~np.isnan(self.values[rows]).any((0, 2)))
 
     def influences(self, unit: Unit = "samples") -> Influences:
         """Return the influences on the mean over samples or the ratio of sums, or on the share of right clusters."""

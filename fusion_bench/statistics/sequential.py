@@ -1,10 +1,10 @@
 """Seeds in stages: after each stage the arms that are decided stop, and the others and the reference go on.
 
-Looking after every stage at 5 % errs in about 10 % of studies. Here each look spends a part of the 5 %, in proportion
-to the seeds that it adds: ``alpha_k = .05 (S_k - S_{k-1}) / S_max``. Holm's procedure at ``alpha_k`` runs over the
-arms that are undecided at look ``k``. Before a first false rejection all arms without an effect are undecided, so the
-chance of one is at most the sum of ``alpha_k``, whatever the dependence between looks. Differences and equivalences
-are two families, and each spends 5 % in this way.
+Looking after every stage at 5 % errs in more than 5 % of studies. Here each look spends a part of the 5 %, in
+proportion to the seeds that it adds: ``alpha_k = .05 (S_k - S_{k-1}) / S_max``. Holm's procedure at ``alpha_k`` runs
+over the arms that are undecided at look ``k``. Before a first false rejection all arms without an effect are
+undecided, so the chance of one is at most the sum of ``alpha_k``, whatever the dependence between looks. Differences
+and equivalences are two families, and each spends 5 % in this way.
 
 The looks must be planned before the first one. The interval of an arm that stopped has the level ``1 - alpha_k`` of
 its look. An arm stops where its difference happens to be large, so the estimate of a stopped arm exaggerates.

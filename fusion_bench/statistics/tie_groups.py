@@ -7,9 +7,9 @@ which no two differ, so a display covers the pairs that do not differ by cliques
 other, each as large as it can be (Gramm, Guo, Hüffner, Niedermeier, Piepho and Schmid, *Computational Statistics and
 Data Analysis* 52, 2007). Piepho's own procedure may need a time that is exponential in the number of arms.
 
-A pair has the larger of the two p-values with either arm as the hub, which is never below that of the verdict. The
-family of the verdicts is smaller as well, so an arm without the letter of the reference always differs from it there,
-and an arm that differs there may share the letter.
+A pair has the larger of the two p-values with either arm as the reference, which is never below that of the verdict.
+The family of the verdicts is smaller as well, so an arm without the letter of the reference always differs from it
+there, and an arm that differs there may share the letter.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def tie_groups(influences: Influences, question: Question, order: Sequence[str])
         for arm in dict.fromkeys(order)
         if arm in ranked and influences.seeds_of(arm).sum() >= FEWEST_SEEDS
     ]
-    differences = Differences(influences, question.arms(), question.reference)
+    differences = question.differences(influences)
     tested = {
         pair: p
         for pair in itertools.combinations(enough, 2)
@@ -89,10 +89,10 @@ def tie_groups(influences: Influences, question: Question, order: Sequence[str])
 
 
 def _p_value(differences: Differences, one: str, other: str) -> float:
-    """Return the larger of the p-values with either arm as the hub; NaN where the pair shares too few seeds.
+    """Return the larger of the p-values with either arm as the reference; NaN where the pair shares too few seeds.
 
-    Neither arm of a pair is the hub of the family of all pairs, and the larger p-value is not below the one of the
-    verdict, so that an arm without the reference's letter has a verdict.
+    Neither arm of a pair is the reference of the family of all pairs, and the larger p-value is not below the one of
+    the verdict, so that an arm without the reference's letter has a verdict.
     """
     both = [differences.of(one, other), differences.of(other, one)]
     found = [item for item in both if item is not None and min(item.seeds, item.other_seeds) >= FEWEST_SEEDS]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +13,16 @@ from fusion_bench.results.results import ArmSummary, StudyResults
 from fusion_bench.spec.arms import Role
 
 
-def published_toy(folder: Path, seeds: int, arms: Sequence[str] = ("concat", "film", "laconv")) -> Path:
-    """Publish a study of equally good arms, the last one the reference, with 40 images of 2 questions."""
+def published_toy(
+    folder: Path, seeds: int | Mapping[str, int], arms: Sequence[str] = ("concat", "film", "laconv")
+) -> Path:
+    """Publish a study of equally good arms, the last one the reference, with 40 images of 2 questions.
+
+    ``seeds`` is the number of seeds of every arm, or of each arm by name.
+    """
     rows = []
     for number, arm in enumerate(arms):
-        for seed in range(seeds):
+        for seed in range(seeds if isinstance(seeds, int) else seeds[arm]):
             generator = np.random.default_rng([number, seed])
             level = 0.7 + 0.02 * generator.normal()
             score = (generator.uniform(size=80) < level).astype(float)

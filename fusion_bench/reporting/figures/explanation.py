@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,86 +13,24 @@ from matplotlib.figure import Figure, SubFigure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Rectangle
 
-from fusion_bench.data.decoding import read_image
 from fusion_bench.explain.explain import ExplainedCell
-from fusion_bench.explain.kernel_selection import MapPosition, kernel_norms, select_positions, strongest_group
-from fusion_bench.reporting.figures.explanation_text import answer_lines, caption_lines, outside_texts
-from fusion_bench.reporting.figures.lettering import Lettering
-from fusion_bench.reporting.figures.style import (
-    INK,
-    SOFT,
-    WIDTH,
-    canvas,
-    in_percent,
-    write_png,
+from fusion_bench.explain.kernel_selection import MapPosition, kernel_norms, strongest_group
+from fusion_bench.reporting.figures.explanation_layout import (
+    CAPTION_HEIGHT,
+    IMAGE_SHARE,
+    KERNEL_HEIGHT,
+    LINE_HEIGHT,
+    POSITION_NAMES,
+    SENTENCE_HEIGHT,
+    ExplanationLayout,
+    explanation_layout,
 )
+from fusion_bench.reporting.figures.explanation_text import answer_lines
+from fusion_bench.reporting.figures.style import INK, SOFT, WIDTH, canvas, in_percent, write_png
 
-_LETTERS = "ABCD"
-"""The names of the shown positions; their number is the largest number of positions."""
-_IMAGE_SHARE = 0.4
-"""The share of the width of the figure that the image takes."""
-_LINE, _SENTENCE_LINE, _CAPTION_LINE = 0.24, 0.26, 0.16
-_SENTENCE_LETTERS, _SENTENCE_LINES = 42, 12
-_TITLE, _SCALE, _KERNELS = 0.26, 0.56, 1.75
-"""Heights in inches: a line of text of each kind, the title of a panel, the colour scale under panels, a kernel."""
-_COLUMNS = 3, 6
-"""The smallest and largest number of word panels side by side."""
 _BLUE, _ORANGE, _PALE = "#0072b2", "#d55e00", "#f6f8fa"
 _FADED = 2.0
 """The image under a heat map uses only the lightest of ``1 + _FADED`` equal parts of the grey scale."""
-
-
-@dataclass(frozen=True, eq=False)
-class ExplanationLayout:
-    """The content of the figure and the sizes of its parts in inches.
-
-    Attributes:
-        explained: the explanation of one fusion module.
-        image: ``[H, W, 3]``, at the size of its file.
-        shown: the positions whose kernels are drawn.
-        caption: the lines of the caption.
-        lettering: the fonts for the texts from outside.
-    """
-
-    explained: ExplainedCell
-    image: npt.NDArray[np.uint8]
-    shown: tuple[MapPosition, ...]
-    caption: tuple[str, ...]
-    lettering: Lettering
-
-    @property
-    def aspect(self) -> float:
-        """The width of the image divided by its height."""
-        return float(self.image.shape[1] / self.image.shape[0])
-
-    @property
-    def sentence(self) -> list[str]:
-        """The lines of the sentence."""
-        return self.lettering.wrap(self.explained.explained_input.text, _SENTENCE_LETTERS, _SENTENCE_LINES)
-
-    @property
-    def columns(self) -> int:
-        """The number of word panels side by side: more for narrow images."""
-        return int(np.clip(round(WIDTH / (1.25 * self.aspect)), *_COLUMNS))
-
-    @property
-    def rows(self) -> int:
-        """The number of rows of word panels."""
-        return math.ceil(len(self.explained.words) / self.columns)
-
-    @property
-    def heights(self) -> tuple[float, float, float, float]:
-        """The heights of the head, the words, the kernels (0 without kernels) and the caption."""
-        text = _SENTENCE_LINE * len(self.sentence) + _LINE * (
-            len(answer_lines(self.explained, self.lettering)) + 1
-        )
-        kernels = 0.0 if self.explained.kernels is None else _KERNELS + _TITLE + _SCALE
-        return (
-            max(_IMAGE_SHARE * WIDTH / self.aspect, text) + 0.1,
-            self.rows * (WIDTH / self.columns / self.aspect + _TITLE) + _SCALE,
-            kernels,
-            _CAPTION_LINE * (len(self.caption) + 0.5),
-        )
 
 
 def draw_explained(explained: ExplainedCell, path: Path) -> None:
@@ -112,16 +49,6 @@ def draw_explained(explained: ExplainedCell, path: Path) -> None:
         write_png(figure, path, photographs=True)
 
 
-def explanation_layout(explained: ExplainedCell) -> ExplanationLayout:
-    """Return the layout of the figure: read the image, select positions and write the caption."""
-    kernels = explained.kernels
-    shown = () if kernels is None else tuple(select_positions(kernels, len(_LETTERS)))
-    lettering = Lettering.of(outside_texts(explained))
-    caption = caption_lines(explained, shown, lettering)
-    image = read_image(explained.explained_input.image)
-    return ExplanationLayout(explained, image, shown, caption, lettering)
-
-
 def draw_layout(figure: Figure, layout: ExplanationLayout) -> None:
     """Draw head, words, kernels and caption, one below the other."""
     kernels = layout.explained.kernels
@@ -132,15 +59,15 @@ def draw_layout(figure: Figure, layout: ExplanationLayout) -> None:
     if kernels is not None:
         _draw_kernels(parts[2], layout, kernels)
     for line, text in enumerate(layout.caption):
-        down = (line + 0.2) * _CAPTION_LINE / layout.heights[-1]
+        down = (line + 0.2) * CAPTION_HEIGHT / layout.heights[-1]
         parts[-1].text(0.01, 1 - down, text, va="top", fontsize=8.5, color=SOFT)
 
 
 def _draw_head(part: SubFigure, layout: ExplanationLayout) -> None:
     """Draw the image with the shown positions, and beside it the sentence and the answer."""
     height = layout.heights[0]
-    tall = _IMAGE_SHARE * WIDTH / layout.aspect
-    axes = part.add_axes((0.01, 1 - (tall + 0.05) / height, _IMAGE_SHARE, tall / height))
+    tall = IMAGE_SHARE * WIDTH / layout.aspect
+    axes = part.add_axes((0.01, 1 - (tall + 0.05) / height, IMAGE_SHARE, tall / height))
     axes.set_axis_off()
     axes.imshow(layout.image, interpolation="antialiased")
     if layout.explained.kernels is not None:
@@ -148,17 +75,17 @@ def _draw_head(part: SubFigure, layout: ExplanationLayout) -> None:
     down = 0.1
     for line in layout.sentence:
         _write(part, down / height, line, INK, size=13, weight="bold")
-        down += _SENTENCE_LINE
-    down += 0.5 * _LINE
+        down += SENTENCE_HEIGHT
+    down += 0.5 * LINE_HEIGHT
     for text, color in answer_lines(layout.explained, layout.lettering):
         _write(part, down / height, text, color, size=11)
-        down += _LINE
+        down += LINE_HEIGHT
 
 
 def _write(
     part: SubFigure, down: float, text: str, color: str, *, size: float, weight: str = "normal"
 ) -> None:
-    part.text(_IMAGE_SHARE + 0.035, 1 - down, text, va="top", fontsize=size, color=color, fontweight=weight)
+    part.text(IMAGE_SHARE + 0.035, 1 - down, text, va="top", fontsize=size, color=color, fontweight=weight)
 
 
 def _draw_words(part: SubFigure, layout: ExplanationLayout) -> None:
@@ -184,7 +111,7 @@ def _draw_words(part: SubFigure, layout: ExplanationLayout) -> None:
 def _draw_kernels(part: SubFigure, layout: ExplanationLayout, kernels: npt.NDArray[np.float32]) -> None:
     """Draw the norm of the kernels over the image, and the kernels of the shown positions."""
     size = math.isqrt(kernels.shape[1])
-    widths = [min(2.2, _KERNELS * layout.aspect) / 1.4, *[1.0] * len(_LETTERS)]
+    widths = [min(2.2, KERNEL_HEIGHT * layout.aspect) / 1.4, *[1.0] * len(POSITION_NAMES)]
     first, *panels = part.subplots(1, len(widths), width_ratios=widths)
     norms = kernel_norms(kernels)
     # The scale starts at the smallest norm: kernels have a common part, and only the rest differs between positions.
@@ -198,7 +125,7 @@ def _draw_kernels(part: SubFigure, layout: ExplanationLayout, kernels: npt.NDArr
     highest = max(float(abs(tap).max()) for tap in taps) or 1.0
     for axes in (first, *panels):
         axes.set_axis_off()
-    for axes, letter, position, tap in zip(panels, _LETTERS, layout.shown, taps, strict=False):
+    for axes, letter, position, tap in zip(panels, POSITION_NAMES, layout.shown, taps, strict=False):
         drawn = axes.imshow(tap, cmap=_diverging(), vmin=-highest, vmax=highest, interpolation="nearest")
         axes.add_patch(Rectangle((-0.5, -0.5), size, size, fill=False, edgecolor=SOFT, lw=0.8, clip_on=False))
         word = _most_attended(layout, position, norms.shape)
@@ -241,7 +168,7 @@ def _draw_scale(part: SubFigure, drawn: AxesImage, under: list[Axes], label: str
 def _mark(axes: Axes, layout: ExplanationLayout, shape: tuple[int, ...]) -> None:
     """Draw a frame and a letter at each shown position of a map of ``shape`` over the image."""
     tall, wide = layout.image.shape[0] / shape[0], layout.image.shape[1] / shape[1]
-    for letter, position in zip(_LETTERS, layout.shown, strict=False):
+    for letter, position in zip(POSITION_NAMES, layout.shown, strict=False):
         left, top = position.column * wide - 0.5, position.row * tall - 0.5
         for color, thickness in ((INK, 2.4), ("white", 1.2)):
             axes.add_patch(Rectangle((left, top), wide, tall, fill=False, edgecolor=color, lw=thickness))

@@ -9,6 +9,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
+from fusion_bench.reporting.figures.figure_data import FigureData
 from fusion_bench.reporting.figures.gallery import draw_gallery, gallery_size
 from fusion_bench.reporting.figures.heatmaps import draw_slices, slices_size
 from fusion_bench.reporting.figures.intervals import (
@@ -17,7 +18,7 @@ from fusion_bench.reporting.figures.intervals import (
     draw_means,
     means_size,
 )
-from fusion_bench.reporting.figures.style import FigureData, canvas, write_png
+from fusion_bench.reporting.figures.style import canvas, write_png
 from fusion_bench.reporting.figures.trends import costs_size, curves_size, draw_costs, draw_curves
 from fusion_bench.reporting.tables.tables import Tables
 from fusion_bench.results.results import StudyResults

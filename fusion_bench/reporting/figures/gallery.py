@@ -14,9 +14,10 @@ from rich.cells import cell_len
 
 from fusion_bench.data.decoding import read_image
 from fusion_bench.errors import DataError
+from fusion_bench.reporting.figures.figure_data import FigureData
 from fusion_bench.reporting.figures.lettering import cut
 from fusion_bench.reporting.figures.overlays import draw_boxes, draw_masks
-from fusion_bench.reporting.figures.style import RIGHT, SOFT, WIDTH, WRONG, FigureData
+from fusion_bench.reporting.figures.style import RIGHT, SOFT, WIDTH, WRONG
 from fusion_bench.reporting.tables.tables import Row, records
 
 _COLUMNS = 2

@@ -8,7 +8,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from rich.cells import cell_len
 
-from fusion_bench.reporting.figures.style import WIDTH, FigureData
+from fusion_bench.reporting.figures.figure_data import FigureData
+from fusion_bench.reporting.figures.style import WIDTH
 
 _COLUMNS = 12
 _LETTERS = 90

@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from fusion_bench.reporting.figures.figure_data import FigureData
 from fusion_bench.reporting.figures.lettering import Lettering
 from fusion_bench.reporting.figures.style import (
     FAINT,
@@ -14,7 +15,6 @@ from fusion_bench.reporting.figures.style import (
     SOFT,
     WIDTH,
     ArmStyle,
-    FigureData,
     as_rows,
     draw_interval,
     in_percent,
@@ -40,7 +40,7 @@ def means_size(data: FigureData) -> tuple[float, float] | None:
 def draw_means(data: FigureData, figure: Figure) -> None:
     """Draw the primary metric on the evaluated splits, one panel each, with floors as dashed lines.
 
-    Rows have the order of the answer: arms by their mean, then controls, below a line. Beside the first panel stand
+    Rows have the order of the answer: arms, then controls below a line. Beside the first panel stand
     the letters of the tie groups.
     """
     results = data.results
@@ -128,7 +128,7 @@ def draw_differences(data: FigureData, figure: Figure) -> None:
         axes.set_title(title)
     note = "bar: 95 % interval of the paired difference"
     if data.results.margin is not None:
-        note += f";  band: the margin of {margin_text(data.results.margin)} that counts as nothing"
+        note += f";  band: differences within the margin of {margin_text(data.results.margin)}"
     figure.supxlabel(note, fontsize=9, color=SOFT)
 
 

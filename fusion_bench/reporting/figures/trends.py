@@ -12,7 +12,8 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import LogLocator, MaxNLocator, NullFormatter
 from rich.cells import cell_len
 
-from fusion_bench.reporting.figures.style import WIDTH, ArmStyle, FigureData, in_percent, in_thousands
+from fusion_bench.reporting.figures.figure_data import FigureData
+from fusion_bench.reporting.figures.style import WIDTH, ArmStyle, in_percent, in_thousands
 from fusion_bench.reporting.tables.tables import records, selection_quantity
 
 _HEIGHT = 3.8

@@ -14,30 +14,17 @@ from typing import Any, Final
 import pandas as pd
 
 from fusion_bench.errors import FusionBenchError
+from fusion_bench.reporting.mlflow_.run_names import arm_params, metric_name, primary_metric
 from fusion_bench.reporting.mlflow_.run_types import MetricPoint, MlflowRun, MlflowStudy, RunStatus
 from fusion_bench.reporting.tables.markdown_text import code, escape
 from fusion_bench.results.results import ArmSummary, StudyResults
-from fusion_bench.storage import canonical
 
-_LONGEST_NAME: Final = 250
-_LONGEST_PARAM: Final = 6000
 _LONGEST_TAG: Final = 8000  # MLflow cuts a longer tag without a message
 _LONGEST_EXPERIMENT_TAG: Final = 5000
 _LONGEST_WORD: Final = (
     250  # a note of a few of them stays below the longest tag, so that nothing cuts its Markdown
 )
 _FIGURE_ENDINGS: Final = frozenset({".png", ".svg", ".jpg", ".jpeg", ".pdf"})
-_ARM_PARAMS: Final = (
-    "arm",
-    "component",
-    "role",
-    "seed",
-    "fusion_parameters",
-    "fusion_multiply_adds",
-    "around_parameters",
-    "around_multiply_adds",
-    "latency_ms",
-)
 # A stale cell was trained with other code, data or weights and does not count.
 _STATUS: Final[Mapping[str, RunStatus]] = {"done": "FINISHED", "failed": "FAILED", "stale": "KILLED"}
 
@@ -69,23 +56,6 @@ def mlflow_runs(results: StudyResults, report: Path | None) -> MlflowStudy:
         text = report.read_text(encoding="utf-8")
         runs.append(_report(results, report, text))
     return MlflowStudy(results.name, _experiment_tags(results, text), tuple(runs))
-
-
-def metric_name(*parts: str) -> str:
-    """Return the parts joined with ``_`` as a name that MLflow accepts: ``test``, ``acc@1`` -> ``test_acc_at_1``."""
-    joined = "_".join(parts).replace("@", "_at_").replace("%", "percent").replace("/", "_")
-    return re.sub(r"[^\w.\- ]", "_", joined)[:_LONGEST_NAME]
-
-
-def primary_metric(results: StudyResults) -> str:
-    """Return the name under which the primary metric is logged."""
-    return metric_name(results.primary_split, results.primary)
-
-
-def factor_names(results: StudyResults) -> tuple[str, ...]:
-    """Return the names of the factors of all arms, as they are logged."""
-    logged = dict.fromkeys(name for arm in results.arms for name in arm_params(arm))
-    return tuple(name for name in logged if name not in _ARM_PARAMS)
 
 
 def markdown_excerpt(text: str, limit: int, pointer: str) -> str:
@@ -216,31 +186,6 @@ def _experiment_tags(results: StudyResults, text: str | None) -> dict[str, str]:
         "fusion_bench.primary": primary_metric(results),
         "mlflow.note.content": note,
     }
-
-
-def arm_params(arm: ArmSummary) -> dict[str, str]:
-    """Return the parameters of an arm: its name, factors and cost, for the table and the parallel coordinates."""
-    fixed: dict[str, Any] = {
-        "arm": arm.label,
-        "component": arm.component,
-        "role": arm.role,
-        "fusion_parameters": arm.fusion_parameters,
-        "fusion_multiply_adds": arm.fusion_multiply_adds,
-        "around_parameters": arm.around_parameters,
-        "around_multiply_adds": arm.around_multiply_adds,
-        "latency_ms": None if arm.latency_ms is None else round(arm.latency_ms, 4),
-    }
-    factors = {metric_name(name): value for name, value in {**arm.factors, **arm.searched}.items()}
-    params = {f"setting.{name}" if name in _ARM_PARAMS else name: value for name, value in factors.items()}
-    return {
-        name: _param_text(value)[:_LONGEST_PARAM]
-        for name, value in {**fixed, **params}.items()
-        if value is not None
-    }
-
-
-def _param_text(value: Any) -> str:
-    return value if isinstance(value, str) else canonical(value)
 
 
 def _finite(points: list[MetricPoint]) -> tuple[MetricPoint, ...]:

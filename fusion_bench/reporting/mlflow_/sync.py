@@ -10,12 +10,17 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from fusion_bench.errors import FusionBenchError
+from fusion_bench.reporting.mlflow_.experiments import (
+    experiment_of,
+    experiments_of,
+    own_runs,
+    study_of_experiment,
+)
 from fusion_bench.reporting.mlflow_.links import Destination
 from fusion_bench.reporting.mlflow_.run_types import MlflowRun, MlflowStudy
 from fusion_bench.reporting.mlflow_.runs import mlflow_runs
@@ -72,9 +77,9 @@ def sync_study(
     notify(f"showing {results.name} in MLflow", 0, 0)
     study = mlflow_runs(results, report)
     with store.open() as client:
-        experiment = _experiment(client, study, store)
+        experiment = experiment_of(client, study, store)
         _save_views(client, experiment, saved_views(results))
-        current, outdated = _partition(study, _own_runs(client, experiment, study.name))
+        current, outdated = _partition(study, own_runs(client, experiment, study.name))
         for run in outdated:
             _delete(client, run, store)
         runs = {key: run.info.run_id for key, run in current.items()}
@@ -97,13 +102,13 @@ def destinations(store: TrackingStore) -> tuple[Destination, ...]:
         FusionBenchError: the store cannot be reached.
     """
     with store.open() as client:
-        experiments = [experiment for experiment in _experiments(client) if _study_of(experiment)]
+        experiments = [experiment for experiment in experiments_of(client) if study_of_experiment(experiment)]
         return tuple(_destination(client, experiment) for experiment in experiments)
 
 
 def _destination(client: MlflowClient, experiment: Experiment) -> Destination:
-    study = str(_study_of(experiment))
-    runs = _own_runs(client, experiment.experiment_id, study)
+    study = str(study_of_experiment(experiment))
+    runs = own_runs(client, experiment.experiment_id, study)
     cells = [run for run in runs if run.data.tags["kind"] == "cell" and run.data.tags["state"] == "done"]
     cells.sort(key=lambda run: str(run.info.run_name))
     return Destination(
@@ -128,59 +133,6 @@ def _save_views(client: MlflowClient, experiment: str, views: Mapping[str, str])
                 client.set_experiment_tag(experiment, tag, state)
         except MlflowException as error:
             _log.warning("MLflow does not accept the saved view %s: %s", tag, error)
-
-
-def _experiment(client: MlflowClient, study: MlflowStudy, store: TrackingStore) -> str:
-    """Return the id of the experiment of the study; create or restore it if necessary, and set its tags."""
-    artifacts = store.artifacts_of(study.name)
-    experiment = client.get_experiment_by_name(study.name)
-    if experiment is not None and _study_of(experiment) != study.name:
-        raise FusionBenchError(
-            f"MLflow already has an experiment {study.name!r} that fusion-bench did not make: "
-            "rename the study or that experiment"
-        )
-    if experiment is not None and artifacts is not None and experiment.artifact_location != artifacts:
-        # The runs folder was moved. MLflow cannot change the artifact folder of an experiment, so it is rebuilt.
-        client.rename_experiment(
-            experiment.experiment_id, f"{study.name} (moved, {experiment.experiment_id})"
-        )
-        client.delete_experiment(experiment.experiment_id)
-        experiment = None
-    if experiment is None:
-        return str(client.create_experiment(study.name, artifact_location=artifacts, tags=dict(study.tags)))
-    if experiment.lifecycle_stage == "deleted":
-        client.restore_experiment(experiment.experiment_id)
-    for key, value in study.tags.items():
-        if experiment.tags.get(key) != value:
-            client.set_experiment_tag(experiment.experiment_id, key, value)
-    return str(experiment.experiment_id)
-
-
-def _study_of(experiment: Experiment) -> str | None:
-    study: str | None = experiment.tags.get("fusion_bench.study")
-    return study
-
-
-def _experiments(client: MlflowClient) -> Iterable[Experiment]:
-    token = None
-    while True:
-        page = client.search_experiments(max_results=1000, page_token=token)
-        yield from page
-        token = page.token
-        if not token:
-            return
-
-
-def _own_runs(client: MlflowClient, experiment: str, study: str) -> list[Run]:
-    """Return the runs of earlier synchronisations, complete or not; runs logged by others are not among them."""
-    runs: list[Run] = []
-    token = None
-    while True:
-        page = client.search_runs([experiment], f"tags.study = '{study}'", max_results=1000, page_token=token)
-        runs += [run for run in page if "fusion_bench.key" in run.data.tags]
-        token = page.token
-        if not token:
-            return runs
 
 
 def _partition(study: MlflowStudy, runs: list[Run]) -> tuple[_RunsByKey, list[Run]]:

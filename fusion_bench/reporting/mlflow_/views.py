@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from fusion_bench.reporting.mlflow_.runs import arm_params, factor_names, metric_name, primary_metric
+from fusion_bench.reporting.mlflow_.run_names import arm_params, factor_names, metric_name, primary_metric
 from fusion_bench.results.results import StudyResults
 from fusion_bench.storage import canonical
 

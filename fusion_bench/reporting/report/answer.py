@@ -1,7 +1,7 @@
-"""The start of a report: three sentences with numbers, and what limits them, as counts.
+"""The start of a report: three sentences with numbers.
 
-It has at most 150 words whatever the number of arms. The table below it names the arms, and the lists of
-`fusion_bench.reporting.report.sentences` are folded below that.
+With what limits them (`fusion_bench.reporting.report.limits`) it has at most 150 words whatever the number of arms.
+The table below it names the arms, and the lists of `fusion_bench.reporting.report.sentences` are folded below that.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fusion_bench.reporting.report.baseline_sentences import floor_rows, not_above
+from fusion_bench.reporting.report.limits import counted_arms
 from fusion_bench.reporting.tables.answer_rows import AnswerRow, answer_rows
 from fusion_bench.reporting.tables.formatting import (
     join_words,
@@ -24,9 +24,6 @@ from fusion_bench.reporting.tables.markdown_text import code, escape
 from fusion_bench.reporting.tables.tables import Tables
 from fusion_bench.results.results import StudyResults
 from fusion_bench.statistics.comparison import FEWEST_SEEDS
-
-SEEDS_WITHOUT_CAVEAT = 5
-"""The smallest number of seeds at which a report does not say what so few trainings cannot show."""
 
 
 def answer_sentences(results: StudyResults, tables: Tables) -> list[str]:
@@ -49,10 +46,13 @@ def _best(ranked: Sequence[AnswerRow], rows: Sequence[AnswerRow], results: Study
         only = "The only ranked arm" if len(rows) > 1 else "The only arm with a result"
         return f"{only}, {label}, has a {metric} of {_level(best)}{basis}."
     which = f"{len(ranked)} arms" if len(ranked) == len(rows) else f"the {len(ranked)} ranked arms"
-    extreme = "lowest" if results.primary in results.lower_is_better else "highest"
-    return (
-        f"Of {which}, {label} has the {extreme} {metric}: {_level(best)}{basis}{_tie(best, len(ranked) - 1)}."
-    )
+    falling = results.primary in results.lower_is_better
+    means = [round(row.mean["estimate"], 12) for row in ranked]  # means that differ in the last bit are equal
+    if means[0] != (min(means) if falling else max(means)):  # an arm lacks seeds of the others
+        first = f"has place 1 by the differences, with a {metric} of "
+    else:
+        first = f"has the {'lowest' if falling else 'highest'} {metric}: "
+    return f"Of {which}, {label} {first}{_level(best)}{basis}{_tie(best, len(ranked) - 1)}."
 
 
 def _tie(best: AnswerRow, others: int) -> str:
@@ -109,8 +109,8 @@ def _verdicts(ranked: Sequence[AnswerRow], results: StudyResults, tables: Tables
             if (family["seeds"] < FEWEST_SEEDS).any()
             else f"several {escape(results.cluster)}s"
         )
-        return f"Against {against}, {_arms(none)} without a verdict, which needs {needs}."
-    parts = [f"{_arms(better)} better", f"{worse} worse"]
+        return f"Against {against}, {counted_arms(none)} without a verdict, which needs {needs}."
+    parts = [f"{counted_arms(better)} better", f"{worse} worse"]
     if results.margin is not None:
         parts.append(f"{equivalent} equivalent within {margin_text(results.margin)}")
     parts.append(f"{undecided} open")
@@ -123,79 +123,3 @@ def _verdicts(ranked: Sequence[AnswerRow], results: StudyResults, tables: Tables
         else f"; with 80 % probability, a comparison finds a true difference of {unsigned_points(detectable)} points"
     )
     return f"Against {against}, {join_words(parts)}{power}."
-
-
-def _arms(number: int) -> str:
-    return f"{plural(number, 'arm')} {_are(number)}"
-
-
-def _are(number: int) -> str:
-    return "is" if number == 1 else "are"
-
-
-def answer_limits(results: StudyResults, tables: Tables) -> list[str]:
-    """Return what limits the answer: short clauses with counts, without names of arms."""
-    rows = answer_rows(results, tables)
-    best = next((row.arm for row in rows if row.place == 1), "")
-    return [
-        *_convergence(rows),
-        *_baselines(rows, best, results, tables),
-        *_outside(results),
-        *_few_seeds(tables),
-        *_not_compared(results, tables),
-        *_unfinished(results),
-    ]
-
-
-def _convergence(rows: Sequence[AnswerRow]) -> list[str]:
-    count = len(rows)
-    rising = sum(row.converged is False for row in rows)
-    unknown = sum(row.converged is None for row in rows)
-    if count and rising == count:
-        return ["no arm had converged, so everything holds at this budget only"]
-    if not rising:
-        return [f"whether {plural(unknown, 'arm')} had converged is unknown"] if unknown else []
-    open_ = f" ({unknown} unknown)" if unknown else ""
-    whose = "its" if rising == 1 else "their"
-    return [f"{rising} of {count} arms had not converged{open_}, so {whose} results hold at this budget only"]
-
-
-def _baselines(rows: Sequence[AnswerRow], best: str, results: StudyResults, tables: Tables) -> list[str]:
-    """Return the clause on the arms that are not shown to beat the controls, or the floors."""
-    behind = [row.arm for row in rows if row.beats is False]
-    below = {row["arm"] for row in not_above(floor_rows(results, tables))}
-    if not behind:
-        return [f"{_arms(len(below))} not shown to lie above every floor"] if below else []
-    also = "" if best not in behind else " (the best)" if len(behind) == 1 else ", the best among them,"
-    clause = f"{plural(len(behind), 'arm')}{also} {_are(len(behind))} not shown to beat every control"
-    return [f"{clause}, {len(below)} to lie above every floor" if below else clause]
-
-
-def _outside(results: StudyResults) -> list[str]:
-    outside = sum(bool(arm.unranked) for arm in results.arms)
-    return [f"{_arms(outside)} outside the budget"] if outside else []
-
-
-def _few_seeds(tables: Tables) -> list[str]:
-    fewest = fewest_seeds(tables)
-    return [f"verdicts rest on {fewest} trainings of an arm"] if fewest else []
-
-
-def fewest_seeds(tables: Tables) -> int:
-    """Return the smallest number of seeds that a verdict rests on; 0 without verdicts or where it needs no caveat."""
-    decided = tables.comparisons[~tables.comparisons["verdict"].isin(["", "no verdict"])]
-    fewest = int(decided[["seeds", "reference_seeds"]].to_numpy().min()) if len(decided) else 0
-    return fewest if fewest < SEEDS_WITHOUT_CAVEAT else 0
-
-
-def _not_compared(results: StudyResults, tables: Tables) -> list[str]:
-    if results.reference not in tables.order:
-        return []  # the sentence on the reference says so
-    compared = {results.reference, *tables.comparisons["arm"]}
-    missing = sum(arm.role != "control" and arm.label not in compared for arm in results.arms)
-    return [f"{_arms(missing)} not compared with the reference"] if missing else []
-
-
-def _unfinished(results: StudyResults) -> list[str]:
-    count = int((results.cells["state"] != "done").sum())
-    return [f"{count} of {len(results.cells)} cells gave no result"] if count else []

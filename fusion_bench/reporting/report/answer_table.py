@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from fusion_bench.reporting.report.baseline_sentences import missing_controls
 from fusion_bench.reporting.report.markdown import Column, markdown_table
 from fusion_bench.reporting.tables.answer_rows import AnswerRow, answer_rows
 from fusion_bench.reporting.tables.formatting import (
@@ -69,11 +72,31 @@ def answer_note(results: StudyResults, tables: Tables) -> str:
                 "than that of the verdicts, so an arm that is better or worse than the reference may still share its "
                 "letter."
             )
+    sentences += _about_seeds(rows)
+    sentences += missing_controls(results, tables)
     if any(row.place is None for row in rows):
         sentences.append(
             f"No place: outside the budget, or fewer than {FEWEST_SEEDS} seeds in common with another arm."
         )
     return " ".join(sentences)
+
+
+def _about_seeds(rows: Sequence[AnswerRow]) -> list[str]:
+    """Return which seeds the means are over, where the arms have finished different ones."""
+    sentences = []
+    if any(row.finished > row.mean["seeds"] for row in rows):
+        sentences.append(
+            "Means are over the seeds that the comparisons use; finished seeds beyond these are left out."
+        )
+    means = {row.arm: row.mean["seeds"] for row in rows}
+    reference = next((row.arm for row in rows if row.role == "reference"), "")
+    compared = [(row.arm, row.difference) for row in rows if row.difference is not None]
+    if any((of["seeds"], of["reference_seeds"]) != (means[arm], means[reference]) for arm, of in compared):
+        sentences.append(
+            "Places follow the differences. An arm that lacks seeds is compared over those that it shares with the "
+            "other arm, so its mean may not agree with its place."
+        )
+    return sentences
 
 
 def verdict_of(row: AnswerRow) -> str:

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 
 from fusion_bench.reporting.report.interval_text import difference_text, range_text, shown_better
+from fusion_bench.reporting.tables.answer_rows import controls_without_result
 from fusion_bench.reporting.tables.formatting import join_words, percent, plural, points, unsigned_points
 from fusion_bench.reporting.tables.markdown_text import code, escape
 from fusion_bench.reporting.tables.tables import Row, Tables, records
@@ -13,19 +14,47 @@ from fusion_bench.results.results import StudyResults
 from fusion_bench.statistics.comparison import FEWEST_SEEDS
 
 
-def control_sentences(tables: Tables) -> list[str]:
+def control_sentences(results: StudyResults, tables: Tables) -> list[str]:
     """Return a sentence for each control that some arm is not shown to beat, or one sentence if all arms are."""
     rows = records(tables.controls)
-    if not rows:
+    sentences = [*missing_controls(results, tables), *_not_compared(results, tables)]
+    behind = [row for row in rows if not row["leads"]]
+    if behind:
+        return [*sentences, *_by_control(behind)]
+    return [*sentences, _all_beat(rows)] if rows else sentences
+
+
+def missing_controls(results: StudyResults, tables: Tables) -> list[str]:
+    """Return the sentence on the controls without a result; none if all have one."""
+    missing = [code(control) for control in controls_without_result(results, tables)]
+    if not missing:
         return []
-    behind = [row for row in rows if not row["beats"]]
-    return _by_control(behind) if behind else [_all_beat(rows)]
+    verb = "has" if len(missing) == 1 else "have"
+    return [f"{join_words(missing)} {verb} no result, so no arm is shown to beat every control."]
+
+
+def _not_compared(results: StudyResults, tables: Tables) -> list[str]:
+    """Return a sentence for each control with a result that shares no finished seed with some arms."""
+    roles = {arm.label: arm.role for arm in results.arms}
+    arms = [label for label in tables.order if roles[label] != "control"]
+    pairs = set(zip(tables.controls["arm"], tables.controls["control"], strict=True))
+    sentences = []
+    for control in tables.order[len(arms) :]:
+        apart = [code(arm) for arm in arms if (arm, control) not in pairs]
+        if apart:
+            verb = "is" if len(apart) == 1 else "are"
+            sentences.append(
+                f"{join_words(apart)} {verb} not compared with the control {code(control)}, because no seed is "
+                "finished in both, and so not shown to beat it."
+            )
+    return sentences
 
 
 def _all_beat(rows: list[Row]) -> str:
     nearest = min(rows, key=lambda row: abs(row["estimate"]))
+    which = "every control" if all(row["beats"] for row in rows) else "each control that it is compared with"
     return (
-        "Each arm with a result beats every control (corrected over the arms); the smallest difference is that of "
+        f"Each arm with a result beats {which} (corrected over the arms); the smallest difference is that of "
         f"{code(nearest['arm'])} from {code(nearest['control'])}: {difference_text(nearest)}."
     )
 

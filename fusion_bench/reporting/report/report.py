@@ -11,9 +11,10 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from fusion_bench.reporting.figures.figures import Drawn, draw_figures
-from fusion_bench.reporting.report import report_tables
-from fusion_bench.reporting.report.answer import answer_limits, answer_sentences
+from fusion_bench.reporting.report import report_tables, setup_tables
+from fusion_bench.reporting.report.answer import answer_sentences
 from fusion_bench.reporting.report.answer_table import answer_note, answer_table
+from fusion_bench.reporting.report.limits import answer_limits
 from fusion_bench.reporting.report.publish import load, save
 from fusion_bench.reporting.report.published_study import inside
 from fusion_bench.reporting.report.ranking import agreement_table, ranking_table
@@ -110,9 +111,9 @@ def _render(results: StudyResults, tables: Tables, figures: Mapping[str, Drawn])
 def _numbers(results: StudyResults, tables: Tables) -> dict[str, Any]:
     return {
         "ranked": answer_table(results, tables),
-        "setup": report_tables.setup_table(results),
-        "arms": report_tables.arms_table(results.arms),
-        "searched": report_tables.searched_table(results.arms),
+        "setup": setup_tables.setup_table(results),
+        "arms": setup_tables.arms_table(results.arms),
+        "searched": setup_tables.searched_table(results.arms),
         "means": report_tables.means_tables(results, tables),
         "floors": report_tables.floors_table(tables),
         "floors_legend": report_tables.floors_legend(results),
@@ -126,8 +127,8 @@ def _numbers(results: StudyResults, tables: Tables) -> dict[str, Any]:
         "slices": report_tables.slices_tables(tables),
         "repeated": report_tables.repeated_slices(tables),
         "expected": report_tables.expected_table(results, tables),
-        "unfinished": report_tables.unfinished_table(tables),
-        "environment": report_tables.environment_table(results),
+        "unfinished": setup_tables.unfinished_table(tables),
+        "environment": setup_tables.environment_table(results),
         "cell_count": len(results.cells),
     }
 
@@ -194,13 +195,16 @@ def _seed_variances(tables: Tables) -> str:
     degrees = tables.comparisons.attrs.get("prior_degrees", 0.0)
     start = "Seed effects are taken as additive and near normal."
     if not degrees:
-        return f"{start} The variance between seeds is that of each comparison alone."
+        return (
+            f"{start} The variance between seeds is that of each comparison alone, so that p-values are right at 5 % "
+            "and, with few seeds, too small far below."
+        )
     spread = unsigned_points(tables.comparisons.attrs["prior_variance"] ** 0.5)
     return (
-        f"{start} The variance between seeds of an arm is its own, raised to a weighted mean with that of all arms "
-        f"(a standard deviation of {spread} points, which counts as {degrees:.1f} degrees of freedom) where it is "
-        "below. The reference is part of every comparison; for it the mean is with 4/3 of that variance, and its "
-        "degrees of freedom stay its own."
+        f"{start} The variance between seeds of an arm is the larger of its own and of the mean of its own and a "
+        "prior, weighted by degrees of freedom. The prior is the mean variance of all arms: a standard deviation of "
+        f"{spread} points, on {degrees:.1f} degrees of freedom. The reference arm is part of every comparison; its "
+        "prior is 4/3 of that variance, and it counts on its own degrees of freedom."
     )
 
 

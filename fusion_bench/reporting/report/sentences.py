@@ -7,11 +7,9 @@ difference only where the verdict does. For an arm that had not converged it is 
 
 from __future__ import annotations
 
-import numpy as np
-
-from fusion_bench.reporting.report.answer import fewest_seeds
 from fusion_bench.reporting.report.baseline_sentences import control_sentences, floor_sentences
 from fusion_bench.reporting.report.interval_text import difference_text, range_text
+from fusion_bench.reporting.report.limits import convergence_sentences, fewest_seeds, not_converged
 from fusion_bench.reporting.report.ranking import agreement_sentences
 from fusion_bench.reporting.tables.formatting import (
     join_words,
@@ -38,10 +36,10 @@ def verdict_sentences(results: StudyResults, tables: Tables) -> list[str]:
         *_without_verdict(results, tables),
         *_outside_the_budget(results, tables),
         *_not_compared(results, tables),
-        *control_sentences(tables),
+        *control_sentences(results, tables),
         *floor_sentences(results, tables),
         *agreement_sentences(tables),
-        *_convergence(tables),
+        *convergence_sentences(tables),
     ]
 
 
@@ -193,27 +191,3 @@ def _not_compared(results: StudyResults, tables: Tables) -> list[str]:
         f"Not compared: {join_words(missing)}; no seed is finished in both that arm and the reference "
         f"{code(results.reference)}."
     ]
-
-
-def _convergence(tables: Tables) -> list[str]:
-    rows = records(tables.learning[~tables.learning["converged"]])
-    rising = [row for row in rows if not np.isnan(row["rise"])]
-    unknown = [code(row["arm"]) for row in rows if np.isnan(row["rise"])]
-    sentences = []
-    if rising:
-        sentences.append(
-            f"**Not converged**: {join_words([code(row['arm']) for row in rising])} still improved on the selection "
-            f"split in the last fifth of the schedule, by "
-            f"{join_words([unsigned_points(row['rise']) for row in rising])} points. Sentences about them are valid "
-            "at this budget only."
-        )
-    if unknown:
-        sentences.append(
-            f"It is unknown whether {join_words(unknown)} had converged: there are too few evaluations."
-        )
-    return sentences
-
-
-def not_converged(tables: Tables) -> set[str]:
-    """Return the labels of the arms whose sentences need the condition "at this budget"."""
-    return set(tables.learning.loc[~tables.learning["converged"], "arm"])

@@ -35,13 +35,10 @@ class MetricScores:
 
     def scores(self, rows: pd.DataFrame, arms: list[str]) -> Scores:
         """Return the numbers of one split as an array; `Scores.of` lists the errors."""
-        if self.over:
-            return Scores.of(rows.assign(score=rows[self.measure], size=rows[self.over]), arms)
-        if self.measure == _SCORE:
-            return Scores.of(rows, arms)
-        column = rows[self.measure]
-        numbers = column if self.above is None else (column > self.above).astype(float)
-        return Scores.of(rows.assign(score=numbers), arms)
+        if self.above is not None:
+            above = (rows[self.measure] > self.above).astype(float)
+            return Scores.of(rows.assign(**{_SCORE: above}), arms, score=_SCORE)
+        return Scores.of(rows, arms, score=self.measure, size=self.over or None)
 
 
 class Labelled(Protocol):

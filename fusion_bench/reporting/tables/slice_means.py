@@ -7,12 +7,15 @@ import re
 import numpy as np
 import pandas as pd
 
+from fusion_bench.reporting.tables.compared_seeds import ComparedSeeds, only_compared
 from fusion_bench.results.results import StudyResults
 from fusion_bench.statistics.comparison import means
 from fusion_bench.statistics.scores import Scores, Unit
 
 
-def slice_means(results: StudyResults, scores: Scores, unit: Unit) -> tuple[pd.DataFrame, pd.DataFrame]:
+def slice_means(
+    results: StudyResults, scores: Scores, unit: Unit, seeds: ComparedSeeds
+) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Return the means on each slice, and the slices that repeat another one.
 
     An empty slice value means "not applicable".
@@ -21,6 +24,7 @@ def slice_means(results: StudyResults, scores: Scores, unit: Unit) -> tuple[pd.D
         results: the study.
         scores: its scores on the primary metric and split.
         unit: the unit of the metric.
+        seeds: the seeds over which the means of each arm are taken.
 
     Returns:
         The means: ``slice, value, arm, estimate, low, high, seeds, samples, clusters``; and what they leave out:
@@ -41,7 +45,8 @@ def slice_means(results: StudyResults, scores: Scores, unit: Unit) -> tuple[pd.D
                 repeated.append((name, str(value), *shown[key]))
                 continue
             shown[key] = (name, str(value))
-            parts.append(means(scores.where(chosen).influences(unit)).assign(slice=name, value=str(value)))
+            own = only_compared(scores.where(chosen).influences(unit), seeds)
+            parts.append(means(own).assign(slice=name, value=str(value)))
     columns = ["slice", "value", "arm", "estimate", "low", "high", "seeds", "samples", "clusters"]
     table = pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
     return table, pd.DataFrame(repeated, columns=["slice", "value", "same_slice", "same_value"])

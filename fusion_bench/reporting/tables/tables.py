@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-import numpy as np
 import pandas as pd
 
 from fusion_bench.errors import FusionBenchError
+from fusion_bench.reporting.tables.compared_seeds import compared_seeds
 from fusion_bench.reporting.tables.context_ranks import context_agreement, context_ranks
+from fusion_bench.reporting.tables.mean_tables import all_means, leads_over_floors, other_differences
 from fusion_bench.reporting.tables.metric_scores import AllMetricScores, MetricScores
+from fusion_bench.reporting.tables.order import best_first, order_of_arms
 from fusion_bench.reporting.tables.sample_selection import shown_answers
 from fusion_bench.reporting.tables.slice_means import slice_means
 from fusion_bench.results.results import StudyResults
 from fusion_bench.spec.arms import Role
-from fusion_bench.statistics.comparison import Question, compare, means
+from fusion_bench.statistics.comparison import Question, compare
 from fusion_bench.statistics.controls import against_controls
 from fusion_bench.statistics.convergence import convergence
 from fusion_bench.statistics.influence import Influences
-from fusion_bench.statistics.scores import Scores
 from fusion_bench.statistics.tie_groups import TieGroups, tie_groups
 
 Row: TypeAlias = dict[str, Any]
@@ -31,11 +31,14 @@ Row: TypeAlias = dict[str, Any]
 class Tables:
     """The numbers of the sentences, figures and Markdown tables; no other code computes a number of a report.
 
+    Means of an arm or control are over the seeds that its comparisons use
+    (`fusion_bench.reporting.tables.compared_seeds`), so that no mean and no order contradicts a verdict.
+
     Attributes:
         means: ``split, metric, arm, role, estimate, low, high, seeds, clusters, samples, ...``. A metric
             that follows from no recorded number has a mean over seeds and no interval. Intervals of
             shares are limited to [0, 1].
-        per_seed: ``split, metric, arm, role, seed, value``.
+        per_seed: ``split, metric, arm, role, seed, value``, of every finished seed.
         comparisons: the differences of the family, of arms outside the budget and of controls from the reference, on
             the primary metric and split (`fusion_bench.statistics.comparison.compare`), with ``role``.
         differences: the same differences on every other evaluated split and metric, without verdicts.
@@ -53,8 +56,9 @@ class Tables:
         answers: the answer or prediction of each arm for each shown sample
             (`fusion_bench.reporting.tables.sample_selection`).
         unfinished: the cells without a result.
-        order: the arms with a mean on the primary metric and split, the best first, then the controls likewise. The
-            rows of the other tables have this order within a split, metric or slice.
+        order: the arms with a mean on the primary metric and split, the best first, then the controls likewise
+            (`fusion_bench.reporting.tables.order`). The rows of the other tables have this order within a split,
+            metric or slice.
         ties: the arms that cannot be told apart.
     """
 
@@ -92,20 +96,22 @@ def build_tables(results: StudyResults) -> Tables:
     question = _question(results)
     primary = all_scores.influences(metric_scores, results.primary_split)
     scores = all_scores.scores(metric_scores, results.primary_split)
-    all_means = _with_role(results, _means(results, all_scores))
-    order = _order(results, all_means)
-    slices, repeated = slice_means(results, scores, metric_scores.unit)
+    seeds = compared_seeds(primary, question)
+    mean_table = _with_role(results, all_means(results, all_scores, seeds))
+    comparisons = compare(primary, question)
+    order = order_of_arms(results, mean_table, comparisons)
+    slices, repeated = slice_means(results, scores, metric_scores.unit, seeds)
 
     def shown(table: pd.DataFrame) -> pd.DataFrame:
-        return _best_first(_with_role(results, table), order)
+        return best_first(_with_role(results, table), order)
 
     return Tables(
-        means=shown(all_means),
+        means=shown(mean_table),
         per_seed=results.values[["split", "metric", "arm", "role", "seed", "value"]].reset_index(drop=True),
-        comparisons=shown(compare(primary, question)),
-        differences=shown(_differences(results, all_scores, question)),
-        controls=_best_first(against_controls(primary, question), order),
-        floors=shown(_floors(results, all_scores)),
+        comparisons=shown(comparisons),
+        differences=shown(other_differences(results, all_scores, question)),
+        controls=best_first(against_controls(primary, question), order),
+        floors=shown(leads_over_floors(results, all_scores, seeds)),
         slices=shown(slices),
         repeated=repeated,
         learning=shown(_learning(results)),
@@ -163,64 +169,6 @@ def _labels(results: StudyResults, role: Role) -> list[str]:
     return [arm.label for arm in results.arms if arm.role == role]
 
 
-def _means(results: StudyResults, all_scores: AllMetricScores) -> pd.DataFrame:
-    parts = []
-    keys = results.values[["split", "metric"]].drop_duplicates()
-    for split, metric in keys.itertuples(index=False, name=None):
-        if (influences := all_scores.on(metric, split)) is not None:
-            parts.append(means(influences).assign(split=split, metric=metric))
-            continue
-        chosen = (results.values["split"] == split) & (results.values["metric"] == metric)
-        plain = results.values[chosen].groupby("arm", sort=False, observed=True)["value"]
-        plain_means = plain.agg(estimate="mean", seeds="size").reset_index()
-        parts.append(plain_means.assign(split=split, metric=metric, low=np.nan, high=np.nan))
-    if not parts:
-        return means(Scores.of(results.samples.iloc[:0], []).influences()).assign(split="", metric="")
-    table = pd.concat(parts, ignore_index=True)
-    return table.assign(low=table["low"].clip(lower=0.0), high=table["high"].clip(upper=1.0))
-
-
-def _differences(results: StudyResults, all_scores: AllMetricScores, question: Question) -> pd.DataFrame:
-    """Return the differences on other splits and metrics, without verdicts: the study has one family of tests."""
-    parts = []
-    for split in (*results.evaluate_splits, results.select_split):
-        for metric in map(str, results.values["metric"].unique()):
-            influences = all_scores.on(metric, split)
-            if influences is None or (split, metric) == _primary(results):
-                continue
-            compared = compare(influences, replace(question, margin=None))
-            parts.append(compared.assign(split=split, metric=metric))
-    columns = ["split", "metric", "arm", "estimate", "low", "high", "seeds", "clusters", "samples"]
-    return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
-
-
-def _primary(results: StudyResults) -> tuple[str, str]:
-    return results.primary_split, results.primary
-
-
-def _floors(results: StudyResults, all_scores: AllMetricScores) -> pd.DataFrame:
-    """Return the score of each arm minus each floor, paired sample by sample where the floor's scores are recorded.
-
-    A floor without recorded scores (a report of an earlier version) counts as a constant.
-    """
-    recorded = results.floor_scores.set_index(["name", "split", "sample"])["score"]
-    rows = []
-    for name, split, floor in results.floors[["name", "split", "accuracy"]].itertuples(
-        index=False, name=None
-    ):
-        if split not in all_scores.splits:
-            continue
-        scores = all_scores.scores(MetricScores(), split)
-        wanted = pd.MultiIndex.from_product([[name], [split], scores.sample_ids])
-        own = recorded.reindex(wanted).to_numpy(dtype=np.float64)
-        known = bool(len(own)) and not np.isnan(own).any()
-        above = replace(scores, values=scores.values - (own if known else floor)).influences()
-        table = means(replace(above, possible=(-1.0, 1.0) if known else (-floor, 1.0 - floor)))
-        rows.append(table.assign(name=name, split=split, floor=floor))
-    columns = ["name", "split", "floor", "arm", "estimate", "low", "high", "seeds"]
-    return pd.concat(rows, ignore_index=True)[columns] if rows else pd.DataFrame(columns=columns)
-
-
 def _learning(results: StudyResults) -> pd.DataFrame:
     """Return the convergence of each arm on the selection curve of the primary metric, or on the one recorded."""
     chosen = results.curves[results.curves["quantity"] == selection_quantity(results)]
@@ -237,25 +185,6 @@ def selection_quantity(results: StudyResults) -> str:
     recorded = sorted({str(name) for name in results.curves["quantity"] if str(name).startswith("select/")})
     primary = f"select/{results.primary}"
     return primary if primary in recorded or not recorded else recorded[0]
-
-
-def _order(results: StudyResults, all_means: pd.DataFrame) -> tuple[str, ...]:
-    """Return the arms by their mean on the primary metric and split, the best first, then the controls likewise."""
-    own = all_means[(all_means["split"] == results.primary_split) & (all_means["metric"] == results.primary)]
-    # Means that differ in the last bit only are equal, and keep the order of the study.
-    own = own.assign(is_control=own["role"] == "control", estimate=own["estimate"].round(12))
-    falling = results.primary in results.lower_is_better
-    best_first = own.sort_values(["is_control", "estimate"], ascending=[True, falling], kind="stable")
-    return tuple(best_first["arm"])
-
-
-def _best_first(table: pd.DataFrame, order: Sequence[str]) -> pd.DataFrame:
-    """Return the table with the arms of each of its parts (a split, a metric, a slice) in ``order``, others last."""
-    keys = [name for name in ("name", "split", "metric", "slice", "value") if name in table]
-    part = table.groupby(keys, sort=False, observed=True).ngroup() if keys else 0
-    place = {arm: number for number, arm in enumerate(order)}
-    positions = pd.DataFrame({"part": part, "place": table["arm"].map(place).fillna(len(place))}, table.index)
-    return table.loc[positions.sort_values(["part", "place"], kind="stable").index].reset_index(drop=True)
 
 
 def _with_role(results: StudyResults, table: pd.DataFrame) -> pd.DataFrame:

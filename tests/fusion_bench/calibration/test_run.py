@@ -8,11 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from fusion_bench import statistics
+from fusion_bench.calibration import answers, cases, families, sums
 from fusion_bench.calibration import run as module
 from fusion_bench.calibration.cases import Case, CaseResult
 from fusion_bench.calibration.run import FinishedCases, run_cases
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.statistics.simulation import Rates, StudyShape
+from fusion_bench.statistics.rates import Rates
+from fusion_bench.statistics.simulation import StudyShape
 
 SHAPE = StudyShape(3, 3, 20, seed_sd=1.6)
 CASES = tuple(Case(dataclasses.replace(SHAPE, scatter=scatter)) for scatter in ("equal", "one arm"))
@@ -60,6 +63,18 @@ def test_other_studies_or_other_formulas_run_again(
     monkeypatch.setattr(module, "_formulas", lambda: "another digest")
     run_cases(CASES, 20, 1, finished)
     assert len(ran) == 6
+
+
+def test_the_digest_of_the_formulas_holds_every_file_of_the_statistics(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read: list[str] = []
+    monkeypatch.setattr(module, "source_digest", read.extend)
+    module._formulas.__wrapped__()
+    for file in Path(statistics.__path__[0]).rglob("*.py"):
+        assert file.read_text(encoding="utf-8") in read, file
+    for draw in (answers, cases, families, sums):
+        assert Path(draw.__file__).read_text(encoding="utf-8") in read
 
 
 def test_a_stopped_calibration_keeps_what_is_finished(

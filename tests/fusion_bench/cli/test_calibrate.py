@@ -10,7 +10,8 @@ import pytest
 
 from command_line import CommandLine
 from fusion_bench.calibration.cases import Case
-from fusion_bench.statistics.simulation import Rates, StudyShape
+from fusion_bench.statistics.rates import Rates
+from fusion_bench.statistics.simulation import StudyShape
 from published_toys import published_toy
 
 FEW = (Case(StudyShape(3, 3, 20, 1.6)), Case(StudyShape(3, 3, 20, 1.6), effect=8.0))
@@ -43,7 +44,7 @@ def test_a_published_study_is_compared_with_itself_and_simulated(cli: CommandLin
     options = ("--runs", tmp_path / "runs", "--workers", 1, "--studies", 100, "--out", out)
     shown = json.loads(cli("calibrate", folder, *options, "--json").out)
     own = shown["own_cells"]
-    assert (own["arms"], own["seeds"], own["left_out"]) == (3, 6, [])
+    assert (own["arms"], own["seeds"], own["cells"], shown["left_out"]) == (3, 6, 18, [])
     assert 0 <= own["family_error"] <= 1 and 0.5 < own["coverage"] <= 1
     assert {case["clusters"] for case in shown["cases"]} == {40}
     assert {case["arms"] for case in shown["cases"]} == {3} and {
@@ -56,17 +57,36 @@ def test_a_published_study_is_compared_with_itself_and_simulated(cli: CommandLin
     assert shown["written"] == str(out / "calibration.md")
 
 
+def test_arms_and_seeds_of_a_calibrated_study_are_those_that_its_report_compares(
+    cli: CommandLine, tmp_path: Path
+) -> None:
+    """One arm lacks seeds, and the reference has more than the others."""
+    arms = ("concat", "film", "mutan", "san", "laconv")
+    seeds = {"concat": 6, "film": 2, "mutan": 6, "san": 6, "laconv": 12}
+    folder = published_toy(tmp_path / "toy", seeds, arms)
+    out = tmp_path / "out"
+    options = ("--runs", tmp_path / "runs", "--workers", 1, "--studies", 100, "--out", out)
+    shown = json.loads(cli("calibrate", folder, *options, "--json").out)
+    own = shown["own_cells"]
+    assert (own["arms"], own["seeds"], own["reference_seeds"], own["cells"]) == (4, 6, 12, 30)
+    assert {(case["arms"], case["seeds"], case["reference_seeds"]) for case in shown["cases"]} == {(4, 6, 12)}
+    assert shown["left_out"] == ["film"]
+    text = (out / "calibration.md").read_text()
+    assert "**Left out**, because they lack seeds of the others: `film`." in text
+    assert "The 6 seeds (12 of the reference) of 4 arms were split" in text
+
+
 def test_too_few_seeds_are_told_and_the_simulations_are_made(cli: CommandLine, tmp_path: Path) -> None:
     folder = published_toy(tmp_path / "toy", seeds=3)
     said = cli("calibrate", folder, "--runs", tmp_path / "runs", "--workers", 1, "--studies", 100)
     assert said.code == 0
-    assert "3 of its arms share the 3 finished seeds of laconv, and a split needs" in said.out
+    assert "3 of its arms are compared on 3 seeds, and a split needs" in said.out
     text = (tmp_path / "runs" / "calibration" / "toy" / "calibration.md").read_text()
     assert "Not done: the seeds of this study cannot be split" in text
     refused = cli(
         "calibrate", published_toy(tmp_path / "two", seeds=2), "--runs", tmp_path / "runs"
     ).refusal()
-    assert "no study of this shape can be simulated" in refused and "2 finished seeds" in refused
+    assert "no study of this shape can be simulated" in refused and "compared on 2 seeds" in refused
 
 
 def test_what_is_no_study_is_refused(cli: CommandLine, tmp_path: Path) -> None:

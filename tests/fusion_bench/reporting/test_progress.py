@@ -17,7 +17,9 @@ from fusion_bench.cells.events import (
     CellStarted,
 )
 from fusion_bench.reporting.cell_rows import duration
-from fusion_bench.reporting.progress import LiveTable, PlainLines, observer_for
+from fusion_bench.reporting.live_table import LiveTable
+from fusion_bench.reporting.plain_lines import PlainLines
+from fusion_bench.reporting.progress import observer_for
 from fusion_bench.study.cell_status import CellState, CellStatus
 from fusion_bench.study.observer import Observer, RunClosed, RunPlanned, RunPreparing, SilentObserver
 from fusion_bench.study.plan import PlannedCell, Purpose

@@ -48,7 +48,8 @@ def test_a_falling_metric_turns_the_leads() -> None:
     falling = dataclasses.replace(QUESTION, higher_is_better=False)
     turned = against_controls(dataclasses.replace(study(), table=-study().table), falling)
     straight = against_controls(study(), QUESTION)
-    for name in ("p", "p_holm", "beats", "better", "interval_better"):
+    assert straight["beats"].tolist() == straight["leads"].tolist(), "every control has a result"
+    for name in ("p", "p_holm", "leads", "beats", "interval_better"):
         assert pd.Series.equals(turned[name], straight[name]), name
 
 
@@ -60,7 +61,19 @@ def test_too_few_seeds_or_a_control_without_a_result_beat_nothing_and_hide_nothi
     table[whole.arms.index("arm 7")] = np.nan
     part = against_controls(dataclasses.replace(whole, table=table), QUESTION)
     assert set(part["control"]) == {"arm 6"}
-    assert part.set_index("arm").loc["arm 1", "beats"]
+    assert not part["beats"].any(), "a control without a result is not beaten"
+    leads = part.set_index("arm")["leads"]
+    assert leads["arm 1"] and not leads["arm 2"]
+
+
+def test_an_arm_that_shares_no_seed_with_one_control_does_not_beat_every_control() -> None:
+    whole = study()
+    table = whole.table.copy()
+    table[whole.arms.index("arm 1"), 3:] = np.nan
+    table[whole.arms.index("arm 7"), :3] = np.nan
+    found = against_controls(dataclasses.replace(whole, table=table), QUESTION).set_index("arm")
+    assert found.loc[["arm 1"], "control"].tolist() == ["arm 6"]
+    assert found.loc["arm 1", "leads"] and not found.loc["arm 1", "beats"]
 
 
 def test_among_many_arms_like_the_best_control_hardly_any_is_said_to_lead() -> None:

@@ -11,9 +11,9 @@ from scipy import stats
 from fusion_bench.statistics.crossed import crossed, mean_squares
 from fusion_bench.statistics.differences import Differences
 from fusion_bench.statistics.influence import Influences
-from fusion_bench.statistics.moderation import centred_variances, plain_variances
+from fusion_bench.statistics.seeds.moderation import centred_variances, plain_variances
+from fusion_bench.statistics.seeds.unpaired import SideVariance, unpaired
 from fusion_bench.statistics.simulation import StudyShape, simulate_study
-from fusion_bench.statistics.unpaired import SideVariance, unpaired
 
 SHAPE = StudyShape(6, 3, 40, seed_sd=1.0, shared_seed_sd=2.0, cluster_sd=3.0, residual_sd=4.0)
 
@@ -35,7 +35,7 @@ def test_a_pair_of_the_pool_has_the_variance_and_the_degrees_that_its_formula_gi
     assert found is not None
     x, (seeds, clusters) = influences.table.mean(2), influences.table.shape[1:]
     variances = centred_variances(x)
-    u, v = variances.moderated[2], variances.hub_variance(4)
+    u, v = variances.moderated[2], variances.reference_variance(4)
     f, g = variances.degrees[2], seeds - 1
     nu = (u + v) ** 2 / (u**2 / f + v**2 / g + 2 * u * v / (25 * np.sqrt(f * g)))
     assert nu <= 5 * 2
@@ -69,7 +69,7 @@ def test_an_arm_that_lacks_a_seed_is_compared_alone_and_leaves_the_others_as_the
     lacking = without(whole, "arm 1", 3)
     found = Differences(lacking, lacking.arms, "reference")
     alone = found.of("arm 1", "reference")
-    assert "arm 1" not in found.pool and len(found.pool) == 5
+    assert "arm 1" not in found.pool.arms and len(found.pool.arms) == 5
     assert alone is not None and (alone.seeds, alone.other_seeds) == (4, 4)
     shared = [0, 1, 2, 4]
     expected = crossed(whole.table[1][shared] - whole.table[0][shared], np.ones(40))
@@ -85,7 +85,7 @@ def test_a_failed_cell_of_the_reference_costs_one_seed_and_not_the_pool() -> Non
     influences = without(study(dataclasses.replace(SHAPE, seeds=5)), "reference", 2)
     differences = Differences(influences, influences.arms, "reference")
     found = differences.of("arm 3", "reference")
-    assert len(differences.pool) == 6
+    assert len(differences.pool.arms) == 6
     assert found is not None and (found.seeds, found.other_seeds) == (4, 4)
 
 
@@ -142,12 +142,26 @@ def test_where_clusters_do_not_vary_unpaired_seeds_are_compared_as_by_welch() ->
     assert float(found.degrees) == pytest.approx(welch.df)
 
 
+@pytest.mark.parametrize(("few", "many"), [(3, 7), (3, 8), (6, 11)])
+def test_arms_that_answer_all_alike_do_not_differ_by_rounding(few: int, many: int) -> None:
+    """Every seed of every arm gives one and the same answer; the means over few and many seeds differ by rounding."""
+    for level in (0.1, 0.3, 0.7, 0.85):
+        table = np.full((5, many, 9), level)
+        table[1:, few:] = np.nan
+        alike = Influences(
+            ("reference", "a", "b", "c", "d"), tuple(range(many)), table, np.arange(9).astype(object)
+        )
+        found = Differences(alike, alike.arms, "reference").of("a", "reference")
+        assert found is not None and (found.seeds, found.other_seeds) == (few, many)
+        assert float(found.estimate.mean) == 0 and float(found.estimate.p_value()) == 1
+
+
 def test_a_pool_of_two_leaves_further_seeds_unused() -> None:
     """Two arms of 3 seeds know too little of their scatter to be compared with a reference of 8."""
     influences = study(dataclasses.replace(SHAPE, arms=3, reference_seeds=8))
     differences = Differences(influences, influences.arms, "reference")
     found = differences.of("arm 1", "reference")
-    assert len(differences.pool) == 3
+    assert len(differences.pool.arms) == 3
     assert found is not None and (found.seeds, found.other_seeds) == (3, 3)
 
 
@@ -182,7 +196,7 @@ def test_one_seed_gives_differences_without_intervals() -> None:
     influences = study(dataclasses.replace(SHAPE, seeds=1))
     differences = Differences(influences, influences.arms, "reference")
     found = differences.of("arm 1", "reference")
-    assert differences.pool == () and differences.variances is None
+    assert differences.pool.arms == () and differences.variances is None
     assert found is not None and np.isnan(found.estimate.standard_error)
 
 
@@ -191,7 +205,7 @@ def test_a_control_adds_its_own_scatter_around_the_arms() -> None:
     arms, control = influences.arms[:-1], influences.arms[-1]
     differences = Differences(influences, arms, "reference")
     found = differences.over_control("arm 1", control)
-    assert found is not None and control not in differences.pool
+    assert found is not None and control not in differences.pool.arms
     x = influences.table.mean(2)
     variances = centred_variances(x[:-1])
     u, f = variances.moderated[1], variances.degrees[1]

@@ -52,8 +52,10 @@ def test_the_difference_is_found_in_four_of_five_comparisons(shape: StudyShape) 
 def test_the_scatter_of_a_finished_study_is_that_of_its_truth_and_tells_studies_of_other_sizes() -> None:
     shape = StudyShape(30, 6, 400, seed_sd=0.5, cluster_sd=3.0, residual_sd=5.0)
     study = simulate_study(shape, np.zeros(29), np.random.default_rng(0))
-    found, expected = finished_scatter(study, question(study)), truth(shape)
-    assert found is not None
+    finished, expected = finished_scatter(study, question(study)), truth(shape)
+    assert finished is not None
+    assert (finished.arms, finished.seeds) == (study.arms, study.seeds)
+    found = finished.scatter
     assert (found.clusters, found.seeds) == (400, 6)
     assert found.seed_variance == pytest.approx(expected.seed_variance, rel=0.2)
     assert [found.cluster, found.residual] == pytest.approx([expected.cluster, expected.residual], rel=0.1)
@@ -67,9 +69,9 @@ def test_a_finished_study_finds_what_its_table_says() -> None:
         StudyShape(5, 3, 40, seed_sd=1.0, residual_sd=4.0), np.zeros(4), np.random.default_rng(1)
     )
     detectable = compare(study, question(study))["detectable"].unique()
-    scatter = finished_scatter(study, question(study))
-    assert scatter is not None
-    assert detectable == pytest.approx([decidable_difference(scatter, 5, 3, strictest_level(4))])
+    finished = finished_scatter(study, question(study))
+    assert finished is not None
+    assert detectable == pytest.approx([decidable_difference(finished.scatter, 5, 3, strictest_level(4))])
     one = study.restricted(study.arms, study.seeds[:1])
     alone = study.restricted(study.arms[:1], study.seeds)
     assert finished_scatter(one, question(one)) is None

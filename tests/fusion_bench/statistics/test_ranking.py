@@ -11,6 +11,7 @@ from scipy import stats
 
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.statistics.crossed import crossed, mean_covariance
+from fusion_bench.statistics.differences import Differences
 from fusion_bench.statistics.estimate import FloatArray
 from fusion_bench.statistics.influence import Influences
 from fusion_bench.statistics.ranking import agreement, ranks
@@ -45,6 +46,23 @@ def test_twins_share_their_ranks_and_a_single_seed_settles_nothing() -> None:
     assert table.loc["arm 2", ["rank_low", "rank_high"]].tolist() == [1, 1]
     one = ranks(laid_out(np.array([0.1, 0.9]), np.random.default_rng(1), seeds=1), ("arm 0", "arm 1"))
     assert one[["rank_low", "rank_high"]].to_numpy().tolist() == [[1, 2], [1, 2]]
+
+
+def test_two_seeds_settle_no_rank_as_they_allow_no_verdict() -> None:
+    """Also of one arm among others with three: the others keep what is certain about each other."""
+    apart = laid_out(np.array([0.1, 0.9, 0.5]), np.random.default_rng(1), seeds=2)
+    assert float(Differences(apart, apart.arms).of("arm 1", "arm 0").estimate.p_value()) < 0.01  # type: ignore[union-attr]
+    table = ranks(apart, apart.arms)
+    assert table[["rank_low", "rank_high"]].to_numpy().tolist() == [[1, 3]] * 3
+    whole = laid_out(np.array([0.1, 0.9, 0.5]), np.random.default_rng(1))
+    lacking = whole.table.copy()
+    lacking[2, 2] = np.nan
+    found = ranks(dataclasses.replace(whole, table=lacking), whole.arms).set_index("arm")
+    assert found[["rank_low", "rank_high"]].loc[["arm 1", "arm 0", "arm 2"]].to_numpy().tolist() == [
+        [1, 2],
+        [2, 3],
+        [1, 3],
+    ]
 
 
 def test_ranks_are_ordered_by_the_seeds_that_they_are_tested_by() -> None:

@@ -22,7 +22,8 @@ def rows(arms: str = "ab", seeds: int = 3, clusters: int = 4, size: int = 5) -> 
 
 
 def difference(scores: Scores, unit: Unit = "samples") -> Estimate:
-    return scores.influences(unit).paired("a", "b", scores.seeds_of("a", "b"))
+    influences = scores.influences(unit)
+    return influences.paired("a", "b", influences.seeds_of("a", "b"))
 
 
 def test_means_and_differences_are_those_of_the_table_in_any_order() -> None:
@@ -57,7 +58,7 @@ def test_consistency_is_the_share_of_clusters_wholly_right() -> None:
 def test_a_difference_pairs_only_the_seeds_that_both_arms_have() -> None:
     table = rows()
     scores = Scores.of(table[(table["arm"] == "a") | (table["seed"] > 0)], ["a", "b"])
-    assert scores.seeds_of("a", "b").tolist() == [False, True, True]
+    assert scores.influences().seeds_of("a", "b").tolist() == [False, True, True]
     paired = table[table["seed"] > 0].groupby("arm")["score"].mean()
     assert difference(scores).mean == pytest.approx(paired["a"] - paired["b"])
 
@@ -86,6 +87,30 @@ def test_scores_that_cannot_be_paired_are_refused(damage, message: str) -> None:
         Scores.of(damage(rows()), ["a", "b"])
 
 
+@pytest.mark.parametrize("owned", ["large", "3", 7.0, -1.0])
+def test_a_column_of_the_data_set_named_size_is_no_weight(owned: object) -> None:
+    table = rows()
+    other = table.assign(size=[owned if row % 2 else 5 for row in range(len(table))])
+    plain, found = Scores.of(table, ["a", "b"]), Scores.of(other, ["a", "b"])
+    assert found.sizes is None
+    assert np.array_equal(found.influences().table, plain.influences().table)
+
+
+def test_weights_are_the_column_that_the_metric_names() -> None:
+    """A ratio of sums of columns of any name, in a table that owns columns named score and size too."""
+    table = rows()
+    generator = np.random.default_rng(1)
+    union = generator.integers(1, 9, len(table)).astype(float)
+    table = table.assign(union=union, overlap=union * table["score"], size=100.0)
+    found = Scores.of(table, ["a", "b"], score="overlap", size="union").influences()
+    sums = table.groupby(["arm", "seed"])[["overlap", "union"]].sum()
+    ratio = (sums["overlap"] / sums["union"]).to_numpy().reshape(2, 3)
+    assert found.per_seed(["a", "b"], np.ones(3, dtype=bool)) == pytest.approx(ratio)
+    assert Scores.of(table, ["a", "b"]).influences().mean("a").mean == pytest.approx(
+        table[table["arm"] == "a"]["score"].mean()
+    )
+
+
 def test_no_rows_are_no_finished_seeds() -> None:
     scores = Scores.of(rows().iloc[:0], ["a", "b"])
-    assert not scores.seeds_of("a").any()
+    assert not scores.influences().seeds_of("a").any()

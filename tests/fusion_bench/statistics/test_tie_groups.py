@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import math
+import statistics
 
 import numpy as np
 import numpy.typing as npt
 import pytest
+from scipy import stats
+from scipy.optimize import brentq
+from scipy.special import digamma, polygamma
 
 from fusion_bench.statistics.comparison import ALPHA, Question, compare, holm
 from fusion_bench.statistics.differences import Differences
+from fusion_bench.statistics.estimate import FloatArray
 from fusion_bench.statistics.influence import Influences
 from fusion_bench.statistics.simulation import Scatter, StudyShape, simulate_study
 from fusion_bench.statistics.tie_groups import TieGroups, letter_display, tie_groups
@@ -127,6 +133,75 @@ def test_what_differs_over_all_pairs_differs_from_the_reference_too() -> None:
         for arm in question.family:
             if not set(found.of(arm)) & set(found.of("arm 0")):
                 assert verdicts[arm] in {"better", "worse"}
+
+
+def straddling(number: int) -> Influences:
+    """Four arms of which the first two are near each other and scatter differently."""
+    generator = np.random.default_rng(number)
+    means = 0.5 + 0.3 * np.arange(4)
+    means[1] = 0.5 + 0.025 * generator.uniform(0.5, 3)
+    by_seed = generator.normal(0, 0.01, (4, 3)) * np.array([0.2, 1.5, 1, 1])[:, None] + means[:, None]
+    table = by_seed[:, :, None] + generator.normal(0, 0.001, (4, 3, 10))
+    return Influences(("a", "b", "c", "d"), (0, 1, 2), table, np.arange(10).astype(object))
+
+
+def p_by_hand(table: FloatArray, arm: int, reference: int) -> float:
+    """The p-value of a pair from sums written out, the second arm the reference of the family."""
+    arms, seeds, clusters = table.shape
+    x, f = table.mean(2), seeds - 1
+    own = np.zeros(arms)
+    for a, s in itertools.product(range(arms), range(seeds)):
+        own[a] += arms / (arms - 1) * (x[a, s] - x[a].mean() - x[:, s].mean() + x.mean()) ** 2 / f
+    logs = [math.log(u) - float(digamma(f / 2)) + math.log(f / 2) for u in own]
+    second, fourth = float(polygamma(1, f / 2)), float(polygamma(3, f / 2))
+    error = math.sqrt((fourth + 3 * second**2 - second**2 * (arms - 3) / (arms - 1)) / arms)
+    excess = statistics.variance(logs) - second + error
+    prior = (arms - 2.0) * f
+    if excess > 0:
+        prior = min(prior, 2 * brentq(lambda half: float(polygamma(1, half)) - excess, 1e-3, 1e4))
+    centre, u, v = statistics.fmean(own), own[arm], own[reference]
+    weighted = (prior * centre + f * u) / (prior + f)
+    g, u = f + prior * min(1.0, weighted / u) ** 2, max(u, weighted)
+    few = min(prior, f)
+    v = max(v, (few * 4 / 3 * centre + f * v) / (few + f))
+    nu = (u + v) ** 2 / (u**2 / g + v**2 / f + 2 * u * v / ((arms - 1) ** 2 * math.sqrt(g * f)))
+    nu = min(nu, (arms - 1) * f)
+    d = table[arm] - table[reference]
+    ms_seed, ms_cluster = clusters * (u + v), seeds * d.mean(0).var(ddof=1)
+    rest = d - d.mean(0) - d.mean(1, keepdims=True) + d.mean()
+    ms_rest = (rest**2).sum() / (f * (clusters - 1))
+    variance = max(ms_seed + ms_cluster - ms_rest, ms_seed, ms_cluster) / (seeds * clusters)
+    raised = ms_seed * (nu + 2) / nu
+    degrees = max(raised + ms_cluster - ms_rest, raised, ms_cluster) ** 2 / (
+        raised**2 / nu + ms_cluster**2 / (clusters - 1) + ms_rest**2 / (f * (clusters - 1))
+    )
+    degrees = max(degrees, min(nu, clusters - 1))
+    return float(2 * stats.t.sf(abs(d.mean()) / math.sqrt(variance), degrees))
+
+
+@pytest.mark.parametrize(("number", "significant"), [(60, "a"), (111, "a"), (185, "b")])
+def test_a_pair_whose_two_p_values_are_on_both_sides_of_the_level_is_not_told_apart(
+    number: int, significant: str
+) -> None:
+    """With one arm as the reference p is below 5 %, with the other above; the other pairs are far apart."""
+    scores = straddling(number)
+    p = {
+        "b": p_by_hand(scores.table, 0, 1),
+        "a": p_by_hand(scores.table, 1, 0),
+    }  # by the arm that is the reference
+    assert p[significant] < ALPHA < p["a" if significant == "b" else "b"]
+    others = [
+        p_by_hand(scores.table, *pair) for pair in itertools.permutations(range(4), 2) if {*pair} != {0, 1}
+    ]
+    assert max(others) * 6 < ALPHA, "the pair is the last step of Holm's procedure, at 5 % itself"
+    for reference, other in (("a", "b"), ("b", "a")):
+        question = Question(reference, tuple(arm for arm in scores.arms if arm != reference))
+        found = tie_groups(scores, question, scores.arms)
+        assert found.letters == ("a", "a", "b", "c") and found.tied == (1, 1, 0, 0)
+        compared = compare(scores, question).set_index("arm").loc[other]
+        expected = p_by_hand(scores.table, scores.arms.index(other), scores.arms.index(reference))
+        assert compared["p"] == pytest.approx(expected, rel=1e-6)
+        assert (compared["verdict"] == "underpowered") == (reference != significant)
 
 
 def test_arms_without_three_seeds_or_without_a_spread_have_no_letter() -> None:

@@ -17,7 +17,8 @@ from PIL import Image
 
 from fusion_bench.errors import DataError
 from fusion_bench.explain.explain import Answer, ExplainedCell, ExplainedInput
-from fusion_bench.reporting.figures.explanation import draw_explained, draw_layout, explanation_layout
+from fusion_bench.reporting.figures.explanation import draw_explained, draw_layout
+from fusion_bench.reporting.figures.explanation_layout import explanation_layout
 from fusion_bench.reporting.figures.style import WIDTH, canvas
 
 SHORT = "is the red cube left of the zebra"

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from fusion_bench.errors import DataError
+from fusion_bench.reporting.figures.figure_data import FigureData
 from fusion_bench.reporting.figures.gallery import gallery_size
-from fusion_bench.reporting.figures.style import FigureData
 from fusion_bench.reporting.tables.tables import build_tables
 from fusion_bench.results.results import StudyResults
 

@@ -8,13 +8,14 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 
+from fusion_bench.reporting.figures.figure_data import FigureData
 from fusion_bench.reporting.figures.intervals import (
     differences_size,
     draw_differences,
     draw_means,
     means_size,
 )
-from fusion_bench.reporting.figures.style import FigureData, canvas
+from fusion_bench.reporting.figures.style import canvas
 from fusion_bench.reporting.tables.answer_rows import answer_rows
 from fusion_bench.reporting.tables.tables import build_tables
 from fusion_bench.results.results import StudyResults

@@ -13,8 +13,9 @@ import pandas as pd
 import pytest
 
 from fusion_bench.errors import FusionBenchError
+from fusion_bench.reporting.mlflow_.run_names import metric_name
 from fusion_bench.reporting.mlflow_.run_types import MlflowRun
-from fusion_bench.reporting.mlflow_.runs import markdown_excerpt, metric_name, mlflow_runs
+from fusion_bench.reporting.mlflow_.runs import markdown_excerpt, mlflow_runs
 from fusion_bench.reporting.mlflow_.views import CHARTS, TABLE, saved_views, view_tag
 from fusion_bench.reporting.tables.markdown_text import escape
 from fusion_bench.results.results import StudyResults

@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fusion_bench.reporting.report.answer import answer_limits, answer_sentences
+from fusion_bench.reporting.report.answer import answer_sentences
 from fusion_bench.reporting.report.answer_table import answer_note, answer_table
+from fusion_bench.reporting.report.limits import answer_limits
 from fusion_bench.reporting.report.report import write_report
 from fusion_bench.reporting.tables.tables import build_tables
 from fusion_bench.results.results import StudyResults

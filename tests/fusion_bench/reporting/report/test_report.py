@@ -133,8 +133,8 @@ def moderated_by_hand(means: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]
         prior = min(prior, 2 * brentq(lambda half: polygamma(1, half) - excess, 1e-6, 1e6))
     weighted = (prior * own.mean() + f * own) / (prior + f)
     few = min(prior, f)
-    hub = max(own[0], (few * own.mean() * 4 / 3 + f * own[0]) / (few + f))
-    return np.maximum(own, weighted), f + prior * np.minimum(1, weighted / own) ** 2, hub
+    reference = max(own[0], (few * own.mean() * 4 / 3 + f * own[0]) / (few + f))
+    return np.maximum(own, weighted), f + prior * np.minimum(1, weighted / own) ** 2, reference
 
 
 def crossed_by_hand(
@@ -168,6 +168,21 @@ def crossed_by_hand(
     return table.mean() - reach, table.mean() + reach
 
 
+def test_a_report_of_two_arms_says_where_its_p_values_are_too_small(
+    make_results: Make, invented_report: Path, tmp_path: Path
+) -> None:
+    whole, kept = make_results(), ("laconv", "film")
+    tables = {name: getattr(whole, name) for name in ("cells", "values", "samples", "curves")}
+    two = dataclasses.replace(
+        whole,
+        arms=tuple(arm for arm in whole.arms if arm.label in kept),
+        **{name: table[table["arm"].isin(kept)] for name, table in tables.items()},
+    )
+    said = "so that p-values are right at 5 % and, with few seeds, too small far below"
+    assert said in write_report(two, tmp_path / "out").read_text(encoding="utf-8")
+    assert said not in invented_report.read_text(encoding="utf-8")
+
+
 def test_numbers_in_the_text_follow_from_the_published_answers(invented_report: Path) -> None:
     text = invented_report.read_text(encoding="utf-8")
     published = pq.read_table(invented_report.parent / "samples.parquet").to_pandas()
@@ -184,11 +199,11 @@ def test_numbers_in_the_text_follow_from_the_published_answers(invented_report: 
 
     pool = ["laconv", "film", "concat"]  # cross_attention lacks a seed
     per_seed = np.array([totals(arm, "012").sum(1) / sizes.sum() for arm in pool])
-    variances, degrees, hub = moderated_by_hand(per_seed)
+    variances, degrees, reference = moderated_by_hand(per_seed)
 
     def seed_part(arm: str) -> tuple[float, float] | tuple[None, None]:
         """The seed variance of the difference from the reference, and its degrees; nothing for a pair alone."""
-        u, f = hub, 2
+        u, f = reference, 2
         if arm in pool:
             v, g = variances[pool.index(arm)], degrees[pool.index(arm)]
             return u + v, min((u + v) ** 2 / (u**2 / f + v**2 / g + u * v / (2 * np.sqrt(f * g))), 4)

@@ -9,7 +9,10 @@ import pytest
 
 from fusion_bench.reporting.report.answer import answer_sentences
 from fusion_bench.reporting.report.answer_table import answer_note
+from fusion_bench.reporting.report.limits import answer_limits
+from fusion_bench.reporting.report.report_tables import controls_table
 from fusion_bench.reporting.report.sentences import verdict_sentences
+from fusion_bench.reporting.tables.answer_rows import answer_rows
 from fusion_bench.reporting.tables.formatting import points, points_range, unsigned_points
 from fusion_bench.reporting.tables.tables import build_tables
 from fusion_bench.results.results import StudyResults
@@ -140,6 +143,55 @@ def test_arms_above_every_control_are_said_to_beat_them(make_results: Make) -> N
     assert "Each arm with a result beats every control" in sentences_of(
         make_results(clusters=150, bad_ends=False)
     )
+
+
+@pytest.mark.parametrize("lost", [{"prior"}, {"prior", "image_only"}])
+def test_a_control_without_a_result_is_named_and_not_beaten(make_results: Make, lost: set[str]) -> None:
+    results = make_results(clusters=150, bad_ends=False)
+    kept = {name: getattr(results, name) for name in ("values", "samples", "curves")}
+    kept = {name: table[~table["arm"].isin(lost)] for name, table in kept.items()}
+    results.cells.loc[results.cells["arm"].isin(lost), "state"] = "failed"
+    results = dataclasses.replace(results, **kept)
+    tables = build_tables(results)
+    text = "\n".join(verdict_sentences(results, tables))
+    names = "`image_only` and `prior` have" if len(lost) > 1 else "`prior` has"
+    assert f"{names} no result, so no arm is shown to beat every control" in text
+    assert "beats every control" not in text
+    assert "Each arm with a result beats each control that it is compared with (corrected" in text
+    assert {row.beats for row in answer_rows(results, tables)} == {False}
+    assert f"{names} no result" in answer_note(results, tables)
+    limits = "; ".join(answer_limits(results, tables))
+    assert "4 arms, the best among them, are not shown to beat every control; " in limits
+    assert f"{len(lost)} control{'s have' if len(lost) > 1 else ' has'} no result" in limits
+    assert "(+)" not in controls_table(tables)
+
+
+def test_an_arm_without_a_common_seed_with_a_control_is_said_not_to_beat_it(make_results: Make) -> None:
+    results = make_results(seeds=7, clusters=40, bad_ends=False)
+    lost = {"concat": {0, 1, 2}, "prior": {3, 4, 5, 6}}
+    for arm, seeds in lost.items():
+        kept = {name: getattr(results, name) for name in ("values", "samples", "curves")}
+        kept = {
+            name: table[~((table["arm"] == arm) & table["seed"].isin(seeds))] for name, table in kept.items()
+        }
+        results = dataclasses.replace(results, **kept)
+    text = sentences_of(results)
+    assert "`concat` is not compared with the control `prior`, because no seed is finished in both" in text
+    assert "beats every control" not in text
+    beats = {row.arm: row.beats for row in answer_rows(results, build_tables(results))}
+    assert beats.pop("concat") is False and all(beats.values())
+
+
+def test_where_no_control_has_a_result_nothing_is_said_to_beat_them(make_results: Make) -> None:
+    results = make_results(bad_ends=False)
+    lost = {"prior", "image_only", "question_only"}
+    kept = {name: getattr(results, name) for name in ("values", "samples", "curves")}
+    kept = {name: table[~table["arm"].isin(lost)] for name, table in kept.items()}
+    results = dataclasses.replace(results, **kept)
+    tables = build_tables(results)
+    text = "\n".join(verdict_sentences(results, tables))
+    assert "`question_only`, `image_only` and `prior` have no result" in text
+    assert "beats" not in text and {row.beats for row in answer_rows(results, tables)} == {False}
 
 
 def test_arms_not_above_a_floor_are_called_out(make_results: Make) -> None:

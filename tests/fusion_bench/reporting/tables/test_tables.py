@@ -78,6 +78,31 @@ def test_metrics_of_a_measure_of_each_sample_get_their_intervals(make_results: M
     )
 
 
+def test_a_slice_named_size_changes_no_number(make_results: Make) -> None:
+    """A data set may own a column of any name; weights are what the metric names, here the unions of overall IoU."""
+    results = make_results()
+    generator = np.random.default_rng(0)
+    union = generator.integers(10, 100, len(results.samples)).astype(float)
+    samples = results.samples.assign(union=union, intersection=union * generator.uniform(size=len(union)))
+    sums = samples.groupby(["split", "arm", "seed"], observed=True)[["intersection", "union"]].sum()
+    overall = (sums["intersection"] / sums["union"]).rename("value").reset_index().assign(metric="oiou")
+    overall = overall.merge(results.cells[["arm", "seed", "role"]], on=["arm", "seed"])
+    plain = dataclasses.replace(
+        results,
+        samples=samples,
+        measures=("intersection", "union"),
+        values=pd.concat([results.values, overall]),
+    )
+    sizes = np.where(generator.uniform(size=len(union)) < 0.5, "1", "900")
+    owning = dataclasses.replace(plain, samples=samples.assign(size=sizes), slices=(*results.slices, "size"))
+    for primary in (results.primary, "oiou"):
+        one, other = (build_tables(dataclasses.replace(item, primary=primary)) for item in (plain, owning))
+        for name in ("means", "comparisons", "differences"):
+            pd.testing.assert_frame_equal(getattr(one, name), getattr(other, name))
+        assert one.comparisons["low"].notna().any()
+        assert "size" in set(other.slices["slice"])
+
+
 def test_a_secondary_metric_of_another_kind_has_a_mean_and_no_interval(make_results: Make) -> None:
     results = make_results()
     values = results.values[results.values["metric"] == "accuracy"]

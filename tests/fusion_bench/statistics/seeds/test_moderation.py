@@ -11,7 +11,7 @@ from scipy import integrate, optimize, stats
 from statsmodels.formula.api import ols
 
 from fusion_bench.statistics.estimate import FloatArray
-from fusion_bench.statistics.moderation import centred_variances, plain_variances
+from fusion_bench.statistics.seeds.moderation import centred_variances, plain_variances
 
 
 def means(arms: int, seeds: int, spread: float = 0.0, number: int = 0) -> FloatArray:
@@ -109,18 +109,20 @@ def test_nobody_goes_below_the_own_variance_and_limits_hold() -> None:
         assert 0 <= found.prior_degrees <= 14
         assert (found.degrees >= 2).all() and (found.degrees <= 2 + found.prior_degrees).all()
         variance, degrees = found.pair(0, 1)
-        assert variance == pytest.approx(found.moderated[0] + found.hub_variance(1))
-        assert found.hub_variance(1) >= found.own[1]
+        assert variance == pytest.approx(found.moderated[0] + found.reference_variance(1))
+        assert found.reference_variance(1) >= found.own[1]
         assert 0 < degrees <= 16
 
 
-def test_the_hub_of_a_family_is_lent_little_and_counts_on_its_own_degrees() -> None:
+def test_the_prior_weighs_little_for_a_reference_which_counts_on_its_own_degrees() -> None:
     found = centred_variances(means(27, 3))
     assert found.prior_degrees > 2
     calm, wild = int(found.own.argmin()), int(found.own.argmax())
-    assert found.hub_variance(calm) == pytest.approx((4 / 3 * found.prior_variance + found.own[calm]) / 2)
-    assert found.hub_variance(wild) == found.own[wild]
-    u, v, f = found.moderated[5], found.hub_variance(calm), found.degrees[5]
+    assert found.reference_variance(calm) == pytest.approx(
+        (4 / 3 * found.prior_variance + found.own[calm]) / 2
+    )
+    assert found.reference_variance(wild) == found.own[wild]
+    u, v, f = found.moderated[5], found.reference_variance(calm), found.degrees[5]
     degrees = (u + v) ** 2 / (u**2 / f + v**2 / 2 + 2 * u * v / (26**2 * np.sqrt(2 * f)))
     assert found.pair(5, calm) == pytest.approx((u + v, degrees))
 
@@ -158,7 +160,7 @@ def test_variances_of_zero() -> None:
     assert (none.moderated == 0).all() and none.prior_degrees == 0
 
 
-def test_arms_of_one_variance_are_not_believed_to_be_so_without_proof() -> None:
+def test_arms_of_one_variance_are_not_taken_to_be_so_without_proof() -> None:
     """Few arms cannot prove that variances are alike; many can."""
     few = [centred_variances(means(4, 3, number=number)).prior_degrees for number in range(300)]
     many = [centred_variances(means(27, 3, number=number)).prior_degrees for number in range(300)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,14 +13,20 @@ import pytest
 from command_line import paths_of
 from fusion_bench.cells.folder import cell_folder
 from fusion_bench.cells.result import ArmCosts, CellResult, Outcome, Provenance, Timing
-from fusion_bench.reporting.tables.decidable import Decidable, decidable, decidable_sentences, few_seeds
+from fusion_bench.reporting.decidable.decidable import Decidable, decidable
+from fusion_bench.reporting.decidable.sentences import LEARNING_SEED_SD, decidable_sentences, few_seeds
+from fusion_bench.reporting.report.publish import load
+from fusion_bench.reporting.tables.tables import primary_comparison
 from fusion_bench.spec.load import read_study
 from fusion_bench.spec.study import Study
-from fusion_bench.statistics.comparison import Question, compare
+from fusion_bench.statistics.comparison import Question, compare, strictest_level
+from fusion_bench.statistics.differences import Differences
+from fusion_bench.statistics.power import decidable_difference
 from fusion_bench.statistics.scores import Scores
 from fusion_bench.study.cell_status import CellStatus
 from fusion_bench.study.plan import confirm_cells
 
+ROOT = Path(__file__).parents[4]
 STUDY = """\
 version: 1
 name: planned
@@ -94,12 +101,54 @@ def test_finished_cells_tell_the_difference_of_their_report(tmp_path: Path) -> N
     assert (
         f"{100 * result.difference:.1f} points (4 seeds, the strictest of 2 corrected comparisons" in said[0]
     )
-    assert said[1] == "estimated from the scatter of 12 finished cells"
+    assert said[1] == "estimated from 12 finished cells: seeds 0, 1, 2 and 3 of film, concat and sum"
     first_two = rows[rows["seed"] < 2]
     more = study_of(tmp_path, STUDY, "seeds=5")
     early = found(more, tmp_path / "early", finish(more, tmp_path / "early", first_two))
     assert early.finished_cells == 6 and early.difference is not None
     assert early.difference == pytest.approx(result.by_seeds[5], rel=0.6), "from two seeds, roughly"
+
+
+@pytest.mark.parametrize("further", [3, 5])
+def test_further_seeds_of_the_reference_leave_the_scatter_of_the_others(tmp_path: Path, further: int) -> None:
+    """The reference has 1.5 times the seeds of the other arms and more; the scatter is that of the others."""
+    arms = ("mlb", "concat", "sum")
+    overrides = ("arms.mlb={module: mlb}", f"seeds={2 * further}")
+    study = study_of(tmp_path, STUDY, *overrides)
+    rows = answers(study, np.random.default_rng(0))
+    rows = rows[(rows["arm"] == "film") | (rows["seed"] < further)]
+    result = found(study, tmp_path, finish(study, tmp_path, rows))
+    assert result.assumed is None and result.finished_cells == 3 * further and result.difference is not None
+    assert (set(result.arms), result.from_seeds) == (set(arms), tuple(range(further)))
+    said = decidable_sentences(result, "image")[1]
+    assert said.startswith(f"estimated from {3 * further} finished cells: seeds 0, 1") and "film" not in said
+    influences = Scores.of(rows[rows["seed"] < further], arms).influences()
+    pool = Differences(influences, arms)
+    pairs = [pool.of(one, other) for one, other in itertools.combinations(arms, 2)]
+    scatter = pool.scatter([pair for pair in pairs if pair is not None])
+    assert scatter is not None
+    expected = decidable_difference(scatter, 4, 2 * further, strictest_level(3))
+    assert result.difference == pytest.approx(expected)
+
+
+def test_cells_outside_the_pool_are_not_counted(tmp_path: Path) -> None:
+    """Sum lacks three of five seeds, and concat has finished all: the pool holds film and concat alone."""
+    study = study_of(tmp_path, STUDY, "seeds=5")
+    rows = answers(study, np.random.default_rng(0))
+    rows = rows[(rows["arm"] != "sum") | (rows["seed"] > 2)]
+    result = found(study, tmp_path, finish(study, tmp_path, rows))
+    assert (result.arms, result.from_seeds, result.finished_cells) == (
+        ("film", "concat"),
+        (0, 1, 2, 3, 4),
+        10,
+    )
+
+
+def test_arms_without_the_reference_tell_the_scatter(tmp_path: Path) -> None:
+    study = study_of(tmp_path, STUDY, "seeds=3")
+    rows = answers(study, np.random.default_rng(0))
+    result = found(study, tmp_path, finish(study, tmp_path, rows[rows["arm"] != "film"]))
+    assert (result.arms, result.finished_cells) == (("concat", "sum"), 6) and result.assumed is None
 
 
 def test_the_search_of_scatter_needs_two_seeds_of_two_arms(tmp_path: Path) -> None:
@@ -119,13 +168,24 @@ def test_before_cells_are_finished_the_scatter_is_assumed_and_said(tmp_path: Pat
     values = [every[seeds] for seeds in sorted(every)]
     assert sorted(every) == [3, 5, 8, 12] and values == sorted(values, reverse=True)
     said = " ".join(decidable_sentences(result, "image"))
-    assert "60 images" in said and "scatter by 1.5 points" in said and "75 %" in said
+    assert "60 images" in said and "75 %" in said
+    assert (
+        "assumed until two arms have two finished seeds: the trainings of an arm scatter by 1.5 points, as those of "
+        "arms that converge do (6 in the quickstart, where arms were still learning), " in said
+    )
     more_images = found(study_of(tmp_path, STUDY, "data.images.evaluate=6000"), tmp_path)
     more_arms = found(study_of(tmp_path, STUDY, "arms.mlb={module: mlb}", "arms.mfb={module: mfb}"), tmp_path)
     assert more_images.difference is not None and more_arms.difference is not None
     assert more_images.difference < result.difference < more_arms.difference
     no_verdict = found(study_of(tmp_path, STUDY, "seeds=2"), tmp_path)
     assert no_verdict.difference is None and no_verdict.by_seeds == every
+
+
+def test_the_scatter_that_is_told_of_the_quickstart_is_that_of_its_report() -> None:
+    influences, question = primary_comparison(load(ROOT / "reports" / "quickstart"))
+    variances = Differences(influences, question.arms(), question.reference).variances
+    assert variances is not None
+    assert round(100 * float(variances.prior_variance) ** 0.5) == round(100 * LEARNING_SEED_SD)
 
 
 def test_what_is_not_known_is_said(tmp_path: Path) -> None:
@@ -171,7 +231,7 @@ def test_a_scatter_beyond_the_whole_scale_is_not_told_as_a_number(tmp_path: Path
     [
         ("seeds=1", "1 seed: no verdicts, for which every arm needs 3 seeds"),
         ("seeds=2", "2 seeds: no verdicts, for which every arm needs 3 seeds"),
-        ("seeds=[7, 8, 9]", "3 seeds, fewer than the default of 5"),
+        ("seeds=[7, 8, 9]", "3 seeds, fewer than the default of 5, can show large differences only; "),
         ("seeds=5", ""),
         ("seeds=8", ""),
     ],
