@@ -96,6 +96,11 @@ class Clevr(DataSet):
                 raise DataError(f"CLEVR has no question kind {kind!r}{did_you_mean(kind, KIND_STARTS)}")
         if not self.kinds:
             raise DataError(f"kinds is empty; name at least one of {', '.join(KIND_STARTS)}")
+        if set(self.kinds) != set(KIND_STARTS):  # how many questions of a kind there are is not published
+            self.published = {
+                name: counts if name in self.unlabelled else Counts(None, None)
+                for name, counts in self.published.items()
+            }
 
     @classmethod
     def canonical_settings(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
