@@ -38,10 +38,10 @@ _WORD = re.compile(r"[a-z0-9']+")
 class EasyVqa(DataSet):
     """easy-VQA 1.0: ``{train,test}/{questions.json, images/<number>.png}`` and ``answers.txt`` under ``root``.
 
-    ``root`` is the folder ``easy_vqa/data`` of the package, which is found where the package is installed. One train
-    image in twenty, chosen by a hash of its number, is held out as ``select``, with all its questions; arms are
-    evaluated on ``test``. The publisher gives questions no ids: a sample is named by its split in the files and its
-    row there, counted from 0.
+    ``root`` is the folder ``easy_vqa/data`` of the package, which is found where the package is installed; its files
+    identify the data (`contents`), and the version of the package is not asked. One train image in twenty, chosen by
+    a hash of its number, is held out as ``select``, with all its questions; arms are evaluated on ``test``. The
+    publisher gives questions no ids: a sample is named by its split in the files and its row there, counted from 0.
 
     Slices: ``asks`` is what is asked, told from the wording: ``color``, ``shape``, ``presence`` (is there a ...?) or
     ``absence`` (is there no ...?); ``names`` is whether the question names a ``color``, a ``shape`` or ``neither``.
