@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -77,16 +78,23 @@ def test_a_missing_or_changed_file_is_as_good_as_missing_weights(tmp_path: Path,
         read_pretext_weights(task, tmp_path)
 
 
-def test_one_recipe_gives_the_same_bytes_twice(tmp_path: Path) -> None:
-    task = PretextTask("test_resnet", 2, (32, 48), SHORT)
+@pytest.mark.parametrize("precision", ["float32", SHIPPED.recipe.precision])
+def test_one_recipe_gives_the_same_bytes_twice(
+    tmp_path: Path, precision: Literal["float32", "bfloat16"]
+) -> None:
+    short = replace(SHORT, precision=precision)
+    task = PretextTask("test_resnet", 2, (32, 48), short)
     files = [tmp_path / name / "short.safetensors" for name in ("one", "two")]
     for file in files:
         write_pretext_weights(task, file)
     for suffix in (".safetensors", ".pictures", ".json"):
         one, other = (file.with_suffix(suffix).read_bytes() for file in files)
         assert one == other
-    write_pretext_weights(replace(task, recipe=replace(SHORT, steps=2)), files[1])
-    assert files[0].read_bytes() != files[1].read_bytes()
+    shorter = replace(short, steps=2)
+    rounded = replace(short, precision="float32" if precision == "bfloat16" else "bfloat16")
+    for recipe in (shorter, rounded):
+        write_pretext_weights(replace(task, recipe=recipe), files[1])
+        assert files[0].read_bytes() != files[1].read_bytes()
 
 
 def test_the_record_names_every_image(tmp_path: Path) -> None:
