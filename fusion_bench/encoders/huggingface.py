@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, distribution, version
+from importlib.metadata import version
 from pathlib import Path
 from textwrap import shorten
 from typing import Any, Literal
@@ -21,6 +21,7 @@ from torch import Tensor, nn
 from fusion_bench.contract import Language, TextEncoder
 from fusion_bench.encoders.download import is_reachable
 from fusion_bench.errors import WeightsError
+from fusion_bench.samples.installed import find_installed
 from fusion_bench.samples.vocabulary import PAD
 
 _HUB_PREFIX, _PACKAGE_PREFIX = "hub:", "package:"
@@ -227,13 +228,13 @@ def _find_in_package(name: str) -> Path:
     Raises:
         FileNotFoundError: the package is not installed, or it holds no model or several.
     """
-    try:
-        files = [Path(str(file.locate())) for file in distribution(name).files or ()]
-    except (PackageNotFoundError, ValueError) as error:
+    found = find_installed(name)
+    if found is None:
         raise FileNotFoundError(
             f"the package {name!r} is not installed; install it with pip and --no-deps (the text encoder huggingface "
             "needs none of its dependencies but transformers)"
-        ) from error
+        )
+    files = [Path(str(file.locate())) for file in found.files or ()]
     folders = [file.parent for file in files if file.name == "config.json"]
     folders = [folder for folder in folders if any(folder.glob("*.safetensors"))]
     if len(folders) != 1:
