@@ -15,10 +15,10 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from fusion_bench.data import clevr_questions
+from fusion_bench.data.annotations import clevr_questions
+from fusion_bench.data.annotations.json_stream import list_items
 from fusion_bench.data.clevr import KIND_STARTS, Clevr
 from fusion_bench.data.cogent import ClevrCogent
-from fusion_bench.data.json_stream import list_items
 from fusion_bench.data.verify import verify
 from fusion_bench.errors import DataError
 from fusion_bench.registries import DATASETS

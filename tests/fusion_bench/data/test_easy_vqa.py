@@ -10,8 +10,9 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from fusion_bench.data import easy_vqa
-from fusion_bench.data.easy_vqa import LARGEST_BYTES, NAMED_COLORS, NAMED_SHAPES, EasyVqa
+from fusion_bench.data.annotations import easy_vqa_rows
+from fusion_bench.data.annotations.easy_vqa_rows import LARGEST_BYTES
+from fusion_bench.data.easy_vqa import NAMED_COLORS, NAMED_SHAPES, EasyVqa
 from fusion_bench.data.held_out import is_held_out
 from fusion_bench.data.images import image_digests
 from fusion_bench.data.verify import verify
@@ -138,7 +139,7 @@ def test_line_ends_of_windows_and_a_byte_order_mark_are_read(root: Path) -> None
 
 
 def test_a_questions_file_that_is_too_large_is_not_read(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(easy_vqa, "LARGEST_BYTES", {**LARGEST_BYTES, "questions.json": 1000})
+    monkeypatch.setattr(easy_vqa_rows, "LARGEST_BYTES", {**LARGEST_BYTES, "questions.json": 1000})
     with pytest.raises(DataError, match=r"questions\.json has [\d,]+ bytes, but at most 1,000 are accepted"):
         EasyVqa(root).split("test")
 

@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from fusion_bench.data.annotations.json_stream import list_items
 from fusion_bench.data.files import require
-from fusion_bench.data.json_stream import list_items
 from fusion_bench.errors import DataError
 from fusion_bench.samples.vqa_answers import ANNOTATORS
 
