@@ -8,7 +8,7 @@ import safetensors.torch
 
 from fusion_bench.encoders.pretext_file import PRETEXT_HEADS
 from fusion_bench.encoders.vision import build_backbone
-from fusion_bench.training.pretext.recognition import PretextNetwork
+from fusion_bench.training.pretext.network import PretextNetwork
 from fusion_bench.training.pretext.task import PretextTask
 
 

@@ -24,13 +24,9 @@ from fusion_bench.encoders.vision import Backbone, build_backbone
 from fusion_bench.errors import DataError, FusionBenchError, WeightsError
 from fusion_bench.samples.counting import Notify, say_nothing
 from fusion_bench.storage import file_digest, lock, read_json, replacing, write_json
-from fusion_bench.training.pretext.recognition import (
-    MapTargets,
-    PretextNetwork,
-    PretextSamples,
-    PretextScores,
-    train_pretext,
-)
+from fusion_bench.training.pretext.network import MapTargets, PretextNetwork, PretextSamples
+from fusion_bench.training.pretext.recognition import train_pretext
+from fusion_bench.training.pretext.scores import PretextScores
 from fusion_bench.training.pretext.task import PRETEXT_SEED, PretextTask
 from fusion_bench.training.seeds import seeded_rng
 

@@ -16,7 +16,8 @@ from fusion_bench.encoders.vision import build_backbone
 from fusion_bench.errors import DataError, WeightsError
 from fusion_bench.storage import file_digest, read_json, write_json
 from fusion_bench.training.pretext import task as tasks
-from fusion_bench.training.pretext.recognition import PretextRecipe, score_pretext
+from fusion_bench.training.pretext.recognition import PretextRecipe
+from fusion_bench.training.pretext.scores import score_pretext
 from fusion_bench.training.pretext.task import SHIPPED, SHIPPED_FILE, PretextTask
 from fusion_bench.training.pretext.weights import (
     PretextWeights,
