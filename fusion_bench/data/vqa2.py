@@ -15,17 +15,17 @@ from fusion_bench.data.annotations.vqa2_files import (
     Vqa2Annotation,
     Vqa2Question,
     read_annotations,
+    read_answers,
     read_questions,
 )
 from fusion_bench.data.files import named_sizes
 from fusion_bench.data.held_out import is_held_out
 from fusion_bench.data.published import PublishedDataSet
-from fusion_bench.errors import DataError, FusionBenchError
+from fusion_bench.errors import DataError
 from fusion_bench.registry import did_you_mean
 from fusion_bench.samples.dataset import Counts, Splits, Submission
 from fusion_bench.samples.split import Split
 from fusion_bench.samples.vqa_answers import ANNOTATORS, answer_list
-from fusion_bench.storage import read_json
 
 _TRAIN, _VAL = "train2014", "val2014"
 _COMPARABILITY = (
@@ -222,22 +222,3 @@ class Vqa2(PublishedDataSet):
             "The answers that arms may give were also counted on val2014 (`answers: published`), on which arms are "
             "evaluated.",
         )
-
-
-def read_answers(path: Path) -> tuple[str, ...]:
-    """Read a list of answers in the format of published implementations: ``[answer to index, index to answer]``.
-
-    Raises:
-        DataError: the file is missing, is not JSON, or does not contain such a list.
-    """
-    try:
-        index = read_json(path)[0]
-        ordered = {number: answer for answer, number in index.items()}
-        answers = tuple(ordered[number] for number in range(len(index)))
-        "".join(answers).encode()  # half of a surrogate pair cannot be encoded
-        return answers
-    except (FusionBenchError, LookupError, TypeError, AttributeError, UnicodeEncodeError) as error:
-        raise DataError(
-            f"{path} does not contain a list of answers: expected JSON [{{answer: index}}, {{index: answer}}] with "
-            f"indices from 0 ({error})"
-        ) from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle  # only for its exception: nothing is unpickled here
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import safetensors
@@ -12,6 +13,7 @@ import torch
 from timm.models import get_pretrained_cfg
 from torch import nn
 
+from fusion_bench.encoders.checkpoint import timm_source
 from fusion_bench.encoders.input_sizes import feature_model, size_problem
 from fusion_bench.errors import FusionBenchError, WeightsError
 from fusion_bench.registry import UnknownNameError, did_you_mean
@@ -62,6 +64,29 @@ def create_network(
     ) in net.modules():  # timm keeps the record, and every copy of the model would copy the weights in it
         getattr(module, "pretrained_cfg", {}).pop("state_dict", None)
     return net
+
+
+def network_from_checkpoint(name: str, layer: int, image_size: tuple[int, int], path: Path) -> nn.Module:
+    """Build a model from a timm checkpoint and check that the file sets every parameter.
+
+    When timm removes a classifier, it ignores parameters that the file does not contain. The model is therefore built
+    twice, from different random states: parameters that differ between the two were not loaded.
+
+    Raises:
+        WeightsError: the file cannot be read, or does not set every parameter.
+    """
+    source, nets = timm_source(name, path), []
+    for seed in (0, 1):
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            nets.append(create_network(name, layer, image_size, source))
+    second = nets[1].state_dict()
+    missing = [key for key, value in nets[0].state_dict().items() if not torch.equal(value, second[key])]
+    if missing:
+        raise WeightsError(
+            f"{path} is not a checkpoint of {name!r}: {len(missing)} of its weights are missing, such as {missing[0]}"
+        )
+    return nets[0]
 
 
 def tagged_name(name: str) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import hashlib
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -12,12 +11,18 @@ import timm
 import torch
 from torch import Tensor, nn
 
-from fusion_bench.encoders.checkpoint import read_weights
+from fusion_bench.encoders.checkpoint import read_weights, timm_source
 from fusion_bench.encoders.download import find_weights
 from fusion_bench.encoders.input_sizes import size_problem
 from fusion_bench.encoders.packages import package_of, rename_weights
 from fusion_bench.encoders.pretext_file import load_pretext
-from fusion_bench.encoders.timm_models import check_name, create_network, first_line, map_indices
+from fusion_bench.encoders.timm_models import (
+    check_name,
+    create_network,
+    first_line,
+    map_indices,
+    network_from_checkpoint,
+)
 from fusion_bench.errors import FusionBenchError, WeightsError
 
 Weights = Literal["imagenet", "package", "random", "file", "pretext"]
@@ -127,10 +132,10 @@ def build_backbone(
     if weights == "imagenet":
         source = find_weights(name)
         net = create_network(
-            name, layer, image_size, _source(name, Path(source["file"])) if source else source
+            name, layer, image_size, timm_source(name, Path(source["file"])) if source else source
         )
     elif weights == "file":
-        net = _from_checkpoint(name, layer, image_size, _require_file(weights_file, weights))
+        net = network_from_checkpoint(name, layer, image_size, _require_file(weights_file, weights))
     else:
         net = create_network(name, layer if maps == 1 else map_indices(name, layer, maps), image_size)
     backbone = Backbone(net, name=name, layer=layer, image_size=image_size, frozen=frozen)
@@ -185,43 +190,6 @@ def _require_file(path: Path | None, weights: Weights) -> Path:
     if not path.is_file():
         raise WeightsError(f"the file of backbone weights {path} does not exist")
     return path
-
-
-def _source(name: str, path: Path) -> Mapping[str, Any]:
-    """Return the content of a weights file as an overlay for timm's record of the place of its weights.
-
-    The file is read here, because some versions of timm run code from files of ``torch.save``. Only an archive of
-    NumPy arrays, which contains no code, is left to timm.
-
-    Raises:
-        WeightsError: the file is damaged, would run code, or holds no weights.
-    """
-    if path.suffix == ".npz":
-        return {"file": str(path)}
-    try:
-        return {"state_dict": read_weights(path)}
-    except WeightsError as error:
-        raise WeightsError(f"cannot load the weights of {name!r}: {error}") from error
-
-
-def _from_checkpoint(name: str, layer: int, image_size: tuple[int, int], path: Path) -> nn.Module:
-    """Build a model from a timm checkpoint and check that the file sets every parameter.
-
-    When timm removes a classifier, it ignores parameters that the file does not contain. The model is therefore built
-    twice, from different random states: parameters that differ between the two were not loaded.
-    """
-    source, nets = _source(name, path), []
-    for seed in (0, 1):
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            nets.append(create_network(name, layer, image_size, source))
-    second = nets[1].state_dict()
-    missing = [key for key, value in nets[0].state_dict().items() if not torch.equal(value, second[key])]
-    if missing:
-        raise WeightsError(
-            f"{path} is not a checkpoint of {name!r}: {len(missing)} of its weights are missing, such as {missing[0]}"
-        )
-    return nets[0]
 
 
 def _load_package(backbone: Backbone) -> None:
