@@ -13,12 +13,13 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from fusion_bench.data.clevr_questions import QUESTION_GROUPS, question_table
-from fusion_bench.data.files import content_digests, image_sizes, manifest_of, require_all
+from fusion_bench.data.annotations.clevr_questions import QUESTION_GROUPS, question_table
+from fusion_bench.data.files import image_sizes
 from fusion_bench.data.held_out import held_out_images
+from fusion_bench.data.published import PublishedDataSet
 from fusion_bench.errors import DataError
 from fusion_bench.registry import did_you_mean
-from fusion_bench.samples.dataset import Counts, DataSet, Splits, Submission, WordingFloor
+from fusion_bench.samples.dataset import Counts, Splits, Submission, WordingFloor
 from fusion_bench.samples.split import Split
 
 KIND_STARTS: Mapping[str, int] = {
@@ -43,7 +44,7 @@ TIERS: Mapping[str, tuple[str, ...]] = {
 """The named choices of question kinds, from the easiest to the hardest."""
 
 
-class Clevr(DataSet):
+class Clevr(PublishedDataSet):
     """CLEVR v1.0 (Johnson et al., CVPR 2017): ``images/``, ``questions/`` and ``scenes/`` under ``root``.
 
     The answers of the test split are not published, so arms are evaluated on ``val``, and one train image in twenty,
@@ -96,6 +97,11 @@ class Clevr(DataSet):
                 raise DataError(f"CLEVR has no question kind {kind!r}{did_you_mean(kind, KIND_STARTS)}")
         if not self.kinds:
             raise DataError(f"kinds is empty; name at least one of {', '.join(KIND_STARTS)}")
+        if set(self.kinds) != set(KIND_STARTS):  # how many questions of a kind there are is not published
+            self.published = {
+                name: counts if name in self.unlabelled else Counts(None, None)
+                for name, counts in self.published.items()
+            }
 
     @classmethod
     def canonical_settings(cls, settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -109,13 +115,6 @@ class Clevr(DataSet):
             ordered = sorted(kinds, key=[*KIND_STARTS, *kinds].index)
             canonical["kinds"] = None if ordered == list(KIND_STARTS) else ordered
         return canonical
-
-    def prepare(self, workers: int = 1) -> None:
-        """Check that the questions and images of every split exist; see `DataSet.prepare`."""
-        del workers
-        require_all(self.files(), self.homepage)
-        for stem in self._stems():
-            image_sizes(self._images(stem))
 
     def split(self, name: str) -> Split:
         """Read one split; see `DataSet.split`. An `unlabelled` split has no slices and ignores ``kinds``."""
@@ -135,19 +134,13 @@ class Clevr(DataSet):
             )
         return self._assemble(name, questions, answered=answered)
 
-    def manifest(self) -> str:
-        """Return the SHA-256 of the question files and of the names and sizes of the images."""
-        return manifest_of(self.contents())
+    def annotation_files(self) -> tuple[Path, ...]:
+        """Return the question files of every split."""
+        return tuple(map(self._questions, self._stems()))
 
-    def contents(self) -> Mapping[str, str]:
-        """Return the digests of the question files and image folders; see `DataSet.contents`."""
-        stems = self._stems()
-        return content_digests(self.root, map(self._questions, stems), map(self._images, stems), self.cache)
-
-    def files(self) -> tuple[Path, ...]:
-        """Return the question files and image folders of every split; see `DataSet.files`."""
-        stems = self._stems()
-        return (*map(self._questions, stems), *map(self._images, stems))
+    def image_folders(self) -> tuple[Path, ...]:
+        """Return the image folders of every split."""
+        return tuple(map(self._images, self._stems()))
 
     def submission(self, split: str, answers: Mapping[str, str], author: str) -> Submission:
         """Return one answer per line in the order of the questions file; CLEVR defines no other format."""

@@ -2,46 +2,38 @@
 
 from __future__ import annotations
 
-import json
 import re
-import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import ClassVar
 
 import numpy as np
 import pandas as pd
 
+from fusion_bench.data.annotations.easy_vqa_rows import EasyVqaRow, read_answer_lines, read_easy_vqa_rows
 from fusion_bench.data.files import (
-    content_digests,
     image_sizes,
-    manifest_of,
-    read_utf8,
-    require,
-    require_all,
 )
 from fusion_bench.data.held_out import held_out_images
+from fusion_bench.data.published import PublishedDataSet
 from fusion_bench.errors import DataError
 from fusion_bench.registry import did_you_mean
 from fusion_bench.samples.data_package import DataPackage
-from fusion_bench.samples.dataset import Counts, DataSet, Splits, WordingFloor
+from fusion_bench.samples.dataset import Counts, Splits, WordingFloor
 from fusion_bench.samples.split import Split
 
 NAMED_COLORS = frozenset({"black", "blue", "brown", "gray", "green", "red", "teal", "yellow"})
 NAMED_SHAPES = frozenset({"circle", "rectangle", "triangle"})
-LARGEST_BYTES: Mapping[str, int] = {"questions.json": 1 << 26, "answers.txt": 1 << 16}
-"""The largest accepted size of each file in bytes; the published files have 1.9 MB and 77 bytes."""
-
 _WORD = re.compile(r"[a-z0-9']+")
 
 
-class EasyVqa(DataSet):
+class EasyVqa(PublishedDataSet):
     """easy-VQA 1.0: ``{train,test}/{questions.json, images/<number>.png}`` and ``answers.txt`` under ``root``.
 
-    ``root`` is the folder ``easy_vqa/data`` of the package, which is found where the package is installed. One train
-    image in twenty, chosen by a hash of its number, is held out as ``select``, with all its questions; arms are
-    evaluated on ``test``. The publisher gives questions no ids: a sample is named by its split in the files and its
-    row there, counted from 0.
+    ``root`` is the folder ``easy_vqa/data`` of the package, which is found where the package is installed; its files
+    identify the data (`contents`), and the version of the package is not asked. One train image in twenty, chosen by
+    a hash of its number, is held out as ``select``, with all its questions; arms are evaluated on ``test``. The
+    publisher gives questions no ids: a sample is named by its split in the files and its row there, counted from 0.
 
     Slices: ``asks`` is what is asked, told from the wording: ``color``, ``shape``, ``presence`` (is there a ...?) or
     ``absence`` (is there no ...?); ``names`` is whether the question names a ``color``, a ``shape`` or ``neither``.
@@ -69,13 +61,6 @@ class EasyVqa(DataSet):
     def __init__(self, root: Path) -> None:
         self.root = Path(root)
 
-    def prepare(self, workers: int = 1) -> None:
-        """Check that the questions, images and answers exist; see `DataSet.prepare`."""
-        del workers
-        require_all(self.files(), self.homepage)
-        for stem in self._stems():
-            image_sizes(self._images(stem))
-
     def split(self, name: str) -> Split:
         """Read one split; see `DataSet.split`."""
         known = (self.splits.train, self.splits.select, *self.splits.evaluate)
@@ -83,7 +68,7 @@ class EasyVqa(DataSet):
             raise DataError(f"easy-VQA has no split {name!r}{did_you_mean(name, known)}")
         stem = self.splits.train if name == self.splits.select else name
         path = self._questions(stem)
-        rows = _read_rows(path, _read_answers(self._answers(), self.homepage), self.homepage)
+        rows = read_easy_vqa_rows(path, read_answer_lines(self._answers(), self.homepage), self.homepage)
         self._require_images(stem, rows)
         if stem == self.splits.train:
             held_out = held_out_images(row.image for row in rows)
@@ -92,17 +77,13 @@ class EasyVqa(DataSet):
                 raise DataError(f"the split {name!r} of {path} is empty: the file has too few images")
         return self._assemble(name, stem, rows)
 
-    def manifest(self) -> str:
-        """Return the SHA-256 of the questions, the answers, and the names and sizes of the images."""
-        return manifest_of(self.contents())
+    def annotation_files(self) -> tuple[Path, ...]:
+        """Return the questions of every split and the answers."""
+        return (*map(self._questions, self._stems()), self._answers())
 
-    def contents(self) -> Mapping[str, str]:
-        """Return the digests of the questions, answers and image folders; see `DataSet.contents`."""
-        return content_digests(self.root, self._annotations(), map(self._images, self._stems()), self.cache)
-
-    def files(self) -> tuple[Path, ...]:
-        """Return the questions, answers and image folders; see `DataSet.files`."""
-        return (*self._annotations(), *map(self._images, self._stems()))
+    def image_folders(self) -> tuple[Path, ...]:
+        """Return the image folders of every split."""
+        return tuple(map(self._images, self._stems()))
 
     def floor(self, train: Split, select: Split) -> WordingFloor:
         """Return the scores on ``select`` of the most frequent answer of ``train`` to each wording.
@@ -119,7 +100,7 @@ class EasyVqa(DataSet):
             "most frequent answer to the same question, counted on train",
         )
 
-    def _assemble(self, name: str, stem: str, rows: Sequence[_Row]) -> Split:
+    def _assemble(self, name: str, stem: str, rows: Sequence[EasyVqaRow]) -> Split:
         numbers, images = np.unique([row.image for row in rows], return_inverse=True)
         table = pd.DataFrame(
             {
@@ -135,7 +116,7 @@ class EasyVqa(DataSet):
         files = tuple(self._images(stem) / f"{number}.png" for number in numbers.tolist())
         return Split(name, table, files, ("asks", "names"))
 
-    def _require_images(self, stem: str, rows: Sequence[_Row]) -> None:
+    def _require_images(self, stem: str, rows: Sequence[EasyVqaRow]) -> None:
         folder = self._images(stem)
         present = image_sizes(folder)
         missing = {row.image: row.number for row in reversed(rows) if f"{row.image}.png" not in present}
@@ -150,9 +131,6 @@ class EasyVqa(DataSet):
         """Return the names of the splits in the files."""
         return (self.splits.train, *self.splits.evaluate)
 
-    def _annotations(self) -> tuple[Path, ...]:
-        return (*map(self._questions, self._stems()), self._answers())
-
     def _questions(self, stem: str) -> Path:
         return self.root / stem / "questions.json"
 
@@ -161,77 +139,6 @@ class EasyVqa(DataSet):
 
     def _answers(self) -> Path:
         return self.root / "answers.txt"
-
-
-class _Row(NamedTuple):
-    """One question; ``number`` is its row in the file, counted from 0."""
-
-    number: int
-    text: str
-    answer: str
-    image: int
-
-
-def _read_rows(path: Path, answers: frozenset[str], published: str) -> list[_Row]:
-    """Read a questions file: a JSON list with one list ``[question, answer, image number]`` per question."""
-    try:
-        records = json.loads(_read_bounded(path, published))
-    except (ValueError, RecursionError) as error:  # ValueError: also a number of thousands of digits
-        raise DataError(f"{path} is not JSON: {error}") from error
-    if not isinstance(records, list) or not records:
-        raise DataError(f"{path} is no list of rows [question, answer, image number]")
-    rows: list[_Row] = []
-    asked: dict[tuple[str, int], int] = {}
-    for number, record in enumerate(records):
-        where = f"{path}, row {number} (counted from 0)"
-        if not _is_row(record):
-            raise DataError(f"{where} is {reprlib.repr(record)}; expected [question, answer, image number]")
-        row = _Row(number, *record)
-        if row.answer not in answers:
-            raise DataError(
-                f"{where} has the answer {reprlib.repr(row.answer)}, which answers.txt does not list"
-            )
-        first = asked.setdefault((row.text, row.image), number)
-        if first != number:
-            raise DataError(f"{where} asks the same question about image {row.image} as row {first}")
-        rows.append(row)
-    return rows
-
-
-def _is_row(record: Any) -> bool:
-    """Return whether a value is a question with words, an answer and the number of an image."""
-    if not isinstance(record, list) or len(record) != 3:
-        return False
-    text, answer, image = record
-    if not (isinstance(text, str) and isinstance(answer, str) and type(image) is int and image >= 0):
-        return False
-    try:
-        text.encode()
-    except UnicodeEncodeError:  # half of a surrogate pair is no character and cannot be stored
-        return False
-    return bool(text.strip())
-
-
-def _read_answers(path: Path, published: str) -> frozenset[str]:
-    """Return the answers that may occur: one per line."""
-    answers: set[str] = set()
-    for number, line in enumerate(_read_bounded(path, published).splitlines(), start=1):
-        if not line.strip() or line in answers:
-            problem = f"repeats {reprlib.repr(line)}" if line.strip() else "is empty"
-            raise DataError(f"{path}, line {number} {problem}; expected one answer per line")
-        answers.add(line)
-    if not answers:
-        raise DataError(f"{path} contains no answer")
-    return frozenset(answers)
-
-
-def _read_bounded(path: Path, published: str) -> str:
-    """Return the text of a published file of a plausible size."""
-    require(path, published)
-    size, largest = path.stat().st_size, LARGEST_BYTES[path.name]
-    if size > largest:
-        raise DataError(f"{path} has {size:,} bytes, but at most {largest:,} are accepted")
-    return read_utf8(path)
 
 
 def _asks(text: str) -> str:

@@ -73,9 +73,13 @@ def verify(data: DataSet, track: Track, workers: int = 1) -> VerificationResult:
     problems += _image_problems(splits.values(), track, workers)
     if problems and not data.built_in:
         notes.append(f"{data.name} {data.version} is published at {data.homepage}")
-    return VerificationResult(
-        found, tuple(dict.fromkeys(problems)), tuple(dict.fromkeys(notes)), bool(data.published)
+    compared = any(
+        count is not None
+        for name, published in data.published.items()
+        if name in found
+        for count in (published.samples, published.images)
     )
+    return VerificationResult(found, tuple(dict.fromkeys(problems)), tuple(dict.fromkeys(notes)), compared)
 
 
 def checksums(root: Path, track: Track) -> dict[str, str]:
@@ -150,7 +154,7 @@ def _count_problems(data: DataSet, found: Mapping[str, Counts]) -> Iterator[str]
         if name not in found:
             continue
         parts = [name]
-        if name == data.splits.train and data.splits.select not in data.published:
+        if name == data.splits.train and data.holds_out_select:
             parts.append(data.splits.select)
         for unit in ("samples", "images"):
             expected, actual = (

@@ -11,15 +11,21 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from fusion_bench.data.files import content_digests, image_sizes, manifest_of, named_sizes, require_all
+from fusion_bench.data.annotations.vqa2_files import (
+    Vqa2Annotation,
+    Vqa2Question,
+    read_annotations,
+    read_answers,
+    read_questions,
+)
+from fusion_bench.data.files import named_sizes
 from fusion_bench.data.held_out import is_held_out
-from fusion_bench.data.vqa2_files import Vqa2Annotation, Vqa2Question, read_annotations, read_questions
-from fusion_bench.errors import DataError, FusionBenchError
+from fusion_bench.data.published import PublishedDataSet
+from fusion_bench.errors import DataError
 from fusion_bench.registry import did_you_mean
-from fusion_bench.samples.dataset import Counts, DataSet, Splits, Submission
+from fusion_bench.samples.dataset import Counts, Splits, Submission
 from fusion_bench.samples.split import Split
 from fusion_bench.samples.vqa_answers import ANNOTATORS, answer_list
-from fusion_bench.storage import read_json
 
 _TRAIN, _VAL = "train2014", "val2014"
 _COMPARABILITY = (
@@ -28,7 +34,7 @@ _COMPARABILITY = (
 )
 
 
-class Vqa2(DataSet):
+class Vqa2(PublishedDataSet):
     """VQA v2: ``Questions/``, ``Annotations/`` and ``Images/mscoco/<subtype>/`` under ``root``.
 
     Splits have the names of the official subtypes. The answers of the test splits are not published, so arms are
@@ -82,13 +88,6 @@ class Vqa2(DataSet):
             )
         self.cautions = (_COMPARABILITY, *self._data_warnings())
 
-    def prepare(self, workers: int = 1) -> None:
-        """Check that the questions, annotations and images of every split exist; see `DataSet.prepare`."""
-        del workers
-        require_all(self.files(), self.homepage)
-        for folder in self._image_folders():
-            image_sizes(folder)
-
     def split(self, name: str) -> Split:
         """Read one split; see `DataSet.split`."""
         known = (self.splits.train, self.splits.select, *self.splits.evaluate, *self.unlabelled)
@@ -107,17 +106,20 @@ class Vqa2(DataSet):
                 raise DataError(f"the split {name!r} of {path} is empty: the file has too few images")
         return self._assemble(name, questions, [annotations[question.id] for question in questions])
 
-    def manifest(self) -> str:
-        """Return the SHA-256 of questions, annotations, answer list, and of the names and sizes of the images."""
-        return manifest_of(self.contents())
+    def annotation_files(self) -> tuple[Path, ...]:
+        """Return the questions and annotations of every split and the answer list."""
+        files = [
+            read(subtype)
+            for subtype in (_TRAIN, _VAL)
+            for read in (self._question_path, self._annotation_path)
+        ]
+        files += map(self._question_path, self.splits.predict)
+        return (*files, *([self._answer_file] if self._answer_file is not None else []))
 
-    def contents(self) -> Mapping[str, str]:
-        """Return the digests of questions, annotations, answer list and image folders; see `DataSet.contents`."""
-        return content_digests(self.root, self._files(), self._image_folders(), self.cache)
-
-    def files(self) -> tuple[Path, ...]:
-        """Return the files and image folders of every split; see `DataSet.files`."""
-        return (*self._files(), *self._image_folders())
+    def image_folders(self) -> tuple[Path, ...]:
+        """Return the image folders of every split."""
+        names = dict.fromkeys(map(self._image_subtype, (_TRAIN, _VAL, *self.splits.predict)))
+        return tuple(self.root / "Images" / "mscoco" / name for name in names)
 
     def submission(self, split: str, answers: Mapping[str, str], author: str) -> Submission:
         """Return the official results file: ``[{"question_id": int, "answer": str}]``, one entry per question."""
@@ -210,19 +212,6 @@ class Vqa2(DataSet):
     def _annotation_path(self, subtype: str) -> Path:
         return self.root / "Annotations" / f"v2_mscoco_{subtype}_annotations.json"
 
-    def _files(self) -> list[Path]:
-        files = [
-            read(subtype)
-            for subtype in (_TRAIN, _VAL)
-            for read in (self._question_path, self._annotation_path)
-        ]
-        files += map(self._question_path, self.splits.predict)
-        return [*files, *([self._answer_file] if self._answer_file is not None else [])]
-
-    def _image_folders(self) -> list[Path]:
-        names = dict.fromkeys(map(self._image_subtype, (_TRAIN, _VAL, *self.splits.predict)))
-        return [self.root / "Images" / "mscoco" / name for name in names]
-
     def _data_warnings(self) -> tuple[str, ...]:
         """Return the cautions about the answer list."""
         if self.answers == "train":
@@ -233,22 +222,3 @@ class Vqa2(DataSet):
             "The answers that arms may give were also counted on val2014 (`answers: published`), on which arms are "
             "evaluated.",
         )
-
-
-def read_answers(path: Path) -> tuple[str, ...]:
-    """Read a list of answers in the format of published implementations: ``[answer to index, index to answer]``.
-
-    Raises:
-        DataError: the file is missing, is not JSON, or does not contain such a list.
-    """
-    try:
-        index = read_json(path)[0]
-        ordered = {number: answer for answer, number in index.items()}
-        answers = tuple(ordered[number] for number in range(len(index)))
-        "".join(answers).encode()  # half of a surrogate pair cannot be encoded
-        return answers
-    except (FusionBenchError, LookupError, TypeError, AttributeError, UnicodeEncodeError) as error:
-        raise DataError(
-            f"{path} does not contain a list of answers: expected JSON [{{answer: index}}, {{index: answer}}] with "
-            f"indices from 0 ({error})"
-        ) from error

@@ -48,6 +48,23 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     return weights
 
 
+def timm_source(name: str, path: Path) -> Mapping[str, Any]:
+    """Return the content of a weights file as an overlay for timm's record of the place of its weights.
+
+    The file is read here, because some versions of timm run code from files of ``torch.save``. Only an archive of
+    NumPy arrays, which contains no code, is left to timm.
+
+    Raises:
+        WeightsError: the file is damaged, would run code, or holds no weights.
+    """
+    if path.suffix == ".npz":
+        return {"file": str(path)}
+    try:
+        return {"state_dict": read_weights(path)}
+    except WeightsError as error:
+        raise WeightsError(f"cannot load the weights of {name!r}: {error}") from error
+
+
 def _is_weight(item: tuple[object, object]) -> bool:
     return isinstance(item[0], str) and isinstance(item[1], Tensor)
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fusion_bench.errors import WeightsError
+from fusion_bench.samples.installed import find_installed
 from fusion_bench.storage import file_digest
 
 if TYPE_CHECKING:  # a study is read without torch
@@ -43,11 +43,9 @@ class WeightsPackage:
 
     def find(self) -> Path | None:
         """Return the file in this environment; None where the package is not installed. Nothing is read."""
-        try:
-            file = Path(str(distribution(self.distribution).locate_file(self.file)))
-        except PackageNotFoundError:
-            return None
-        return file if file.is_file() else None
+        found = find_installed(self.distribution)
+        file = None if found is None else Path(str(found.locate_file(self.file)))
+        return file if file is not None and file.is_file() else None
 
     def path(self) -> Path:
         """Return the file, after a check of its content.

@@ -4,38 +4,28 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import pickle  # only for its exception: nothing is unpickled here
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
-import safetensors
-import safetensors.torch
 import timm
 import torch
 from torch import Tensor, nn
 
-from fusion_bench.encoders.checkpoint import read_weights
+from fusion_bench.encoders.checkpoint import read_weights, timm_source
 from fusion_bench.encoders.download import find_weights
-from fusion_bench.encoders.input_sizes import feature_model, size_problem
+from fusion_bench.encoders.input_sizes import size_problem
 from fusion_bench.encoders.packages import package_of, rename_weights
+from fusion_bench.encoders.pretext_file import load_pretext
+from fusion_bench.encoders.timm_models import (
+    check_name,
+    create_network,
+    first_line,
+    map_indices,
+    network_from_checkpoint,
+)
 from fusion_bench.errors import FusionBenchError, WeightsError
-from fusion_bench.registry import UnknownNameError, did_you_mean
-from fusion_bench.storage import replacing
 
 Weights = Literal["imagenet", "package", "random", "file", "pretext"]
-
-# Exceptions of timm when a download fails, or a file is truncated or is not a checkpoint of the model.
-_LOADING_ERRORS = (
-    OSError,
-    RuntimeError,
-    ValueError,
-    KeyError,
-    AttributeError,
-    EOFError,
-    pickle.UnpicklingError,
-    safetensors.SafetensorError,
-)
 
 
 class Backbone(nn.Module):
@@ -96,7 +86,7 @@ class Backbone(nn.Module):
             with torch.no_grad():
                 features = self(torch.zeros(1, 3, *self.image_size))
         except (AssertionError, RuntimeError, ArithmeticError, ValueError) as error:
-            reason = _first_line(error)
+            reason = first_line(error)
             problem = size_problem(self.name, self.layer, self.image_size, reason)
             raise FusionBenchError(
                 problem or f"the backbone {self.name!r} fails on an image: {reason}"
@@ -128,7 +118,7 @@ def build_backbone(
         layer: index among the model's feature maps, from the finest; negative indices count from the coarsest.
         weights: ``random`` draws weights from torch's generator; ``imagenet`` uses timm's weights, downloaded once;
             ``package`` reads ImageNet weights that an installed package holds; ``file`` reads a timm checkpoint;
-            ``pretext`` reads a file of `save_backbone`, which may also hold later layers.
+            ``pretext`` reads a file of `save_pretext`, which may also hold later layers.
         weights_file: the file for ``file`` and ``pretext`` (``.safetensors``, ``.pth``).
         frozen: do not train the backbone.
         maps: number of maps that `Backbone.maps` returns: the layer's and those before it, as far as there are.
@@ -138,19 +128,21 @@ def build_backbone(
         WeightsError: the weights are not available, or belong to another model.
         FusionBenchError: the layer does not exist, or the model does not accept the image size.
     """
-    _check_name(name)
+    check_name(name)
     if weights == "imagenet":
         source = find_weights(name)
-        net = _create(name, layer, image_size, _source(name, Path(source["file"])) if source else source)
+        net = create_network(
+            name, layer, image_size, timm_source(name, Path(source["file"])) if source else source
+        )
     elif weights == "file":
-        net = _from_checkpoint(name, layer, image_size, _require_file(weights_file, weights))
+        net = network_from_checkpoint(name, layer, image_size, _require_file(weights_file, weights))
     else:
-        net = _create(name, layer if maps == 1 else _indices(name, layer, maps), image_size)
+        net = create_network(name, layer if maps == 1 else map_indices(name, layer, maps), image_size)
     backbone = Backbone(net, name=name, layer=layer, image_size=image_size, frozen=frozen)
     if weights == "package":
         _load_package(backbone)
     if weights == "pretext":
-        _load_saved(backbone, _require_file(weights_file, weights))
+        load_pretext(backbone.net, _require_file(weights_file, weights), name, layer, image_size)
     return backbone
 
 
@@ -168,26 +160,12 @@ def backbone_problem(name: str, layer: int, image_size: tuple[int, int]) -> str 
     """
     try:
         with torch.device("meta"):
-            Backbone(_create(name, layer, image_size), name=name, layer=layer, image_size=image_size)
+            Backbone(create_network(name, layer, image_size), name=name, layer=layer, image_size=image_size)
     except FusionBenchError as error:
         return str(error)
     except (NotImplementedError, RuntimeError):  # an operation that the meta device lacks
         return None
     return None
-
-
-def save_backbone(backbone: Backbone, path: Path, others: Mapping[str, Tensor] | None = None) -> None:
-    """Write a backbone's weights to a file for ``weights: pretext``; an interruption leaves no partial file.
-
-    Args:
-        backbone: the backbone.
-        path: the file.
-        others: further tensors to write; `build_backbone` does not read them.
-    """
-    state = {**backbone.net.state_dict(), **(others or {})}
-    state = {name: value.detach().cpu().contiguous() for name, value in state.items()}
-    with replacing(path) as part:
-        safetensors.torch.save_file(state, part, metadata={"backbone": backbone.name})
 
 
 def weights_digest(module: nn.Module) -> str:
@@ -206,129 +184,12 @@ def normalise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -
     return ((images.float() - shift) / scale).permute(0, 3, 1, 2)
 
 
-def _indices(name: str, layer: int, maps: int) -> tuple[int, ...]:
-    """Return the indices of a layer's map and of the ``maps - 1`` maps before it, as far as there are."""
-    _check_layer(name, layer)
-    last = layer % len(_layers(name))
-    return tuple(range(max(0, last - maps + 1), last + 1))
-
-
-def _create(
-    name: str,
-    layer: int | tuple[int, ...],
-    image_size: tuple[int, int],
-    source: Mapping[str, Any] | None = None,
-) -> nn.Module:
-    """Create a ``features_only`` model; ``source`` overlays timm's record of the place of its weights."""
-    overlay: dict[str, Any] = {}
-    if source is not None:
-        # timm removes classifiers from the dictionary that it is given.
-        copied = {key: dict(value) if isinstance(value, dict) else value for key, value in source.items()}
-        overlay = {"pretrained": True, "pretrained_cfg_overlay": copied}
-    try:
-        net = feature_model(name, layer, image_size, **overlay)
-    except (AssertionError, IndexError, ArithmeticError, *_LOADING_ERRORS) as error:
-        reason = _first_line(error)
-        layer = layer[-1] if isinstance(layer, tuple) else layer
-        _check_layer(name, layer)
-        if problem := size_problem(name, layer, image_size, reason):
-            raise FusionBenchError(problem) from error
-        if source is None:
-            raise FusionBenchError(f"timm cannot extract feature maps from {name!r}: {reason}") from error
-        raise WeightsError(f"cannot load the weights of {name!r}: {reason}") from error
-    for (
-        module
-    ) in net.modules():  # timm keeps the record, and every copy of the model would copy the weights in it
-        getattr(module, "pretrained_cfg", {}).pop("state_dict", None)
-    return net
-
-
-def _source(name: str, path: Path) -> Mapping[str, Any]:
-    """Return the content of a weights file as an overlay for timm's record of the place of its weights.
-
-    The file is read here, because some versions of timm run code from files of ``torch.save``. Only an archive of
-    NumPy arrays, which contains no code, is left to timm.
-
-    Raises:
-        WeightsError: the file is damaged, would run code, or holds no weights.
-    """
-    if path.suffix == ".npz":
-        return {"file": str(path)}
-    try:
-        return {"state_dict": read_weights(path)}
-    except WeightsError as error:
-        raise WeightsError(f"cannot load the weights of {name!r}: {error}") from error
-
-
-def _check_name(name: str) -> None:
-    arch, _, tag = name.partition(".")
-    if not timm.is_model(arch):
-        raise UnknownNameError(f"unknown timm backbone {name!r}{did_you_mean(arch, timm.list_models())}")
-    tagged = timm.list_pretrained(f"{arch}.*")
-    if tag and name not in tagged:
-        raise UnknownNameError(f"timm has no weights {tag!r} of {arch!r}{did_you_mean(name, tagged)}")
-
-
-def _first_line(error: Exception) -> str:
-    """Return the first line of an error's message; some of timm's assertions have no message."""
-    return str(error).strip().partition("\n")[0] or "timm rejects this combination"
-
-
-def _layers(name: str) -> list[dict[str, Any]]:
-    """Return timm's descriptions of a model's feature maps, from the finest."""
-    with torch.device("meta"):
-        info: list[dict[str, Any]] = timm.create_model(name).feature_info
-    return info
-
-
-def _check_layer(name: str, layer: int) -> None:
-    """Raise an error that lists the layers if ``layer`` is not one of them."""
-    info = _layers(name)
-    if not -len(info) <= layer < len(info):
-        strides = ", ".join(str(entry["reduction"]) for entry in info)
-        raise FusionBenchError(
-            f"the backbone {name!r} has no layer {layer}; its {len(info)} layers, counted from 0, have the strides "
-            f"{strides}"
-        )
-
-
 def _require_file(path: Path | None, weights: Weights) -> Path:
     if path is None:
         raise WeightsError(f"the backbone weights {weights!r} need a file; pass it as weights_file")
     if not path.is_file():
         raise WeightsError(f"the file of backbone weights {path} does not exist")
     return path
-
-
-def _from_checkpoint(name: str, layer: int, image_size: tuple[int, int], path: Path) -> nn.Module:
-    """Build a model from a timm checkpoint and check that the file sets every parameter.
-
-    When timm removes a classifier, it ignores parameters that the file does not contain. The model is therefore built
-    twice, from different random states: parameters that differ between the two were not loaded.
-    """
-    source, nets = _source(name, path), []
-    for seed in (0, 1):
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            nets.append(_create(name, layer, image_size, source))
-    second = nets[1].state_dict()
-    missing = [key for key, value in nets[0].state_dict().items() if not torch.equal(value, second[key])]
-    if missing:
-        raise WeightsError(
-            f"{path} is not a checkpoint of {name!r}: {len(missing)} of its weights are missing, such as {missing[0]}"
-        )
-    return nets[0]
-
-
-def _load_saved(backbone: Backbone, path: Path) -> None:
-    """Load the weights of a backbone from a file of `save_backbone`; the file may hold further layers."""
-    try:
-        saved, wanted = safetensors.torch.load_file(path), backbone.net.state_dict()
-        backbone.net.load_state_dict({name: value for name, value in saved.items() if name in wanted})
-    except (RuntimeError, safetensors.SafetensorError) as error:
-        raise WeightsError(
-            f"{path} does not contain the weights of {backbone.name!r} up to layer {backbone.layer}"
-        ) from error
 
 
 def _load_package(backbone: Backbone) -> None:

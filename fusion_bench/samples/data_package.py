@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
+
+from fusion_bench.samples.installed import find_installed
 
 
 @dataclass(frozen=True)
@@ -24,9 +25,7 @@ class DataPackage:
     def find(self) -> Path | None:
         """Return the folder of the files; None if the distribution is not installed.
 
-        Its metadata are read; none of its code is imported. The folder may be missing in a damaged installation.
+        The folder may be missing in a damaged installation.
         """
-        try:
-            return Path(str(distribution(self.distribution).locate_file(self.folder)))
-        except PackageNotFoundError:
-            return None
+        found = find_installed(self.distribution)
+        return None if found is None else Path(str(found.locate_file(self.folder)))

@@ -75,8 +75,8 @@ class DataSet(ABC):
         splits: the role of each split.
         cautions: sentences that a report prints under every verdict on this data set.
         published: the published counts by the published name of the split (a split that is held out of another
-            one has no entry); empty for data that is not published. Images shared by two splits give a caution
-            where counts are published, and an error where they are not.
+            one has no entry), None in them where settings leave samples out; empty for data that is not published.
+            Images shared by two splits give a caution where counts are published, and an error where they are not.
         cache: folder for files that make later reads faster; None stores nothing. The code that opens the data
             set sets it.
         notify: is told how many files a built-in data set has generated; set likewise.
@@ -148,9 +148,20 @@ class DataSet(ABC):
         """Return the files and image folders that must exist, to be checked quickly; empty without such a list."""
         return ()
 
+    @property
+    def holds_out_select(self) -> bool:
+        """True if the published counts of the training split include ``select``, which is held out of it."""
+        return bool(self.published) and self.splits.select not in self.published
+
     def known_counts(self, split: str) -> Counts:
-        """Return how many samples and images a split has, as far as that is known without its files."""
-        return self.published.get(split, Counts(None, None))
+        """Return how many samples and images a split has, as far as that is known without its files.
+
+        What remains of a training split of which ``select`` is held out is not known.
+        """
+        unknown = Counts(None, None)
+        if split == self.splits.train and self.holds_out_select:
+            return unknown
+        return self.published.get(split, unknown)
 
     def submission(self, split: str, answers: Mapping[str, str], author: str) -> Submission | None:
         """Return the file to submit for a split; None where the publishers accept no submissions.

@@ -34,11 +34,11 @@ def write_easy_vqa(root: Path, train: int = 60, test: int = 24) -> Path:
     return root
 
 
-def install_easy_vqa(site: Path) -> Path:
+def install_easy_vqa(site: Path, version: str = "1.0") -> Path:
     """Write the data set into ``site`` as pip would install its package, without code; return its folder."""
-    information = site / "easy_vqa-1.0.dist-info"
+    information = site / f"easy_vqa-{version}.dist-info"
     information.mkdir(parents=True)
-    (information / "METADATA").write_text("Metadata-Version: 2.1\nName: easy-vqa\nVersion: 1.0\n")
+    (information / "METADATA").write_text(f"Metadata-Version: 2.1\nName: easy-vqa\nVersion: {version}\n")
     return write_easy_vqa(site / "easy_vqa" / "data")
 
 

@@ -11,15 +11,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from fusion_bench.data.miniclevr.pretext import ATTRIBUTE_NAMES, ATTRIBUTE_VALUES, IGNORED
-from fusion_bench.encoders.vision import Backbone, normalise
+from fusion_bench.data.miniclevr.pretext import IGNORED
 from fusion_bench.errors import WeightsError
 from fusion_bench.samples.counting import Notify, say_nothing
-from fusion_bench.training.seeds import seeded_rng, stream
-
-_OUTPUTS = (1, *(len(values) for values in ATTRIBUTE_VALUES))
-_FOREGROUND = 0.5  # attributes are scored at positions where objects cover at least this share
-_SCORED_AT_ONCE = 32
+from fusion_bench.training.pretext.network import OUTPUTS, MapTargets, PretextNetwork, PretextSamples
+from fusion_bench.training.pretext.scores import PretextScores, score_pretext
+from fusion_bench.training.seeds import stream
 
 
 @dataclass(frozen=True)
@@ -48,98 +45,6 @@ class PretextRecipe:
     warmup: float = 0.1
     maps: int = 2
     precision: Literal["float32", "bfloat16"] = "float32"
-
-
-@dataclass(frozen=True)
-class MapScores:
-    """Accuracy on held-out images at the positions of one map.
-
-    Attributes:
-        foreground: accuracy over all positions of the question whether objects cover at least half of the position.
-        positions: accuracy of each attribute, by name, over the positions that objects cover by at least half.
-        objects: accuracy of each attribute, by name, over objects, each at the position that shows most of it;
-            objects that cover no position more than others do are left out.
-    """
-
-    foreground: float
-    positions: dict[str, float]
-    objects: dict[str, float]
-
-
-@dataclass(frozen=True)
-class PretextScores:
-    """The result of pretext training.
-
-    Attributes:
-        maps: the scores of each map that was trained on, from the finest.
-        loss: mean training loss of the last tenth of the steps.
-    """
-
-    maps: tuple[MapScores, ...]
-    loss: float
-
-
-@dataclass(frozen=True, eq=False)
-class MapTargets:
-    """The targets at the ``h`` x ``w`` positions of one map for ``N`` images, as tensors.
-
-    Attributes: those of `fusion_bench.data.miniclevr.pretext.PositionTargets`.
-    """
-
-    share: Tensor
-    attributes: Tensor
-    part: Tensor
-    peak: Tensor
-
-    def rows(self, rows: Tensor, mirrored: Tensor) -> MapTargets:
-        """Return the targets of the images in ``rows``; those with True in ``mirrored`` are flipped."""
-        flip = mirrored[:, None, None]
-        return MapTargets(
-            *(
-                torch.where(flip[..., None] if value.dim() == 4 else flip, value[rows].flip(2), value[rows])
-                for value in (self.share, self.attributes, self.part, self.peak)
-            )
-        )
-
-
-@dataclass(frozen=True, eq=False)
-class PretextSamples:
-    """``N`` images and their targets.
-
-    Attributes:
-        images: ``[N, H, W, 3]`` uint8.
-        targets: the targets at the positions of each map that is trained on, from the finest.
-    """
-
-    images: Tensor
-    targets: tuple[MapTargets, ...]
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-
-class PretextNetwork(nn.Module):
-    """A backbone with a head on each map that it returns: a batch norm and a 1x1 convolution, which predict targets.
-
-    Args:
-        backbone: the backbone; its weights are used as they are.
-        seed: the seed of the heads.
-    """
-
-    def __init__(self, backbone: Backbone, seed: int) -> None:
-        super().__init__()
-        self.backbone = backbone
-        with seeded_rng("init/pretext", seed):
-            self.heads = nn.ModuleList(
-                nn.Sequential(nn.BatchNorm2d(width), nn.Conv2d(width, sum(_OUTPUTS), kernel_size=1))
-                for width in backbone.widths
-            )
-
-    def forward(self, images: Tensor) -> list[Tensor]:
-        """Return the logits ``[B, 16, h, w]`` at each map for ``[B, H, W, 3]`` uint8."""
-        inputs = normalise(images, self.backbone.mean, self.backbone.std)
-        maps = self.backbone.maps(inputs.contiguous(memory_format=torch.channels_last))
-        return [head(features) for head, features in zip(self.heads, maps, strict=True)]
 
 
 def train_pretext(
@@ -217,7 +122,7 @@ def _loss(outputs: Sequence[Tensor], targets: Sequence[MapTargets]) -> Tensor:
 
 
 def _map_loss(outputs: Tensor, targets: MapTargets) -> Tensor:
-    foreground, *logits = outputs.split(_OUTPUTS, dim=1)
+    foreground, *logits = outputs.split(OUTPUTS, dim=1)
     loss = F.binary_cross_entropy_with_logits(foreground[:, 0], targets.share)
     weight = targets.part / targets.part.sum().clamp(min=1)
     for number, values in enumerate(logits):
@@ -226,32 +131,3 @@ def _map_loss(outputs: Tensor, targets: MapTargets) -> Tensor:
         )
         loss = loss + (losses * weight).sum() / len(logits)
     return loss
-
-
-@torch.no_grad()
-def score_pretext(network: PretextNetwork, samples: PretextSamples, first: int = 0) -> tuple[MapScores, ...]:
-    """Return the scores of each map on the images from number ``first`` on."""
-    network.eval()
-    rows = torch.arange(first, len(samples))
-    batches = [network(samples.images[part]) for part in rows.split(_SCORED_AT_ONCE)]
-    unflipped = torch.zeros(len(rows), dtype=torch.bool)
-    return tuple(
-        _map_scores(torch.cat(outputs), targets.rows(rows, unflipped))
-        for outputs, targets in zip(zip(*batches, strict=True), samples.targets, strict=True)
-    )
-
-
-def _map_scores(outputs: Tensor, targets: MapTargets) -> MapScores:
-    foreground, *logits = outputs.split(_OUTPUTS, dim=1)
-    covered = targets.share >= _FOREGROUND
-    right = torch.stack([values.argmax(dim=1) for values in logits], dim=-1) == targets.attributes
-    return MapScores(
-        foreground=float(((foreground[:, 0] >= 0) == covered).float().mean()),
-        positions=_by_name(right[covered]),
-        objects=_by_name(right[targets.peak]),
-    )
-
-
-def _by_name(right: Tensor) -> dict[str, float]:
-    """Return the mean of each attribute by name, from ``[M, 4]`` bool."""
-    return dict(zip(ATTRIBUTE_NAMES, right.float().mean(dim=0).tolist(), strict=True))

@@ -7,9 +7,9 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
-from timm.models import get_pretrained_cfg
 
 from fusion_bench.data.miniclevr.scenes.conditions import CogentCondition
+from fusion_bench.encoders.timm_models import tagged_name
 from fusion_bench.storage import digest
 from fusion_bench.training.pretext.recognition import PretextRecipe
 
@@ -37,15 +37,16 @@ class PretextTask:
 
     @property
     def is_shipped(self) -> bool:
-        """Return True if the package holds weights for this backbone, layer, image size and condition.
+        """Return True if the package holds the weights of this task, or better ones than its default recipe gives.
 
-        Every map that `SHIPPED` was trained on counts: the maps of its last layers, which are one network.
+        In place of the default recipe, `SHIPPED` stands for its backbone, image size and condition, and for every
+        layer whose map it was trained on: the last ones, which are one network.
         """
-        return (
+        return self == SHIPPED or (
             self.recipe == PretextRecipe()
             and SHIPPED.layer - SHIPPED.recipe.maps < self.layer % _MAPS <= SHIPPED.layer
             and (self.image_size, self.condition) == (SHIPPED.image_size, SHIPPED.condition)
-            and _tagged(self.name) == SHIPPED.name
+            and tagged_name(self.name) == SHIPPED.name
         )
 
     def file(self, cache: Path) -> Path:
@@ -67,12 +68,6 @@ class PretextTask:
         if self.condition is not None:
             named_by.append(self.condition)
         return cache / "weights" / f"pretext-{digest(named_by)}.safetensors"
-
-
-def _tagged(name: str) -> str:
-    """Return timm's name of a backbone with the tag that timm takes where a name has none; it sets mean and scale."""
-    config = get_pretrained_cfg(name)
-    return name if config is None or not config.tag else f"{config.architecture}.{config.tag}"
 
 
 _MAPS = 5

@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import safetensors.torch
 import timm
 import torch
 
@@ -20,22 +19,18 @@ from fusion_bench.data.miniclevr.pretext import (
     position_targets,
     pretext_images,
 )
-from fusion_bench.encoders.vision import Backbone, build_backbone, save_backbone
+from fusion_bench.encoders.pretext_file import save_pretext
+from fusion_bench.encoders.vision import Backbone, build_backbone
 from fusion_bench.errors import DataError, FusionBenchError, WeightsError
 from fusion_bench.samples.counting import Notify, say_nothing
 from fusion_bench.storage import file_digest, lock, read_json, replacing, write_json
-from fusion_bench.training.pretext.recognition import (
-    MapTargets,
-    PretextNetwork,
-    PretextSamples,
-    PretextScores,
-    train_pretext,
-)
+from fusion_bench.training.pretext.network import MapTargets, PretextNetwork, PretextSamples
+from fusion_bench.training.pretext.recognition import train_pretext
+from fusion_bench.training.pretext.scores import PretextScores
 from fusion_bench.training.pretext.task import PRETEXT_SEED, PretextTask
 from fusion_bench.training.seeds import seeded_rng
 
 _HASH_BYTES = 8
-_HEADS = "pretext_heads."  # their names in the file of the weights
 
 
 @dataclass(frozen=True)
@@ -52,6 +47,9 @@ class PretextWeights:
 
     def check_unseen(self, images: npt.NDArray[np.uint8], split: str) -> None:
         """Check that no image of a split was used by the pretext task.
+
+        Images are compared by the hash of their pixels. The weights of the package may have been trained on another
+        machine; where that one draws scenes with other bits than this one, none of its images is found.
 
         Args:
             images: ``[N, H, W, 3]`` uint8.
@@ -133,8 +131,7 @@ def write_pretext_weights(task: PretextTask, file: Path, notify: Notify = say_no
         backbone = build_backbone(task.name, image_size=task.image_size, layer=task.layer, maps=recipe.maps)
     network = PretextNetwork(backbone, PRETEXT_SEED)
     scores = train_pretext(network, pretext_samples(made, backbone), recipe, PRETEXT_SEED, notify)
-    heads = {f"{_HEADS}{name}": value for name, value in network.heads.state_dict().items()}
-    save_backbone(backbone, file, heads)
+    save_pretext(backbone.net, file, backbone.name, network.heads.state_dict())
     pictures = _pictures(file)
     with replacing(pictures) as part:
         part.write_bytes(bytes.fromhex("".join(image_hashes(made.images))))
@@ -154,27 +151,6 @@ def write_pretext_weights(task: PretextTask, file: Path, notify: Notify = say_no
         },
     )
     return scores
-
-
-def read_pretext_network(task: PretextTask, file: Path) -> PretextNetwork:
-    """Return the backbone and the heads that `write_pretext_weights` trained.
-
-    Raises:
-        WeightsError: the file does not hold the weights of this backbone.
-    """
-    backbone = build_backbone(
-        task.name,
-        image_size=task.image_size,
-        layer=task.layer,
-        weights="pretext",
-        weights_file=file,
-        maps=task.recipe.maps,
-    )
-    network, saved = PretextNetwork(backbone, PRETEXT_SEED), safetensors.torch.load_file(file)
-    network.heads.load_state_dict(
-        {name.removeprefix(_HEADS): value for name, value in saved.items() if name.startswith(_HEADS)}
-    )
-    return network
 
 
 def pretext_samples(made: PretextImages, backbone: Backbone) -> PretextSamples:

@@ -15,11 +15,14 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from fusion_bench.data import clevr_questions
+from fusion_bench.data.annotations import clevr_questions
+from fusion_bench.data.annotations.json_stream import list_items
 from fusion_bench.data.clevr import KIND_STARTS, Clevr
-from fusion_bench.data.json_stream import list_items
+from fusion_bench.data.cogent import ClevrCogent
+from fusion_bench.data.verify import verify
 from fusion_bench.errors import DataError
 from fusion_bench.registries import DATASETS
+from fusion_bench.samples.dataset import Counts
 from fusion_bench.samples.split import Split
 
 BARE = ("image_index", "image_filename", "question_index", "split", "question")
@@ -116,6 +119,23 @@ def test_only_the_wanted_kinds_are_kept(root: Path) -> None:
         Clevr(root, kinds=["one_hops"])
     with pytest.raises(DataError, match="kinds is empty"):
         Clevr(root, kinds=[])
+
+
+@pytest.mark.parametrize("kinds", [["one_hop"], "locate", ["zero_hop", "two_hop"]])
+def test_the_published_counts_are_not_those_of_some_kinds(tmp_path: Path, kinds: Any) -> None:
+    some = Clevr(tmp_path, kinds=kinds)
+    assert some.known_counts("val") == some.known_counts("train") == Counts(None, None)
+    assert some.known_counts("test") == Counts(149_988, 15_000)  # it has no kinds, so nothing is left out
+    for every in (Clevr(tmp_path), Clevr(tmp_path, kinds="reason"), Clevr(tmp_path, kinds=[*KIND_STARTS])):
+        assert every.known_counts("val") == Counts(149_991, 15_000)
+    assert ClevrCogent(tmp_path, kinds=kinds).known_counts("valB") == Counts(None, None)
+    assert ClevrCogent(tmp_path).known_counts("valB") == Counts(None, 15_000)
+
+
+def test_some_kinds_are_complete_without_the_published_counts(root: Path) -> None:
+    found = verify(Clevr(root, kinds=["one_hop", "zero_hop"]), lambda items, _: items)
+    assert not any("published" in problem for problem in found.problems) and not found.published
+    assert any("149,991 are published" in found for found in verify(Clevr(root), lambda i, _: i).problems)
 
 
 RAW = [{"type": "scene", "inputs": [], "_output": [0, 1]}]

@@ -10,13 +10,14 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from fusion_bench.data import easy_vqa
-from fusion_bench.data.easy_vqa import LARGEST_BYTES, NAMED_COLORS, NAMED_SHAPES, EasyVqa
+from fusion_bench.data.annotations import easy_vqa_rows
+from fusion_bench.data.annotations.easy_vqa_rows import LARGEST_BYTES
+from fusion_bench.data.easy_vqa import NAMED_COLORS, NAMED_SHAPES, EasyVqa
 from fusion_bench.data.held_out import is_held_out
 from fusion_bench.data.images import image_digests
 from fusion_bench.data.verify import verify
 from fusion_bench.errors import DataError
-from published_easy_vqa import write_easy_vqa, write_rows
+from published_easy_vqa import install_easy_vqa, write_easy_vqa, write_rows
 
 GOOD = ["is there a circle?", "yes", 0]
 
@@ -138,7 +139,7 @@ def test_line_ends_of_windows_and_a_byte_order_mark_are_read(root: Path) -> None
 
 
 def test_a_questions_file_that_is_too_large_is_not_read(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(easy_vqa, "LARGEST_BYTES", {**LARGEST_BYTES, "questions.json": 1000})
+    monkeypatch.setattr(easy_vqa_rows, "LARGEST_BYTES", {**LARGEST_BYTES, "questions.json": 1000})
     with pytest.raises(DataError, match=r"questions\.json has [\d,]+ bytes, but at most 1,000 are accepted"):
         EasyVqa(root).split("test")
 
@@ -172,6 +173,30 @@ def test_a_change_of_any_file_changes_the_manifest(root: Path, change: Callable[
     before = EasyVqa(root).manifest()
     change(root)
     assert EasyVqa(root).manifest() != before
+
+
+def test_the_files_and_not_the_version_of_the_package_identify_the_data(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A cell is stale where these digests differ (`tests/fusion_bench/study/test_cell_status.py`)."""
+    found = {}
+    for version in ("1.0", "7.5"):
+        site = tmp_path / version
+        install_easy_vqa(site, version)
+        with monkeypatch.context() as patched:
+            patched.syspath_prepend(site)
+            folder = EasyVqa.package.find() if EasyVqa.package else None
+        assert folder == site / "easy_vqa" / "data"
+        found[version] = EasyVqa(folder)
+    assert found["7.5"].contents() == found["1.0"].contents()
+    write_rows(found["7.5"].root, "test", [GOOD])
+    changed = {name for name, sha in found["7.5"].contents().items() if sha != found["1.0"].contents()[name]}
+    assert changed == {"test/questions.json"}
+
+
+def test_the_files_of_the_published_package_are_those_of_its_version(published: EasyVqa) -> None:
+    """The declared version is part of a cell's identity: other files under it would be other data."""
+    assert published.manifest() == "db09a8fec0a4fa2a8fb0cc50388e5bd83d04f113649e9ab2c038b136d7d5698e"
 
 
 def test_other_counts_and_damaged_images_are_reported(root: Path) -> None:

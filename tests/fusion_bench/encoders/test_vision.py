@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import safetensors.torch
 import timm
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from fusion_bench.encoders import download
+from fusion_bench.encoders.pretext_file import save_pretext
 from fusion_bench.encoders.vision import (
     Backbone,
     build_backbone,
     normalise,
-    save_backbone,
     weights_digest,
 )
 from fusion_bench.errors import FusionBenchError, WeightsError
@@ -154,35 +156,102 @@ def test_a_file_that_would_run_code_is_not_opened(tmp_path: Path) -> None:
         build_backbone("test_resnet", image_size=SIZE, weights="file", weights_file=path)
 
 
-def test_pretext_weights_come_back(tmp_path: Path) -> None:
+def saved(
+    path: Path, name: str, layer: int, heads: Mapping[str, Tensor] | None = None, maps: int = 1
+) -> Backbone:
+    """A backbone with random weights, which stand in the file too."""
     torch.manual_seed(4)
-    learned = build_backbone("test_convnext", layer=1, image_size=SIZE)
-    path = tmp_path / "pretext.safetensors"
-    save_backbone(learned, path)
+    backbone = build_backbone(name, layer=layer, image_size=SIZE, maps=maps)
+    save_pretext(backbone.net, path, name, heads or {})
     torch.manual_seed(5)
-    loaded = build_backbone(
-        "test_convnext", layer=1, image_size=SIZE, weights="pretext", weights_file=path, frozen=True
+    return backbone
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "pretext.safetensors"
+
+
+def load(file: Path, name: str, layer: int, **settings: Any) -> Backbone:
+    return build_backbone(
+        name, layer=layer, image_size=SIZE, weights="pretext", weights_file=file, **settings
     )
+
+
+def test_pretext_weights_come_back(file: Path) -> None:
+    learned = saved(file, "test_convnext", 1)
+    loaded = load(file, "test_convnext", 1, frozen=True)
     assert weights_digest(loaded) == weights_digest(learned)
-    with pytest.raises(WeightsError, match="does not contain the weights of 'test_convnext' up to layer 2"):
-        build_backbone("test_convnext", layer=2, image_size=SIZE, weights="pretext", weights_file=path)
+    with pytest.raises(
+        WeightsError, match="does not contain the weights of 'test_convnext' up to layer 2: it l"
+    ):
+        load(file, "test_convnext", 2)
 
 
-def test_pretext_weights_of_a_later_layer_hold_those_of_an_earlier_one(tmp_path: Path) -> None:
-    torch.manual_seed(4)
-    learned = build_backbone("test_resnet", layer=2, image_size=SIZE, maps=2).eval()
-    path = tmp_path / "pretext.safetensors"
-    save_backbone(learned, path, {"head.weight": torch.ones(3)})
+@pytest.mark.parametrize("name", ["test_resnet", "test_convnext"])
+def test_pretext_weights_of_a_later_layer_hold_those_of_an_earlier_one(file: Path, name: str) -> None:
+    learned = saved(file, name, 2, {"head.weight": torch.ones(3)}, maps=2).eval()
     images = torch.randn(2, 3, *SIZE)
     for layer, expected in zip((1, 2), learned.maps(images), strict=True):
-        loaded = build_backbone(
-            "test_resnet", layer=layer, image_size=SIZE, weights="pretext", weights_file=path
-        ).eval()
+        loaded = load(file, name, layer).eval()
         torch.testing.assert_close(loaded(images), expected)
         assert loaded.channels == expected.shape[1]
     for layer in (-1, 3):
-        with pytest.raises(WeightsError, match=f"of 'test_resnet' up to layer {layer}"):
-            build_backbone("test_resnet", layer=layer, image_size=SIZE, weights="pretext", weights_file=path)
+        with pytest.raises(WeightsError, match=f"of '{name}' up to layer {layer}: it lacks "):
+            load(file, name, layer)
+
+
+def test_pretext_weights_with_the_tag_that_timm_takes_are_those_without_one(file: Path) -> None:
+    learned = saved(file, "test_resnet.r160_in1k", 1)
+    assert weights_digest(load(file, "test_resnet", 1)) == weights_digest(learned)
+    saved(file, "resnet18", 0)
+    with pytest.raises(
+        WeightsError, match=r"holds the weights of 'resnet18', but those of 'resnet18.tv_in1k' are"
+    ):
+        load(file, "resnet18.tv_in1k", 0)
+
+
+def test_pretext_weights_of_another_backbone_are_refused(file: Path) -> None:
+    """All weights of resnet18's first layers stand in resnet34's, under the same names and in the same shapes."""
+    saved(file, "resnet34", 2)
+    small = build_backbone("resnet18", layer=1, image_size=SIZE).net.state_dict()
+    held = safetensors.torch.load_file(file)
+    assert all(held[name].shape == value.shape for name, value in small.items())
+    with pytest.raises(
+        WeightsError, match=r"holds the weights of 'resnet34', but those of 'resnet18' are needed; rem"
+    ):
+        load(file, "resnet18", 1)
+    # The same under a false name: what only resnet34 has tells it.
+    safetensors.torch.save_file(held, file, metadata={"backbone": "resnet18"})
+    with pytest.raises(WeightsError, match=r"it holds layer1\.2\.bn1\.bias, which the model has not"):
+        load(file, "resnet18", 1)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda held: held | {"more": torch.ones(1)}, "it holds more, which the model has not"),
+        (
+            lambda held: held | {"bn1.bias": torch.ones(1)},
+            "holds weights of other shapes than 'test_resnet' has",
+        ),
+        (lambda held: {name: held[name] for name in held if name != "bn1.bias"}, "it lacks bn1.bias"),
+    ],
+)
+def test_pretext_weights_are_read_strictly(
+    file: Path, change: Callable[[dict[str, Tensor]], dict[str, Tensor]], message: str
+) -> None:
+    saved(file, "test_resnet", 1)
+    held = safetensors.torch.load_file(file)
+    safetensors.torch.save_file(change(held), file, metadata={"backbone": "test_resnet"})
+    with pytest.raises(WeightsError, match=message):
+        load(file, "test_resnet", 1)
+    safetensors.torch.save_file(held, file)
+    with pytest.raises(WeightsError, match="names no backbone, but those of 'test_resnet' are needed"):
+        load(file, "test_resnet", 1)
+    file.write_bytes(file.read_bytes()[:99])
+    with pytest.raises(WeightsError, match="is damaged or not a safetensors file"):
+        load(file, "test_resnet", 1)
 
 
 @pytest.mark.parametrize(

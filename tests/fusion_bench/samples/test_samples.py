@@ -1,4 +1,4 @@
-"""Vocabulary, splits and the geometry of resizing."""
+"""Vocabulary, splits, their known counts and the geometry of resizing."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from fusion_bench.registries import DATASETS
+from fusion_bench.samples.dataset import Counts
 from fusion_bench.samples.geometry import Referents, Resizing
 from fusion_bench.samples.split import Sample, Split
 from fusion_bench.samples.vocabulary import PAD, UNKNOWN, Vocabulary, tokenize
+from toys import Squares
 
 
 @pytest.mark.parametrize(
@@ -126,3 +129,30 @@ def test_boxes_go_to_a_letterbox_and_back() -> None:
     there = resizing.to_input(boxes, sizes)
     assert np.allclose(there, [[0, 52, 416, 364], [52 + 78, 208, 52 + 156, 416]], rtol=0, atol=1e-9)
     assert np.allclose(resizing.to_original(there, sizes), boxes, rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("published", "train", "known"),
+    [
+        ({}, None, None),
+        ({"train": 8, "test": 4}, None, 4),  # val is held out of train
+        ({"train": 8, "val": 2, "test": 4}, 8, 4),
+        ({"train": 8, "val": None}, 8, None),
+    ],
+)
+def test_what_remains_of_a_training_split_is_not_known(
+    tmp_path: Path, published: dict[str, int | None], train: int | None, known: int | None
+) -> None:
+    data = Squares(tmp_path, images=1)
+    data.published = {name: Counts(samples, None) for name, samples in published.items()}
+    assert data.known_counts("train") == Counts(train, None)
+    assert data.known_counts("test") == Counts(known, None)
+    assert data.known_counts("nowhere") == Counts(None, None)
+
+
+@pytest.mark.parametrize("name", ["clevr", "vqa2", "easy_vqa"])
+def test_a_held_out_split_is_told_by_its_adapter(tmp_path: Path, name: str) -> None:
+    data = DATASETS.load(name)(tmp_path)
+    assert data.holds_out_select
+    assert data.known_counts(data.splits.train) == Counts(None, None)
+    assert data.known_counts(data.splits.evaluate[0]).images

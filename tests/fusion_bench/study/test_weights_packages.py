@@ -9,10 +9,10 @@ import pytest
 import timm
 import torch
 
-from command_line import CommandLine, command_line, paths_of, train
+from command_line import CommandLine, command_line, finished, paths_of, train
 from fusion_bench.cells.folder import cell_folder
 from fusion_bench.encoders import packages
-from fusion_bench.errors import StudyFileError, WeightsError
+from fusion_bench.errors import FusionBenchError, StudyFileError
 from fusion_bench.spec.load import read_study
 from fusion_bench.storage import file_digest
 from fusion_bench.study.cell_status import cell_statuses, missing_packages
@@ -90,9 +90,9 @@ def test_a_missing_package_is_told_by_plan_and_stops_a_run_before_any_data_are_m
     assert sentence.startswith(sentence_start)
     planned = cli("plan", file, "--runs", runs)
     assert (planned.code, planned.out.count(sentence_start)) == (0, 1)
-    with pytest.raises(WeightsError, match=sentence_start):
-        resolve_inputs(study.arms[0].config, paths_of(study, runs))
-    assert not (runs / "cache" / "data").exists()
+    with pytest.raises(FusionBenchError, match=sentence_start):
+        train(file, runs)
+    assert not (runs / "cache" / "data").exists() and not finished(runs)
 
 
 def test_a_context_without_its_package_is_told_too(weights: Path, tmp_path: Path, cli: CommandLine) -> None:

@@ -11,12 +11,8 @@ import torch
 from fusion_bench.data.miniclevr.pretext import ATTRIBUTE_NAMES, pretext_images
 from fusion_bench.encoders.vision import build_backbone, weights_digest
 from fusion_bench.errors import WeightsError
-from fusion_bench.training.pretext.recognition import (
-    PretextNetwork,
-    PretextRecipe,
-    PretextSamples,
-    train_pretext,
-)
+from fusion_bench.training.pretext.network import PretextNetwork, PretextSamples
+from fusion_bench.training.pretext.recognition import PretextRecipe, train_pretext
 from fusion_bench.training.pretext.weights import pretext_samples
 
 SIZE = (32, 48)

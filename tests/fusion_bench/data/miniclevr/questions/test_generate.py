@@ -15,6 +15,8 @@ import pytest
 from fusion_bench.data.clevr import KIND_STARTS
 from fusion_bench.data.miniclevr.questions.families import FAMILIES
 from fusion_bench.data.miniclevr.questions.generate import GeneratedQuestion, generate_questions
+from fusion_bench.data.miniclevr.questions.strata import strata_of
+from fusion_bench.data.miniclevr.questions.view import BIT
 from fusion_bench.data.programs import ANSWERS, ATTRIBUTES, Facts, ProgramError, execute
 from fusion_bench.samples.vocabulary import tokenize
 from random_scenes import random_scenes
@@ -254,19 +256,41 @@ def test_few_attributes_leave_the_answers_balanced(varying: tuple[str, ...]) -> 
     scenes = random_scenes(600, seed=7, things=(2, 3), varying=varying)
     asked = generate_questions(scenes, ("zero_hop", "one_hop"), 10, "test", attributes=varying, things=3)
     answers: defaultdict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    counts: defaultdict[tuple[int, str, str], Counter[str]] = defaultdict(Counter)
     for question in (question for questions in asked for question in questions):
-        answers[FAMILIES[question.family].kind, _functions(question)[-1]][question.answer] += 1
-    functions = {"count", "exist", *(f"query_{name}" for name in varying)}
-    assert {function for kind, function in answers if kind == "one_hop"} == functions
-    for kind, counts in (("zero_hop", "0123"), ("one_hop", "012")):
+        functions = _functions(question)
+        answers[FAMILIES[question.family].kind, functions[-1]][question.answer] += 1
+        if functions[-1] == "count":
+            # The strata: how many attributes the reference names, and which ones the counted set names.
+            reference, relate, counted = " ".join(functions).rpartition("relate")
+            counts[reference.count("filter"), relate, counted][question.answer] += 1
+    asked_for = {"count", "exist", *(f"query_{name}" for name in varying)}
+    assert {function for kind, function in answers if kind == "one_hop"} == asked_for
+    for kind, numbers in (("zero_hop", "0123"), ("one_hop", "012")):
         exist, count = answers[kind, "exist"], answers[kind, "count"]
         assert abs(exist["yes"] / exist.total() - 0.5) < 0.03
-        assert "".join(sorted(count)) == counts
+        assert "".join(sorted(count)) == numbers
         assert count.total() > 100
-        assert max(count.values()) - min(count.values()) < 0.1 * count.total()
+    # A round asks each answer once, and the last round of a stratum may be unfinished.
+    assert all(max(count.values()) - min(count.values()) <= 1 for count in counts.values()), counts
     for name in varying:
         shares = np.array([answers["one_hop", f"query_{name}"][value] for value in ATTRIBUTES[name]])
         assert np.abs(shares / shares.sum() * len(shares) - 1).max() < 0.15
+
+
+@pytest.mark.parametrize(
+    ("filtered", "greatest"), [(("shape",), 3), (("color",), 2), (("shape", "color"), 2), (("size",), 3)]
+)
+def test_a_set_is_counted_up_to_what_scenes_of_three_things_often_hold(
+    filtered: tuple[str, ...], greatest: int
+) -> None:
+    """Three things share a shape in 1 of 9 scenes of three, a colour in 1 of 64: fewer than 1 of 50 is not asked."""
+    stratum = next(
+        stratum
+        for stratum in strata_of(FAMILIES[84], things=3)
+        if stratum.patterns == ((sum(BIT[name] for name in filtered),),)
+    )
+    assert stratum.targets == tuple(range(size, size + 1) for size in range(greatest + 1))
 
 
 @pytest.mark.parametrize(("kind", "least"), [("zero_hop", 0.8), ("one_hop", 0.5)])

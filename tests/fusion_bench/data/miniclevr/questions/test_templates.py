@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
+from pathlib import Path
 
 import pytest
 
 from fusion_bench.data.clevr import KIND_STARTS
+from fusion_bench.data.miniclevr.build import draw_split_scenes
+from fusion_bench.data.miniclevr.dataset import MiniClevr
+from fusion_bench.data.miniclevr.layout import scene_record
 from fusion_bench.data.miniclevr.questions.generate import GeneratedQuestion, generate_questions
 from fusion_bench.data.miniclevr.questions.templates import Wordings
 from fusion_bench.data.programs import ATTRIBUTES, Facts
@@ -21,8 +25,15 @@ SYNONYMS = {
 }
 
 
-def asked(scenes: list[Facts], kinds: tuple[str, ...], wordings: Wordings) -> list[GeneratedQuestion]:
-    made = generate_questions(scenes, kinds, 10, "test", wordings=wordings, things=10)
+def asked(
+    scenes: list[Facts],
+    kinds: tuple[str, ...],
+    wordings: Wordings,
+    *,
+    things: int = 10,
+    stream: str = "test",
+) -> list[GeneratedQuestion]:
+    made = generate_questions(scenes, kinds, 10, stream, wordings=wordings, things=things)
     return [question for questions in made for question in questions]
 
 
@@ -81,24 +92,39 @@ def test_sentences(every: dict[Wordings, list[GeneratedQuestion]], family: int, 
     assert [found for found in texts if not re.fullmatch(text, found)] == []
 
 
-def _distinct(scenes: int) -> tuple[int, int, int, int]:
-    """Return the numbers of zero_hop and one_hop questions, of sentences in all wordings and in one, of programs."""
-    facts = random_scenes(scenes, seed=5, things=(2, 3))
-    several, one = (asked(facts, ("one_hop", "zero_hop"), wordings) for wordings in ("all", "one"))
-    assert len(several) == len(one)
-    programs = {json.dumps(question.program) for question in one}
-    return len(one), len({q.text for q in several}), len({q.text for q in one}), len(programs)
-
-
 def test_one_wording_has_one_sentence_for_each_program() -> None:
-    questions, several, one, programs = _distinct(scenes=150)
-    assert one == programs < several < questions
+    facts = random_scenes(150, seed=5, things=(2, 3))
+    several, one = (asked(facts, ("one_hop", "zero_hop"), wordings, things=3) for wordings in ("all", "one"))
+    programs = {json.dumps(question.program) for question in one}
+    assert len(_texts(one)) == len(programs) < len(_texts(several)) < len(one) == len(several)
 
 
 @pytest.mark.slow
-def test_of_28_000_questions_10_000_sentences_are_distinct_in_one_wording_and_18_000_in_all() -> None:
-    """As many as in the quickstart's training split: 2,800 scenes of 2 to 3 objects, zero_hop and one_hop."""
-    questions, several, one, _ = _distinct(scenes=2800)
-    assert questions == 28_000
-    assert several == pytest.approx(18_400, rel=0.03)
-    assert one == pytest.approx(10_400, rel=0.03)
+def test_the_figures_of_the_documentation(tmp_path: Path) -> None:
+    """The training questions about 2,800 pictures of 96x144 with 2 to 3 objects, as the data set asks them."""
+    images = {"train": 2800, "select": 1, "evaluate": 1}
+    settings = MiniClevr(tmp_path, images=images, size=(96, 144), things=(2, 3))._scene_settings
+    scenes = [scene for split, drawn in draw_split_scenes(settings, 1) if split == "train" for scene in drawn]
+    facts = [Facts.of(scene_record(scene, "train")) for scene in scenes]
+
+    def questions(wordings: Wordings, *kinds: str) -> list[GeneratedQuestion]:
+        return asked(facts, kinds, wordings, things=3, stream="miniclevr questions 0 train")
+
+    def sentences(*kinds: str) -> tuple[int, int]:
+        """Return the numbers of different sentences in one wording and in all."""
+        one, several = questions("one", *kinds), questions("all", *kinds)
+        assert len(one) == len(several) == 28_000
+        return len(_texts(one)), len(_texts(several))
+
+    locate, both = sentences("zero_hop"), sentences("zero_hop", "one_hop")
+    page = Path(__file__).parents[5] / "docs" / "how-to" / "write_a_study.md"
+    text = " ".join(page.read_text().split())
+    assert (
+        f"{locate[0]:,} sentences of `locate` are distinct in place of {locate[1]:,}, "
+        f"and {both[0]:,} of `[zero_hop, one_hop]` in place of {both[1]:,}." in text
+    )
+    assert f"version 2 asks {len(questions('one', 'one_hop')):,}" in text
+
+
+def _texts(questions: list[GeneratedQuestion]) -> set[str]:
+    return {question.text for question in questions}

@@ -84,14 +84,26 @@ def test_only_the_varying_attributes_differ_in_a_scene(varying: tuple[str, ...])
             assert seen[name] == (set(ATTRIBUTES[name]) if name in varying else {FIXED_VALUES[name]})
 
 
-def test_what_varies_changes_neither_the_places_nor_the_varying_values() -> None:
+@pytest.mark.parametrize("varying", [("size", "color"), ("shape", "size", "material"), ("color",)])
+def test_what_varies_changes_neither_the_scenes_nor_the_varying_values(varying: tuple[str, ...]) -> None:
+    """Only objects of another size need other places, and are drawn again."""
     every, some = (
-        draw_scenes(SceneRecipe(3, "train", (96, 144), (2, 3), attributes=varying), range(10))
-        for varying in (VARYING, ("size", "color"))
+        draw_scenes(SceneRecipe(3, "train", (96, 144), (2, 5), attributes=attributes), range(20))
+        for attributes in (VARYING, varying)
     )
-    pairs = list(zip(every, some, strict=True))
-    assert all(one.camera == other.camera and one.lights == other.lights for one, other in pairs)
-    assert [len(one.things) for one, _ in pairs] == [len(other.things) for _, other in pairs]
+    for one, other in zip(every, some, strict=True):
+        assert (one.camera, one.lights, len(one.things)) == (other.camera, other.lights, len(other.things))
+    pairs = [
+        pair
+        for one, other in zip(every, some, strict=True)
+        for pair in zip(one.things, other.things, strict=True)
+    ]
+    for name in set(VARYING) - set(varying):
+        assert {getattr(other, name) for _, other in pairs} == {FIXED_VALUES[name]}
+        assert {getattr(one, name) for one, _ in pairs} == set(ATTRIBUTES[name])
+    if "size" in varying:
+        assert all(one.coords == other.coords for one, other in pairs)
+        assert all(getattr(one, name) == getattr(other, name) for one, other in pairs for name in varying)
 
 
 def test_a_distractor_changes_a_varying_attribute() -> None:

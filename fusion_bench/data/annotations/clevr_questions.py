@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from fusion_bench.data.annotations.json_stream import list_items
 from fusion_bench.data.files import known_digest, require
-from fusion_bench.data.json_stream import list_items
 from fusion_bench.data.programs import ANSWERS, ATTRIBUTES
 from fusion_bench.errors import DataError
 from fusion_bench.storage import cached_file

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fusion_bench.data import json_stream
-from fusion_bench.data.json_stream import list_items
+from fusion_bench.data.annotations import json_stream
+from fusion_bench.data.annotations.json_stream import list_items
 from fusion_bench.errors import DataError
 
 VALUES = st.recursive(

@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
+from fusion_bench.data.annotations.json_stream import list_items
 from fusion_bench.data.files import require
-from fusion_bench.data.json_stream import list_items
-from fusion_bench.errors import DataError
+from fusion_bench.errors import DataError, FusionBenchError
 from fusion_bench.samples.vqa_answers import ANNOTATORS
+from fusion_bench.storage import read_json
 
 T = TypeVar("T", "Vqa2Question", "Vqa2Annotation")
 
@@ -128,3 +129,22 @@ def _text(value: object, key: str) -> str:
     if not isinstance(value, str):
         raise TypeError(f"{key} {value!r} is not text")
     return value
+
+
+def read_answers(path: Path) -> tuple[str, ...]:
+    """Read a list of answers in the format of published implementations: ``[answer to index, index to answer]``.
+
+    Raises:
+        DataError: the file is missing, is not JSON, or does not contain such a list.
+    """
+    try:
+        index = read_json(path)[0]
+        ordered = {number: answer for answer, number in index.items()}
+        answers = tuple(ordered[number] for number in range(len(index)))
+        "".join(answers).encode()  # half of a surrogate pair cannot be encoded
+        return answers
+    except (FusionBenchError, LookupError, TypeError, AttributeError, UnicodeEncodeError) as error:
+        raise DataError(
+            f"{path} does not contain a list of answers: expected JSON [{{answer: index}}, {{index: answer}}] with "
+            f"indices from 0 ({error})"
+        ) from error
