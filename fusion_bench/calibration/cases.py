@@ -88,9 +88,7 @@ class Case:
     def key(self) -> str:
         """Return a name that equal cases share, from all that they are drawn by."""
         drawn_by = asdict(self)
-        if (
-            self.asked == "verdicts"
-        ):  # no control is drawn; a case about verdicts keeps the chance that it had
+        if self.asked == "verdicts":  # no control is drawn
             del drawn_by["asked"], drawn_by["shape"]["controls"], drawn_by["shape"]["control_variance"]
         return hashlib.sha256(canonical(drawn_by).encode()).hexdigest()[:16]
 
