@@ -47,8 +47,8 @@ class Report:
         means: one row per split, metric and arm.
 
             - ``split``, ``metric``, ``arm``, ``role``.
-            - ``estimate``: mean over the seeds that the arm's comparisons use; ``low``, ``high``: its interval;
-              ``standard_error``; ``degrees``: degrees of freedom.
+            - ``estimate``: mean over the seeds of the arm's comparison with the reference; ``low``, ``high``: its
+              interval; ``standard_error``; ``degrees``: degrees of freedom.
             - ``seeds``, ``clusters``, ``samples``: how many of each.
         per_seed: one row per split, metric, arm and seed: ``split``, ``metric``, ``arm``, ``role``, ``seed``,
             ``value``.

@@ -57,7 +57,7 @@ def null_table(results: Sequence[CaseResult]) -> str:
         {
             "case": lambda result: described(result.case),
             "coverage": lambda result: _share(result, "coverage"),
-            "worst arm": lambda result: _share(result, "worst_coverage"),
+            "worst comparison": lambda result: _share(result, "worst_coverage"),
             "family-wise error": lambda result: _share(result, "family_error"),
             "tail": _tail,
             "fails": lambda result: (
@@ -105,7 +105,7 @@ def worst_table(results: Sequence[CaseResult]) -> str:
                 described(tail.case),
             ]
         )
-    headings = ["", "coverage", "worst arm", "family-wise error", "tail", "the case of that tail"]
+    headings = ["", "coverage", "worst comparison", "family-wise error", "tail", "the case of that tail"]
     sides = ["left", *(["right"] * 4), "left"]
     return tabulate(rows, headers=headings, tablefmt="pipe", colalign=sides, disable_numparse=True)
 

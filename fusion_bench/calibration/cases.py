@@ -75,7 +75,7 @@ class Case:
     Attributes:
         shape: the shape, in points (hundredths).
         effect: the true difference of every arm from the reference, in points; for controls, the lead of every arm
-            over the best control.
+            over the best control; for tie groups, that of all other arms from the first.
         drawn: how the studies are drawn.
         asked: the tests that the case is about; only verdicts are drawn otherwise than as sums.
     """

@@ -13,7 +13,7 @@ the same cells: more splits remove the chance of the split, not that of the cell
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,7 @@ import numpy.typing as npt
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.statistics.comparison import ALPHA, FEWEST_SEEDS, Question, compare
 from fusion_bench.statistics.influence import BoolArray, Influences
-from fusion_bench.statistics.seeds.pool import Pool, pool_of
+from fusion_bench.statistics.seeds.pool import MANY_SEEDS, Pool, pool_of
 
 FEWEST_SPLIT = 4
 """The smallest number of seeds of the pool that can be split: two in each half, for an interval."""
@@ -34,7 +34,9 @@ class OwnCells:
     Attributes:
         arms: the number of pseudo-arms.
         seeds: the seeds of the pool, of which an odd one is left out in each split.
-        reference_seeds: the seeds of the reference that its comparisons use; more than ``seeds`` where it has many.
+        reference_seeds: the seeds of the reference that are split; more than ``seeds`` where it has many.
+        unused_seeds: further seeds of the reference that the study's comparisons use and that are not split, because
+            half of them would be too few to be used.
         cells: the number of cells that the rates rest on.
         splits: the number of random splits.
         coverage: the share of 95 % intervals that hold zero, over splits and comparisons.
@@ -46,6 +48,7 @@ class OwnCells:
     arms: int
     seeds: int
     reference_seeds: int
+    unused_seeds: int
     cells: int
     splits: int
     coverage: float
@@ -63,7 +66,8 @@ def split_own_cells(
     Raises:
         FusionBenchError: no two arms, the reference one of them, are compared on `FEWEST_SPLIT` seeds.
     """
-    pool = pool_of(influences, question.arms(), question.reference)
+    whole = pool_of(influences, question.arms(), question.reference)
+    pool = _can_be_halved(whole)
     arms, count = pool.whole(), pool.count()
     if count < FEWEST_SPLIT or question.reference not in arms:
         raise FusionBenchError(
@@ -81,12 +85,25 @@ def split_own_cells(
         len(arms),
         count,
         int(pool.used[question.reference].sum()),
+        int((whole.used[question.reference] & ~pool.used[question.reference]).sum()),
         sum(int(pool.used[arm].sum()) for arm in arms),
         splits,
         float(held.mean()),
         float(found.mean()) if verdicts else float("nan"),
         float(found.any(1).mean()) if verdicts else float("nan"),
     )
+
+
+def _can_be_halved(pool: Pool) -> Pool:
+    """Return the pool without further seeds of which a half would be too few to be used beside half of the pool."""
+    half = pool.count() // 2
+    used = {
+        arm: seeds
+        if half + int((seeds & ~pool.seeds).sum()) // 2 >= MANY_SEEDS * half
+        else seeds & pool.seeds
+        for arm, seeds in pool.used.items()
+    }
+    return replace(pool, used=used)
 
 
 def halves_compared(influences: Influences, pool: Pool, generator: np.random.Generator) -> Influences:

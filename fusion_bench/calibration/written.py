@@ -91,8 +91,8 @@ def calibration_text(calibration: Calibration) -> str:
         parts += ["## Cases beyond a bound by at most two Monte-Carlo errors", null_table(near)]
     if calibration.left_out:
         parts.append(
-            f"**Left out**, because they lack seeds of the others: {', '.join(calibration.left_out)}. On the seeds "
-            "that they have, they are compared with the reference as two arms alone are."
+            f"**Left out**, because they lack seeds of the others: {', '.join(calibration.left_out)}. The study "
+            "compares them with the reference, as two arms alone, on the seeds that they share with it, if any."
         )
     parts += _own(calibration.own)
     verdicts = [result for result in null if result.case.asked == "verdicts"]
@@ -145,12 +145,18 @@ def _own(own: OwnCells | str | None) -> list[str]:
         "splits had one or more."
     )
     further = f" ({own.reference_seeds} of the reference)" if own.reference_seeds > own.seeds else ""
+    unused = (
+        f" The {own.unused_seeds} further seeds of the reference, which the study uses unpaired, are left out: half "
+        "of them would be too few to be used so."
+        if own.unused_seeds
+        else ""
+    )
     return [
         heading,
         f"The {own.seeds} seeds{further} of {own.arms} arms were split into two halves {own.splits:,} times. The "
         "pseudo-arm of an arm is the first half minus the second, so that every true value is zero; they are "
         "compared as the study compares its arms, with one reference. Zero is in "
-        f"{own.coverage:.1%} of the 95 % intervals. {verdicts}",
+        f"{own.coverage:.1%} of the 95 % intervals. {verdicts}{unused}",
         f"All splits use the same {own.cells} cells. More splits do not make more of them: this is one study, and "
         "its error rate can be anything from none to far above 5 % by chance. Effects of images on an arm cancel.",
     ]

@@ -15,6 +15,7 @@ from ruamel.yaml import YAML, YAMLError
 
 from fusion_bench.api.study import run_paths
 from fusion_bench.errors import FusionBenchError
+from fusion_bench.foreign import message_of
 from fusion_bench.registries import DATASETS
 from fusion_bench.samples.dataset import DataSet
 from fusion_bench.spec.document.files import read_study_tree
@@ -176,7 +177,10 @@ def data_config(
             f"the data set {name!r} does not accept these settings ({problems}); give them as --set KEY=VALUE, and "
             f"see fusion-bench list datasets {name}"
         ) from error
-    canonical = adapter.canonical_settings(signature.without_defaults(validated))
+    try:
+        canonical = dict(adapter.canonical_settings(signature.without_defaults(validated)))
+    except Exception as error:  # code of others may fail in any way
+        raise FusionBenchError(f"{adapter.__name__}.canonical_settings fails: {message_of(error)}") from error
     return DataConfig(adapter.name, Component(target, signature.changed(canonical)), adapter.version, size)
 
 

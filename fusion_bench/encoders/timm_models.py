@@ -90,8 +90,14 @@ def network_from_checkpoint(name: str, layer: int, image_size: tuple[int, int], 
 
 
 def tagged_name(name: str) -> str:
-    """Return timm's name of a model with the tag that timm takes where a name has none; it sets mean and scale."""
-    config = get_pretrained_cfg(name)
+    """Return timm's name of a model with the tag that timm takes where a name has none; it sets mean and scale.
+
+    A name with a tag that this version of timm does not know is returned as it is.
+    """
+    try:
+        config = get_pretrained_cfg(name)
+    except RuntimeError:
+        return name
     return name if config is None or not config.tag else f"{config.architecture}.{config.tag}"
 
 

@@ -26,9 +26,8 @@ def drawn_settings(row: CellRow) -> str:
 
 
 def summary_line(board: Board) -> str:
-    """Return how many cells are over, and the time that is left: ``3 of 15 cells done, about 4:10 left``."""
-    over = board.count("done")
-    parts = [f"{over} of {len(board.rows)} cells done"]
+    """Return how many cells are done, and the time that is left: ``3 of 15 cells done, about 4:10 left``."""
+    parts = [f"{board.count('done')} of {len(board.rows)} cells done"]
     if board.count("failed"):
         parts.append(f"{board.count('failed')} failed")
     left = board.total_seconds_left()

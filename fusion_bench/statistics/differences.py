@@ -67,7 +67,7 @@ class Differences:
 
     def __init__(self, influences: Influences, arms: Sequence[str], reference: str | None = None) -> None:
         """Choose the pool among ``arms``; its seeds are seeds of the ``reference`` where one is given."""
-        self._influences = influences
+        self._influences, self._reference = influences, reference
         self.pool = pool_of(influences, arms, reference)
         self.variances: SeedVariances | None = None
         self._plain: SeedVariances | None = None
@@ -83,14 +83,19 @@ class Differences:
         return float(self._influences.per_seed([arm], self.pool.used[arm]).mean())
 
     def seeds_of(self, arm: str) -> BoolArray:
-        """Return a mask ``[S]`` of the seeds that the comparisons of an arm or a control use.
+        """Return a mask ``[S]`` of an arm's or a control's seeds in its comparison with the reference.
 
-        A control is compared on the seeds of the pool if it has finished them, else on those that each pair shares.
+        All of its seeds where it shares none with the reference, or no reference is given.
         """
-        if arm in self.pool.used:
+        own, reference = self._influences.seeds_of(arm), self._reference
+        if reference is None or arm == reference:
+            return self.pool.used.get(arm, own)
+        if {arm, reference} <= {*self.pool.arms} or self.pool.has_beside(arm, reference):
             return self.pool.used[arm]
-        own = self._influences.seeds_of(arm)
-        return self.pool.seeds if self.pool.arms and not (self.pool.seeds & ~own).any() else own
+        if arm not in self.pool.used and self._has_pool(reference, arm):
+            return self.pool.seeds
+        shared = self._influences.seeds_of(arm, reference)
+        return shared if shared.any() else own
 
     def of(self, arm: str, other: str) -> Difference | None:
         """Return the difference ``arm - other``; None where the two share no finished seed.
@@ -110,8 +115,7 @@ class Differences:
 
     def over_control(self, arm: str, control: str) -> Difference | None:
         """Return the difference ``arm - control``; None where the two share no finished seed."""
-        own = self._influences.seeds_of(control)
-        if self.variances is None or arm not in self.pool.arms or (self.pool.seeds & ~own).any():
+        if self.variances is None or not self._has_pool(arm, control):
             shared = self._influences.seeds_of(arm, control)
             count = int(shared.sum())
             return Difference(self._influences.paired(arm, control, shared), count, count) if count else None
@@ -121,6 +125,10 @@ class Differences:
         variance, degrees = (float(found[row]) for found in self.variances.from_outside(spread))
         squares = self._influences.paired_squares(arm, control, seeds)
         return Difference(self._crossed(arm, control, squares, variance, degrees), count, count)
+
+    def _has_pool(self, arm: str, control: str) -> bool:
+        """Return True if the arm is in the pool and the control has finished the pool's seeds."""
+        return arm in self.pool.arms and not (self.pool.seeds & ~self._influences.seeds_of(control)).any()
 
     def scatter(self, differences: Sequence[Difference]) -> ComparisonScatter | None:
         """Return how a comparison scatters as the pool expects it; None where no pair of the pool is given.

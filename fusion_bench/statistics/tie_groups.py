@@ -35,11 +35,13 @@ class TieGroups:
         arms: the arms with a letter, in the order in which they were given.
         letters: the letters of each of them.
         tied: the number of other arms that each cannot be told apart from.
+        ahead: the number of other arms that each is shown to be better than.
     """
 
     arms: tuple[str, ...] = ()
     letters: tuple[str, ...] = ()
     tied: tuple[int, ...] = ()
+    ahead: tuple[int, ...] = ()
 
     def pairs(self) -> int:
         """Return the number of pairs that Holm's correction runs over."""
@@ -52,6 +54,10 @@ class TieGroups:
     def tied_with(self, arm: str) -> int | None:
         """Return the number of arms that an arm cannot be told apart from; None for an arm without a letter."""
         return self.tied[self.arms.index(arm)] if arm in self.arms else None
+
+    def ahead_of(self, arm: str) -> int | None:
+        """Return the number of arms that an arm is shown to be better than; None for an arm without a letter."""
+        return self.ahead[self.arms.index(arm)] if arm in self.arms else None
 
 
 def tie_groups(influences: Influences, question: Question, order: Sequence[str]) -> TieGroups:
@@ -82,10 +88,14 @@ def tie_groups(influences: Influences, question: Question, order: Sequence[str])
     pairs = list(itertools.combinations(range(len(arms)), 2))
     corrected = holm([tested.get((arms[one], arms[other]), 1.0) for one, other in pairs])
     different = np.zeros((len(arms), len(arms)), dtype=bool)
+    ahead = [0] * len(arms)
     for (one, other), p in zip(pairs, corrected, strict=True):
         different[one, other] = different[other, one] = p < ALPHA
+        if p < ALPHA:
+            ahead[one if _is_better(differences, question, arms[one], arms[other]) else other] += 1
     alike = len(arms) - 1 - different.sum(1)
-    return TieGroups(tuple(arms), letter_display(different), tuple(int(number) for number in alike))
+    counts = tuple(int(number) for number in alike)
+    return TieGroups(tuple(arms), letter_display(different), counts, tuple(ahead))
 
 
 def _p_value(differences: Differences, one: str, other: str) -> float:
@@ -97,6 +107,12 @@ def _p_value(differences: Differences, one: str, other: str) -> float:
     both = [differences.of(one, other), differences.of(other, one)]
     found = [item for item in both if item is not None and min(item.seeds, item.other_seeds) >= FEWEST_SEEDS]
     return max((float(item.estimate.p_value()) for item in found), default=float("nan"))
+
+
+def _is_better(differences: Differences, question: Question, one: str, other: str) -> bool:
+    """Return True if the first arm of a pair that shares seeds has the better mean in its comparison."""
+    found = differences.of(one, other)
+    return found is not None and (float(found.estimate.mean) > 0) == question.higher_is_better
 
 
 def letter_display(different: npt.NDArray[np.bool_]) -> tuple[str, ...]:
@@ -114,10 +130,8 @@ def letter_display(different: npt.NDArray[np.bool_]) -> tuple[str, ...]:
     groups: list[list[int]] = []
     covered = np.zeros_like(alike)
     for one in range(count):
-        for other in (
-            *np.flatnonzero(alike[one]),
-            one,
-        ):  # an item that differs from all others is a group too
+        # An item that differs from all others is a group too.
+        for other in (*np.flatnonzero(alike[one]), one):
             if covered[one, other]:
                 continue
             group = _grown([one, int(other)], alike, covered)

@@ -11,9 +11,6 @@ from fusion_bench.spec.document.sections import DEFAULT_SEEDS
 from fusion_bench.spec.study import Study
 from fusion_bench.statistics.comparison import FEWEST_SEEDS
 
-LEARNING_SEED_SD = 0.06
-"""The standard deviation between trainings of an arm in the published quickstart, whose arms were still learning."""
-
 
 def few_seeds(study: Study, arms: Sequence[Arm]) -> str:
     """Return what a study with fewer seeds than the default gives up; empty for another, and without comparisons."""
@@ -58,8 +55,8 @@ def _basis(found: Decidable, cluster: str) -> str:
         return f"estimated from {plural(found.finished_cells, 'finished cell')}: seeds {seeds} of {arms}"
     trainings = (
         "assumed until two arms have two finished seeds: the trainings of an arm scatter by "
-        f"{unsigned_points(found.assumed.seed_sd)} points, as those of arms that converge do "
-        f"({100 * LEARNING_SEED_SD:.0f} in the quickstart, where arms were still learning)"
+        f"{unsigned_points(found.assumed.seed_sd)} points, which holds for arms "
+        "that converge (arms that still learn scatter several times as much)"
     )
     if found.clusters is None:
         return f"{trainings}; the number of {cluster}s is not known here, and their part is left out"

@@ -129,7 +129,8 @@ def _arm(results: StudyResults, arm: ArmSummary) -> MlflowRun:
     note = [
         code(arm.component[:_LONGEST_WORD])
         + (f" ({escape(arm.citation[:_LONGEST_WORD])})" if arm.citation else ""),
-        f"{escape(arm.role)}; {done} of {len(cells)} seeds done; metrics are means over the finished seeds",
+        f"{escape(arm.role)}; {done} of {len(cells)} seeds done; metrics are means over all finished seeds; "
+        "where arms have finished different seeds, the report takes those that are compared",
         f"language input: {escape(arm.listens[:_LONGEST_WORD])}; "
         f"position code: {escape(arm.position_code[:_LONGEST_WORD])}",
     ]

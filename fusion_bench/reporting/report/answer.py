@@ -59,6 +59,9 @@ def _tie(best: AnswerRow, others: int) -> str:
     """Return what is shown between the best arm and the others; nothing for the reference, which has the verdicts."""
     if best.tied is None or best.role == "reference":
         return ""
+    if best.tied == 0 and best.ahead != others:
+        # Where arms lack seeds, the order by differences from the reference may contradict that of another pair.
+        return f"; it differs from every other, and is better than {best.ahead} of the {others}"
     if best.tied == 0:
         return "; it differs from the other" if others == 1 else "; it differs from every other"
     which = (

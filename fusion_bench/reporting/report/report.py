@@ -195,10 +195,13 @@ def _seed_variances(tables: Tables) -> str:
     degrees = tables.comparisons.attrs.get("prior_degrees", 0.0)
     start = "Seed effects are taken as additive and near normal."
     if not degrees:
-        return (
-            f"{start} The variance between seeds is that of each comparison alone, so that p-values are right at 5 % "
-            "and, with few seeds, too small far below."
+        tested = int(tables.comparisons["p_holm"].notna().sum())
+        tail = (
+            "is right at 5 %, and with few seeds too small where it is far below 5 %"
+            if tested == 1
+            else "that is far below 5 % is too small with few seeds, so that corrected verdicts err in more than 5 %"
         )
+        return f"{start} The variance between seeds is that of each comparison alone: a p-value {tail}."
     spread = unsigned_points(tables.comparisons.attrs["prior_variance"] ** 0.5)
     return (
         f"{start} The variance between seeds of an arm is the larger of its own and of the mean of its own and a "

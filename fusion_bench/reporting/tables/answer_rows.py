@@ -19,12 +19,14 @@ class AnswerRow:
         role: ``reference`` or ``arm``.
         place: its place among the ranked arms in the order of `Tables`, from 1; None for an arm that is not ranked:
             outside the budget, or, where other arms have enough seeds for a verdict, without them.
-        mean: its row of `Tables.means` on the primary metric and split, over the seeds that its comparisons use.
+        mean: its row of `Tables.means` on the primary metric and split, over the seeds of its comparison with the
+            reference.
         finished: the number of its finished seeds.
         difference: its row of `Tables.comparisons`; None for the reference, and for an arm that shares no seed with
             it.
         letters: its tie groups; empty for an arm without enough seeds or outside the budget.
         tied: the number of other arms that it cannot be told apart from; None without letters.
+        ahead: the number of other arms that it is shown to be better than; None without letters.
         planned: the number of seeds that the study plans.
         converged: whether its selection metric had stopped to rise; None where that is unknown.
         beats: whether it is shown to beat every control, each of which has a result; None without controls.
@@ -38,6 +40,7 @@ class AnswerRow:
     difference: Row | None
     letters: str
     tied: int | None
+    ahead: int | None
     planned: int
     converged: bool | None
     beats: bool | None
@@ -70,6 +73,7 @@ def answer_rows(results: StudyResults, tables: Tables) -> tuple[AnswerRow, ...]:
             differences.get(arm.label),
             tables.ties.of(arm.label),
             tables.ties.tied_with(arm.label),
+            tables.ties.ahead_of(arm.label),
             planned.get(arm.label, int(means[arm.label]["seeds"])),
             converged.get(arm.label),
             beats.get(arm.label, without),

@@ -1,8 +1,9 @@
-"""The seeds over which the means of a report are taken: those that the comparisons use.
+"""The seeds over which the means of a report are taken: those of each arm's comparison with the reference.
 
-A mean over other seeds than the verdicts could place an arm above one that it is worse than. So an arm or control
-that has finished all seeds of the comparisons' pool has its means over those alone (an arm with many more over all of
-its own), and one that lacks some of them over all that it has (`fusion_bench.statistics.differences`).
+A mean over other seeds than the verdict could place an arm above the reference that it is worse than. So an arm or
+control that has finished all seeds of the comparisons' pool has its means over those alone (an arm with many more,
+over all of its own), and one that lacks some of them over those that it shares with the reference
+(`fusion_bench.statistics.differences`).
 """
 
 from __future__ import annotations
@@ -17,11 +18,11 @@ from fusion_bench.statistics.comparison import Question
 from fusion_bench.statistics.influence import Influences
 
 ComparedSeeds: TypeAlias = Mapping[str, frozenset[int]]
-"""The seeds that the comparisons of each arm and control use, by its label; an arm without any is left out."""
+"""The seeds of each arm and control in its comparison with the reference, by label; none without a seed."""
 
 
 def compared_seeds(influences: Influences, question: Question) -> ComparedSeeds:
-    """Return the seeds that the comparisons of a family use, of each arm with a result."""
+    """Return the seeds that the comparison with the reference uses, of each arm with a result."""
     differences = question.differences(influences)
     used = {arm: differences.seeds_of(arm) for arm in influences.arms}
     seeds = np.array(influences.seeds, dtype=np.int64)
@@ -29,7 +30,7 @@ def compared_seeds(influences: Influences, question: Question) -> ComparedSeeds:
 
 
 def is_compared(seeds: ComparedSeeds, arm: str, seed: int) -> bool:
-    """Return True if the comparisons use this cell, or none of its arm's."""
+    """Return True if the arm's comparison with the reference uses this cell, or none of its cells."""
     return arm not in seeds or seed in seeds[arm]
 
 

@@ -32,7 +32,7 @@ class Tables:
     """The numbers of the sentences, figures and Markdown tables; no other code computes a number of a report.
 
     Means of an arm or control are over the seeds that its comparisons use
-    (`fusion_bench.reporting.tables.compared_seeds`), so that no mean and no order contradicts a verdict.
+    (`fusion_bench.reporting.tables.compared_seeds`), so that no place contradicts a verdict.
 
     Attributes:
         means: ``split, metric, arm, role, estimate, low, high, seeds, clusters, samples, ...``. A metric

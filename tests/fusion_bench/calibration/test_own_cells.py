@@ -90,6 +90,15 @@ def test_further_seeds_of_the_reference_are_split_where_its_comparisons_use_them
     assert pseudo.table[0, 3:] == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(("seeds", "further", "split"), [(6, 9, 0), (10, 15, 0), (6, 10, 4), (8, 12, 4)])
+def test_further_seeds_of_which_a_half_is_too_few_are_not_split(seeds: int, further: int, split: int) -> None:
+    """Half of 3 further seeds is one, and 4 seeds beside 3 are not compared unpaired."""
+    influences, question = study(dataclasses.replace(SHAPE, seeds=seeds, reference_seeds=further))
+    found = split_own_cells(influences, question, 3, np.random.default_rng(0))
+    assert (found.reference_seeds, found.unused_seeds) == (seeds + split, further - seeds - split)
+    assert found.cells == 6 * seeds + split
+
+
 def test_seeds_that_no_comparison_uses_are_not_split() -> None:
     """One further seed of the reference changes nothing, and an arm without a seed of the others is left out."""
     influences, question = study(dataclasses.replace(SHAPE, reference_seeds=7))

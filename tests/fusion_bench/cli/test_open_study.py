@@ -1,8 +1,11 @@
 """Tests of data sets that a command names, which are those that a study names."""
 
+from pathlib import Path
+
 import pytest
 
 from fusion_bench.cli.open_study import data_config
+from fusion_bench.errors import FusionBenchError
 
 IMAGES = "images={train: 40, select: 10, evaluate: 10}"
 
@@ -25,3 +28,16 @@ def test_other_settings_name_another_data_set() -> None:
     assert data_config("miniclevr", (IMAGES, "kinds=locate")) != data_config(
         "miniclevr", (IMAGES, "kinds=relate")
     )
+
+
+def test_an_adapter_whose_spelling_fails_is_one_sentence(tmp_path: Path) -> None:
+    file = tmp_path / "spelled.py"
+    file.write_text(
+        "from fusion_bench.data.miniclevr.dataset import MiniClevr\n\n\n"
+        "class Spelled(MiniClevr):\n"
+        "    @classmethod\n"
+        "    def canonical_settings(cls, settings):\n"
+        "        return {'kinds': settings['kinds']}\n"
+    )
+    with pytest.raises(FusionBenchError, match=r"Spelled\.canonical_settings fails: .*kinds"):
+        data_config(str(file), (IMAGES,))

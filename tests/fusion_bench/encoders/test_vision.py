@@ -221,6 +221,10 @@ def test_pretext_weights_of_another_backbone_are_refused(file: Path) -> None:
         WeightsError, match=r"holds the weights of 'resnet34', but those of 'resnet18' are needed; rem"
     ):
         load(file, "resnet18", 1)
+    # A tag that this version of timm does not know, as in a file of a later one.
+    safetensors.torch.save_file(held, file, metadata={"backbone": "resnet18.later_in1k"})
+    with pytest.raises(WeightsError, match=r"holds the weights of 'resnet18\.later_in1k', but those of"):
+        load(file, "resnet18", 1)
     # The same under a false name: what only resnet34 has tells it.
     safetensors.torch.save_file(held, file, metadata={"backbone": "resnet18"})
     with pytest.raises(WeightsError, match=r"it holds layer1\.2\.bn1\.bias, which the model has not"):

@@ -131,6 +131,33 @@ def test_further_seeds_of_the_reference_are_used_unpaired() -> None:
     assert float(back.estimate.standard_error) == pytest.approx(float(found.estimate.standard_error))
 
 
+@pytest.mark.parametrize("lost", [(), (5,), (0, 3)])
+def test_means_are_over_the_seeds_of_the_comparison_with_the_reference(lost: tuple[int, ...]) -> None:
+    """Of an arm outside the pool, of a control, and of a control of a reference with further seeds."""
+    shape = dataclasses.replace(SHAPE, arms=7, seeds=6)
+    influences = without(without(study(shape), "arm 1", 0), "arm 2", *lost)
+    for arm in ("arm 3", "arm 4", "arm 5"):
+        influences = without(influences, arm, 3, 4, 5)
+    ranked = tuple(arm for arm in influences.arms if arm != "arm 6")  # arm 6 is a control
+    differences = Differences(influences, ranked, "reference")
+    for arm in influences.arms[1:]:
+        found = (
+            differences.of(arm, "reference") if arm in ranked else differences.over_control("reference", arm)
+        )
+        assert found is not None
+        sides = [
+            influences.per_seed([name], differences.seeds_of(name)).mean() for name in (arm, "reference")
+        ]
+        seeds = differences.seeds_of(arm)
+        assert int(seeds.sum()) in (found.seeds, found.other_seeds)
+        if found.seeds != found.other_seeds:
+            assert float(found.estimate.mean) == pytest.approx(sides[0] - sides[1])
+        else:
+            paired = influences.per_seed([arm, "reference"], seeds).mean(1)
+            sign = 1 if arm in ranked else -1
+            assert float(found.estimate.mean) == pytest.approx(sign * (paired[0] - paired[1]))
+
+
 def test_where_clusters_do_not_vary_unpaired_seeds_are_compared_as_by_welch() -> None:
     generator = np.random.default_rng(3)
     few, many = generator.normal(size=3), generator.normal(0.5, 2.0, 9)

@@ -178,7 +178,7 @@ def test_a_report_of_two_arms_says_where_its_p_values_are_too_small(
         arms=tuple(arm for arm in whole.arms if arm.label in kept),
         **{name: table[table["arm"].isin(kept)] for name, table in tables.items()},
     )
-    said = "so that p-values are right at 5 % and, with few seeds, too small far below"
+    said = "a p-value is right at 5 %, and with few seeds too small where it is far below 5 %"
     assert said in write_report(two, tmp_path / "out").read_text(encoding="utf-8")
     assert said not in invented_report.read_text(encoding="utf-8")
 
