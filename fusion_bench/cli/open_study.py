@@ -15,13 +15,12 @@ from ruamel.yaml import YAML, YAMLError
 
 from fusion_bench.api.study import run_paths
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.foreign import message_of
 from fusion_bench.registries import DATASETS
 from fusion_bench.samples.dataset import DataSet
 from fusion_bench.spec.document.files import read_study_tree
 from fusion_bench.spec.document.problems import Problems
 from fusion_bench.spec.load import read_study
-from fusion_bench.spec.signatures import missing_declarations, signature_of
+from fusion_bench.spec.signatures import canonical_settings, missing_declarations, signature_of
 from fusion_bench.spec.smoke import smoke_study
 from fusion_bench.spec.study import Study
 from fusion_bench.study.last_run import LastRun, read_last_run
@@ -177,11 +176,8 @@ def data_config(
             f"the data set {name!r} does not accept these settings ({problems}); give them as --set KEY=VALUE, and "
             f"see fusion-bench list datasets {name}"
         ) from error
-    try:
-        canonical = dict(adapter.canonical_settings(signature.without_defaults(validated)))
-    except Exception as error:  # code of others may fail in any way
-        raise FusionBenchError(f"{adapter.__name__}.canonical_settings fails: {message_of(error)}") from error
-    return DataConfig(adapter.name, Component(target, signature.changed(canonical)), adapter.version, size)
+    own = canonical_settings(adapter, signature, signature.without_defaults(validated))
+    return DataConfig(adapter.name, Component(target, own), adapter.version, size)
 
 
 def _settings(pairs: Sequence[str]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from fusion_bench.foreign import message_of
+from fusion_bench.errors import FusionBenchError
 from fusion_bench.registry import Target, did_you_mean
 from fusion_bench.spec.catalogue import (
     Catalogue,
@@ -19,6 +19,7 @@ from fusion_bench.spec.catalogue import (
 from fusion_bench.spec.document.problems import Problems
 from fusion_bench.spec.document.sections import DataSection
 from fusion_bench.spec.document.tree import Node
+from fusion_bench.spec.signatures import canonical_settings
 from fusion_bench.training.config import Component, DataConfig
 
 if TYPE_CHECKING:
@@ -110,13 +111,12 @@ def _canonical(configured: ConfiguredClass, node: Node, problems: Problems) -> C
 
     None after recording that the data set's own code failed.
     """
-    adapter = configured.named.cls
+    named = configured.named
     try:
-        canonical = dict(adapter.canonical_settings(configured.component.settings))
-    except Exception as error:  # code of others may fail in any way
-        problems.add(node, f"{adapter.__name__}.canonical_settings fails: {message_of(error)}")
+        settings = canonical_settings(named.cls, named.signature, configured.component.settings)
+    except FusionBenchError as error:
+        problems.add(node, str(error))
         return None
-    settings = configured.named.signature.changed(canonical)
     return replace(configured, component=replace(configured.component, settings=settings))
 
 

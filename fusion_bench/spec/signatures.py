@@ -109,6 +109,26 @@ def signature_of(cls: type[Any]) -> Signature:
     return Signature(TypeAdapter(shape), defaults, tuple(fields), paths)
 
 
+def canonical_settings(
+    adapter: type[Any], signature: Signature, settings: Mapping[str, Json]
+) -> dict[str, Json]:
+    """Return the settings of a data set in one spelling, without those that then equal a default.
+
+    Args:
+        adapter: the class of the data set.
+        signature: its settings.
+        settings: what is set, as JSON values.
+
+    Raises:
+        FusionBenchError: the data set's own code failed.
+    """
+    try:
+        one_spelling = dict(adapter.canonical_settings(settings))
+    except Exception as error:  # code of others may fail in any way
+        raise FusionBenchError(f"{adapter.__name__}.canonical_settings fails: {message_of(error)}") from error
+    return signature.changed(one_spelling)
+
+
 def missing_declarations(cls: type[Any], base: type[Any]) -> list[str]:
     """Return the methods and the class attributes that a subclass of ``base`` must define and does not."""
     attributes = [
