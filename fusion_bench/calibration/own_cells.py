@@ -21,7 +21,7 @@ import numpy.typing as npt
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.statistics.comparison import ALPHA, FEWEST_SEEDS, Question, compare
 from fusion_bench.statistics.influence import BoolArray, Influences
-from fusion_bench.statistics.seeds.pool import MANY_SEEDS, Pool, pool_of
+from fusion_bench.statistics.seeds.pool import Pool, are_many, pool_of
 
 FEWEST_SPLIT = 4
 """The smallest number of seeds of the pool that can be split: two in each half, for an interval."""
@@ -98,9 +98,7 @@ def _can_be_halved(pool: Pool) -> Pool:
     """Return the pool without further seeds of which a half would be too few to be used beside half of the pool."""
     half = pool.count() // 2
     used = {
-        arm: seeds
-        if half + int((seeds & ~pool.seeds).sum()) // 2 >= MANY_SEEDS * half
-        else seeds & pool.seeds
+        arm: seeds if are_many(half + int((seeds & ~pool.seeds).sum()) // 2, half) else seeds & pool.seeds
         for arm, seeds in pool.used.items()
     }
     return replace(pool, used=used)

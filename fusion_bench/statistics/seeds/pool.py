@@ -58,6 +58,11 @@ class Pool:
         return np.array_equal(self.used[arm] & self.used[other], self.seeds)
 
 
+def are_many(seeds: int, pool: int) -> bool:
+    """Return True if an arm with so many seeds keeps them all beside a pool with ``pool`` seeds."""
+    return seeds >= MANY_SEEDS * pool
+
+
 def pool_of(influences: Influences, arms: Sequence[str], reference: str | None = None) -> Pool:
     """Return the pool among ``arms``; its seeds are seeds of the ``reference`` where one is given."""
     finished = {arm: influences.seeds_of(arm) for arm in arms if influences.seeds_of(arm).any()}
@@ -85,7 +90,7 @@ def _used(finished: Mapping[str, BoolArray], pool: BoolArray) -> dict[str, BoolA
     if not pool.any():
         return {**finished}
     whole = {arm for arm, seeds in finished.items() if not (pool & ~seeds).any()}
-    many = {arm for arm in whole if finished[arm].sum() >= MANY_SEEDS * pool.sum()}
+    many = {arm for arm in whole if are_many(int(finished[arm].sum()), int(pool.sum()))}
     if len(whole - many) < FEWEST_IN_POOL:
         many = set()
     return {arm: pool if arm in whole - many else seeds for arm, seeds in finished.items()}
