@@ -109,22 +109,24 @@ class Differences:
         if self._plain is not None and self.pool.has_beside(arm, other):
             own, others = (int(self.pool.used[name].sum()) for name in (arm, other))
             return Difference(self._unpaired(arm, other, self._plain), own, others)
-        shared = self._influences.seeds_of(arm, other)
-        count = int(shared.sum())
-        return Difference(self._influences.paired(arm, other, shared), count, count) if count else None
+        return self._alone(arm, other)
 
     def over_control(self, arm: str, control: str) -> Difference | None:
         """Return the difference ``arm - control``; None where the two share no finished seed."""
         if self.variances is None or not self._has_pool(arm, control):
-            shared = self._influences.seeds_of(arm, control)
-            count = int(shared.sum())
-            return Difference(self._influences.paired(arm, control, shared), count, count) if count else None
+            return self._alone(arm, control)
         seeds, count = self.pool.seeds, self.pool.count()
         spread = (self._influences.per_seed([control], seeds)[0] - self._centre).var(ddof=1)
         row = self.pool.arms.index(arm)
         variance, degrees = (float(found[row]) for found in self.variances.from_outside(spread))
         squares = self._influences.paired_squares(arm, control, seeds)
         return Difference(self._crossed(arm, control, squares, variance, degrees), count, count)
+
+    def _alone(self, arm: str, other: str) -> Difference | None:
+        """Return the difference on the seeds that both have finished, from these two alone; None without one."""
+        shared = self._influences.seeds_of(arm, other)
+        count = int(shared.sum())
+        return Difference(self._influences.paired(arm, other, shared), count, count) if count else None
 
     def _has_pool(self, arm: str, control: str) -> bool:
         """Return True if the arm is in the pool and the control has finished the pool's seeds."""

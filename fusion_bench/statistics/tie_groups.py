@@ -80,39 +80,43 @@ def tie_groups(influences: Influences, question: Question, order: Sequence[str])
     ]
     differences = question.differences(influences)
     tested = {
-        pair: p
+        pair: found
         for pair in itertools.combinations(enough, 2)
-        if not np.isnan(p := _p_value(differences, *pair))
+        if (found := _tested(differences, *pair)) is not None
     }
     arms = [arm for arm in enough if any(arm in pair for pair in tested)]
     pairs = list(itertools.combinations(range(len(arms)), 2))
-    corrected = holm([tested.get((arms[one], arms[other]), 1.0) for one, other in pairs])
+    tests = [tested.get((arms[one], arms[other]), _PairTest(1.0, 0.0)) for one, other in pairs]
+    corrected = holm([test.p for test in tests])
     different = np.zeros((len(arms), len(arms)), dtype=bool)
     ahead = [0] * len(arms)
-    for (one, other), p in zip(pairs, corrected, strict=True):
+    for (one, other), test, p in zip(pairs, tests, corrected, strict=True):
         different[one, other] = different[other, one] = p < ALPHA
         if p < ALPHA:
-            ahead[one if _is_better(differences, question, arms[one], arms[other]) else other] += 1
+            ahead[one if (test.difference > 0) == question.higher_is_better else other] += 1
     alike = len(arms) - 1 - different.sum(1)
     counts = tuple(int(number) for number in alike)
     return TieGroups(tuple(arms), letter_display(different), counts, tuple(ahead))
 
 
-def _p_value(differences: Differences, one: str, other: str) -> float:
-    """Return the larger of the p-values with either arm as the reference; NaN where the pair shares too few seeds.
+@dataclass(frozen=True)
+class _PairTest:
+    """The p-value of a pair of arms and the difference of the first from the second."""
+
+    p: float
+    difference: float
+
+
+def _tested(differences: Differences, one: str, other: str) -> _PairTest | None:
+    """Return the larger of the p-values with either arm as the reference; None where the pair cannot be tested.
 
     Neither arm of a pair is the reference of the family of all pairs, and the larger p-value is not below the one of
     the verdict, so that an arm without the reference's letter has a verdict.
     """
     both = [differences.of(one, other), differences.of(other, one)]
     found = [item for item in both if item is not None and min(item.seeds, item.other_seeds) >= FEWEST_SEEDS]
-    return max((float(item.estimate.p_value()) for item in found), default=float("nan"))
-
-
-def _is_better(differences: Differences, question: Question, one: str, other: str) -> bool:
-    """Return True if the first arm of a pair that shares seeds has the better mean in its comparison."""
-    found = differences.of(one, other)
-    return found is not None and (float(found.estimate.mean) > 0) == question.higher_is_better
+    p = max((float(item.estimate.p_value()) for item in found), default=float("nan"))
+    return None if np.isnan(p) else _PairTest(p, float(found[0].estimate.mean))
 
 
 def letter_display(different: npt.NDArray[np.bool_]) -> tuple[str, ...]:
