@@ -118,19 +118,18 @@ def decidable(
     count, comparisons = len(study.seeds), len(family)
     compared = tuple(arm for arm in arms if arm.role != "control" and not arm.abandoned)
     finished = scatter_of_cells(study, compared, family, statuses, paths)
-    assumed = AssumedScatter() if finished is None else None
-    told_by: tuple[str, ...] = ()
-    from_seeds: tuple[int, ...] = ()
+    assumed: AssumedScatter | None = None
+    arms_used, seeds_used = (finished.arms, finished.seeds) if finished is not None else ((), ())
     clusters, answers = _counts(study)
     if finished is None:
         unit = _unit(TASKS.load(study.task).metrics[study.primary])
         if unit is None:
             unknown = f"{study.primary} is no share of right answers, and no two arms are finished"
             return Decidable(comparisons, count, unknown=unknown)
-        scatter = AssumedScatter().scatter(clusters or _MANY, answers if unit == "samples" else 1)
+        assumed = AssumedScatter()
+        scatter = assumed.scatter(clusters or _MANY, answers if unit == "samples" else 1)
     else:
-        scatter, told_by, from_seeds = finished.scatter, finished.arms, finished.seeds
-        clusters = scatter.clusters
+        scatter, clusters = finished.scatter, finished.scatter.clusters
     level = strictest_level(comparisons)
     found = {
         seeds: decidable_difference(scatter, len(compared), seeds, level)
@@ -144,9 +143,9 @@ def decidable(
         found.pop(count, None) if known else None,
         found if known else {},
         clusters if known else None,
-        told_by,
-        from_seeds,
-        len(told_by) * len(from_seeds),
+        arms_used,
+        seeds_used,
+        len(arms_used) * len(seeds_used),
         assumed,
         "" if known else "the finished cells do not scatter",
     )
