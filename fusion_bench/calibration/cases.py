@@ -21,7 +21,7 @@ DrawnAs: TypeAlias = Literal["sums", "cells", "answers"]
 """How studies are drawn: the sums that the statistics need, every cell and cluster, or every answer."""
 
 Asked: TypeAlias = Literal["verdicts", "controls", "ties"]
-"""Which tests of a report are asked for: verdicts against the reference, leads over the controls, or tie groups."""
+"""The tests of a report that a case is about: verdicts against the reference, leads over controls, or tie groups."""
 
 BoundState: TypeAlias = Literal["holds", "holds within error", "fails"]
 """A rate is on the right side of its bound, beyond it by at most two Monte-Carlo errors, or by more."""
@@ -62,7 +62,7 @@ BOUNDS: Mapping[Asked, tuple[Bound, ...]] = MappingProxyType(
         "ties": (_FAMILY, _TAIL),
     }
 )
-"""What studies without effects are promised; the tail, which is last, from `FEWEST_FOR_TAIL` comparisons on.
+"""The bounds of studies without effects; that of the tail, which is last, from `FEWEST_FOR_TAIL` comparisons on.
 
 Leads over controls are tested on one side at half the level, so their family-wise error has half the bound.
 """

@@ -11,9 +11,7 @@ import numpy as np
 import pandas as pd
 
 from fusion_bench.data.annotations.easy_vqa_rows import EasyVqaRow, read_answer_lines, read_easy_vqa_rows
-from fusion_bench.data.files import (
-    image_sizes,
-)
+from fusion_bench.data.files import image_sizes
 from fusion_bench.data.held_out import held_out_images
 from fusion_bench.data.published import PublishedDataSet
 from fusion_bench.errors import DataError

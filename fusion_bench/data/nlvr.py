@@ -11,10 +11,7 @@ import numpy as np
 import pandas as pd
 
 from fusion_bench.data.annotations.nlvr_examples import read_nlvr_examples
-from fusion_bench.data.files import (
-    image_sizes,
-    require,
-)
+from fusion_bench.data.files import image_sizes, require
 from fusion_bench.data.published import PublishedDataSet
 from fusion_bench.errors import DataError
 from fusion_bench.registry import did_you_mean

@@ -53,7 +53,7 @@ class Rates:
 
 @dataclass(frozen=True, eq=False)
 class Shown:
-    """What the statistics say about simulated studies.
+    """The intervals and p-values of simulated studies.
 
     Attributes:
         low, high: ``[studies, K]``, the ends of the 95 % intervals; ``K`` is 0 where none are shown.
@@ -69,7 +69,7 @@ class Shown:
 
 @dataclass(frozen=True, eq=False)
 class Truth:
-    """What is true of the simulated studies.
+    """The true values of the simulated studies, and the tests that must not reject.
 
     Attributes:
         differences: ``[K]``, the true values that the intervals are for.

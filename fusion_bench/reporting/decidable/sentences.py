@@ -1,4 +1,4 @@
-"""What a study can decide, as sentences of ``plan`` and ``run``."""
+"""The sentences of ``plan`` and ``run`` on what a study can decide."""
 
 from __future__ import annotations
 

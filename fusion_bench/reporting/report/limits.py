@@ -1,4 +1,4 @@
-"""What limits a report's answer: short clauses with counts, and the sentences on arms that had not converged."""
+"""The limits of a report's answer: short clauses with counts, and the sentences on arms that had not converged."""
 
 from __future__ import annotations
 

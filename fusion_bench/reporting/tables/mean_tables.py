@@ -1,6 +1,6 @@
 """Means, differences and leads over floors on every split and metric, as tidy tables without verdicts.
 
-Means are over the seeds that the comparisons use (`fusion_bench.reporting.tables.compared_seeds`).
+Means are over the seeds of the comparisons with the reference (`fusion_bench.reporting.tables.compared_seeds`).
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ Row: TypeAlias = dict[str, Any]
 class Tables:
     """The numbers of the sentences, figures and Markdown tables; no other code computes a number of a report.
 
-    Means of an arm or control are over the seeds that its comparisons use
+    Means of an arm or control are over the seeds of its comparison with the reference
     (`fusion_bench.reporting.tables.compared_seeds`), so that no place contradicts a verdict.
 
     Attributes:
