@@ -14,6 +14,7 @@ from fusion_bench.statistics.comparison import Question, compare
 from fusion_bench.statistics.influence import Influences
 from fusion_bench.statistics.seeds.pool import pool_of
 from fusion_bench.statistics.simulation import StudyShape, simulate_study
+from tests.support.failed_cells import without
 
 SHAPE = StudyShape(6, 6, 15, seed_sd=1.0, shared_seed_sd=2.0, cluster_sd=3.0, residual_sd=1.0)
 EFFECTS = np.array([5.0, -5.0, 20.0, 0.0, 1.0])
@@ -56,12 +57,6 @@ def test_four_seeds_check_intervals_and_three_nothing() -> None:
     assert math.isnan(four.family_error) and math.isnan(four.comparison_error) and 0.5 < four.coverage <= 1
     with pytest.raises(FusionBenchError, match=r"6 of its arms are compared on 3 seeds"):
         split_own_cells(*study(dataclasses.replace(SHAPE, seeds=3)), 10, np.random.default_rng(0))
-
-
-def without(influences: Influences, arm: str, *seeds: int) -> Influences:
-    table = influences.table.copy()
-    table[influences.arms.index(arm), list(seeds)] = np.nan
-    return dataclasses.replace(influences, table=table)
 
 
 def test_an_arm_that_lacks_seeds_is_left_out() -> None:

@@ -14,19 +14,13 @@ from fusion_bench.statistics.influence import Influences
 from fusion_bench.statistics.seeds.moderation import centred_variances, plain_variances
 from fusion_bench.statistics.seeds.unpaired import SideVariance, unpaired
 from fusion_bench.statistics.simulation import StudyShape, simulate_study
+from tests.support.failed_cells import without
 
 SHAPE = StudyShape(6, 3, 40, seed_sd=1.0, shared_seed_sd=2.0, cluster_sd=3.0, residual_sd=4.0)
 
 
 def study(shape: StudyShape = SHAPE, number: int = 0) -> Influences:
     return simulate_study(shape, np.zeros(shape.arms - 1), np.random.default_rng(number))
-
-
-def without(influences: Influences, arm: str, *seeds: int) -> Influences:
-    """The same study in which cells of one arm gave no result."""
-    table = influences.table.copy()
-    table[influences.arms.index(arm), list(seeds)] = np.nan
-    return dataclasses.replace(influences, table=table)
 
 
 def test_a_pair_of_the_pool_has_the_variance_and_the_degrees_that_its_formula_gives() -> None:

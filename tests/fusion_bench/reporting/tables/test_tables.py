@@ -78,21 +78,27 @@ def test_metrics_of_a_measure_of_each_sample_get_their_intervals(make_results: M
     )
 
 
+def ratios_of(samples: pd.DataFrame) -> pd.Series:
+    """Return the sum of intersections over that of unions, by split, arm and seed."""
+    sums = samples.groupby(["split", "arm", "seed"], observed=True)[["intersection", "union"]].sum()
+    return sums["intersection"] / sums["union"]
+
+
+def with_ratio(results: StudyResults, samples: pd.DataFrame, metric: str) -> StudyResults:
+    """Return the study with these samples and a metric that is a ratio of their sums."""
+    added = ratios_of(samples).rename("value").reset_index().assign(metric=metric)
+    added = added.merge(results.cells[["arm", "seed", "role"]], on=["arm", "seed"])
+    values = pd.concat([results.values, added])
+    return dataclasses.replace(results, samples=samples, measures=("intersection", "union"), values=values)
+
+
 def test_a_slice_named_size_changes_no_number(make_results: Make) -> None:
     """A data set may own a column of any name; weights are what the metric names, here the unions of overall IoU."""
     results = make_results()
     generator = np.random.default_rng(0)
     union = generator.integers(10, 100, len(results.samples)).astype(float)
     samples = results.samples.assign(union=union, intersection=union * generator.uniform(size=len(union)))
-    sums = samples.groupby(["split", "arm", "seed"], observed=True)[["intersection", "union"]].sum()
-    overall = (sums["intersection"] / sums["union"]).rename("value").reset_index().assign(metric="oiou")
-    overall = overall.merge(results.cells[["arm", "seed", "role"]], on=["arm", "seed"])
-    plain = dataclasses.replace(
-        results,
-        samples=samples,
-        measures=("intersection", "union"),
-        values=pd.concat([results.values, overall]),
-    )
+    plain = with_ratio(results, samples, "oiou")
     sizes = np.where(generator.uniform(size=len(union)) < 0.5, "1", "900")
     owning = dataclasses.replace(plain, samples=samples.assign(size=sizes), slices=(*results.slices, "size"))
     for primary in (results.primary, "oiou"):
@@ -164,19 +170,10 @@ def test_a_ratio_of_two_sums_gets_its_intervals_and_may_be_primary(make_results:
         union * np.clip(0.5 * results.samples["score"] + generator.uniform(0, 0.4, count), 0, 1)
     )
     samples = results.samples.assign(intersection=intersection, union=union)
-    sums = samples.groupby(["split", "arm", "seed"], observed=True)[["intersection", "union"]].sum()
-    added = (sums["intersection"] / sums["union"]).rename("value").reset_index().assign(metric="overall_iou")
-    added = added.merge(results.cells[["arm", "seed", "role"]], on=["arm", "seed"])
-    measured = dataclasses.replace(
-        results,
-        samples=samples,
-        measures=("intersection", "union"),
-        primary="overall_iou",
-        values=pd.concat([results.values, added]),
-    )
+    measured = dataclasses.replace(with_ratio(results, samples, "overall_iou"), primary="overall_iou")
     tables = build_tables(measured)
     means = tables.means.set_index(["split", "metric", "arm"]).sort_index().loc["test", "overall_iou"]
-    by_seed = (sums["intersection"] / sums["union"]).loc["test"]
+    by_seed = ratios_of(samples).loc["test"]
     assert means["estimate"].to_dict() == pytest.approx(by_seed.groupby("arm").mean().to_dict())
     assert means[["low", "high"]].notna().all(axis=None)
     film = tables.comparisons.set_index("arm").loc["film"]
