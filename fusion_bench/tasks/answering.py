@@ -66,10 +66,12 @@ class AnsweringHead(Head):
             fused: the fused map ``[B, in_dim, H, W]``.
             sentence: the sentence vector ``[B, sentence_dim]`` or None.
         """
-        positions = self.stem(fused).flatten(2)  # [B, C, H*W]
+        # Positions stand before channels, as in memory for `channels_last`. The maximum is taken by its index: the
+        # gradient of `amax`, which is shared by equal values, takes several passes.
+        positions = self.stem(fused).permute(0, 2, 3, 1).flatten(1, 2)  # [B, H*W, C]
         pooled = {"max": (True, False), "mean": (False, True), "max_mean": (True, True)}[self.pool]
-        parts = [positions.amax(2)] if pooled[0] else []
-        parts += [positions.mean(2)] if pooled[1] else []
+        parts = [positions.max(1).values] if pooled[0] else []
+        parts += [positions.mean(1)] if pooled[1] else []
         parts += [sentence] if sentence is not None else []
         logits: Tensor = self.classify(torch.cat(parts, 1))  # [B, outputs]
         return logits

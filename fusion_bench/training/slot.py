@@ -6,39 +6,15 @@ import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fusion_bench.contract import FusionModule, Language, VisionLanguageNetwork
 from fusion_bench.training.config import CellConfig
+from fusion_bench.training.coordinates import LocatedConv
 from fusion_bench.training.seeds import seeded_rng
 from fusion_bench.training.splits import task_class
 from fusion_bench.training.text_encoder import EMPTY_VOCABULARY, build_text_encoder
-
-
-def append_coordinates(visual: Tensor) -> Tensor:
-    """Return a map with two more channels, the column and the row, each linear in [-1, 1].
-
-    A coordinate is 0 if the map has only one position in that direction.
-
-    Args:
-        visual: ``[B, C, H, W]``.
-
-    Returns:
-        ``[B, C + 2, H, W]``.
-    """
-    batch, _, height, width = visual.shape
-    columns = _coordinates(width, visual).expand(height, width)
-    rows = _coordinates(height, visual)[:, None].expand(height, width)
-    grid = torch.stack([columns, rows]).expand(batch, 2, height, width)
-    return torch.cat([visual, grid], 1)
-
-
-def _coordinates(length: int, like: Tensor) -> Tensor:
-    if length == 1:
-        return like.new_zeros(1)
-    return torch.linspace(-1, 1, length, device=like.device, dtype=like.dtype)
 
 
 class Mixer(nn.Module):
@@ -69,7 +45,6 @@ class Slot(nn.Module):
         modules: the fusion modules, in order.
         adapter: 1x1 convolution from the last map to the head's width.
         mixing: one layer after each module, or none at all.
-        coordinates: append the two coordinate maps to the inputs of projection and adapter.
     """
 
     def __init__(
@@ -79,26 +54,21 @@ class Slot(nn.Module):
         adapter: nn.Conv2d,
         *,
         mixing: Sequence[nn.Module] = (),
-        coordinates: bool,
     ) -> None:
         super().__init__()
         self.projection, self.adapter, self.out_dim = projection, adapter, adapter.out_channels
         self.fusion, self.mixing = nn.ModuleList(modules), nn.ModuleList(mixing)
-        self._coordinates = coordinates
         self.sentence_at_head = any(module.sentence_at_head for module in modules)
 
     def forward(self, visual: Tensor, language: Language) -> Tensor:
         """Return the fused map ``[B, head.width, h, w]`` of the backbone's map ``[B, C, h, w]``."""
-        fused = self.projection(self._with_coordinates(visual))
+        fused = self.projection(visual)
         for module, mix in itertools.zip_longest(self.fusion, self.mixing):
             fused = module(fused, language)
             if mix is not None:
                 fused = mix(fused)
-        adapted: Tensor = self.adapter(self._with_coordinates(fused))
+        adapted: Tensor = self.adapter(fused)
         return adapted
-
-    def _with_coordinates(self, visual: Tensor) -> Tensor:
-        return append_coordinates(visual) if self._coordinates else visual
 
 
 class NetworkSlot(nn.Module):
@@ -108,23 +78,20 @@ class NetworkSlot(nn.Module):
         network: the network.
         adapter: 1x1 convolution from that map to the head's width.
         map_index: index of the map in the network's pyramid: 0 for the finest, -1 for the coarsest.
-        coordinates: append the two coordinate maps to the input of the adapter.
     """
 
     sentence_at_head = False
 
-    def __init__(
-        self, network: VisionLanguageNetwork, adapter: nn.Conv2d, *, map_index: int, coordinates: bool
-    ) -> None:
+    def __init__(self, network: VisionLanguageNetwork, adapter: nn.Conv2d, *, map_index: int) -> None:
         super().__init__()
         self._map_index = map_index
-        self.network, self.adapter, self._coordinates = network, adapter, coordinates
+        self.network, self.adapter = network, adapter
         self.out_dim = adapter.out_channels
 
     def forward(self, visual: Tensor, language: Language) -> Tensor:
         """Return the fused map ``[B, head.width, h, w]`` of the images ``[B, 3, H, W]``."""
         fused = self.network(visual, language).maps[self._map_index]
-        adapted: Tensor = self.adapter(append_coordinates(fused) if self._coordinates else fused)
+        adapted: Tensor = self.adapter(fused)
         return adapted
 
 
@@ -137,24 +104,29 @@ def make_slot(config: CellConfig, *, map_channels: int, language_dim: int) -> Sl
         language_dim: channels of the encoded words.
     """
     seed, width = config.seed, config.fusion.width
-    coordinates = config.fusion.coordinates == "shared"
-    extra = 2 if coordinates else 0
     if config.kind == "network":
         map_index = 0 if task_class(config.data).network_map == "finest" else -1
         with seeded_rng("init/module", seed):
             network: VisionLanguageNetwork = config.arm.target.load()(language_dim, **config.arm.settings)
         with seeded_rng("init/adapter", seed):
-            adapter = nn.Conv2d(network.out_dims[map_index] + extra, config.head.width, 1)
-        return NetworkSlot(network, adapter, map_index=map_index, coordinates=coordinates)
+            adapter = _convolve_positions(config, network.out_dims[map_index], config.head.width)
+        return NetworkSlot(network, adapter, map_index=map_index)
     with seeded_rng("init/projection", seed):
-        projection = nn.Conv2d(map_channels + extra, width, 1)
+        projection = _convolve_positions(config, map_channels, width)
     with seeded_rng("init/module", seed):
         modules = _make_modules(config, language_dim)
     mixing = _make_mixers(config, modules) if config.fusion.slot == "uniform" else []
     out_dim = width if mixing else modules[-1].out_dim
     with seeded_rng("init/adapter", seed):
-        adapter = nn.Conv2d(out_dim + extra, config.head.width, 1)
-    return Slot(projection, modules, adapter, mixing=mixing, coordinates=coordinates)
+        adapter = _convolve_positions(config, out_dim, config.head.width)
+    return Slot(projection, modules, adapter, mixing=mixing)
+
+
+def _convolve_positions(config: CellConfig, in_dim: int, out_dim: int) -> nn.Conv2d:
+    """Return a 1x1 convolution that reads the two coordinate maps too if they are shared."""
+    if config.fusion.coordinates == "shared":
+        return LocatedConv(in_dim, out_dim)
+    return nn.Conv2d(in_dim, out_dim, 1)
 
 
 def instantiate_module(config: CellConfig, files: Mapping[str, Path]) -> FusionModule | None:

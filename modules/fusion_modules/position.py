@@ -38,10 +38,15 @@ def _waves(length: int, frequency: Tensor) -> Tensor:
 
 
 def with_coordinates(visual: Tensor) -> Tensor:
-    """Append x, then y, each linear from -1 to 1 over the map: ``[B, C, H, W]`` -> ``[B, C + 2, H, W]``."""
+    """Append x, then y, each linear from -1 to 1 over the map: ``[B, C, H, W]`` -> ``[B, C + 2, H, W]``.
+
+    A map in the layout ``channels_last``, in which a CPU convolves faster, gives one in that layout.
+    """
     batch, _, height, width = visual.shape
     x = torch.linspace(-1, 1, width, device=visual.device, dtype=visual.dtype)
     y = torch.linspace(-1, 1, height, device=visual.device, dtype=visual.dtype)
-    columns = x.expand(batch, 1, height, width)
-    rows = y[:, None].expand(batch, 1, height, width)
-    return torch.cat((visual, columns, rows), dim=1)
+    grid = torch.stack((x.expand(height, width), y[:, None].expand(height, width)), dim=2)  # [H, W, 2]
+    if visual.is_contiguous(memory_format=torch.channels_last):
+        located = torch.cat((visual.permute(0, 2, 3, 1), grid.expand(batch, -1, -1, -1)), dim=3)
+        return located.permute(0, 3, 1, 2)
+    return torch.cat((visual, grid.permute(2, 0, 1).expand(batch, -1, -1, -1)), dim=1)

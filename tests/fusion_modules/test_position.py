@@ -34,3 +34,10 @@ def test_coordinates_are_x_then_y_from_minus_one_to_one() -> None:
     assert located.shape == (2, 3, 3, 5)
     assert located[1, 1, 2].tolist() == [-1, -0.5, 0, 0.5, 1]
     assert located[1, 2, :, 4].tolist() == [-1, 0, 1]
+
+
+def test_coordinates_keep_the_layout_of_the_map() -> None:
+    visual = torch.randn(2, 5, 3, 4)
+    last = with_coordinates(visual.to(memory_format=torch.channels_last))
+    assert last.is_contiguous(memory_format=torch.channels_last)
+    assert torch.equal(last, with_coordinates(visual))

@@ -34,7 +34,7 @@ from fusion_bench.training.batches import BatchLoader
 from fusion_bench.training.load_cell_data import load_cell_data
 from fusion_bench.training.loop import build_model
 from fusion_bench.training.paths import RunPaths
-from fusion_bench.training.slot import Slot, append_coordinates
+from fusion_bench.training.slot import Slot
 from toys import STUDY, study_file
 
 EXPLAINERS = """
@@ -177,7 +177,7 @@ def test_a_copy_is_asked_about_what_it_was_given_on_the_way(frozen: TrainedStudy
     assert isinstance(model.slot, Slot)
     with torch.no_grad():
         language = model.text(batch.tokens, batch.mask)
-        fused = model.slot.projection(append_coordinates(batch.visual))
+        fused = model.slot.projection(batch.visual)
         for module in list(model.slot.fusion)[: copy - 1]:
             fused = module(fused, language)
         expected = model.slot.fusion[copy - 1].explain(fused, language)  # type: ignore[operator]

@@ -15,7 +15,7 @@ from fusion_bench.training.batches import BatchLoader
 from fusion_bench.training.config import Component, FusionConfig
 from fusion_bench.training.loop import build_model
 from fusion_bench.training.model import FusionModel
-from fusion_bench.training.slot import Slot, append_coordinates, make_slot
+from fusion_bench.training.slot import Slot, make_slot
 from toys import here, toy_cell_data, toy_config
 
 CPU = torch.device("cpu")
@@ -24,14 +24,6 @@ CPU = torch.device("cpu")
 def model_of(arm: str = "Product", **fusion: object) -> FusionModel:
     config = toy_config(arm)
     return build_model(replace(config, fusion=replace(config.fusion, **fusion)), toy_cell_data())
-
-
-def test_coordinates_run_from_minus_one_to_one_column_first() -> None:
-    maps = append_coordinates(torch.zeros(2, 5, 3, 4))
-    assert maps.shape == (2, 7, 3, 4)
-    assert torch.allclose(maps[1, 5, 2], torch.linspace(-1, 1, 4))
-    assert torch.allclose(maps[1, 6, :, 0], torch.linspace(-1, 1, 3))
-    assert torch.equal(append_coordinates(torch.zeros(1, 1, 1, 1))[0, 1:].flatten(), torch.zeros(2))
 
 
 def test_two_arms_start_from_equal_shared_weights() -> None:
