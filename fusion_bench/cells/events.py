@@ -101,7 +101,15 @@ class CellSilent:
     seconds: float
 
 
-CellEvent: TypeAlias = CellStarted | CellProgressed | CellSilent | CellFinished | CellFailed
+@dataclass(frozen=True)
+class CellTold:
+    """A sentence about a cell that is being trained: it goes on from a checkpoint, or could not."""
+
+    cell: str
+    text: str
+
+
+CellEvent: TypeAlias = CellStarted | CellProgressed | CellTold | CellSilent | CellFinished | CellFailed
 WorkerEvent: TypeAlias = CellEvent | CellPreparing | CellPrepared | CellMeasured | CellBusy
 
 _KINDS: Mapping[str, type[WorkerEvent]] = {
@@ -109,6 +117,7 @@ _KINDS: Mapping[str, type[WorkerEvent]] = {
     for kind in (
         CellStarted,
         CellProgressed,
+        CellTold,
         CellFinished,
         CellFailed,
         CellPreparing,

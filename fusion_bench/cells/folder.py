@@ -65,6 +65,11 @@ class CellFolder:
         return bounded_line(reason, self._failed)
 
     @property
+    def checkpoint(self) -> Path:
+        """The file with the state of an unfinished training; see `fusion_bench.cells.checkpoint`."""
+        return self.path / "checkpoint"
+
+    @property
     def _failed(self) -> Path:
         return self.path / "failed.json"
 

@@ -139,7 +139,7 @@ class Outcome:
 
     Attributes:
         result: see `CellResult`.
-        samples, curves: see `fusion_bench.training.loop.TrainingResult`.
+        samples, curves: see `fusion_bench.training.fit.result.TrainingResult`.
         timing: see `Timing`; ``provenance``: see `Provenance`.
         predictions: ``split``, ``sample`` and ``prediction`` on the splits whose truth is not published; no report
             reads them. None where the data set names no such split.

@@ -11,22 +11,26 @@ import argparse
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import filelock
 import torch
 
+from fusion_bench.cells.checkpoint import CheckpointFile, remove_checkpoint
 from fusion_bench.cells.folder import CellFolder, is_disk_full
 from fusion_bench.cells.provenance import current_provenance
-from fusion_bench.cells.result import ArmCosts, CellResult, Outcome, Timing
+from fusion_bench.cells.result import ArmCosts, CellResult, Outcome, Provenance, Timing
 from fusion_bench.cells.warm_start import starting_digest, starting_weights
 from fusion_bench.errors import CellFailure, FusionBenchError
 from fusion_bench.storage import sweep_parts
 from fusion_bench.training.cell_data import CellData
 from fusion_bench.training.config import CellConfig
+from fusion_bench.training.fit.result import TrainingResult
+from fusion_bench.training.fit.step_done import OnStep
 from fusion_bench.training.inputs import make_pretext
 from fusion_bench.training.load_cell_data import CellDataCache
-from fusion_bench.training.loop import Progress, Trainer, TrainingResult
+from fusion_bench.training.loop import Progress, Trainer
 from fusion_bench.training.paths import RunPaths, parse_named_paths
 
 
@@ -42,14 +46,28 @@ class CellIsBusy(FusionBenchError):  # noqa: N818 - a state, not an error
     """Another process is training this cell right now."""
 
 
+def _ignore(_: str) -> None:
+    """Do nothing with a sentence."""
+
+
 def run_cell(
     folder: CellFolder,
     cache: CellDataCache,
     notify: Callable[[Progress], None],
     *,
     keep_weights: bool = False,
+    on_step: OnStep | None = None,
+    tell: Callable[[str], None] = _ignore,
 ) -> CellReport:
     """Train and evaluate a cell unless it is done; record a failure instead of raising it.
+
+    Args:
+        folder: the folder of the cell.
+        cache: the data of cells.
+        notify: called after each epoch.
+        keep_weights: write the trained weights.
+        on_step: called after each batch; see `fusion_bench.training.loop.Trainer`.
+        tell: called with each sentence about the cell's checkpoint.
 
     Raises:
         CellIsBusy: another process holds the cell.
@@ -58,45 +76,91 @@ def run_cell(
     try:
         with folder.claim():
             if folder.done:
+                remove_checkpoint(folder.checkpoint)
                 return CellReport(folder.id, None)
             sweep_parts(folder.path)
             config = folder.config()
             torch.set_num_threads(config.threads)
-            return _attempt(folder, config, cache, notify, keep_weights=keep_weights)
+            attempt = _Attempt(folder, config, cache, notify, on_step, tell)
+            return attempt.run(keep_weights=keep_weights)
     except filelock.Timeout as error:
         raise CellIsBusy(f"the cell {folder.id} is being trained by another process") from error
 
 
-def _attempt(
-    folder: CellFolder,
-    config: CellConfig,
-    cache: CellDataCache,
-    notify: Callable[[Progress], None],
-    *,
-    keep_weights: bool,
-) -> CellReport:
-    # An error of a module or of the data is recorded as a failure of this cell, and the study continues.
-    try:
-        cell_data = cache.cell_data(config)
-        device = torch.device(cache.paths.device)
-        runs = folder.path.parents[1]
-        trained = Trainer(config, cell_data, device, notify, starting_weights(config, runs)).train()
-        outcome = _outcome(config, cell_data, trained, cache.paths.device, starting_digest(config, runs))
-        folder.finish(outcome, trained.model.state_dict() if keep_weights else None)
-    except OSError as error:
-        if is_disk_full(error):
-            # Nothing can be recorded on a full disk, so the cell stays without a result.
-            return CellReport(folder.id, f"the disk is full: {error}; make room and run again")
-        return CellReport(folder.id, folder.fail_with(error))
-    except SystemExit as error:
-        return CellReport(folder.id, folder.fail_with(CellFailure(f"it called sys.exit({error.code!r})")))
-    except Exception as error:
-        return CellReport(folder.id, folder.fail_with(error))
-    return CellReport(folder.id, None)
+@dataclass(frozen=True, eq=False)
+class _Attempt:
+    """One try to train a cell; the attributes are the arguments of `run_cell`."""
+
+    folder: CellFolder
+    config: CellConfig
+    cache: CellDataCache
+    notify: Callable[[Progress], None]
+    on_step: OnStep | None
+    tell: Callable[[str], None]
+
+    def run(self, *, keep_weights: bool) -> CellReport:
+        """Train the cell and write its outcome, or record its failure."""
+        folder = self.folder
+        # An error of a module or of the data is recorded as a failure of this cell, and the study continues.
+        try:
+            cell_data = self.cache.cell_data(self.config)
+            trained = self._trainer(cell_data).train()
+            outcome = _outcome(self.config, cell_data, trained, self._provenance(cell_data))
+            folder.finish(outcome, trained.model.state_dict() if keep_weights else None)
+            remove_checkpoint(folder.checkpoint)
+        except OSError as error:
+            if is_disk_full(error):
+                # Nothing can be recorded on a full disk, so the cell stays without a result.
+                return CellReport(folder.id, f"the disk is full: {error}; make room and run again")
+            return CellReport(folder.id, folder.fail_with(error))
+        except SystemExit as error:
+            return CellReport(folder.id, folder.fail_with(CellFailure(f"it called sys.exit({error.code!r})")))
+        except Exception as error:
+            return CellReport(folder.id, folder.fail_with(error))
+        return CellReport(folder.id, None)
+
+    def _trainer(self, cell_data: CellData) -> Trainer:
+        """Return what trains the cell, from its start or from the checkpoint in its folder."""
+        make = partial(
+            Trainer,
+            self.config,
+            cell_data,
+            torch.device(self.cache.paths.device),
+            self.notify,
+            starting_weights(self.config, self.folder.path.parents[1]),
+            on_step=self.on_step,
+        )
+        asked = self.config.train.checkpoint
+        if asked is None:
+            return make()
+        provenance = self._provenance(cell_data)
+        file = CheckpointFile(self.folder.checkpoint, asked.minutes, self.folder.id, provenance, self.tell)
+        trainer = make(checkpoints=file)
+        state = file.read()
+        if state is None:
+            return trainer
+        try:
+            step = trainer.resume(state)
+        except Exception as error:  # what it has done to the trainer is not known
+            file.reject(error)
+            return make(checkpoints=file)
+        self.tell(f"goes on from its checkpoint at step {step}")
+        return trainer
+
+    def _provenance(self, cell_data: CellData) -> Provenance:
+        return current_provenance(
+            self.config,
+            self.cache.paths.device,
+            manifest=cell_data.manifest,
+            weights=cell_data.weights_sha256,
+            start=starting_digest(self.config, self.folder.path.parents[1]),
+            files=cell_data.contents,
+            weights_file=cell_data.weights_file_sha256,
+        )
 
 
 def _outcome(
-    config: CellConfig, cell_data: CellData, trained: TrainingResult, device: str, start: str
+    config: CellConfig, cell_data: CellData, trained: TrainingResult, provenance: Provenance
 ) -> Outcome:
     costs = trained.model.costs(config.data.image_size, cell_data.map_shape, cell_data.longest())
     result = CellResult(
@@ -115,15 +179,6 @@ def _outcome(
         train_samples=len(cell_data.encoded[cell_data.splits.train].split),
         words=trained.model.text.note or "",
         data_warnings=cell_data.data_warnings,
-    )
-    provenance = current_provenance(
-        config,
-        device,
-        manifest=cell_data.manifest,
-        weights=cell_data.weights_sha256,
-        start=start,
-        files=cell_data.contents,
-        weights_file=cell_data.weights_file_sha256,
     )
     timing = Timing(trained.seconds, trained.evaluation_seconds)
     return Outcome(result, trained.samples, trained.curves, timing, provenance, trained.predictions)
@@ -148,7 +203,13 @@ def main(arguments: list[str] | None = None) -> int:
         )
         if not folder.done:
             make_pretext(folder.config(), paths)
-        report = run_cell(folder, CellDataCache(paths), _print_progress, keep_weights=given.keep_weights)
+        report = run_cell(
+            folder,
+            CellDataCache(paths),
+            _print_progress,
+            keep_weights=given.keep_weights,
+            tell=_print_sentence,
+        )
     except FusionBenchError as error:
         sys.stderr.write(f"{error}\n")
         return 2
@@ -161,3 +222,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _print_progress(progress: Progress) -> None:
     sys.stdout.write(f"epoch {progress.epoch}/{progress.epochs}: {progress.quantity} {progress.value:.4f}\n")
+
+
+def _print_sentence(sentence: str) -> None:
+    sys.stdout.write(f"{sentence}\n")

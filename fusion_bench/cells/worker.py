@@ -31,6 +31,7 @@ from fusion_bench.cells.events import (
     CellPreparing,
     CellProgressed,
     CellStarted,
+    CellTold,
     WorkerEvent,
     event_line,
 )
@@ -93,6 +94,7 @@ class Worker:
                 self._cache,
                 lambda epoch: self._notify(_progressed(folder.id, epoch)),
                 keep_weights=self._keep_weights,
+                tell=lambda text: self._notify(CellTold(folder.id, text)),
             )
         except CellIsBusy:
             self._notify(CellBusy(folder.id))

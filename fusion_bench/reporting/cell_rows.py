@@ -13,6 +13,7 @@ from fusion_bench.cells.events import (
     CellProgressed,
     CellSilent,
     CellStarted,
+    CellTold,
 )
 from fusion_bench.study.cell_status import CellState, CellStatus
 from fusion_bench.study.observer import RunPlanned
@@ -81,7 +82,7 @@ class Board:
                     heard=now,
                     leaves=None if event.seconds_left is None else now + event.seconds_left,
                 )
-            case CellPreparing():
+            case CellPreparing() | CellTold():
                 return self._change(event.cell, heard=now)
             case CellSilent():
                 return self._change(event.cell, heard=now - event.seconds)

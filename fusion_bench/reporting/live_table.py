@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from fusion_bench.cells.events import CellFailed, CellPreparing, CellStarted
+from fusion_bench.cells.events import CellFailed, CellPreparing, CellStarted, CellTold
 from fusion_bench.reporting.cell_rows import Board, CellRow, duration
 from fusion_bench.reporting.progress_text import drawn_settings, preparing_text, state_word, summary_line
 from fusion_bench.study.cell_status import CellState
@@ -63,11 +63,13 @@ class LiveTable:
                 row = self._board.update(event)
                 if isinstance(event, CellStarted):
                     self._preparing = _NOTHING
+                # Printed above the table, where a sentence stays readable.
+                cell, drawn = row.status.cell, drawn_settings(row)
+                name = f"{cell.arm}, seed {cell.seed}{drawn and f' ({drawn})'}"
                 if isinstance(event, CellFailed):
-                    # Printed above the table, where the reason stays readable.
-                    cell, drawn = row.status.cell, drawn_settings(row)
-                    line = f"✗ {cell.arm}, seed {cell.seed}{drawn and f' ({drawn})'}: {row.reason}"
-                    self._live.console.print(Text(line, style="red"))
+                    self._live.console.print(Text(f"✗ {name}: {row.reason}", style="red"))
+                elif isinstance(event, CellTold):
+                    self._live.console.print(Text(f"{name}: {event.text}"))
 
     def render(self) -> RenderableType:
         """The table as it stands, no taller than the terminal."""

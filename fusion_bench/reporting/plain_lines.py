@@ -15,6 +15,7 @@ from fusion_bench.cells.events import (
     CellProgressed,
     CellSilent,
     CellStarted,
+    CellTold,
 )
 from fusion_bench.reporting.cell_rows import Board, CellRow, duration
 from fusion_bench.reporting.progress_text import drawn_settings, preparing_text, state_word, summary_line
@@ -69,6 +70,8 @@ class PlainLines:
                 left = "" if event.seconds_left is None else f", {duration(event.seconds_left)} left"
                 epoch = f"epoch {event.epoch}/{event.epochs}"
                 return f"{self._name(row)} {epoch}: {event.quantity} {event.value:.4g}{left}"
+            case CellTold():
+                return f"{self._name(row)}: {event.text}"
             case CellSilent():
                 return (
                     f"{self._name(row)} has been silent for {duration(event.seconds)}; Ctrl-C stops the run"

@@ -11,7 +11,7 @@ from typing import Literal, TypeAlias
 from fusion_bench.registry import did_you_mean
 from fusion_bench.spec.document.problems import Problems
 from fusion_bench.spec.document.schema import CONTROLS, KNOWN_CONTROLS
-from fusion_bench.spec.document.sections import OPEN, OVERRIDABLE, SECTIONS, VARIABLE
+from fusion_bench.spec.document.sections import OPEN, OVERRIDABLE, SECTIONS, UNVARIED, VARIABLE
 from fusion_bench.spec.document.tree import Node, merge_nodes
 from fusion_bench.training.config import Json
 
@@ -169,6 +169,9 @@ def check_key(
         fields = SECTIONS[section].model_fields
         if name not in fields and section not in OPEN:
             problems.add(node, f"unknown key{did_you_mean(name, fields)}")
+            return False
+        if key in UNVARIED:
+            problems.add(node, f"changes no result, so it cannot vary; write it under {section} instead")
             return False
         return True
     if dot:

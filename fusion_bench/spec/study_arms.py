@@ -16,6 +16,7 @@ from fusion_bench.spec.arm_specs import (
 )
 from fusion_bench.spec.arms import Arm, Role
 from fusion_bench.spec.document.problems import Problems
+from fusion_bench.spec.document.sections import UNVARIED
 from fusion_bench.spec.document.tree import Node
 from fusion_bench.spec.resolve import ResolvedArm, Resolver
 from fusion_bench.spec.resolve_data import ResolvedData
@@ -141,5 +142,6 @@ def _arm(arm: ResolvedArm, reference: str, arms: Sequence[ResolvedArm]) -> Arm:
         names = tuple(varied)
     else:
         keys = [f"{section}.{name}" for section, node in spec.sections.items() for name in node.children]
+        keys = [key for key in keys if key not in UNVARIED]
         names = (*arm.arm.written, *keys)
     return Arm(spec.label, role, str(spec.name.value), arm.config, names)

@@ -14,6 +14,7 @@ from tempfile import TemporaryDirectory
 import filelock
 
 from fusion_bench.cells.check_outcome import check_outcome
+from fusion_bench.cells.checkpoint import remove_checkpoint
 from fusion_bench.cells.folder import CELL_FILES, CellFolder, cell_folder
 from fusion_bench.cells.warm_start import source_folder
 from fusion_bench.errors import FusionBenchError
@@ -163,6 +164,7 @@ def _move(checked: CellFolder, own: CellFolder) -> None:
                 if (checked.path / name).exists():
                     (checked.path / name).replace(own.path / name)
             own.forget_failure()
+            remove_checkpoint(own.checkpoint)
     except filelock.Timeout as error:
         raise FusionBenchError(
             f"the cell {own.id} is being trained here right now; wait for that run, then import again"

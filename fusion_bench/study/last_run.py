@@ -115,7 +115,7 @@ def with_earlier_settings(
 
 def _changed_settings(then: CellConfig, now: CellConfig, component: str) -> str:
     """Return the names of the settings and files that differ, as text."""
-    one, other = dict(_flat(then.to_json())), dict(_flat(now.to_json()))
+    one, other = (dict(_flat(config.without_checkpoint().to_json())) for config in (then, now))
     names = [
         _described(key, one.get(key), other.get(key), component)
         for key in dict.fromkeys([*one, *other])

@@ -69,7 +69,9 @@ class BatchLoader:
         """
         return len(self._referents) if one_per_referent else len(self)
 
-    def epoch(self, epoch: int, seed: int, size: int, *, one_per_referent: bool = False) -> Iterator[Batch]:
+    def epoch(
+        self, epoch: int, seed: int, size: int, *, one_per_referent: bool = False, first: int = 0
+    ) -> Iterator[Batch]:
         """Yield the batches of one epoch in an order that depends on the epoch and the seed alone.
 
         The last batch is left out if it is smaller than ``size``. Each epoch leaves out other samples; batches of
@@ -80,6 +82,7 @@ class BatchLoader:
             seed: the cell's seed.
             size: samples per batch.
             one_per_referent: first choose one sentence of each referent, from the same random stream.
+            first: the batch to begin with, from 0; those before it are not loaded.
         """
         generator = stream(f"order/{epoch}", seed)
         if one_per_referent:
@@ -89,7 +92,7 @@ class BatchLoader:
         else:
             chosen = torch.arange(len(self))
         order = chosen[torch.randperm(len(chosen), generator=generator)]
-        for step in range(steps_per_epoch(len(order), size)):
+        for step in range(first, steps_per_epoch(len(order), size)):
             yield self.batch(order[step * size : (step + 1) * size])
 
     @cached_property

@@ -116,6 +116,13 @@ class HeadConfig:
 
 
 @dataclass(frozen=True)
+class CheckpointConfig:
+    """When a cell writes a checkpoint: at the first step that ends ``minutes`` or more after the last one."""
+
+    minutes: float
+
+
+@dataclass(frozen=True)
 class TrainConfig:
     """The training loop.
 
@@ -137,6 +144,8 @@ class TrainConfig:
         ema: decay of the moving average of the weights, which is then evaluated and kept; None evaluates and keeps
             the weights themselves.
         one_expression_per_referent: True if an epoch uses one randomly chosen sentence of each referent.
+        checkpoint: when the state of the training is written; None writes no checkpoint. It changes no result, so it
+            is no part of the cell's identity.
     """
 
     epochs: int = 10
@@ -154,6 +163,7 @@ class TrainConfig:
     final_learning_rate: float = 0.0
     ema: float | None = None
     one_expression_per_referent: bool = False
+    checkpoint: CheckpointConfig | None = None
 
 
 @dataclass(frozen=True)
@@ -197,11 +207,20 @@ class CellConfig:
     @property
     def id(self) -> str:
         """The cell's identity: a hash of what was asked for, without the values that equal a default."""
-        return digest(_without_defaults(self))
+        return digest(_without_defaults(self.without_checkpoint()))
+
+    def without_checkpoint(self) -> CellConfig:
+        """Return the settings that the numbers depend on; a checkpoint only shortens the way to the same numbers."""
+        start = None if self.start is None else self.start.without_checkpoint()
+        return replace(self, train=replace(self.train, checkpoint=None), start=start)
 
     def to_json(self) -> dict[str, Any]:
-        """Return all values, defaults included, as JSON types."""
+        """Return all values, defaults included, as JSON types; ``checkpoint`` is left out where there is none."""
         values: dict[str, Any] = to_json(self)
+        if self.train.checkpoint is None:
+            del values["train"]["checkpoint"]
+        if self.start is not None:
+            values["start"] = self.start.to_json()
         return values
 
     @classmethod

@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import copy
-import math
 import time
 from collections.abc import Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 import torch
 from torch import Tensor, nn
 
-from fusion_bench.errors import CellFailure
-from fusion_bench.samples.split import Split
+from fusion_bench.samples.split import Batch
 from fusion_bench.training.batches import BatchLoader, steps_per_epoch
 from fusion_bench.training.cell_data import CellData
 from fusion_bench.training.config import CellConfig
-from fusion_bench.training.model import FusionModel, assemble, chosen_precision
+from fusion_bench.training.fit.evaluation import Evaluator
+from fusion_bench.training.fit.losses import EpochLosses
+from fusion_bench.training.fit.position import Checkpoints, Position, load_model_state, model_state
+from fusion_bench.training.fit.result import TrainingResult
+from fusion_bench.training.fit.step_done import OnStep, StepDone
+from fusion_bench.training.model import FusionModel, assemble, autocast
 from fusion_bench.training.optim import MovingAverage, learning_rate, make_optimizer
-from fusion_bench.training.seeds import seeded_rng
+from fusion_bench.training.seeds import random_state, seeded_rng, set_random_state
 from fusion_bench.training.text_encoder import build_text_encoder
-
-EVALUATION_BATCH = 256
 
 
 @dataclass(frozen=True)
@@ -43,35 +44,6 @@ class Progress:
     quantity: str
     value: float
     seconds_left: float
-
-
-@dataclass(frozen=True, eq=False)
-class TrainingResult:
-    """The result of training one cell.
-
-    Attributes:
-        samples: one row per evaluated sample of the selection split and, unless the cell belongs to a search, of the
-            evaluation splits.
-        predictions: the columns ``split``, ``sample`` and ``prediction`` for the splits whose truth is not
-            published; None if there are no such splits.
-        curves: one row per epoch and quantity with the columns ``epoch``, ``samples_seen``, ``quantity``, ``value``.
-        metrics: values computed from ``samples``, by ``<split>/<metric>``.
-        epochs: number of epochs that were trained.
-        best_epoch: the epoch whose weights were kept; 0 for the weights that the cell starts from.
-        seconds: wall-clock seconds of training.
-        evaluation_seconds: wall-clock seconds of the final evaluation.
-        model: the trained model with the kept weights.
-    """
-
-    samples: pd.DataFrame
-    predictions: pd.DataFrame | None
-    curves: pd.DataFrame
-    metrics: dict[str, float]
-    epochs: int
-    best_epoch: int
-    seconds: float
-    evaluation_seconds: float
-    model: FusionModel
 
 
 def build_model(config: CellConfig, cell_data: CellData) -> FusionModel:
@@ -94,6 +66,8 @@ class Trainer:
         device: the device that computes.
         on_epoch: called after each epoch.
         start: the trained state of a model to start from; None starts from the initial weights.
+        on_step: called after each batch that is trained or evaluated, without waiting for a GPU; None calls nothing.
+        checkpoints: takes the state of the training from time to time; None takes none.
     """
 
     def __init__(
@@ -103,8 +77,12 @@ class Trainer:
         device: torch.device,
         on_epoch: Callable[[Progress], None],
         start: Mapping[str, Tensor] | None = None,
+        *,
+        on_step: OnStep | None = None,
+        checkpoints: Checkpoints | None = None,
     ) -> None:
-        self.config, self.cell_data, self.device, self._on_epoch = config, cell_data, device, on_epoch
+        self.config, self.cell_data, self.device = config, cell_data, device
+        self._on_epoch, self._on_step, self._checkpoints = on_epoch, on_step, checkpoints
         self.model = build_model(config, cell_data)
         if start is not None:
             self.model.load_state_dict(start)
@@ -112,17 +90,19 @@ class Trainer:
         self._optimizer = make_optimizer(self.model, config.train)
         decay = config.train.ema
         self._average = None if decay is None else MovingAverage(self.model, decay)
-        self._loaders = {
+        loaders = {
             name: BatchLoader(encoded, cell_data, device) for name, encoded in cell_data.encoded.items()
         }
-        self._metric = cell_data.metrics[0]
-        self._one_per_referent = config.train.one_expression_per_referent
-        train = self._loaders[cell_data.splits.train]
-        samples = train.samples_per_epoch(one_per_referent=self._one_per_referent)
-        per_epoch = steps_per_epoch(samples, config.train.batch_size)
-        self._steps = per_epoch * config.train.epochs
-        self._step = 0
-        self._curves: list[tuple[int, int, str, float]] = []
+        self._loader = loaders[cell_data.splits.train]
+        self._evaluator = Evaluator(config, cell_data, loaders, device, on_step)
+        self._quantity = f"select/{cell_data.metrics[0]}"
+        samples = self._loader.samples_per_epoch(one_per_referent=config.train.one_expression_per_referent)
+        self._steps_per_epoch = steps_per_epoch(samples, config.train.batch_size)
+        self._steps = self._steps_per_epoch * config.train.epochs
+        self._losses = EpochLosses(self._steps_per_epoch, device)
+        self._position = Position()
+        self._random: Mapping[str, Any] | None = None
+        self._began = 0.0
 
     def train(self) -> TrainingResult:
         """Train the model, restore its best weights and evaluate them.
@@ -130,37 +110,80 @@ class Trainer:
         Raises:
             CellFailure: the loss, or an output that is evaluated, is not finite.
         """
-        began = time.monotonic()
-        best_value, best_epoch, best_state, epoch = -math.inf, 0, {}, 0
+        position, epochs = self._position, self.config.train.epochs
+        self._began = time.monotonic() - position.seconds
         with seeded_rng("dropout", self.config.seed):
-            for epoch in range(1, self.config.train.epochs + 1):
+            if self._random is not None:
+                set_random_state(self._random)
+            while not self._is_over():
+                epoch = position.epochs + 1
                 self._run_epoch(epoch)
                 value = self._evaluate_selection(epoch)
-                if value > best_value:
-                    best_value, best_epoch = value, epoch
-                    best_state = copy.deepcopy(self._evaluated_model.state_dict())
-                left = (time.monotonic() - began) / epoch * (self.config.train.epochs - epoch)
-                self._on_epoch(Progress(epoch, self.config.train.epochs, self._quantity, value, left))
-                patience = self.config.train.patience
-                if patience is not None and epoch - best_epoch >= patience:
-                    break
-        if self.config.train.epochs:
-            self.model.load_state_dict(best_state)
+                position.end_epoch(value, self._evaluated_model)
+                left = (time.monotonic() - self._began) / epoch * (epochs - epoch)
+                self._on_epoch(Progress(epoch, epochs, self._quantity, value, left))
+                self._write_checkpoint()
+        if epochs:
+            self.model.load_state_dict(position.best_state)
         else:  # the weights that the cell starts from are evaluated without training
             self._evaluate_selection(0)
         self._average = None  # from here on the kept weights are in the model itself
         trained = time.monotonic()
-        samples = self._evaluate_samples()
+        samples = self._evaluator.samples(self.model)
         return TrainingResult(
             samples=samples,
-            predictions=self._predict_samples(),
-            curves=pd.DataFrame(self._curves, columns=["epoch", "samples_seen", "quantity", "value"]),
-            metrics=self._metrics(samples),
-            epochs=epoch,
-            best_epoch=best_epoch,
-            seconds=trained - began,
+            predictions=self._evaluator.predictions(self.model),
+            curves=pd.DataFrame(position.curves, columns=["epoch", "samples_seen", "quantity", "value"]),
+            metrics=self._evaluator.metrics(samples),
+            epochs=position.epochs,
+            best_epoch=position.best_epoch,
+            seconds=trained - self._began,
             evaluation_seconds=time.monotonic() - trained,
             model=self.model,
+        )
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that the rest of the training depends on, as tensors and plain values.
+
+        It is the state of the training loop, not a copy of it: write it before the next step. A module's state
+        counts as far as it is in parameters, buffers or ``get_extra_state``.
+        """
+        self._position.seconds = time.monotonic() - self._began
+        average = self._average
+        return {
+            "model": model_state(self.model),
+            "average": None if average is None else (average.updates, model_state(average.model)),
+            "optimizer": self._optimizer.state_dict(),
+            "position": self._position.state(),
+            "losses": self._losses.values,
+            "random": random_state(),
+        }
+
+    def resume(self, state: Mapping[str, Any]) -> int:
+        """Continue from a state that `state` returned, on the same kind of device; return its step.
+
+        Raises:
+            Exception: the state is of another model or of another shape; this trainer is then of no use.
+        """
+        load_model_state(self.model, state["model"])
+        if self._average is not None:
+            self._average.updates, averaged = state["average"]
+            load_model_state(self._average.model, averaged)
+        self._optimizer.load_state_dict(state["optimizer"])
+        self._losses.values.copy_(state["losses"])
+        self._position = Position(**state["position"])
+        self._random = state["random"]
+        return self._step
+
+    @property
+    def _step(self) -> int:
+        """The number of steps so far."""
+        return self._position.epochs * self._steps_per_epoch + self._position.steps_in_epoch
+
+    def _is_over(self) -> bool:
+        patience, position = self.config.train.patience, self._position
+        return position.epochs >= self.config.train.epochs or (
+            patience is not None and position.epochs - position.best_epoch >= patience
         )
 
     @property
@@ -171,103 +194,53 @@ class Trainer:
         assert isinstance(self._average.model, FusionModel)  # noqa: S101 - a copy of the model
         return self._average.model
 
-    @property
-    def _quantity(self) -> str:
-        return f"select/{self._metric}"
-
-    def _autocast(self) -> AbstractContextManager[object]:
-        if chosen_precision(self.config, self.device) == "bfloat16":
-            return torch.autocast(self.device.type, dtype=torch.bfloat16)
-        return nullcontext()
-
     def _run_epoch(self, epoch: int) -> None:
         self.model.train()
-        settings, task = self.config.train, self.cell_data.task
-        losses: list[Tensor] = []
-        loader = self._loaders[self.cell_data.splits.train]
-        batches = loader.epoch(
-            epoch, self.config.seed, settings.batch_size, one_per_referent=self._one_per_referent
+        settings, position = self.config.train, self._position
+        batches = self._loader.epoch(
+            epoch,
+            self.config.seed,
+            settings.batch_size,
+            one_per_referent=settings.one_expression_per_referent,
+            first=position.steps_in_epoch,
         )
         for batch in batches:
-            rate = learning_rate(self._step, self._steps, settings)
-            for group in self._optimizer.param_groups:
-                group["lr"] = rate
-            with self._autocast():
-                loss = task.loss(self.model(batch), batch.target)
-            self._optimizer.zero_grad(set_to_none=True)
-            loss.backward()
-            nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip)
-            self._optimizer.step()
-            if self._average is not None:
-                self._average.update(self.model)
-            losses.append(loss.detach())
-            self._step += 1
-            # Reading the loss waits for the GPU, so it is checked at the first steps and then at every 50th only.
-            if self._step % 50 == 0 or self._step <= 2:
-                self._check_loss(losses, epoch)
-        self._check_loss(losses, epoch)
-        seen = self._step * settings.batch_size
-        self._curves.append((epoch, seen, "train/loss", float(torch.stack(losses).mean())))
-        self._curves.append((epoch, seen, "learning_rate", rate))
+            index = position.steps_in_epoch
+            self._losses.add(index, self._train_batch(batch))
+            self._losses.check(index, epoch)
+            position.steps_in_epoch += 1
+            if self._on_step is not None:
+                self._on_step(StepDone("training", self._step, self._steps))
+            if self._checkpoints is not None:
+                self._write_checkpoint()
+        self._add_to_curves(epoch, "train/loss", self._losses.mean(epoch))
+        self._add_to_curves(epoch, "learning_rate", learning_rate(self._step - 1, self._steps, settings))
 
-    def _check_loss(self, losses: list[Tensor], epoch: int) -> None:
-        if not bool(torch.isfinite(losses[-1])):
-            raise CellFailure(
-                f"the loss was not finite by step {self._step} (epoch {epoch}); try a lower learning rate, or check "
-                "the module for divisions by zero and square roots at zero"
-            )
+    def _train_batch(self, batch: Batch) -> Tensor:
+        """Do one step of the optimizer and return the loss."""
+        settings = self.config.train
+        rate = learning_rate(self._step, self._steps, settings)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        with autocast(self.config, self.device):
+            loss = self.cell_data.task.loss(self.model(batch), batch.target)
+        self._optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip)
+        self._optimizer.step()
+        if self._average is not None:
+            self._average.update(self.model)
+        return loss
+
+    def _write_checkpoint(self) -> None:
+        if self._checkpoints is not None and self._checkpoints.due:
+            self._checkpoints.write(self._step, self._steps, self.state())
 
     def _evaluate_selection(self, epoch: int) -> float:
-        rows = self._evaluate(self.cell_data.splits.select)
-        value = self.cell_data.task.metrics[self._metric].compute(rows)
-        self._curves.append((epoch, self._step * self.config.train.batch_size, self._quantity, value))
+        value = self._evaluator.selection(self._evaluated_model)
+        self._add_to_curves(epoch, self._quantity, value)
         return value
 
-    @torch.no_grad()
-    def _evaluate(self, split: str) -> pd.DataFrame:
-        """Return the rows of a split, scored batch by batch because outputs may be large (masks).
-
-        Raises:
-            CellFailure: an output is not finite. The most probable answer among NaN would be the first of the list.
-        """
-        model = self._evaluated_model.eval()
-        rows = []
-        for part, batch in self._loaders[split].in_order(EVALUATION_BATCH):
-            with self._autocast():
-                output = model(batch)
-            _check_output(output, part)
-            rows.append(self.cell_data.task.score_rows(part, output))
-        return pd.concat(rows, ignore_index=True)
-
-    def _evaluate_samples(self) -> pd.DataFrame:
-        names = [self.cell_data.splits.select]
-        if self.config.evaluate:
-            names += self.cell_data.splits.evaluate
-        return pd.concat([self._evaluate(name) for name in names], ignore_index=True)
-
-    def _predict_samples(self) -> pd.DataFrame | None:
-        """Return the predictions on the splits without a published truth; None if there are none."""
-        names = self.cell_data.splits.predict if self.config.evaluate else ()
-        rows = [self._evaluate(name)[["split", "sample", "prediction"]] for name in names]
-        return pd.concat(rows, ignore_index=True) if rows else None
-
-    def _metrics(self, samples: pd.DataFrame) -> dict[str, float]:
-        metrics = [self.cell_data.task.metrics[name] for name in self.cell_data.metrics]
-        return {
-            f"{split}/{metric.name}": metric.compute(rows)
-            for split, rows in samples.groupby("split", sort=True)
-            for metric in metrics
-        }
-
-
-def _check_output(output: Tensor, part: Split) -> None:
-    """Raise an error that names the first sample of ``part`` whose output in ``[B, ...]`` is NaN or infinite."""
-    finite = torch.isfinite(output).flatten(1).all(1)  # [B]
-    if not bool(finite.all()):
-        bad = (~finite).nonzero()[:, 0].tolist()
-        first = str(part.table["sample"].iloc[bad[0]])
-        raise CellFailure(
-            f"the output was not finite for {len(bad)} of {len(finite)} samples of a batch of the split "
-            f"{part.name!r}, the first of them {first!r}; check what the module does in evaluation (model.eval()): "
-            "divisions by zero, square roots at zero, running statistics"
-        )
+    def _add_to_curves(self, epoch: int, quantity: str, value: float) -> None:
+        seen = self._step * self.config.train.batch_size
+        self._position.curves.append((epoch, seen, quantity, value))

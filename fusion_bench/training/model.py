@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Literal
 
@@ -119,3 +120,10 @@ def chosen_precision(config: CellConfig, device: torch.device) -> Precision:
     if config.train.precision == "auto":
         return "bfloat16" if device.type == "cuda" else "float32"
     return config.train.precision
+
+
+def autocast(config: CellConfig, device: torch.device) -> AbstractContextManager[object]:
+    """Return the context of a forward pass: autocast to bfloat16 if `chosen_precision` says so."""
+    if chosen_precision(config, device) == "bfloat16":
+        return torch.autocast(device.type, dtype=torch.bfloat16)
+    return nullcontext()

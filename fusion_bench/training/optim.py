@@ -70,17 +70,18 @@ class MovingAverage:
 
     Attributes:
         model: the copy, which is never trained.
+        updates: number of updates so far.
     """
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.model = copy.deepcopy(model).requires_grad_(False)
-        self._decay, self._updates = decay, 0
+        self._decay, self.updates = decay, 0
 
     @torch.no_grad()
     def update(self, model: nn.Module) -> None:
         """Update the average with the model's current state."""
-        weight = 1 - min(self._decay, (self._updates + 1) / (self._updates + 10))
-        self._updates += 1
+        weight = 1 - min(self._decay, (self.updates + 1) / (self.updates + 10))
+        self.updates += 1
         state = model.state_dict()
         for name, average in self.model.state_dict().items():
             if average.is_floating_point():

@@ -13,7 +13,14 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field
 
 from fusion_bench.registry import did_you_mean
 from fusion_bench.spec.document.tree import Scalar
-from fusion_bench.training.config import BackboneConfig, DataConfig, FusionConfig, HeadConfig, TrainConfig
+from fusion_bench.training.config import (
+    BackboneConfig,
+    CheckpointConfig,
+    DataConfig,
+    FusionConfig,
+    HeadConfig,
+    TrainConfig,
+)
 
 WEIGHTS = ("imagenet", "package", "random", "pretext")
 SEARCH_SEEDS = (1000,)
@@ -164,6 +171,18 @@ class HeadSection(Section):
     )
 
 
+class CheckpointSection(Section):
+    """Checkpoints inside a cell: a cell that was killed goes on from the last one, to the same result."""
+
+    minutes: float = Field(
+        gt=0, description="the shortest time between two checkpoints of a cell, in minutes"
+    )
+
+
+def _checkpoint(section: CheckpointSection) -> CheckpointConfig:
+    return CheckpointConfig(section.minutes)
+
+
 class TrainSection(Section):
     """The training loop, the same for every arm unless an arm writes its own settings."""
 
@@ -221,6 +240,9 @@ class TrainSection(Section):
     one_expression_per_referent: bool = Field(
         TrainConfig.one_expression_per_referent,
         description="true: an epoch uses one randomly chosen sentence of each referent",
+    )
+    checkpoint: Annotated[CheckpointSection, AfterValidator(_checkpoint)] | None = Field(
+        TrainConfig.checkpoint, description="checkpoints inside a cell; null: none. They change no result."
     )
 
 
@@ -359,5 +381,7 @@ SECTIONS: Mapping[str, type[BaseModel]] = {
 VARIABLE = tuple(SECTIONS)
 OVERRIDABLE = ("train", "fusion")
 """The sections that an arm may override."""
+UNVARIED = ("train.checkpoint",)
+"""Study keys that change no result, so that arms cannot differ in them alone."""
 OPEN = ("text",)
 """The sections that also take the settings of a class."""

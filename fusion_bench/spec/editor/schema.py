@@ -12,7 +12,7 @@ from typing import Any
 
 from fusion_bench.spec.catalogue import Catalogue
 from fusion_bench.spec.document.schema import study_schema
-from fusion_bench.spec.document.sections import OPEN, OVERRIDABLE, SECTIONS, VARIABLE
+from fusion_bench.spec.document.sections import OPEN, OVERRIDABLE, SECTIONS, UNVARIED, VARIABLE
 from fusion_bench.spec.editor.components import NULL, JsonSchema, arm_schema, data_schema, text_schema
 
 _ONE_CLASS: JsonSchema = {
@@ -123,6 +123,7 @@ def _keys_with_dots(sections: tuple[str, ...]) -> dict[str, JsonSchema]:
         f"{section}.{key}": {"$ref": f"#/$defs/{SECTIONS[section].__name__}/properties/{key}"}
         for section in sections
         for key in SECTIONS[section].model_fields
+        if f"{section}.{key}" not in UNVARIED
     }
 
 

@@ -14,7 +14,8 @@ from fusion_bench.errors import CellFailure
 from fusion_bench.registry import Target
 from fusion_bench.training.batches import BatchLoader, steps_per_epoch
 from fusion_bench.training.config import CellConfig, Component
-from fusion_bench.training.loop import Progress, Trainer, TrainingResult, build_model
+from fusion_bench.training.fit.result import TrainingResult
+from fusion_bench.training.loop import Progress, Trainer, build_model
 from fusion_bench.training.optim import make_optimizer, schedule
 from toys import toy_cell_data, toy_config
 
@@ -97,7 +98,7 @@ def test_metrics_are_computed_from_the_samples_alone() -> None:
 
 
 def test_a_loss_that_is_not_finite_fails_the_cell() -> None:
-    with pytest.raises(CellFailure, match=r"not finite by step 1 \(epoch 1\)"):
+    with pytest.raises(CellFailure, match=r"not finite at step 1 \(epoch 1\)"):
         trained(toy_config("Explodes"))
 
 
