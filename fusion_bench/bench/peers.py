@@ -87,9 +87,7 @@ def _minimal(config: CellConfig, data: CellData, device: torch.device) -> float:
     def batches() -> Iterator[Batch]:
         for rows in order.split(config.train.batch_size):
             tokens = encoded.tokens[rows, : int(encoded.lengths[rows].max())].to(device)
-            visual = maps[images[rows].to(device)].to(
-                dtype=torch.float32, memory_format=torch.channels_last
-            )
+            visual = maps[images[rows].to(device)].to(dtype=torch.float32, memory_format=torch.channels_last)
             yield Batch(visual, tokens, tokens != 0, targets[rows].to(device))
 
     return _train(config, data, device, batches())

@@ -72,9 +72,7 @@ def measure_steps(
         count = multiply_adds_per_step(configs[name], data, device)
         ratios = [value / (count * rate) for value, rate in zip(values, rates, strict=True)]
         floor = 1e3 * count * statistics.median(rates)
-        times.append(
-            StepTime(name, 1e3 * statistics.median(values), count, floor, statistics.median(ratios))
-        )
+        times.append(StepTime(name, 1e3 * statistics.median(values), count, floor, statistics.median(ratios)))
     return times
 
 

@@ -6,17 +6,16 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from fusion_bench.contract import Language, TextEncoder
+from fusion_bench.encoders.recurrence import gru_states
 from fusion_bench.samples.vocabulary import PAD
 
 
 class GruEncoder(TextEncoder):
     """A learned embedding and one GRU layer (Cho et al., EMNLP 2014), in one or two directions.
 
-    Sentences are packed: the forward direction ends and the backward direction starts at the last real word, so
-    padding has no effect. On a CPU, packing is also the fastest exact method, since it skips the padding.
+    Padding has no effect: the forward direction ends and the backward direction starts at the last real word.
 
     Args:
         vocabulary_size: rows of the embedding; row 0 is padding.
@@ -65,8 +64,7 @@ class GruEncoder(TextEncoder):
         if vectors.is_meta:  # multiply-adds are counted without data: every word counts as real
             words, last = self.gru(vectors)
             return words, last
-        lengths = mask.sum(dim=1).cpu()
-        packed = pack_padded_sequence(vectors, lengths, batch_first=True, enforce_sorted=False)
-        states, last = self.gru(packed)
-        words, _ = pad_packed_sequence(states, batch_first=True, total_length=mask.shape[1])
-        return words, last
+        with torch.autocast(
+            vectors.device.type, enabled=False
+        ):  # a recurrence adds up the rounding of its steps
+            return gru_states(self.gru, vectors.to(self.gru.weight_hh_l0.dtype), mask)
