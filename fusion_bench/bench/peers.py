@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
 from fusion_bench.bench.step import ARMS, seconds_per_step
-from fusion_bench.bench.synthetic import StepSize, synthetic_config, synthetic_data
+from fusion_bench.bench.synthetic import QUICKSTART, StepSize, synthetic_config, synthetic_data
 from fusion_bench.bench.timing import in_turn, median_ratio, seconds_now
 from fusion_bench.samples.split import Batch
 from fusion_bench.training.cell_data import CellData, EncodedSplit
@@ -49,7 +49,7 @@ class PeerTime:
 
 
 def measure_peers(
-    device: torch.device, *, size: StepSize = StepSize(), steps: int = 20, repeats: int = 9
+    device: torch.device, *, size: StepSize = QUICKSTART, steps: int = 20, repeats: int = 9
 ) -> list[PeerTime]:
     """Time the steps of a FiLM network in the three loops, which take turns, on one thread.
 

@@ -10,7 +10,7 @@ from functools import partial
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from fusion_bench.bench.synthetic import BenchmarkArm, StepSize, synthetic_config, synthetic_data
+from fusion_bench.bench.synthetic import QUICKSTART, BenchmarkArm, StepSize, synthetic_config, synthetic_data
 from fusion_bench.bench.timing import in_turn, multiply_add_seconds, seconds_now
 from fusion_bench.training.batches import BatchLoader
 from fusion_bench.training.cell_data import CellData
@@ -48,7 +48,7 @@ def measure_steps(
     arms: Mapping[str, BenchmarkArm],
     device: torch.device,
     *,
-    size: StepSize = StepSize(),
+    size: StepSize = QUICKSTART,
     steps: int = 12,
     repeats: int = 9,
 ) -> list[StepTime]:

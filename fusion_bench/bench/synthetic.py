@@ -31,7 +31,7 @@ from fusion_bench.training.config import (
 
 @dataclass(frozen=True)
 class StepSize:
-    """The sizes that decide how long a step takes; the defaults are those of ``studies/quickstart.yaml``.
+    """The sizes that decide how long a step takes.
 
     Attributes:
         batch: samples per step.
@@ -50,6 +50,10 @@ class StepSize:
     words: int = 8
     vocabulary: int = 60
     answers: int = 21
+
+
+QUICKSTART = StepSize()
+"""The sizes of ``studies/quickstart.yaml``."""
 
 
 @dataclass(frozen=True)

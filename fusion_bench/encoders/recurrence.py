@@ -70,24 +70,23 @@ class _Recurrence(torch.autograd.Function):
         gates = inputs[..., : 2 * hidden] + gate_bias  # i + b, then r and z
         new = inputs[..., 2 * hidden :].contiguous()  # i, then n
         from_state = torch.empty_like(new)  # s
-        states = new.new_zeros(len(new) + 1, *new.shape[1:])
+        states, before = torch.empty_like(new), torch.zeros_like(new[0])
         padding = ~real[..., None]
         for step in range(len(new)):
-            before = states[step]
             reset, update = gates[step].baddbmm_(before, of_gates).sigmoid_().split(hidden, 2)
             update.masked_fill_(padding[step], 1)
             torch.baddbmm(new_bias, before, of_new, out=from_state[step])
             new[step].addcmul_(reset, from_state[step]).tanh_()
-            torch.lerp(new[step], before, update, out=states[step + 1])
+            before = torch.lerp(new[step], before, update, out=states[step])
         ctx.save_for_backward(gates, new, from_state, states, weight)
-        return states[1:]
+        return states
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients of ``inputs``, ``weight`` and ``bias`` for ``grad`` of the states."""
         gates, new, from_state, states, weight = ctx.saved_tensors
-        hidden, before = weight.shape[2], states[:-1]
+        hidden, before = weight.shape[2], F.pad(states[:-1], (0, 0, 0, 0, 0, 0, 1, 0))
         reset, update = gates.split(hidden, 3)
         # Derivatives before the squashing, for all steps at once: of n and z by h_t, and of r by n.
         by_new = (1 - update) * (1 - new * new)
@@ -96,7 +95,7 @@ class _Recurrence(torch.autograd.Function):
         grad_products = gates.new_empty(*new.shape[:3], 3 * hidden)  # of W h + b
         of_reset, of_update, of_state = grad_products.split(hidden, 3)
         of_new = torch.empty_like(new)
-        carried = torch.zeros_like(states[0])
+        carried = torch.zeros_like(new[0])
         for step in range(len(new) - 1, -1, -1):
             total = grad[step] + carried  # of h_t
             torch.mul(total, by_new[step], out=of_new[step])

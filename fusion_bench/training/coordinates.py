@@ -12,9 +12,9 @@ class LocatedConv(nn.Conv2d):
 
     A coordinate is 0 if the map has only one position in that direction.
 
-    The coordinates are not appended, which would copy the map. Their product with the weight is the same for all samples, so
-    it is computed once and added like a bias. The layout of the map is kept: on a CPU, ``channels_last`` is faster
-    throughout a slot, and ``torch.cat`` of a map and an expanded one would undo it.
+    The coordinates are not appended, which would copy the map. Their product with the weight is the same for all
+    samples, so it is computed once and added like a bias. The layout of the map is kept: on a CPU, ``channels_last``
+    is faster throughout a slot, and ``torch.cat`` of a map and an expanded one would undo it.
 
     Args:
         in_dim: channels ``C`` of the map, without the coordinates; the weight is ``[out_dim, C + 2, 1, 1]``.
