@@ -68,7 +68,7 @@ class _Recurrence(torch.autograd.Function):
         of_gates, of_new = (part.transpose(1, 2).contiguous() for part in weight.split(sizes, 1))
         gate_bias, new_bias = (part[:, None] for part in bias.split(sizes, 1))
         gates = inputs[..., : 2 * hidden] + gate_bias  # i + b, then r and z
-        new = inputs[..., 2 * hidden :].contiguous()  # i, then n
+        new = inputs[..., 2 * hidden :].clone(memory_format=torch.contiguous_format)  # i, then n
         from_state = torch.empty_like(new)  # s
         states, before = torch.empty_like(new), torch.zeros_like(new[0])
         padding = ~real[..., None]
