@@ -136,20 +136,32 @@ def make_slot(config: CellConfig, *, map_channels: int, language_dim: int) -> Sl
         map_channels: channels of the map that the slot reads; a network reads images instead.
         language_dim: channels of the encoded words.
     """
+    if config.kind == "network":
+        map_index = 0 if task_class(config.data).network_map == "finest" else -1
+        with seeded_rng("init/module", config.seed):
+            network: VisionLanguageNetwork = config.arm.target.load()(language_dim, **config.arm.settings)
+        coordinates = config.fusion.coordinates == "shared"
+        with seeded_rng("init/adapter", config.seed):
+            adapter = nn.Conv2d(network.out_dims[map_index] + 2 * coordinates, config.head.width, 1)
+        return NetworkSlot(network, adapter, map_index=map_index, coordinates=coordinates)
+    with seeded_rng("init/module", config.seed):
+        modules = _make_modules(config, language_dim)
+    return slot_around(modules, config, map_channels=map_channels)
+
+
+def slot_around(modules: Sequence[FusionModule], config: CellConfig, *, map_channels: int) -> Slot:
+    """Return a slot with these modules; its own layers start from the cell's random streams.
+
+    Args:
+        modules: the fusion modules, in order.
+        config: the settings of the cell.
+        map_channels: channels of the map that the slot reads.
+    """
     seed, width = config.seed, config.fusion.width
     coordinates = config.fusion.coordinates == "shared"
     extra = 2 if coordinates else 0
-    if config.kind == "network":
-        map_index = 0 if task_class(config.data).network_map == "finest" else -1
-        with seeded_rng("init/module", seed):
-            network: VisionLanguageNetwork = config.arm.target.load()(language_dim, **config.arm.settings)
-        with seeded_rng("init/adapter", seed):
-            adapter = nn.Conv2d(network.out_dims[map_index] + extra, config.head.width, 1)
-        return NetworkSlot(network, adapter, map_index=map_index, coordinates=coordinates)
     with seeded_rng("init/projection", seed):
         projection = nn.Conv2d(map_channels + extra, width, 1)
-    with seeded_rng("init/module", seed):
-        modules = _make_modules(config, language_dim)
     mixing = _make_mixers(config, modules) if config.fusion.slot == "uniform" else []
     out_dim = width if mixing else modules[-1].out_dim
     with seeded_rng("init/adapter", seed):
