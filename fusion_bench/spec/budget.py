@@ -66,7 +66,9 @@ class FusionCosts:
         channels, *size = _map_shape(config)
         count = _Count(match, dim) if match == "params" else _Count(match, dim, words, *size)
         if config.kind == "network":
-            return count.of(_on_meta(lambda: make_slot(config, map_channels=channels, language_dim=dim)), channels)
+            return count.of(
+                _on_meta(lambda: make_slot(config, map_channels=channels, language_dim=dim)), channels
+            )
         total = 0
         out_dims: tuple[int, ...] = ()
         for _ in range(config.fusion.depth):

@@ -104,9 +104,7 @@ class _PairTest:
     difference: float
 
 
-def _tests(
-    differences: Differences, pairs: Iterable[tuple[str, str]]
-) -> Mapping[tuple[str, str], _PairTest]:
+def _tests(differences: Differences, pairs: Iterable[tuple[str, str]]) -> Mapping[tuple[str, str], _PairTest]:
     """Return the larger of the p-values with either arm as the reference, of the pairs that can be tested.
 
     Neither arm of a pair is the reference of the family of all pairs, and the larger p-value is not below the one of

@@ -164,7 +164,10 @@ def test_the_sum_over_the_parts_is_the_cost_of_the_whole(load: Load, match: Matc
     for arm in study.arms:
         network = arm.config.kind == "network"
         whole = make_slot(arm.config, map_channels=48, language_dim=12)
-        visual, words = torch.zeros(1, 3, 32, 64) if network else torch.zeros(1, 48, 4, 8), torch.zeros(1, 5, 12)
+        visual, words = (
+            torch.zeros(1, 3, 32, 64) if network else torch.zeros(1, 48, 4, 8),
+            torch.zeros(1, 5, 12),
+        )
         language = Language(words, torch.ones(1, 5, dtype=torch.bool), words[:, 0])
         expected = (
             sum(parameter.numel() for parameter in whole.parameters())
