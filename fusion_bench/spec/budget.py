@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal, TypeVar
+from typing import Literal, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
@@ -106,7 +106,7 @@ class FusionCosts:
         """Return the cost of a slot without its modules, whose outputs have ``out_dims`` channels."""
         key = (count, channels, out_dims, config.fusion, config.head.width)
         if key not in self._around:
-            modules = [_StandIn(out_dim) for out_dim in out_dims]
+            modules = cast("list[FusionModule]", [_StandIn(out_dim) for out_dim in out_dims])
             slot = _on_meta(lambda: slot_around(modules, config, map_channels=channels))
             self._around[key] = count.of(slot, channels)
         return self._around[key]
@@ -149,9 +149,8 @@ class _StandIn(nn.Module):
         super().__init__()
         self.out_dim = out_dim
 
-    def forward(self, visual: Tensor, _: Language) -> Tensor:
-        batch, _, height, width = visual.shape
-        return visual.new_empty(batch, self.out_dim, height, width)
+    def forward(self, visual: Tensor, language: Language) -> Tensor:
+        return visual.new_empty(len(visual), self.out_dim, *visual.shape[2:])
 
 
 @dataclass(frozen=True, eq=False)

@@ -108,7 +108,8 @@ def test_a_polynomial_needs_few_trials(exponent: int) -> None:
 
     def cost(width: int) -> int:
         tried.append(width)
-        return 3 * width**exponent + 7 * width
+        power: int = width**exponent
+        return 3 * power + 7 * width
 
     for target in range(10, 10**6, 9973):
         tried.clear()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
@@ -179,10 +179,13 @@ def test_the_sum_over_the_parts_is_the_cost_of_the_whole(load: Load, match: Matc
 
 
 def test_contexts_share_the_modules_that_were_counted(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
-    built = []
-    monkeypatch.setattr(
-        "fusion_bench.spec.budget.seeded_rng", lambda axis, seed: built.append(axis) or nullcontext()
-    )
+    built: list[str] = []
+
+    def counted(axis: str, _: int) -> AbstractContextManager[None]:
+        built.append(axis)
+        return nullcontext()
+
+    monkeypatch.setattr("fusion_bench.spec.budget.seeded_rng", counted)
 
     def modules_built(*overrides: str) -> int:
         built.clear()
