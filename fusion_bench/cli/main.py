@@ -34,23 +34,18 @@ _UsageError: Any = typer.BadParameter.__mro__[1]
 app = typer.Typer(
     name=PROGRAM,
     cls=PluginGroup,
-    no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # plain text: an import of rich takes as long as everything else in `--help`
 )
 app.add_typer(cells_app, name="cells")
 app.add_typer(data_app, name="data")
 app.add_typer(new_app, name="new")
 bench_app = typer.Typer(
-    cls=PluginGroup,
-    help="Benchmarks of operators, modules and data reading on this machine.",
-    no_args_is_help=True,
+    cls=PluginGroup, help="Benchmarks of operators, modules and data reading on this machine."
 )
 app.add_typer(bench_app, name="bench")
 app.add_typer(
-    typer.Typer(
-        cls=PluginGroup, help="Convert checkpoints from and to other projects.", no_args_is_help=True
-    ),
-    name="convert",
+    typer.Typer(cls=PluginGroup, help="Convert checkpoints from and to other projects."), name="convert"
 )
 
 
@@ -355,8 +350,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         sys.exit(app(arguments, prog_name=PROGRAM, standalone_mode=False))
     except _UsageError as error:
         called = getattr(error.ctx, "command_path", PROGRAM)
-        if message := error.format_message():  # empty after the help of a command without arguments
-            typer.echo(f"{called}: {message.rstrip('.')}; see {called} --help", err=True)
+        typer.echo(f"{called}: {error.format_message().rstrip('.')}; see {called} --help", err=True)
         sys.exit(2)
     except typer.Abort:
         sys.exit(1)

@@ -13,9 +13,10 @@ from typing import Annotated
 import typer
 
 from fusion_bench.cli.completion import complete_modules
+from fusion_bench.cli.plugin_commands import PluginGroup
 from fusion_bench.errors import FusionBenchError
 
-new_app = typer.Typer(help="Write a commented start: a fusion module or a study.", no_args_is_help=True)
+new_app = typer.Typer(cls=PluginGroup, help="Write a commented start: a fusion module or a study.")
 
 _ARMS = "  film: {module: film}\n"
 SCHEMA_FILE = "schema.json"

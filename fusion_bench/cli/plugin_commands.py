@@ -20,10 +20,18 @@ from fusion_bench.foreign import importing
 from fusion_bench.registry import BrokenOfferError, origin_of
 
 GROUP = "fusion_bench.commands"
+_UNCUT = 10_000  # characters
 
 
 class PluginGroup(TyperGroup):
     """A group of commands to which packages add: first its own commands, then those of packages."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Parse the words after the group's name; without any, print its help and end with exit code 2."""
+        if not args and not ctx.resilient_parsing:
+            typer.echo(ctx.get_help())
+            ctx.exit(2)
+        return super().parse_args(ctx, args)
 
     def list_commands(self, ctx: Any) -> list[str]:
         """Return the names of its own commands and of the commands of packages."""
@@ -44,6 +52,14 @@ class PluginGroup(TyperGroup):
         if own is not None or points is None:
             return own
         return _command(points, cmd_name)
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """Write each command with the first sentence of its help, which is never cut."""
+        commands = {name: self.get_command(ctx, name) for name in self.list_commands(ctx)}
+        with formatter.section("Commands"):
+            formatter.write_dl(
+                [(name, command.get_short_help_str(limit=_UNCUT)) for name, command in commands.items()]
+            )
 
 
 @cache

@@ -14,18 +14,20 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
-from types import MappingProxyType
-from typing import Literal, TypeVar
+from typing import Literal, TypeVar, cast
 
 import torch
+from torch import Tensor, nn
 from torch.random import fork_rng
 
-from fusion_bench.contract import Language, Width, multiply_adds_of
-from fusion_bench.encoders.vision import Backbone, build_backbone
+from fusion_bench.contract import FusionModule, Language, Width, multiply_adds_of
+from fusion_bench.efficiency.width import solve_width
 from fusion_bench.errors import StudyFileError
 from fusion_bench.spec.arms import Arm, BudgetMatch, with_settings
-from fusion_bench.training.config import CellConfig
-from fusion_bench.training.slot import make_slot
+from fusion_bench.storage import canonical
+from fusion_bench.training.config import CellConfig, Component, FusionConfig
+from fusion_bench.training.seeds import seeded_rng
+from fusion_bench.training.slot import make_slot, slot_around
 from fusion_bench.training.text_encoder import EMPTY_VOCABULARY, build_text_encoder
 
 Match = Literal["params", "flops"]
@@ -35,86 +37,120 @@ UNITS: Mapping[Match, str] = {"params": "parameters", "flops": "multiply-adds"}
 DEFAULT_WORDS = 16
 """The number of words for which multiply-adds are counted in a study that does not cut its texts."""
 
-_MAX_WIDTH = 2**20
-_MAX_GAP = 64
-"""After this number of refused steps in a row, a module is taken to accept no larger width."""
 
+class FusionCosts:
+    """Counts the costs of arms, and each part that several arms have in common once.
 
-def solve_width(cost: Callable[[int], int | None], target: int, widths: Width) -> int | None:
-    """Return the width whose cost is nearest to ``target``, the smaller of two equals; None if none is accepted.
-
-    The cost is bracketed by doubling the width, then bisected.
-
-    Args:
-        cost: the cost of a width, which rises with the width; None where the module refuses the width.
-        target: the cost to come near to.
-        widths: the possible widths: multiples of its ``step``, from its ``minimum`` on.
+    The cost of an arm is the sum over its modules and the layers around them. The contexts of a study have most
+    modules in common: another slot or another head leaves them as they are.
     """
-    costs: dict[int, int] = {}  # the cost of each accepted width; widths are counted in steps
-    first, last = -(-widths.minimum // widths.step), _MAX_WIDTH // widths.step
 
-    def accepted(start: int, end: int) -> int | None:
-        """Return the first accepted width in ``[start, end)``; None if there is none."""
-        for steps in range(max(start, first), min(end, start + _MAX_GAP, last + 1)):
-            if steps in costs:
-                return steps
-            if (found := cost(steps * widths.step)) is not None:
-                costs[steps] = found
-                return steps
-        return None
+    def __init__(self) -> None:
+        self._language_dims: dict[str, int] = {}
+        self._modules: dict[tuple[_Count, int, str], tuple[int, int]] = {}
+        self._around: dict[tuple[_Count, int, tuple[int, ...], FusionConfig, int], int] = {}
 
-    def nearest() -> int:
-        return min(costs, key=lambda steps: (abs(costs[steps] - target), steps))
+    def cost(self, config: CellConfig, match: Match, words: int, files: Mapping[str, Path]) -> int:
+        """Return the cost of an arm's modules, mixers and adapters.
 
-    low = accepted(first, last)
-    if low is None:
-        return None
-    high = low
-    while costs[low] < target and high == low:  # double until the cost reaches the target or no width is left
-        wider = accepted(2 * low, last + 1)
-        if wider is not None and costs[wider] < target:
-            low = high = wider
-        else:
-            high = 2 * low
-    while high - low > 1:
-        middle = (low + high) // 2
-        found = accepted(middle, high)
-        if found is not None and costs[found] < target:
-            low = found
-        else:
-            high = middle
-    best = nearest()
-    accepted(best - 1, best)  # a neighbour may be nearer where the cost does not rise with every step
-    accepted(best + 1, best + 2)
-    return nearest() * widths.step
+        Args:
+            config: the settings of the arm's cells.
+            match: ``params`` counts parameters, ``flops`` counts multiply-adds of one sample.
+            words: number of words of that sample's sentence.
+            files: the files that the text encoder reads, by SHA-256.
+
+        Raises:
+            Exception: any error of the module's constructor or forward pass.
+        """
+        dim = self._language_dim(config, files)
+        channels, *size = _map_shape(config)
+        count = _Count(match, dim) if match == "params" else _Count(match, dim, words, *size)
+        if config.kind == "network":
+            return count.of(
+                _on_meta(lambda: make_slot(config, map_channels=channels, language_dim=dim)), channels
+            )
+        total = 0
+        out_dims: tuple[int, ...] = ()
+        for _ in range(config.fusion.depth):
+            stacked = bool(out_dims) and config.fusion.slot == "published"
+            out_dim, cost = self._module(config, out_dims[-1] if stacked else config.fusion.width, count)
+            total, out_dims = total + cost, (*out_dims, out_dim)
+        return total + self._layers_around(config, channels, out_dims, count)
+
+    def _language_dim(self, config: CellConfig, files: Mapping[str, Path]) -> int:
+        key = _text_of(config.text)
+        if key not in self._language_dims:
+            encoder = _on_meta(lambda: build_text_encoder(config, EMPTY_VOCABULARY, files))
+            self._language_dims[key] = int(encoder.language_dim)
+        return self._language_dims[key]
+
+    def _module(self, config: CellConfig, visual_dim: int, count: _Count) -> tuple[int, int]:
+        """Return the channels and the cost of one module that reads a map of ``visual_dim`` channels."""
+
+        def build() -> FusionModule:
+            with seeded_rng("init/module", config.seed):
+                module: FusionModule = config.arm.target.load()(
+                    visual_dim, count.language_dim, **config.arm.settings
+                )
+                return module
+
+        key = (count, visual_dim, _text_of(config.arm))
+        if key not in self._modules:
+            module = _on_meta(build)
+            self._modules[key] = (module.out_dim, count.of(module, visual_dim))
+        return self._modules[key]
+
+    def _layers_around(
+        self, config: CellConfig, channels: int, out_dims: tuple[int, ...], count: _Count
+    ) -> int:
+        """Return the cost of a slot without its modules, whose outputs have ``out_dims`` channels."""
+        key = (count, channels, out_dims, config.fusion, config.head.width)
+        if key not in self._around:
+            modules = cast("list[FusionModule]", [_StandIn(out_dim) for out_dim in out_dims])
+            slot = _on_meta(lambda: slot_around(modules, config, map_channels=channels))
+            self._around[key] = count.of(slot, channels)
+        return self._around[key]
 
 
-def fusion_cost(
-    config: CellConfig,
-    match: Match,
-    words: int = DEFAULT_WORDS,
-    files: Mapping[str, Path] = MappingProxyType({}),
-) -> int:
-    """Return the cost of an arm's modules, mixers and adapters.
+@dataclass(frozen=True)
+class _Count:
+    """Counts parameters, or the multiply-adds of one sample.
 
-    Args:
-        config: the settings of the arm's cells.
-        match: ``params`` counts parameters, ``flops`` counts multiply-adds of one sample.
-        words: number of words of that sample's sentence.
-        files: the files that the text encoder reads, by SHA-256.
-
-    Raises:
-        Exception: any error of the module's constructor or forward pass.
+    Attributes:
+        match: what is counted.
+        language_dim: channels of the encoded words.
+        words: number of words of the sample's sentence.
+        height: height of the map; of the image, for a network.
+        width: its width.
     """
-    dim = _language_dim(config, files)
-    channels, height, width = _map_shape(config)
-    slot = _on_meta(lambda: make_slot(config, map_channels=channels, language_dim=dim))
-    if match == "params":
-        return sum(parameter.numel() for parameter in slot.parameters())
-    mask = torch.ones(1, words, dtype=torch.bool, device="meta")
-    vectors = torch.empty(1, words, dim, device="meta")
-    visual = torch.empty(1, channels, height, width, device="meta")
-    return multiply_adds_of(slot, visual, Language(vectors, mask, vectors[:, 0]))
+
+    match: Match
+    language_dim: int
+    words: int = 0
+    height: int = 0
+    width: int = 0
+
+    def of(self, layers: nn.Module, channels: int) -> int:
+        """Return the cost of layers that read a map of so many channels, and language."""
+        if self.match == "params":
+            return sum(parameter.numel() for parameter in layers.parameters())
+        mask = torch.ones(1, self.words, dtype=torch.bool, device="meta")
+        vectors = torch.empty(1, self.words, self.language_dim, device="meta")
+        visual = torch.empty(1, channels, self.height, self.width, device="meta")
+        return multiply_adds_of(layers, visual, Language(vectors, mask, vectors[:, 0]))
+
+
+class _StandIn(nn.Module):
+    """Stands for a module in a slot of which only the other layers are counted; it costs nothing."""
+
+    sentence_at_head = False
+
+    def __init__(self, out_dim: int) -> None:
+        super().__init__()
+        self.out_dim = out_dim
+
+    def forward(self, visual: Tensor, language: Language) -> Tensor:
+        return visual.new_empty(len(visual), self.out_dim, *visual.shape[2:])
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,6 +166,7 @@ class Budget:
             where its other settings change its cost.
         words: number of words of the sentence for which multiply-adds are counted.
         files: the files that text encoders read, by SHA-256.
+        costs: counts the costs.
     """
 
     match: Match
@@ -139,6 +176,7 @@ class Budget:
     widths: Mapping[str, Width]
     words: int
     files: Mapping[str, Path]
+    costs: FusionCosts
 
     def matched(self, arm: Arm) -> Arm:
         """Return the arm with the width whose cost is nearest to the budget, and its distance from the budget.
@@ -152,7 +190,12 @@ class Budget:
         if arm.budget_match is not None and arm.budget_match == self._budget_match(arm, cost):
             return arm
         if widths is not None and (arm.label, cost) != (self.reference, self.target):
-            width = solve_width(lambda width: self._cost_at(arm.config, widths, width), self.target, widths)
+            width = solve_width(
+                lambda width: self._cost_at(arm.config, widths, width),
+                self.target,
+                widths,
+                breaks=[arm.config.fusion.width],  # where no layer needs to restore the slot's width
+            )
             best = None if width is None else self._cost_at(arm.config, widths, width)
             if best is not None and (cost is None or abs(best - self.target) <= abs(cost - self.target)):
                 arm, cost = arm.having({widths.argument: width}), best
@@ -176,7 +219,7 @@ class Budget:
 
     def _cost(self, config: CellConfig) -> int | None:
         try:
-            return fusion_cost(config, self.match, self.words, self.files)
+            return self.costs.cost(config, self.match, self.words, self.files)
         except (Exception, SystemExit):  # the code of a module may refuse settings by any exception
             return None
 
@@ -197,8 +240,9 @@ class Budget:
         return "it has no width to match" if width is None else f"the study fixes its {width.argument}"
 
 
-def _language_dim(config: CellConfig, files: Mapping[str, Path]) -> int:
-    return int(_on_meta(lambda: build_text_encoder(config, EMPTY_VOCABULARY, files)).language_dim)
+def _text_of(component: Component) -> str:
+    """Return a text that is equal for equal classes with equal settings."""
+    return canonical([component.target.identity, component.settings])
 
 
 def _map_shape(config: CellConfig) -> tuple[int, int, int]:
@@ -210,7 +254,9 @@ def _map_shape(config: CellConfig) -> tuple[int, int, int]:
 
 @lru_cache(maxsize=64)
 def _backbone_map(name: str, layer: int, image_size: tuple[int, int]) -> tuple[int, int, int]:
-    backbone: Backbone = _on_meta(lambda: build_backbone(name, layer=layer, image_size=image_size))
+    from fusion_bench.encoders.vision import build_backbone  # noqa: PLC0415 - imports timm, which takes seconds
+
+    backbone = _on_meta(lambda: build_backbone(name, layer=layer, image_size=image_size))
     return (backbone.channels, *backbone.map_size)
 
 

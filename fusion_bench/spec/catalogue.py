@@ -186,9 +186,14 @@ def try_construct(
     return instance
 
 
-def check_backbone(name: Node, catalogue: Catalogue, problems: Problems) -> bool:
-    """Return True if timm has the backbone; else record a mistake. A pretraining tag after the dot is not checked."""
-    names = catalogue.backbones()
+def check_backbone(name: Node, names: Sequence[str], problems: Problems) -> bool:
+    """Return True if timm has the backbone; else record a mistake.
+
+    Args:
+        name: a node with the backbone's name; a pretraining tag after the dot is not checked.
+        names: timm's names of backbones.
+        problems: collects the mistakes.
+    """
     architecture = str(name.value).partition(".")[0]
     if architecture not in names:
         hint = did_you_mean(architecture, names)

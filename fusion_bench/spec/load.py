@@ -35,7 +35,7 @@ from fusion_bench.spec.warm_start import arms_with_start, read_source_study
 from fusion_bench.storage import digest
 
 if TYPE_CHECKING:
-    from fusion_bench.spec.budget import Budget
+    from fusion_bench.spec.budget import Budget, FusionCosts
 
 
 @foreign_streams()
@@ -92,7 +92,9 @@ class _StudyReader:
     """Reads a study and the studies that it starts from, each of those once."""
 
     def __init__(self, catalogue: Catalogue) -> None:
-        self._catalogue, self._bounds = catalogue, Bounds()
+        from fusion_bench.spec.budget import FusionCosts  # noqa: PLC0415 - imports torch
+
+        self._catalogue, self._bounds, self._costs = catalogue, Bounds(), FusionCosts()
         self._open: list[Path] = []
         self._sources: dict[Path, Study] = {}
 
@@ -120,7 +122,7 @@ class _StudyReader:
             self._open.pop()
 
     def _study(self, path: Path, tree: Node, problems: Problems) -> Study:
-        return _study(path, tree, self._catalogue, problems, self._source)
+        return _study(path, tree, self._catalogue, problems, self._source, self._costs)
 
     def _source(self, path: Path) -> Study:
         """Return a study to start from.
@@ -140,7 +142,12 @@ class _StudyReader:
 
 
 def _study(
-    path: Path, tree: Node, catalogue: Catalogue, problems: Problems, source_study: Callable[[Path], Study]
+    path: Path,
+    tree: Node,
+    catalogue: Catalogue,
+    problems: Problems,
+    source_study: Callable[[Path], Study],
+    costs: FusionCosts,
 ) -> Study:
     """Return one study without its contexts.
 
@@ -150,6 +157,7 @@ def _study(
         catalogue: the components that it may name.
         problems: collects the mistakes.
         source_study: reads the study file under ``start``.
+        costs: counts the costs of arms for the budget.
 
     Raises:
         StudyFileError: the study has mistakes.
@@ -168,7 +176,7 @@ def _study(
     if problems or file is None:
         raise problems.error()
     arms = study_arms.arms(reference)
-    budget = _budget(tree, file.budget, study_arms, arms, resolver.weight_files, problems)
+    budget = _budget(tree, file.budget, study_arms, arms, resolver.weight_files, costs, problems)
     if budget is not None:
         arms = tuple(budget.matched(arm) for arm in arms)
         _check_distinct(study_arms, arms, problems)
@@ -278,24 +286,25 @@ def _budget(
     study_arms: StudyArms,
     arms: Sequence[Arm],
     files: Mapping[str, Path],
+    costs: FusionCosts,
     problems: Problems,
 ) -> Budget | None:
     """Return the budget: the cost of the reference as written and the widths to choose; None if none is matched."""
     if section.match == "none":
         return None
-    from fusion_bench.spec.budget import DEFAULT_WORDS, Budget, fusion_cost  # noqa: PLC0415 - imports torch
+    from fusion_bench.spec.budget import DEFAULT_WORDS, Budget  # noqa: PLC0415 - imports torch
 
     reference = next(arm for arm in arms if arm.role == "reference")
     words = reference.config.data.longest_text or DEFAULT_WORDS
     try:
-        target = fusion_cost(reference.config, section.match, words, files)
+        target = costs.cost(reference.config, section.match, words, files)
     except (Exception, SystemExit) as error:  # the code of a module may raise any exception
         node = tree.children["budget"].children["match"]
         reason = message_of(error)
         problems.add(node, f"the cost of the reference {reference.label!r} cannot be counted: {reason}")
         return None
     widths = {arm.spec.label: arm.free_width for arm in study_arms.resolved if arm.free_width is not None}
-    return Budget(section.match, section.tolerance, reference.label, target, widths, words, files)
+    return Budget(section.match, section.tolerance, reference.label, target, widths, words, files, costs)
 
 
 def _check_distinct(study_arms: StudyArms, arms: Sequence[Arm], problems: Problems) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
@@ -29,7 +31,7 @@ from fusion_bench.spec.document.sections import (
 )
 from fusion_bench.spec.document.tree import Node, merge_nodes, written_path
 from fusion_bench.spec.resolve_data import ResolvedData
-from fusion_bench.storage import file_digest, folder_digest
+from fusion_bench.storage import canonical, file_digest, folder_digest
 from fusion_bench.training.config import (
     BackboneConfig,
     CellConfig,
@@ -106,7 +108,12 @@ class Resolver:
     def __init__(self, tree: Node, catalogue: Catalogue, problems: Problems) -> None:
         self._tree, self._catalogue, self._problems = tree, catalogue, problems
         self._classes: dict[tuple[str, Path, str], NamedClass | None] = {}
+        self._language_dims: dict[str, int] = {}
         self.weight_files: dict[str, Path] = {}
+
+    @functools.cached_property
+    def _backbones(self) -> Sequence[str]:
+        return self._catalogue.backbones()
 
     def named(self, spec: ArmSpec) -> NamedClass | None:
         """Return the class of an arm; None after a mistake."""
@@ -216,7 +223,7 @@ class Resolver:
         known = (
             name is not None
             and isinstance(name.value, str)
-            and check_backbone(name, self._catalogue, self._problems)
+            and check_backbone(name, self._backbones, self._problems)
         )
         section = self._problems.validate_section(BackboneSection, node)
         if section is None:
@@ -310,8 +317,14 @@ class Resolver:
         return replace(configured, component=component, files=files)
 
     def _language_dim(self, text: ConfiguredClass, spec: ArmSpec) -> int:
-        encoder = try_construct(text, self._section("text", spec), self._problems, TRIAL_VOCABULARY_SIZE)
-        return 0 if encoder is None else int(encoder.language_dim)
+        """Return the channels of the encoded words; 0 after a mistake. Equal encoders are constructed once."""
+        component = canonical([text.named.target.identity, text.component.settings])
+        if component not in self._language_dims:
+            encoder = try_construct(text, self._section("text", spec), self._problems, TRIAL_VOCABULARY_SIZE)
+            if encoder is None:
+                return 0
+            self._language_dims[component] = int(encoder.language_dim)
+        return self._language_dims[component]
 
     def _can_construct(
         self, spec: ArmSpec, arm: ConfiguredClass, fusion: FusionConfig, language_dim: int

@@ -33,7 +33,7 @@ from fusion_bench.errors import FusionBenchError
 from fusion_bench.statistics.comparison import FEWEST_SEEDS, holm
 from fusion_bench.statistics.crossed import mean_covariance
 from fusion_bench.statistics.differences import Differences
-from fusion_bench.statistics.estimate import FloatArray
+from fusion_bench.statistics.estimate import FloatArray, stacked
 from fusion_bench.statistics.influence import Influences
 
 _LEVEL = 0.05
@@ -77,15 +77,18 @@ def ranks(influences: Influences, arms: Sequence[str], *, rising: bool = True) -
     differences = Differences(influences, ranked)
     sign = 1.0 if rising else -1.0
     estimates = [differences.mean(arm) for arm in ranked]
-    better, p_values = np.zeros((2, len(ranked), len(ranked)))
-    for reference, other in itertools.permutations(range(len(ranked)), 2):
-        found = differences.of(ranked[other], ranked[reference])
-        p_values[reference, other] = 1.0
-        if found is None or min(found.seeds, found.other_seeds) < FEWEST_SEEDS:
-            continue
-        better[reference, other] = -sign * float(found.estimate.mean)
-        p = float(found.estimate.p_value())
-        p_values[reference, other] = 1.0 if np.isnan(p) else p
+    tested = {
+        (reference, other): found
+        for reference, other in itertools.permutations(range(len(ranked)), 2)
+        if (found := differences.of(ranked[other], ranked[reference])) is not None
+        and min(found.seeds, found.other_seeds) >= FEWEST_SEEDS
+    }
+    better, p_values = np.zeros((len(ranked), len(ranked))), np.ones((len(ranked), len(ranked)))
+    if tested:
+        pairs = tuple(np.array(list(tested)).T)
+        tests = stacked([found.estimate for found in tested.values()])
+        better[pairs] = -sign * tests.mean
+        p_values[pairs] = np.nan_to_num(tests.p_value(), nan=1.0)
     order = np.argsort(-sign * np.array(estimates), kind="stable")
     rows = []
     for position, arm in enumerate(order, start=1):

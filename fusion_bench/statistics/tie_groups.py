@@ -16,14 +16,15 @@ from __future__ import annotations
 
 import itertools
 import string
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
 
 from fusion_bench.statistics.comparison import ALPHA, FEWEST_SEEDS, Question, holm
 from fusion_bench.statistics.differences import Differences
+from fusion_bench.statistics.estimate import stacked
 from fusion_bench.statistics.influence import Influences
 
 
@@ -79,11 +80,7 @@ def tie_groups(influences: Influences, question: Question, order: Sequence[str])
         if arm in ranked and influences.seeds_of(arm).sum() >= FEWEST_SEEDS
     ]
     differences = question.differences(influences)
-    tested = {
-        pair: found
-        for pair in itertools.combinations(enough, 2)
-        if (found := _tested(differences, *pair)) is not None
-    }
+    tested = _tests(differences, itertools.combinations(enough, 2))
     arms = [arm for arm in enough if any(arm in pair for pair in tested)]
     pairs = list(itertools.combinations(range(len(arms)), 2))
     tests = [tested.get((arms[one], arms[other]), _PairTest(1.0, 0.0)) for one, other in pairs]
@@ -107,16 +104,25 @@ class _PairTest:
     difference: float
 
 
-def _tested(differences: Differences, one: str, other: str) -> _PairTest | None:
-    """Return the larger of the p-values with either arm as the reference; None where the pair cannot be tested.
+def _tests(differences: Differences, pairs: Iterable[tuple[str, str]]) -> Mapping[tuple[str, str], _PairTest]:
+    """Return the larger of the p-values with either arm as the reference, of the pairs that can be tested.
 
     Neither arm of a pair is the reference of the family of all pairs, and the larger p-value is not below the one of
     the verdict, so that an arm without the reference's letter has a verdict.
     """
-    both = [differences.of(one, other), differences.of(other, one)]
-    found = [item for item in both if item is not None and min(item.seeds, item.other_seeds) >= FEWEST_SEEDS]
-    p = max((float(item.estimate.p_value()) for item in found), default=float("nan"))
-    return None if np.isnan(p) else _PairTest(p, float(found[0].estimate.mean))
+    found = {
+        (pair, sides): difference
+        for pair in pairs
+        for sides in (pair, pair[::-1])
+        if (difference := differences.of(*sides)) is not None
+        and min(difference.seeds, difference.other_seeds) >= FEWEST_SEEDS
+    }
+    p_values = stacked([item.estimate for item in found.values()]).p_value().tolist()
+    tests: dict[tuple[str, str], _PairTest] = {}
+    for ((pair, _), difference), p in zip(found.items(), p_values, strict=True):
+        first = tests.setdefault(pair, _PairTest(p, float(difference.estimate.mean)))
+        tests[pair] = replace(first, p=max(first.p, p))
+    return {pair: test for pair, test in tests.items() if not np.isnan(test.p)}
 
 
 def letter_display(different: npt.NDArray[np.bool_]) -> tuple[str, ...]:

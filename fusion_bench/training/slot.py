@@ -103,18 +103,29 @@ def make_slot(config: CellConfig, *, map_channels: int, language_dim: int) -> Sl
         map_channels: channels of the map that the slot reads; a network reads images instead.
         language_dim: channels of the encoded words.
     """
-    seed, width = config.seed, config.fusion.width
     if config.kind == "network":
         map_index = 0 if task_class(config.data).network_map == "finest" else -1
-        with seeded_rng("init/module", seed):
+        with seeded_rng("init/module", config.seed):
             network: VisionLanguageNetwork = config.arm.target.load()(language_dim, **config.arm.settings)
-        with seeded_rng("init/adapter", seed):
+        with seeded_rng("init/adapter", config.seed):
             adapter = _convolve_positions(config, network.out_dims[map_index], config.head.width)
         return NetworkSlot(network, adapter, map_index=map_index)
+    with seeded_rng("init/module", config.seed):
+        modules = _make_modules(config, language_dim)
+    return slot_around(modules, config, map_channels=map_channels)
+
+
+def slot_around(modules: Sequence[FusionModule], config: CellConfig, *, map_channels: int) -> Slot:
+    """Return a slot with these modules; its own layers start from the cell's random streams.
+
+    Args:
+        modules: the fusion modules, in order.
+        config: the settings of the cell.
+        map_channels: channels of the map that the slot reads.
+    """
+    seed, width = config.seed, config.fusion.width
     with seeded_rng("init/projection", seed):
         projection = _convolve_positions(config, map_channels, width)
-    with seeded_rng("init/module", seed):
-        modules = _make_modules(config, language_dim)
     mixing = _make_mixers(config, modules) if config.fusion.slot == "uniform" else []
     out_dim = width if mixing else modules[-1].out_dim
     with seeded_rng("init/adapter", seed):

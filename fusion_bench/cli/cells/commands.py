@@ -8,10 +8,9 @@ from typing import Annotated
 import typer
 
 from fusion_bench.cli.options import DataRoots, Overrides, Runs, StudyArgument, check_study
+from fusion_bench.cli.plugin_commands import PluginGroup
 
-cells_app = typer.Typer(
-    help="The cells of a runs folder: one arm, one data set, one seed.", no_args_is_help=True
-)
+cells_app = typer.Typer(cls=PluginGroup, help="The cells of a runs folder: one arm, one data set, one seed.")
 
 
 @cells_app.command(name="ls")

@@ -8,8 +8,9 @@ from typing import Annotated
 import typer
 
 from fusion_bench.cli.completion import complete_datasets
+from fusion_bench.cli.plugin_commands import PluginGroup
 
-data_app = typer.Typer(help="Make a built-in data set; verify or show any data set.", no_args_is_help=True)
+data_app = typer.Typer(cls=PluginGroup, help="Make a built-in data set; verify or show any data set.")
 
 Source = Annotated[
     str,

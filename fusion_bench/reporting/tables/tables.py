@@ -9,7 +9,11 @@ import pandas as pd
 
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.reporting.tables.compared_seeds import compared_seeds
-from fusion_bench.reporting.tables.context_ranks import context_agreement, context_ranks
+from fusion_bench.reporting.tables.context_ranks import (
+    context_agreement,
+    context_influences,
+    context_ranks,
+)
 from fusion_bench.reporting.tables.mean_tables import all_means, leads_over_floors, other_differences
 from fusion_bench.reporting.tables.metric_scores import AllMetricScores, MetricScores
 from fusion_bench.reporting.tables.order import best_first, order_of_arms
@@ -100,6 +104,7 @@ def build_tables(results: StudyResults) -> Tables:
     mean_table = _with_role(results, all_means(results, all_scores, seeds))
     comparisons = compare(primary, question)
     order = order_of_arms(results, mean_table, comparisons)
+    in_contexts = context_influences(results, metric_scores)
     slices, repeated = slice_means(results, scores, metric_scores.unit, seeds)
 
     def shown(table: pd.DataFrame) -> pd.DataFrame:
@@ -115,8 +120,8 @@ def build_tables(results: StudyResults) -> Tables:
         slices=shown(slices),
         repeated=repeated,
         learning=shown(_learning(results)),
-        ranking=context_ranks(results, primary, metric_scores),
-        agreement=context_agreement(results, primary, metric_scores),
+        ranking=context_ranks(results, primary, in_contexts),
+        agreement=context_agreement(results, primary, in_contexts),
         answers=shown_answers(results, results.pictures),
         unfinished=results.cells[results.cells["state"] != "done"].reset_index(drop=True),
         order=order,

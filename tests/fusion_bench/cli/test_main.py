@@ -46,15 +46,26 @@ def python(code: str) -> str:
     return ran.stdout
 
 
-def test_help_imports_nothing_heavy() -> None:
+@pytest.mark.parametrize("command", [["--help"], ["cells"], ["run", "--help"], ["plan", "--help"]])
+def test_help_imports_nothing_heavy(command: list[str]) -> None:
     result = python(
         "import sys\n"
         "from fusion_bench.cli.main import main\n"
-        "try:\n    main(['run', '--help'])\nexcept SystemExit:\n    pass\n"
-        "print(sorted({'torch', 'mlflow', 'optuna', 'pandas', 'numpy', 'timm'} & set(sys.modules)))"
+        f"try:\n    main({command})\nexcept SystemExit:\n    pass\n"
+        "heavy = {'torch', 'mlflow', 'optuna', 'pandas', 'numpy', 'timm', 'rich'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
     )
-    assert "--smoke" in result
+    assert "Usage: fusion-bench" in result
     assert result.splitlines()[-1] == "[]"
+
+
+@pytest.mark.parametrize("group", [[], ["cells"], ["bench"], ["convert"]])
+def test_a_group_alone_prints_its_help_with_whole_sentences(cli: CommandLine, group: list[str]) -> None:
+    alone, asked = cli(*group), cli(*group, "--help")
+    assert (alone.code, asked.code) == (2, 0)
+    assert alone.out == asked.out and not alone.err
+    described = asked.out.partition("Commands:")[2]
+    assert described.rstrip().endswith(".") and "..." not in described
 
 
 EARLY = (

@@ -49,10 +49,16 @@ def run(*arguments: str) -> int:
 def test_an_offered_command_runs_under_the_words_of_its_name(
     offer: Offer, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    offer(bench_weigh="their_commands:weigh", ponder="their_commands:weigh")
+    offer(**dict.fromkeys(("bench_weigh", "ponder", "data_weigh", "cells_weigh"), "their_commands:weigh"))
     assert run("bench", "weigh", "3", "--heavy") == 0
     assert run("ponder", "4") == 0
-    assert capsys.readouterr().out.splitlines() == ["weighed 3 True", "weighed 4 False"]
+    assert run("data", "weigh", "5") == run("cells", "weigh", "6") == 0
+    assert capsys.readouterr().out.splitlines() == [
+        "weighed 3 True",
+        "weighed 4 False",
+        "weighed 5 False",
+        "weighed 6 False",
+    ]
 
 
 def test_help_lists_it_and_a_group_of_commands_imports_nothing(

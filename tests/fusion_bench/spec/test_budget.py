@@ -1,88 +1,34 @@
-"""Budgets: the solver of widths, the counted costs, and the arms of a study with a budget."""
+"""Budgets: the counted costs, and the arms of a study with a budget."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 
 from fusion_bench.cells.executors.executor import WorkerSettings
 from fusion_bench.cells.executors.inline import InlineExecutor
-from fusion_bench.contract import Width
+from fusion_bench.contract import Language, multiply_adds_of
 from fusion_bench.errors import StudyFileError
 from fusion_bench.results.collect import collect
 from fusion_bench.spec.arms import with_settings
-from fusion_bench.spec.budget import DEFAULT_WORDS, UNITS, fusion_cost, solve_width
+from fusion_bench.spec.budget import DEFAULT_WORDS, UNITS, FusionCosts, Match
 from fusion_bench.spec.load import read_study
 from fusion_bench.spec.smoke import smoke_study
 from fusion_bench.spec.study import Study
 from fusion_bench.study.observer import SilentObserver
 from fusion_bench.study.run import RunOptions, StudyRun
 from fusion_bench.study.search import ArmSearch
+from fusion_bench.training.config import CellConfig
 from fusion_bench.training.paths import RunPaths
 from fusion_bench.training.slot import Slot, make_slot
 from toys import STUDY as STUDY_OF_TOYS
 from toys import study_file
-
-STEPS = Width("hidden", step=4, minimum=6)
-
-
-# The solver
-
-
-def test_the_nearest_multiple_of_the_step_is_found() -> None:
-    for target in range(1, 3000, 7):
-        found = solve_width(lambda width: 3 * width + 10, target, STEPS)
-        assert found == min(range(8, 4000, 4), key=lambda width: (abs(3 * width + 10 - target), width))
-
-
-def test_few_widths_are_tried() -> None:
-    tried = []
-
-    def square(width: int) -> int:
-        tried.append(width)
-        return width**2
-
-    assert solve_width(square, 10**9, Width("hidden")) == 31623
-    assert len(tried) == len(set(tried)) < 40
-
-
-def test_a_target_out_of_reach_gives_the_nearest_end() -> None:
-    assert solve_width(lambda width: width, 1, STEPS) == 8
-    assert solve_width(lambda width: width if width <= 100 else None, 1000, STEPS) == 100
-    assert solve_width(lambda width: None, 1000, STEPS) is None
-
-
-def test_widths_that_the_module_refuses_are_skipped() -> None:
-    def powers(width: int) -> int | None:
-        return width if width & (width - 1) == 0 else None
-
-    assert solve_width(powers, 100, Width("hidden")) == 128
-    assert solve_width(powers, 90, Width("hidden")) == 64
-
-    def multiples(width: int) -> int | None:
-        return 5 * width if width % 12 == 0 else None
-
-    assert [solve_width(multiples, 5 * wanted, STEPS) for wanted in (1, 50, 54, 55, 700)] == [
-        12,
-        48,
-        48,
-        60,
-        696,
-    ]
-
-
-def test_where_the_cost_does_not_rise_evenly_both_neighbours_are_checked() -> None:
-    costs = {width: 10 * width - (15 if width == 12 else 0) for width in range(1, 40)}
-    assert solve_width(costs.get, 106, Width("hidden")) == 12
-
-
-def test_a_width_without_effect_ends() -> None:
-    assert solve_width(lambda width: 5, 1000, STEPS) == 8
-
 
 # The counted cost
 
@@ -109,6 +55,10 @@ budget: {match: params}
 
 
 Load = Callable[..., Study]
+
+
+def fusion_cost(config: CellConfig, match: Match, words: int = DEFAULT_WORDS) -> int:
+    return FusionCosts().cost(config, match, words, {})
 
 
 @pytest.fixture
@@ -194,6 +144,61 @@ def test_mixers_and_depth_belong_to_the_budget(load: Load) -> None:
     assert isinstance(slot, Slot) and len(slot.mixing) == 2
 
 
+MANY = """\
+  laconv: {module: laconv}
+  block: {module: block}
+  mcan: {module: mcan}
+  ban: {module: ban}
+  mac: {module: mac}
+  late: {module: late_concat}
+  net: {network: "toys:TinyNetwork"}
+seeds: 3
+"""
+
+
+@pytest.mark.parametrize("slot", ["published", "uniform"])
+@pytest.mark.parametrize("match", ["params", "flops"])
+def test_the_sum_over_the_parts_is_the_cost_of_the_whole(load: Load, match: Match, slot: str) -> None:
+    study = load(f"fusion.slot={slot}", "budget.match=none", text=STUDY.replace("seeds: 3\n", MANY))
+    costs = FusionCosts()
+    for arm in study.arms:
+        network = arm.config.kind == "network"
+        whole = make_slot(arm.config, map_channels=48, language_dim=12)
+        visual, words = (
+            torch.zeros(1, 3, 32, 64) if network else torch.zeros(1, 48, 4, 8),
+            torch.zeros(1, 5, 12),
+        )
+        language = Language(words, torch.ones(1, 5, dtype=torch.bool), words[:, 0])
+        expected = (
+            sum(parameter.numel() for parameter in whole.parameters())
+            if match == "params"
+            else multiply_adds_of(whole, visual, language)
+        )
+        assert costs.cost(arm.config, match, 5, {}) == expected, arm.label
+        assert costs.cost(arm.config, match, 5, {}) == expected, "the same from memory"
+
+
+def test_contexts_share_the_modules_that_were_counted(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[str] = []
+
+    def counted(axis: str, _: int) -> AbstractContextManager[None]:
+        built.append(axis)
+        return nullcontext()
+
+    monkeypatch.setattr("fusion_bench.spec.budget.seeded_rng", counted)
+
+    def modules_built(*overrides: str) -> int:
+        built.clear()
+        load(*overrides)
+        return len(built)
+
+    alone = modules_built()
+    assert alone > 10
+    assert modules_built("contexts={mean: {head.pool: mean}, hidden: {head.hidden: 12}}") == alone
+    mixed = modules_built("contexts={mixed: {fusion.slot: uniform}}")
+    assert mixed < alone + modules_built("fusion.slot=uniform")
+
+
 def test_multiply_adds_are_matched_at_the_longest_text(load: Load) -> None:
     study = load("budget.match=flops", "budget.tolerance=0.2")
     assert study.budget is not None and study.budget.words == 12
@@ -236,7 +241,7 @@ def test_a_reference_whose_cost_cannot_be_counted_is_a_mistake(
     def uncountable(*_: object) -> int:
         raise NotImplementedError("no formula for this operation")
 
-    monkeypatch.setattr("fusion_bench.spec.budget.fusion_cost", uncountable)
+    monkeypatch.setattr(FusionCosts, "cost", uncountable)
     (found,) = mistakes(load)
     assert found.startswith("line 17: budget.match: the cost of the reference 'film' cannot be counted: ")
 

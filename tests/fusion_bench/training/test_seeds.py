@@ -44,3 +44,12 @@ def test_numpy_and_python_draw_from_the_stream_too_and_go_on_as_before() -> None
         assert (random.gauss(), np.random.rand()) == inside
     with seeded_rng("dropout", 1):
         assert (random.gauss(), np.random.rand()) != inside
+
+
+def test_a_stream_draws_what_torch_draws_from_its_seed_and_queues_nothing() -> None:
+    torch.manual_seed(seed_of("init/head", 3))
+    expected = torch.rand(3)
+    queued = len(torch.cuda._queued_calls)  # a call of `torch.manual_seed` adds one where there is no GPU
+    with seeded_rng("init/head", 3):
+        assert torch.equal(torch.rand(3), expected)
+    assert len(torch.cuda._queued_calls) == queued

@@ -1,0 +1,32 @@
+"""One line of the table of speeds: what was to be reached, and what was measured."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Line:
+    """A quantity with its target.
+
+    Attributes:
+        item: what was measured, for example a command.
+        quantity: the quantity, for example ``CPU time``.
+        target: the value to reach.
+        better: the direction: the target is the highest value allowed (``lower``) or the lowest (``higher``).
+        measured: the value found on this machine.
+        unit: the unit of both values.
+    """
+
+    item: str
+    quantity: str
+    target: float
+    better: Literal["lower", "higher"]
+    measured: float
+    unit: str
+
+    @property
+    def reached(self) -> bool:
+        """True if the target is reached; False for a value that is not a number."""
+        return self.measured <= self.target if self.better == "lower" else self.measured >= self.target
