@@ -101,4 +101,5 @@ def multiply_adds_per_step(config: CellConfig, data: CellData, device: torch.dev
     )
     with FlopCounterMode(display=False) as counter:
         data.task.loss(model(batch), batch.target).backward()
-    return counter.get_total_flops() // 2
+    operations: int = counter.get_total_flops()
+    return operations // 2

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 
@@ -30,3 +30,7 @@ class Line:
     def reached(self) -> bool:
         """True if the target is reached; False for a value that is not a number."""
         return self.measured <= self.target if self.better == "lower" else self.measured >= self.target
+
+    def loosened(self, factor: float) -> Line:
+        """Return the line with a target that is looser by ``factor`` (above 1)."""
+        return replace(self, target=self.target * factor if self.better == "lower" else self.target / factor)

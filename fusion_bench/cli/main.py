@@ -14,11 +14,11 @@ from typing import Annotated, Any
 
 import typer
 
+from fusion_bench.cli.bench.commands import bench_app
 from fusion_bench.cli.cells.commands import cells_app
 from fusion_bench.cli.completion import (
     LISTED,
     complete_component,
-    complete_datasets,
     complete_listed,
     complete_modules,
 )
@@ -40,9 +40,6 @@ app = typer.Typer(
 app.add_typer(cells_app, name="cells")
 app.add_typer(data_app, name="data")
 app.add_typer(new_app, name="new")
-bench_app = typer.Typer(
-    cls=PluginGroup, help="Benchmarks of operators, modules and data reading on this machine."
-)
 app.add_typer(bench_app, name="bench")
 app.add_typer(
     typer.Typer(cls=PluginGroup, help="Convert checkpoints from and to other projects."), name="convert"
@@ -310,27 +307,6 @@ def schema() -> None:
     from fusion_bench.spec.editor.schema import schema_text  # noqa: PLC0415 - imports torch
 
     typer.echo(schema_text(installed_catalogue()), nl=False)
-
-
-@bench_app.command(name="input")
-def bench_input_(
-    name: Annotated[
-        str, typer.Argument(help="A data set.", metavar="NAME", autocompletion=complete_datasets)
-    ],
-    root: Annotated[Path | None, typer.Option(metavar="DIR", help="The folder of its files.")] = None,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KEY=VALUE", help="A setting of the data set: --set seed=3"),
-    ] = None,
-    size: Annotated[tuple[int, int], typer.Option(help="Height and width of resized images.")] = (224, 224),
-    images: Annotated[int, typer.Option(min=1, help="Number of images to decode.")] = 256,
-    samples: Annotated[int, typer.Option(min=64, help="Number of samples to put into batches.")] = 2048,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
-) -> None:
-    """Time each step from the files of a data set to a batch: opening, decoding, encoding words, batching."""
-    from fusion_bench.cli.bench import bench_input  # noqa: PLC0415 - imports torch
-
-    bench_input(name, root, tuple(settings or ()), size, images=images, samples=samples, as_json=as_json)
 
 
 def set_environment() -> None:

@@ -60,18 +60,22 @@ class WorkerSettings:
         return command + (["--keep-weights"] if self.keep_weights else [])
 
     def environment(self) -> dict[str, str]:
-        """Return the environment of a worker.
+        """Return the environment of a worker."""
+        return worker_environment(self.threads)
 
-        The number of threads must be set before torch is imported. Waiting OpenMP threads must not occupy cores.
-        """
-        threads = str(self.threads)
-        return {
-            # Otherwise glibc returns every large block to the system and requests it again at the next step.
-            "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
-            "MALLOC_TRIM_THRESHOLD_": str(4 << 30),
-            **os.environ,
-            "OMP_NUM_THREADS": threads,
-            "MKL_NUM_THREADS": threads,
-            "OMP_WAIT_POLICY": "PASSIVE",
-            "PYTHONUNBUFFERED": "1",
-        }
+
+def worker_environment(threads: int) -> dict[str, str]:
+    """Return the environment of a program that trains with this number of threads.
+
+    The number of threads must be set before torch is imported. Waiting OpenMP threads must not occupy cores.
+    """
+    return {
+        # Otherwise glibc returns every large block to the system and requests it again at the next step.
+        "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
+        "MALLOC_TRIM_THRESHOLD_": str(4 << 30),
+        **os.environ,
+        "OMP_NUM_THREADS": str(threads),
+        "MKL_NUM_THREADS": str(threads),
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "PYTHONUNBUFFERED": "1",
+    }

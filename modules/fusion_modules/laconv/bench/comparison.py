@@ -108,14 +108,18 @@ def implementations(device: torch.device) -> dict[str, Function]:
     return {BASELINE: unfold_multiply_sum, **backend_functions}
 
 
-def measure(shapes: Sequence[Shape], device: torch.device, threads: int, repeats: int) -> BenchmarkResult:
-    """Time every implementation on every shape, and measure the memory for the first shape."""
+def measure(
+    shapes: Sequence[Shape], device: torch.device, threads: int, repeats: int, *, memory: bool = True
+) -> BenchmarkResult:
+    """Time every implementation on every shape; with ``memory``, also measure the memory for the first shape."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     try:
         rows: list[BenchmarkRow] = []
         for index, shape in enumerate(shapes):
-            rows += _compare(shape, implementations(device), device, threads, repeats, memory=index == 0)
+            rows += _compare(
+                shape, implementations(device), device, threads, repeats, memory=memory and index == 0
+            )
         on_gpu = device.type == "cuda"
         if on_gpu:
             rows += _compare_fused(device, repeats)

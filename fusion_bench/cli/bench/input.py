@@ -17,7 +17,7 @@ from fusion_bench.cli.open_study import data_config
 from fusion_bench.training.paths import RunPaths
 
 
-def bench_input(
+def print_input(
     name: str,
     root: Path | None,
     settings: Sequence[str],

@@ -1,0 +1,55 @@
+"""Runs one group of benchmarks in a process of its own: ``python -m fusion_bench.bench.apart GROUP [--quick]``.
+
+The process has the environment of a worker, which must be set before it starts, and prints its lines as JSON.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+from dataclasses import asdict
+
+from fusion_bench.bench.groups import load_group
+from fusion_bench.bench.targets import Line
+from fusion_bench.cells.executors.executor import worker_environment
+from fusion_bench.errors import FusionBenchError
+
+
+def measured_apart(group: str, *, quick: bool) -> list[Line]:
+    """Return the lines of a group, measured in another process with one thread.
+
+    Raises:
+        FusionBenchError: the process failed.
+    """
+    command = [sys.executable, "-m", "fusion_bench.bench.apart", group, *(["--quick"] if quick else [])]
+    ran = subprocess.run(  # noqa: S603 - our own interpreter, no shell
+        command,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=worker_environment(1),
+    )
+    if ran.returncode:
+        said = ran.stderr.strip().splitlines() or [f"exit code {ran.returncode}"]
+        raise FusionBenchError(f"the benchmarks {group} failed: {said[-1]}")
+    return [Line(**values) for values in json.loads(ran.stdout.splitlines()[-1])]
+
+
+def main() -> None:
+    """Measure one group and print its lines on the last line of the output."""
+    parser = argparse.ArgumentParser(prog="python -m fusion_bench.bench.apart", description=__doc__)
+    parser.add_argument("group")
+    parser.add_argument("--quick", action="store_true", help="a short form, which is less precise")
+    given = parser.parse_args()
+    try:
+        lines = load_group(given.group)(given.quick)
+    except FusionBenchError as error:
+        sys.exit(str(error))
+    sys.stdout.write(json.dumps([asdict(line) for line in lines]) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,74 @@
+"""The implementation of ``fusion-bench bench step`` and ``bench peers``: the speed of training on this machine."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import torch
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from fusion_bench.bench.peers import measure_peers
+from fusion_bench.bench.step import ARMS, measure_steps
+from fusion_bench.bench.timing import machine_name
+from fusion_bench.errors import FusionBenchError
+
+
+def print_steps(device: str | None, repeats: int, *, as_json: bool) -> None:
+    """Time the steps of the benchmark's arms and print one row for each."""
+    chosen = _device(device)
+    times = measure_steps(ARMS, chosen, repeats=repeats)
+    rows = [
+        (
+            time.arm,
+            f"{time.milliseconds:.1f}",
+            f"{time.multiply_adds / 1e6:,.0f}",
+            f"{time.floor:.1f}",
+            f"{time.ratio:.2f}",
+        )
+        for time in times
+    ]
+    headings = ("arm", "ms a step", "million multiply-adds", "ms for these alone", "times as long")
+    _print(chosen, headings, rows, times, as_json=as_json)
+
+
+def print_peers(device: str | None, repeats: int, *, as_json: bool) -> None:
+    """Time the three loops and print one row for each."""
+    chosen = _device(device)
+    times = measure_peers(chosen, repeats=repeats)
+    rows = [(time.loop, f"{time.milliseconds:.1f}", f"{time.relative:.3f}") for time in times]
+    _print(chosen, ("loop", "ms a step", "relative to the minimal loop"), rows, times, as_json=as_json)
+
+
+def _device(name: str | None) -> torch.device:
+    chosen = name or ("cuda" if torch.cuda.is_available() else "cpu")
+    if chosen != "cpu" and not (chosen.startswith("cuda") and torch.cuda.is_available()):
+        raise FusionBenchError(
+            f"--device {chosen}: the benchmark runs on cpu, and on cuda where there is a GPU"
+        )
+    return torch.device(chosen)
+
+
+def _print(
+    device: torch.device,
+    headings: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    values: Sequence[Any],
+    *,
+    as_json: bool,
+) -> None:
+    """Print the rows as a table, or the values as JSON."""
+    if as_json:
+        typer.echo(json.dumps([asdict(value) for value in values], indent=2))
+        return
+    clock = "CPU time of one thread" if device.type == "cpu" else "wall-clock time"
+    table = Table(title=f"{machine_name(device)}, {clock}, medians", box=None)
+    for number, heading in enumerate(headings):
+        table.add_column(heading, justify="right" if number else "left")
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
