@@ -80,7 +80,7 @@ def _minimal(config: CellConfig, data: CellData, device: torch.device) -> float:
     """Return the seconds of a step of a loop over tensors that are gathered by index."""
     encoded = data.encoded[data.splits.train]
     maps = torch.from_numpy(encoded.visual).to(device)
-    images = torch.from_numpy(encoded.image)
+    images = torch.tensor(encoded.image)
     targets = encoded.targets.rows(torch.arange(len(encoded.split)))
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(0))
 

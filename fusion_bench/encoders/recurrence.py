@@ -73,7 +73,10 @@ class _Recurrence(torch.autograd.Function):
         states, before = torch.empty_like(new), torch.zeros_like(new[0])
         padding = ~real[..., None]
         for step in range(len(new)):
-            reset, update = gates[step].baddbmm_(before, of_gates).sigmoid_().split(hidden, 2)
+            both = gates[step]
+            # With `out`, because torch's counter of multiply-adds does not know `baddbmm_`.
+            torch.baddbmm(both, before, of_gates, out=both)
+            reset, update = both.sigmoid_().split(hidden, 2)
             update.masked_fill_(padding[step], 1)
             torch.baddbmm(new_bias, before, of_new, out=from_state[step])
             new[step].addcmul_(reset, from_state[step]).tanh_()
