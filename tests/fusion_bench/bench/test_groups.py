@@ -32,7 +32,7 @@ def package(monkeypatch: pytest.MonkeyPatch) -> None:
             EntryPoint("broken", "no_such_package:lines", groups.ENTRY_POINTS),
         )
     )
-    monkeypatch.setattr(groups, "entry_points", lambda **wanted: points.select(**wanted))
+    monkeypatch.setattr(groups, "entry_points", points.select)
 
 
 @pytest.mark.usefixtures("package")
