@@ -6,20 +6,20 @@ import inspect
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import torch
-
-from fusion_bench.contract import FusionModule, VisionLanguageNetwork
 from fusion_bench.encoders.packages import PACKAGES
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.foreign import message_of
 from fusion_bench.registry import Entry, Registry
-from fusion_bench.samples.dataset import DataSet
 from fusion_bench.spec.document.files import read_study_tree
 from fusion_bench.spec.document.problems import Problems
 from fusion_bench.spec.document.tree import Node
-from fusion_bench.tasks.task import HeadSettings, Task
+
+if TYPE_CHECKING:
+    from fusion_bench.contract import FusionModule, VisionLanguageNetwork
+    from fusion_bench.samples.dataset import DataSet
+    from fusion_bench.tasks.task import Task
 
 BACKBONES = (
     "test_resnet",
@@ -194,6 +194,8 @@ def encoder_row(entry: Entry, cls: type[Any]) -> EncoderRow:
 
 def head_rows(entry: Entry, cls: type[Task]) -> list[HeadRow]:
     """Return the rows of the heads of a task."""
+    from fusion_bench.tasks.task import HeadSettings  # noqa: PLC0415 - imports torch
+
     settings, metrics = ", ".join(sorted(cls.head_settings)), ", ".join(cls.metrics)
     return [
         HeadRow(head, entry.name, settings, cls.describe_head(head, HeadSettings()), metrics, entry.origin)
@@ -204,6 +206,7 @@ def head_rows(entry: Entry, cls: type[Task]) -> list[HeadRow]:
 def backbone_rows() -> list[BackboneRow]:
     """Return the rows of the tested backbones."""
     import timm  # noqa: PLC0415 - takes seconds
+    import torch  # noqa: PLC0415 - takes seconds
     from timm.models import get_pretrained_cfg  # noqa: PLC0415
 
     rows = []

@@ -59,6 +59,17 @@ def test_help_imports_nothing_heavy(command: list[str]) -> None:
     assert result.splitlines()[-1] == "[]"
 
 
+@pytest.mark.parametrize(("kind", "heavy"), [("studies", "torch"), ("modules", "pandas")])
+def test_a_list_imports_only_what_its_rows_come_from(kind: str, heavy: str) -> None:
+    result = python(
+        "import sys\n"
+        "from fusion_bench.cli.main import main\n"
+        f"try:\n    main(['list', '{kind}', '--json'])\nexcept SystemExit as ended:\n    assert not ended.code\n"
+        f"print({heavy!r} in sys.modules)"
+    )
+    assert result.splitlines()[-1] == "False"
+
+
 @pytest.mark.parametrize("group", [[], ["cells"], ["bench"], ["convert"]])
 def test_a_group_alone_prints_its_help_with_whole_sentences(cli: CommandLine, group: list[str]) -> None:
     alone, asked = cli(*group), cli(*group, "--help")
