@@ -20,6 +20,7 @@ import pytest
 import torch
 
 import interrupted_cells
+from command_line import environment
 from fusion_bench.cells import run_cell as running
 from fusion_bench.cells.folder import CellFolder, cell_folder
 from fusion_bench.training.config import CellConfig, CheckpointConfig
@@ -285,10 +286,9 @@ def test_a_checkpoint_waits_for_its_minutes(tmp_path: Path) -> None:
 
 def killed(runs: Path, variant: str, step: int, minutes: float) -> str:
     """Train a cell in a process that is killed after a step, and return what it told."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
     ended = subprocess.run(
         [sys.executable, interrupted_cells.__file__, runs, variant, str(step), str(minutes)],
-        env=environment,
+        env=environment(),
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from command_line import environment
 from fusion_bench.cells.events import CellTold
 from fusion_bench.cells.executors.executor import WorkerSettings
 from fusion_bench.cells.executors.local import LocalExecutor
@@ -50,6 +51,7 @@ def trained(folder: Path, text: str) -> tuple[dict[str, bytes], list[str]]:
 @pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
 def test_a_cell_goes_on_in_the_next_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DIES_ONCE", str(tmp_path / "died"))
+    monkeypatch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
     killed, told = trained(tmp_path / "killed", LONG.replace("CHECKPOINT", "checkpoint: {minutes: 1.0e-9},"))
     assert told == ["goes on from its checkpoint at step 7"]
     undisturbed, told = trained(tmp_path / "undisturbed", LONG.replace("CHECKPOINT", ""))
