@@ -70,13 +70,13 @@ def run_toy_cell(
     runs: Path,
     config: CellConfig,
     on_step: Callable[[StepDone], None] | None = None,
-    told: list[str] | None = None,
+    sentences: list[str] | None = None,
 ) -> tuple[CellFolder, CellReport]:
     """Train a cell in this process."""
     folder = cell_folder(runs, config.id)
     folder.write_config(config)
     cache = ToyCache(RunPaths(runs, {}, {}))
-    tell = [].append if told is None else told.append
+    tell = [].append if sentences is None else sentences.append
     report = run_cell(folder, cache, lambda _: None, keep_weights=True, on_step=on_step, tell=tell)  # type: ignore[arg-type]
     return folder, report
 
@@ -93,9 +93,9 @@ def main(runs: str, variant: str, step: str, minutes: str) -> None:
         if done.phase == "training" and done.step == int(step):
             os.kill(os.getpid(), signal.SIGKILL)
 
-    told: list[str] = []
-    run_toy_cell(Path(runs), restless_config(variant, float(minutes)), die, told)
-    sys.stdout.write("\n".join(told))
+    sentences: list[str] = []
+    run_toy_cell(Path(runs), restless_config(variant, float(minutes)), die, sentences)
+    sys.stdout.write("\n".join(sentences))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ from fusion_bench.errors import StudyFileError
 from fusion_bench.spec.arms import with_settings
 from fusion_bench.spec.load import read_study
 from fusion_bench.spec.study import Study
-from fusion_bench.training.config import CheckpointConfig
 from study_fakes import Film, fake_catalogue
 
 HEAD = """\
@@ -146,30 +145,6 @@ def test_an_arm_may_override_training_and_depth(load: Load) -> None:
         first, train=replace(first.train, epochs=3), fusion=replace(first.fusion, depth=1)
     )
     assert study.arms[1].factors == {"train.epochs": 3, "fusion.depth": 1}
-
-
-def test_checkpoints_are_no_factor_and_no_difference_between_arms(load: Load) -> None:
-    study = load("arms: {a: {module: film}, b: {module: film, train: {epochs: 3, checkpoint: {minutes: 5}}}}")
-    assert [arm.config.train.checkpoint for arm in study.arms] == [None, CheckpointConfig(5.0)]
-    assert study.arms[1].factors == {"train.epochs": 3}
-    assert mistakes(
-        load, "arms: {a: {module: film}, b: {module: film, train: {checkpoint: {minutes: 5}}}}"
-    ) == ["line 7: arms.b: 'b' is the same as the arm 'a'; change its settings, or leave one of them out"]
-
-
-@pytest.mark.parametrize(
-    ("place", "path"),
-    [
-        ("vary: {base: {module: film}, grid: {train.checkpoint: [{minutes: 1}]}}", "vary.grid"),
-        ("arms: {a: {module: film}}\nsearch: {trials: 2, space: {train.checkpoint: [1, 2]}}", "search.space"),
-        ("arms: {a: {module: film}}\ncontexts: {c: {train.checkpoint: {minutes: 1}}}", "contexts.c"),
-    ],
-)
-def test_checkpoints_cannot_vary(load: Load, place: str, path: str) -> None:
-    (line,) = mistakes(load, place)
-    assert line.endswith(
-        f"{path}.train.checkpoint: changes no result, so it cannot vary; write it under train instead"
-    )
 
 
 def test_a_network_has_no_backbone_and_no_slot(load: Load) -> None:

@@ -15,7 +15,6 @@ from fusion_bench.spec.study import Expected
 from fusion_bench.training.config import (
     BackboneConfig,
     CellConfig,
-    CheckpointConfig,
     FusionConfig,
     HeadConfig,
     TrainConfig,
@@ -55,28 +54,6 @@ def test_a_good_study_is_resolved_to_the_settings_of_its_cells(load: Load) -> No
     assert (study.primary, study.primary_split, study.margin) == ("balanced_accuracy", "select", 0.01)
     assert study.selection_metric == "accuracy"
     assert study.search is None
-
-
-def test_checkpoints_are_asked_for_in_minutes(load: Load) -> None:
-    without, asked = load(GOOD), load(GOOD, "train.checkpoint.minutes=10")
-    assert [arm.config.train.checkpoint for arm in asked.arms] == [CheckpointConfig(10.0)] * 3
-    assert [arm.config.id for arm in asked.arms] == [arm.config.id for arm in without.arms]
-    assert load(GOOD, "train.checkpoint=null").arms[0].config.train.checkpoint is None
-
-
-@pytest.mark.parametrize(
-    ("value", "message"),
-    [
-        ("{minutes: 0}", "train.checkpoint.minutes: must be greater than 0, not 0"),
-        ("{minutes: soon}", "train.checkpoint.minutes: must be a number, not 'soon'"),
-        ("{minute: 3}", "train.checkpoint.minute: unknown key (did you mean 'minutes'?)"),
-        ("{}", "train.checkpoint.minutes: is missing"),
-        ("10", "train.checkpoint: must be a mapping (key: value), not 10"),
-    ],
-)
-def test_mistakes_in_checkpoints_are_named(load: Load, value: str, message: str) -> None:
-    text = GOOD.replace("learning_rate: 1e-4}", f"checkpoint: {value}}}")
-    assert f"line 12: {message}" in mistakes(load, text)
 
 
 def test_keys_that_are_left_out_have_defaults(load: Load) -> None:

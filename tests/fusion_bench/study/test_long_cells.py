@@ -27,11 +27,11 @@ class Listener:
     """An observer that keeps what is told."""
 
     def __init__(self) -> None:
-        self.told: list[str] = []
+        self.sentences: list[str] = []
 
     def notify(self, event: RunEvent) -> None:
         if isinstance(event, CellTold):
-            self.told.append(event.text)
+            self.sentences.append(event.text)
 
 
 def trained(folder: Path, text: str) -> tuple[dict[str, bytes], list[str]]:
@@ -44,7 +44,7 @@ def trained(folder: Path, text: str) -> tuple[dict[str, bytes], list[str]]:
     (cell,) = result.cells
     path = cell_folder(runs, cell.id).path
     names = ("result.json", "samples.parquet", "curves.parquet", "DONE")
-    return {name: (path / name).read_bytes() for name in names}, listener.told
+    return {name: (path / name).read_bytes() for name in names}, listener.sentences
 
 
 @pytest.mark.slow
@@ -52,8 +52,10 @@ def trained(folder: Path, text: str) -> tuple[dict[str, bytes], list[str]]:
 def test_a_cell_goes_on_in_the_next_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DIES_ONCE", str(tmp_path / "died"))
     monkeypatch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
-    killed, told = trained(tmp_path / "killed", LONG.replace("CHECKPOINT", "checkpoint: {minutes: 1.0e-9},"))
-    assert told == ["goes on from its checkpoint at step 7"]
-    undisturbed, told = trained(tmp_path / "undisturbed", LONG.replace("CHECKPOINT", ""))
-    assert told == []
+    killed, sentences = trained(
+        tmp_path / "killed", LONG.replace("CHECKPOINT", "checkpoint: {minutes: 1.0e-9},")
+    )
+    assert sentences == ["goes on from its checkpoint at step 7"]
+    undisturbed, sentences = trained(tmp_path / "undisturbed", LONG.replace("CHECKPOINT", ""))
+    assert sentences == []
     assert killed == undisturbed

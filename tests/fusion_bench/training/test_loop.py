@@ -175,18 +175,18 @@ def test_no_state_is_taken_and_no_clock_is_read_where_nothing_asks_for_it(
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-@pytest.mark.parametrize(("epoch", "index", "told"), [(1, 1, 1), (2, 1, 49), (3, 7, 49), (1, 120, 149)])
+@pytest.mark.parametrize(("epoch", "index", "last"), [(1, 1, 1), (2, 1, 49), (3, 7, 49), (1, 120, 149)])
 def test_a_loss_that_is_not_finite_is_told_at_the_next_check(
-    bad: float, epoch: int, index: int, told: int
+    bad: float, epoch: int, index: int, last: int
 ) -> None:
     losses = EpochLosses(200, CPU)
-    for step in range(told):
+    for step in range(last):
         losses.add(step, torch.tensor(bad if step == index else 1.0))
         losses.check(step, epoch)
-    losses.add(told, torch.tensor(bad if told == index else 1.0))
+    losses.add(last, torch.tensor(bad if last == index else 1.0))
     number = (epoch - 1) * 200 + index + 1
     with pytest.raises(CellFailure, match=rf"not finite at step {number} \(epoch {epoch}\)"):
-        losses.check(told, epoch)
+        losses.check(last, epoch)
 
 
 def test_a_bad_loss_after_the_last_check_fails_the_epoch() -> None:
@@ -211,9 +211,9 @@ class Answer:
         return self._left < 0
 
 
-@pytest.mark.parametrize(("queries", "told"), [(0, 50), (30, 80), (70, 120)])
+@pytest.mark.parametrize(("queries", "last"), [(0, 50), (30, 80), (70, 120)])
 def test_an_answer_of_a_gpu_is_read_when_it_is_there(
-    monkeypatch: pytest.MonkeyPatch, queries: int, told: int
+    monkeypatch: pytest.MonkeyPatch, queries: int, last: int
 ) -> None:
     losses, begun = EpochLosses(200, CPU), []
 
@@ -227,7 +227,7 @@ def test_an_answer_of_a_gpu_is_read_when_it_is_there(
         for step in range(200):
             losses.add(step, torch.tensor(float("nan") if step == 30 else 1.0))
             losses.check(step, 2)
-    assert step == told
+    assert step == last
     assert begun == [50], "no second check begins before the answer of the first"
 
 
