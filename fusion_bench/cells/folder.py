@@ -77,9 +77,12 @@ class CellFolder:
         """Write ``config.json`` unless it holds this configuration already.
 
         The id depends on registered names only, so a file written before a registered class was moved is replaced.
+        The file of a finished cell stays if it asks for other checkpoints only.
         """
-        file = self.path / "config.json"
-        if not file.exists() or self._stored_config() != config:
+        file, stored = self.path / "config.json", self._stored_config()
+        if self.done and stored is not None and stored.without_checkpoint() == config.without_checkpoint():
+            return
+        if stored != config:
             write_json(file, config.to_json())
 
     def config(self) -> CellConfig:

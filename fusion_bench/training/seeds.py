@@ -54,7 +54,8 @@ def seeded_rng(axis: str, seed: int) -> Iterator[None]:
 
 def random_state() -> dict[str, Any]:
     """Return the state of the global generators of torch, NumPy and Python, as tensors and plain values."""
-    kind, key, position, has_gauss, gauss = np.random.get_state()
+    of_numpy: Any = np.random.get_state()
+    kind, key, position, has_gauss, gauss = of_numpy
     return {
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else [],

@@ -24,7 +24,7 @@ from fusion_bench.training.fit.step_done import StepDone
 from fusion_bench.training.paths import RunPaths
 from toys import toy_cell_data, toy_config
 
-BYTES = ("result.json", "samples.parquet", "curves.parquet")
+BYTES = ("result.json", "samples.parquet", "curves.parquet", "model.safetensors")
 ALWAYS = 1e-9
 """Minutes between checkpoints: one after every step."""
 VARIANTS: Mapping[str, Mapping[str, Any]] = {
@@ -70,18 +70,19 @@ def run_toy_cell(
     runs: Path,
     config: CellConfig,
     on_step: Callable[[StepDone], None] | None = None,
-    told: list[str] | None = None,
+    sentences: list[str] | None = None,
 ) -> tuple[CellFolder, CellReport]:
     """Train a cell in this process."""
     folder = cell_folder(runs, config.id)
     folder.write_config(config)
     cache = ToyCache(RunPaths(runs, {}, {}))
-    tell = [].append if told is None else told.append
-    return folder, run_cell(folder, cache, lambda _: None, on_step=on_step, tell=tell)  # type: ignore[arg-type]
+    tell = [].append if sentences is None else sentences.append
+    report = run_cell(folder, cache, lambda _: None, keep_weights=True, on_step=on_step, tell=tell)  # type: ignore[arg-type]
+    return folder, report
 
 
 def bytes_of_result(folder: CellFolder) -> dict[str, bytes]:
-    """Return the deterministic files of a finished cell."""
+    """Return the deterministic files of a finished cell, its weights among them: a value of a metric is coarse."""
     return {name: (folder.path / name).read_bytes() for name in BYTES}
 
 
@@ -92,9 +93,9 @@ def main(runs: str, variant: str, step: str, minutes: str) -> None:
         if done.phase == "training" and done.step == int(step):
             os.kill(os.getpid(), signal.SIGKILL)
 
-    told: list[str] = []
-    run_toy_cell(Path(runs), restless_config(variant, float(minutes)), die, told)
-    sys.stdout.write("\n".join(told))
+    sentences: list[str] = []
+    run_toy_cell(Path(runs), restless_config(variant, float(minutes)), die, sentences)
+    sys.stdout.write("\n".join(sentences))
 
 
 if __name__ == "__main__":

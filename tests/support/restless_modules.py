@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
+import signal
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -35,3 +38,14 @@ class Restless(Product):
             scale = scale + 0.01 * self.last_mean.mean()
         self.last_mean = fused.detach().mean((1, 2, 3))
         return fused * scale  # type: ignore[no-any-return]
+
+
+class DiesOnce(Restless):
+    """A module that kills its process at its eighth batch, unless the file that DIES_ONCE names is there."""
+
+    def forward(self, visual: Tensor, language: Language) -> Tensor:
+        file = Path(os.environ["DIES_ONCE"])
+        if self.training and self.seen >= 7 and not file.exists():
+            file.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().forward(visual, language)

@@ -242,7 +242,7 @@ class TrainSection(Section):
         description="true: an epoch uses one randomly chosen sentence of each referent",
     )
     checkpoint: Annotated[CheckpointSection, AfterValidator(_checkpoint)] | None = Field(
-        TrainConfig.checkpoint, description="checkpoints inside a cell; null: none. They change no result."
+        None, description="checkpoints inside a cell; null: none. They change no result."
     )
 
 

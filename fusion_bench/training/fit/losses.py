@@ -36,6 +36,7 @@ class EpochLosses:
 
     def __init__(self, steps: int, device: torch.device) -> None:
         self.values = torch.zeros(steps, device=device)
+        self._deferred = device.type == "cuda"
         self._check: _Check | None = None
 
     def add(self, index: int, loss: Tensor) -> None:
@@ -53,7 +54,7 @@ class EpochLosses:
         first = epoch == 1 and index < _FIRST_STEPS
         if not first and (index + 1) % _BETWEEN_CHECKS:
             return
-        if self.values.device.type != "cuda":
+        if not self._deferred:
             self._require_finite(index + 1, epoch)
         elif self._check is None:
             self._check = self._begin(index + 1)

@@ -20,6 +20,7 @@ import pytest
 import torch
 
 import interrupted_cells
+from command_line import environment
 from fusion_bench.cells import run_cell as running
 from fusion_bench.cells.folder import CellFolder, cell_folder
 from fusion_bench.training.config import CellConfig, CheckpointConfig
@@ -71,11 +72,11 @@ def test_an_interrupted_cell_has_the_bytes_of_an_uninterrupted_one(
 ) -> None:
     config = restless_config(variant)
     folder = interrupt(tmp_path / "runs", config, step)
-    told: list[str] = []
+    sentences: list[str] = []
     steps: list[StepDone] = []
-    run_toy_cell(tmp_path / "runs", config, steps.append, told)
+    run_toy_cell(tmp_path / "runs", config, steps.append, sentences)
     # The step that was interrupted by what it told was not written any more.
-    assert told == ([f"goes on from its checkpoint at step {step - 1}"] if step > 1 else [])
+    assert sentences == ([f"goes on from its checkpoint at step {step - 1}"] if step > 1 else [])
     assert steps[0] == StepDone("training", step, steps[0].steps)
     assert bytes_of_result(folder) == whole(variant)
     assert not folder.checkpoint.exists()
@@ -86,10 +87,10 @@ def test_a_cell_may_be_interrupted_many_times_and_in_its_last_evaluation(tmp_pat
     for step in (3, 4, 13, 24):
         interrupt(tmp_path / "runs", config, step)
     folder = interrupt(tmp_path / "runs", config, 1, "evaluation")
-    told: list[str] = []
+    sentences: list[str] = []
     steps: list[StepDone] = []
-    run_toy_cell(tmp_path / "runs", config, steps.append, told)
-    assert told == ["goes on from its checkpoint at step 24"]
+    run_toy_cell(tmp_path / "runs", config, steps.append, sentences)
+    assert sentences == ["goes on from its checkpoint at step 24"]
     assert {step.phase for step in steps} == {"evaluation"}
     assert bytes_of_result(folder) == whole("adam with average")
 
@@ -112,10 +113,10 @@ def test_the_time_of_all_tries_is_counted(tmp_path: Path, monkeypatch: pytest.Mo
     config = restless_config("adamw", 0.5)  # a checkpoint after every third step
     with pytest.raises(Interrupted):
         run_toy_cell(tmp_path, config, lambda done: wait(done) if done.step < 8 else _raise(Interrupted()))
-    told: list[str] = []
-    folder, _ = run_toy_cell(tmp_path, config, wait, told)
+    sentences: list[str] = []
+    folder, _ = run_toy_cell(tmp_path, config, wait, sentences)
     evaluations = 4 * 1
-    assert told == ["goes on from its checkpoint at step 6"]
+    assert sentences == ["goes on from its checkpoint at step 6"]
     assert folder.timing().train_seconds == 10 * (24 + evaluations)
 
 
@@ -129,9 +130,9 @@ def test_a_failed_cell_that_is_tried_again_goes_on(tmp_path: Path) -> None:
         tmp_path / "runs", config, lambda d: _raise(MemoryError()) if d.step == 9 else None
     )
     assert report.failure is not None
-    told: list[str] = []
-    folder, _ = run_toy_cell(tmp_path / "runs", config, told=told)
-    assert told == ["goes on from its checkpoint at step 8"]
+    sentences: list[str] = []
+    folder, _ = run_toy_cell(tmp_path / "runs", config, sentences=sentences)
+    assert sentences == ["goes on from its checkpoint at step 8"]
     assert bytes_of_result(folder) == whole("adamw")
 
 
@@ -183,12 +184,12 @@ def test_a_damaged_checkpoint_is_told_and_the_cell_begins_anew(tmp_path: Path, d
     config = restless_config("adamw")
     folder = interrupt(tmp_path / "runs", config, 9)
     damage(folder.checkpoint)
-    told: list[str] = []
+    sentences: list[str] = []
     steps: list[StepDone] = []
-    _, report = run_toy_cell(tmp_path / "runs", config, steps.append, told)
+    _, report = run_toy_cell(tmp_path / "runs", config, steps.append, sentences)
     assert report.failure is None
-    assert told[0].startswith(f"the checkpoint {folder.checkpoint} is damaged (")
-    assert told[0].endswith("; the cell is trained from its start")
+    assert sentences[0].startswith(f"the checkpoint {folder.checkpoint} is damaged (")
+    assert sentences[0].endswith("; the cell is trained from its start")
     assert steps[0].step == 1
     assert bytes_of_result(folder) == whole("adamw")
 
@@ -213,11 +214,11 @@ def test_a_checkpoint_of_something_else_is_not_used(
             running, "current_provenance", lambda *given, **named: replace(today(*given, **named), **changes)
         )
         folder = interrupt(tmp_path / "runs", config, 9)
-    told: list[str] = []
+    sentences: list[str] = []
     steps: list[StepDone] = []
-    run_toy_cell(tmp_path / "runs", config, steps.append, told)
-    assert len(told) == 1
-    assert told[0].startswith(f"the checkpoint {folder.checkpoint} is not used, because {names}")
+    run_toy_cell(tmp_path / "runs", config, steps.append, sentences)
+    assert len(sentences) == 1
+    assert sentences[0].startswith(f"the checkpoint {folder.checkpoint} is not used, because {names}")
     assert steps[0].step == 1
     assert bytes_of_result(folder) == whole("adamw")
 
@@ -228,9 +229,9 @@ def test_a_checkpoint_of_another_cell_is_not_used(tmp_path: Path) -> None:
     folder = cell_folder(tmp_path / "runs", config.id)
     folder.path.mkdir(parents=True)
     other.checkpoint.rename(folder.checkpoint)
-    told: list[str] = []
-    run_toy_cell(tmp_path / "runs", config, told=told)
-    assert "is not used, because the cell changed" in told[0]
+    sentences: list[str] = []
+    run_toy_cell(tmp_path / "runs", config, sentences=sentences)
+    assert "is not used, because the cell changed" in sentences[0]
     assert bytes_of_result(folder) == whole("adamw")
 
 
@@ -247,12 +248,12 @@ def test_a_disk_that_takes_no_checkpoint_does_not_stop_the_cell(
         return rename(part, target)
 
     monkeypatch.setattr(Path, "replace", refuse)
-    told: list[str] = []
-    folder, report = run_toy_cell(tmp_path / "runs", config, told=told)
+    sentences: list[str] = []
+    folder, report = run_toy_cell(tmp_path / "runs", config, sentences=sentences)
     assert report.failure is None
-    assert told == [
+    assert sentences == [
         f"no checkpoint can be written at step 1 of 24: {os.strerror(number)}; the training goes on"
-    ] or (len(told) == 1 and os.strerror(number) in told[0])
+    ] or (len(sentences) == 1 and os.strerror(number) in sentences[0])
     assert {file.name for file in folder.path.iterdir() if file.name.startswith((".", "checkpoint"))} <= {
         "lock"
     }
@@ -285,10 +286,9 @@ def test_a_checkpoint_waits_for_its_minutes(tmp_path: Path) -> None:
 
 def killed(runs: Path, variant: str, step: int, minutes: float) -> str:
     """Train a cell in a process that is killed after a step, and return what it told."""
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path), "OMP_NUM_THREADS": "1"}
     ended = subprocess.run(
         [sys.executable, interrupted_cells.__file__, runs, variant, str(step), str(minutes)],
-        env=environment,
+        env=environment(),
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -298,20 +298,20 @@ def killed(runs: Path, variant: str, step: int, minutes: float) -> str:
     return ended.stdout
 
 
-def _draws() -> list[tuple[str, int]]:
+def _draws() -> list[tuple[str, int, float]]:
     draw = np.random.default_rng(20261130)
-    return [(str(draw.choice([*VARIANTS])), int(draw.integers(2, 16))) for _ in range(10)]
+    minutes = [ALWAYS, 2e-4]  # a checkpoint after every step, and after some of them
+    return [(str(draw.choice([*VARIANTS])), int(draw.integers(2, 16)), minutes[n % 2]) for n in range(10)]
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("variant", "step"), _draws())
-@pytest.mark.parametrize("minutes", [ALWAYS, 2e-4], ids=["every step", "some steps"])
+@pytest.mark.parametrize(("variant", "step", "minutes"), _draws())
 def test_a_killed_process_loses_no_bit(tmp_path: Path, variant: str, step: int, minutes: float) -> None:
     runs = tmp_path / "runs"
     killed(runs, variant, step, minutes)
-    told = killed(runs, variant, 0, minutes)
+    sentences = killed(runs, variant, 0, minutes)
     if minutes == ALWAYS:
-        assert told == f"goes on from its checkpoint at step {step - 1}"
+        assert sentences == f"goes on from its checkpoint at step {step - 1}"
     config = restless_config(variant)
     folder = cell_folder(runs, config.id)
     assert folder.done

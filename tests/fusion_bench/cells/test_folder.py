@@ -16,7 +16,7 @@ from fusion_bench.cells.result import ArmCosts, CellResult, Outcome, Provenance,
 from fusion_bench.errors import LONGEST_REASON, FusionBenchError
 from fusion_bench.registry import Target
 from fusion_bench.storage import read_json, write_json
-from fusion_bench.training.config import Component
+from fusion_bench.training.config import CheckpointConfig, Component
 from toys import toy_config
 
 OUTCOME = Outcome(
@@ -235,6 +235,19 @@ def test_a_cell_is_asked_once_and_answers_for_its_own_id(folder: CellFolder) -> 
     other.write_config(toy_config())
     with pytest.raises(FusionBenchError, match="does not belong in this folder"):
         other.config()
+
+
+def test_another_checkpoint_setting_is_written_unless_the_cell_is_done(folder: CellFolder) -> None:
+    asked = toy_config(checkpoint=CheckpointConfig(10.0))
+    assert asked.id == folder.id
+    plain = (folder.path / "config.json").read_bytes()
+    folder.write_config(asked)
+    assert folder.config() == asked
+    folder.write_config(toy_config())
+    assert (folder.path / "config.json").read_bytes() == plain
+    folder.finish(OUTCOME)
+    folder.write_config(asked)
+    assert (folder.path / "config.json").read_bytes() == plain
 
 
 def test_a_class_that_moved_is_found_again_by_its_name(folder: CellFolder) -> None:

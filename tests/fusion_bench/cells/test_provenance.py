@@ -165,6 +165,8 @@ def test_what_a_cell_never_imports_is_none_of_its_business(monkeypatch: pytest.M
     numerics_digest(toy_config())
     assert "fusion_bench.training.loop" in read
     assert "fusion_bench.training.seeds" in read
+    for part in ("evaluation", "losses", "position", "result", "step_done"):
+        assert f"fusion_bench.training.fit.{part}" in read
     assert "toys" in read
     assert not any(name.startswith("fusion_bench.data.nlvr") for name in read)
 

@@ -15,6 +15,7 @@ from fusion_bench.cells.events import (
     CellProgressed,
     CellSilent,
     CellStarted,
+    CellTold,
 )
 from fusion_bench.reporting.cell_rows import duration
 from fusion_bench.reporting.live_table import LiveTable
@@ -121,6 +122,16 @@ def test_a_cell_that_gives_no_sign_of_life_is_said_to_be_silent(table: tuple[Liv
     live.notify(RunClosed())
     assert "silent" not in text
     assert "▶ running" in row(text, "laconv", "0")
+
+
+def test_what_is_told_of_a_cell_stays_above_the_table(table: tuple[LiveTable, Clock]) -> None:
+    live, clock = table
+    live.notify(CellStarted(A0))
+    clock.now += 303
+    live.notify(CellTold(A0, "goes on from its checkpoint at step 7"))
+    live.notify(RunClosed())
+    assert "laconv, seed 0: goes on from its checkpoint at step 7" in written(live._console)
+    assert "silent" not in shown(live)
 
 
 def test_the_total_is_the_work_left_over_the_workers_seen(table: tuple[LiveTable, Clock]) -> None:
@@ -276,6 +287,7 @@ def test_plain_lines_are_one_per_event_without_control_codes() -> None:
     lines.notify(CellProgressed(A0, 1, 2, "select/accuracy", 0.5, 65.0))
     lines.notify(CellFinished(A0, {"val/accuracy": 0.75, "test/accuracy": 0.7}))
     lines.notify(CellStarted(B0))
+    lines.notify(CellTold(B0, "goes on from its checkpoint at step 7"))
     lines.notify(CellSilent(B0, 300.0))
     lines.notify(CellFailed(B0, "no\nmemory"))
     lines.notify(RunClosed())
@@ -286,6 +298,7 @@ def test_plain_lines_are_one_per_event_without_control_codes() -> None:
         "laconv seed 0 epoch 1/2: select/accuracy 0.5, 1:05 left",
         "laconv seed 0 done in 1:05: val/accuracy 0.75, test/accuracy 0.7 [2/4]",
         "film seed 0 started",
+        "film seed 0: goes on from its checkpoint at step 7",
         "film seed 0 has been silent for 5:00; Ctrl-C stops the run",
         "film seed 0 FAILED: no memory [3/4]",
         "2 of 4 cells done, 1 failed",
@@ -306,6 +319,7 @@ def test_every_observer_hears_a_whole_run(make: Callable[[], Observer]) -> None:
     observer.notify(RunPlanned(CELLS))
     observer.notify(CellStarted(A0))
     observer.notify(CellProgressed(A0, 1, 1, "select/accuracy", 0.5, None))
+    observer.notify(CellTold(A0, "goes on from its checkpoint at step 7"))
     observer.notify(CellSilent(A0, 300.0))
     observer.notify(CellFinished(A0, {"test/accuracy": 0.5}))
     observer.notify(CellFailed(A1, "the worker died before it started"))

@@ -12,7 +12,13 @@ import pytest
 
 from fusion_bench.errors import StudyFileError
 from fusion_bench.spec.study import Expected
-from fusion_bench.training.config import BackboneConfig, CellConfig, FusionConfig, HeadConfig, TrainConfig
+from fusion_bench.training.config import (
+    BackboneConfig,
+    CellConfig,
+    FusionConfig,
+    HeadConfig,
+    TrainConfig,
+)
 from study_fakes import GOOD, Load
 
 

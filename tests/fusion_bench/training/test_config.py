@@ -13,6 +13,7 @@ from fusion_bench.registry import Target
 from fusion_bench.training.config import (
     BackboneConfig,
     CellConfig,
+    CheckpointConfig,
     Component,
     DataConfig,
     FusionConfig,
@@ -108,6 +109,22 @@ def test_a_default_written_out_does_not_change_the_identity() -> None:
 )
 def test_every_setting_changes_the_identity(other: CellConfig) -> None:
     assert other.id != PLAIN.id
+
+
+@pytest.mark.parametrize("config", [PLAIN, ELABORATE], ids=["plain", "elaborate"])
+def test_checkpoints_change_neither_the_identity_nor_what_is_stored_without_them(config: CellConfig) -> None:
+    asked = replace(config, train=replace(config.train, checkpoint=CheckpointConfig(10.0)))
+    assert asked != config
+    assert asked.id == config.id
+    assert asked.without_checkpoint() == config
+    assert asked.to_json()["train"].pop("checkpoint") == {"minutes": 10.0}
+    assert CellConfig.from_json(json.loads(json.dumps(asked.to_json()))) == asked
+    assert "checkpoint" not in json.dumps(config.to_json())
+    assert CellConfig.from_json({**asked.to_json(), "train": config.to_json()["train"]}) == config
+    # Nor does it in the settings of the cell that another one starts from.
+    assert replace(config, start=asked).id == replace(config, start=config).id
+    assert "checkpoint" not in json.dumps(replace(config, start=config).to_json())
+    assert replace(config, start=asked).to_json()["start"] == asked.to_json()
 
 
 def test_the_order_of_settings_does_not_change_the_identity() -> None:

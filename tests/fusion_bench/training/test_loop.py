@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -14,7 +15,9 @@ from fusion_bench.errors import CellFailure
 from fusion_bench.registry import Target
 from fusion_bench.training.batches import BatchLoader, steps_per_epoch
 from fusion_bench.training.config import CellConfig, Component
+from fusion_bench.training.fit.losses import EpochLosses, _Check
 from fusion_bench.training.fit.result import TrainingResult
+from fusion_bench.training.fit.step_done import StepDone
 from fusion_bench.training.loop import Progress, Trainer, build_model
 from fusion_bench.training.optim import make_optimizer, schedule
 from toys import toy_cell_data, toy_config
@@ -139,6 +142,121 @@ def test_every_epoch_is_reported() -> None:
     trained(toy_config(), epochs)
     assert [progress.epoch for progress in epochs] == [1, 2, 3]
     assert epochs[-1].seconds_left == 0
+
+
+def test_every_batch_is_told() -> None:
+    steps: list[StepDone] = []
+    config = toy_config(epochs=2)  # 2 x 6 steps, and one batch of evaluation in each split
+    Trainer(config, toy_cell_data(), CPU, lambda _: None, on_step=steps.append).train()
+    training = [StepDone("training", step, 12) for step in range(1, 13)]
+    evaluation = StepDone("evaluation", 1, 1)
+    assert steps == [*training[:6], evaluation, *training[6:], evaluation, evaluation, evaluation]
+
+
+class AsksNoQuestions:
+    """Stands for checkpoints that are never due."""
+
+    due = False
+
+    def write(self, *_: object) -> None:
+        raise AssertionError
+
+
+def test_no_state_is_taken_and_no_clock_is_read_where_nothing_asks_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read: list[float] = []
+    clock = time.monotonic
+    monkeypatch.setattr(time, "monotonic", lambda: read.append(clock()) or read[-1])
+    trained(toy_config(epochs=2))
+    assert len(read) == 1 + 2 + 2, "the start, each epoch, and the end of training and of evaluation"
+    monkeypatch.setattr(Trainer, "state", lambda _: pytest.fail("a state was taken"))
+    Trainer(toy_config(), toy_cell_data(), CPU, lambda _: None, checkpoints=AsksNoQuestions()).train()
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+@pytest.mark.parametrize(("epoch", "index", "last"), [(1, 1, 1), (2, 1, 49), (3, 7, 49), (1, 120, 149)])
+def test_a_loss_that_is_not_finite_is_told_at_the_next_check(
+    bad: float, epoch: int, index: int, last: int
+) -> None:
+    losses = EpochLosses(200, CPU)
+    for step in range(last):
+        losses.add(step, torch.tensor(bad if step == index else 1.0))
+        losses.check(step, epoch)
+    losses.add(last, torch.tensor(bad if last == index else 1.0))
+    number = (epoch - 1) * 200 + index + 1
+    with pytest.raises(CellFailure, match=rf"not finite at step {number} \(epoch {epoch}\)"):
+        losses.check(last, epoch)
+
+
+def test_a_bad_loss_after_the_last_check_fails_the_epoch() -> None:
+    losses = EpochLosses(3, CPU)
+    for step, loss in enumerate((1.0, 2.0, float("nan"))):
+        losses.add(step, torch.tensor(loss))
+        losses.check(step, 2)
+    with pytest.raises(CellFailure, match=r"at step 6 \(epoch 2\)"):
+        losses.mean(2)
+    losses.add(2, torch.tensor(6.0))
+    assert losses.mean(2) == 3.0
+
+
+class Answer:
+    """Stands for an event of a GPU that is queried a number of times before its answer is there."""
+
+    def __init__(self, queries: int) -> None:
+        self._left = queries
+
+    def query(self) -> bool:
+        self._left -= 1
+        return self._left < 0
+
+
+@pytest.mark.parametrize(("queries", "last"), [(0, 50), (30, 80), (70, 120)])
+def test_an_answer_of_a_gpu_is_read_when_it_is_there(
+    monkeypatch: pytest.MonkeyPatch, queries: int, last: int
+) -> None:
+    losses, begun = EpochLosses(200, CPU), []
+
+    def begin(end: int) -> _Check:
+        begun.append(end)
+        return _Check(end, torch.isfinite(losses.values[:end]).all(), Answer(queries))  # type: ignore[arg-type]
+
+    monkeypatch.setattr(losses, "_deferred", True)
+    monkeypatch.setattr(losses, "_begin", begin)
+    with pytest.raises(CellFailure, match=r"at step 231 \(epoch 2\)"):
+        for step in range(200):
+            losses.add(step, torch.tensor(float("nan") if step == 30 else 1.0))
+            losses.check(step, 2)
+    assert step == last
+    assert begun == [50], "no second check begins before the answer of the first"
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_no_step_waits_for_a_gpu() -> None:
+    """The batches lie on the GPU already; what loads them is not part of the loop."""
+    trainer = Trainer(toy_config(epochs=20), toy_cell_data(), torch.device("cuda"), lambda _: None)
+    batches = list(trainer._loader.epoch(1, 0, 16))
+    trainer.model.train()
+    trainer._train_batch(batches[0])  # what is made once may wait
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for index, batch in enumerate(batches):
+            trainer._losses.add(index, trainer._train_batch(batch))
+            trainer._losses.check(index, 1)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_tells_a_bad_loss_some_steps_later() -> None:
+    device = torch.device("cuda")
+    losses = EpochLosses(200, device)
+    with pytest.raises(CellFailure, match=r"at step 31 \(epoch 1\)"):
+        for step in range(200):
+            losses.add(step, torch.tensor(float("nan") if step == 30 else 1.0, device=device))
+            losses.check(step, 1)
+            if step == 60:
+                torch.cuda.synchronize()
 
 
 def test_the_schedule_warms_up_and_ends_near_zero() -> None:

@@ -79,6 +79,55 @@ def test_adam_decays_with_the_gradient_and_adamw_apart_from_it() -> None:
         assert layer.weight.item() == pytest.approx(expected, abs=1e-5)
 
 
+class OddlyLaidOut(nn.Module):
+    """A network with parameters of every layout, one of which has no gradient, in two floating-point types."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.strided = nn.Parameter(torch.randn(5, 4).t())
+        self.precise = nn.Parameter(torch.randn(5, dtype=torch.float64))
+        self.unused = nn.Parameter(torch.randn(2, 2))
+
+    def forward(self, images: Tensor) -> Tensor:
+        maps = self.conv(images).mean((2, 3)) @ self.strided  # [B, 5]
+        return (maps.double() * self.precise).square().mean()
+
+
+@pytest.mark.parametrize("name", ["adamw", "adam"])
+@pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last], ids=str)
+def test_the_fused_step_is_the_plain_step(name: str, layout: torch.memory_format) -> None:
+    torch.manual_seed(0)
+    model = OddlyLaidOut()
+    plain = copy.deepcopy(model)
+    settings = TrainConfig(optimizer=name, learning_rate=0.05, weight_decay=0.1)  # type: ignore[arg-type]
+    fused = make_optimizer(model, settings)
+    kind = torch.optim.AdamW if name == "adamw" else torch.optim.Adam
+    groups = [
+        {"params": [plain.conv.weight, plain.strided, plain.unused]},
+        {"params": [plain.conv.bias, plain.precise], "weight_decay": 0.0},
+    ]
+    reference = kind(groups, lr=0.05, weight_decay=0.1, foreach=False)
+    assert fused.defaults["fused"]
+    for _ in range(5):
+        images = torch.randn(2, 3, 6, 6).contiguous(memory_format=layout)
+        for network, optimizer in ((model, fused), (plain, reference)):
+            optimizer.zero_grad()
+            network(images).backward()
+            optimizer.step()
+    for one, other in zip(model.parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+
+
+def test_complex_parameters_are_trained_too() -> None:
+    model = nn.Module()
+    model.spectrum = nn.Parameter(torch.ones(3, dtype=torch.complex64))
+    optimizer = make_optimizer(model, TrainConfig(learning_rate=0.1))
+    model.spectrum.abs().sum().backward()
+    optimizer.step()
+    torch.testing.assert_close(model.spectrum.real, torch.full((3,), 0.9), rtol=0, atol=1e-4)
+
+
 def test_the_moving_average_against_a_plain_loop() -> None:
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
