@@ -92,11 +92,16 @@ def aggregate_shifted(x: Tensor, kernels: Tensor, window: Window, out: Tensor) -
         buffers.load_weights(kernels, inside, tile)
         part = filtered[tile.samples, :, tile.groups, tile.rows]  # [n, C/G, groups, rows, W_out]
         sums = _flat_view(part, inside.dtype)  # [n, C/G, R]
-        total = (buffers.maps if sums is None else sums).zero_()
+        total = buffers.maps if sums is None else sums
+        first = True
         for grid, taps in zip(grids, buffers.by_tap, strict=True):
             buffers.load_planes(buffers.padded, planes, grid, tile)
             for read, weight in taps:
-                total.addcmul_(weight, read)
+                if first:
+                    torch.mul(weight, read, out=total)
+                else:
+                    total.addcmul_(weight, read)
+                first = False
         if sums is None:
             part.copy_(buffers.by_position(total))
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -122,6 +123,7 @@ class Lattice:
         ]
 
 
+@lru_cache(maxsize=64)
 def lattices(window: Window, width: int) -> tuple[Lattice, ...]:
     """Return every lattice that the taps of a window read, for an output of ``width`` columns."""
     subsets = window.tap_subsets()

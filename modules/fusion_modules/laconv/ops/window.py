@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from torch import Tensor
@@ -81,15 +82,23 @@ class Window:
         return tuple(subsets)
 
     def inside(self, maps: Tensor, dtype: torch.dtype) -> Tensor:
-        """Return ``[k*k, H_out, W_out]``: 1 if a tap lies inside ``maps`` ``[B, C, H, W]``, else 0."""
-        height, width = maps.shape[2:]
-        rows = self._inside_axis(height, maps.device)  # [k, H_out]
-        columns = self._inside_axis(width, maps.device)  # [k, W_out]
-        both = rows[:, None, :, None] & columns[None, :, None, :]  # [k, k, H_out, W_out]
-        return both.flatten(0, 1).to(dtype)
+        """Return ``[k*k, H_out, W_out]``: 1 if a tap lies inside ``maps`` ``[B, C, H, W]``, else 0.
 
-    def _inside_axis(self, extent: int, device: torch.device) -> Tensor:
-        """Return ``[k, output_extent]``: True if a tap lies inside an axis of ``extent`` positions."""
-        offsets = (torch.arange(self.size, device=device)[:, None] - self.size // 2) * self.dilation
-        read = torch.arange(self.output_extent(extent), device=device) * self.stride + offsets
-        return (read >= 0) & (read < extent)
+        Calls share the result, so it must not be written to.
+        """
+        return _inside(self, *maps.shape[2:], dtype, maps.device)
+
+
+@lru_cache(maxsize=64)  # a network asks again at each step for the few sizes of its maps
+def _inside(window: Window, height: int, width: int, dtype: torch.dtype, device: torch.device) -> Tensor:
+    rows = _inside_axis(window, height, device)  # [k, H_out]
+    columns = _inside_axis(window, width, device)  # [k, W_out]
+    both = rows[:, None, :, None] & columns[None, :, None, :]  # [k, k, H_out, W_out]
+    return both.flatten(0, 1).to(dtype)
+
+
+def _inside_axis(window: Window, extent: int, device: torch.device) -> Tensor:
+    """Return ``[k, output_extent]``: True if a tap lies inside an axis of ``extent`` positions."""
+    offsets = (torch.arange(window.size, device=device)[:, None] - window.size // 2) * window.dilation
+    read = torch.arange(window.output_extent(extent), device=device) * window.stride + offsets
+    return (read >= 0) & (read < extent)

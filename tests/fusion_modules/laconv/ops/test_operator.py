@@ -345,3 +345,13 @@ def test_triton_accumulates_half_precision_in_float32(half: torch.dtype) -> None
     wanted = torch.autograd.grad(expected, wide, cotangent.float())
     for value, want in zip((out, *gradients), (expected, *wanted), strict=True):
         torch.testing.assert_close(value, want.to(half), rtol=torch.finfo(half).eps, atol=1e-6)
+
+
+def test_what_inference_mode_has_cached_serves_training_too() -> None:
+    x, kernels = torch.randn(2, 4, 6, 11), torch.randn(2, 2, 9, 6, 11)  # a size that no other test uses
+    with torch.inference_mode():
+        expected = dynamic_conv2d(x, kernels)
+    leaves = [value.clone().requires_grad_() for value in (x, kernels)]
+    found = dynamic_conv2d(*leaves)
+    assert torch.equal(found, expected)
+    assert all(grad.isfinite().all() for grad in torch.autograd.grad(found.sum(), leaves))
