@@ -48,7 +48,7 @@ def test_checkpoints_are_no_factor_and_no_difference_between_arms(load: Load) ->
     assert [arm.config.train.checkpoint for arm in study.arms] == [None, CheckpointConfig(5.0)]
     assert study.arms[1].factors == {"train.epochs": 4}
     assert mistakes(
-        load, "arms: {a: {module: film}, b: {module: film, train: {checkpoint: {minutes: 5}}}}"
+        load, HEAD + "arms: {a: {module: film}, b: {module: film, train: {checkpoint: {minutes: 5}}}}"
     ) == ["line 14: arms.b: 'b' is the same as the arm 'a'; change its settings, or leave one of them out"]
 
 
