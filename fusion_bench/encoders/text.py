@@ -64,7 +64,6 @@ class GruEncoder(TextEncoder):
         if vectors.is_meta:  # multiply-adds are counted without data: every word counts as real
             words, last = self.gru(vectors)
             return words, last
-        with torch.autocast(
-            vectors.device.type, enabled=False
-        ):  # a recurrence adds up the rounding of its steps
-            return gru_states(self.gru, vectors.to(self.gru.weight_hh_l0.dtype), mask)
+        # Without autocast: a recurrence adds up the rounding of its steps.
+        with torch.autocast(vectors.device.type, enabled=False):
+            return gru_states(self.gru, vectors.to(self.embedding.weight.dtype), mask)
