@@ -37,8 +37,7 @@ _ENDS = (CellBusy, CellFailed, CellFinished, CellMeasured, CellPrepared)
 class LocalExecutor:
     """Runs jobs in local worker processes, which live on between calls. Use it as a context manager.
 
-    A cell whose module is not part of this project gets a fresh process, which ends with the cell; so does every
-    measurement of a latency.
+    A cell whose module is not part of this project gets a fresh process, which ends with the cell.
 
     Args:
         settings: how to start workers, and how many.
@@ -72,9 +71,13 @@ class LocalExecutor:
         yield from self._serve(jobs, 1)
 
     def measure(self, cells: Sequence[str]) -> Iterator[WorkerEvent]:
-        """Measure the latency of cells one after another, each in a fresh process, while no worker is alive."""
+        """Measure the latency of cells one after another, while no other worker is alive.
+
+        They share a process that has trained nothing, because a process takes far longer to start than to measure.
+        """
         self._stop_idle()
-        yield from self._serve([Job("measure", cell, alone=True) for cell in cells], 1)
+        jobs = [Job("measure", cell, needs_own_process(self._config(cell))) for cell in cells]
+        yield from self._serve(jobs, 1)
 
     def _config(self, cell: str) -> CellConfig:
         return cell_folder(self._settings.paths.runs, cell).config()

@@ -254,8 +254,8 @@ def test_a_foreign_module_never_shares_a_process(tmp_path: Path) -> None:
     assert len(set(pids)) == 3
 
 
-def test_each_latency_is_measured_in_a_process_of_its_own_with_no_other_alive(tmp_path: Path) -> None:
-    cells = [own_cell(0), own_cell(1)]
+def test_latencies_share_a_process_that_trained_nothing_with_no_other_alive(tmp_path: Path) -> None:
+    cells = [own_cell(0), own_cell(1), foreign_cell(0)]
     settings = fake_settings(tmp_path, [(cell, "") for cell in cells], workers=2)
     with LocalExecutor(settings, tmp_path / "logs") as executor:
         list(executor.run([cell.id for cell in cells]))
@@ -263,10 +263,10 @@ def test_each_latency_is_measured_in_a_process_of_its_own_with_no_other_alive(tm
         events = executor.measure([cell.id for cell in cells])
         assert next(events) == CellMeasured(cells[0].id, 1.0)
         assert not any(map(left_of, trained))
-        assert list(events) == [CellMeasured(cells[1].id, 1.0)]
-    measured = {settings.pids(cell)[1] for cell in cells}
-    assert len(measured) == 2
-    assert measured.isdisjoint(trained)
+        assert list(events) == [CellMeasured(cell.id, 1.0) for cell in cells[1:]]
+    first, second, foreign = (settings.pids(cell)[1] for cell in cells)
+    assert first == second != foreign
+    assert trained.isdisjoint({first, foreign})
 
 
 @pytest.mark.parametrize(
