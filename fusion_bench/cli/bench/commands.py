@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from fusion_bench.cli.completion import complete_datasets
+from fusion_bench.cli.options import Device
 from fusion_bench.cli.plugin_commands import PluginGroup
 
 bench_app = typer.Typer(
@@ -15,7 +16,6 @@ bench_app = typer.Typer(
 )
 
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
-Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1; by default a GPU if there is one.")]
 Repeats = Annotated[int, typer.Option(min=1, help="Measurements of each row, taken in turn.")]
 
 

@@ -219,7 +219,7 @@ def test_a_failing_arm_does_not_stop_the_others(tmp_path: Path, paths: RunPaths)
     assert states["bad"] == {"failed"}
     assert states["product"] == states["weaker"] == {"done"}
     reasons = results.cells.loc[results.cells["arm"] == "bad", "reason"]
-    assert reasons.str.contains("the loss was not finite by step 1").all()
+    assert reasons.str.contains("the loss was not finite at step 1").all()
     assert "bad" not in set(results.values["arm"])
 
 
