@@ -5,16 +5,15 @@ from __future__ import annotations
 import functools
 import importlib.metadata
 import importlib.util
-import os
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fusion_bench.bench.timing import machine_name
 from fusion_modules.laconv.bench.measurement import (
     Function,
     Spread,
@@ -129,7 +128,7 @@ def measure(
     versions = f"torch {torch.__version__}, Python {platform.python_version()}"
     if importlib.util.find_spec("triton") is not None:
         versions += f", triton {importlib.metadata.version('triton')}"
-    return BenchmarkResult(_machine(device), threads, repeats, versions, tuple(rows), copy_bandwidth)
+    return BenchmarkResult(machine_name(device), threads, repeats, versions, tuple(rows), copy_bandwidth)
 
 
 def _compare(
@@ -210,13 +209,3 @@ def _copy_bandwidth(device: torch.device, repeats: int) -> float:
     target = torch.empty_like(source)
     seconds = interleaved({"copy": lambda: target.copy_(source)}, repeats, device)["copy"]
     return 2 * source.numel() / Spread.of(seconds).median / 1e9
-
-
-def _machine(device: torch.device) -> str:
-    """Return the name of the GPU, or the model and number of cores of the CPU."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    cpu_info = Path("/proc/cpuinfo")
-    lines = cpu_info.read_text(encoding="utf-8").splitlines() if cpu_info.exists() else []
-    models = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return f"{models[0] if models else platform.machine()}, {os.cpu_count()} cores"
