@@ -15,6 +15,8 @@ from pathlib import Path
 
 import torch
 
+from fusion_bench.errors import FusionBenchError
+
 _SIDE = 1024  # of the square matrices whose product gives the rate of multiply-adds
 
 
@@ -53,6 +55,20 @@ def multiply_add_seconds(device: torch.device, dtype: torch.dtype = torch.float3
     for _ in range(products):
         _ = one @ other
     return (seconds_now(device) - began) / (products * _SIDE**3)
+
+
+def benchmark_device(name: str | None) -> torch.device:
+    """Return the device of this name; without one, a GPU if there is one, else the CPU.
+
+    Raises:
+        FusionBenchError: it is neither ``cpu`` nor a GPU of this machine.
+    """
+    chosen = name or ("cuda" if torch.cuda.is_available() else "cpu")
+    if chosen != "cpu" and not (chosen.startswith("cuda") and torch.cuda.is_available()):
+        raise FusionBenchError(
+            f"--device {chosen}: the benchmark runs on cpu, and on cuda where there is a GPU"
+        )
+    return torch.device(chosen)
 
 
 def machine_name(device: torch.device) -> str:

@@ -14,13 +14,12 @@ from rich.table import Table
 
 from fusion_bench.bench.peers import measure_peers
 from fusion_bench.bench.step import ARMS, measure_steps
-from fusion_bench.bench.timing import machine_name
-from fusion_bench.errors import FusionBenchError
+from fusion_bench.bench.timing import benchmark_device, machine_name
 
 
 def print_steps(device: str | None, repeats: int, *, as_json: bool) -> None:
     """Time the steps of the benchmark's arms and print one row for each."""
-    chosen = _device(device)
+    chosen = benchmark_device(device)
     times = measure_steps(ARMS, chosen, repeats=repeats)
     rows = [
         (
@@ -38,19 +37,10 @@ def print_steps(device: str | None, repeats: int, *, as_json: bool) -> None:
 
 def print_peers(device: str | None, repeats: int, *, as_json: bool) -> None:
     """Time the three loops and print one row for each."""
-    chosen = _device(device)
+    chosen = benchmark_device(device)
     times = measure_peers(chosen, repeats=repeats)
     rows = [(time.loop, f"{time.milliseconds:.1f}", f"{time.relative:.3f}") for time in times]
     _print(chosen, ("loop", "ms a step", "relative to the minimal loop"), rows, times, as_json=as_json)
-
-
-def _device(name: str | None) -> torch.device:
-    chosen = name or ("cuda" if torch.cuda.is_available() else "cpu")
-    if chosen != "cpu" and not (chosen.startswith("cuda") and torch.cuda.is_available()):
-        raise FusionBenchError(
-            f"--device {chosen}: the benchmark runs on cpu, and on cuda where there is a GPU"
-        )
-    return torch.device(chosen)
 
 
 def _print(

@@ -26,7 +26,7 @@ class Checkpoints(Protocol):
 
 @dataclass
 class Position:
-    """Where a training stands.
+    """The progress of a training, and the best weights so far.
 
     Attributes:
         epochs: number of epochs that are over: trained and evaluated.

@@ -10,13 +10,12 @@ import os
 from dataclasses import asdict
 from typing import Annotated
 
-import torch
 import typer
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from fusion_bench.errors import FusionBenchError
+from fusion_bench.bench.timing import benchmark_device
 from fusion_modules.laconv.bench.comparison import SHAPES, BenchmarkResult, measure
 
 
@@ -29,12 +28,7 @@ def bench_dynamic_conv(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Time the position-wise convolution, forward and backward, relative to unfold, multiply, sum."""
-    name = device or ("cuda" if torch.cuda.is_available() else "cpu")
-    if name != "cpu" and not (name.startswith("cuda") and torch.cuda.is_available()):
-        raise FusionBenchError(
-            f"--device {name}: the benchmark runs on cpu, and on cuda where there is a GPU"
-        )
-    result = measure(SHAPES, torch.device(name), threads, repeats)
+    result = measure(SHAPES, benchmark_device(device), threads, repeats)
     if as_json:
         typer.echo(json.dumps(asdict(result), indent=2))
     else:
