@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 from dataclasses import asdict
 
 from fusion_bench.bench.groups import load_group
+from fusion_bench.bench.program import run_python
 from fusion_bench.bench.targets import Line
 from fusion_bench.cells.executors.executor import worker_environment
 from fusion_bench.errors import FusionBenchError
@@ -23,19 +23,9 @@ def measured_apart(group: str, *, quick: bool) -> list[Line]:
     Raises:
         FusionBenchError: the process failed.
     """
-    command = [sys.executable, "-m", "fusion_bench.bench.apart", group, *(["--quick"] if quick else [])]
-    ran = subprocess.run(  # noqa: S603 - our own interpreter, no shell
-        command,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        env=worker_environment(1),
-    )
-    if ran.returncode:
-        said = ran.stderr.strip().splitlines() or [f"exit code {ran.returncode}"]
-        raise FusionBenchError(f"the benchmarks {group} failed: {said[-1]}")
-    return [Line(**values) for values in json.loads(ran.stdout.splitlines()[-1])]
+    command = ["-m", "fusion_bench.bench.apart", group, *(["--quick"] if quick else [])]
+    shown = run_python(command, f"the benchmarks {group} failed", worker_environment(1))
+    return [Line(**values) for values in json.loads(shown.splitlines()[-1])]
 
 
 def main() -> None:

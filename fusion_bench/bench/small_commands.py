@@ -7,8 +7,6 @@ several runs: another program on the machine can only add to it.
 from __future__ import annotations
 
 import resource
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,8 +16,8 @@ from tempfile import TemporaryDirectory
 import numpy as np
 import pandas as pd
 
+from fusion_bench.bench.program import run_python
 from fusion_bench.bench.targets import Line
-from fusion_bench.errors import FusionBenchError
 from fusion_bench.statistics.comparison import Question, compare, means
 from fusion_bench.statistics.controls import against_controls
 from fusion_bench.statistics.ranking import ranks
@@ -149,13 +147,8 @@ def _least_cpu_seconds(arguments: Sequence[str], repeats: int) -> float:
 
 def _child_cpu_seconds(arguments: Sequence[str]) -> float:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
-    ran = subprocess.run(  # noqa: S603 - our own interpreter, no shell
-        [sys.executable, *arguments], stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
-    )
+    run_python(arguments, "a command to be timed failed")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
-    if ran.returncode:
-        said = ran.stderr.strip().splitlines() or [f"exit code {ran.returncode}"]
-        raise FusionBenchError(f"a command to be timed failed: {said[-1]}")
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
