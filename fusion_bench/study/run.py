@@ -229,7 +229,7 @@ class StudyRun:
     def _prepare(self, cells: Sequence[PlannedCell], executor: Executor) -> None:
         firsts = {cell_data_key(cell.config, shared=True): cell for cell in reversed(cells)}
         self._observer.notify(RunPreparing("making data, weights and cached maps"))
-        for event in executor.prepare([cell.id for cell in firsts.values()]):
+        for event in executor.prepare([cell.id for cell in firsts.values()], [cell.id for cell in cells]):
             if isinstance(event, CellPreparing):
                 self._relay(event)
             if isinstance(event, CellFailed):

@@ -19,12 +19,17 @@ class Executor(Protocol):
 
     def __exit__(self, *_: object) -> None: ...
 
-    def prepare(self, cells: Sequence[str]) -> Iterator[WorkerEvent]:
-        """Make the data, weights and cached maps that cells need; yield `CellPrepared` or `CellFailed` for each."""
+    def prepare(self, cells: Sequence[str], upcoming: Sequence[str] = ()) -> Iterator[WorkerEvent]:
+        """Make the data, weights and cached maps that cells need; yield `CellPrepared` or `CellFailed` for each.
+
+        Args:
+            cells: one cell for each kind of data.
+            upcoming: the cells that `run` will train next; their workers may start meanwhile.
+        """
         ...
 
     def run(self, cells: Sequence[str]) -> Iterator[WorkerEvent]:
-        """Train cells, started in this order; yield their events until all have ended."""
+        """Train cells, started in this order but for the last; yield their events until all have ended."""
         ...
 
     def measure(self, cells: Sequence[str]) -> Iterator[WorkerEvent]:

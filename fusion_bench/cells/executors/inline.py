@@ -22,8 +22,9 @@ class InlineExecutor:
     def __exit__(self, *_: object) -> None:
         self._events.clear()
 
-    def prepare(self, cells: Sequence[str]) -> Iterator[WorkerEvent]:
-        """See `Executor`."""
+    def prepare(self, cells: Sequence[str], upcoming: Sequence[str] = ()) -> Iterator[WorkerEvent]:
+        """See `Executor`; no worker has to start for the cells ``upcoming``."""
+        del upcoming
         yield from self._jobs("prepare", cells)
 
     def run(self, cells: Sequence[str]) -> Iterator[WorkerEvent]:

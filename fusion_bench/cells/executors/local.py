@@ -22,6 +22,7 @@ from fusion_bench.cells.events import (
 )
 from fusion_bench.cells.executors.executor import WorkerSettings
 from fusion_bench.cells.executors.isolation import is_foreign, needs_own_process
+from fusion_bench.cells.executors.order import kind_of, put_longest_first
 from fusion_bench.cells.executors.worker_log import remove_old_logs
 from fusion_bench.cells.executors.worker_process import GRACE_SECONDS, Job, Lines, WorkerProcess
 from fusion_bench.cells.folder import cell_folder
@@ -49,6 +50,7 @@ class LocalExecutor:
         self._lines: Lines = queue.SimpleQueue()
         self._processes: list[WorkerProcess] = []
         self._numbers = itertools.count()
+        self._seconds: dict[str, float] = {}  # how long the last cell of each kind took
 
     def __enter__(self) -> LocalExecutor:
         remove_old_logs(self._logs)
@@ -58,16 +60,25 @@ class LocalExecutor:
         self._stop(self._processes)
 
     def run(self, cells: Sequence[str]) -> Iterator[WorkerEvent]:
-        """Train cells, in this order as workers become idle; yield events until all have ended."""
-        jobs = [Job("cell", cell, needs_own_process(self._config(cell))) for cell in cells]
+        """Train cells, in this order as workers become idle; yield events until all have ended.
+
+        Of the last cells, which all differ in more than their seed, those start first that took longest before.
+        """
+        jobs = [self._training(cell) for cell in cells]
         if all(job.alone for job in jobs):
             self._stop_idle()
         yield from self._serve(jobs, self._settings.workers)
 
-    def prepare(self, cells: Sequence[str]) -> Iterator[WorkerEvent]:
-        """Make what cells need, one after another (making data uses several processes by itself)."""
+    def prepare(self, cells: Sequence[str], upcoming: Sequence[str] = ()) -> Iterator[WorkerEvent]:
+        """Make what cells need, one after another (making data uses several processes by itself).
+
+        The workers of the cells ``upcoming`` start at once, all at the same time: what they import takes seconds.
+        """
         # A module takes no part in this; a text encoder does.
         jobs = [Job("prepare", cell, is_foreign(self._config(cell).text.target)) for cell in cells]
+        shared = sum(not self._training(cell).alone for cell in upcoming)
+        for _ in range(min(self._settings.workers, shared) - len(self._processes)):
+            self._start()
         yield from self._serve(jobs, 1)
 
     def measure(self, cells: Sequence[str]) -> Iterator[WorkerEvent]:
@@ -81,6 +92,10 @@ class LocalExecutor:
 
     def _config(self, cell: str) -> CellConfig:
         return cell_folder(self._settings.paths.runs, cell).config()
+
+    def _training(self, cell: str) -> Job:
+        config = self._config(cell)
+        return Job("cell", cell, needs_own_process(config), kind_of(config))
 
     def _serve(self, jobs: Sequence[Job], workers: int) -> Iterator[WorkerEvent]:
         """Send jobs to at most so many workers and yield their events until every job has ended."""
@@ -117,6 +132,8 @@ class LocalExecutor:
             if isinstance(event, _ENDS):
                 running -= 1
                 job = self._release(process)
+                if isinstance(event, CellFinished):
+                    self._seconds[job.like] = time.monotonic() - process.began
                 if isinstance(event, CellBusy):
                     attempts.take_back(job)
                     waiting.append(job)
@@ -126,6 +143,7 @@ class LocalExecutor:
 
     def _next_job(self, waiting: deque[Job]) -> Job | None:
         """Take the first waiting job whose cell no other study trains right now; None if there is none."""
+        put_longest_first(waiting, self._seconds)
         for _ in range(len(waiting)):
             job = waiting.popleft()
             if job.kind != "cell" or not cell_folder(self._settings.paths.runs, job.cell).busy:
@@ -140,6 +158,9 @@ class LocalExecutor:
             return idle[0]
         if self._settings.paths.device.startswith("cuda"):
             self._stop_idle()  # an idle worker keeps memory of the GPU
+        return self._start()
+
+    def _start(self) -> WorkerProcess:
         log = self._logs / f"worker-{os.getpid()}-{next(self._numbers)}.log"
         process = WorkerProcess(self._settings, log, self._lines)
         self._processes.append(process)
@@ -194,7 +215,7 @@ class _Attempts:
 
     def start(self, process: WorkerProcess) -> None:
         """Take note that a worker has started its job."""
-        process.started = True
+        process.started, process.began = True, time.monotonic()
         self._started[_job_of(process).cell] += 1
 
     def take_back(self, job: Job) -> None:

@@ -35,11 +35,13 @@ class Job:
         kind: ``prepare`` makes the data of a cell, ``cell`` trains it, ``measure`` measures its latency.
         cell: the id of the cell.
         alone: True if its process serves no other request.
+        like: equal for cells that take about the same time; empty for a request that trains no cell.
     """
 
     kind: Literal["prepare", "cell", "measure"]
     cell: str
     alone: bool
+    like: str = ""
 
 
 Lines: TypeAlias = "queue.SimpleQueue[tuple[WorkerProcess, bytes | None]]"
@@ -58,7 +60,7 @@ class WorkerProcess:
 
     Attributes:
         job: the request that it works on; None while it is idle.
-        started: True once it has told that it works on ``job``.
+        started: True once it has told that it works on ``job``; ``began`` is when, in seconds of `time.monotonic`.
         jobs: how many requests it got.
         heard: when its last event came, or its request went out, in seconds of `time.monotonic`.
     """
@@ -66,6 +68,7 @@ class WorkerProcess:
     def __init__(self, settings: WorkerSettings, log: Path, lines: Lines) -> None:
         self.job: Job | None = None
         self.started, self.jobs, self.heard = False, 0, time.monotonic()
+        self.began = self.heard
         self._fault, self._longest_silence, self._ticks_dead = "", 0.0, 0
         self.popen = subprocess.Popen(  # noqa: S603 - our own interpreter, no shell
             settings.command(),

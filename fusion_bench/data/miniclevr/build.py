@@ -20,7 +20,7 @@ from fusion_bench.data.miniclevr.layout import (
     write_questions,
     write_scenes,
 )
-from fusion_bench.data.miniclevr.parallel import map_in_processes
+from fusion_bench.data.miniclevr.parallel import Processes, processes
 from fusion_bench.data.miniclevr.placement import draw_scenes
 from fusion_bench.data.miniclevr.questions.generate import generate_questions
 from fusion_bench.data.miniclevr.questions.templates import Wordings
@@ -60,29 +60,30 @@ def build_clevr(settings: MiniClevrSettings, root: Path, workers: int, notify: N
     """
     for split, _ in settings.images:
         image_path(root, split, 0).parent.mkdir(parents=True)
-    drawn = draw_split_scenes(settings, workers, notify)
-    scenes: dict[str, list[Scene]] = {split: [] for split, _ in settings.images}
-    for split, chunk_scenes in drawn:
-        scenes[split].extend(chunk_scenes)
-    question_jobs = [
-        partial(_annotate, settings, root, split, tuple(split_scenes))
-        for split, split_scenes in scenes.items()
-    ]
-    image_jobs = [
-        partial(
-            render_images,
-            chunk_scenes,
-            settings.size,
-            [image_path(root, split, scene.index) for scene in chunk_scenes],
-        )
-        for split, chunk_scenes in drawn
-    ]
-    sizes = [0] * len(question_jobs) + [len(chunk_scenes) for _, chunk_scenes in drawn]
-    map_in_processes([*question_jobs, *image_jobs], workers, ended_jobs("rendering images", sizes, notify))
+    with processes(workers) as pool:
+        drawn = draw_split_scenes(settings, pool, notify)
+        scenes: dict[str, list[Scene]] = {split: [] for split, _ in settings.images}
+        for split, chunk_scenes in drawn:
+            scenes[split].extend(chunk_scenes)
+        question_jobs = [
+            partial(_annotate, settings, root, split, tuple(split_scenes))
+            for split, split_scenes in scenes.items()
+        ]
+        image_jobs = [
+            partial(
+                render_images,
+                chunk_scenes,
+                settings.size,
+                [image_path(root, split, scene.index) for scene in chunk_scenes],
+            )
+            for split, chunk_scenes in drawn
+        ]
+        sizes = [0] * len(question_jobs) + [len(chunk_scenes) for _, chunk_scenes in drawn]
+        pool.map([*question_jobs, *image_jobs], ended_jobs("rendering images", sizes, notify))
 
 
 def draw_split_scenes(
-    settings: SceneSettings, workers: int, notify: Notify = say_nothing
+    settings: SceneSettings, pool: Processes, notify: Notify = say_nothing
 ) -> list[tuple[str, tuple[Scene, ...]]]:
     """Return the scenes of every split in chunks, in order: pairs of split name and scenes."""
     chunks = [
@@ -90,9 +91,8 @@ def draw_split_scenes(
         for split, count in settings.images
         for start in range(0, count, _CHUNK)
     ]
-    drawn = map_in_processes(
+    drawn = pool.map(
         [partial(draw_scenes, settings.recipe(split), chunk) for split, chunk in chunks],
-        workers,
         ended_jobs("placing the objects of scenes", [len(chunk) for _, chunk in chunks], notify),
     )
     return [(split, tuple(chunk_scenes)) for (split, _), chunk_scenes in zip(chunks, drawn, strict=True)]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import multiprocessing
 import os
 import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor, as_completed
+from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
@@ -14,27 +15,40 @@ import torch
 T = TypeVar("T")
 
 
-def map_in_processes(
-    jobs: Sequence[Callable[[], T]], workers: int, ended: Callable[[int], None] = lambda _: None
-) -> list[T]:
-    """Run the jobs in ``workers`` processes and return their results in order; 1 uses the current process.
+class Processes:
+    """Runs jobs in the processes of a pool, or in the current process without one; see `processes`."""
 
-    ``ended`` is told the number of each job that has ended, as it ends.
-    """
-    if workers <= 1 or len(jobs) <= 1:
-        results = []
-        for number, job in enumerate(jobs):
-            results.append(job())
-            ended(number)
-        return results
-    # Processes are spawned, because forking a process with threads (torch's, MLflow's) can hang.
-    context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context, initializer=_initialise) as pool:
-        futures = {pool.submit(job): number for number, job in enumerate(jobs)}
+    def __init__(self, pool: Executor | None) -> None:
+        self._pool = pool
+
+    def map(self, jobs: Sequence[Callable[[], T]], ended: Callable[[int], None] = lambda _: None) -> list[T]:
+        """Run the jobs and return their results in order; ``ended`` is told the number of each job as it ends."""
+        if self._pool is None or len(jobs) <= 1:
+            results = []
+            for number, job in enumerate(jobs):
+                results.append(job())
+                ended(number)
+            return results
+        futures = {self._pool.submit(job): number for number, job in enumerate(jobs)}
         for future in as_completed(futures):
             future.result()
             ended(futures[future])
         return [future.result() for future in futures]
+
+
+@contextmanager
+def processes(workers: int) -> Iterator[Processes]:
+    """Give ``workers`` processes, which end with the block; 1 uses the current process.
+
+    They live on between calls of `Processes.map`, because the start of a process takes seconds: it imports torch.
+    """
+    if workers <= 1:
+        yield Processes(None)
+        return
+    # Processes are spawned, because forking a process with threads (torch's, MLflow's) can hang.
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(workers, mp_context=context, initializer=_initialise) as pool:
+        yield Processes(pool)
 
 
 def _initialise() -> None:

@@ -10,7 +10,7 @@ from random import Random
 
 from fusion_bench.data.miniclevr.build import draw_split_scenes, ended_jobs, render_images
 from fusion_bench.data.miniclevr.layout import scene_record
-from fusion_bench.data.miniclevr.parallel import map_in_processes
+from fusion_bench.data.miniclevr.parallel import processes
 from fusion_bench.data.miniclevr.placement import SceneRecipe
 from fusion_bench.data.miniclevr.referring.expressions import generate_expressions
 from fusion_bench.data.miniclevr.referring.layout import (
@@ -60,12 +60,13 @@ def build_refer(
     """
     refer_image_path(root, 1).parent.mkdir(parents=True)
     jobs, sizes, number = [], [], 1
-    for split, scenes in draw_split_scenes(settings, workers, notify):
-        jobs.append(partial(_annotate_scenes, settings, root, split, scenes, number))
-        sizes.append(len(scenes))
-        number += len(scenes)
-    ended = ended_jobs("rendering images", sizes, notify)
-    annotated = [image for chunk in map_in_processes(jobs, workers, ended) for image in chunk]
+    with processes(workers) as pool:
+        for split, scenes in draw_split_scenes(settings, pool, notify):
+            jobs.append(partial(_annotate_scenes, settings, root, split, scenes, number))
+            sizes.append(len(scenes))
+            number += len(scenes)
+        ended = ended_jobs("rendering images", sizes, notify)
+        annotated = [image for chunk in pool.map(jobs, ended) for image in chunk]
     write_refer(root, name, settings.size, annotated)
 
 

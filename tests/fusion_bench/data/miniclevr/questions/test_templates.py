@@ -13,6 +13,7 @@ from fusion_bench.data.clevr import KIND_STARTS
 from fusion_bench.data.miniclevr.build import draw_split_scenes
 from fusion_bench.data.miniclevr.dataset import MiniClevr
 from fusion_bench.data.miniclevr.layout import scene_record
+from fusion_bench.data.miniclevr.parallel import Processes
 from fusion_bench.data.miniclevr.questions.generate import GeneratedQuestion, generate_questions
 from fusion_bench.data.miniclevr.questions.templates import Wordings
 from fusion_bench.data.programs import ATTRIBUTES, Facts
@@ -104,7 +105,12 @@ def test_the_figures_of_the_documentation(tmp_path: Path) -> None:
     """The training questions about 2,800 pictures of 96x144 with 2 to 3 objects, as the data set asks them."""
     images = {"train": 2800, "select": 1, "evaluate": 1}
     settings = MiniClevr(tmp_path, images=images, size=(96, 144), things=(2, 3))._scene_settings
-    scenes = [scene for split, drawn in draw_split_scenes(settings, 1) if split == "train" for scene in drawn]
+    scenes = [
+        scene
+        for split, drawn in draw_split_scenes(settings, Processes(None))
+        if split == "train"
+        for scene in drawn
+    ]
     facts = [Facts.of(scene_record(scene, "train")) for scene in scenes]
 
     def questions(wordings: Wordings, *kinds: str) -> list[GeneratedQuestion]:
