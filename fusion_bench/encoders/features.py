@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -20,6 +21,9 @@ from fusion_bench.samples.counting import Notify, say_nothing
 from fusion_bench.storage import cached_array
 
 DTYPE = np.dtype(np.float16)
+_BEYOND_FLOAT16 = 65520.0
+"""The smallest positive number that float16 rounds to infinity."""
+_MOST_BATCHES_AT_ONCE = 4
 
 
 def frozen_features(
@@ -29,6 +33,7 @@ def frozen_features(
     folder: Path,
     batch: int = 64,
     notify: Notify = say_nothing,
+    workers: int = 1,
 ) -> npt.NDArray[np.float16]:
     """Return the map of every image, from the cache or computed now.
 
@@ -43,6 +48,8 @@ def frozen_features(
         folder: the cache folder.
         batch: number of images per forward pass.
         notify: is told how many maps are computed.
+        workers: number of threads that work on batches at the same time, at most 4 because each holds the activations
+            of a batch; the maps do not depend on it.
 
     Returns:
         A read-only memory map ``[N, channels, h, w]`` float16.
@@ -56,17 +63,21 @@ def frozen_features(
     device = next(backbone.parameters()).device
 
     def fill(features: npt.NDArray[Any]) -> None:
-        for start in range(0, len(images), batch):
+        def compute(start: int) -> int:
             pixels = torch.from_numpy(np.array(images[start : start + batch])).to(device)
             with torch.inference_mode():
-                maps = backbone(normalise(pixels, backbone.mean, backbone.std)).half()
-            if not maps.isfinite().all():
-                raise WeightsError(
-                    f"the backbone {backbone.name!r} gives values beyond float16 at layer {backbone.layer}; "
-                    "choose another layer or other weights"
-                )
-            features[start : start + batch] = maps.cpu().numpy()
-            notify("computing maps", start + len(pixels), len(images))
+                maps = backbone(normalise(pixels, backbone.mean, backbone.std))
+                least, greatest = (float(value) for value in maps.aminmax())
+                if not -_BEYOND_FLOAT16 < least <= greatest < _BEYOND_FLOAT16:  # also for values that are no numbers
+                    raise WeightsError(
+                        f"the backbone {backbone.name!r} gives values beyond float16 at layer {backbone.layer}; "
+                        "choose another layer or other weights"
+                    )
+                torch.from_numpy(features[start : start + batch]).copy_(maps.half())
+            return start + len(pixels)
+
+        for done in _in_turn(compute, range(0, len(images), batch), workers if device.type == "cpu" else 1):
+            notify("computing maps", done, len(images))
 
     return cached_array(folder, {**key, **_backbone_key(backbone)}, shape, DTYPE, fill)
 
@@ -134,6 +145,18 @@ def frozen_vectors(
     }
     unique = cached_array(folder, key, (*texts.shape, channels), DTYPE, fill)
     return TextVectors(unique, rows.reshape(-1))
+
+
+def _in_turn(work: Callable[[int], int], starts: Sequence[int], workers: int) -> Iterator[int]:
+    """Yield the result for each start, in order, from threads that use as many torch threads as this one."""
+    workers = min(workers, _MOST_BATCHES_AT_ONCE, len(starts))
+    if workers <= 1:
+        yield from map(work, starts)
+        return
+    with ThreadPoolExecutor(
+        workers, initializer=torch.set_num_threads, initargs=(torch.get_num_threads(),)
+    ) as pool:
+        yield from pool.map(work, starts)
 
 
 def _backbone_key(backbone: Backbone) -> dict[str, Any]:

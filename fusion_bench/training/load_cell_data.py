@@ -203,7 +203,12 @@ def encode_images(
         if inputs.backbone is not None and _is_frozen(config):
             key = {"images": hashlib.sha256(images.data).hexdigest()}
             encoded[name] = frozen_features(
-                inputs.backbone, images, key, paths.cache / "features", notify=paths.notify
+                inputs.backbone,
+                images,
+                key,
+                paths.cache / "features",
+                notify=paths.notify,
+                workers=max(1, paths.workers // config.threads),
             )
         else:
             encoded[name] = images

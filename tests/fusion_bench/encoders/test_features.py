@@ -41,6 +41,24 @@ def test_features_are_the_backbones_own_up_to_half_precision(
     assert not features.flags.writeable
 
 
+def test_the_number_of_threads_changes_no_bit(tmp_path: Path, images: npt.NDArray[np.uint8]) -> None:
+    told: list[int] = []
+    one, several = (
+        frozen_features(
+            backbone(),
+            images,
+            {},
+            tmp_path / str(workers),
+            batch=2,
+            workers=workers,
+            notify=lambda _, done, __: told.append(done),
+        )
+        for workers in (1, 3)
+    )
+    assert np.array_equal(one, several)
+    assert told == [2, 4, 6, 7] * 2
+
+
 def test_features_are_computed_once(tmp_path: Path, images: npt.NDArray[np.uint8]) -> None:
     first = frozen_features(backbone(), images, {"split": "train"}, tmp_path)
     nothing = np.zeros_like(images)
@@ -109,9 +127,36 @@ def test_a_backbone_that_is_trained_is_refused(tmp_path: Path, images: npt.NDArr
         frozen_features(backbone(frozen=False), images, {}, tmp_path)
 
 
-def test_values_that_float16_cannot_hold_are_refused(tmp_path: Path, images: npt.NDArray[np.uint8]) -> None:
-    model = backbone()
-    model.std = (1e-9, 1e-9, 1e-9)
+@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize(
+    "value", [65520.0, -65520.0, float("inf"), float("-inf"), float("nan")], ids=lambda value: f"{value}"
+)
+def test_a_value_that_float16_cannot_hold_is_refused(
+    tmp_path: Path, images: npt.NDArray[np.uint8], value: float, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = _giving(value, monkeypatch)
     with pytest.raises(WeightsError, match="beyond float16 at layer 1"):
-        frozen_features(model, images, {}, tmp_path)
+        frozen_features(model, images, {}, tmp_path, batch=2, workers=workers)
     assert not list(tmp_path.glob("*.npy")), "no partial file is left"
+
+
+@pytest.mark.parametrize("value", [65519.0, -65519.0, 0.0])
+def test_the_greatest_values_of_float16_are_kept(
+    tmp_path: Path, images: npt.NDArray[np.uint8], value: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    features = frozen_features(_giving(value, monkeypatch), images, {}, tmp_path)
+    assert features[3, 0, 1, 1] == np.float16(value)
+    assert np.isfinite(features).all()
+
+
+def _giving(value: float, monkeypatch: pytest.MonkeyPatch) -> Backbone:
+    """Return a backbone whose maps hold one value of this size."""
+    model = backbone()
+
+    def forward(pixels: torch.Tensor) -> torch.Tensor:
+        maps = torch.ones(len(pixels), model.channels, *model.map_size)
+        maps[:, 0, 1, 1] = value
+        return maps
+
+    monkeypatch.setattr(model, "forward", forward)
+    return model

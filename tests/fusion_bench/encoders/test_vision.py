@@ -87,6 +87,17 @@ def test_normalise_centres_by_the_models_own_statistics() -> None:
         torch.testing.assert_close(out[:, channel].double(), expected, rtol=0, atol=1e-6)
 
 
+def test_normalise_keeps_the_images_and_reads_any_part_of_them() -> None:
+    images = torch.randint(0, 256, (3, 6, 8, 3), dtype=torch.uint8)
+    kept, statistics = images.clone(), ((0.1, 0.2, 0.3), (0.5, 0.6, 0.7))
+    whole = normalise(images, *statistics)
+    assert torch.equal(normalise(images[1:, ::2, 3:], *statistics), whole[1:, :, ::2, 3:])
+    assert torch.equal(images, kept)
+    floats = images.float()
+    assert torch.equal(normalise(floats, *statistics), whole)
+    assert torch.equal(floats, kept.float())
+
+
 def test_random_weights_follow_torchs_generator() -> None:
     digests = []
     for seed in (0, 0, 1):
