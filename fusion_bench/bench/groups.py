@@ -8,6 +8,8 @@ from pathlib import Path
 
 import torch
 
+from fusion_bench.bench.data import measure_decoding, measure_making, measure_maps, measure_questions
+from fusion_bench.bench.outside_training import measure_outside_training
 from fusion_bench.bench.peers import HARNESS, measure_peers
 from fusion_bench.bench.small_commands import measure_help, measure_plan, measure_statistics
 from fusion_bench.bench.step import ARMS, measure_steps
@@ -55,7 +57,28 @@ def _peers(quick: bool) -> list[Line]:
     return [Line(item, quantity, _HARNESS_RATIO, "lower", relative[HARNESS], "times")]
 
 
-_OWN: Mapping[str, Group] = {"commands": _commands, "step": _step, "peers": _peers}
+def _data(quick: bool) -> list[Line]:
+    making, questions, others = ({"images": 128, "repeats": 1}, {"images": 200, "repeats": 1}, {"repeats": 2})
+    if not quick:
+        making = questions = others = {}
+    lines = [measure_making(**making), measure_questions(**questions), measure_maps(**others)]
+    return lines + measure_decoding(**others)
+
+
+def _run(quick: bool) -> list[Line]:
+    study = Path("studies/quickstart.yaml")
+    if quick or not study.exists():  # it takes a minute
+        return []
+    return [measure_outside_training(study)]
+
+
+_OWN: Mapping[str, Group] = {
+    "commands": _commands,
+    "step": _step,
+    "peers": _peers,
+    "data": _data,
+    "run": _run,
+}
 
 
 def group_names() -> list[str]:

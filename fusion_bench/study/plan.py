@@ -78,7 +78,7 @@ def file_name(label: str) -> str:
 
 
 def write_plan(file: Path, study: Study, roots: Mapping[str, Path], cells: Sequence[PlannedCell]) -> None:
-    """Write ``plan.json``: the study file, how it was read, and its cells in the order of training.
+    """Write ``plan.json``: the study file, how it was read, and its cells, seed by seed.
 
     Args:
         file: the path of ``plan.json``.

@@ -37,7 +37,7 @@ def package(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("package")
 def test_packages_offer_groups_after_the_harness_own() -> None:
-    assert groups.group_names() == ["commands", "step", "peers", "broken", "ours"]
+    assert groups.group_names() == ["commands", "step", "peers", "data", "run", "broken", "ours"]
     assert groups.load_group("ours")(True) == [MET]
 
 
