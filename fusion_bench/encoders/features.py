@@ -68,7 +68,8 @@ def frozen_features(
             with torch.inference_mode():
                 maps = backbone(normalise(pixels, backbone.mean, backbone.std))
                 least, greatest = (float(value) for value in maps.aminmax())
-                if not -_BEYOND_FLOAT16 < least <= greatest < _BEYOND_FLOAT16:  # also for values that are no numbers
+                # The comparison is also false for values that are not numbers.
+                if not -_BEYOND_FLOAT16 < least <= greatest < _BEYOND_FLOAT16:
                     raise WeightsError(
                         f"the backbone {backbone.name!r} gives values beyond float16 at layer {backbone.layer}; "
                         "choose another layer or other weights"
