@@ -142,10 +142,15 @@ def _least_cpu_seconds(arguments: Sequence[str], repeats: int) -> float:
     Raises:
         FusionBenchError: the process failed.
     """
-    return min(_child_cpu_seconds(arguments) for _ in range(repeats))
+    return min(child_cpu_seconds(arguments) for _ in range(repeats))
 
 
-def _child_cpu_seconds(arguments: Sequence[str]) -> float:
+def child_cpu_seconds(arguments: Sequence[str]) -> float:
+    """Return the CPU time of a Python process and of the processes that it waited for, user and system.
+
+    Raises:
+        FusionBenchError: the process failed.
+    """
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     run_python(arguments, "a command to be timed failed")
     after = resource.getrusage(resource.RUSAGE_CHILDREN)

@@ -58,6 +58,21 @@ def bench_peers(device: Device = None, repeats: Repeats = 9, as_json: AsJson = F
     print_peers(device, repeats, as_json=as_json)
 
 
+@bench_app.command(name="growth")
+def bench_growth(
+    only: Annotated[
+        list[str] | None, typer.Option(metavar="QUANTITY", help="Only this quantity; may be repeated.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write table, points and picture into this folder too.")
+    ] = None,
+) -> None:
+    """Measure how time and memory grow with samples, map, words, width, arms and cells; print the exponents."""
+    from fusion_bench.cli.bench.growth import measure_growth  # noqa: PLC0415 - imports torch
+
+    measure_growth(tuple(only or ()), out)
+
+
 @bench_app.command(name="input")
 def bench_input(
     name: Annotated[

@@ -1,0 +1,121 @@
+"""The quantities whose growth is measured, each with the size that varies and the values that it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+
+import torch
+
+from fusion_bench.bench.growth.reading import read_questions
+from fusion_bench.bench.growth.studies import plan_arms, report_cells, run_cells
+from fusion_bench.bench.small_commands import TableShape, measure_statistics
+from fusion_bench.bench.step import ARMS, seconds_per_step
+from fusion_bench.bench.synthetic import QUICKSTART, BenchmarkArm, StepSize, synthetic_config, synthetic_data
+
+_STEPS = 5
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """A cost that depends on one size.
+
+    Attributes:
+        title: what is measured.
+        axis: the size that varies.
+        sizes: the values of the size.
+        seconds: measures the cost at one size and returns seconds.
+        by_commands: True if other programs do the work.
+    """
+
+    title: str
+    axis: str
+    sizes: tuple[int, ...]
+    seconds: Callable[[int], float]
+    by_commands: bool = False
+
+
+def _step_seconds(arm: BenchmarkArm, size: StepSize) -> float:
+    torch.set_num_threads(1)
+    config = synthetic_config(arm, size)
+    return seconds_per_step(config, synthetic_data(size, _STEPS), torch.device("cpu"))
+
+
+def _with_positions(arm: BenchmarkArm, side: int) -> float:
+    channels = QUICKSTART.map_shape[0]
+    return _step_seconds(arm, replace(QUICKSTART, batch=16, map_shape=(channels, side, side)))
+
+
+def _with_words(arm: BenchmarkArm, words: int) -> float:
+    return _step_seconds(arm, replace(QUICKSTART, words=words))
+
+
+def _with_width(arm: BenchmarkArm, width: int) -> float:
+    return _step_seconds(arm, replace(QUICKSTART, width=width))
+
+
+def _with_samples(arm: BenchmarkArm, samples: int) -> float:
+    """Return the seconds of an epoch."""
+    torch.set_num_threads(1)
+    steps = samples // QUICKSTART.batch
+    data = synthetic_data(QUICKSTART, steps, images=samples // 10)
+    return steps * seconds_per_step(synthetic_config(arm, QUICKSTART), data, torch.device("cpu"))
+
+
+def _statistics(samples: int) -> float:
+    (line,) = measure_statistics(TableShape(samples=samples, clusters=samples // 10), repeats=1)
+    return line.measured
+
+
+def _statistics_of_cells(arms: int) -> float:
+    (line,) = measure_statistics(TableShape(arms=arms, controls=2), repeats=1)
+    return line.measured
+
+
+_STEP_ARMS: Mapping[str, BenchmarkArm] = {
+    **ARMS,
+    "cross_attention": BenchmarkArm("cross_attention"),
+    "relation_network": BenchmarkArm("relation_network"),
+}
+_SIDES = (6, 8, 12, 16, 24)
+
+
+def _steps() -> dict[str, Quantity]:
+    """Return the quantities of a training step."""
+    found = {}
+    for name, arm in _STEP_ARMS.items():
+        title = f"training step of {name}"
+        # A relation network compares all pairs of positions: larger maps would take minutes.
+        sides = (4, 6, 8) if name == "relation_network" else _SIDES
+        found[f"{name}-map"] = Quantity(
+            f"{title}, 16 samples", "side of the map", sides, partial(_with_positions, arm)
+        )
+    for name in ("film", "laconv"):
+        arm, title = _STEP_ARMS[name], f"training step of {name}, 64 samples"
+        found[f"{name}-words"] = Quantity(title, "words", (8, 16, 32, 64, 128), partial(_with_words, arm))
+        found[f"{name}-width"] = Quantity(
+            title, "width of the slot", (32, 64, 128, 256), partial(_with_width, arm)
+        )
+    return found
+
+
+QUANTITIES: Mapping[str, Quantity] = {
+    **_steps(),
+    "epoch": Quantity(
+        "epoch of film", "samples", (640, 1280, 2560, 5120), partial(_with_samples, ARMS["film"])
+    ),
+    "questions": Quantity(
+        "CLEVR's questions, read for the first time", "questions", (10_000, 30_000, 90_000), read_questions
+    ),
+    "statistics-samples": Quantity(
+        "statistics of 34 arms with 5 seeds", "samples", (1000, 3000, 9000, 27_000), _statistics
+    ),
+    "statistics-arms": Quantity(
+        "statistics of arms with 5 seeds and 3,000 samples", "arms", (8, 16, 32, 64), _statistics_of_cells
+    ),
+    "plan": Quantity("fusion-bench plan, matched parameters", "arms", (4, 8, 16, 32), plan_arms, True),
+    "run": Quantity("fusion-bench run, toy cells", "cells", (4, 8, 16, 32), run_cells, True),
+    "report": Quantity("fusion-bench report, toy cells", "cells", (4, 8, 16, 32), report_cells, True),
+}
+"""All of them, by the name that the command line gives."""
