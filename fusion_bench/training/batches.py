@@ -145,7 +145,7 @@ def steps_per_epoch(samples: int, batch_size: int) -> int:
 
 
 def sent(values: Tensor, device: torch.device) -> Tensor:
-    """Return values of the host on a device; nothing waits for the copy to a GPU, because it is from pinned memory."""
+    """Return values of the host on a device; the copy to a GPU is from pinned memory, so nothing waits for it."""
     return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values.to(device)
 
 

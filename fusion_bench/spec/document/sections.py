@@ -246,7 +246,7 @@ class TrainSection(Section):
     )
     compile: Literal["none", "reduce-overhead"] = Field(
         TrainConfig.compile,
-        description="torch.compile of slot and head in a training step, for GPUs; none: none. Results differ by rounding",
+        description="torch.compile of slot and head in a training step, for GPUs; results differ by rounding",
     )
 
 

@@ -1,8 +1,8 @@
 """The forward pass of a training step with the slot and the head compiled by `torch.compile`.
 
-The mode ``reduce-overhead`` records the kernels of slot and head as CUDA graphs on a GPU; on a CPU it compiles without
-graphs. Backbone and text encoder run as they are: a recurrence is no single graph, and it is the same for every arm.
-Batches of a training all have the same shape, so there is one graph; evaluation uses the model as it is.
+The mode ``reduce-overhead`` records the kernels of slot and head as CUDA graphs on a GPU; on a CPU it compiles
+without graphs. Backbone and text encoder run as they are: a recurrence is no single graph, and it is the same for
+every arm. Batches of a training all have the same shape, so there is one graph; evaluation uses the model as it is.
 """
 
 from __future__ import annotations
