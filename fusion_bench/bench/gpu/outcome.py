@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 from fusion_bench.bench.targets import Line
-from fusion_bench.storage import replacing
 
 
 class PartOutcome:
@@ -59,7 +58,10 @@ class PartOutcome:
             "rows": self._values,
             "goals": [{**asdict(line), "reached": line.reached} for line in self._lines],
         }
-        with replacing(self._folder / f"{self._name}.json") as part:
-            part.write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
-        with replacing(self._folder / f"{self._name}.md") as part:
-            part.write_text(self._text(), encoding="utf-8")
+        self._replace("json", json.dumps(values, indent=2) + "\n")
+        self._replace("md", self._text())
+
+    def _replace(self, ending: str, text: str) -> None:
+        part = self._folder / f".{self._name}.{ending}.part"
+        part.write_text(text, encoding="utf-8")
+        part.replace(self._folder / f"{self._name}.{ending}")
