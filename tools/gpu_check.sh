@@ -14,7 +14,10 @@
 # Exit code: 0 if every part ran and every goal is reached, 1 if not, 2 for a mistake in the call.
 set -u
 
-usage() { sed -n '4p' "$0" >&2; exit 2; }
+usage() {
+    sed -n '4p' "$0" >&2
+    exit 2
+}
 
 out='' cells='' device=cuda toy=()
 while [ $# -gt 0 ]; do
@@ -28,9 +31,13 @@ while [ $# -gt 0 ]; do
     shift
 done
 [ -n "$out" ] || usage
-mkdir -p "$out" || exit 2
-out=$(cd "$out" && pwd)
+if [ -n "$cells" ] && [ ! -d "$cells/cells" ]; then
+    echo "$cells holds no exported cells; make them with: fusion-bench plan STUDY --export $cells" >&2
+    exit 2
+fi
 [ -z "$cells" ] || cells=$(cd "$cells" && pwd) || exit 2
+mkdir -p "$out" || exit 2
+out=$(cd "$out" && pwd) || exit 2
 root=$(cd "$(dirname "$0")/.." && pwd)
 cd "$root" || exit 2
 python=${PYTHON:-python3}

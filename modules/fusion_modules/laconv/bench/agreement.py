@@ -180,7 +180,7 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     wrong = 0
-    for one in differences(device, CASES + LARGE_CASES if device.type == "cuda" else CASES[:2]):
+    for one in differences(device, CASES + LARGE_CASES if device.type == "cuda" else CASES[1:2]):
         wrong += not one.agrees
         said = "agrees" if one.agrees else "DIFFERS"
         sys.stdout.write(
