@@ -6,7 +6,7 @@
 # OUT      a folder for what is measured: outcome.txt, one .md and .json a table, a .log for each part, and cells/,
 #          which `fusion-bench cells import OUT` takes.
 # EXPORT   the cells to train, made beforehand on a machine with everything installed; nothing in it is changed:
-#            fusion-bench plan studies/quickstart.yaml --runs gpu_runs --set controls=false --export EXPORT
+#            fusion-bench plan studies/quickstart.yaml --runs gpu_runs --set controls=false --set seeds=1 --export EXPORT
 # --toy    tiny sizes on the CPU, in under a minute: tries the parts, measures nothing.
 #
 # The machine needs Python, torch and timm; the training parts also need pandas, and the cells pyarrow and safetensors.
@@ -89,29 +89,29 @@ part() {
     esac
 }
 
-# The seconds add up to 445, and leave half a minute of 8 minutes for ends and starts.
+# The seconds add up to 450, and leave half a minute of 8 minutes for ends and starts.
 if [ ${#toy[@]} -gt 0 ] && [ -z "$(lacking triton)" ]; then
     export TRITON_INTERPRET=1 # the kernels of a GPU, step by step
 fi
-part agreement 45 torch "$python" -m fusion_modules.laconv.bench.agreement --device "$device"
+part agreement 55 torch "$python" -m fusion_modules.laconv.bench.agreement --device "$device"
 if [ -z "$(lacking pytest pandas)" ]; then
     tests=(tests/fusion_modules/laconv/ops tests/fusion_bench/training tests/fusion_bench/bench/test_activity.py)
     chosen='triton or fused or gpu'
     if [ ${#toy[@]} -gt 0 ]; then
         tests=(tests/fusion_bench/bench/test_activity.py)
     fi
-    part tests 75 torch "$python" -m pytest -q -p no:cacheprovider -o addopts= -o filterwarnings=default \
+    part tests 70 torch "$python" -m pytest -q -p no:cacheprovider -o addopts= -o filterwarnings=default \
         --import-mode=importlib -m 'not slow' -k "$chosen" "${tests[@]}"
 else
     say "tests: left out, because they need pytest and pandas; the part agreement checks the same kernels"
 fi
 
-part operator 110 torch "$python" -m fusion_modules.laconv.bench.gpu "$out" --device "$device" "${toy[@]}"
-part step 80 'torch timm pandas' "$python" -m fusion_bench.bench.gpu.training step "$out" --device "$device" "${toy[@]}"
-part peers 45 'torch timm pandas' "$python" -m fusion_bench.bench.gpu.training peers "$out" --device "$device" "${toy[@]}"
+part operator 80 torch "$python" -m fusion_modules.laconv.bench.gpu "$out" --device "$device" "${toy[@]}"
+part step 110 'torch timm pandas' "$python" -m fusion_bench.bench.gpu.training step "$out" --device "$device" "${toy[@]}"
+part peers 55 'torch timm pandas' "$python" -m fusion_bench.bench.gpu.training peers "$out" --device "$device" "${toy[@]}"
 if [ -n "$cells" ]; then
     mkdir -p "$out/cells" && cp -R "$cells/cells/." "$out/cells/"
-    part training 90 'torch timm pandas pyarrow safetensors' \
+    part training 80 'torch timm pandas pyarrow safetensors' \
         "$python" -m fusion_bench.bench.gpu.exported_cells "$out" "$out" --device "$device"
     rm -rf "${out:?}/cache" # it can be made again
 else

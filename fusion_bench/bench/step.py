@@ -99,6 +99,7 @@ def measure_steps(
     steps: int = 12,
     repeats: int = 9,
     compiles: Sequence[Compile] = ("none",),
+    warm_up: int = 1,
 ) -> list[StepTime]:
     """Time training steps in the harness, on one thread.
 
@@ -109,6 +110,7 @@ def measure_steps(
         steps: number of steps per repeat.
         repeats: number of repeats; arms and the matrix product take turns in each.
         compiles: the settings ``train.compile`` with which each arm is timed.
+        warm_up: number of repeats before those that count; each compiles a compiled arm anew.
     """
     torch.set_num_threads(1)
     data = synthetic_data(size, steps)
@@ -121,7 +123,7 @@ def measure_steps(
         " ".join(key): partial(seconds_per_step, config, data, device) for key, config in configs.items()
     }
     dtype = torch.float32 if device.type == "cpu" else torch.bfloat16  # the precision of a training there
-    seconds = in_turn({"": partial(multiply_add_seconds, device, dtype), **works}, repeats)
+    seconds = in_turn({"": partial(multiply_add_seconds, device, dtype), **works}, repeats, warm_up=warm_up)
     rates = seconds.pop("")
     times = []
     for ((name, compile_), config), values in zip(configs.items(), seconds.values(), strict=True):

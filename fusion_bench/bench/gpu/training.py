@@ -25,14 +25,13 @@ from fusion_bench.bench.step import (
     measure_steps,
     step_row,
 )
-from fusion_bench.bench.synthetic import QUICKSTART, StepSize
+from fusion_bench.bench.synthetic import StepSize
 from fusion_bench.bench.targets import Line
 from fusion_bench.bench.timing import benchmark_device, machine_name
 from fusion_bench.errors import FusionBenchError
 
 TOY = StepSize(batch=4, map_shape=(8, 2, 3), width=16, depth=1, words=3, vocabulary=5, answers=3)
 _BUSY, _TIMES_PUBLIC = 0.9, 5.0
-_REPEATS = 3
 
 
 def measure_step_part(out: Path, device: torch.device, *, toy: bool) -> int:
@@ -44,9 +43,7 @@ def measure_step_part(out: Path, device: torch.device, *, toy: bool) -> int:
             if toy:
                 times = measure_steps(arms, device, size=TOY, steps=3, repeats=1, compiles=COMPILES)
             else:
-                times = measure_steps(
-                    arms, device, steps=GPU_STEPS, repeats=_REPEATS, compiles=COMPILES, size=QUICKSTART
-                )
+                times = measure_steps(arms, device, steps=GPU_STEPS, repeats=2, compiles=COMPILES, warm_up=0)
         for time in times:
             outcome.add(step_row(time), time)
         if not toy:
@@ -75,7 +72,7 @@ def measure_peers_part(out: Path, device: torch.device, *, toy: bool) -> int:
         times = (
             measure_peers(device, size=TOY, steps=3, repeats=1)
             if toy
-            else measure_peers(device, steps=60, repeats=_REPEATS)
+            else measure_peers(device, steps=60, repeats=3)
         )
     for time in times:
         outcome.add((time.loop, f"{time.milliseconds:.2f}", f"{time.relative:.3f}"), time)

@@ -28,9 +28,11 @@ class CompiledForward:
     """
 
     def __init__(self, model: FusionModel, config: CellConfig) -> None:
-        self._model, self._arm, self._mode = model, config.arm.target.asked, config.train.compile
+        self._model, self._arm = model, config.arm.target.asked
+        # A process that trains one cell after the other drops the code and the graphs of the models before.
+        torch.compiler.reset()
         self._fuse = torch.compile(
-            model.fuse, backend=_COMPILER, mode=self._mode, fullgraph=True, dynamic=False
+            model.fuse, backend=_COMPILER, mode=config.train.compile, fullgraph=True, dynamic=False
         )
 
     def __call__(self, batch: Batch) -> Tensor:

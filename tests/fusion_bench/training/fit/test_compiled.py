@@ -58,6 +58,21 @@ def test_one_graph_serves_all_steps_of_a_training() -> None:
         Trainer(config, data, CPU, lambda _: None).train()
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_graphs_of_a_gpu_have_the_losses_of_a_plain_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "_COMPILER", "inductor")
+    config, data = synthetic_config(ARMS["film"], TOY), synthetic_data(TOY, 8)
+    config = replace(config, train=replace(config.train, precision="float32"))
+    gpu = torch.device("cuda")
+    plain, graphs = (
+        Trainer(config, data, gpu, lambda _: None),
+        Trainer(asked(config), data, gpu, lambda _: None),
+    )
+    plain.train()
+    graphs.train()
+    torch.testing.assert_close(graphs._losses.values, plain._losses.values, rtol=1e-2, atol=1e-3)
+
+
 def test_a_module_that_cannot_be_compiled_is_one_sentence() -> None:
     config = asked(replace(toy_config(), arm=Component(Target("restless_modules:Restless"))))
     with pytest.raises(
