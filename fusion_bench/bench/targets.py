@@ -34,9 +34,9 @@ class Line:
     @property
     def sentence(self) -> str:
         """One line: what was measured, what was to be reached, and whether it was."""
-        bound = f"{'at most' if self.better == 'lower' else 'at least'} {self.target:.4g} {self.unit}"
+        limit = f"{'at most' if self.better == 'lower' else 'at least'} {self.target:.4g} {self.unit}"
         reached = "reached" if self.reached else "MISSED"
-        return f"{self.item}: {self.quantity} {self.measured:.3g} {self.unit}, {bound}: {reached}"
+        return f"{self.item}: {self.quantity} {self.measured:.3g} {self.unit}, {limit}: {reached}"
 
     def loosened(self, factor: float) -> Line:
         """Return the line with a target that is looser by ``factor`` (above 1)."""

@@ -27,7 +27,7 @@ from fusion_bench.training.paths import RunPaths
 
 
 @dataclass(frozen=True)
-class TrainedCell:
+class EndedCell:
     """How an exported cell ended.
 
     Attributes:
@@ -81,15 +81,15 @@ def _note_failures(events: Iterator[WorkerEvent], failed: dict[str, str]) -> Non
             failed[event.cell] = event.reason
 
 
-def _ended(cell: CellFolder, failure: str | None) -> TrainedCell:
+def _ended(cell: CellFolder, failure: str | None) -> EndedCell:
     config = cell.config()
     name = config.arm.target.asked
     if failure is not None or not cell.done:
-        return TrainedCell(cell.id, name, config.seed, None, {}, failure or "it has no outcome")
-    return TrainedCell(cell.id, name, config.seed, cell.timing().seconds, dict(cell.result().selection), None)
+        return EndedCell(cell.id, name, config.seed, None, {}, failure or "it has no outcome")
+    return EndedCell(cell.id, name, config.seed, cell.timing().seconds, dict(cell.result().selection), None)
 
 
-def _described(ended: TrainedCell) -> str:
+def _described(ended: EndedCell) -> str:
     if ended.failure is not None:
         return f"failed: {ended.failure}"
     values = ", ".join(f"{name} {value:.4f}" for name, value in ended.selection.items())

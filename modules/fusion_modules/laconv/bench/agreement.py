@@ -22,7 +22,7 @@ from fusion_modules.laconv.ops.operator import Backend, check_backend, dynamic_c
 
 
 @dataclass(frozen=True)
-class Case:
+class AgreementCase:
     """The sizes of one comparison: ``x`` ``[2, channels, height, width]`` and the window."""
 
     size: int
@@ -41,15 +41,15 @@ class Case:
 
 
 CASES = (
-    Case(3, 4, 5),
-    Case(3, 5, 4, stride=2, groups=2, channels_last=True),
-    Case(5, 3, 6, dilation=2, channels=4, groups=4, channels_last=True),
-    Case(3, 5, 6, stride=3, dilation=2, channels=3, groups=1),
-    Case(1, 12, 13, channels=20, groups=1),
+    AgreementCase(3, 4, 5),
+    AgreementCase(3, 5, 4, stride=2, groups=2, channels_last=True),
+    AgreementCase(5, 3, 6, dilation=2, channels=4, groups=4, channels_last=True),
+    AgreementCase(3, 5, 6, stride=3, dilation=2, channels=3, groups=1),
+    AgreementCase(1, 12, 13, channels=20, groups=1),
 )
 LARGE_CASES = (
-    Case(7, 26, 26, channels=32, groups=8),
-    Case(7, 14, 14, channels=64, groups=8, channels_last=True),
+    AgreementCase(7, 26, 26, channels=32, groups=8),
+    AgreementCase(7, 14, 14, channels=64, groups=8, channels_last=True),
 )
 """These are for a GPU; Triton's interpreter would take minutes for them."""
 _TOLERANCE = {torch.float64: 1e-10, torch.float32: 2e-4, torch.bfloat16: 4e-2, torch.float16: 5e-3}
@@ -57,7 +57,7 @@ _EXTENT = 16  # channels of the condition of the fused operator
 
 
 @dataclass(frozen=True)
-class Difference:
+class BackendDifference:
     """The largest difference of one backend from the reference, relative to the largest value of each tensor.
 
     Attributes:
@@ -77,7 +77,7 @@ class Difference:
         return self.found <= self.allowed
 
 
-def differences(device: torch.device, cases: Sequence[Case]) -> Iterator[Difference]:
+def differences(device: torch.device, cases: Sequence[AgreementCase]) -> Iterator[BackendDifference]:
     """Yield the difference of each backend, case and type that the device supports."""
     backends: list[Backend] = ["torch", "triton"]
     for backend in backends:
@@ -103,8 +103,8 @@ def _runs(backend: str, device: torch.device) -> bool:
 
 
 def _operator_difference(
-    case: Case, backend: Backend, dtype: torch.dtype, device: torch.device
-) -> Difference:
+    case: AgreementCase, backend: Backend, dtype: torch.dtype, device: torch.device
+) -> BackendDifference:
     sizes = ((2, case.channels, case.height, case.width), (2, case.groups, case.size**2, *case.outputs))
     call = functools.partial(dynamic_conv2d, stride=case.stride, dilation=case.dilation)
     found = _largest(
@@ -115,10 +115,10 @@ def _operator_difference(
         dtype,
         device,
     )
-    return Difference(backend, str(case), str(dtype), found, _TOLERANCE[dtype])
+    return BackendDifference(backend, str(case), str(dtype), found, _TOLERANCE[dtype])
 
 
-def _fused_difference(case: Case, dtype: torch.dtype, device: torch.device) -> Difference:
+def _fused_difference(case: AgreementCase, dtype: torch.dtype, device: torch.device) -> BackendDifference:
     rows = case.groups * case.size**2
     maps = (case.height, case.width)
     sizes = ((2, case.channels, *maps), (2, _EXTENT, *maps), (rows, _EXTENT), (rows,))
@@ -136,14 +136,14 @@ def _fused_difference(case: Case, dtype: torch.dtype, device: torch.device) -> D
     )
     # Products of float32 run in TF32 on the matrix units, with 10 bits of mantissa.
     allowed = {torch.float32: 5e-3, torch.bfloat16: 8e-2, torch.float16: 1e-2}[dtype]
-    return Difference(backend, str(case), str(dtype), found, allowed)
+    return BackendDifference(backend, str(case), str(dtype), found, allowed)
 
 
 def _largest(
     function: Callable[..., Tensor],
     reference: Callable[..., Tensor],
     sizes: tuple[tuple[int, ...], ...],
-    case: Case,
+    case: AgreementCase,
     dtype: torch.dtype,
     device: torch.device,
 ) -> float:

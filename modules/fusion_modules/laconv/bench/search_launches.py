@@ -19,7 +19,7 @@ from fusion_bench.errors import FusionBenchError
 from fusion_modules.laconv.bench.comparison import FUSED_EXTENT, FUSED_SHAPE, GPU_SHAPES, Shape
 from fusion_modules.laconv.bench.measurement import Spread, Step, interleaved
 from fusion_modules.laconv.ops.launches import (
-    Choice,
+    LaunchChoice,
     KernelName,
     LaunchParameters,
     LaunchShape,
@@ -28,7 +28,7 @@ from fusion_modules.laconv.ops.launches import (
 )
 from fusion_modules.laconv.ops.window import Window
 
-Launcher = Callable[[Choice], None]
+Launcher = Callable[[LaunchChoice], None]
 
 
 def searched(

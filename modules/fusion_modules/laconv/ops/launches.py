@@ -62,7 +62,7 @@ class LaunchParameters:
         return {"block_positions": self.positions, "num_warps": self.warps, "num_stages": self.stages}
 
 
-Choice: TypeAlias = Callable[[LaunchShape], LaunchParameters]
+LaunchChoice: TypeAlias = Callable[[LaunchShape], LaunchParameters]
 
 CANDIDATES = (
     LaunchParameters(128, 1, 3),

@@ -22,7 +22,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from fusion_modules.laconv.ops.launches import Choice, KernelName, LaunchShape, chosen_launch
+from fusion_modules.laconv.ops.launches import LaunchChoice, KernelName, LaunchShape, chosen_launch
 from fusion_modules.laconv.ops.triton_kernels import on_device_of
 from fusion_modules.laconv.ops.window import Window
 
@@ -38,7 +38,7 @@ def launch_fused_aggregate(
     bias: Tensor,
     window: Window,
     out: Tensor,
-    chosen: Choice = chosen_launch,
+    chosen: LaunchChoice = chosen_launch,
 ) -> None:
     """Fill ``out`` ``[B, C, H_out, W_out]``, contiguous or channels-last; the condition has its height and width."""
     launch = Launch(x, condition, weight, window)
@@ -65,7 +65,7 @@ class Launch:
         self.channel_blocks = triton.cdiv(self.per_group, self._block_channels(padded(self.groups)))
         self.extent_blocks = triton.cdiv(weight.shape[1], self.block_extent)
 
-    def options(self, kernel: KernelName, block_groups: int, chosen: Choice) -> dict[str, Any]:
+    def options(self, kernel: KernelName, block_groups: int, chosen: LaunchChoice) -> dict[str, Any]:
         """Return all arguments of a kernel that pads the groups to ``block_groups``, other than its tensors."""
         filled = self.x if kernel == "fused_gradient_of_map" else self.condition
         shape = LaunchShape(

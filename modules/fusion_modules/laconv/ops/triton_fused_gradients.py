@@ -20,7 +20,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from fusion_modules.laconv.ops.launches import Choice, chosen_launch
+from fusion_modules.laconv.ops.launches import LaunchChoice, chosen_launch
 from fusion_modules.laconv.ops.triton_fused import (
     LEAST_INNER,
     Launch,
@@ -41,7 +41,7 @@ def launch_fused_gradients(
     bias: Tensor,
     window: Window,
     targets: tuple[Tensor, Tensor, Tensor, Tensor],
-    chosen: Choice = chosen_launch,
+    chosen: LaunchChoice = chosen_launch,
 ) -> None:
     """Fill the gradients of ``x``, ``condition`` (contiguous or channels-last), ``weight`` and ``bias``."""
     launch = Launch(x, condition, weight, window)

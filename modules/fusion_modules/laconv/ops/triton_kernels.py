@@ -22,14 +22,14 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from fusion_modules.laconv.ops.launches import Choice, KernelName, LaunchShape, chosen_launch
+from fusion_modules.laconv.ops.launches import LaunchChoice, KernelName, LaunchShape, chosen_launch
 from fusion_modules.laconv.ops.window import Window
 
 _MOST_CHANNELS = 16  # the largest number of channels of a program
 
 
 def launch_aggregate(
-    x: Tensor, kernels: Tensor, window: Window, out: Tensor, chosen: Choice = chosen_launch
+    x: Tensor, kernels: Tensor, window: Window, out: Tensor, chosen: LaunchChoice = chosen_launch
 ) -> None:
     """Fill ``out`` ``[B, C, H_out, W_out]``, contiguous or channels-last, from ``x`` and ``kernels`` of its type."""
     launch = _Launch(x, kernels, window, out)
@@ -46,7 +46,7 @@ def launch_gradients(
     window: Window,
     grad_x: Tensor,
     grad_kernels: Tensor,
-    chosen: Choice = chosen_launch,
+    chosen: LaunchChoice = chosen_launch,
 ) -> None:
     """Fill ``grad_x``, contiguous or channels-last, and ``grad_kernels``, contiguous, from ``grad`` of the output."""
     launch = _Launch(x, kernels, window, grad_x)
@@ -93,7 +93,7 @@ class _Launch:
             "enable_fp_fusion": True,  # fused multiply-adds, which Triton does not enable by default here
         }
 
-    def options(self, kernel: KernelName, chosen: Choice) -> dict[str, Any]:
+    def options(self, kernel: KernelName, chosen: LaunchChoice) -> dict[str, Any]:
         """Return all arguments of a kernel other than its tensors, with the launch parameters that are chosen."""
         window = self._window
         shape = LaunchShape(
