@@ -19,8 +19,8 @@ from fusion_bench.errors import FusionBenchError
 from fusion_modules.laconv.bench.comparison import FUSED_EXTENT, FUSED_SHAPE, GPU_SHAPES, Shape
 from fusion_modules.laconv.bench.measurement import Spread, Step, interleaved
 from fusion_modules.laconv.ops.launches import (
-    LaunchChoice,
     KernelName,
+    LaunchChoice,
     LaunchParameters,
     LaunchShape,
     candidates_for,

@@ -22,7 +22,7 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from fusion_modules.laconv.ops.launches import LaunchChoice, KernelName, LaunchShape, chosen_launch
+from fusion_modules.laconv.ops.launches import KernelName, LaunchChoice, LaunchShape, chosen_launch
 from fusion_modules.laconv.ops.triton_kernels import on_device_of
 from fusion_modules.laconv.ops.window import Window
 
