@@ -228,9 +228,10 @@ class Trainer:
         rate = learning_rate(self._step, self._steps, settings)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
+        # Before the forward pass: the graphs of a compiled step use the memory of the last gradients again.
+        self._optimizer.zero_grad(set_to_none=True)
         with autocast(self.config, self.device):
             loss = self.cell_data.task.loss(self._forward(batch), batch.target)
-        self._optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip)
         self._optimizer.step()
