@@ -51,15 +51,15 @@ class ElementAggregation(torch.autograd.Function):
 def _launch(
     kernel: Any, tensors: tuple[Tensor, ...], x: Tensor, kernels: Tensor, interleaved: bool, values: int
 ) -> None:
-    channels, groups = x.shape[1], kernels.shape[1]
+    groups = kernels.shape[1]
     with on_device_of(x):
         kernel[(triton.cdiv(values, _VALUES),)](
             *tensors,
             values,
-            channels,
             groups,
             x.shape[2],
             x.shape[3],
+            per_group=x.shape[1] // groups,
             size=int(kernels.shape[2] ** 0.5),
             interleaved=interleaved,
             accumulator=tl.float64 if x.dtype == torch.float64 else tl.float32,
@@ -70,10 +70,10 @@ def _launch(
 
 @triton.jit
 def _group_of(
-    channel: tl.tensor, channels: tl.tensor, groups: tl.tensor, interleaved: tl.constexpr
+    channel: tl.tensor, groups: tl.tensor, per_group: tl.constexpr, interleaved: tl.constexpr
 ) -> tl.tensor:
     """Return ``g(c)``."""
-    return channel % groups if interleaved else channel // (channels // groups)
+    return channel % groups if interleaved else channel // per_group
 
 
 @triton.jit
@@ -82,10 +82,10 @@ def _aggregate(
     kernels: tl.tensor,
     out: tl.tensor,
     values: tl.tensor,
-    channels: tl.tensor,
     groups: tl.tensor,
     height: tl.tensor,
     width: tl.tensor,
+    per_group: tl.constexpr,
     size: tl.constexpr,
     interleaved: tl.constexpr,
     accumulator: tl.constexpr,
@@ -96,7 +96,8 @@ def _aggregate(
     valid = index < values
     plane, position = index // (height * width), index % (height * width)
     row, column = position // width, position % width
-    group = _group_of(plane % channels, channels, groups, interleaved)
+    channels = groups * per_group
+    group = _group_of(plane % channels, groups, per_group, interleaved)
     weights = (plane // channels * groups + group) * (size * size) * height * width + position
     total = tl.zeros((block,), dtype=accumulator)
     for tap in range(size * size):
@@ -114,10 +115,10 @@ def _gradient_of_map(
     kernels: tl.tensor,
     grad_x: tl.tensor,
     values: tl.tensor,
-    channels: tl.tensor,
     groups: tl.tensor,
     height: tl.tensor,
     width: tl.tensor,
+    per_group: tl.constexpr,
     size: tl.constexpr,
     interleaved: tl.constexpr,
     accumulator: tl.constexpr,
@@ -128,7 +129,8 @@ def _gradient_of_map(
     valid = index < values
     plane, position = index // (height * width), index % (height * width)
     row, column = position // width, position % width
-    group = _group_of(plane % channels, channels, groups, interleaved)
+    channels = groups * per_group
+    group = _group_of(plane % channels, groups, per_group, interleaved)
     weights = (plane // channels * groups + group) * (size * size) * height * width
     total = tl.zeros((block,), dtype=accumulator)
     for tap in range(size * size):
@@ -147,10 +149,10 @@ def _gradient_of_kernels(
     x: tl.tensor,
     grad_kernels: tl.tensor,
     values: tl.tensor,
-    channels: tl.tensor,
     groups: tl.tensor,
     height: tl.tensor,
     width: tl.tensor,
+    per_group: tl.constexpr,
     size: tl.constexpr,
     interleaved: tl.constexpr,
     accumulator: tl.constexpr,
@@ -166,9 +168,9 @@ def _gradient_of_kernels(
     z = position % width + tap % size - size // 2
     inside = valid & (y >= 0) & (y < height) & (z >= 0) & (z < width)
     total = tl.zeros((block,), dtype=accumulator)
-    for number in range(channels // groups):
-        channel = number * groups + group if interleaved else group * (channels // groups) + number
-        plane = (sample * channels + channel) * positions
+    for number in range(per_group):
+        channel = number * groups + group if interleaved else group * per_group + number
+        plane = (sample * groups * per_group + channel) * positions
         value = tl.load(x + plane + y * width + z, mask=inside, other=0.0)
         of_out = tl.load(grad + plane + position, mask=inside, other=0.0)
         total += value.to(accumulator) * of_out.to(accumulator)

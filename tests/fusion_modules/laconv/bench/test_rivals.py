@@ -51,8 +51,14 @@ def test_the_kernels_of_rivals_compile_for_a_gpu(
 
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
     kernel = getattr(rival_kernels, name)
-    constants = {"size": 7, "interleaved": interleaved, "accumulator": triton.language.float32, "block": 1024}
-    numbers = {"values", "channels", "groups", "height", "width"}
+    constants = {
+        "per_group": 16,
+        "size": 7,
+        "interleaved": interleaved,
+        "accumulator": triton.language.float32,
+        "block": 1024,
+    }
+    numbers = {"values", "groups", "height", "width"}
     signature = {
         parameter.name: "constexpr"
         if parameter.name in constants
