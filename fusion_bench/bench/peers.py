@@ -5,6 +5,9 @@
 * *public style*: a loop in the style of public implementations of FiLM and of OpenVQA: a `torch.utils.data.Dataset`
   that reads one NumPy file per sample, a `DataLoader` that collates samples, a copy to the device per batch, and the
   loss read with ``.item()`` after each step.
+
+All compute in the precision that a training has on the device. On a GPU the harness is also timed with
+``train.compile: reduce-overhead``.
 """
 
 from __future__ import annotations
@@ -21,16 +24,17 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
-from fusion_bench.bench.step import ARMS, seconds_per_step
+from fusion_bench.bench.step import ARMS, seconds_per_step, with_compile
 from fusion_bench.bench.synthetic import QUICKSTART, StepSize, synthetic_config, synthetic_data
 from fusion_bench.bench.timing import in_turn, median_ratio, seconds_now
 from fusion_bench.samples.split import Batch
 from fusion_bench.training.cell_data import CellData, EncodedSplit
 from fusion_bench.training.config import CellConfig
 from fusion_bench.training.loop import build_model
+from fusion_bench.training.model import autocast
 from fusion_bench.training.optim import learning_rate, make_optimizer
 
-HARNESS, MINIMAL, PUBLIC = "harness", "minimal", "public style"
+HARNESS, COMPILED, MINIMAL, PUBLIC = "harness", "harness, compiled", "minimal", "public style"
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,9 @@ def measure_peers(
             MINIMAL: partial(_minimal, config, data, device),
             PUBLIC: partial(_public_style, config, data, device, samples),
         }
+        if device.type == "cuda":
+            compiled = with_compile(config, "reduce-overhead")
+            works[COMPILED] = partial(seconds_per_step, compiled, data, device)
         seconds = in_turn(works, repeats)
     return [
         PeerTime(name, 1e3 * statistics.median(values), median_ratio(values, seconds[MINIMAL]))
@@ -122,7 +129,8 @@ def _train(
             began = seconds_now(device)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, steps, config.train)
-        loss = data.task.loss(model(batch), batch.target)
+        with autocast(config, device):
+            loss = data.task.loss(model(batch), batch.target)
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), config.train.clip)

@@ -31,6 +31,13 @@ class Line:
         """True if the target is reached; False for a value that is not a number."""
         return self.measured <= self.target if self.better == "lower" else self.measured >= self.target
 
+    @property
+    def sentence(self) -> str:
+        """One line: what was measured, what was to be reached, and whether it was."""
+        limit = f"{'at most' if self.better == 'lower' else 'at least'} {self.target:.4g} {self.unit}"
+        reached = "reached" if self.reached else "MISSED"
+        return f"{self.item}: {self.quantity} {self.measured:.3g} {self.unit}, {limit}: {reached}"
+
     def loosened(self, factor: float) -> Line:
         """Return the line with a target that is looser by ``factor`` (above 1)."""
         return replace(self, target=self.target * factor if self.better == "lower" else self.target / factor)

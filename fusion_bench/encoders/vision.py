@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -177,14 +178,30 @@ def weights_digest(module: nn.Module) -> str:
     return digest.hexdigest()
 
 
+@dataclass(frozen=True, eq=False)
+class ColourScale:
+    """What is subtracted from each colour channel of images in 0 to 255, and what it is divided by afterwards."""
+
+    shift: Tensor
+    scale: Tensor
+
+    @classmethod
+    def of(cls, mean: tuple[float, ...], std: tuple[float, ...], device: torch.device) -> ColourScale:
+        """Return the scale for the mean and standard deviation of images in [0, 1]; a GPU is waited for."""
+        return cls(torch.tensor(mean, device=device) * 255, torch.tensor(std, device=device) * 255)
+
+    def apply(self, images: Tensor) -> Tensor:
+        """Return ``[B, 3, H, W]`` float32 for uint8 images ``[B, H, W, 3]``."""
+        # Along whole rows of pixels, because an operation that repeats only three values is four times slower.
+        width = images.shape[2]
+        rows = images.flatten(2).to(torch.float32, copy=True)  # [B, H, W * 3]
+        rows.sub_(self.shift.repeat(width)).div_(self.scale.repeat(width))
+        return rows.view(images.shape).permute(0, 3, 1, 2)
+
+
 def normalise(images: Tensor, mean: tuple[float, ...], std: tuple[float, ...]) -> Tensor:
     """Return ``(image / 255 - mean) / std`` as ``[B, 3, H, W]`` float32 for uint8 images ``[B, H, W, 3]``."""
-    # Along whole rows of pixels, because an operation that repeats only three values is four times slower.
-    width = images.shape[2]
-    scale = (torch.tensor(std, device=images.device) * 255).repeat(width)
-    shift = (torch.tensor(mean, device=images.device) * 255).repeat(width)
-    rows = images.flatten(2).to(torch.float32, copy=True)  # [B, H, W * 3]
-    return rows.sub_(shift).div_(scale).view(images.shape).permute(0, 3, 1, 2)
+    return ColourScale.of(mean, std, images.device).apply(images)
 
 
 def _require_file(path: Path | None, weights: Weights) -> Path:

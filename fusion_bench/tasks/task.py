@@ -5,11 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import torch
 from torch import Tensor
 
 from fusion_bench.contract import Head
@@ -26,6 +27,14 @@ class Targets(Protocol):
         """Return the targets ``[B, ...]`` of the samples ``chosen`` (``[B]`` int64), on the CPU."""
 
 
+@runtime_checkable
+class MovableTargets(Targets, Protocol):
+    """Targets that may lie on a GPU as a whole; ``rows`` then takes and returns tensors there."""
+
+    def to(self, device: torch.device) -> Targets:
+        """Return the targets on ``device``."""
+
+
 @dataclass(frozen=True, eq=False)
 class TensorTargets:
     """Targets ``[N, ...]`` that are small enough to be kept in memory as one tensor."""
@@ -35,6 +44,10 @@ class TensorTargets:
     def rows(self, chosen: Tensor) -> Tensor:
         """Return the rows ``chosen`` ``[B]``: ``[B, ...]``."""
         return self.values[chosen]
+
+    def to(self, device: torch.device) -> TensorTargets:
+        """Return the targets on ``device``."""
+        return TensorTargets(self.values.to(device))
 
 
 @dataclass(frozen=True)

@@ -56,9 +56,13 @@ class SoftTargets:
 
     def rows(self, chosen: Tensor) -> Tensor:
         """Return dense scores ``[B, outputs]`` of the samples ``chosen`` ``[B]``."""
-        dense = torch.zeros(len(chosen), self.outputs)
+        dense = torch.zeros(len(chosen), self.outputs, device=chosen.device)
         # Scores are added, because unused entries have index 0 and score 0.
         return dense.scatter_add_(1, self.indices[chosen].long(), self.scores[chosen])
+
+    def to(self, device: torch.device) -> SoftTargets:
+        """Return the targets on ``device``."""
+        return SoftTargets(self.indices.to(device), self.scores.to(device), self.outputs)
 
 
 class Vqa(Answering):

@@ -1,16 +1,20 @@
-"""Loads the batches of one split by row number; on a GPU the images or maps are kept there when they fit."""
+"""Loads the batches of one split by row number; on a GPU the arrays of the split are kept there when they fit."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from fusion_bench.encoders.vision import normalise
+from fusion_bench.encoders.vision import ColourScale, normalise
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.samples.split import Batch, Split
+from fusion_bench.tasks.task import MovableTargets, Targets
 from fusion_bench.training.cell_data import CellData, EncodedSplit
 from fusion_bench.training.seeds import stream
 
@@ -18,31 +22,49 @@ from fusion_bench.training.seeds import stream
 class BatchLoader:
     """Loads the batches of one split.
 
-    Images or maps stay memory-mapped on the host. On a GPU they are copied to the device as a whole if they take at
-    most half of its free memory, because indexing there is far cheaper than one copy per batch.
+    On a CPU, images or maps stay memory-mapped. On a GPU the arrays of the split are copied to the device as a whole,
+    images, maps and word vectors only if each takes at most half of its free memory: a batch is then gathered there,
+    and the order of an epoch is one copy. What stays on the host is sent from pinned memory, for which nothing waits.
+
+    Args:
+        encoded: the arrays of the split.
+        cell_data: the data of the cell, for the scale of colours.
+        device: the device that computes.
+        equal_shapes: True if every batch has as many words as the longest sentence of the split.
     """
 
-    def __init__(self, encoded: EncodedSplit, cell_data: CellData, device: torch.device) -> None:
-        self._encoded, self._device = encoded, device
+    def __init__(
+        self,
+        encoded: EncodedSplit,
+        cell_data: CellData,
+        device: torch.device,
+        *,
+        equal_shapes: bool = False,
+    ) -> None:
+        self._encoded, self._device, self._equal_shapes = encoded, device, equal_shapes
         self._mean, self._std = cell_data.mean, cell_data.std
-        self._on_device = _copy_to_device(encoded, device)
+        self._on_device = _OnDevice.of(encoded, cell_data, device) if device.type != "cpu" else None
 
     def __len__(self) -> int:
         return len(self._encoded.split)
 
     def batch(self, rows: Tensor) -> Batch:
-        """Return the batch of some samples; its words are cut to the longest sentence in it.
+        """Return the batch of some samples; its words are cut to the longest sentence in it, or to that of the split.
 
         Args:
             rows: ``[B]`` int64 row numbers, on the CPU.
         """
-        longest = int(self._encoded.lengths[rows].max())
+        return self._gather(rows, None if self._on_device is None else sent(rows, self._device))
+
+    def _gather(self, rows: Tensor, on_device: Tensor | None) -> Batch:
+        """Return the batch of ``rows``; ``on_device`` holds the same numbers on a GPU, None on a CPU."""
+        longest = self._encoded.tokens.shape[1]
+        if not self._equal_shapes:
+            longest = int(self._encoded.lengths[rows].max())
+        if self._on_device is not None and on_device is not None:
+            return self._on_device.batch(self._encoded, rows, on_device, longest)
         tokens = self._encoded.tokens[rows, :longest]
-        image_rows = self._encoded.image[rows.numpy()]
-        if self._on_device is not None:
-            visual = self._on_device[torch.from_numpy(image_rows).to(self._device)]
-        else:
-            visual = torch.from_numpy(self._encoded.visual[image_rows]).to(self._device)
+        visual = torch.from_numpy(self._encoded.visual[self._encoded.image[rows.numpy()]])
         if visual.dtype == torch.uint8:
             visual = normalise(visual, self._mean, self._std)
         return Batch(
@@ -50,16 +72,16 @@ class BatchLoader:
             # CPU.
             visual=visual.to(dtype=torch.float32, memory_format=torch.channels_last),
             tokens=self._text_input(rows, tokens),
-            mask=(tokens != 0).to(self._device),
-            target=self._encoded.targets.rows(rows).to(self._device),
+            mask=tokens != 0,
+            target=self._encoded.targets.rows(rows),
         )
 
     def _text_input(self, rows: Tensor, tokens: Tensor) -> Tensor:
-        """Return ``tokens`` ``[B, T]`` on the device, or the frozen encoder's vectors ``[B, T, D]`` of them."""
+        """Return ``tokens`` ``[B, T]``, or the frozen encoder's vectors ``[B, T, D]`` of them."""
         if self._encoded.vectors is None:
-            return tokens.to(self._device)
+            return tokens
         vectors = self._encoded.vectors.gather(rows.numpy(), tokens.shape[1])
-        return torch.from_numpy(vectors).to(self._device).float()
+        return torch.from_numpy(vectors).float()
 
     def samples_per_epoch(self, *, one_per_referent: bool = False) -> int:
         """Return how many samples one epoch chooses from: all of the split, or one of each referent.
@@ -92,8 +114,10 @@ class BatchLoader:
         else:
             chosen = torch.arange(len(self))
         order = chosen[torch.randperm(len(chosen), generator=generator)]
+        on_device = None if self._on_device is None else sent(order, self._device)
         for step in range(first, steps_per_epoch(len(order), size)):
-            yield self.batch(order[step * size : (step + 1) * size])
+            rows = slice(step * size, (step + 1) * size)
+            yield self._gather(order[rows], None if on_device is None else on_device[rows])
 
     @cached_property
     def _referents(self) -> list[list[int]]:
@@ -120,11 +144,78 @@ def steps_per_epoch(samples: int, batch_size: int) -> int:
     return max(1, samples // batch_size)
 
 
-def _copy_to_device(encoded: EncodedSplit, device: torch.device) -> Tensor | None:
-    """Return the images or maps on a GPU; None on a CPU, and where they take over half of the free memory."""
-    if device.type != "cuda":
+def sent(values: Tensor, device: torch.device) -> Tensor:
+    """Return values of the host on a device; the copy to a GPU is from pinned memory, so nothing waits for it."""
+    return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values.to(device)
+
+
+@dataclass(frozen=True, eq=False)
+class _OnDevice:
+    """The arrays of a split on a device.
+
+    Attributes:
+        device: the device.
+        tokens, image: see `EncodedSplit`.
+        visual: images or maps; None where they are too large for the device.
+        vectors: the word vectors of a frozen text encoder and the row of each sample; None where there is none, or
+            where they are too large.
+        targets: the targets; None where they exist on the host only.
+        colours: the scale of colours.
+    """
+
+    device: torch.device
+    tokens: Tensor
+    image: Tensor
+    visual: Tensor | None
+    vectors: tuple[Tensor, Tensor] | None
+    targets: Targets | None
+    colours: ColourScale
+
+    @classmethod
+    def of(cls, encoded: EncodedSplit, cell_data: CellData, device: torch.device) -> _OnDevice:
+        """Copy the arrays of a split to a device."""
+        vectors, targets = encoded.vectors, encoded.targets
+        kept = None if vectors is None else _copied_if_small(vectors.unique, device)
+        rows = None if vectors is None or kept is None else torch.tensor(vectors.row, device=device)
+        return cls(
+            device,
+            encoded.tokens.to(device),
+            torch.tensor(encoded.image, device=device),
+            _copied_if_small(encoded.visual, device),
+            None if kept is None or rows is None else (kept, rows),
+            targets.to(device) if isinstance(targets, MovableTargets) else None,
+            ColourScale.of(cell_data.mean, cell_data.std, device),
+        )
+
+    def batch(self, encoded: EncodedSplit, rows: Tensor, on_device: Tensor, longest: int) -> Batch:
+        """Return the batch of ``rows``, which ``on_device`` holds too, with ``longest`` words; nothing waits."""
+        tokens = self.tokens[on_device, :longest]
+        if self.visual is not None:
+            visual = self.visual[self.image[on_device]]
+        else:
+            visual = sent(torch.from_numpy(encoded.visual[encoded.image[rows.numpy()]]), self.device)
+        if visual.dtype == torch.uint8:
+            visual = self.colours.apply(visual)
+        text = tokens
+        if self.vectors is not None:
+            unique, row = self.vectors
+            text = unique[row[on_device], :longest].float()
+        elif encoded.vectors is not None:
+            text = sent(torch.from_numpy(encoded.vectors.gather(rows.numpy(), longest)), self.device).float()
+        return Batch(
+            visual=visual.to(dtype=torch.float32, memory_format=torch.channels_last),
+            tokens=text,
+            mask=tokens != 0,
+            target=(
+                sent(encoded.targets.rows(rows), self.device)
+                if self.targets is None
+                else self.targets.rows(on_device)
+            ),
+        )
+
+
+def _copied_if_small(values: npt.NDArray[Any], device: torch.device) -> Tensor | None:
+    """Return the values on the device; None where they take over half of the free memory of a GPU."""
+    if device.type == "cuda" and values.nbytes > torch.cuda.mem_get_info(device)[0] // 2:
         return None
-    free, _ = torch.cuda.mem_get_info(device)
-    if encoded.visual.nbytes > free // 2:
-        return None
-    return torch.from_numpy(encoded.visual.copy()).to(device)
+    return torch.tensor(values, device=device)

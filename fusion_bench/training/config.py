@@ -146,6 +146,9 @@ class TrainConfig:
         one_expression_per_referent: True if an epoch uses one randomly chosen sentence of each referent.
         checkpoint: when the state of the training is written; None writes no checkpoint. It changes no result, so it
             is no part of the cell's identity.
+        compile: the way in which the slot and the head of a training step are compiled; see
+            `fusion_bench.training.fit.compiled`. It changes results as another precision does, so it is part of the
+            cell's identity.
     """
 
     epochs: int = 10
@@ -164,6 +167,7 @@ class TrainConfig:
     ema: float | None = None
     one_expression_per_referent: bool = False
     checkpoint: CheckpointConfig | None = None
+    compile: Literal["none", "reduce-overhead"] = "none"
 
 
 @dataclass(frozen=True)
@@ -215,10 +219,15 @@ class CellConfig:
         return replace(self, train=replace(self.train, checkpoint=None), start=start)
 
     def to_json(self) -> dict[str, Any]:
-        """Return all values, defaults included, as JSON types; ``checkpoint`` is left out where there is none."""
+        """Return all values as JSON types, defaults included except for checkpoints and compilation.
+
+        These two settings came later: without them the settings are the same text as before.
+        """
         values: dict[str, Any] = to_json(self)
         if self.train.checkpoint is None:
             del values["train"]["checkpoint"]
+        if self.train.compile == "none":
+            del values["train"]["compile"]
         if self.start is not None:
             values["start"] = self.start.to_json()
         return values

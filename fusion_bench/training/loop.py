@@ -16,6 +16,7 @@ from fusion_bench.samples.split import Batch
 from fusion_bench.training.batches import BatchLoader, steps_per_epoch
 from fusion_bench.training.cell_data import CellData
 from fusion_bench.training.config import CellConfig
+from fusion_bench.training.fit.compiled import CompiledForward
 from fusion_bench.training.fit.evaluation import Evaluator
 from fusion_bench.training.fit.losses import EpochLosses
 from fusion_bench.training.fit.position import Checkpoints, Position, load_model_state, model_state
@@ -90,8 +91,13 @@ class Trainer:
         self._optimizer = make_optimizer(self.model, config.train)
         decay = config.train.ema
         self._average = None if decay is None else MovingAverage(self.model, decay)
+        compiled = config.train.compile != "none"
+        self._forward = CompiledForward(self.model, config) if compiled else self.model
         loaders = {
-            name: BatchLoader(encoded, cell_data, device) for name, encoded in cell_data.encoded.items()
+            name: BatchLoader(
+                encoded, cell_data, device, equal_shapes=compiled and name == cell_data.splits.train
+            )
+            for name, encoded in cell_data.encoded.items()
         }
         self._loader = loaders[cell_data.splits.train]
         self._evaluator = Evaluator(config, cell_data, loaders, device, on_step)
@@ -222,9 +228,10 @@ class Trainer:
         rate = learning_rate(self._step, self._steps, settings)
         for group in self._optimizer.param_groups:
             group["lr"] = rate
-        with autocast(self.config, self.device):
-            loss = self.cell_data.task.loss(self.model(batch), batch.target)
+        # Before the forward pass: the graphs of a compiled step use the memory of the last gradients again.
         self._optimizer.zero_grad(set_to_none=True)
+        with autocast(self.config, self.device):
+            loss = self.cell_data.task.loss(self._forward(batch), batch.target)
         loss.backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), settings.clip)
         self._optimizer.step()

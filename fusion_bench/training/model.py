@@ -43,8 +43,16 @@ class FusionModel(nn.Module):
 
     def forward(self, batch: Batch) -> Tensor:
         """Return the output of the head ``[B, ...]`` for a batch of ``B`` samples, as the task defines it."""
+        return self.fuse(*self.encode(batch))
+
+    def encode(self, batch: Batch) -> tuple[Tensor, Language]:
+        """Return what the slot reads: the map ``[B, C, h, w]`` (for a network the images) and the language."""
         visual = batch.visual if self.backbone is None else self.backbone(batch.visual)
         language: Language = self.text(batch.tokens, batch.mask)
+        return visual, language
+
+    def fuse(self, visual: Tensor, language: Language) -> Tensor:
+        """Return the output of the head for what `encode` returned."""
         fused = self.slot(visual, language)
         output: Tensor = self.head(fused, language.sentence if self.slot.sentence_at_head else None)
         return output

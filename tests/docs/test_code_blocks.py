@@ -230,8 +230,12 @@ def _check_python(arguments: list[str]) -> None:
         return
     spec = importlib.util.find_spec(arguments[1])
     assert spec is not None
-    source = (ROOT / "fusion_bench" / "cells" / "run_cell.py").read_text(encoding="utf-8")
-    assert arguments[1] == "fusion_bench.study.cell", "say here where its options are declared"
+    declared = {
+        "fusion_bench.study.cell": ROOT / "fusion_bench" / "cells" / "run_cell.py",
+        "fusion_modules.laconv.bench.search_launches": Path(str(spec.origin)),
+    }
+    assert arguments[1] in declared, "say here where its options are declared"
+    source = declared[arguments[1]].read_text(encoding="utf-8")
     assert all(f'"{option}"' in source for option in arguments if option.startswith("--"))
 
 

@@ -13,26 +13,18 @@ from rich.console import Console
 from rich.table import Table
 
 from fusion_bench.bench.peers import measure_peers
-from fusion_bench.bench.step import ARMS, measure_steps
+from fusion_bench.bench.step import ARMS, COMPILES, GPU_STEPS, STEP_HEADINGS, measure_steps, step_row
 from fusion_bench.bench.timing import benchmark_device, machine_name
 
 
 def print_steps(device: str | None, repeats: int, *, as_json: bool) -> None:
     """Time the steps of the benchmark's arms and print one row for each."""
     chosen = benchmark_device(device)
-    times = measure_steps(ARMS, chosen, repeats=repeats)
-    rows = [
-        (
-            time.arm,
-            f"{time.milliseconds:.1f}",
-            f"{time.multiply_adds / 1e6:,.0f}",
-            f"{time.floor:.1f}",
-            f"{time.ratio:.2f}",
-        )
-        for time in times
-    ]
-    headings = ("arm", "ms a step", "million multiply-adds", "ms for these alone", "times as long")
-    _print(chosen, headings, rows, times, as_json=as_json)
+    if chosen.type == "cpu":
+        times = measure_steps(ARMS, chosen, repeats=repeats)
+    else:
+        times = measure_steps(ARMS, chosen, steps=GPU_STEPS, repeats=repeats, compiles=COMPILES)
+    _print(chosen, STEP_HEADINGS, [step_row(time) for time in times], times, as_json=as_json)
 
 
 def print_peers(device: str | None, repeats: int, *, as_json: bool) -> None:

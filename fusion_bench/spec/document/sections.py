@@ -244,6 +244,10 @@ class TrainSection(Section):
     checkpoint: Annotated[CheckpointSection, AfterValidator(_checkpoint)] | None = Field(
         None, description="checkpoints inside a cell; null: none. They change no result."
     )
+    compile: Literal["none", "reduce-overhead"] = Field(
+        TrainConfig.compile,
+        description="torch.compile of slot and head in a training step, for GPUs; results differ by rounding",
+    )
 
 
 class ArmSection(BaseModel):

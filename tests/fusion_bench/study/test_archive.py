@@ -17,6 +17,7 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
+from bare_machine import bare_environment
 from command_line import train
 from fusion_bench.cells.folder import CELL_FILES, cell_folder
 from fusion_bench.errors import FusionBenchError
@@ -27,33 +28,6 @@ from fusion_bench.study.cell_status import cell_status
 from fusion_bench.study.plan import confirm_cells
 from fusion_bench.training.paths import RunPaths
 from toys import study_file
-
-BARE = """
-import sys
-
-ABSENT = {"optuna", "mlflow", "pydantic", "ruamel", "typer", "rich", "scipy", "statsmodels", "seaborn", "matplotlib",
-          "sqlalchemy", "transformers"}
-
-
-class Absent:
-    def find_spec(self, name, path=None, target=None):
-        if name.partition(".")[0] in ABSENT:
-            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-        return None
-
-
-sys.meta_path.insert(0, Absent())
-"""
-"""What Python runs first on the bare machine: those packages are not there."""
-
-
-def bare_environment(tmp_path: Path) -> dict[str, str]:
-    site = tmp_path / "site"
-    site.mkdir()
-    (site / "sitecustomize.py").write_text(BARE)
-    root = Path(__file__).parents[3]
-    paths = [site, root, root / "modules", root / "tests" / "support"]
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths))}
 
 
 @pytest.mark.slow

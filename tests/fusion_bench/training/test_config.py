@@ -76,6 +76,16 @@ def test_settings_survive_a_round_trip_through_json(config: CellConfig) -> None:
     assert back.id == config.id
 
 
+def test_a_compiled_step_is_asked_for_and_an_ordinary_one_leaves_no_trace() -> None:
+    """Its results differ by rounding, so compiled and ordinary cells are never taken for each other."""
+    compiled = replace(PLAIN, train=replace(PLAIN.train, compile="reduce-overhead"))
+    assert compiled.id != PLAIN.id
+    assert CellConfig.from_json(compiled.to_json()) == compiled
+    assert "compile" not in PLAIN.to_json()["train"]
+    started = replace(PLAIN, start=PLAIN)
+    assert "compile" not in started.to_json()["start"]["train"]
+
+
 def test_a_default_written_out_does_not_change_the_identity() -> None:
     def without_defaults(value: Any) -> Any:
         return {

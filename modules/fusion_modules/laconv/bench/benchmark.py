@@ -16,7 +16,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from fusion_bench.bench.timing import benchmark_device
-from fusion_modules.laconv.bench.comparison import SHAPES, BenchmarkResult, measure
+from fusion_modules.laconv.bench.comparison import GPU_SHAPES, SHAPES, BenchmarkResult, measure
 
 
 def bench_dynamic_conv(
@@ -28,7 +28,8 @@ def bench_dynamic_conv(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Time the position-wise convolution, forward and backward, relative to unfold, multiply, sum."""
-    result = measure(SHAPES, benchmark_device(device), threads, repeats)
+    chosen = benchmark_device(device)
+    result = measure(SHAPES if chosen.type == "cpu" else GPU_SHAPES, chosen, threads, repeats)
     if as_json:
         typer.echo(json.dumps(asdict(result), indent=2))
     else:
@@ -45,7 +46,8 @@ def print_benchmark(result: BenchmarkResult, console: Console) -> None:
     for heading in ("x, kernels", "implementation", "ms", "times faster", "extra memory"):
         table.add_column(heading, justify="left" if heading in {"x, kernels", "implementation"} else "right")
     if on_gpu:
-        table.add_column("GB/s", justify="right")
+        for heading in ("forward ms", "backward ms", "GB/s"):
+            table.add_column(heading, justify="right")
     shape = None
     for row in result.rows:
         faster = row.times_faster
@@ -57,6 +59,7 @@ def print_benchmark(result: BenchmarkResult, console: Console) -> None:
             "" if row.peak_bytes is None else f"{row.peak_bytes / 2**20:.0f} MiB",
         ]
         if on_gpu:
+            values += ["" if part is None else f"{part.median:.3f}" for part in (row.forward, row.backward)]
             values.append("" if row.bandwidth is None else f"{row.bandwidth:.0f}")
         if shape not in {None, row.shape}:
             table.add_section()
@@ -76,5 +79,6 @@ def _caption(result: BenchmarkResult) -> str:
     if result.copy_bandwidth is not None:
         caption += (
             f" GB/s counts the bytes that must be moved; a copy reaches {result.copy_bandwidth:.0f} GB/s."
+            f" {result.left_out}"
         )
     return caption

@@ -15,7 +15,6 @@ float32.
 
 from __future__ import annotations
 
-import os
 from typing import Any
 
 import torch
@@ -23,22 +22,23 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from fusion_modules.laconv.ops.launches import KernelName, LaunchChoice, LaunchShape, chosen_launch
 from fusion_modules.laconv.ops.triton_kernels import on_device_of
 from fusion_modules.laconv.ops.window import Window
 
-# Triton's interpreter cannot measure times, so it uses the first configuration.
-CONFIGS = [
-    triton.Config({"block_positions": positions}, num_warps=warps, num_stages=2)
-    for positions, warps in ((32, 4), (16, 4), (64, 4), (64, 8), (128, 8))
-][: 1 if os.environ.get("TRITON_INTERPRET") == "1" else None]
-KEY = ["height", "width", "out_height", "out_width", "extent", "per_group", "size", "stride", "dilation"]
 _MOST_CHANNELS = 256  # the largest number of channels of a program, including padding
 _MOST_EXTENT = 256  # the largest number of condition channels in one matrix product
 LEAST_INNER = 16  # the smallest inner dimension of a matrix product
 
 
 def launch_fused_aggregate(
-    x: Tensor, condition: Tensor, weight: Tensor, bias: Tensor, window: Window, out: Tensor
+    x: Tensor,
+    condition: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    window: Window,
+    out: Tensor,
+    chosen: LaunchChoice = chosen_launch,
 ) -> None:
     """Fill ``out`` ``[B, C, H_out, W_out]``, contiguous or channels-last; the condition has its height and width."""
     launch = Launch(x, condition, weight, window)
@@ -50,7 +50,7 @@ def launch_fused_aggregate(
             bias.contiguous(),
             out,
             channels_last=not out.is_contiguous(),
-            **launch.arguments(padded(launch.groups)),
+            **launch.options("fused_aggregate", padded(launch.groups), chosen),
         )
 
 
@@ -65,9 +65,21 @@ class Launch:
         self.channel_blocks = triton.cdiv(self.per_group, self._block_channels(padded(self.groups)))
         self.extent_blocks = triton.cdiv(weight.shape[1], self.block_extent)
 
-    def arguments(self, block_groups: int) -> dict[str, Any]:
-        """Return the sizes for kernels that pad the groups to ``block_groups``."""
+    def options(self, kernel: KernelName, block_groups: int, chosen: LaunchChoice) -> dict[str, Any]:
+        """Return all arguments of a kernel that pads the groups to ``block_groups``, other than its tensors."""
+        filled = self.x if kernel == "fused_gradient_of_map" else self.condition
+        shape = LaunchShape(
+            kernel,
+            filled.shape[2] * filled.shape[3],
+            self.per_group,
+            self.window.size,
+            self.window.stride,
+            self.window.dilation,
+            self.x.element_size(),
+            self.condition.shape[1],
+        )
         return {
+            **chosen(shape).options(),
             "height": self.x.shape[2],
             "width": self.x.shape[3],
             "out_height": self.condition.shape[2],
@@ -156,7 +168,6 @@ def kernels_of_tap(
     return kernel + tl.load(bias + weight_row, mask=group < groups, other=0.0).to(tl.float32)[None, :]
 
 
-@triton.autotune(configs=CONFIGS, key=KEY)
 @triton.jit
 def _aggregate(
     x: tl.tensor,

@@ -20,9 +20,8 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from fusion_modules.laconv.ops.launches import LaunchChoice, chosen_launch
 from fusion_modules.laconv.ops.triton_fused import (
-    CONFIGS,
-    KEY,
     LEAST_INNER,
     Launch,
     as_channels_last,
@@ -42,6 +41,7 @@ def launch_fused_gradients(
     bias: Tensor,
     window: Window,
     targets: tuple[Tensor, Tensor, Tensor, Tensor],
+    chosen: LaunchChoice = chosen_launch,
 ) -> None:
     """Fill the gradients of ``x``, ``condition`` (contiguous or channels-last), ``weight`` and ``bias``."""
     launch = Launch(x, condition, weight, window)
@@ -59,7 +59,7 @@ def launch_fused_gradients(
             bias.contiguous(),
             grad_x,
             channels_last=not grad_x.is_contiguous(),
-            **launch.arguments(padded(launch.groups)),
+            **launch.options("fused_gradient_of_map", padded(launch.groups), chosen),
         )
         _other_gradients[launch.grid(condition, launch.extent_blocks)](
             grads,
@@ -69,13 +69,12 @@ def launch_fused_gradients(
             grad_condition,
             *sums,
             channels_last=not grad_condition.is_contiguous(),
-            **launch.arguments(max(LEAST_INNER, padded(launch.groups))),
+            **launch.options("fused_other_gradients", max(LEAST_INNER, padded(launch.groups)), chosen),
         )
     grad_weight.copy_(sums[0])
     grad_bias.copy_(sums[1])
 
 
-@triton.autotune(configs=CONFIGS, key=KEY)
 @triton.jit
 def _gradient_of_map(
     grads: tl.tensor,
@@ -146,7 +145,6 @@ def _gradient_of_map(
     tl.store(grad_x + target, total.to(grad_x.dtype.element_ty), mask=valid[:, None, None] & real[None, :, :])
 
 
-@triton.autotune(configs=CONFIGS, key=KEY, reset_to_zero=["grad_weight", "grad_bias"])
 @triton.jit
 def _other_gradients(
     grads: tl.tensor,

@@ -14,7 +14,6 @@ All sums are float32 (float64 for float64). There are no atomic additions, so re
 
 from __future__ import annotations
 
-import os
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
@@ -23,48 +22,41 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from fusion_modules.laconv.ops.launches import KernelName, LaunchChoice, LaunchShape, chosen_launch
 from fusion_modules.laconv.ops.window import Window
 
-# With 128 positions of float32 per warp, a thread reads 16 bytes of kernel values. Triton's interpreter cannot
-# measure times, so it uses the first configuration.
-_CONFIGS = [
-    triton.Config({"block_positions": positions}, num_warps=warps, num_stages=stages)
-    for positions, warps, stages in (
-        (128, 1, 3),
-        (128, 1, 2),
-        (64, 1, 3),
-        (128, 2, 3),
-        (256, 2, 3),
-        (256, 2, 2),
-        (256, 4, 3),
-        (512, 4, 2),
-    )
-][: 1 if os.environ.get("TRITON_INTERPRET") == "1" else None]
-_KEY = ["units", "per_group", "size", "stride", "dilation"]
 _MOST_CHANNELS = 16  # the largest number of channels of a program
 
 
-def launch_aggregate(x: Tensor, kernels: Tensor, window: Window, out: Tensor) -> None:
+def launch_aggregate(
+    x: Tensor, kernels: Tensor, window: Window, out: Tensor, chosen: LaunchChoice = chosen_launch
+) -> None:
     """Fill ``out`` ``[B, C, H_out, W_out]``, contiguous or channels-last, from ``x`` and ``kernels`` of its type."""
     launch = _Launch(x, kernels, window, out)
     with on_device_of(x):
         _aggregate[launch.grid(launch.positions, launch.channel_blocks)](
-            grouped(x, launch.groups), kernels.contiguous(), out, **launch.arguments
+            grouped(x, launch.groups), kernels.contiguous(), out, **launch.options("aggregate", chosen)
         )
 
 
 def launch_gradients(
-    grad: Tensor, x: Tensor, kernels: Tensor, window: Window, grad_x: Tensor, grad_kernels: Tensor
+    grad: Tensor,
+    x: Tensor,
+    kernels: Tensor,
+    window: Window,
+    grad_x: Tensor,
+    grad_kernels: Tensor,
+    chosen: LaunchChoice = chosen_launch,
 ) -> None:
     """Fill ``grad_x``, contiguous or channels-last, and ``grad_kernels``, contiguous, from ``grad`` of the output."""
     launch = _Launch(x, kernels, window, grad_x)
     grads, kernels = grouped(grad, launch.groups), kernels.contiguous()
     with on_device_of(x):
         _gradient_of_map[launch.grid(x.shape[2] * x.shape[3], launch.channel_blocks)](
-            grads, kernels, grad_x, **launch.arguments
+            grads, kernels, grad_x, **launch.options("gradient_of_map", chosen)
         )
         _gradient_of_kernels[launch.grid(launch.positions, 1)](
-            grads, grouped(x, launch.groups), grad_kernels, **launch.arguments
+            grads, grouped(x, launch.groups), grad_kernels, **launch.options("gradient_of_kernels", chosen)
         )
 
 
@@ -80,7 +72,8 @@ class _Launch:
         block = min(_MOST_CHANNELS, triton.next_power_of_2(per_group))
         self.channel_blocks = triton.cdiv(per_group, block)
         align = alignment(self.positions)
-        self.arguments: dict[str, Any] = {
+        self._map_positions, self._window, self._element = height * width, window, x.element_size()
+        self._arguments: dict[str, Any] = {
             "groups": self.groups,
             "height": height,
             "width": width,
@@ -99,6 +92,20 @@ class _Launch:
             "block_channels": block,
             "enable_fp_fusion": True,  # fused multiply-adds, which Triton does not enable by default here
         }
+
+    def options(self, kernel: KernelName, chosen: LaunchChoice) -> dict[str, Any]:
+        """Return all arguments of a kernel other than its tensors, with the launch parameters that are chosen."""
+        window = self._window
+        shape = LaunchShape(
+            kernel,
+            self._map_positions if kernel == "gradient_of_map" else self.positions,
+            self._arguments["per_group"],
+            window.size,
+            window.stride,
+            window.dilation,
+            self._element,
+        )
+        return {**self._arguments, **chosen(shape).options()}
 
     def grid(self, positions: int, channel_blocks: int) -> Any:
         """Return the grid of programs: blocks of positions of all planes, blocks of channels."""
@@ -141,7 +148,6 @@ def _offsets(
     return offsets
 
 
-@triton.autotune(configs=_CONFIGS, key=_KEY)
 @triton.jit
 def _aggregate(
     x: tl.tensor,
@@ -194,7 +200,6 @@ def _aggregate(
     )
 
 
-@triton.autotune(configs=_CONFIGS, key=_KEY)
 @triton.jit
 def _gradient_of_map(
     grads: tl.tensor,
@@ -252,7 +257,6 @@ def _gradient_of_map(
     )
 
 
-@triton.autotune(configs=_CONFIGS, key=_KEY)
 @triton.jit
 def _gradient_of_kernels(
     grads: tl.tensor,

@@ -50,9 +50,8 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
 
 def accesses(kernel: Any, element: str, constants: Mapping[str, Any], warps: int) -> Counter[str]:
     """Return the kinds of instruction in the PTX of ``kernel`` for a GPU of compute capability 9.0."""
-    function = kernel.fn  # the function inside the autotuner
     signature, attributes = {}, {}
-    for index, parameter in enumerate(function.params):
+    for index, parameter in enumerate(kernel.params):
         name = parameter.name
         if name in constants:
             signature[name] = "constexpr"
@@ -61,9 +60,7 @@ def accesses(kernel: Any, element: str, constants: Mapping[str, Any], warps: int
         else:
             signature[name] = "*fp32" if name in {"grad_weight", "grad_bias"} else f"*{element}"
             attributes[(index,)] = [["tt.divisibility", 16]]  # torch allocates at multiples of 16 bytes
-    source = ASTSource(
-        function, signature, {k: v for k, v in constants.items() if k in signature}, attributes
-    )
+    source = ASTSource(kernel, signature, {k: v for k, v in constants.items() if k in signature}, attributes)
     compiled = triton.compile(
         source, target=GPUTarget("cuda", 90, 32), options={"num_warps": warps, "enable_fp_fusion": True}
     )
