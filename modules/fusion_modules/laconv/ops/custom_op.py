@@ -157,7 +157,7 @@ class Differentiate(torch.autograd.Function):
 
 # torch asks for the signature of ``forward`` at each call; a stored one is returned without being built again.
 for _function in (Aggregate, Differentiate):
-    _function.forward.__signature__ = inspect.signature(_function.forward)  # type: ignore[attr-defined]
+    _function.forward.__signature__ = inspect.signature(_function.forward)  # type: ignore[union-attr]
 
 # An exported program holds the operators without the Python functions above, so it needs these registrations.
 aggregate.register_autograd(Aggregate.backward, setup_context=_save)
