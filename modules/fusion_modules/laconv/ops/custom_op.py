@@ -8,6 +8,7 @@ Under autocast it computes in the autocast type, except for float64. Half-precis
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import torch
@@ -106,7 +107,9 @@ class Aggregate(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """Return the gradients of ``x`` and ``kernels``."""
         x, kernels = ctx.saved_tensors
-        return (*Differentiate.apply(grad, x, kernels, *ctx.window), None, None, None)
+        # The bare operator suffices where nothing differentiates the gradients, and is called faster.
+        gradients = Differentiate.apply if torch.is_grad_enabled() else differentiate
+        return (*gradients(grad, x, kernels, *ctx.window), None, None, None)
 
     @staticmethod
     def vmap(info: Any, in_dims: tuple[int | None, ...], *arguments: Any) -> tuple[Tensor, int]:
@@ -151,6 +154,10 @@ class Differentiate(torch.autograd.Function):
         grad_x, grad_kernels = Differentiate.apply(*maps, *arguments[3:])
         return (grad_x.unflatten(0, (size, -1)), grad_kernels.unflatten(0, (size, -1))), (0, 0)
 
+
+# torch asks for the signature of ``forward`` at each call; a stored one is returned without being built again.
+for _function in (Aggregate, Differentiate):
+    _function.forward.__signature__ = inspect.signature(_function.forward)  # type: ignore[union-attr]
 
 # An exported program holds the operators without the Python functions above, so it needs these registrations.
 aggregate.register_autograd(Aggregate.backward, setup_context=_save)

@@ -52,9 +52,10 @@ class _Buffers:
         length = groups * rows * inside.shape[2]  # R
         padded = inside.new_zeros(samples, channels, length + 2 * grids[0].margin)
         weights = inside.new_empty(samples, len(inside), length)
+        by_index = weights.unsqueeze(2).unbind(1)  # k*k views [n, 1, R]
         by_tap = tuple(
             tuple(
-                zip(_each_tap(grid.shifted(padded)), _each_tap(grid.taps(weights).unsqueeze(3)), strict=True)
+                zip(_each_tap(grid.shifted(padded)), (by_index[tap] for tap in grid.indices()), strict=True)
             )
             for grid in grids
         )
@@ -76,8 +77,7 @@ class _Buffers:
 
     def by_position(self, buffer: Tensor) -> Tensor:
         """Return ``[n, m, R]`` as ``[n, m, groups, rows, W_out]``."""
-        positions: Tensor = buffer.unflatten(2, (*self.counts[1:], -1))
-        return positions
+        return buffer.view(*buffer.shape[:2], *self.counts[1:], -1)
 
 
 def aggregate_shifted(x: Tensor, kernels: Tensor, window: Window, out: Tensor) -> None:
@@ -167,8 +167,9 @@ def _flat_view(part: Tensor, dtype: torch.dtype) -> Tensor | None:
 
 def _by_group(maps: Tensor, kernels: Tensor) -> Tensor:
     """Return ``[B, C, ...]`` as ``[B, C/G, G, ...]``: the group of channel ``c`` is ``c mod G``."""
-    by_group: Tensor = maps.unflatten(1, (-1, kernels.shape[1]))
-    return by_group
+    batch, channels, *sides = maps.shape
+    groups = kernels.shape[1]
+    return maps.view(batch, channels // groups, groups, *sides)
 
 
 def _each_tap(taps: Tensor) -> list[Tensor]:

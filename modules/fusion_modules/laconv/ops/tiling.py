@@ -115,9 +115,19 @@ class Lattice:
             self.margin + self.rows.shift * self.width + self.columns.shift,
         )
 
+    def indices(self) -> list[int]:
+        """Return the indices ``j`` of these taps, row by row."""
+        size = self.window.size
+        rows = range(self.rows.first, size, self.rows.spacing)
+        return [
+            row * size + column
+            for row in rows
+            for column in range(self.columns.first, size, self.columns.spacing)
+        ]
+
     def taps(self, values: Tensor) -> Tensor:
         """Return these taps of ``[n, k*k, R]``: a view ``[tap rows, tap columns, n, R]``."""
-        grid: Tensor = values.unflatten(1, (self.window.size, self.window.size))  # [n, k, k, R]
+        grid = values.view(len(values), self.window.size, self.window.size, -1)  # [n, k, k, R]
         return grid.permute(1, 2, 0, 3)[
             self.rows.first :: self.rows.spacing, self.columns.first :: self.columns.spacing
         ]

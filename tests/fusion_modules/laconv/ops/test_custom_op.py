@@ -99,6 +99,27 @@ def test_jacobian_in_reverse() -> None:
     torch.testing.assert_close((jacobian * x).sum((-4, -3, -2, -1)), dynamic_conv2d(x, kernels))
 
 
+def test_gradients_are_the_same_with_and_without_a_graph_of_their_own() -> None:
+    given = [value.requires_grad_() for value in normal((2, 6, 4, 5), (2, 3, 9, 4, 5))]
+    plain = torch.autograd.grad(energy(*given), given)
+    with_graph = torch.autograd.grad(energy(*given), given, create_graph=True)
+    assert all(value.grad_fn is None for value in plain)
+    assert all(value.grad_fn is not None for value in with_graph)
+    for value, other in zip(plain, with_graph, strict=True):
+        assert torch.equal(value, other)
+
+
+def test_a_batch_of_output_gradients_equals_a_loop() -> None:
+    """`torch.autograd.grad` maps over the batch while no graph of the gradients is built."""
+    given = [value.requires_grad_() for value in normal((2, 6, 4, 5), (2, 3, 9, 4, 5))]
+    out = dynamic_conv2d(*given)
+    grads = normal((3, *out.shape))[0]
+    together = torch.autograd.grad(out, given, grads, retain_graph=True, is_grads_batched=True)
+    loop = [torch.autograd.grad(out, given, single, retain_graph=True) for single in grads]
+    for value, singles in zip(together, zip(*loop, strict=True), strict=True):
+        torch.testing.assert_close(value, torch.stack(singles))
+
+
 def test_gradient_of_a_gradient() -> None:
     """The second derivative of ``|D(x, w)|^2`` along ``v`` is ``2 |D(v, w)|^2``, because ``D`` is linear in ``x``."""
     x, direction, kernels = normal((1, 4, 3, 3), (1, 4, 3, 3), (1, 2, 9, 3, 3))
