@@ -42,7 +42,7 @@ def test_features_are_the_backbones_own_up_to_half_precision(
 
 
 def test_the_number_of_threads_changes_no_bit(tmp_path: Path, images: npt.NDArray[np.uint8]) -> None:
-    told: list[int] = []
+    done_counts: list[int] = []
     one, several = (
         frozen_features(
             backbone(),
@@ -51,12 +51,12 @@ def test_the_number_of_threads_changes_no_bit(tmp_path: Path, images: npt.NDArra
             tmp_path / str(workers),
             batch=2,
             workers=workers,
-            notify=lambda _, done, __: told.append(done),
+            notify=lambda _, done, __: done_counts.append(done),
         )
         for workers in (1, 3)
     )
     assert np.array_equal(one, several)
-    assert told == [2, 4, 6, 7] * 2
+    assert done_counts == [2, 4, 6, 7] * 2
 
 
 def test_features_are_computed_once(tmp_path: Path, images: npt.NDArray[np.uint8]) -> None:

@@ -80,11 +80,6 @@ def failure(events: Sequence[WorkerEvent], cell: CellConfig) -> CellFailed:
     return event
 
 
-def longer_cell(seed: int) -> CellConfig:
-    cell = own_cell(seed)
-    return replace(cell, train=replace(cell.train, epochs=cell.train.epochs + 1))
-
-
 def test_a_cell_whose_worker_dies_once_is_tried_again(tmp_path: Path) -> None:
     cell = own_cell()
     settings = fake_settings(tmp_path, [(cell, f"if attempt == 1: {KILL}")])
@@ -317,17 +312,6 @@ def test_no_worker_starts_early_that_no_cell_will_use(
     with LocalExecutor(settings, tmp_path / "logs") as executor:
         list(executor.prepare([own_cell().id], upcoming=[cell.id for cell in upcoming]))
         assert len(executor._processes) == started
-
-
-def test_the_last_seed_starts_with_the_cell_that_took_longest(tmp_path: Path) -> None:
-    seeds = [0, 1, 2]
-    short, long = [own_cell(seed) for seed in seeds], [longer_cell(seed) for seed in seeds]
-    acts = [*((cell, "") for cell in short), *((cell, "time.sleep(0.2)") for cell in long)]
-    settings = fake_settings(tmp_path, acts)
-    order = [cell.id for pair in zip(short, long, strict=True) for cell in pair]
-    with LocalExecutor(settings, tmp_path / "logs") as executor:
-        events = [event.cell for event in executor.run(order) if isinstance(event, CellFinished)]
-    assert events == [*order[:4], long[2].id, short[2].id]
 
 
 def test_old_logs_are_removed(tmp_path: Path) -> None:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import replace
+from pathlib import Path
 
-from fake_worker import own_cell
+from fake_worker import fake_settings, own_cell
+from fusion_bench.cells.events import CellFinished
+from fusion_bench.cells.executors.local import LocalExecutor
 from fusion_bench.cells.executors.order import kind_of, put_longest_first
 from fusion_bench.cells.executors.worker_process import Job
+from fusion_bench.training.config import CellConfig
 
 
 def jobs(*likes: str) -> deque[Job]:
@@ -44,3 +48,19 @@ def test_cells_are_of_one_kind_if_they_differ_in_their_seed_alone() -> None:
     assert kind_of(cell) != kind_of(replace(cell, train=replace(cell.train, epochs=99)))
     assert kind_of(replace(cell, start=own_cell(0))) == kind_of(replace(own_cell(4), start=own_cell(0)))
     assert kind_of(replace(cell, start=own_cell(0))) != kind_of(cell)
+
+
+def longer_cell(seed: int) -> CellConfig:
+    cell = own_cell(seed)
+    return replace(cell, train=replace(cell.train, epochs=cell.train.epochs + 1))
+
+
+def test_the_last_seed_starts_with_the_cell_that_took_longest(tmp_path: Path) -> None:
+    seeds = [0, 1, 2]
+    short, long = [own_cell(seed) for seed in seeds], [longer_cell(seed) for seed in seeds]
+    acts = [*((cell, "") for cell in short), *((cell, "time.sleep(0.2)") for cell in long)]
+    settings = fake_settings(tmp_path, acts)
+    order = [cell.id for pair in zip(short, long, strict=True) for cell in pair]
+    with LocalExecutor(settings, tmp_path / "logs") as executor:
+        events = [event.cell for event in executor.run(order) if isinstance(event, CellFinished)]
+    assert events == [*order[:4], long[2].id, short[2].id]
