@@ -30,7 +30,10 @@ ARMS: Mapping[str, BenchmarkArm] = {
         "fusion_modules.laconv:LaConv", {"kernel_size": 3, "dropout": 0.0, "kernel_dropout": 0.0}
     ),
 }
-"""The two arms of ``studies/quickstart.yaml`` whose steps are compared with the machine's limit."""
+"""The two arms of ``studies/quickstart.yaml`` whose steps are compared with the machine's limit.
+
+They are named by path, because a machine on which nothing is installed knows no registered names.
+"""
 
 
 Compile: TypeAlias = Literal["none", "reduce-overhead"]

@@ -67,7 +67,7 @@ def _(
 def in_autocast_type(*values: Tensor) -> tuple[Tensor, ...]:
     """Return the values in the type of the enclosing autocast region, if there is one; float64 is not cast."""
     device = values[0].device.type
-    if not torch.amp.is_autocast_available(device) or not torch.is_autocast_enabled(device):
+    if device == "meta" or not torch.is_autocast_enabled(device):  # `meta` has no autocast
         return values
     dtype = torch.get_autocast_dtype(device)
     return tuple(value if value.dtype == torch.float64 else value.to(dtype) for value in values)
