@@ -305,16 +305,16 @@ def test_a_cell_that_another_study_trains_is_waited_for(tmp_path: Path) -> None:
     busy, other = foreign_cell(0), own_cell(1)
     settings = fake_settings(tmp_path, [(busy, ""), (other, "")])
     folder = cell_folder(tmp_path, busy.id)
-    held, let_go = threading.Event(), threading.Event()
+    taken, let_go = threading.Event(), threading.Event()
 
     def another_study() -> None:
-        with folder.claim():  # which belongs to the thread that takes it
-            held.set()
+        with held(folder):
+            taken.set()
             let_go.wait(60)
             time.sleep(0.3)
 
     threading.Thread(target=another_study).start()
-    held.wait(60)
+    taken.wait(60)
     events = []
     with LocalExecutor(settings, tmp_path / "logs") as executor:
         for event in executor.run([busy.id, other.id]):
