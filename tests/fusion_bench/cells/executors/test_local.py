@@ -33,6 +33,7 @@ from fusion_bench.cells.executors.local import LocalExecutor
 from fusion_bench.cells.executors.worker_log import LARGEST_LOG, remove_old_logs
 from fusion_bench.cells.executors.worker_process import WorkerProcess
 from fusion_bench.cells.folder import cell_folder
+from fusion_bench.cells.held_cell import held
 from fusion_bench.errors import LONGEST_REASON
 from fusion_bench.spec.load import read_study
 from fusion_bench.study.plan import confirm_cells, write_configs
