@@ -12,14 +12,15 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 import torch
 
+from fusion_bench.cells.held_cell import HeldCell
 from fusion_bench.cells.result import Provenance
 from fusion_bench.errors import FusionBenchError, reason_of
-from fusion_bench.storage import check_regular, replacing
+from fusion_bench.lease import LeaseLost
+from fusion_bench.storage import check_regular
 
 _NOT_COMPARED = frozenset({"platform", "files"})
 """A new kernel changes no number; ``data`` is the digest of the manifest that ``files`` lists in parts."""
@@ -41,18 +42,19 @@ class CheckpointFile:
     is removed, both with one sentence.
 
     Args:
-        file: the file.
+        cell: the cell, which this process holds.
         minutes: the shortest time between two checkpoints.
-        cell: the id of the cell; ``provenance``: what its numbers come from. A checkpoint of anything else is not
-            used, because the numbers of the cell would come from both.
+        provenance: what the numbers of the cell come from. A checkpoint of anything else is not used, because the
+            numbers of the cell would come from both.
         tell: is called with each sentence.
     """
 
     def __init__(
-        self, file: Path, minutes: float, cell: str, provenance: Provenance, tell: Callable[[str], None]
+        self, cell: HeldCell, minutes: float, provenance: Provenance, tell: Callable[[str], None]
     ) -> None:
-        self._file, self._seconds, self._tell = file, 60 * minutes, tell
-        origin = {"cell": cell, **asdict(provenance)}
+        self._cell, self._file = cell, cell.folder.checkpoint
+        self._seconds, self._tell = 60 * minutes, tell
+        origin = {"cell": cell.folder.id, **asdict(provenance)}
         # As plain text: the version of torch is a class of its own.
         self._origin = {name: str(value) for name, value in origin.items() if name not in _NOT_COMPARED}
         self._next = time.monotonic() + self._seconds
@@ -64,13 +66,19 @@ class CheckpointFile:
         return time.monotonic() >= self._next
 
     def write(self, step: int, steps: int, state: Mapping[str, Any]) -> None:
-        """Write the state of the training after ``step`` of ``steps``; an earlier checkpoint is replaced."""
+        """Write the state of the training after ``step`` of ``steps``; an earlier checkpoint is replaced.
+
+        Raises:
+            LeaseLost: another process has taken over the cell.
+        """
         try:
             content = io.BytesIO()
             torch.save({"origin": self._origin, "step": step, "state": state}, content)
-            with replacing(self._file) as part, part.open("wb") as file:
+            with self._cell.lease.replacing(self._file) as part, part.open("wb") as file:
                 file.write(f"{hashlib.sha256(content.getbuffer()).hexdigest()}\n".encode())
                 file.write(content.getbuffer())
+        except LeaseLost:
+            raise
         # A full disk, or a module whose extra state cannot be stored: the cell is worth more than its checkpoint.
         except Exception as error:
             if not self._told:
@@ -106,7 +114,8 @@ class CheckpointFile:
         self._remove(f"is damaged ({reason_of(error)})")
 
     def _remove(self, reason: str) -> None:
-        remove_checkpoint(self._file)
+        with suppress(OSError):  # a file that cannot be removed stays
+            self._cell.remove_checkpoint()
         self._tell(f"the checkpoint {self._file} {reason}; the cell is trained from its start")
 
     def _changed(self, then: Mapping[str, Any]) -> str:
@@ -117,9 +126,3 @@ class CheckpointFile:
             if then.get(name) != value
         ]
         return ", ".join(dict.fromkeys(named))
-
-
-def remove_checkpoint(file: Path) -> None:
-    """Remove a checkpoint if there is one; a file that cannot be removed stays."""
-    with suppress(OSError):
-        file.unlink(missing_ok=True)

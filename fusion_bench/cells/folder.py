@@ -3,33 +3,30 @@
 from __future__ import annotations
 
 import errno
-import shutil
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-import filelock
 import pandas as pd
-from safetensors.torch import save
-from torch import Tensor
 
 from fusion_bench.cells.failure import Failure
 from fusion_bench.cells.result import CellResult, Outcome, Provenance, Timing
 from fusion_bench.errors import FusionBenchError, bounded_line
-from fusion_bench.serialisation import from_json, to_json
-from fusion_bench.storage import lock, read_json, replacing, write_json, write_text
+from fusion_bench.lease import is_held
+from fusion_bench.serialisation import from_json
+from fusion_bench.storage import read_json, write_json
 from fusion_bench.training.config import CellConfig
 
 D = TypeVar("D")
 OUTCOME_FILES = ("result.json", "samples.parquet", "curves.parquet", "timing.json", "provenance.json")
-_PREDICTIONS = "predictions.parquet"
-CELL_FILES = ("config.json", *OUTCOME_FILES, _PREDICTIONS, "model.safetensors", "DONE")
+PREDICTIONS = "predictions.parquet"
+"""The table of predictions for splits without published answers."""
+CELL_FILES = ("config.json", *OUTCOME_FILES, PREDICTIONS, "model.safetensors", "DONE")
 """Every file of a finished cell, in the order in which they are written."""
 COLUMNS = {
     "samples.parquet": ("split", "sample", "cluster", "truth", "prediction", "score"),
     "curves.parquet": ("epoch", "samples_seen", "quantity", "value"),
-    _PREDICTIONS: ("split", "sample", "prediction"),
+    PREDICTIONS: ("split", "sample", "prediction"),
 }
 """The columns that each table of a cell has."""
 
@@ -56,13 +53,13 @@ class CellFolder:
 
         A damaged record is a failure too, whose reason is lost.
         """
-        if self.done or not self._failed.exists():
+        if self.done or not self.failed.exists():
             return None
         try:
-            reason = from_json(Failure, read_json(self._failed), str(self._failed)).reason
+            reason = from_json(Failure, read_json(self.failed), str(self.failed)).reason
         except FusionBenchError as error:
             return f"the reason is lost ({error}); to try the cell again, run the study with --retry-failed"
-        return bounded_line(reason, self._failed)
+        return bounded_line(reason, self.failed)
 
     @property
     def checkpoint(self) -> Path:
@@ -70,7 +67,8 @@ class CellFolder:
         return self.path / "checkpoint"
 
     @property
-    def _failed(self) -> Path:
+    def failed(self) -> Path:
+        """The file with the record of a failure."""
         return self.path / "failed.json"
 
     def write_config(self, config: CellConfig) -> None:
@@ -108,67 +106,10 @@ class CellFolder:
         except FusionBenchError:
             return None
 
-    def claim(self) -> filelock.BaseFileLock:
-        """Return the lock that lets one process at a time train this cell; ``kill -9`` releases it too."""
-        return lock(self.path / "lock", wait=False)
-
     @property
     def busy(self) -> bool:
         """True while a process trains this cell."""
-        try:
-            with self.claim():
-                return False
-        except filelock.Timeout:
-            return True
-
-    def finish(self, outcome: Outcome, weights: Mapping[str, Tensor] | None = None) -> None:
-        """Write an outcome, ``DONE`` last, so that an interrupted write leaves a cell that is not done."""
-        self.clear()
-        if weights is not None:
-            with replacing(self.path / "model.safetensors") as part:
-                # save_file would raise an error without errno when the disk is full.
-                part.write_bytes(save({name: tensor.contiguous() for name, tensor in weights.items()}))
-        tables = {"samples": outcome.samples, "curves": outcome.curves, "predictions": outcome.predictions}
-        for name, table in tables.items():
-            if table is None:
-                continue
-            with replacing(self.path / f"{name}.parquet") as part:
-                table.to_parquet(part, index=False, compression="zstd")
-        write_json(self.path / "timing.json", to_json(outcome.timing))
-        write_json(self.path / "provenance.json", to_json(outcome.provenance))
-        write_json(self.path / "result.json", to_json(outcome.result))
-        self.forget_failure()
-        write_text(self.path / "DONE", "")
-
-    def clear(self) -> None:
-        """Remove what an interrupted try left of an outcome, which would pass for a part of the next one."""
-        for name in CELL_FILES:
-            if name != "config.json":
-                (self.path / name).unlink(missing_ok=True)
-
-    def fail(self, reason: str, details: str) -> None:
-        """Record why the cell failed; a failure is never counted as a result."""
-        write_json(self._failed, to_json(Failure(bounded_line(reason, self._failed), details)))
-
-    def fail_with(self, error: BaseException) -> str:
-        """Record an exception that is being handled as the failure of the cell, and return the reason."""
-        failure = Failure.of(error, self._failed)
-        self.fail(failure.reason, failure.details)
-        return failure.reason
-
-    def forget_failure(self) -> None:
-        """Remove the record of the failure, so that the cell is tried again."""
-        self._failed.unlink(missing_ok=True)
-
-    def set_aside(self) -> None:
-        """Move a stale outcome to ``replaced/<n>``, so that the cell can be trained again."""
-        replaced = self.path / "replaced"
-        folder = replaced / str(len(list(replaced.glob("*"))))
-        folder.mkdir(parents=True)
-        # DONE is moved first: an interruption after this leaves a cell that is not done.
-        for name in ("DONE", *OUTCOME_FILES, _PREDICTIONS, "model.safetensors"):
-            if (self.path / name).exists():
-                shutil.move(self.path / name, folder / name)
+        return is_held(self.path)
 
     def outcome(self) -> Outcome:
         """Return everything that the finished cell left.
@@ -184,7 +125,7 @@ class CellFolder:
             self._table("curves.parquet"),
             self.timing(),
             self.provenance(),
-            self._table(_PREDICTIONS) if (self.path / _PREDICTIONS).exists() else None,
+            self._table(PREDICTIONS) if (self.path / PREDICTIONS).exists() else None,
         )
 
     def result(self) -> CellResult:

@@ -14,20 +14,21 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import filelock
 import torch
 
-from fusion_bench.cells.checkpoint import CheckpointFile, remove_checkpoint
+from fusion_bench.cells.checkpoint import CheckpointFile
 from fusion_bench.cells.folder import CellFolder, is_disk_full
+from fusion_bench.cells.held_cell import HeldCell, held
 from fusion_bench.cells.provenance import current_provenance
 from fusion_bench.cells.result import ArmCosts, CellResult, Outcome, Provenance, Timing
 from fusion_bench.cells.warm_start import starting_digest, starting_weights
 from fusion_bench.errors import CellFailure, FusionBenchError
+from fusion_bench.lease import LeaseHeld, LeaseLost
 from fusion_bench.storage import sweep_parts
 from fusion_bench.training.cell_data import CellData
 from fusion_bench.training.config import CellConfig
 from fusion_bench.training.fit.result import TrainingResult
-from fusion_bench.training.fit.step_done import OnStep
+from fusion_bench.training.fit.step_done import OnStep, StepDone
 from fusion_bench.training.inputs import make_pretext
 from fusion_bench.training.load_cell_data import CellDataCache
 from fusion_bench.training.loop import Progress, Trainer
@@ -70,28 +71,35 @@ def run_cell(
         tell: called with each sentence about the cell's checkpoint.
 
     Raises:
-        CellIsBusy: another process holds the cell.
+        CellIsBusy: another process holds the cell, or has taken it over.
         FusionBenchError: the folder does not hold a cell.
     """
     try:
-        with folder.claim():
+        with held(folder) as cell:
             if folder.done:
-                remove_checkpoint(folder.checkpoint)
+                cell.remove_checkpoint()
                 return CellReport(folder.id, None)
             sweep_parts(folder.path)
             config = folder.config()
             torch.set_num_threads(config.threads)
-            attempt = _Attempt(folder, config, cache, notify, on_step, tell)
+            attempt = _Attempt(cell, config, cache, notify, on_step, tell)
             return attempt.run(keep_weights=keep_weights)
-    except filelock.Timeout as error:
+    except LeaseHeld as error:
         raise CellIsBusy(f"the cell {folder.id} is being trained by another process") from error
+    except LeaseLost as error:
+        raise CellIsBusy(f"another process has taken over the cell {folder.id}") from error
+    except OSError as error:
+        if not is_disk_full(error):
+            raise
+        # Nothing can be recorded on a full disk, so the cell stays without a result.
+        return CellReport(folder.id, f"the disk is full: {error}; make room and run again")
 
 
 @dataclass(frozen=True, eq=False)
 class _Attempt:
     """One try to train a cell; the attributes are the arguments of `run_cell`."""
 
-    folder: CellFolder
+    cell: HeldCell
     config: CellConfig
     cache: CellDataCache
     notify: Callable[[Progress], None]
@@ -99,25 +107,36 @@ class _Attempt:
     tell: Callable[[str], None]
 
     def run(self, *, keep_weights: bool) -> CellReport:
-        """Train the cell and write its outcome, or record its failure."""
-        folder = self.folder
+        """Train the cell and write its outcome, or record its failure.
+
+        Raises:
+            LeaseLost: another process has taken over the cell.
+        """
+        cell, name = self.cell, self.cell.folder.id
         # An error of a module or of the data is recorded as a failure of this cell, and the study continues.
         try:
             cell_data = self.cache.cell_data(self.config)
             trained = self._trainer(cell_data).train()
             outcome = _outcome(self.config, cell_data, trained, self._provenance(cell_data))
-            folder.finish(outcome, trained.model.state_dict() if keep_weights else None)
-            remove_checkpoint(folder.checkpoint)
+            cell.finish(outcome, trained.model.state_dict() if keep_weights else None)
+            cell.remove_checkpoint()
+        except LeaseLost:
+            raise
         except OSError as error:
             if is_disk_full(error):
-                # Nothing can be recorded on a full disk, so the cell stays without a result.
-                return CellReport(folder.id, f"the disk is full: {error}; make room and run again")
-            return CellReport(folder.id, folder.fail_with(error))
+                raise
+            return CellReport(name, cell.fail_with(error))
         except SystemExit as error:
-            return CellReport(folder.id, folder.fail_with(CellFailure(f"it called sys.exit({error.code!r})")))
+            return CellReport(name, cell.fail_with(CellFailure(f"it called sys.exit({error.code!r})")))
         except Exception as error:
-            return CellReport(folder.id, folder.fail_with(error))
-        return CellReport(folder.id, None)
+            return CellReport(name, cell.fail_with(error))
+        return CellReport(name, None)
+
+    def _step_done(self, done: StepDone) -> None:
+        """Stop the training if another process has taken over the cell, and hand the step on."""
+        self.cell.lease.check()
+        if self.on_step is not None:
+            self.on_step(done)
 
     def _trainer(self, cell_data: CellData) -> Trainer:
         """Return what trains the cell, from its start or from the checkpoint in its folder."""
@@ -127,14 +146,14 @@ class _Attempt:
             cell_data,
             torch.device(self.cache.paths.device),
             self.notify,
-            starting_weights(self.config, self.folder.path.parents[1]),
-            on_step=self.on_step,
+            starting_weights(self.config, self._runs),
+            on_step=self._step_done,
         )
         asked = self.config.train.checkpoint
         if asked is None:
             return make()
         provenance = self._provenance(cell_data)
-        file = CheckpointFile(self.folder.checkpoint, asked.minutes, self.folder.id, provenance, self.tell)
+        file = CheckpointFile(self.cell, asked.minutes, provenance, self.tell)
         trainer = make(checkpoints=file)
         state = file.read()
         if state is None:
@@ -147,13 +166,17 @@ class _Attempt:
         self.tell(f"goes on from its checkpoint at step {step}")
         return trainer
 
+    @property
+    def _runs(self) -> Path:
+        return self.cell.folder.path.parents[1]
+
     def _provenance(self, cell_data: CellData) -> Provenance:
         return current_provenance(
             self.config,
             self.cache.paths.device,
             manifest=cell_data.manifest,
             weights=cell_data.weights_sha256,
-            start=starting_digest(self.config, self.folder.path.parents[1]),
+            start=starting_digest(self.config, self._runs),
             files=cell_data.contents,
             weights_file=cell_data.weights_file_sha256,
         )

@@ -11,14 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-import filelock
-
 from fusion_bench.cells.check_outcome import check_outcome
-from fusion_bench.cells.checkpoint import remove_checkpoint
 from fusion_bench.cells.folder import CELL_FILES, CellFolder, cell_folder
+from fusion_bench.cells.held_cell import held
 from fusion_bench.cells.warm_start import source_folder
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.storage import replacing, write_text
+from fusion_bench.lease import LeaseHeld
+from fusion_bench.storage import write_text
 from fusion_bench.study.plan import PlannedCell, write_configs
 
 _HOW = """Each folder under cells/ is one cell. On a machine with torch, timm, pandas, pyarrow and
@@ -63,7 +62,7 @@ def import_cells(source: Path, runs: Path) -> Imported:
     """Take finished cells from ``source/cells`` into ``runs/cells``; cells that are here already are kept.
 
     A bundle may come from a stranger. Only regular files with the names of a cell's files are read; they are copied
-    aside, the copy is checked whole, and then it is moved into place. Nothing in the bundle is imported or run.
+    aside, the copy is checked whole, and then it is put into place. Nothing in the bundle is imported or run.
 
     Raises:
         FusionBenchError: ``source`` holds no cells, or a cell holds a link or a device, is damaged, is in the wrong
@@ -151,21 +150,15 @@ def _copy_file(given: Path, copy: Path) -> None:
 
 
 def _move(checked: CellFolder, own: CellFolder) -> None:
-    """Rename the files of a checked cell into its folder here.
+    """Copy the files of a checked cell into its folder here.
 
     Raises:
         FusionBenchError: the cell is being trained here right now.
     """
     try:
-        with own.claim():
-            own.clear()
-            # DONE is moved last: an interruption before leaves a cell that is not done.
-            for name in CELL_FILES:
-                if (checked.path / name).exists():
-                    (checked.path / name).replace(own.path / name)
-            own.forget_failure()
-            remove_checkpoint(own.checkpoint)
-    except filelock.Timeout as error:
+        with held(own) as cell:
+            cell.take(checked)
+    except LeaseHeld as error:
         raise FusionBenchError(
             f"the cell {own.id} is being trained here right now; wait for that run, then import again"
         ) from error
@@ -173,10 +166,5 @@ def _move(checked: CellFolder, own: CellFolder) -> None:
 
 def _copy(given: CellFolder, own: CellFolder) -> None:
     """Copy a finished cell of this machine's own runs folder."""
-    own.path.mkdir(parents=True, exist_ok=True)
-    with own.claim():
-        own.clear()
-        for name in CELL_FILES:
-            if (given.path / name).exists():
-                with replacing(own.path / name) as part:
-                    shutil.copyfile(given.path / name, part)
+    with held(own) as cell:
+        cell.take(given)

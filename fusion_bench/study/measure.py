@@ -8,7 +8,6 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-import filelock
 import torch
 
 from fusion_bench.cells.events import CellFailed, CellMeasured
@@ -18,9 +17,10 @@ from fusion_bench.cells.folder import cell_folder
 from fusion_bench.cells.provenance import current_sources, processor
 from fusion_bench.cells.result import ArmCosts
 from fusion_bench.errors import FusionBenchError
+from fusion_bench.lease import Lease, LeaseHeld
 from fusion_bench.serialisation import from_json, to_json
 from fusion_bench.spec.arms import Arm
-from fusion_bench.storage import digest, lock, read_json, write_json
+from fusion_bench.storage import digest, read_json, write_json
 from fusion_bench.study.cell_status import cell_statuses
 from fusion_bench.study.plan import PlannedCell, confirm_cells
 from fusion_bench.training.paths import RunPaths
@@ -79,9 +79,9 @@ def measure_for_report(
     file = folder / "measured.json"
     settings = WorkerSettings(paths, workers=1, threads=arms[0].config.threads)
     try:
-        with lock(folder / "lock", wait=False), LocalExecutor(settings, folder / "logs") as executor:
+        with Lease(folder), LocalExecutor(settings, folder / "logs") as executor:
             return measure_arms(arms, seeds, paths, file, executor)
-    except filelock.Timeout:
+    except LeaseHeld:
         _LOG.warning("a run of the study is going on: arms that were not measured before have no latency")
     done, kept = _finished_cells(arms, seeds, paths), _kept(file)
     keys = _keys(arms, done, paths)

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-
-import filelock
 
 from fusion_bench.cells.current_inputs import CurrentInputs
 from fusion_bench.cells.events import (
@@ -23,9 +22,11 @@ from fusion_bench.cells.events import (
 )
 from fusion_bench.cells.executors.executor import Executor
 from fusion_bench.cells.folder import cell_folder
+from fusion_bench.cells.held_cell import held
 from fusion_bench.errors import FusionBenchError
+from fusion_bench.lease import Lease, LeaseHeld
 from fusion_bench.spec.study import Study
-from fusion_bench.storage import lock, sweep_parts, write_json
+from fusion_bench.storage import sweep_parts, write_json
 from fusion_bench.study.cell_status import CellStatus, cell_statuses, recorded_state, would_be_the_same
 from fusion_bench.study.journal import Journal, Record
 from fusion_bench.study.measure import Measured, measure_arms
@@ -96,6 +97,7 @@ class StudyRun:
         self._study, self._paths, self._options = study, paths, options
         self._make_executor, self._observer = executor, observer
         self._folder = study_folder(paths.runs, study.name)
+        self._lease = Lease(self._folder)
         self._metric = selection_metric(study)
         self._journal = Journal(
             self._folder / "journal.log", study.name, maximise=self._metric.higher_is_better
@@ -109,14 +111,15 @@ class StudyRun:
         """Train the missing cells and return what the report needs.
 
         Raises:
-            FusionBenchError: another run of the study is in progress, or its data cannot be made or read.
+            FusionBenchError: another run of the study is in progress or has taken over, or its data cannot be made
+                or read.
         """
         try:
-            with lock(self._folder / "lock", wait=False):
+            with self._lease:
                 for folder in {part.parent for part in self._folder.rglob(".*.part")}:
                     sweep_parts(folder)
                 return self._run()
-        except filelock.Timeout as error:
+        except LeaseHeld as error:
             raise FusionBenchError(
                 f"another run of the study {self._study.name!r} is in progress in {self._paths.runs}; "
                 "wait for it, or choose another folder with --runs"
@@ -204,6 +207,7 @@ class StudyRun:
         if not todo:
             return
         for event in executor.run(list(todo)):
+            self._lease.check()  # another run may have taken over while this process was stopped
             self._relay(event)
 
     def _planned(self, statuses: Sequence[CellStatus]) -> RunPlanned:
@@ -220,11 +224,17 @@ class StudyRun:
         return status
 
     def _put_aside(self, cell: PlannedCell) -> None:
-        """Make room for a new try of a cell: forget its failure, and keep its stale outcome aside."""
+        """Make room for a new try of a cell: forget its failure, and keep its stale outcome aside.
+
+        A cell that another process holds right now gets a new outcome from there.
+        """
         folder = cell_folder(self._paths.runs, cell.id)
-        folder.forget_failure()
-        if folder.done:
-            folder.set_aside()
+        if not (folder.done or folder.failed.exists()):
+            return
+        with suppress(LeaseHeld), held(folder) as own:
+            own.forget_failure()
+            if folder.done:
+                own.set_aside()
 
     def _prepare(self, cells: Sequence[PlannedCell], executor: Executor) -> None:
         firsts = {cell_data_key(cell.config, shared=True): cell for cell in reversed(cells)}
@@ -250,12 +260,19 @@ class StudyRun:
         elif not isinstance(event, CellSilent):
             self._heard[event.cell] = time.monotonic()
         if isinstance(event, CellFailed) and event.worker_died:
-            cell_folder(self._paths.runs, event.cell).fail(event.reason, "")
+            self._record_death(event)
         if isinstance(event, CellFinished):
             self._trained += 1
         if isinstance(event, CellFinished | CellFailed):
             self._journal_end(event.cell)
         self._observer.notify(event)
+
+    def _record_death(self, event: CellFailed) -> None:
+        """Record that a cell's worker died; a cell that another process holds or has finished has not failed."""
+        folder = cell_folder(self._paths.runs, event.cell)
+        with suppress(LeaseHeld), held(folder) as cell:
+            if not folder.done:
+                cell.fail(event.reason, "")
 
     def _count(self, what: str, done: int, total: int) -> None:
         self._observer.notify(RunPreparing(what, done, total))

@@ -5,18 +5,20 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import filelock
 import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file
 
 from fusion_bench.cells.folder import CellFolder, cell_folder
+from fusion_bench.cells.held_cell import held
 from fusion_bench.cells.result import ArmCosts, CellResult, Outcome, Provenance, Timing
 from fusion_bench.errors import LONGEST_REASON, FusionBenchError
+from fusion_bench.lease import LeaseHeld
 from fusion_bench.registry import Target
 from fusion_bench.storage import read_json, write_json
 from fusion_bench.training.config import CheckpointConfig, Component
+from held_cells import fail_cell, finish_cell
 from toys import toy_config
 
 OUTCOME = Outcome(
@@ -70,7 +72,7 @@ def folder(tmp_path: Path) -> CellFolder:
 
 def test_what_is_finished_is_read_back(folder: CellFolder) -> None:
     assert not folder.done
-    folder.finish(OUTCOME, {"weight": torch.ones(2, 3).T})
+    finish_cell(folder, OUTCOME, {"weight": torch.ones(2, 3).T})
     found = folder.outcome()
     assert folder.done
     pd.testing.assert_frame_equal(found.samples, OUTCOME.samples)
@@ -86,19 +88,20 @@ def test_what_is_finished_is_read_back(folder: CellFolder) -> None:
 def test_what_an_interrupted_try_left_is_no_part_of_the_outcome(folder: CellFolder) -> None:
     for name in ("predictions.parquet", "model.safetensors"):
         (folder.path / name).write_bytes(b"of an earlier try")
-    folder.finish(OUTCOME)
+    finish_cell(folder, OUTCOME)
     assert folder.outcome().predictions is None
     assert not (folder.path / "model.safetensors").exists()
     assert folder.config().id == folder.id
 
 
 def test_a_failure_is_forgotten_when_the_cell_is_done_or_when_that_is_asked(folder: CellFolder) -> None:
-    folder.fail("no luck", "a long story")
+    fail_cell(folder, "no luck", "a long story")
     assert (folder.failure, folder.done) == ("no luck", False)
-    folder.forget_failure()
+    with held(folder) as cell:
+        cell.forget_failure()
     assert folder.failure is None
-    folder.fail("no luck", "")
-    folder.finish(OUTCOME)
+    fail_cell(folder, "no luck", "")
+    finish_cell(folder, OUTCOME)
     assert folder.failure is None
 
 
@@ -115,7 +118,7 @@ def test_an_interrupted_writing_leaves_a_cell_that_is_not_done(
 
     monkeypatch.setattr(Path, "replace", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        folder.finish(OUTCOME)
+        finish_cell(folder, OUTCOME)
     assert not folder.done
     assert not list(folder.path.glob("*.part"))
     with pytest.raises(FusionBenchError, match="is not finished"):
@@ -123,7 +126,7 @@ def test_an_interrupted_writing_leaves_a_cell_that_is_not_done(
 
 
 def test_a_damaged_table_is_named(folder: CellFolder) -> None:
-    folder.finish(OUTCOME)
+    finish_cell(folder, OUTCOME)
     (folder.path / "samples.parquet").write_bytes(b"PAR1")
     with pytest.raises(FusionBenchError, match=r"is damaged.*delete the folder to train the cell again"):
         folder.outcome()
@@ -137,7 +140,7 @@ JSON_FILES = ("result.json", "timing.json", "provenance.json")
 def test_json_of_the_wrong_shape_is_named_with_what_to_do(
     folder: CellFolder, name: str, content: str
 ) -> None:
-    folder.finish(OUTCOME)
+    finish_cell(folder, OUTCOME)
     (folder.path / name).write_text(content)
     with pytest.raises(FusionBenchError) as error:
         folder.outcome()
@@ -149,7 +152,7 @@ def test_json_of_the_wrong_shape_is_named_with_what_to_do(
 
 @pytest.mark.parametrize("name", JSON_FILES)
 def test_a_value_of_the_wrong_type_is_named(folder: CellFolder, name: str) -> None:
-    folder.finish(OUTCOME)
+    finish_cell(folder, OUTCOME)
     stored = read_json(folder.path / name)
     for key, value in stored.items():
         wrong: object = 7 if isinstance(value, str | dict) else "seven"
@@ -162,7 +165,7 @@ def test_a_value_of_the_wrong_type_is_named(folder: CellFolder, name: str) -> No
 
 @pytest.mark.parametrize("name", ["samples.parquet", "curves.parquet", "predictions.parquet"])
 def test_a_table_without_its_columns_is_named(folder: CellFolder, name: str) -> None:
-    folder.finish(OUTCOME)
+    finish_cell(folder, OUTCOME)
     pd.DataFrame({"split": ["test"], "epoch": [1]}).to_parquet(folder.path / name)
     with pytest.raises(
         FusionBenchError, match=rf"is damaged: {name} lacks the columns .*; delete the folder"
@@ -176,19 +179,20 @@ def test_a_damaged_record_of_a_failure_is_a_failure(folder: CellFolder, content:
     assert folder.failure is not None
     assert folder.failure.startswith(f"the reason is lost ({folder.path / 'failed.json'}")
     assert folder.failure.endswith("to try the cell again, run the study with --retry-failed")
-    folder.forget_failure()
+    with held(folder) as cell:
+        cell.forget_failure()
     assert folder.failure is None
 
 
 @pytest.mark.parametrize("text", ["y" * 1_000_000, "short lines\n" * 100_000, "\x1b[31mred " * 100_000])
 def test_a_reason_is_one_line_of_bounded_length(folder: CellFolder, text: str) -> None:
-    folder.fail(f"it began here {text}it ended here", "")
+    fail_cell(folder, f"it began here {text}it ended here", "")
     reason = folder.failure
     assert reason is not None
     assert len(reason) <= LONGEST_REASON
     assert reason.isprintable()
     assert reason.endswith(f"it ended here (more of it stands in {folder.path / 'failed.json'})")
-    folder.fail(reason, "")
+    fail_cell(folder, reason, "")
     assert folder.failure == reason  # what is short enough is kept
 
 
@@ -196,7 +200,8 @@ def test_a_long_exception_keeps_its_type_and_its_end(folder: CellFolder) -> None
     try:
         raise ValueError("x" * 1_000_000 + " at last \udcff")
     except ValueError as error:
-        reason = folder.fail_with(error)
+        with held(folder) as cell:
+            reason = cell.fail_with(error)
     assert reason == folder.failure
     assert reason.startswith("ValueError: ... xxx")
     assert " at last (more of it stands in " in reason
@@ -213,18 +218,21 @@ def test_a_record_of_an_earlier_version_is_cut_when_it_is_read(folder: CellFolde
 
 def test_stale_outcomes_are_put_aside_one_after_another(folder: CellFolder) -> None:
     for number in range(2):
-        folder.finish(OUTCOME)
-        folder.set_aside()
+        finish_cell(folder, OUTCOME)
+        with held(folder) as cell:
+            cell.set_aside()
         assert not folder.done
         assert CellFolder(folder.path / "replaced" / str(number)).done
     assert folder.config() == toy_config()
 
 
 def test_one_process_at_a_time_holds_a_cell(folder: CellFolder) -> None:
-    with folder.claim(), pytest.raises(filelock.Timeout), folder.claim():
-        pass
-    with folder.claim():
-        pass
+    assert not folder.busy
+    with held(folder):
+        assert folder.busy
+        with pytest.raises(LeaseHeld), held(folder):
+            pass
+    assert not folder.busy
 
 
 def test_a_cell_is_asked_once_and_answers_for_its_own_id(folder: CellFolder) -> None:
@@ -245,7 +253,7 @@ def test_another_checkpoint_setting_is_written_unless_the_cell_is_done(folder: C
     assert folder.config() == asked
     folder.write_config(toy_config())
     assert (folder.path / "config.json").read_bytes() == plain
-    folder.finish(OUTCOME)
+    finish_cell(folder, OUTCOME)
     folder.write_config(asked)
     assert (folder.path / "config.json").read_bytes() == plain
 

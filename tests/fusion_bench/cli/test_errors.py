@@ -11,7 +11,7 @@ import pytest
 
 from command_line import CommandLine, finished, train
 from fusion_bench.data.miniclevr.dataset import MiniClevr
-from fusion_bench.storage import lock
+from fusion_bench.lease import Lease
 from fusion_bench.study.archive import export_cells
 from toys import STUDY, study_file
 
@@ -125,7 +125,7 @@ def test_a_cell_that_is_being_trained_is_not_overwritten_by_an_import(
     (cell,) = train(file, runs, *ONE_CELL).cells
     home = tmp_path / "home"
     export_cells([cell], home, runs)
-    with lock(home / "cells" / cell.id / "lock", wait=False):
+    with Lease(home / "cells" / cell.id):
         result = cli("cells", "import", runs, "--runs", home)
     assert "is being trained here right now" in result.refusal()
     assert cli("cells", "import", runs, "--runs", home).code == 0
@@ -134,7 +134,7 @@ def test_a_cell_that_is_being_trained_is_not_overwritten_by_an_import(
 
 def test_two_runs_of_one_study_at_once(tmp_path: Path, cli: CommandLine) -> None:
     file = study_file(tmp_path)
-    with lock(tmp_path / "runs" / "studies" / "toy" / "lock", wait=False):
+    with Lease(tmp_path / "runs" / "studies" / "toy"):
         result = cli("run", file, "--runs", tmp_path / "runs")
     assert "another run of the study 'toy' is in progress" in result.refusal()
 

@@ -117,7 +117,7 @@ def test_a_full_disk_while_a_cell_is_written(tmp_path: Path, cli: CommandLine, r
     assert len(done) == 1
     (left,) = {folder.name for folder in (runs / "cells").iterdir()} - done
     # Neither a result nor a failure nor half a file is left; the next run trains it.
-    assert {file.name for file in (runs / "cells" / left).iterdir()} <= {"config.json", "lock"}
+    assert {file.name for file in (runs / "cells" / left).iterdir()} <= {"config.json", "lease.1"}
     assert train(file, runs).trained == 1
 
 

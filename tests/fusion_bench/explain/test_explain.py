@@ -35,6 +35,7 @@ from fusion_bench.training.load_cell_data import load_cell_data
 from fusion_bench.training.loop import build_model
 from fusion_bench.training.paths import RunPaths
 from fusion_bench.training.slot import Slot
+from held_cells import fail_cell
 from toys import STUDY, study_file
 
 EXPLAINERS = """
@@ -295,7 +296,7 @@ def test_a_cell_that_is_not_trained_says_how_to_train_it(frozen: TrainedStudy, t
 def test_a_cell_that_failed_says_why(copied: TrainedStudy) -> None:
     folder = copied.folder("laconv")
     (folder.path / "DONE").unlink()
-    folder.fail("the loss was not finite", "")
+    fail_cell(folder, "the loss was not finite", "")
     assert "could not be trained (the loss was not finite)" in refusal(
         lambda: copied.ask("laconv", "test-0-red")
     )

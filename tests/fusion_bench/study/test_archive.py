@@ -27,6 +27,7 @@ from fusion_bench.study.archive import export_cells, import_cells
 from fusion_bench.study.cell_status import cell_status
 from fusion_bench.study.plan import confirm_cells
 from fusion_bench.training.paths import RunPaths
+from held_cells import fail_cell
 from toys import study_file
 
 
@@ -121,7 +122,7 @@ def test_a_sound_cell_is_taken_whole(bundle: Path, trained: Path, tmp_path: Path
     (cell / "replaced" / "0").mkdir(parents=True)
     assert import_cells(bundle, tmp_path / "runs").taken == (cell.name,)
     own = tmp_path / "runs" / "cells" / cell.name
-    assert {file.name for file in own.iterdir()} == {*CELL_FILES, "lock"} - {"predictions.parquet"}
+    assert {file.name for file in own.iterdir()} == {*CELL_FILES, "lease.1"} - {"predictions.parquet"}
     for name in CELL_FILES:
         theirs = trained / "cells" / cell.name / name
         assert not theirs.exists() or theirs.read_bytes() == (own / name).read_bytes()
@@ -252,7 +253,7 @@ def test_what_an_interrupted_try_left_is_no_part_of_the_imported_cell(bundle: Pa
 def test_a_failure_here_gives_way_to_the_imported_result(bundle: Path, tmp_path: Path) -> None:
     own = cell_folder(tmp_path / "runs", cell_in(bundle).name)
     own.path.mkdir(parents=True)
-    own.fail("no memory", "")
+    fail_cell(own, "no memory", "")
     import_cells(bundle, tmp_path / "runs")
     assert own.done
     assert own.failure is None

@@ -14,9 +14,10 @@ from fusion_bench.cells import measure_cell
 from fusion_bench.cells.executors.executor import WorkerSettings
 from fusion_bench.cells.executors.inline import InlineExecutor
 from fusion_bench.cells.folder import cell_folder
+from fusion_bench.lease import Lease
 from fusion_bench.spec.load import read_study
 from fusion_bench.spec.study import Study
-from fusion_bench.storage import lock, read_json, write_json
+from fusion_bench.storage import read_json, write_json
 from fusion_bench.study.measure import Measured, measure_arms, measure_for_report
 from fusion_bench.training.paths import RunPaths
 from toys import study_file
@@ -108,7 +109,7 @@ def test_nothing_is_measured_while_a_run_of_the_study_is_going_on(
     trained: tuple[Study, RunPaths], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     study, paths = trained
-    with lock(tmp_path / "lock", wait=False):
+    with Lease(tmp_path):
         assert measure_for_report(study.arms, study.seeds, paths, tmp_path) == {}
         assert "a run of the study is going on" in caplog.text
         first = measured_here(study, paths, tmp_path / "measured.json")

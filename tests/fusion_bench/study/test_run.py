@@ -20,16 +20,18 @@ from fusion_bench.cells.executors.executor import Executor, WorkerSettings
 from fusion_bench.cells.executors.inline import InlineExecutor
 from fusion_bench.cells.executors.local import LocalExecutor
 from fusion_bench.cells.folder import CellFolder, cell_folder
+from fusion_bench.cells.held_cell import HeldCell
 from fusion_bench.errors import FusionBenchError
+from fusion_bench.lease import Lease
 from fusion_bench.results.collect import collect
 from fusion_bench.spec.load import read_study
 from fusion_bench.spec.study import Study
-from fusion_bench.storage import lock
 from fusion_bench.study.cell_status import cell_status
 from fusion_bench.study.observer import RunEvent, RunPlanned, RunPreparing, SilentObserver
 from fusion_bench.study.plan import confirm_cells
 from fusion_bench.study.run import RunOptions, RunResult, StudyRun, study_folder
 from fusion_bench.training.paths import RunPaths
+from held_cells import fail_cell
 from toys import STUDY, study_file
 
 CELL_FILES = ("config.json", "result.json", "samples.parquet", "curves.parquet", "DONE")
@@ -228,7 +230,7 @@ def test_failed_cells_are_tried_again_only_when_asked(tmp_path: Path, paths: Run
     run(study, paths)
     folder = cell_folder(paths.runs, confirm_cells(study.arms, study.seeds)[0].id)
     (folder.path / "DONE").unlink()
-    folder.fail("the power went", "")
+    fail_cell(folder, "the power went", "")
     assert run(study, paths).trained == 0
     assert run(study, paths, retry_failed=True).trained == 1
     assert folder.failure is None
@@ -255,7 +257,7 @@ def test_a_cell_folder_without_done_is_trained_again(tmp_path: Path, paths: RunP
 def test_two_runs_of_one_study_at_once_are_refused(tmp_path: Path, paths: RunPaths) -> None:
     study = toy(tmp_path)
     with (
-        lock(study_folder(paths.runs, study.name) / "lock", wait=False),
+        Lease(study_folder(paths.runs, study.name)),
         pytest.raises(FusionBenchError, match="another run of the study 'toy' is in progress"),
     ):
         run(study, paths)
@@ -338,7 +340,7 @@ def test_the_journal_holds_one_trial_of_a_cell_that_was_trained_again(
     assert trials(journal) == before
 
     (folder.path / "DONE").unlink()
-    folder.fail("the power went", "")
+    fail_cell(folder, "the power went", "")
     run(study, paths)
     assert [state for arm, seed, state, _ in trials(journal) if (arm, seed) == (cell.arm, cell.seed)] == [
         "FAIL"
@@ -352,14 +354,14 @@ def test_a_full_disk_fails_the_cell_and_loses_nothing(
 ) -> None:
     study = toy(tmp_path)
     first, *_ = confirm_cells(study.arms, study.seeds)
-    finish = CellFolder.finish
+    finish = HeldCell.finish
 
-    def full(folder: CellFolder, *arguments: object, **named: object) -> None:
-        if folder.id == first.id:
+    def full(cell: HeldCell, *arguments: object, **named: object) -> None:
+        if cell.folder.id == first.id:
             raise OSError(28, "No space left on device")
-        finish(folder, *arguments, **named)  # type: ignore[arg-type]
+        finish(cell, *arguments, **named)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(CellFolder, "finish", full)
+    monkeypatch.setattr(HeldCell, "finish", full)
     assert run(study, paths).trained == 3
     assert cell_status(first, paths).state == "missing"
     monkeypatch.undo()

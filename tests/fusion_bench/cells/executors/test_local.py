@@ -33,6 +33,7 @@ from fusion_bench.cells.executors.local import LocalExecutor
 from fusion_bench.cells.executors.worker_log import LARGEST_LOG, remove_old_logs
 from fusion_bench.cells.executors.worker_process import WorkerProcess
 from fusion_bench.cells.folder import cell_folder
+from fusion_bench.cells.held_cell import held
 from fusion_bench.errors import LONGEST_REASON
 from fusion_bench.spec.load import read_study
 from fusion_bench.study.plan import confirm_cells, write_configs
@@ -329,16 +330,16 @@ def test_a_cell_that_another_study_trains_is_waited_for(tmp_path: Path) -> None:
     busy, other = foreign_cell(0), own_cell(1)
     settings = fake_settings(tmp_path, [(busy, ""), (other, "")])
     folder = cell_folder(tmp_path, busy.id)
-    held, let_go = threading.Event(), threading.Event()
+    taken, let_go = threading.Event(), threading.Event()
 
     def another_study() -> None:
-        with folder.claim():  # which belongs to the thread that takes it
-            held.set()
+        with held(folder):
+            taken.set()
             let_go.wait(60)
             time.sleep(0.3)
 
     threading.Thread(target=another_study).start()
-    held.wait(60)
+    taken.wait(60)
     events = []
     with LocalExecutor(settings, tmp_path / "logs") as executor:
         for event in executor.run([busy.id, other.id]):

@@ -23,6 +23,7 @@ from fusion_bench.statistics.power import decidable_difference
 from fusion_bench.statistics.scores import Scores
 from fusion_bench.study.cell_status import CellStatus
 from fusion_bench.study.plan import confirm_cells
+from held_cells import finish_cell
 
 ROOT = Path(__file__).parents[4]
 STUDY = """\
@@ -80,7 +81,7 @@ def finish(study: Study, runs: Path, rows: pd.DataFrame) -> list[CellStatus]:
         result = CellResult(metrics, metrics, 1, 1, ArmCosts(1, 1, 1, 1), 5, 2, 10)
         samples = own.drop(columns=["arm", "seed"])
         curves = pd.DataFrame(columns=["epoch", "samples_seen", "quantity", "value"])
-        cell_folder(runs, cell.id).finish(Outcome(result, samples, curves, Timing(1.0, 1.0), WHERE))
+        finish_cell(cell_folder(runs, cell.id), Outcome(result, samples, curves, Timing(1.0, 1.0), WHERE))
         statuses.append(CellStatus(cell, "done"))
     return statuses
 

@@ -1,0 +1,80 @@
+"""Which process of which host this is, and whether a process of this host has ended."""
+
+from __future__ import annotations
+
+import functools
+import os
+import socket
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+_PROC = Path("/proc")
+_ENDED = frozenset("ZX")  # a zombie, and a process that is being removed
+_STATE, _BEGAN = 0, 19  # places of two fields after the name in brackets of /proc/PID/stat
+
+
+@dataclass(frozen=True)
+class ThisProcess:
+    """A process.
+
+    Attributes:
+        host: the name of its host.
+        boot: identifies the host since it was started, and the process numbers that the process sees.
+        pid: its number.
+        began: when it began, in ticks since the host was started; None where the system does not tell.
+    """
+
+    host: str
+    boot: str
+    pid: int
+    began: int | None
+
+
+def this_process() -> ThisProcess:
+    """Return the identity of this process."""
+    pid = os.getpid()
+    fields = _stat(pid)
+    return ThisProcess(socket.gethostname(), _boot(), pid, None if fields is None else int(fields[_BEGAN]))
+
+
+def is_dead(process: ThisProcess) -> bool:
+    """Return True if a process was one of this host and has ended; False if that is not known."""
+    if (process.host, process.boot) != (socket.gethostname(), _boot()):
+        return False
+    try:
+        os.kill(process.pid, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:  # it lives, and belongs to somebody else
+        return False
+    fields = _stat(process.pid)
+    if fields is None or process.began is None:
+        return False
+    return fields[_STATE] in _ENDED or int(fields[_BEGAN]) != process.began
+
+
+@functools.cache
+def _boot() -> str:
+    """Return an identifier of this start of the host and of this process's name space of processes.
+
+    Two containers of one host do not see each other's processes.
+    """
+    parts = []
+    with suppress(OSError):  # not on macOS
+        parts.append((_PROC / "sys/kernel/random/boot_id").read_text(encoding="ascii").strip())
+        parts.append(str((_PROC / "self/ns/pid").readlink()))
+    return " ".join(parts)
+
+
+def _stat(pid: int) -> list[str] | None:
+    """Return the fields of ``/proc/PID/stat`` after the name in brackets, which may hold anything."""
+    try:
+        return (
+            (_PROC / str(pid) / "stat")
+            .read_text(encoding="utf-8", errors="replace")
+            .rpartition(")")[2]
+            .split()
+        )
+    except OSError:
+        return None
