@@ -21,7 +21,7 @@ _PANEL = (3.0, 2.6)  # inches
 _TITLE_WIDTH = 34  # letters
 
 
-def draw_curves(curves: Sequence[Curve], path: Path) -> None:
+def draw_growth(curves: Sequence[Curve], path: Path) -> None:
     """Write a PNG of the times, with the exponent of each curve in the title of its panel."""
     rows = math.ceil(len(curves) / _COLUMNS)
     with mpl.rc_context(sns.axes_style("whitegrid")):

@@ -9,7 +9,7 @@ from typing import Literal
 
 import numpy as np
 
-Cost = Literal["seconds", "mebibytes"]
+CostName = Literal["seconds", "mebibytes"]
 
 
 @dataclass(frozen=True)
@@ -42,16 +42,16 @@ class Curve:
     axis: str
     points: tuple[Point, ...]
 
-    def exponent(self, cost: Cost) -> float:
+    def exponent(self, cost: CostName) -> float:
         """Return the slope of the least-squares line through the logarithms of all points; NaN if a cost is 0."""
         return _slope(self.points, cost)
 
-    def last_exponent(self, cost: Cost) -> float:
+    def last_exponent(self, cost: CostName) -> float:
         """Return the same for the two largest sizes, where constant costs count least."""
         return _slope(self.points[-2:], cost)
 
 
-def _slope(points: Sequence[Point], cost: Cost) -> float:
+def _slope(points: Sequence[Point], cost: CostName) -> float:
     values = [getattr(point, cost) for point in points]
     if len(values) < 2 or any(not value > 0 for value in values):
         return math.nan

@@ -8,7 +8,7 @@ from functools import partial
 
 import torch
 
-from fusion_bench.bench.growth.reading import read_questions
+from fusion_bench.bench.growth.reading import seconds_of_reading
 from fusion_bench.bench.growth.studies import plan_arms, report_cells, run_cells
 from fusion_bench.bench.small_commands import TableShape, measure_statistics
 from fusion_bench.bench.step import ARMS, seconds_per_step
@@ -106,7 +106,10 @@ QUANTITIES: Mapping[str, Quantity] = {
         "epoch of film", "samples", (640, 1280, 2560, 5120), partial(_with_samples, ARMS["film"])
     ),
     "questions": Quantity(
-        "CLEVR's questions, read for the first time", "questions", (10_000, 30_000, 90_000), read_questions
+        "CLEVR's questions, read for the first time",
+        "questions",
+        (10_000, 30_000, 90_000),
+        seconds_of_reading,
     ),
     "statistics-samples": Quantity(
         "statistics of 34 arms with 5 seeds", "samples", (1000, 3000, 9000, 27_000), _statistics

@@ -21,7 +21,7 @@ _PROGRAM = [
 ]
 
 
-def read_questions(count: int) -> float:
+def seconds_of_reading(count: int) -> float:
     """Return the seconds in which ``count`` questions are read and indexed; ten questions share an image."""
     with TemporaryDirectory() as name:
         folder = Path(name)

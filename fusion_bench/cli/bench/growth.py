@@ -13,8 +13,8 @@ import torch
 import typer
 from tabulate import tabulate
 
-from fusion_bench.bench.growth.chart import draw_curves
-from fusion_bench.bench.growth.curve import Cost, Curve
+from fusion_bench.bench.growth.chart import draw_growth
+from fusion_bench.bench.growth.curve import CostName, Curve
 from fusion_bench.bench.growth.point import measured_curve
 from fusion_bench.bench.growth.quantities import QUANTITIES
 from fusion_bench.bench.timing import machine_name
@@ -49,7 +49,7 @@ def measure_growth(only: Sequence[str], out: Path | None) -> None:
     with replacing(out / "growth.md") as part:
         text = f"# Growth\n\nMeasured on: {machine}.\n\n{table}\n\n![Times against sizes](growth.png)\n"
         part.write_text(text, encoding="utf-8")
-    draw_curves(curves, out / "growth.png")
+    draw_growth(curves, out / "growth.png")
 
 
 def growth_table(curves: Sequence[Curve]) -> str:
@@ -78,7 +78,7 @@ def growth_table(curves: Sequence[Curve]) -> str:
     return tabulate(rows, headings, tablefmt="github", disable_numparse=True)
 
 
-def _exponents(curve: Curve, cost: Cost) -> str:
+def _exponents(curve: Curve, cost: CostName) -> str:
     """Return the exponent over all sizes and, in brackets, over the last two."""
     whole, last = curve.exponent(cost), curve.last_exponent(cost)
     return "" if math.isnan(whole) else f"{whole:.2f} ({last:.2f})"
