@@ -13,7 +13,7 @@ CostName = Literal["seconds", "mebibytes"]
 
 
 @dataclass(frozen=True)
-class Point:
+class GrowthPoint:
     """The cost at one size.
 
     Attributes:
@@ -40,7 +40,7 @@ class Curve:
 
     quantity: str
     axis: str
-    points: tuple[Point, ...]
+    points: tuple[GrowthPoint, ...]
 
     def exponent(self, cost: CostName) -> float:
         """Return the slope of the least-squares line through the logarithms of all points; NaN if a cost is 0."""
@@ -51,7 +51,7 @@ class Curve:
         return _slope(self.points[-2:], cost)
 
 
-def _slope(points: Sequence[Point], cost: CostName) -> float:
+def _slope(points: Sequence[GrowthPoint], cost: CostName) -> float:
     values = [getattr(point, cost) for point in points]
     if len(values) < 2 or any(not value > 0 for value in values):
         return math.nan

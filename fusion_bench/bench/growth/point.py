@@ -13,7 +13,7 @@ import sys
 from dataclasses import asdict
 from pathlib import Path
 
-from fusion_bench.bench.growth.curve import Curve, Point
+from fusion_bench.bench.growth.curve import Curve, GrowthPoint
 from fusion_bench.bench.growth.quantities import QUANTITIES
 from fusion_bench.bench.program import run_python
 from fusion_bench.cells.executors.executor import worker_environment
@@ -33,10 +33,10 @@ def measured_curve(name: str) -> Curve:
     return Curve(quantity.title, quantity.axis, tuple(_measured_apart(name, size) for size in quantity.sizes))
 
 
-def _measured_apart(name: str, size: int) -> Point:
+def _measured_apart(name: str, size: int) -> GrowthPoint:
     command = ["-m", "fusion_bench.bench.growth.point", name, str(size)]
     shown = run_python(command, f"the benchmark {name} at {size} failed", worker_environment(1))
-    return Point(**json.loads(shown.splitlines()[-1]))
+    return GrowthPoint(**json.loads(shown.splitlines()[-1]))
 
 
 def peak_mebibytes() -> float:
@@ -64,7 +64,7 @@ def main() -> None:
     except FusionBenchError as error:
         sys.exit(str(error))
     mebibytes = children_mebibytes() if quantity.by_commands else peak_mebibytes() - before
-    sys.stdout.write(json.dumps(asdict(Point(given.size, seconds, mebibytes))) + "\n")
+    sys.stdout.write(json.dumps(asdict(GrowthPoint(given.size, seconds, mebibytes))) + "\n")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from fusion_bench.bench.growth.curve import Curve, Point
+from fusion_bench.bench.growth.curve import Curve, GrowthPoint
 from fusion_bench.cli.bench import growth
 from fusion_bench.errors import FusionBenchError
 
@@ -13,7 +13,9 @@ from fusion_bench.errors import FusionBenchError
 def test_table_points_and_picture_are_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    curve = Curve("a step", "words", (Point(2, 1.0, 0.0), Point(8, 8.0, 0.0), Point(32, 64.0, 1.0)))
+    curve = Curve(
+        "a step", "words", (GrowthPoint(2, 1.0, 0.0), GrowthPoint(8, 8.0, 0.0), GrowthPoint(32, 64.0, 1.0))
+    )
     monkeypatch.setattr(growth, "measured_curve", lambda name: curve)
     growth.measure_growth(("plan",), tmp_path)
     shown = capsys.readouterr().out

@@ -6,12 +6,12 @@ import numpy as np
 from PIL import Image
 
 from fusion_bench.bench.growth.chart import draw_growth
-from fusion_bench.bench.growth.curve import Curve, Point
+from fusion_bench.bench.growth.curve import Curve, GrowthPoint
 
 
 def test_each_curve_has_a_panel(tmp_path: Path) -> None:
     curves = [
-        Curve(f"quantity {n}", "words", tuple(Point(size, size**0.5, 1.0) for size in (1, 2, 4)))
+        Curve(f"quantity {n}", "words", tuple(GrowthPoint(size, size**0.5, 1.0) for size in (1, 2, 4)))
         for n in range(5)
     ]
     draw_growth(curves, tmp_path / "growth.png")
