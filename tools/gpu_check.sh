@@ -70,7 +70,7 @@ END
 
 # part NAME SECONDS PACKAGES COMMAND...: run a command within its time, and write how it ended.
 part() {
-    local name=$1 limit=$2 packages=$3 lacks began code
+    local name=$1 limit=$2 packages=$3 lacks began code reason
     shift 3
     # shellcheck disable=SC2086  # a list of words
     lacks=$(lacking $packages | paste -sd ' ')
@@ -84,8 +84,15 @@ part() {
     code=$?
     case $code in
         0) say "$name: done in $((SECONDS - began)) s" ;;
-        124 | 137) say "$name: cut off after $limit s; what it has measured is kept"; failed=1 ;;
-        *) say "$name: failed with exit code $code after $((SECONDS - began)) s: $(tail -n 1 "$out/$name.log")"; failed=1 ;;
+        124 | 137)
+            say "$name: cut off after $limit s; what it has measured is kept"
+            failed=1
+            ;;
+        *)
+            reason=$(grep -E 'MISSED|DIFFERS' "$out/$name.log" | paste -sd ';')
+            say "$name: failed with exit code $code after $((SECONDS - began)) s: ${reason:-$(tail -n 1 "$out/$name.log")}"
+            failed=1
+            ;;
     esac
 }
 

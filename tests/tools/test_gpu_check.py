@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -30,7 +31,7 @@ def run(environment: Mapping[str, str], *arguments: object) -> tuple[int, list[s
     """Run the script; return its exit code and the lines that it printed."""
     ran = subprocess.run(
         ["bash", str(SCRIPT), *map(str, arguments)],
-        env={**environment, "PYTHON": sys.executable},
+        env={"PYTHON": sys.executable, **environment},
         capture_output=True,
         text=True,
         check=False,
@@ -85,6 +86,38 @@ def test_a_part_that_cannot_run_is_told_and_the_others_run(tmp_path: Path) -> No
     assert lines[2].startswith("operator: done in")
     assert lines[3] == "step: not run; this Python lacks pandas (pip install pandas)"
     assert lines[5] == "training: not run; name the exported cells with --cells"
+
+
+def test_a_missed_goal_and_a_part_that_is_cut_off_do_not_stop_the_others(tmp_path: Path) -> None:
+    """A shell script stands for Python: every package is there, and two parts end badly."""
+    python, exported = tmp_path / "python", tmp_path / "exported"
+    (exported / "cells" / "0123456789abcdef").mkdir(parents=True)
+    python.write_text(
+        "#!/bin/sh\n"
+        'case "$*" in\n'
+        "*gpu.training\\ step*) echo '- training of film: MISSED'; echo '- of laconv: reached'; exit 1 ;;\n"
+        "*gpu.training\\ peers*) exit 124 ;;\n"  # what `timeout` returns
+        "*laconv.bench.gpu*) echo 'no memory' >&2; exit 3 ;;\n"
+        "esac\n"
+    )
+    python.chmod(0o755)
+    code, lines = run({**os.environ, "PYTHON": str(python)}, tmp_path / "out", "--cells", exported)
+    assert code == 1
+    assert [re.sub(r"(after|in) \d+ s", "", line) for line in lines] == [
+        "agreement: done ",
+        "tests: done ",
+        "operator: failed with exit code 3 : no memory",
+        "step: failed with exit code 1 : - training of film: MISSED",
+        "peers: cut off ; what it has measured is kept",
+        "training: done ",
+        "not everything ran, or a goal is missed",
+    ]
+
+
+def test_the_time_limits_leave_room_in_eight_minutes() -> None:
+    limits = [int(seconds) for seconds in re.findall(r"^ *part \w+ (\d+) ", SCRIPT.read_text(), re.MULTILINE)]
+    assert len(limits) == 6
+    assert sum(limits) <= 450
 
 
 def test_a_mistake_in_the_call_shows_how_to_call() -> None:

@@ -24,7 +24,10 @@ def print_steps(device: str | None, repeats: int, *, as_json: bool) -> None:
         times = measure_steps(ARMS, chosen, repeats=repeats)
     else:
         times = measure_steps(ARMS, chosen, steps=GPU_STEPS, repeats=repeats, compiles=COMPILES)
-    _print(chosen, STEP_HEADINGS, [step_row(time) for time in times], times, as_json=as_json)
+    rows = [step_row(time) for time in times]
+    told = [column for column in range(len(STEP_HEADINGS)) if any(row[column] for row in rows)]
+    headings = [STEP_HEADINGS[column] for column in told]  # a CPU has no columns about a GPU
+    _print(chosen, headings, [[row[column] for column in told] for row in rows], times, as_json=as_json)
 
 
 def print_peers(device: str | None, repeats: int, *, as_json: bool) -> None:
