@@ -6,6 +6,7 @@ import math
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import seaborn as sns
@@ -24,7 +25,8 @@ _TITLE_WIDTH = 34  # letters
 def draw_growth(curves: Sequence[Curve], path: Path) -> None:
     """Write a PNG of the times, with the exponent of each curve in the title of its panel."""
     rows = math.ceil(len(curves) / _COLUMNS)
-    with mpl.rc_context(sns.axes_style("whitegrid")):
+    settings: dict[Any, Any] = {**sns.axes_style("whitegrid")}
+    with mpl.rc_context(settings):
         figure = Figure(figsize=(_PANEL[0] * _COLUMNS, _PANEL[1] * rows), layout="constrained", dpi=110)
         panels = figure.subplots(rows, _COLUMNS, squeeze=False).flat
         for curve, axes in zip(curves, panels, strict=False):
