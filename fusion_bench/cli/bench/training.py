@@ -25,9 +25,9 @@ def print_steps(device: str | None, repeats: int, *, as_json: bool) -> None:
     else:
         times = measure_steps(ARMS, chosen, steps=GPU_STEPS, repeats=repeats, compiles=COMPILES)
     rows = [step_row(time) for time in times]
-    told = [column for column in range(len(STEP_HEADINGS)) if any(row[column] for row in rows)]
-    headings = [STEP_HEADINGS[column] for column in told]  # a CPU has no columns about a GPU
-    _print(chosen, headings, [[row[column] for column in told] for row in rows], times, as_json=as_json)
+    shown = [column for column in range(len(STEP_HEADINGS)) if any(row[column] for row in rows)]
+    headings = [STEP_HEADINGS[column] for column in shown]  # a CPU has no columns about a GPU
+    _print(chosen, headings, [[row[column] for column in shown] for row in rows], times, as_json=as_json)
 
 
 def print_peers(device: str | None, repeats: int, *, as_json: bool) -> None:
