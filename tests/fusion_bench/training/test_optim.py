@@ -196,7 +196,7 @@ def test_an_epoch_draws_one_sentence_of_each_referent() -> None:
     seen = []
     for epoch in (1, 2):
         rows: list[Tensor] = []
-        loader.batch = lambda chosen, rows=rows: rows.append(chosen)  # type: ignore[method-assign, misc]
+        loader._gather = lambda chosen, _, rows=rows: rows.append(chosen)  # type: ignore[method-assign, misc]
         for _ in loader.epoch(epoch, 0, 8, one_per_referent=True):
             continue
         chosen = torch.cat(rows)
