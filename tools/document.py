@@ -8,6 +8,7 @@ committed, and ``tests/tools/test_document.py`` fails when one of them is out of
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -37,10 +38,12 @@ SCHEMA = ROOT / "studies" / "schema.json"
 
 def main(arguments: Sequence[str]) -> None:
     """Write every page below the folder given, or every page below ``docs/`` and the schema."""
-    folder = Path(arguments[0]) if arguments else ROOT / "docs"
+    parser = argparse.ArgumentParser(prog="python tools/document.py", description=__doc__)
+    parser.add_argument("folder", type=Path, nargs="?", help="another folder than docs/; no schema is written then")
+    folder = parser.parse_args(arguments).folder
     for name, page in PAGES.items():
-        write_text(folder / name, page())
-    if not arguments:
+        write_text((folder or ROOT / "docs") / name, page())
+    if folder is None:
         write_text(SCHEMA, schema_file())
 
 
