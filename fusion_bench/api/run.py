@@ -168,7 +168,7 @@ def run_and_report(request: RunRequest, console: Console) -> FinishedRun:
         study = smoke_study(study)
     device = chosen_device(request.device, on_gpu=not request.smoke)
     TrackingStore.of(request.runs).check()  # told now, not after hours of training
-    settings = _worker_settings(request, study, device)
+    settings = worker_settings(request, study, device)
     if not request.smoke and (few := few_seeds(study, study.arms)):
         console.print(few, markup=False, highlight=False, soft_wrap=True)
     ran = _train(study, settings, request, console)
@@ -187,7 +187,12 @@ def run_and_report(request: RunRequest, console: Console) -> FinishedRun:
     return FinishedRun(results, report.path, report.tables, counts)
 
 
-def _worker_settings(request: RunRequest, study: Study, device: str) -> WorkerSettings:
+def worker_settings(request: RunRequest, study: Study, device: str) -> WorkerSettings:
+    """Return how workers are started for a request.
+
+    Raises:
+        FusionBenchError: the number of workers is below 1.
+    """
     cores, threads = os.cpu_count() or 1, study.threads
     if request.workers is not None and request.workers < 1:
         raise FusionBenchError(f"workers is {request.workers}: write 1 or more, or leave it out")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +15,7 @@ from fusion_bench.cells.failure import Failure
 from fusion_bench.cells.folder import CELL_FILES, OUTCOME_FILES, PREDICTIONS, CellFolder
 from fusion_bench.cells.result import Outcome
 from fusion_bench.errors import bounded_line
-from fusion_bench.lease import Lease
+from fusion_bench.lease import Lease, LeaseHeld
 from fusion_bench.serialisation import to_json
 from fusion_bench.storage import json_text
 
@@ -29,6 +29,13 @@ def held(folder: CellFolder) -> Iterator[HeldCell]:
     """
     with Lease(folder.path) as lease:
         yield HeldCell(folder, lease)
+
+
+def record_death(folder: CellFolder, reason: str) -> None:
+    """Record that a cell's worker died; a cell that another process holds or has finished has not failed."""
+    with suppress(LeaseHeld), held(folder) as cell:
+        if not folder.done:
+            cell.fail(reason, "")
 
 
 @dataclass(frozen=True, eq=False)

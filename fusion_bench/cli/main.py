@@ -124,6 +124,53 @@ def run(
 
 
 @app.command()
+def work(
+    study: StudyArgument,
+    runs: Runs = Path("runs"),
+    workers: Annotated[
+        int | None,
+        typer.Option(min=1, help="Cells trained at once; by default cores / threads on a CPU, 1 on a GPU."),
+    ] = None,
+    minutes: Annotated[
+        float | None,
+        typer.Option(min=0, help="Begin no cell that would not end within so many minutes."),
+    ] = None,
+    overrides: Overrides = None,
+    data: DataRoots = None,
+    device: Device = None,
+    keep_weights: Annotated[
+        bool, typer.Option("--keep-weights", help="Write model.safetensors into the folder of each cell.")
+    ] = False,
+) -> None:
+    """Train cells of a study beside other processes that do the same in this runs folder, on this or other hosts.
+
+    It ends when every cell is done or failed, or its time is over. The exit code is 1 if a cell has no result then,
+    2 if the study cannot run, and 130 after Ctrl-C. `run` or `report` writes the report.
+    """
+    check_study(study, overrides, may_be_folder=False)
+    try:
+        from fusion_bench.api.run import RunRequest  # noqa: PLC0415 - imports torch
+        from fusion_bench.cli.run import work_and_say  # noqa: PLC0415 - imports torch
+        from fusion_bench.training.paths import parse_named_paths  # noqa: PLC0415 - imports torch
+
+        work_and_say(
+            RunRequest(
+                study=study,
+                runs=runs,
+                workers=workers,
+                overrides=tuple(overrides or ()),
+                data=parse_named_paths(data or []),
+                device=device,
+                keep_weights=keep_weights,
+            ),
+            minutes,
+        )
+    except KeyboardInterrupt:
+        typer.echo("stopped; finished cells are kept", err=True)
+        raise typer.Exit(130) from None
+
+
+@app.command()
 def plan(
     study: StudyArgument,
     runs: Runs = Path("runs"),

@@ -17,6 +17,7 @@ from fusion_bench.api.run import (
     run_and_report,
     track,
 )
+from fusion_bench.api.work import work_on
 from fusion_bench.cli.open_study import open_as_last_run
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.reporting.mlflow_.links import how_to_see
@@ -53,6 +54,19 @@ def run_and_say(request: RunRequest) -> None:
     typer.echo(str(counts))
     if unseen is not None:
         raise unseen
+    if not counts.complete:
+        raise typer.Exit(1)
+
+
+def work_and_say(request: RunRequest, minutes: float | None) -> None:
+    """Train cells of a study beside other processes; the last line counts the cells.
+
+    Raises:
+        FusionBenchError: see `fusion_bench.api.work.work_on`.
+        typer.Exit: with code 1, if a planned cell has no result.
+    """
+    counts = work_on(request, minutes, Console())
+    typer.echo(str(counts))
     if not counts.complete:
         raise typer.Exit(1)
 

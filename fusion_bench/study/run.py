@@ -22,7 +22,7 @@ from fusion_bench.cells.events import (
 )
 from fusion_bench.cells.executors.executor import Executor
 from fusion_bench.cells.folder import cell_folder
-from fusion_bench.cells.held_cell import held
+from fusion_bench.cells.held_cell import held, record_death
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.lease import Lease, LeaseHeld
 from fusion_bench.spec.study import Study
@@ -260,19 +260,12 @@ class StudyRun:
         elif not isinstance(event, CellSilent):
             self._heard[event.cell] = time.monotonic()
         if isinstance(event, CellFailed) and event.worker_died:
-            self._record_death(event)
+            record_death(cell_folder(self._paths.runs, event.cell), event.reason)
         if isinstance(event, CellFinished):
             self._trained += 1
         if isinstance(event, CellFinished | CellFailed):
             self._journal_end(event.cell)
         self._observer.notify(event)
-
-    def _record_death(self, event: CellFailed) -> None:
-        """Record that a cell's worker died; a cell that another process holds or has finished has not failed."""
-        folder = cell_folder(self._paths.runs, event.cell)
-        with suppress(LeaseHeld), held(folder) as cell:
-            if not folder.done:
-                cell.fail(event.reason, "")
 
     def _count(self, what: str, done: int, total: int) -> None:
         self._observer.notify(RunPreparing(what, done, total))

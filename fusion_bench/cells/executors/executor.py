@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from fusion_bench.cells.events import WorkerEvent
 from fusion_bench.training.paths import RunPaths
+
+Wanted = Callable[[str], bool]
+"""Says whether a cell, by its id, is still to be trained."""
 
 
 class Executor(Protocol):

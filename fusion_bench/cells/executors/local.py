@@ -20,7 +20,7 @@ from fusion_bench.cells.events import (
     CellStarted,
     WorkerEvent,
 )
-from fusion_bench.cells.executors.executor import WorkerSettings
+from fusion_bench.cells.executors.executor import Wanted, WorkerSettings
 from fusion_bench.cells.executors.isolation import is_foreign, needs_own_process
 from fusion_bench.cells.executors.order import kind_of, put_longest_first
 from fusion_bench.cells.executors.worker_log import remove_old_logs
@@ -43,10 +43,11 @@ class LocalExecutor:
     Args:
         settings: how to start workers, and how many.
         logs: folder for the workers' log files.
+        wanted: is asked before a cell is trained; a cell that is not wanted is left out, without an event.
     """
 
-    def __init__(self, settings: WorkerSettings, logs: Path) -> None:
-        self._settings, self._logs = settings, logs
+    def __init__(self, settings: WorkerSettings, logs: Path, wanted: Wanted = lambda _: True) -> None:
+        self._settings, self._logs, self._wanted = settings, logs, wanted
         self._lines: Lines = queue.SimpleQueue()
         self._processes: list[WorkerProcess] = []
         self._numbers = itertools.count()
@@ -142,11 +143,15 @@ class LocalExecutor:
                 yield event
 
     def _next_job(self, waiting: deque[Job]) -> Job | None:
-        """Take the first waiting job whose cell no other study trains right now; None if there is none."""
+        """Take the first waiting job whose cell no other process trains right now; None if there is none."""
         put_longest_first(waiting, self._seconds)
         for _ in range(len(waiting)):
             job = waiting.popleft()
-            if job.kind != "cell" or not cell_folder(self._settings.paths.runs, job.cell).busy:
+            if job.kind != "cell":
+                return job
+            if not self._wanted(job.cell):
+                continue
+            if not cell_folder(self._settings.paths.runs, job.cell).busy:
                 return job
             waiting.append(job)
         return None

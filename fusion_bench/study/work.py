@@ -1,0 +1,138 @@
+"""A pilot: it trains cells of a study until none is left for it. Any number of pilots share one runs folder.
+
+A pilot needs no coordinator. The folders of the cells decide which one it takes: a cell that is done, failed or held
+by another process is left alone. A cell whose holder is lost becomes free when its lease does, and a pilot that waits
+for it takes it over.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+
+from fusion_bench.cells.events import (
+    CellBusy,
+    CellFailed,
+    CellFinished,
+    CellMeasured,
+    CellPrepared,
+    CellPreparing,
+    WorkerEvent,
+)
+from fusion_bench.cells.executors.executor import Executor, Wanted
+from fusion_bench.cells.folder import cell_folder
+from fusion_bench.cells.held_cell import record_death
+from fusion_bench.errors import FusionBenchError
+from fusion_bench.spec.study import Study
+from fusion_bench.study.cell_status import cell_statuses
+from fusion_bench.study.observer import Observer, RunClosed, RunPlanned, RunPreparing
+from fusion_bench.study.plan import PlannedCell, confirm_cells, write_configs
+from fusion_bench.study.search_results import selection_metric
+from fusion_bench.training.cell_data import cell_data_key
+from fusion_bench.training.paths import RunPaths
+
+
+@dataclass(frozen=True)
+class TimeLimit:
+    """The time until which a pilot works.
+
+    Attributes:
+        ends: the end in seconds of `time.monotonic`; infinite without a limit.
+    """
+
+    ends: float = float("inf")
+
+    @classmethod
+    def of_minutes(cls, minutes: float | None) -> TimeLimit:
+        """Return the limit that ends so many minutes from now; None is no limit."""
+        return cls() if minutes is None else cls(time.monotonic() + 60 * minutes)
+
+    def leaves(self, seconds: float) -> bool:
+        """Return True if so many seconds are left."""
+        return time.monotonic() + seconds <= self.ends
+
+
+@dataclass(frozen=True, eq=False)
+class Pilot:
+    """Trains what is left of a study.
+
+    Attributes:
+        study: the study.
+        paths: where runs, data and weights lie.
+        executor: makes what trains cells; it gets the function that says which are still to be trained.
+        observer: is notified of every event.
+        limit: no cell is begun that would not end in time, judged by finished cells that differ in the seed only.
+    """
+
+    study: Study
+    paths: RunPaths
+    executor: Callable[[Wanted], Executor]
+    observer: Observer
+    limit: TimeLimit = TimeLimit()
+
+    def work(self) -> int:
+        """Train cells until every cell of the study is done or failed, or the time is over; return how many.
+
+        Raises:
+            FusionBenchError: the study has a search, or its data cannot be made or read.
+        """
+        if self.study.search is not None:
+            raise FusionBenchError(
+                f"the study {self.study.name!r} has a search, whose trials depend on each other: train it with "
+                "fusion-bench run"
+            )
+        cells = {
+            cell.id: cell for cell in confirm_cells(self.study.arms, self.study.seeds) if not cell.abandoned
+        }
+        write_configs(list(cells.values()), self.paths.runs)
+        statuses = cell_statuses(list(cells.values()), self.paths)
+        self.observer.notify(RunPlanned(statuses, selection_metric(self.study).name))
+        todo = [status.cell for status in statuses if status.state == "missing"]
+        trained = 0
+        try:
+            with self.executor(lambda cell: self._is_wanted(cells[cell])) as executor:
+                self._prepare([cell for cell in todo if self._is_wanted(cell)], executor)
+                for event in executor.run([cell.id for cell in todo]):
+                    trained += isinstance(event, CellFinished)
+                    self._tell(event)
+        finally:
+            self.observer.notify(RunClosed())
+        return trained
+
+    def _is_wanted(self, cell: PlannedCell) -> bool:
+        folder = cell_folder(self.paths.runs, cell.id)
+        return not folder.done and folder.failure is None and self.limit.leaves(self._seconds(cell))
+
+    def _seconds(self, cell: PlannedCell) -> float:
+        """Return the longest time of a finished cell that differs in the seed only; 0 if there is none."""
+        alike = (replace(cell.config, seed=seed).id for seed in self.study.seeds)
+        return max((_seconds_taken(self.paths, other) for other in alike), default=0.0)
+
+    def _prepare(self, cells: Sequence[PlannedCell], executor: Executor) -> None:
+        firsts = {cell_data_key(cell.config, shared=True): cell.id for cell in reversed(cells)}
+        self.observer.notify(RunPreparing("making data, weights and cached maps"))
+        for event in executor.prepare(list(firsts.values()), [cell.id for cell in cells]):
+            if isinstance(event, CellFailed):
+                raise FusionBenchError(event.reason)
+            if isinstance(event, CellPreparing):
+                self.observer.notify(RunPreparing(event.what, event.done, event.total))
+
+    def _tell(self, event: WorkerEvent) -> None:
+        if isinstance(event, CellPreparing):
+            self.observer.notify(RunPreparing(event.what, event.done, event.total))
+        elif not isinstance(event, CellPrepared | CellMeasured | CellBusy):
+            self.observer.notify(event)
+        if isinstance(event, CellFailed) and event.worker_died:
+            record_death(cell_folder(self.paths.runs, event.cell), event.reason)
+
+
+def _seconds_taken(paths: RunPaths, cell: str) -> float:
+    """Return the seconds that a finished cell took; 0 for any other."""
+    folder = cell_folder(paths.runs, cell)
+    if not folder.done:
+        return 0.0
+    with suppress(FusionBenchError):  # damaged, which is told where it counts
+        return folder.timing().seconds
+    return 0.0
