@@ -199,7 +199,7 @@ def worker_settings(request: RunRequest, study: Study, device: str) -> WorkerSet
     workers = request.workers or (1 if device.startswith("cuda") else max(1, cores // threads))
     data_workers = 1 if request.smoke else cores
     paths = run_paths(study, request.runs, request.data, device=device, data_workers=data_workers)
-    return WorkerSettings(paths, workers, threads, request.keep_weights)
+    return WorkerSettings(paths, workers, threads, request.keep_weights, study.limits)
 
 
 def _train(study: Study, settings: WorkerSettings, request: RunRequest, console: Console) -> RunResult:

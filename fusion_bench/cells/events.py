@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
+from fusion_bench.cells.failure import FailureKind
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.serialisation import from_json, to_json
 
@@ -48,6 +49,19 @@ class CellPreparing:
 
 
 @dataclass(frozen=True)
+class CellStepped:
+    """A cell that trains or is evaluated has done a batch; told at most every ten seconds.
+
+    It tells a long epoch from a cell that hangs. `fusion_bench.training.fit.step_done.StepDone` says what is counted.
+    """
+
+    cell: str
+    phase: str
+    step: int
+    steps: int
+
+
+@dataclass(frozen=True)
 class CellFinished:
     """The cell is done.
 
@@ -64,11 +78,19 @@ class CellFinished:
 
 @dataclass(frozen=True)
 class CellFailed:
-    """The cell failed, and why; ``worker_died`` if its worker process could not record the failure itself."""
+    """The cell failed.
+
+    Attributes:
+        cell: its id.
+        reason: why, on one line.
+        worker_died: True if its worker process could not record the failure itself.
+        kind: see `fusion_bench.cells.failure.FailureKind`.
+    """
 
     cell: str
     reason: str
     worker_died: bool = False
+    kind: FailureKind = "exception"
 
 
 @dataclass(frozen=True)
@@ -110,7 +132,7 @@ class CellTold:
 
 
 CellEvent: TypeAlias = CellStarted | CellProgressed | CellTold | CellSilent | CellFinished | CellFailed
-WorkerEvent: TypeAlias = CellEvent | CellPreparing | CellPrepared | CellMeasured | CellBusy
+WorkerEvent: TypeAlias = CellEvent | CellPreparing | CellStepped | CellPrepared | CellMeasured | CellBusy
 
 _KINDS: Mapping[str, type[WorkerEvent]] = {
     kind.__name__: kind
@@ -118,6 +140,7 @@ _KINDS: Mapping[str, type[WorkerEvent]] = {
         CellStarted,
         CellProgressed,
         CellTold,
+        CellStepped,
         CellFinished,
         CellFailed,
         CellPreparing,

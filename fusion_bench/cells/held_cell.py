@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from safetensors.torch import save
@@ -31,11 +31,11 @@ def held(folder: CellFolder) -> Iterator[HeldCell]:
         yield HeldCell(folder, lease)
 
 
-def record_death(folder: CellFolder, reason: str) -> None:
-    """Record that a cell's worker died; a cell that another process holds or has finished has not failed."""
+def record_failure(folder: CellFolder, failure: Failure) -> None:
+    """Record why a cell failed whose worker cannot; one that another process holds or has finished has not failed."""
     with suppress(LeaseHeld), held(folder) as cell:
         if not folder.done:
-            cell.fail(reason, "")
+            cell.fail(failure)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,16 +86,16 @@ class HeldCell:
             if name != "config.json":
                 self.lease.remove(self.folder.path / name)
 
-    def fail(self, reason: str, details: str) -> None:
+    def fail(self, failure: Failure) -> None:
         """Record why the cell failed; a failure is never counted as a result."""
-        failure = Failure(bounded_line(reason, self.folder.failed), details)
-        self._write_json(self.folder.failed.name, to_json(failure))
+        bounded = replace(failure, reason=bounded_line(failure.reason, self.folder.failed))
+        self._write_json(self.folder.failed.name, to_json(bounded))
 
-    def fail_with(self, error: BaseException) -> str:
-        """Record an exception that is being handled as the failure of the cell, and return the reason."""
+    def fail_with(self, error: BaseException) -> Failure:
+        """Record an exception that is being handled as the failure of the cell, and return the record."""
         failure = Failure.of(error, self.folder.failed)
-        self.fail(failure.reason, failure.details)
-        return failure.reason
+        self.fail(failure)
+        return failure
 
     def forget_failure(self) -> None:
         """Remove the record of the failure, so that the cell is tried again."""

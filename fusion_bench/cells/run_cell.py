@@ -17,6 +17,7 @@ from pathlib import Path
 import torch
 
 from fusion_bench.cells.checkpoint import CheckpointFile
+from fusion_bench.cells.failure import Failure
 from fusion_bench.cells.folder import CellFolder, is_disk_full
 from fusion_bench.cells.held_cell import HeldCell, held
 from fusion_bench.cells.provenance import current_provenance
@@ -37,10 +38,10 @@ from fusion_bench.training.paths import RunPaths, parse_named_paths
 
 @dataclass(frozen=True)
 class CellReport:
-    """How a cell ended; ``failure`` is the reason, or None if the cell is done."""
+    """How a cell ended; ``failure`` is None if the cell is done."""
 
     cell: str
-    failure: str | None
+    failure: Failure | None
 
 
 class CellIsBusy(FusionBenchError):  # noqa: N818 - a state, not an error
@@ -92,7 +93,7 @@ def run_cell(
         if not is_disk_full(error):
             raise
         # Nothing can be recorded on a full disk, so the cell stays without a result.
-        return CellReport(folder.id, f"the disk is full: {error}; make room and run again")
+        return CellReport(folder.id, Failure(f"the disk is full: {error}; make room and run again"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -237,7 +238,7 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.write(f"{error}\n")
         return 2
     if report.failure is not None:
-        sys.stderr.write(f"cell {folder.id} failed: {report.failure}\n")
+        sys.stderr.write(f"cell {folder.id} failed: {report.failure.reason}\n")
         return 1
     sys.stdout.write(f"cell {folder.id} is done\n")
     return 0

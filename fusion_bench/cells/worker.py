@@ -15,6 +15,7 @@ import queue
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
@@ -31,20 +32,25 @@ from fusion_bench.cells.events import (
     CellPreparing,
     CellProgressed,
     CellStarted,
+    CellStepped,
     CellTold,
     WorkerEvent,
     event_line,
 )
+from fusion_bench.cells.failure import Failure
 from fusion_bench.cells.folder import CellFolder, cell_folder
 from fusion_bench.cells.global_state import global_state_kept
 from fusion_bench.cells.measure_cell import measured_milliseconds
 from fusion_bench.cells.run_cell import CellIsBusy, run_cell
 from fusion_bench.errors import reason_of
 from fusion_bench.samples.counting import Paced
+from fusion_bench.training.fit.step_done import StepDone
 from fusion_bench.training.inputs import make_pretext
 from fusion_bench.training.load_cell_data import CellDataCache
 from fusion_bench.training.loop import Progress
 from fusion_bench.training.paths import RunPaths, parse_named_paths
+
+_SECONDS_BETWEEN_STEPS = 10.0
 
 
 class Worker:
@@ -77,6 +83,9 @@ class Worker:
     def _count(self, what: str, done: int, total: int) -> None:
         self._notify(CellPreparing(self._cell, what, done, total))
 
+    def _step_done(self, cell: str, done: StepDone) -> None:
+        self._notify(CellStepped(cell, done.phase, done.step, done.steps))
+
     def _prepare(self, folder: CellFolder) -> None:
         config = folder.config()
         torch.set_num_threads(config.threads)
@@ -94,19 +103,43 @@ class Worker:
                 self._cache,
                 lambda epoch: self._notify(_progressed(folder.id, epoch)),
                 keep_weights=self._keep_weights,
+                on_step=_Heartbeat(partial(self._step_done, folder.id)),
                 tell=lambda text: self._notify(CellTold(folder.id, text)),
             )
         except CellIsBusy:
             self._notify(CellBusy(folder.id))
         else:
-            self._notify(
-                _finished(folder) if report.failure is None else CellFailed(folder.id, report.failure)
-            )
+            self._notify(_finished(folder) if report.failure is None else _failed(folder.id, report.failure))
+
+
+class _Heartbeat:
+    """Passes a step on if the last one that it passed on is ten seconds old.
+
+    Args:
+        notify: is told these steps.
+        clock: seconds that never run backwards.
+    """
+
+    def __init__(
+        self, notify: Callable[[StepDone], None], clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._notify, self._clock, self._last = notify, clock, clock()
+
+    def __call__(self, done: StepDone) -> None:
+        """Take a step."""
+        now = self._clock()
+        if now - self._last >= _SECONDS_BETWEEN_STEPS:
+            self._last = now
+            self._notify(done)
 
 
 def _finished(folder: CellFolder) -> CellFinished:
     result = folder.result()
     return CellFinished(folder.id, result.metrics, result.selection)
+
+
+def _failed(cell: str, failure: Failure) -> CellFailed:
+    return CellFailed(cell, failure.reason, kind=failure.kind)
 
 
 def _progressed(cell: str, epoch: Progress) -> CellProgressed:

@@ -13,6 +13,7 @@ from fusion_bench.cells.events import (
     CellProgressed,
     CellSilent,
     CellStarted,
+    CellStepped,
     CellTold,
 )
 from fusion_bench.study.cell_status import CellState, CellStatus
@@ -56,7 +57,7 @@ class Board:
             for status in event.cells
         }
 
-    def update(self, event: CellEvent | CellPreparing) -> CellRow:
+    def update(self, event: CellEvent | CellPreparing | CellStepped) -> CellRow:
         """Take an event of a cell and return the cell's row as it is now."""
         now = self._clock()
         match event:
@@ -82,7 +83,7 @@ class Board:
                     heard=now,
                     leaves=None if event.seconds_left is None else now + event.seconds_left,
                 )
-            case CellPreparing() | CellTold():
+            case CellPreparing() | CellTold() | CellStepped():
                 return self._change(event.cell, heard=now)
             case CellSilent():
                 return self._change(event.cell, heard=now - event.seconds)

@@ -11,7 +11,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-from fusion_bench.cells.events import CellFailed, CellPreparing, CellStarted, CellTold
+from fusion_bench.cells.events import CellFailed, CellPreparing, CellStarted, CellStepped, CellTold
 from fusion_bench.reporting.cell_rows import Board, CellRow, duration
 from fusion_bench.reporting.progress_text import drawn_settings, preparing_text, state_word, summary_line
 from fusion_bench.study.cell_status import CellState
@@ -53,7 +53,7 @@ class LiveTable:
                     self._since = self._clock()
                 self._preparing = event
                 self._live.start()
-            case CellPreparing():
+            case CellPreparing() | CellStepped():
                 self._board.update(event)
             case RunClosed():
                 self._preparing = _NOTHING

@@ -15,6 +15,7 @@ from fusion_bench.cells.events import (
     CellProgressed,
     CellSilent,
     CellStarted,
+    CellStepped,
     CellTold,
 )
 from fusion_bench.reporting.cell_rows import Board, CellRow, duration
@@ -40,8 +41,8 @@ class PlainLines:
                 self._print(self._counts())
             case RunPreparing():
                 self._prepare(event)
-            case CellPreparing():
-                self._board.update(event)  # its count came as `RunPreparing`
+            case CellPreparing() | CellStepped():
+                self._board.update(event)  # a count came as `RunPreparing`; a step is a sign of life only
             case RunClosed():
                 if self._board.rows:
                     self._print(summary_line(self._board))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from fusion_bench.limits import Limits
 from fusion_bench.spec.arms import Arm
 from fusion_bench.training.config import DataConfig
 
@@ -69,6 +70,7 @@ class Study:
         arms: the arms in the order of the file, the controls last.
         seeds: the seeds of every arm's cells.
         threads: torch's number of threads in each cell.
+        limits: what each cell may take.
         reference: label of the arm that all others are compared with.
         selection_metric: the metric that early stopping and search use.
         primary: the metric of every verdict.
@@ -95,6 +97,7 @@ class Study:
     arms: tuple[Arm, ...]
     seeds: tuple[int, ...]
     threads: int
+    limits: Limits
     reference: str
     selection_metric: str
     primary: str

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
-from fusion_bench.cells.events import CellEvent, CellPreparing
+from fusion_bench.cells.events import CellEvent, CellPreparing, CellStepped
 from fusion_bench.study.cell_status import CellStatus
 
 
@@ -44,7 +44,7 @@ class RunClosed:
     """The run is over, however it ended; no event follows."""
 
 
-RunEvent: TypeAlias = RunPlanned | RunPreparing | CellPreparing | CellEvent | RunClosed
+RunEvent: TypeAlias = RunPlanned | RunPreparing | CellPreparing | CellStepped | CellEvent | RunClosed
 
 
 class Observer(Protocol):

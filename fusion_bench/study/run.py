@@ -21,8 +21,9 @@ from fusion_bench.cells.events import (
     WorkerEvent,
 )
 from fusion_bench.cells.executors.executor import Executor
+from fusion_bench.cells.failure import Failure
 from fusion_bench.cells.folder import cell_folder
-from fusion_bench.cells.held_cell import held, record_death
+from fusion_bench.cells.held_cell import held, record_failure
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.lease import Lease, LeaseHeld
 from fusion_bench.spec.study import Study
@@ -260,7 +261,8 @@ class StudyRun:
         elif not isinstance(event, CellSilent):
             self._heard[event.cell] = time.monotonic()
         if isinstance(event, CellFailed) and event.worker_died:
-            record_death(cell_folder(self._paths.runs, event.cell), event.reason)
+            failure = Failure(event.reason, kind=event.kind)
+            record_failure(cell_folder(self._paths.runs, event.cell), failure)
         if isinstance(event, CellFinished):
             self._trained += 1
         if isinstance(event, CellFinished | CellFailed):

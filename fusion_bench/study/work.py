@@ -22,8 +22,9 @@ from fusion_bench.cells.events import (
     WorkerEvent,
 )
 from fusion_bench.cells.executors.executor import Executor, Wanted
+from fusion_bench.cells.failure import Failure
 from fusion_bench.cells.folder import cell_folder
-from fusion_bench.cells.held_cell import record_death
+from fusion_bench.cells.held_cell import record_failure
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.spec.study import Study
 from fusion_bench.study.cell_status import cell_statuses
@@ -125,7 +126,8 @@ class Pilot:
         elif not isinstance(event, CellPrepared | CellMeasured | CellBusy):
             self.observer.notify(event)
         if isinstance(event, CellFailed) and event.worker_died:
-            record_death(cell_folder(self.paths.runs, event.cell), event.reason)
+            failure = Failure(event.reason, kind=event.kind)
+            record_failure(cell_folder(self.paths.runs, event.cell), failure)
 
 
 def _seconds_taken(paths: RunPaths, cell: str) -> float:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor
 
+from fusion_bench.cells.failure import Failure
 from fusion_bench.cells.folder import CellFolder
 from fusion_bench.cells.held_cell import held
 from fusion_bench.cells.result import Outcome
@@ -20,4 +21,4 @@ def finish_cell(folder: CellFolder, outcome: Outcome, weights: Mapping[str, Tens
 def fail_cell(folder: CellFolder, reason: str, details: str = "") -> None:
     """Record a failure."""
     with held(folder) as cell:
-        cell.fail(reason, details)
+        cell.fail(Failure(reason, details))

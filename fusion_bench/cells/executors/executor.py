@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from fusion_bench.cells.events import WorkerEvent
+from fusion_bench.limits import Limits
 from fusion_bench.training.paths import RunPaths
 
 Wanted = Callable[[str], bool]
@@ -49,12 +50,14 @@ class WorkerSettings:
         workers: how many work at the same time.
         threads: torch's threads in each.
         keep_weights: whether cells keep their trained weights.
+        limits: what each cell may take.
     """
 
     paths: RunPaths
     workers: int
     threads: int
     keep_weights: bool = False
+    limits: Limits = field(default_factory=Limits)
 
     def command(self) -> list[str]:
         """Return the command line of a worker, the same for every executor."""

@@ -28,7 +28,7 @@ from fusion_bench.cells.executors.worker_process import GRACE_SECONDS, Job, Line
 from fusion_bench.cells.folder import cell_folder
 from fusion_bench.training.config import CellConfig
 
-_ATTEMPTS = 2
+_STARTS_OF_WORKERS = 2
 _TICK_SECONDS = 1.0
 _SILENT_SECONDS = 300.0
 _MEASURING_SECONDS = 600.0
@@ -100,7 +100,7 @@ class LocalExecutor:
 
     def _serve(self, jobs: Sequence[Job], workers: int) -> Iterator[WorkerEvent]:
         """Send jobs to at most so many workers and yield their events until every job has ended."""
-        waiting, attempts, running = deque(jobs), _Attempts(), 0
+        waiting, attempts, running = deque(jobs), _Attempts(self._settings.limits.retries), 0
         next_look = 0.0
         while waiting or running:
             while running < workers and (job := self._next_job(waiting)) is not None:
@@ -182,6 +182,7 @@ class LocalExecutor:
     def _watch(self) -> None:
         """See to workers whose end was not told by their pipe, and to measurements that take too long."""
         for process in self._processes:
+            process.keep_to(self._settings.limits)
             if process.gone():
                 self._lines.put((process, None))
             measuring = process.job is not None and process.job.kind == "measure"
@@ -212,9 +213,13 @@ class _Attempts:
     """How often each cell was started, and how often a fresh worker died before it started the cell.
 
     A worker that died while it was idle may still be handed a cell. That is no attempt: the cell never started.
+
+    Args:
+        retries: how often a cell is started again whose worker died.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, retries: int) -> None:
+        self._retries = retries
         self._started: Counter[str] = Counter()
         self._never_started: Counter[str] = Counter()
 
@@ -230,21 +235,27 @@ class _Attempts:
     def again(self, process: WorkerProcess) -> bool:
         """Return True if the job of a worker that died is to be tried again."""
         job = _job_of(process)
+        if process.stopped is not None:
+            return False
         if process.started:
-            return self._started[job.cell] < (1 if job.kind == "measure" else _ATTEMPTS)
+            return self._started[job.cell] <= (0 if job.kind == "measure" else self._retries)
         self._never_started[job.cell] += process.jobs == 1
-        return self._never_started[job.cell] < _ATTEMPTS
+        return self._never_started[job.cell] < _STARTS_OF_WORKERS
 
     def failure(self, process: WorkerProcess) -> CellFailed:
         """Return the end of a cell whose last attempt is over; only one that started is recorded as failed."""
         job = _job_of(process)
+        if process.stopped is not None:
+            failure = process.stopped
+            return CellFailed(job.cell, failure.reason, worker_died=True, kind=failure.kind)
         if not process.started:
             reason = process.death("its worker died twice before it started the cell,")
         elif job.kind == "measure":
             reason = process.death("its process ended")
         else:
-            reason = process.death("its worker died twice")
-        return CellFailed(job.cell, reason, worker_died=process.started)
+            times = {1: "", 2: " twice"}.get(self._started[job.cell], f" {self._started[job.cell]} times")
+            reason = process.death(f"its worker died{times}")
+        return CellFailed(job.cell, reason, worker_died=process.started, kind="lost_worker")
 
 
 def _job_of(process: WorkerProcess) -> Job:

@@ -17,10 +17,14 @@ from typing import Literal, TypeAlias
 from fusion_bench.cells.events import WorkerEvent, parse_event
 from fusion_bench.cells.executors.executor import WorkerSettings
 from fusion_bench.cells.executors.worker_log import WorkerLog
+from fusion_bench.cells.failure import LESS_MEMORY, Failure
 from fusion_bench.errors import FusionBenchError
+from fusion_bench.limits import Limits
+from fusion_bench.processes import group_bytes
 
 _USUAL_CAUSE = {"SIGKILL": " (often: out of memory)", "SIGBUS": " (often: the disk is full)"}
 _LONGEST_LINE = 1 << 20
+_HANG_SECONDS = 120.0
 _TICKS_TO_READ = 5
 _SECONDS_TO_END = 2.0
 GRACE_SECONDS = 10.0
@@ -63,11 +67,14 @@ class WorkerProcess:
         started: True once it has told that it works on ``job``; ``began`` is when, in seconds of `time.monotonic`.
         jobs: how many requests it got.
         heard: when its last event came, or its request went out, in seconds of `time.monotonic`.
+        stopped: why it was stopped for good, which its job cannot be tried after; None if it was not.
     """
 
     def __init__(self, settings: WorkerSettings, log: Path, lines: Lines) -> None:
         self.job: Job | None = None
         self.started, self.jobs, self.heard = False, 0, time.monotonic()
+        self.stopped: Failure | None = None
+        self._began = time.monotonic()
         self.began = self.heard
         self._fault, self._longest_silence, self._ticks_dead = "", 0.0, 0
         self.popen = subprocess.Popen(  # noqa: S603 - our own interpreter, no shell
@@ -103,6 +110,7 @@ class WorkerProcess:
         """Send a request. The reading thread notices a worker that is already dead."""
         self.job, self.started, self.jobs = job, False, self.jobs + 1
         self._hear()
+        self._began = self.heard
         assert self.popen.stdin is not None  # noqa: S101 - it is a pipe
         with suppress(BrokenPipeError):
             self.popen.stdin.write(json.dumps({job.kind: job.cell}).encode() + b"\n")
@@ -127,6 +135,19 @@ class WorkerProcess:
         """Kill the process and whatever it started; ``fault`` says why, in `death`."""
         self._fault = self._fault or fault
         self._kill_group()
+
+    def keep_to(self, limits: Limits) -> None:
+        """Stop the process if the cell that it trains has passed a limit."""
+        if self.job is None or self.job.kind != "cell" or self.stopped is not None:
+            return
+        minutes, memory = (time.monotonic() - self._began) / 60, limits.memory_gb
+        if limits.minutes is not None and minutes > limits.minutes:
+            self.stopped = _too_long(limits.minutes, self.silent_seconds)
+        elif memory is not None and group_bytes(self.popen.pid) > memory * 1e9:
+            reason = f"its worker needed more than limits.memory_gb ({memory:g} GB); {LESS_MEMORY}"
+            self.stopped = Failure(reason, kind="out_of_memory")
+        if self.stopped is not None:
+            self.end(self.stopped.reason)
 
     def gone(self) -> bool:
         """Return True if it has been dead for a while, and yet the pipe of its events is open.
@@ -180,3 +201,12 @@ class WorkerProcess:
             while line := stdout.readline(_LONGEST_LINE):
                 lines.put((self, line))
         lines.put((self, None))
+
+
+def _too_long(minutes: float, silent: float) -> Failure:
+    """Return the failure of a cell that took longer than its limit; no step for two minutes is a hang."""
+    limit = f"it was not done after limits.minutes ({minutes:g})"
+    if silent > _HANG_SECONDS:
+        return Failure(f"{limit}, and had done no step for {silent / 60:.0f} minutes: it hangs", kind="hang")
+    advice = "it was still making steps: raise limits.minutes, or train for less"
+    return Failure(f"{limit}; {advice}", kind="time_limit")

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
 
+from fusion_bench.limits import Limits
 from fusion_bench.registry import did_you_mean
 from fusion_bench.spec.document.tree import Scalar
 from fusion_bench.training.config import (
@@ -326,6 +327,25 @@ class SearchSection(Section):
         {},
         description="further ranges or lists of values, by setting or study key; where lists are all that an arm "
         "searches, every combination is tried",
+    )
+
+
+class LimitsSection(Section):
+    """What a cell may take before it is stopped; no part of a cell's identity."""
+
+    minutes: float | None = Field(
+        Limits.minutes,
+        gt=0,
+        description="longest time of a cell; one that takes longer fails; null: no limit",
+    )
+    memory_gb: float | None = Field(
+        Limits.memory_gb,
+        gt=0,
+        description="largest memory of a worker in GB, mapped files not counted; a cell that needs more fails; "
+        "null: no limit",
+    )
+    retries: int = Field(
+        Limits.retries, ge=0, le=100, description="how often a cell is started again whose worker died"
     )
 
 

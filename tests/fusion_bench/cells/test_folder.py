@@ -201,7 +201,7 @@ def test_a_long_exception_keeps_its_type_and_its_end(folder: CellFolder) -> None
         raise ValueError("x" * 1_000_000 + " at last \udcff")
     except ValueError as error:
         with held(folder) as cell:
-            reason = cell.fail_with(error)
+            reason = cell.fail_with(error).reason
     assert reason == folder.failure
     assert reason.startswith("ValueError: ... xxx")
     assert " at last (more of it stands in " in reason

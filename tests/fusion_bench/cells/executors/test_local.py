@@ -93,7 +93,7 @@ def test_a_cell_whose_worker_dies_twice_has_failed(tmp_path: Path) -> None:
     settings = fake_settings(tmp_path, [(bad, KILL), (good, "")])
     events = served(settings, [bad, good])
     assert failure(events, bad) == CellFailed(
-        bad.id, "its worker died twice with SIGKILL (often: out of memory)", worker_died=True
+        bad.id, "its worker died twice with SIGKILL (often: out of memory)", True, "lost_worker"
     )
     assert isinstance(ends(events)[good.id], CellFinished)
 
