@@ -39,7 +39,9 @@ SCHEMA = ROOT / "studies" / "schema.json"
 def main(arguments: Sequence[str]) -> None:
     """Write every page below the folder given, or every page below ``docs/`` and the schema."""
     parser = argparse.ArgumentParser(prog="python tools/document.py", description=__doc__)
-    parser.add_argument("folder", type=Path, nargs="?", help="another folder than docs/; no schema is written then")
+    parser.add_argument(
+        "folder", type=Path, nargs="?", help="another folder than docs/; no schema is written then"
+    )
     folder = parser.parse_args(arguments).folder
     for name, page in PAGES.items():
         write_text((folder or ROOT / "docs") / name, page())
