@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -13,6 +16,7 @@ from fusion_bench.bench.growth.studies import plan_arms, report_cells, run_cells
 from fusion_bench.bench.small_commands import TableShape, measure_statistics
 from fusion_bench.bench.step import ARMS, seconds_per_step
 from fusion_bench.bench.synthetic import QUICKSTART, BenchmarkArm, StepSize, synthetic_config, synthetic_data
+from fusion_bench.training.loop import Trainer
 
 _STEPS = 5
 
@@ -26,7 +30,7 @@ class Quantity:
         axis: the size that varies.
         sizes: the values of the size.
         seconds: measures the cost at one size and returns seconds.
-        by_commands: True if other programs do the work.
+        by_commands: True if other processes do the work.
     """
 
     title: str
@@ -61,6 +65,23 @@ def _with_samples(arm: BenchmarkArm, samples: int) -> float:
     steps = samples // QUICKSTART.batch
     data = synthetic_data(QUICKSTART, steps, images=samples // 10)
     return steps * seconds_per_step(synthetic_config(arm, QUICKSTART), data, torch.device("cpu"))
+
+
+def _with_workers(count: int) -> float:
+    """Return the wall time of the slowest of so many processes that train an epoch at the same time."""
+    with ProcessPoolExecutor(count, mp_context=multiprocessing.get_context("spawn")) as pool:
+        for _ in range(2):  # in the first round they import torch
+            seconds = max(pool.map(_wall_seconds, range(count)))
+    return seconds
+
+
+def _wall_seconds(_: int) -> float:
+    torch.set_num_threads(1)
+    data, config = synthetic_data(QUICKSTART, 40), synthetic_config(ARMS["film"], QUICKSTART)
+    trainer = Trainer(config, data, torch.device("cpu"), lambda _: None)
+    began = time.perf_counter()
+    trainer.train()
+    return time.perf_counter() - began
 
 
 def _statistics(samples: int) -> float:
@@ -104,6 +125,13 @@ QUANTITIES: Mapping[str, Quantity] = {
     **_steps(),
     "epoch": Quantity(
         "epoch of film", "samples", (640, 1280, 2560, 5120), partial(_with_samples, ARMS["film"])
+    ),
+    "workers": Quantity(
+        "epoch of film in each of several workers, wall time, 2,560 samples",
+        "workers",
+        (1, 2, 4),
+        _with_workers,
+        True,
     ),
     "questions": Quantity(
         "CLEVR's questions, read for the first time",

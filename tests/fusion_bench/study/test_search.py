@@ -14,7 +14,8 @@ from fusion_bench.cells.events import CellFailed, CellFinished, WorkerEvent
 from fusion_bench.cells.executors.executor import Executor, WorkerSettings
 from fusion_bench.cells.executors.inline import InlineExecutor
 from fusion_bench.cells.executors.local import LocalExecutor
-from fusion_bench.cells.folder import CellFolder, cell_folder
+from fusion_bench.cells.folder import cell_folder
+from fusion_bench.cells.held_cell import HeldCell
 from fusion_bench.contract import Choice, Float, Space
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.results.collect import collect
@@ -254,11 +255,11 @@ def test_a_full_disk_stops_a_search_rather_than_change_it(
 ) -> None:
     study, paths = searching(tmp_path), places_in(tmp_path / "runs", cache)
 
-    def full(folder: CellFolder, *_: object) -> None:
+    def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patched, pytest.raises(FusionBenchError, match="the search cannot go on"):
-        patched.setattr(CellFolder, "finish", full)
+        patched.setattr(HeldCell, "finish", full)
         run(study, paths)
     run(study, paths)
     assert outcome(paths) == undisturbed
