@@ -32,7 +32,7 @@ from fusion_bench.spec.smoke import PLANTED, smoke_study
 from fusion_bench.spec.study import Study
 from fusion_bench.study.counts import CellCounts, count_cells
 from fusion_bench.study.run import RunOptions, RunResult, StudyRun, study_folder
-from fusion_bench.study.search_results import with_choices
+from fusion_bench.study.searching.search_results import with_choices
 from fusion_bench.training.paths import RunPaths
 
 

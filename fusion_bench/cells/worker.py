@@ -103,7 +103,7 @@ class Worker:
                 self._cache,
                 lambda epoch: self._notify(_progressed(folder.id, epoch)),
                 keep_weights=self._keep_weights,
-                on_step=_Heartbeat(partial(self._step_done, folder.id)),
+                on_step=Heartbeat(partial(self._step_done, folder.id)),
                 tell=lambda text: self._notify(CellTold(folder.id, text)),
             )
         except CellIsBusy:
@@ -112,7 +112,7 @@ class Worker:
             self._notify(_finished(folder) if report.failure is None else _failed(folder.id, report.failure))
 
 
-class _Heartbeat:
+class Heartbeat:
     """Passes a step on if the last one that it passed on is ten seconds old.
 
     Args:

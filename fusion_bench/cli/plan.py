@@ -23,7 +23,7 @@ from fusion_bench.spec.study import Study
 from fusion_bench.study.archive import export_cells
 from fusion_bench.study.cell_status import CellStatus
 from fusion_bench.study.estimate import TimeEstimate, remaining_time
-from fusion_bench.study.search_results import search_result, with_choices
+from fusion_bench.study.searching.search_results import search_result, with_choices
 
 
 def show_plan(

@@ -10,7 +10,7 @@ from fusion_bench.spec.arms import Arm
 from fusion_bench.spec.study import Study
 from fusion_bench.study.cell_status import CellStatus, cell_status
 from fusion_bench.study.plan import confirm_cells
-from fusion_bench.study.search_results import search_result
+from fusion_bench.study.searching.search_results import search_result
 from fusion_bench.training.paths import RunPaths
 
 

@@ -28,7 +28,7 @@ from fusion_bench.study.last_run import read_last_run, with_earlier_settings
 from fusion_bench.study.measure import Measured, measure_for_report
 from fusion_bench.study.plan import confirm_cells
 from fusion_bench.study.run import RunResult, study_folder
-from fusion_bench.study.search_results import SearchResult, search_result, with_choices
+from fusion_bench.study.searching.search_results import SearchResult, search_result, with_choices
 from fusion_bench.tasks.task import Task
 from fusion_bench.training.config import DataConfig
 from fusion_bench.training.inputs import declared_data, open_data

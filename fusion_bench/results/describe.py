@@ -20,7 +20,7 @@ from fusion_bench.samples.dataset import DataSet
 from fusion_bench.samples.split import Split
 from fusion_bench.spec.arms import Arm
 from fusion_bench.spec.study import Study
-from fusion_bench.study.search_results import SearchResult
+from fusion_bench.study.searching.search_results import SearchResult
 from fusion_bench.training.config import CellConfig
 from fusion_bench.training.slot import instantiate_module
 from fusion_bench.training.splits import task_class

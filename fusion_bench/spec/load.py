@@ -18,12 +18,11 @@ from fusion_bench.spec.document.bounds import MAX_STARTS, Bounds
 from fusion_bench.spec.document.files import read_study_tree, real_path
 from fusion_bench.spec.document.problems import Problems
 from fusion_bench.spec.document.schema import StudyFile
+from fusion_bench.spec.document.search_section import SEARCH_SEEDS, SearchSection
 from fusion_bench.spec.document.sections import (
     DEFAULT_SEEDS,
-    SEARCH_SEEDS,
     BudgetSection,
     ExpectedSection,
-    SearchSection,
 )
 from fusion_bench.spec.document.tree import Node, written_path
 from fusion_bench.spec.recipes import apply_official_recipe

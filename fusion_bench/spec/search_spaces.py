@@ -12,7 +12,8 @@ from fusion_bench.foreign import message_of
 from fusion_bench.spec.arm_specs import check_key
 from fusion_bench.spec.arms import with_settings
 from fusion_bench.spec.document.problems import Problems
-from fusion_bench.spec.document.sections import OVERRIDABLE, RangeSection
+from fusion_bench.spec.document.search_section import RangeSection
+from fusion_bench.spec.document.sections import OVERRIDABLE
 from fusion_bench.spec.document.tree import Node, Scalar
 from fusion_bench.spec.resolve import ResolvedArm, Resolver
 from fusion_bench.spec.resolve_data import ResolvedData

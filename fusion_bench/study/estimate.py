@@ -12,7 +12,7 @@ from fusion_bench.spec.study import Study
 from fusion_bench.study.cell_status import CellStatus
 from fusion_bench.study.last_run import LastRun
 from fusion_bench.study.plan import PlannedCell
-from fusion_bench.study.search_results import make_searches
+from fusion_bench.study.searching.search_results import make_searches
 from fusion_bench.training.config import CellConfig
 from fusion_bench.training.paths import RunPaths
 

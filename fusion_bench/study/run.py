@@ -33,8 +33,8 @@ from fusion_bench.study.journal import Journal, Record
 from fusion_bench.study.measure import Measured, measure_arms
 from fusion_bench.study.observer import Observer, RunClosed, RunPlanned, RunPreparing
 from fusion_bench.study.plan import PlannedCell, confirm_cells, file_name, write_configs, write_plan
-from fusion_bench.study.search import ArmSearch
-from fusion_bench.study.search_results import (
+from fusion_bench.study.searching.search import ArmSearch
+from fusion_bench.study.searching.search_results import (
     SearchResult,
     finished_searches,
     make_searches,

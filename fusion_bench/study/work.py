@@ -30,7 +30,7 @@ from fusion_bench.spec.study import Study
 from fusion_bench.study.cell_status import cell_statuses
 from fusion_bench.study.observer import Observer, RunClosed, RunPlanned, RunPreparing
 from fusion_bench.study.plan import PlannedCell, confirm_cells, write_configs
-from fusion_bench.study.search_results import selection_metric
+from fusion_bench.study.searching.search_results import selection_metric
 from fusion_bench.training.cell_data import cell_data_key
 from fusion_bench.training.paths import RunPaths
 
@@ -74,7 +74,10 @@ class Pilot:
     limit: TimeLimit = TimeLimit()
 
     def work(self) -> int:
-        """Train cells until every cell of the study is done or failed, or the time is over; return how many.
+        """Train cells until each cell of the study is done or failed, or the time is over.
+
+        Returns:
+            How many cells ended with a result.
 
         Raises:
             FusionBenchError: the study has a search, or its data cannot be made or read.

@@ -30,7 +30,7 @@ from fusion_bench.study.cell_status import (
 )
 from fusion_bench.study.last_run import with_earlier_settings
 from fusion_bench.study.plan import confirm_cells, plan_row
-from fusion_bench.study.search_results import search_result
+from fusion_bench.study.searching.search_results import search_result
 from fusion_bench.study.submission import Author, authors_of, write_submissions
 from fusion_bench.training.paths import RunPaths, parse_named_paths
 

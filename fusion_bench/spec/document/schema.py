@@ -9,6 +9,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, Discriminator, Field, Tag
 from pydantic.json_schema import GenerateJsonSchema
 
+from fusion_bench.spec.document.search_section import SearchSection
 from fusion_bench.spec.document.sections import (
     DEFAULT_SEEDS,
     ArmSection,
@@ -21,7 +22,6 @@ from fusion_bench.spec.document.sections import (
     LimitsSection,
     OneLine,
     ReportSection,
-    SearchSection,
     Section,
     SeedList,
     StartSection,

@@ -23,7 +23,7 @@ from fusion_bench.spec.smoke import smoke_study
 from fusion_bench.spec.study import Study
 from fusion_bench.study.observer import SilentObserver
 from fusion_bench.study.run import RunOptions, StudyRun
-from fusion_bench.study.search import ArmSearch
+from fusion_bench.study.searching.search import ArmSearch
 from fusion_bench.training.config import CellConfig
 from fusion_bench.training.paths import RunPaths
 from fusion_bench.training.slot import Slot, make_slot

@@ -20,7 +20,7 @@ from fusion_bench.storage import read_json, write_json
 from fusion_bench.study.observer import SilentObserver
 from fusion_bench.study.plan import confirm_cells
 from fusion_bench.study.run import RunOptions, StudyRun
-from fusion_bench.study.search_results import search_result, with_choices
+from fusion_bench.study.searching.search_results import search_result, with_choices
 from fusion_bench.training.paths import RunPaths
 from toys import STUDY, study_file
 

@@ -13,7 +13,7 @@ from fusion_bench.errors import StudyFileError
 from fusion_bench.spec.document.sections import OVERRIDABLE, SECTIONS, DataSection
 from fusion_bench.spec.signatures import equal_values, signature_of
 from fusion_bench.spec.study import Study
-from fusion_bench.study.search import ArmSearch
+from fusion_bench.study.searching.search import ArmSearch
 from fusion_bench.training.config import CellConfig
 from study_fakes import GOOD, Film, Gru, Load, Mini
 

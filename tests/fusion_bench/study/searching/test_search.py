@@ -27,7 +27,7 @@ from fusion_bench.study.cell_status import cell_status
 from fusion_bench.study.observer import SilentObserver
 from fusion_bench.study.plan import PlannedCell, file_name
 from fusion_bench.study.run import RunOptions, RunResult, StudyRun, study_folder
-from fusion_bench.study.search import ArmSearch
+from fusion_bench.study.searching.search import ArmSearch
 from fusion_bench.training.paths import RunPaths
 from toys import STUDY, study_file, toy_config
 

@@ -14,7 +14,7 @@ from fusion_bench.spec.arms import Arm
 from fusion_bench.spec.study import Study
 from fusion_bench.study.cell_status import recorded_state
 from fusion_bench.study.plan import PlannedCell
-from fusion_bench.study.search import ArmSearch
+from fusion_bench.study.searching.search import ArmSearch
 from fusion_bench.training.config import Json
 from fusion_bench.training.paths import RunPaths
 
