@@ -64,7 +64,8 @@ class WorkerProcess:
 
     Attributes:
         job: the request that it works on; None while it is idle.
-        started: True once it has told that it works on ``job``; ``began`` is when, in seconds of `time.monotonic`.
+        started: True once it has told that it works on ``job``.
+        began: when it told so, or before that when the request went out, in seconds of `time.monotonic`.
         jobs: how many requests it got.
         heard: when its last event came, or its request went out, in seconds of `time.monotonic`.
         stopped: why it was stopped for good, which its job cannot be tried after; None if it was not.
@@ -74,7 +75,6 @@ class WorkerProcess:
         self.job: Job | None = None
         self.started, self.jobs, self.heard = False, 0, time.monotonic()
         self.stopped: Failure | None = None
-        self._began = time.monotonic()
         self.began = self.heard
         self._fault, self._longest_silence, self._ticks_dead = "", 0.0, 0
         self.popen = subprocess.Popen(  # noqa: S603 - our own interpreter, no shell
@@ -110,7 +110,7 @@ class WorkerProcess:
         """Send a request. The reading thread notices a worker that is already dead."""
         self.job, self.started, self.jobs = job, False, self.jobs + 1
         self._hear()
-        self._began = self.heard
+        self.began = self.heard
         assert self.popen.stdin is not None  # noqa: S101 - it is a pipe
         with suppress(BrokenPipeError):
             self.popen.stdin.write(json.dumps({job.kind: job.cell}).encode() + b"\n")
@@ -140,7 +140,7 @@ class WorkerProcess:
         """Stop the process if the cell that it trains has passed a limit."""
         if self.job is None or self.job.kind != "cell" or self.stopped is not None:
             return
-        minutes, memory = (time.monotonic() - self._began) / 60, limits.memory_gb
+        minutes, memory = (time.monotonic() - self.began) / 60, limits.memory_gb
         if limits.minutes is not None and minutes > limits.minutes:
             self.stopped = _too_long(limits.minutes, self.silent_seconds)
         elif memory is not None and group_bytes(self.popen.pid) > memory * 1e9:
