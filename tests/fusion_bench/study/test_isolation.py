@@ -155,7 +155,7 @@ def test_ctrl_c_names_a_cell_that_hangs_and_a_report_tells_what_is_done(
     ]
     assert reported.returncode == 0, reported.stderr
     assert "1 cells have no result yet" in reported.stdout
-    assert "EatsMemory, seed 0: MemoryError\n" in reported.stdout
+    assert "EatsMemory, seed 0: MemoryError; a smaller train.batch_size" in reported.stdout
     report = (study_folder(runs, "hostile") / "report" / "report.md").read_text()
     assert "film" in report
     assert bytes_of(film, runs) == bytes_of(film, undisturbed)

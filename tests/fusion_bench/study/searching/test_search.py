@@ -244,7 +244,7 @@ def test_an_interrupted_search_goes_on_to_the_same_end(
 def test_two_workers_search_what_one_does(
     tmp_path: Path, cache: Path, undisturbed: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2] / "support"))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3] / "support"))
     paths = places_in(tmp_path / "runs", cache)
     run(searching(tmp_path), paths, workers=2)
     assert outcome(paths) == undisturbed
