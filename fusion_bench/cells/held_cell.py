@@ -40,7 +40,9 @@ def record_failure(folder: CellFolder, failure: Failure) -> None:
 
 @dataclass(frozen=True, eq=False)
 class HeldCell:
-    """Writes to the folder of a cell under a lease; every method raises `LeaseLost` if that was taken over.
+    """Writes to the folder of a cell under a lease.
+
+    Every method but `set_aside` raises `LeaseLost` if the lease was taken over, and then changes nothing.
 
     Attributes:
         folder: the folder.
@@ -106,7 +108,7 @@ class HeldCell:
         self.lease.remove(self.folder.checkpoint)
 
     def set_aside(self) -> None:
-        """Move a stale outcome to ``replaced/<n>``, so that the cell can be trained again."""
+        """Move a stale outcome to ``replaced/<n>``, so that the cell can be trained again; it asks for no lease."""
         path = self.folder.path
         replaced = path / "replaced"
         folder = replaced / str(len(list(replaced.glob("*"))))

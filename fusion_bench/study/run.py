@@ -33,6 +33,7 @@ from fusion_bench.study.journal import Journal, Record
 from fusion_bench.study.measure import Measured, measure_arms
 from fusion_bench.study.observer import Observer, RunClosed, RunPlanned, RunPreparing
 from fusion_bench.study.plan import PlannedCell, confirm_cells, file_name, write_configs, write_plan
+from fusion_bench.study.preparation import prepare_cells
 from fusion_bench.study.searching.search import ArmSearch
 from fusion_bench.study.searching.search_results import (
     SearchResult,
@@ -41,7 +42,6 @@ from fusion_bench.study.searching.search_results import (
     selection_metric,
     selection_value,
 )
-from fusion_bench.training.cell_data import cell_data_key
 from fusion_bench.training.paths import RunPaths
 
 _SILENCE_TOLD_SECONDS = 60.0
@@ -198,7 +198,7 @@ class StudyRun:
         for cell in todo.values():
             self._inputs.check_source(cell.config)  # raises before anything trains
         if todo:
-            self._prepare(list(todo.values()), executor)
+            prepare_cells(list(todo.values()), executor, self._observer)
         # From here on the run replaces what an earlier one left: its data and weights are there.
         self._write_plan(self._cells)
         for cell in todo.values():
@@ -236,15 +236,6 @@ class StudyRun:
             own.forget_failure()
             if folder.done:
                 own.set_aside()
-
-    def _prepare(self, cells: Sequence[PlannedCell], executor: Executor) -> None:
-        firsts = {cell_data_key(cell.config, shared=True): cell for cell in reversed(cells)}
-        self._observer.notify(RunPreparing("making data, weights and cached maps"))
-        for event in executor.prepare([cell.id for cell in firsts.values()], [cell.id for cell in cells]):
-            if isinstance(event, CellPreparing):
-                self._relay(event)
-            if isinstance(event, CellFailed):
-                raise FusionBenchError(event.reason)
 
     def _relay(self, event: WorkerEvent) -> None:
         """Record how a cell ended and hand the event on to the observer."""

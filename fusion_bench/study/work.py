@@ -8,7 +8,7 @@ for it takes it over.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -30,8 +30,8 @@ from fusion_bench.spec.study import Study
 from fusion_bench.study.cell_status import cell_statuses
 from fusion_bench.study.observer import Observer, RunClosed, RunPlanned, RunPreparing
 from fusion_bench.study.plan import PlannedCell, confirm_cells, write_configs
+from fusion_bench.study.preparation import prepare_cells
 from fusion_bench.study.searching.search_results import selection_metric
-from fusion_bench.training.cell_data import cell_data_key
 from fusion_bench.training.paths import RunPaths
 
 
@@ -97,7 +97,7 @@ class Pilot:
         trained = 0
         try:
             with self.executor(lambda cell: self._is_wanted(cells[cell])) as executor:
-                self._prepare([cell for cell in todo if self._is_wanted(cell)], executor)
+                prepare_cells([cell for cell in todo if self._is_wanted(cell)], executor, self.observer)
                 for event in executor.run([cell.id for cell in todo]):
                     trained += isinstance(event, CellFinished)
                     self._tell(event)
@@ -113,15 +113,6 @@ class Pilot:
         """Return the longest time of a finished cell that differs in the seed only; 0 if there is none."""
         alike = (replace(cell.config, seed=seed).id for seed in self.study.seeds)
         return max((_seconds_taken(self.paths, other) for other in alike), default=0.0)
-
-    def _prepare(self, cells: Sequence[PlannedCell], executor: Executor) -> None:
-        firsts = {cell_data_key(cell.config, shared=True): cell.id for cell in reversed(cells)}
-        self.observer.notify(RunPreparing("making data, weights and cached maps"))
-        for event in executor.prepare(list(firsts.values()), [cell.id for cell in cells]):
-            if isinstance(event, CellFailed):
-                raise FusionBenchError(event.reason)
-            if isinstance(event, CellPreparing):
-                self.observer.notify(RunPreparing(event.what, event.done, event.total))
 
     def _tell(self, event: WorkerEvent) -> None:
         if isinstance(event, CellPreparing):
