@@ -23,6 +23,7 @@ from fusion_bench.reporting.decidable.sentences import few_seeds
 from fusion_bench.reporting.mlflow_.store import TrackingStore
 from fusion_bench.reporting.mlflow_.sync import sync_study
 from fusion_bench.reporting.progress import observer_for, parts_shown
+from fusion_bench.reporting.report.published_cells import save_cells, save_search_cells
 from fusion_bench.reporting.report.report import WrittenReport, make_report
 from fusion_bench.reporting.tables.tables import Tables
 from fusion_bench.results.collect import collect
@@ -245,13 +246,23 @@ def report_on(
         The results, and the last report written.
 
     Raises:
-        FusionBenchError: no cell is finished.
+        FusionBenchError: no cell is finished, or the search of the study is not over; its finished trials are
+            published all the same.
     """
     with parts_shown(console) as notify:
-        results = collect(study, replace(paths, notify=notify))
+        if publish is not None:  # first, because a search that is not over gives no report
+            trials = save_search_cells(study, paths, publish / study.name)
+        try:
+            results = collect(study, replace(paths, notify=notify))
+        except FusionBenchError as error:
+            if publish is None or not trials:
+                raise
+            kept = f"{trials} finished trials are kept in {publish / study.name}"
+            raise FusionBenchError(f"{error}; there is no report yet ({kept})") from error
         report = make_report(results, study_folder(paths.runs, study.name) / "report", notify)
         if publish is not None:
             report = make_report(results, publish / study.name, notify)
+            save_cells(results, paths.runs, publish / study.name)
     return results, report
 
 

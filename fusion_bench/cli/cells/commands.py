@@ -60,13 +60,18 @@ def cells_export(
 
 @cells_app.command(name="import")
 def cells_import(
-    exported: Annotated[Path, typer.Argument(help="A folder written by plan --export.")],
+    exported: Annotated[
+        Path,
+        typer.Argument(help="A folder written by plan --export, or a published report such as reports/NAME."),
+    ],
     runs: Runs = Path("runs"),
 ) -> None:
-    """Copy finished cells from an exported folder into the runs folder."""
+    """Copy finished cells from an exported folder or a published report into the runs folder."""
+    from fusion_bench.reporting.report.published_cells import import_published  # noqa: PLC0415 - imports torch
     from fusion_bench.study.archive import import_cells  # noqa: PLC0415 - imports torch
 
-    found = import_cells(exported, runs)
+    is_export = (exported / "cells").is_dir()
+    found = import_cells(exported, runs) if is_export else import_published(exported, runs)
     typer.echo(
         f"{len(found.taken)} cells imported, {len(found.already_here)} already present, "
         f"{len(found.unfinished)} not finished"

@@ -38,7 +38,7 @@ def read_table(folder: Path, name: str, columns: Sequence[str], labels: Collecti
     Raises:
         FusionBenchError: the file is missing or damaged, lies outside the folder, or is no such table.
     """
-    table = _read_parquet(folder, name)
+    table = read_parquet(folder, name)
     for column in columns:
         _check_column(folder / name, table, column, number=column in _NUMBERS, whole=column in _WHOLE)
     frame: pd.DataFrame = table.select(columns).to_pandas()
@@ -54,7 +54,7 @@ def read_floor_scores(folder: Path) -> pd.DataFrame:
     """
     if not inside(folder, FLOORS_FILE).is_file():
         return no_floor_scores()
-    table = _read_parquet(folder, FLOORS_FILE)
+    table = read_parquet(folder, FLOORS_FILE)
     for column in FLOOR_SCORES:
         _check_column(folder / FLOORS_FILE, table, column, number=column in _NUMBERS)
     frame: pd.DataFrame = table.select(FLOOR_SCORES).to_pandas()
@@ -76,7 +76,7 @@ def read_samples(
         FusionBenchError: the file is missing or damaged, lies outside the folder, or is no such table.
     """
     file = folder / "samples.parquet"
-    table = _read_parquet(folder, "samples.parquet")
+    table = read_parquet(folder, "samples.parquet")
     for column in (*SHARED_COLUMNS, *slices):
         _check_column(file, table, column)
     for cell in cells_of(table):
@@ -90,7 +90,12 @@ def read_samples(
     return unpivot_samples(table, measures)
 
 
-def _read_parquet(folder: Path, name: str) -> pa.Table:
+def read_parquet(folder: Path, name: str) -> pa.Table:
+    """Return the table in a file of a published folder.
+
+    Raises:
+        FusionBenchError: the file is missing or damaged, or lies outside the folder.
+    """
     path = inside(folder, name)
     if not path.is_file():
         raise FusionBenchError(f"{path} does not exist; the folder is not a complete published report")
