@@ -24,7 +24,7 @@ from fusion_bench.reporting.mlflow_.store import TrackingStore
 from fusion_bench.reporting.mlflow_.sync import sync_study
 from fusion_bench.reporting.progress import observer_for, parts_shown
 from fusion_bench.reporting.report.published_cells import save_cells, save_search_cells
-from fusion_bench.reporting.report.report import WrittenReport, make_report
+from fusion_bench.reporting.report.report import WrittenReport, make_report, to_publish
 from fusion_bench.reporting.tables.tables import Tables
 from fusion_bench.results.collect import collect
 from fusion_bench.results.results import StudyResults
@@ -261,7 +261,7 @@ def report_on(
             raise FusionBenchError(f"{error}; there is no report yet ({kept})") from error
         report = make_report(results, study_folder(paths.runs, study.name) / "report", notify)
         if publish is not None:
-            report = make_report(results, publish / study.name, notify)
+            report = make_report(to_publish(results), publish / study.name, notify)
             save_cells(results, paths.runs, publish / study.name)
     return results, report
 

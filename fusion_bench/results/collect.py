@@ -15,6 +15,7 @@ from fusion_bench.cells.measure_cell import LATENCY_BATCH
 from fusion_bench.cells.result import Outcome
 from fusion_bench.contract import FusionModule, VisionLanguageNetwork
 from fusion_bench.errors import FusionBenchError, NoResultError
+from fusion_bench.results.browsed import browsed_samples, no_thumbnails, nothing_browsed
 from fusion_bench.results.data_tables import floor_tables, select_pictures
 from fusion_bench.results.describe import cautions_of, describe
 from fusion_bench.results.outcome_tables import cell_state_table, cell_tables, metric_values
@@ -94,6 +95,13 @@ def collect(study: Study, paths: RunPaths, runs: Mapping[str, RunResult] | None 
     task = task_class(arms[0].config.data)
     evaluate = data.splits.evaluate
     floors, floor_scores = floor_tables(data, splits, task)
+    browsed, thumbnails = (
+        browsed_samples(
+            samples, splits[study.primary_split], [arm.label for arm in arms if arm.role != "control"]
+        )
+        if splits
+        else (nothing_browsed(), no_thumbnails())
+    )
     return StudyResults(
         name=study.name,
         title=study.title,
@@ -124,6 +132,9 @@ def collect(study: Study, paths: RunPaths, runs: Mapping[str, RunResult] | None 
         ),
         floors=floors,
         floor_scores=floor_scores,
+        browsed=browsed,
+        thumbnails=thumbnails,
+        shares_pictures=data.built_in,
         expected=pd.DataFrame(
             [vars(item) for item in study.expected], columns=["arm", "metric", "split", "value", "source"]
         ),

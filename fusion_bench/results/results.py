@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 import pandas as pd
 
+from fusion_bench.results.browsed import no_thumbnails, nothing_browsed
 from fusion_bench.spec.arms import Role
 
 FLOOR_SCORES = ["name", "split", "sample", "score"]
@@ -104,6 +105,10 @@ class StudyResults:
         contexts: the results of the same arms in other contexts, by label.
         shows: the content of predictions and truths, see `fusion_bench.tasks.task.Task`.
         measures: the columns of numbers that the task adds to ``samples``.
+        browsed: the samples that a reader can look through (`fusion_bench.results.browsed.BROWSED`); empty in a
+            report of an earlier version.
+        thumbnails: their pictures (`fusion_bench.results.browsed.THUMBNAILS`).
+        shares_pictures: whether the data are made here, so that their pictures may be published.
     """
 
     name: str
@@ -136,3 +141,6 @@ class StudyResults:
     shows: Literal["text", "box", "mask"] = "text"
     measures: tuple[str, ...] = ()
     floor_scores: pd.DataFrame = field(default_factory=no_floor_scores)
+    browsed: pd.DataFrame = field(default_factory=nothing_browsed)
+    thumbnails: pd.DataFrame = field(default_factory=no_thumbnails)
+    shares_pictures: bool = True

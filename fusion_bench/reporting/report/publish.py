@@ -3,6 +3,7 @@
 ``results.parquet`` and ``results.csv``: one row per cell, split and metric (a cell without a result has one row
 with the reason); ``samples.parquet``: all predictions (see `fusion_bench.reporting.tables.samples_table`);
 ``curves.parquet``: the learning curves; ``floors.parquet``: the scores of baselines without training;
+``browsed.parquet`` and ``thumbnails.parquet``: the samples that a reader can look through, and their pictures;
 ``study.json``: everything else; ``pictures/``: the sample images that the report shows;
 ``contexts/<label>/``: a folder of the same kind for each context of the study.
 """
@@ -21,6 +22,7 @@ import pyarrow.parquet as pq
 
 from fusion_bench.data.decoding import open_image
 from fusion_bench.errors import FusionBenchError
+from fusion_bench.reporting.report.published_samples import read_browsed, save_browsed
 from fusion_bench.reporting.report.published_study import (
     RECORDS,
     REPORT_FORMAT,
@@ -59,6 +61,7 @@ def save(results: StudyResults, folder: Path) -> None:
     _write_parquet(pivoted, folder / "samples.parquet", ["sample", "cluster"])
     curves = results.curves[_CURVE]
     _write_parquet(pa.Table.from_pandas(curves, preserve_index=False), folder / "curves.parquet", [])
+    save_browsed(results, folder)
     (folder / FLOORS_FILE).unlink(missing_ok=True)
     if len(results.floor_scores):
         scores = pa.Table.from_pandas(results.floor_scores[FLOOR_SCORES], preserve_index=False)
@@ -97,6 +100,7 @@ def load(folder: Path) -> StudyResults:
         "curves": read_table(folder, "curves.parquet", _CURVE, labels),
         "floor_scores": read_floor_scores(folder),
     }
+    study["browsed"], study["thumbnails"] = read_browsed(folder)
     study |= {
         name: pd.DataFrame(study[name], columns=[*get_type_hints(kind)]) for name, kind in RECORDS.items()
     }

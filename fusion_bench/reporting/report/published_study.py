@@ -21,7 +21,7 @@ from fusion_bench.spec.contexts import report_folder, slug
 from fusion_bench.storage import read_json
 
 REPORT_FORMAT = 1
-TABLES = ("cells", "values", "samples", "curves", "floor_scores")
+TABLES = ("cells", "values", "samples", "curves", "floor_scores", "browsed", "thumbnails")
 """The tables of a study that have a file of their own."""
 
 

@@ -1,9 +1,9 @@
-"""The report: one Markdown file with figures, made only from the published files in a folder."""
+"""The report: one Markdown file with figures and one HTML file, made only from the published files in a folder."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,6 +11,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from fusion_bench.reporting.figures.figures import Drawn, draw_figures
+from fusion_bench.reporting.html.page import write_page
 from fusion_bench.reporting.report import report_tables, setup_tables
 from fusion_bench.reporting.report.answer import answer_sentences
 from fusion_bench.reporting.report.answer_table import answer_note, answer_table
@@ -22,6 +23,7 @@ from fusion_bench.reporting.report.sentences import verdict_sentences
 from fusion_bench.reporting.tables.formatting import join_words, margin_text, plural, unsigned_points
 from fusion_bench.reporting.tables.markdown_text import code, code_block, escape
 from fusion_bench.reporting.tables.tables import Tables, build_tables
+from fusion_bench.results.browsed import no_thumbnails
 from fusion_bench.results.results import StudyResults
 from fusion_bench.samples.counting import Notify, say_nothing
 from fusion_bench.spec.contexts import report_folder
@@ -60,6 +62,15 @@ def make_report(results: StudyResults, folder: Path, notify: Notify = say_nothin
     return _made(folder, notify)
 
 
+def to_publish(results: StudyResults) -> StudyResults:
+    """Return what may stand in a published folder: without the pictures of data that were not made here."""
+    contexts = {label: to_publish(context) for label, context in results.contexts.items()}
+    if results.shares_pictures:
+        return replace(results, contexts=contexts)
+    browsed = results.browsed.assign(image=-1)
+    return replace(results, contexts=contexts, browsed=browsed, thumbnails=no_thumbnails())
+
+
 def rebuild(folder: Path, notify: Notify = say_nothing) -> Path:
     """Make ``report.md`` and all figures again from the published files in ``folder``.
 
@@ -85,11 +96,14 @@ def _made(folder: Path, notify: Notify) -> WrittenReport:
     tables = build_tables(results)
     notify(f"drawing the figures of {results.name}", 0, 0)
     figures = draw_figures(results, tables, folder / _FIGURES)
-    write_text(folder / REPORT, _render(results, tables, figures))
+    content = {**_words(results, tables), **_numbers(results, tables)}
+    write_text(folder / REPORT, _render(content, figures))
+    notify(f"writing the page of {results.name}", 0, 0)
+    write_page(results, tables, content, folder)
     return WrittenReport(folder / REPORT, tables)
 
 
-def _render(results: StudyResults, tables: Tables, figures: Mapping[str, Drawn]) -> str:
+def _render(content: Mapping[str, Any], figures: Mapping[str, Drawn]) -> str:
     # The output is Markdown, not HTML: text from outside is escaped where it is written (`markdown_text.escape`).
     jinja = Environment(
         loader=PackageLoader("fusion_bench.reporting.report"),
@@ -101,8 +115,7 @@ def _render(results: StudyResults, tables: Tables, figures: Mapping[str, Drawn])
     )
     template = jinja.get_template("report.md.jinja")
     return template.render(
-        **_words(results, tables),
-        **_numbers(results, tables),
+        **content,
         captions=figures,
         figure=partial(_figure, figures),
     )
@@ -151,6 +164,7 @@ def _words(results: StudyResults, tables: Tables) -> dict[str, Any]:
     latency = f"Latency is the median time of one forward pass{batch}, with nothing else running."
     return {
         "title": escape(results.title or results.name),
+        "plain_title": results.title or results.name,
         "subtitle": (
             f"Study {code(results.name)}: {join_words(counted)}, {plural(seeds, 'seed')}; primary metric "
             f"**{primary}**{size}."
