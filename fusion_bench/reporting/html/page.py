@@ -54,7 +54,7 @@ def page(results: StudyResults, tables: Tables, content: Mapping[str, Any]) -> s
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    jinja.filters["markdown"] = lambda text: Markup(markdown.render(text))  # noqa: S704 - html is off
+    jinja.filters["markdown"] = lambda text: Markup(_rendered(markdown, text))  # noqa: S704 - html is off
     jinja.filters["inline"] = lambda text: Markup(markdown.renderInline(text))  # noqa: S704 - html is off
     style, script = _part("report.css"), _part("report.js")
     rows = arm_rows(results, tables)
@@ -148,6 +148,15 @@ def _json(value: object) -> str:
     """Return JSON that no text in it can end the element of."""
     written = json.dumps(value, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
     return written.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
+
+
+def _rendered(markdown: MarkdownIt, text: str) -> str:
+    """Return Markdown as HTML; the side of a column is a class, because the policy of the page allows no style."""
+    tokens = markdown.parse(text)
+    for token in tokens:
+        if side := token.attrs.pop("style", None):
+            token.attrs["class"] = str(side).removeprefix("text-align:")
+    return str(markdown.renderer.render(tokens, markdown.options, {}))
 
 
 def _part(name: str) -> str:

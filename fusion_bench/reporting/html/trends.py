@@ -102,16 +102,25 @@ def _stairs(places: Sequence[tuple[float, float]]) -> list[tuple[float, float]]:
 
 def _labels(places: Mapping[str, tuple[float, float]]) -> list[str]:
     """Return the labels of points in a column at the right, in their order from top to bottom, with leading lines."""
-    parts, last = [], _TOP
-    x = _WIDTH - _RIGHT + 14
-    for arm, (at, height) in sorted(places.items(), key=lambda item: item[1][1]):
-        y = max(height, last)
-        last = y + _LETTER
+    parts, x = [], _WIDTH - _RIGHT + 14
+    ordered = sorted(places.items(), key=lambda item: item[1][1])
+    heights = _apart([height for _, (_, height) in ordered])
+    for (arm, (at, height)), y in zip(ordered, heights, strict=True):
         parts.append(element("line", x1=at + 6, y1=height, x2=x - 3, y2=y, class_="lead"))
         parts.append(
             element("g", text(shortened(arm, 22), x, y + 4, class_="name"), class_="arm", data_arm=arm)
         )
     return parts
+
+
+def _apart(heights: Sequence[float]) -> list[float]:
+    """Return heights moved by as little as keeps lines of text apart and above the lower end of the chart."""
+    room = _HEIGHT - _BOTTOM - _LETTER * (len(heights) - 1)
+    moved: list[float] = []
+    for number, height in enumerate(heights):
+        lowest = moved[-1] + _LETTER if moved else _TOP
+        moved.append(max(lowest, min(height, room + _LETTER * number)))
+    return moved
 
 
 def curve_plots(results: StudyResults, tables: Tables) -> list[tuple[str, str]]:
@@ -151,9 +160,11 @@ def _curve_plot(
     ends = {}
     for arm in reversed([*named, *(arm for arm in arms if arm not in named)]):
         own = means.loc[arm]
-        line = [(across(float(x)), _kept(down(float(y)))) for x, y in own["mean"].items()]
-        upper = [(across(float(x)), _kept(down(float(y)))) for x, y in own["max"].items()]
-        lower = [(across(float(x)), _kept(down(float(y)))) for x, y in own["min"].items()]
+        xs = [across(float(x)) for x in own.index.to_numpy(dtype=np.float64)]
+        line, upper, lower = (
+            [(x, _kept(down(float(y)))) for x, y in zip(xs, own[name].to_numpy(), strict=True)]
+            for name in ("mean", "max", "min")
+        )
         kind = "reference" if arm == results.reference else "control" if arm in controls else "open"
         kind += " named" if arm in named else ""
         drawn = title(arm) + element("polygon", points=_path([*upper, *reversed(lower)]), class_="band")

@@ -41,6 +41,7 @@ def save_browsed(results: StudyResults, folder: Path) -> None:
             continue
         with replacing(folder / name) as part:
             arrow = pa.Table.from_pandas(table, schema=_SHAPES[name], preserve_index=False)
+            arrow = arrow.replace_schema_metadata(None)  # of pandas, which differs after reading
             pq.write_table(arrow, part, compression="zstd", compression_level=19, write_statistics=False)
 
 

@@ -7,6 +7,7 @@ import functools
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -145,6 +146,8 @@ def invent(images: Path, seeds: int = 3, clusters: int = 60, bad_ends: bool = Tr
         ),
         environment={"machine": "2 CPU cores, x86_64", "python": "3.11.7", "torch": "2.15.0"},
         cautions=("All verdicts are conditional on one backbone trained from scratch.",),
+        browsed=_browsed(splits["test"]),
+        thumbnails=pd.DataFrame({"image": range(3), "picture": [_webp(number) for number in range(3)]}),
         latency_batch=64,
         command="fusion-bench run studies/invented.yaml",
     )
@@ -208,6 +211,21 @@ def _summary(arm: Invented) -> ArmSummary:
         around_multiply_adds=21_000_000,
         latency_ms=2.0 + arm.cost / 2e5,
     )
+
+
+def _browsed(questions: pd.DataFrame) -> pd.DataFrame:
+    """Fifty samples, of which the first have a picture."""
+    shown = questions.head(50)
+    image = [number if number < 3 else -1 for number in range(len(shown))]
+    text = [f"Which {kind} is it?" for kind in shown["kind"]]
+    columns = {"sample": shown["sample"], "split": "test", "text": text, "image": image}
+    return pd.DataFrame(columns | {"height": None, "width": None})
+
+
+def _webp(number: int) -> bytes:
+    buffer = BytesIO()
+    Image.new("RGB", (12, 8), (80 * number, 128, 130)).save(buffer, "WEBP")
+    return buffer.getvalue()
 
 
 def _pictures(folder: Path, questions: pd.DataFrame) -> pd.DataFrame:

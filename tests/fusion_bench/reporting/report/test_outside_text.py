@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -14,6 +15,7 @@ import pytest
 from fusion_bench.reporting.mlflow_.runs import mlflow_runs
 from fusion_bench.reporting.report.report import write_report
 from fusion_bench.results.results import ArmSummary, StudyResults
+from read_html import SeenPage
 from read_markdown import Seen, read_markdown
 
 Make = Callable[..., StudyResults]
@@ -64,7 +66,7 @@ def poisoned(results: StudyResults, hostile: str) -> StudyResults:
 
     tables = {
         name: in_table(name)
-        for name in ("cells", "values", "samples", "curves", "pictures", "floors", "expected")
+        for name in ("cells", "values", "samples", "curves", "pictures", "floors", "expected", "browsed")
     }
     context = dataclasses.replace(results, contexts={}, pictures=results.pictures.head(0))
     tables["curves"]["quantity"] = tables["curves"]["quantity"].replace(
@@ -157,6 +159,19 @@ def test_a_report_starts_nothing_of_its_texts(written: tuple[StudyResults, Path]
     shown = "".join(seen.text.split())
     for text in (results.arms[1].label, results.arms[0].citation, results.cautions[0], results.cluster):
         assert "".join(text.split()) in shown
+
+
+def test_the_page_starts_nothing_of_its_texts(written: tuple[StudyResults, Path]) -> None:
+    results, report = written
+    text = report.with_name("report.html").read_text()
+    seen = SeenPage.of(text)
+    assert seen.problems == []
+    assert len(seen.scripts) == 3  # the style, the data and the script
+    assert all(re.fullmatch(r"href=#[a-z]+", target) for target in seen.loaded)
+    assert not {"iframe", "object", "embed", "base", "link", "img", "form"} & {*seen.tags}
+    data = json.loads(seen.scripts[1])
+    assert data["arms"][0] in {arm.label for arm in results.arms}
+    assert "".join(results.arms[1].label.split()) in "".join("".join(seen.shown).split())
 
 
 FIXED = (
