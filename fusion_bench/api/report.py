@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.reporting.report.publish import load
+from fusion_bench.reporting.published.publish import load
 from fusion_bench.reporting.tables.tables import Tables, build_tables
 from fusion_bench.results.results import ArmSummary, StudyResults
 from fusion_bench.spec.contexts import report_folder

@@ -23,7 +23,7 @@ from fusion_bench.reporting.decidable.sentences import few_seeds
 from fusion_bench.reporting.mlflow_.store import TrackingStore
 from fusion_bench.reporting.mlflow_.sync import sync_study
 from fusion_bench.reporting.progress import observer_for, parts_shown
-from fusion_bench.reporting.report.published_cells import save_cells, save_search_cells
+from fusion_bench.reporting.published.published_cells import save_cells, save_search_cells
 from fusion_bench.reporting.report.report import WrittenReport, make_report, to_publish
 from fusion_bench.reporting.tables.tables import Tables
 from fusion_bench.results.collect import collect

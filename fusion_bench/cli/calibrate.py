@@ -21,7 +21,7 @@ from fusion_bench.calibration.written import Calibration, write_calibration
 from fusion_bench.cli.open_study import open_as_last_run
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.reporting.progress import parts_shown
-from fusion_bench.reporting.report.publish import load
+from fusion_bench.reporting.published.publish import load
 from fusion_bench.reporting.tables.markdown_text import code
 from fusion_bench.reporting.tables.tables import primary_comparison
 from fusion_bench.results.collect import collect

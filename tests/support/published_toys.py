@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from fusion_bench.reporting.report.publish import save
+from fusion_bench.reporting.published.publish import save
 from fusion_bench.results.results import ArmSummary, StudyResults
 from fusion_bench.spec.arms import Role
 

@@ -67,7 +67,7 @@ def cells_import(
     runs: Runs = Path("runs"),
 ) -> None:
     """Copy finished cells from an exported folder or a published report into the runs folder."""
-    from fusion_bench.reporting.report.published_cells import import_published  # noqa: PLC0415 - imports torch
+    from fusion_bench.reporting.published.published_cells import import_published  # noqa: PLC0415 - imports torch
     from fusion_bench.study.archive import import_cells  # noqa: PLC0415 - imports torch
 
     is_export = (exported / "cells").is_dir()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fusion_bench.reporting.html.svg import Scale, chart, element, padded, shortened, text, title
+from fusion_bench.reporting.html.svg import Scale, chart, element, shortened, text, title, widened
 from fusion_bench.reporting.tables.formatting import percent, percent_range, points, points_range
 from fusion_bench.reporting.tables.tables import Row, Tables, records
 from fusion_bench.results.results import StudyResults
@@ -23,7 +23,7 @@ def forest_plot(results: StudyResults, tables: Tables) -> str:
     if not rows:
         return ""
     arms = [row for row in rows if row["role"] != "control"] or rows
-    low, high = padded([0.0, *_ends(arms)])
+    low, high = widened([0.0, *_ends(arms)])
     scale = Scale(low, high, _LEFT, _WIDTH - _RIGHT)
     margin = results.margin
     parts = [_margin_band(scale, margin, len(rows))] if margin is not None else []
@@ -42,7 +42,7 @@ def slice_plots(results: StudyResults, tables: Tables) -> list[tuple[str, str]]:
     charts = []
     for name in dict.fromkeys(row["slice"] for row in rows):
         own = [row for row in rows if row["slice"] == name]
-        low, high = padded(_ends(own))
+        low, high = widened(_ends(own))
         scale = Scale(max(low, 0.0), min(high, 1.0), _LEFT, _WIDTH - _RIGHT)
         values = list(dict.fromkeys(row["value"] for row in own))
         lines: list[Row] = []

@@ -88,7 +88,7 @@ class Scale:
         return [number * step for number in range(first, last + 1)]
 
 
-def padded(values: Sequence[float], share: float = 0.05) -> tuple[float, float]:
+def widened(values: Sequence[float], share: float = 0.05) -> tuple[float, float]:
     """Return the range of some values, made wider by a share of it at either end."""
     low, high = min(values), max(values)
     room = share * (high - low) or 0.01

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pandas as pd
 
-from fusion_bench.reporting.html.svg import Scale, chart, element, padded, shortened, text, title
+from fusion_bench.reporting.html.svg import Scale, chart, element, shortened, text, title, widened
 from fusion_bench.reporting.tables.formatting import count, milliseconds, percent
 from fusion_bench.reporting.tables.tables import Row, Tables, records, selection_quantity
 from fusion_bench.results.results import StudyResults
@@ -69,11 +69,11 @@ def _cost_plot(
     results: StudyResults, rows: Sequence[Row], cost: Mapping[str, float], name: str, *, falling: bool
 ) -> str:
     amounts = [cost[row["arm"]] for row in rows]
-    ends = padded(amounts)
+    ends = widened(amounts)
     if wide := max(amounts) / min(amounts) > _WIDE:
         ends = min(amounts) / 1.1, max(amounts) * 1.1
     across = Scale(*ends, _LEFT, _WIDTH - _RIGHT, logarithmic=wide)
-    down = Scale(*padded([row["estimate"] for row in rows], 0.1), _HEIGHT - _BOTTOM, _TOP)
+    down = Scale(*widened([row["estimate"] for row in rows], 0.1), _HEIGHT - _BOTTOM, _TOP)
     write = milliseconds if name.startswith("milliseconds") else count
     parts = _frame(across, down, [(tick, write(tick)) for tick in across.ticks()])
     parts.append(text(name, _LEFT, _HEIGHT - 6, class_="tick"))
@@ -153,7 +153,7 @@ def _curve_plot(
     # An axis fitted to the first epochs would press the end of all curves together.
     values = fitted["mean"].to_numpy()
     across = Scale(0.0, float(curves["samples_seen"].max()), _LEFT, _WIDTH - _RIGHT)
-    down = Scale(*padded([float(values.min()), float(values.max())]), _HEIGHT - _BOTTOM, _TOP)
+    down = Scale(*widened([float(values.min()), float(values.max())]), _HEIGHT - _BOTTOM, _TOP)
     parts = _frame(across, down, [(tick, count(tick)) for tick in across.ticks()], share=share)
     parts.append(text("training samples seen", _LEFT, _HEIGHT - 6, class_="tick"))
     named = [arm for arm in dict.fromkeys([results.reference, *arms]) if arm in arms][:_LABELLED]

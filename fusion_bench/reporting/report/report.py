@@ -12,12 +12,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from fusion_bench.reporting.figures.figures import Drawn, draw_figures
 from fusion_bench.reporting.html.page import write_page
+from fusion_bench.reporting.published.publish import load, save
+from fusion_bench.reporting.published.published_study import inside
 from fusion_bench.reporting.report import report_tables, setup_tables
 from fusion_bench.reporting.report.answer import answer_sentences
 from fusion_bench.reporting.report.answer_table import answer_note, answer_table
 from fusion_bench.reporting.report.limits import answer_limits
-from fusion_bench.reporting.report.publish import load, save
-from fusion_bench.reporting.report.published_study import inside
 from fusion_bench.reporting.report.ranking import agreement_table, ranking_table
 from fusion_bench.reporting.report.sentences import verdict_sentences
 from fusion_bench.reporting.tables.formatting import join_words, margin_text, plural, unsigned_points

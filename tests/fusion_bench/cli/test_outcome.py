@@ -16,7 +16,7 @@ from fusion_bench.api.report import load_report
 from fusion_bench.api.run import run_study
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.reporting.mlflow_.links import how_to_see
-from fusion_bench.reporting.report.publish import load
+from fusion_bench.reporting.published.publish import load
 from fusion_bench.reporting.result_table import result_table
 from fusion_bench.reporting.tables.formatting import DASH, percent, percent_range, points, points_range
 from fusion_bench.reporting.tables.tables import build_tables

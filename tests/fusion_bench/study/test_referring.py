@@ -11,7 +11,7 @@ from fusion_bench.cells.executors.executor import WorkerSettings
 from fusion_bench.cells.executors.inline import InlineExecutor
 from fusion_bench.cells.folder import cell_folder
 from fusion_bench.errors import StudyFileError
-from fusion_bench.reporting.report.publish import load
+from fusion_bench.reporting.published.publish import load
 from fusion_bench.reporting.report.report import write_report
 from fusion_bench.reporting.tables.tables import build_tables
 from fusion_bench.results.collect import collect

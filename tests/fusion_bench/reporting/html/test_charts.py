@@ -8,7 +8,7 @@ import re
 import numpy as np
 import pytest
 
-from fusion_bench.reporting.html.svg import Scale, chart, element, padded, text
+from fusion_bench.reporting.html.svg import Scale, chart, element, text, widened
 from fusion_bench.reporting.html.trends import pareto_front
 
 
@@ -29,7 +29,7 @@ def test_a_logarithmic_scale_puts_equal_ratios_equally_far_apart() -> None:
 
 
 def test_one_value_alone_has_a_range() -> None:
-    low, high = padded([0.5])
+    low, high = widened([0.5])
     assert low < 0.5 < high
     assert Scale(low, high, 0.0, 10.0)(0.5) == pytest.approx(5.0)
 

@@ -16,7 +16,7 @@ import pytest
 
 from fusion_bench import load_report
 from fusion_bench.reporting.html.page import PAGE
-from fusion_bench.reporting.report.publish import load
+from fusion_bench.reporting.published.publish import load
 from fusion_bench.reporting.report.report import to_publish
 from read_html import SeenPage
 

@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.reporting.report.publish import load, save
+from fusion_bench.reporting.published.publish import load, save
 from fusion_bench.reporting.report.report import rebuild
 from fusion_bench.results.results import StudyResults
 

@@ -22,15 +22,15 @@ import pyarrow.parquet as pq
 
 from fusion_bench.data.decoding import open_image
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.reporting.report.published_samples import read_browsed, save_browsed
-from fusion_bench.reporting.report.published_study import (
+from fusion_bench.reporting.published.published_samples import read_browsed, save_browsed
+from fusion_bench.reporting.published.published_study import (
     RECORDS,
     REPORT_FORMAT,
     TABLES,
     inside,
     read_published_study,
 )
-from fusion_bench.reporting.report.published_tables import (
+from fusion_bench.reporting.published.published_tables import (
     FLOORS_FILE,
     read_floor_scores,
     read_samples,

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.reporting.report.published_study import inside
+from fusion_bench.reporting.published.published_study import inside
 from fusion_bench.reporting.tables.samples_table import (
     SHARED_COLUMNS,
     cells_of,

@@ -21,8 +21,8 @@ import pyarrow.parquet as pq
 
 from fusion_bench.cells.folder import COLUMNS, CellFolder, cell_folder
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.reporting.report.published_study import inside, read_published_study
-from fusion_bench.reporting.report.published_tables import read_parquet
+from fusion_bench.reporting.published.published_study import inside, read_published_study
+from fusion_bench.reporting.published.published_tables import read_parquet
 from fusion_bench.reporting.tables.samples_table import pivot_samples, unpivot_samples
 from fusion_bench.results.results import StudyResults
 from fusion_bench.spec.contexts import report_folder

@@ -17,8 +17,8 @@ from fusion_bench.cells.executors.executor import WorkerSettings
 from fusion_bench.cells.executors.inline import InlineExecutor
 from fusion_bench.cells.folder import CellFolder, cell_folder
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.reporting.report.publish import load, save
-from fusion_bench.reporting.report.published_cells import import_published, save_cells, save_search_cells
+from fusion_bench.reporting.published.publish import load, save
+from fusion_bench.reporting.published.published_cells import import_published, save_cells, save_search_cells
 from fusion_bench.results.collect import collect
 from fusion_bench.spec.load import read_study
 from fusion_bench.spec.study import Study

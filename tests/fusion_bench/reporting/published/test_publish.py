@@ -12,7 +12,7 @@ import pytest
 from pandas.testing import assert_frame_equal
 
 from fusion_bench.errors import DataError, FusionBenchError
-from fusion_bench.reporting.report.publish import load, save
+from fusion_bench.reporting.published.publish import load, save
 from fusion_bench.reporting.tables.samples_table import pivot_samples, unpivot_samples
 from fusion_bench.results.results import StudyResults
 

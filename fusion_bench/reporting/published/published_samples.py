@@ -9,8 +9,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.reporting.report.published_study import inside
-from fusion_bench.reporting.report.published_tables import read_parquet
+from fusion_bench.reporting.published.published_study import inside
+from fusion_bench.reporting.published.published_tables import read_parquet
 from fusion_bench.results.browsed import BROWSED, THUMBNAILS, no_thumbnails, nothing_browsed
 from fusion_bench.results.results import StudyResults
 from fusion_bench.storage import replacing
