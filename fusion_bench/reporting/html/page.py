@@ -151,8 +151,15 @@ def _json(value: object) -> str:
 
 
 def _rendered(markdown: MarkdownIt, text: str) -> str:
-    """Return Markdown as HTML; the side of a column is a class, because the policy of the page allows no style."""
+    """Return Markdown as HTML.
+
+    The side of a column is a class, because the policy of the page allows no style. A heading without a text is no
+    heading.
+    """
     tokens = markdown.parse(text)
+    for token, inner, end in zip(tokens, tokens[1:], tokens[2:], strict=False):
+        if (token.type, end.type) == ("th_open", "th_close") and not inner.content:
+            token.tag = end.tag = "td"
     for token in tokens:
         if side := token.attrs.pop("style", None):
             token.attrs["class"] = str(side).removeprefix("text-align:")
