@@ -71,8 +71,6 @@ def test_the_table_sorts_by_numbers_with_what_is_missing_last(opened: tuple[Page
     assert known == sorted(known) and len(set(known)) > 2
     heading.click()
     turned = keys_of(page)
-        "cells => cells.map(c => c.dataset.key)"
-    )
     assert [float(key) for key in turned if key] == sorted(known, reverse=True)
     assert turned[len(known) :] == [""] * (len(turned) - len(known))
 
