@@ -24,7 +24,15 @@ from fusion_bench.cli.completion import (
 )
 from fusion_bench.cli.data.commands import data_app
 from fusion_bench.cli.new import new_app
-from fusion_bench.cli.options import DataRoots, Device, Overrides, Runs, StudyArgument, check_study
+from fusion_bench.cli.options import (
+    DataRoots,
+    Device,
+    ExecutorName,
+    Overrides,
+    Runs,
+    StudyArgument,
+    check_study,
+)
 from fusion_bench.cli.plugin_commands import PluginGroup
 from fusion_bench.errors import FusionBenchError
 
@@ -92,6 +100,13 @@ def run(
             help="Test all steps in a minute or two, at toy sizes and with one deliberate failure.",
         ),
     ] = False,
+    executor: Annotated[
+        ExecutorName, typer.Option(help="Where cells are trained: on this machine, or by jobs of Slurm.")
+    ] = ExecutorName.local,
+    slurm: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=VALUE", help="An option of sbatch for --executor slurm: partition=gpu"),
+    ] = None,
 ) -> None:
     """Train the cells of a study that have no result yet, then write its report.
 
@@ -115,6 +130,8 @@ def run(
                 retry_stale=retry_stale,
                 keep_weights=keep_weights,
                 smoke=smoke,
+                executor=executor.value,
+                slurm=tuple(slurm or ()),
             )
         )
     except KeyboardInterrupt as stopped:  # caught here, because typer would print no message

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -18,6 +19,13 @@ DataRoots = Annotated[
     typer.Option("--data", metavar="NAME=FOLDER", help="The folder of the files of a data set."),
 ]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1; by default a GPU if there is one.")]
+
+
+class ExecutorName(StrEnum):
+    """Where the cells of a run are trained."""
+
+    local = "local"
+    slurm = "slurm"
 
 
 def check_study(study: Path, overrides: Sequence[str] | None, *, may_be_folder: bool = True) -> None:

@@ -8,7 +8,7 @@ for it takes it over.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fusion_bench.cells.events import (
     CellBusy,
@@ -50,7 +50,7 @@ class Pilot:
     paths: RunPaths
     executor: Callable[[Wanted], Executor]
     observer: Observer
-    limit: TimeLimit = TimeLimit()
+    limit: TimeLimit = field(default_factory=TimeLimit)
 
     def work(self) -> int:
         """Train cells until each cell of the study is done or failed, or the time is over.
