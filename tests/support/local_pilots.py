@@ -67,8 +67,12 @@ def pilot_pool(settings: WorkerSettings, pilots: int, folder: Path, times: Pilot
         LocalPilots(shared.logs),
         SlurmPilot(shared, settings, None, times),
         pilots,
-        lambda text: print(text, file=sys.stderr),
+        _say,
     )
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
 
 
 def run_with_pilots(file: Path, runs: Path, pilots: int, *overrides: str) -> RunResult:
