@@ -69,12 +69,13 @@ class SlurmExecutor:
                 elif isinstance(message, CellFailed):
                     next_scan = time.monotonic()
                 elif not isinstance(message, CellPrepared | CellMeasured):
-                    if message.cell not in begun and not isinstance(message, CellStarted):
-                        yield CellStarted(message.cell)  # an earlier coordinator was told so
-                    begun.add(message.cell)
+                    if message.cell not in begun:
+                        begun.add(message.cell)
+                        yield CellStarted(message.cell)
                     if isinstance(message, CellTold):
                         self._pool.progressed()  # it goes on from a checkpoint
-                    yield message
+                    if not isinstance(message, CellStarted):  # of several pilots that want it, each says so
+                        yield message
             scan = time.monotonic() >= next_scan
             for cell in list(waiting) if scan else [cell for cell in told if cell in waiting]:
                 if (end := self._end(cell, told.get(cell))) is not None:

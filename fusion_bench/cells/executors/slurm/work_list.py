@@ -155,7 +155,7 @@ class EventReader:
                 text = file.read(size - begin)
             whole = text[: text.rfind(b"\n") + 1]
             self._read[path] = begin + len(whole)
-            for line in whole.decode("utf-8", "replace").splitlines():
+            for line in whole.decode("utf-8", "replace").split("\n")[:-1]:
                 name, _, rest = line.partition("\t")
                 with suppress(FusionBenchError):
                     yield name, _parsed(rest)
