@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -34,9 +35,12 @@ class Cluster(Protocol):
         ...
 
     def states(self) -> Mapping[str, str] | None:
-        """Return by job id ``RUNNING``, or why it does not run; None if the scheduler gives no answer.
+        """Return by job id ``RUNNING``, or why it does not run; None if the scheduler gives no answer now.
 
         Pilots of earlier coordinators are among them; those that have ended are not.
+
+        Raises:
+            FusionBenchError: there is no scheduler.
         """
         ...
 
@@ -80,6 +84,11 @@ class SlurmCluster:
 
     def states(self) -> Mapping[str, str] | None:
         """See `Cluster`."""
+        if shutil.which("squeue") is None:
+            raise FusionBenchError(
+                "there is no Slurm here (the command squeue is not found): run this on a machine that submits jobs, "
+                "such as the cluster's login node"
+            )
         answer = _answer(
             "squeue",
             "--noheader",

@@ -45,7 +45,7 @@ class PilotPool:
         self._lease = Lease(pilot.folder.path)
         self._session, self._number = secrets.token_hex(4), 0
         self._events: EventReader | None = None
-        self._states: Mapping[str, str] = {}
+        self._states: Mapping[str, str] | None = {}
         self._asked = self._submitted = float("-inf")
         self._fruitless, self._reason = 0, ""
 
@@ -115,11 +115,10 @@ class PilotPool:
         now = time.monotonic()
         if now - self._asked < self.times.ask:
             return
-        states = self._cluster.states()
+        self._states = states = self._cluster.states()
         self._asked = now
         if states is None:
             return
-        self._states = states
         lacking = min(wanted, self._pilots) - len(states)
         if lacking <= 0 or (states and now - self._submitted < self.times.again):
             return
@@ -128,20 +127,24 @@ class PilotPool:
                 return
             raise FusionBenchError(self._gave_up())
         self._fruitless += 1
-        self._cluster.submit(self._pilot, lacking)
-        self._submitted, self._asked = now, float("-inf")
+        self._submitted = now
+        try:
+            self._cluster.submit(self._pilot, lacking)
+        except FusionBenchError as error:
+            if not states:
+                raise
+            self._tell(str(error))  # the other pilots go on
+        self._asked = float("-inf")
 
     @property
     def waiting(self) -> str:
         """Why nothing happens yet, if no pilot runs; else empty."""
+        if self._states is None:
+            return "waiting for the scheduler, which gives no answer"
         if not self._states or _RUNNING in self._states.values():
             return ""
         reasons = ", ".join(sorted(set(self._states.values())))
         return f"waiting for {len(self._states)} pilots in the queue: {reasons}"
-
-    def ask_soon(self) -> None:
-        """Ask the scheduler again at the next call of `keep`."""
-        self._asked = float("-inf")
 
     def _gave_up(self) -> str:
         reason = self._reason or self._last_line()
@@ -162,7 +165,8 @@ class PilotPool:
 
     def _say_how_to_cancel(self) -> None:
         states = self._cluster.states()
-        jobs = sorted({job.partition("_")[0] for job in (self._states if states is None else states)})
+        known = (self._states if states is None else states) or {}
+        jobs = sorted({job.partition("_")[0] for job in known})
         if jobs:
             self._tell(
                 f"the pilots train on (jobs {', '.join(jobs)}): run the command again to follow them, or cancel them "

@@ -139,7 +139,8 @@ def test_without_slurm_one_sentence_says_so(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(FusionBenchError, match="srun"):
         cluster(tmp_path).submit(work, 1)
-    assert cluster(tmp_path).states() is None
+    with pytest.raises(FusionBenchError, match="there is no Slurm here"):
+        cluster(tmp_path).states()
 
 
 def test_pilots_of_a_run_inside_a_job_do_not_take_that_job_for_theirs(

@@ -208,3 +208,31 @@ def test_a_pilot_with_nothing_to_do_ends(cluster: ThreadPilots, tmp_path: Path) 
     cluster.submit(lambda: None, 1)
     cluster.join()
     assert "nothing to do" in cluster.ends[0]
+
+
+def test_a_scheduler_that_is_away_is_waited_for_and_loses_nothing(
+    cluster: ThreadPilots, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells, answers = thread_cells(tmp_path, 2), ThreadPilots.states
+    monkeypatch.setattr(ThreadPilots, "states", lambda _: None)
+    with pool_of(cluster) as pool:
+        events = SlurmExecutor(pool, tmp_path, ()).run(cells)
+        assert next(events) == CellPreparing("", "waiting for the scheduler, which gives no answer", 0, 0)
+        assert not cluster.submitted
+        monkeypatch.setattr(ThreadPilots, "states", answers)
+        assert set(ends(list(events))) == set(cells)
+
+
+def test_a_submission_that_fails_while_others_work_costs_nothing(
+    cluster: ThreadPilots, stub: Stub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cells, told = thread_cells(tmp_path, 20), list[str]()
+    cluster.submit(lambda: None, 1)  # of an earlier run
+
+    def refuse(*_: object) -> None:
+        raise FusionBenchError("Slurm did not take the pilots: no")
+
+    monkeypatch.setattr(ThreadPilots, "submit", refuse)
+    with pool_of(cluster, 2, told.append) as pool:
+        assert set(ends(list(SlurmExecutor(pool, tmp_path, ()).run(cells)))) == set(cells)
+    assert set(told) == {"Slurm did not take the pilots: no"}

@@ -1,0 +1,69 @@
+"""Studies on pilots that are real processes: of submitit, and of a real Slurm where one can start."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from command_line import command_line, environment, train
+from fusion_bench.cells.folder import cell_folder
+from fusion_bench.spec.load import read_study
+from fusion_bench.study.plan import confirm_cells
+from one_node_slurm import OneNodeSlurm, lacking, one_node_slurm
+from toys import study_file
+
+pytest.importorskip("submitit", reason="the extra slurm is not installed")
+pytestmark = [
+    pytest.mark.slow,
+    # MLflow calls what SQLAlchemy gives up.
+    pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning"),
+]
+
+
+@pytest.fixture
+def slurm(monkeypatch: pytest.MonkeyPatch) -> Iterator[OneNodeSlurm]:
+    """A real Slurm; a socket's path must be short."""
+    if reason := lacking():
+        pytest.skip(reason)
+    folder = Path(tempfile.mkdtemp(prefix="slurm-", dir="/tmp"))
+    try:
+        with one_node_slurm(folder, largest_array=2) as started:
+            monkeypatch.setenv("SLURM_CONF", started.environment["SLURM_CONF"])
+            yield started
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def results(file: Path, runs: Path, *overrides: str) -> dict[str, bytes]:
+    study = read_study(file, overrides)
+    cells = confirm_cells(study.arms, study.seeds)
+    return {cell.id: (cell_folder(runs, cell.id).path / "result.json").read_bytes() for cell in cells}
+
+
+def wait_until(done: Callable[[], bool]) -> None:
+    ends = time.monotonic() + 120
+    while not done():
+        assert time.monotonic() < ends
+        time.sleep(0.2)
+
+
+def test_a_real_slurm_runs_a_study_on_arrays_of_the_size_that_it_allows(
+    slurm: OneNodeSlurm, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
+    monkeypatch.setattr("fusion_bench.cli.main.set_environment", lambda: None)
+    file, runs, cli = study_file(tmp_path), tmp_path / "runs", command_line(capsys)
+    options = ("--executor", "slurm", "--workers", 3, "--slurm", "time=10")
+    said = cli("run", file, "--runs", runs, "--set", "seeds=[0]", *options)
+    assert said.code == 0, said
+    assert said.out.rstrip().endswith("2 of 2 cells done")
+    train(file, tmp_path / "here", "seeds=[0]")
+    assert results(file, runs, "seeds=[0]") == results(file, tmp_path / "here", "seeds=[0]")
+    scripts = [script.read_text() for script in runs.glob("studies/toy/slurm/*/pilots/*_submission.sh")]
+    assert sorted("--array=0-1%2" in script for script in scripts) == [False, True]
+    wait_until(lambda: not slurm.jobs())
