@@ -68,7 +68,8 @@ class Kills:
         file: the study.
         runs: the runs folder.
         pilots: the number of pilots.
-        chance: decides who is killed, when and how.
+        todo: the kills, each the role of the victim and the name of the signal.
+        chance: decides when, and which of several victims.
         done: how often each kind of process was sent each signal.
         starts: how often a coordinator was started.
     """
@@ -76,13 +77,14 @@ class Kills:
     file: Path
     runs: Path
     pilots: int
+    todo: list[tuple[str, str]]
     chance: random.Random
     done: collections.Counter[str] = field(default_factory=collections.Counter)
     starts: int = 0
     _coordinator: subprocess.Popen[bytes] | None = None
 
-    def run(self, kills: int, pause: tuple[float, float]) -> None:
-        """Run the study to its end, with so many kills and a random pause before each.
+    def run(self, pause: tuple[float, float]) -> None:
+        """Run the study to its end, with a random pause before each kill.
 
         Raises:
             RuntimeError: a coordinator ended with an error.
@@ -92,8 +94,8 @@ class Kills:
             if time.monotonic() > ends:
                 raise RuntimeError("the study does not end")
             time.sleep(self.chance.uniform(*pause))
-            if sum(self.done.values()) < kills and self._coordinator is not None:
-                self._kill()
+            if self.todo and self._kill(*self.todo[0]):
+                del self.todo[0]
 
     def _over(self) -> bool:
         """Start a coordinator if there is none; return True once one has ended as it should."""
@@ -111,19 +113,20 @@ class Kills:
             self.starts += 1
         return False
 
-    def _kill(self) -> None:
-        role = self.chance.choice(list(_ROLES))
-        program, signals = _ROLES[role]
+    def _kill(self, role: str, name: str) -> bool:
+        """Send a signal to a process of a role; return False if there is none."""
+        program, _ = _ROLES[role]
         victims = self._found(program) if program else self._living_coordinator()
         if not victims:
-            return
-        victim, name = self.chance.choice(victims), self.chance.choice(signals)
+            return False
+        victim = self.chance.choice(victims)
         with suppress(psutil.NoSuchProcess):
             victim.send_signal(_SIGNALS[name])
             self.done[f"{role} {name}"] += 1
             if name == "STOP":
                 time.sleep(self.chance.uniform(*_STOPPED_SECONDS))
                 victim.send_signal(signal.SIGCONT)
+        return True
 
     def _living_coordinator(self) -> list[psutil.Process]:
         assert self._coordinator is not None  # noqa: S101 - asked after the start
@@ -181,8 +184,20 @@ def _trainings(runs: Path, name: str) -> collections.Counter[str]:
     return ends
 
 
+def random_kills(count: int, chance: random.Random) -> list[tuple[str, str]]:
+    """Return so many kills."""
+    roles = chance.choices(list(_ROLES), k=count)
+    return [(role, chance.choice(_ROLES[role][1])) for role in roles]
+
+
 def disturbed(
-    folder: Path, *, kills: int, cells: int, pilots: int, seed: int, pause: tuple[float, float]
+    folder: Path,
+    kills: list[tuple[str, str]],
+    *,
+    cells: int,
+    pilots: int,
+    chance: random.Random,
+    pause: tuple[float, float],
 ) -> tuple[Kills, list[str]]:
     """Train a toy study undisturbed and disturbed; return what was killed, and what is wrong."""
     text = toys.STUDY.replace("seeds: [0, 1]", f"seeds: {max(1, cells // 2)}").replace(
@@ -192,8 +207,8 @@ def disturbed(
     study, paths = read_study(file, ()), RunPaths(folder / "undisturbed", {}, {})
     settings = WorkerSettings(paths, workers=1, threads=study.threads)
     StudyRun(study, paths, lambda: InlineExecutor(settings), SilentObserver(), RunOptions()).run()
-    run = Kills(file, folder / "runs", pilots, random.Random(seed))  # noqa: S311 - no secret
-    run.run(kills, pause)
+    run = Kills(file, folder / "runs", pilots, list(kills), chance)
+    run.run(pause)
     until = time.monotonic() + 60
     while processes_about(run.runs) and time.monotonic() < until:
         time.sleep(0.2)
@@ -209,13 +224,13 @@ def main() -> int:
     parser.add_argument("--pilots", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    began = time.monotonic()
+    began, chance = time.monotonic(), random.Random(given.seed)  # noqa: S311 - no secret
     run, problems = disturbed(
         given.folder.resolve(),
-        kills=given.kills,
+        random_kills(given.kills, chance),
         cells=given.cells,
         pilots=given.pilots,
-        seed=given.seed,
+        chance=chance,
         pause=(1.0, 8.0),
     )
     out = [f"{count} x {name}" for name, count in sorted(run.done.items())]

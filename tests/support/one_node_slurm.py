@@ -95,17 +95,12 @@ def one_node_slurm(folder: Path, largest_array: int = 3) -> Iterator[OneNodeSlur
     (folder / "slurm.conf").write_text(configuration)
     slurm = OneNodeSlurm(folder)
     munge = [f"--{name}={folder}/munge/{file}" for name, file in _MUNGE.items()]
-    daemons = [
-        subprocess.Popen(command, env=slurm.environment, stdout=log, stderr=log)
-        for command in (
-            ["munged", "--foreground", "--force", "--num-threads=1", *munge],
-            ["slurmctld", "-D", "-c"],
-            ["slurmd", "-D", "-c"],
-        )
-        if (log := (folder / f"{command[0]}.out").open("w"))
-        and (command[0] == "munged" or _exists(folder / "munge" / "socket"))
-    ]
+    daemons: list[subprocess.Popen[bytes]] = []
     try:
+        _start(daemons, slurm, ["munged", "--foreground", "--force", "--num-threads=1", *munge])
+        _wait_for(folder / "munge" / "socket")
+        _start(daemons, slurm, ["slurmctld", "-D", "-c"])
+        _start(daemons, slurm, ["slurmd", "-D", "-c"])
         _until_idle(slurm)
         yield slurm
     finally:
@@ -118,6 +113,11 @@ def one_node_slurm(folder: Path, largest_array: int = 3) -> Iterator[OneNodeSlur
         for process in started:
             with suppress(psutil.NoSuchProcess):
                 process.kill()
+
+
+def _start(daemons: list[subprocess.Popen[bytes]], slurm: OneNodeSlurm, command: list[str]) -> None:
+    with (slurm.folder / f"{command[0]}.out").open("w") as log:
+        daemons.append(subprocess.Popen(command, env=slurm.environment, stdout=log, stderr=log))
 
 
 _MUNGE = {
@@ -135,10 +135,10 @@ def _free_port() -> int:
         return int(found.getsockname()[1])
 
 
-def _exists(path: Path) -> bool:
+def _wait_for(path: Path) -> None:
     for _ in range(200):
         if path.exists():
-            return True
+            return
         time.sleep(0.05)
     raise TimeoutError(f"munged does not start: {path.parent}")
 

@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from random import Random
 
 import pytest
 
@@ -14,6 +15,7 @@ from command_line import command_line, environment, train
 from fusion_bench.cells.folder import cell_folder
 from fusion_bench.spec.load import read_study
 from fusion_bench.study.plan import confirm_cells
+from kill_pilots import disturbed
 from one_node_slurm import OneNodeSlurm, lacking, one_node_slurm
 from toys import study_file
 
@@ -67,3 +69,14 @@ def test_a_real_slurm_runs_a_study_on_arrays_of_the_size_that_it_allows(
     scripts = [script.read_text() for script in runs.glob("studies/toy/slurm/*/pilots/*_submission.sh")]
     assert sorted("--array=0-1%2" in script for script in scripts) == [False, True]
     wait_until(lambda: not slurm.jobs())
+
+
+def test_the_end_of_a_pilot_and_of_a_coordinator_changes_no_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
+    kills = [("pilot", "KILL"), ("coordinator", "KILL")]
+    run, problems = disturbed(tmp_path, kills, cells=8, pilots=2, chance=Random(0), pause=(0.2, 1.0))  # noqa: S311
+    assert problems == []
+    assert run.done == {"pilot KILL": 1, "coordinator KILL": 1}
+    assert run.starts == 2
