@@ -28,8 +28,10 @@ from fusion_bench.cli.options import (
     DataRoots,
     Device,
     ExecutorName,
+    ExecutorOption,
     Overrides,
     Runs,
+    SlurmOptions,
     StudyArgument,
     check_study,
 )
@@ -100,13 +102,8 @@ def run(
             help="Test all steps in a minute or two, at toy sizes and with one deliberate failure.",
         ),
     ] = False,
-    executor: Annotated[
-        ExecutorName, typer.Option(help="Where cells are trained: on this machine, or by jobs of Slurm.")
-    ] = ExecutorName.local,
-    slurm: Annotated[
-        list[str] | None,
-        typer.Option(metavar="KEY=VALUE", help="An option of sbatch for --executor slurm: partition=gpu"),
-    ] = None,
+    executor: ExecutorOption = ExecutorName.local,
+    slurm: SlurmOptions = None,
 ) -> None:
     """Train the cells of a study that have no result yet, then write its report.
 

@@ -28,6 +28,17 @@ class ExecutorName(StrEnum):
     slurm = "slurm"
 
 
+ExecutorOption = Annotated[
+    ExecutorName, typer.Option(help="Where cells are trained: on this machine, or by jobs of Slurm.")
+]
+SlurmOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--slurm", metavar="KEY=VALUE", help="An option of sbatch for --executor slurm: partition=gpu"
+    ),
+]
+
+
 def check_study(study: Path, overrides: Sequence[str] | None, *, may_be_folder: bool = True) -> None:
     """Refuse a study file that cannot be read or has an unknown key before torch is imported, which takes seconds.
 

@@ -242,6 +242,8 @@ class PilotLoop:
         return not folder.busy
 
     def _fits(self, cell: str) -> bool:
+        if self._limit.leaves(float("inf")):  # there is no limit
+            return True
         runs = self._settings.paths.runs
         seeds = () if self._work is None else self._work.seeds
         return self._limit.leaves(seconds_of_alike(runs, cell_folder(runs, cell).config(), seeds))

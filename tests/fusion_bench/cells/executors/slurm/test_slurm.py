@@ -41,8 +41,8 @@ def slurm(monkeypatch: pytest.MonkeyPatch) -> Iterator[OneNodeSlurm]:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def results(file: Path, runs: Path, *overrides: str) -> dict[str, bytes]:
-    study = read_study(file, overrides)
+def results(file: Path, runs: Path) -> dict[str, bytes]:
+    study = read_study(file, ())
     cells = confirm_cells(study.arms, study.seeds)
     return {cell.id: (cell_folder(runs, cell.id).path / "result.json").read_bytes() for cell in cells}
 
@@ -61,11 +61,11 @@ def test_a_real_slurm_runs_a_study_on_arrays_of_the_size_that_it_allows(
     monkeypatch.setattr("fusion_bench.cli.main.set_environment", lambda: None)
     file, runs, cli = study_file(tmp_path), tmp_path / "runs", command_line(capsys)
     options = ("--executor", "slurm", "--workers", 3, "--slurm", "time=10")
-    said = cli("run", file, "--runs", runs, "--set", "seeds=[0]", *options)
+    said = cli("run", file, "--runs", runs, *options)
     assert said.code == 0, said
-    assert said.out.rstrip().endswith("2 of 2 cells done")
-    train(file, tmp_path / "here", "seeds=[0]")
-    assert results(file, runs, "seeds=[0]") == results(file, tmp_path / "here", "seeds=[0]")
+    assert said.out.rstrip().endswith("4 of 4 cells done")
+    train(file, tmp_path / "here")
+    assert results(file, runs) == results(file, tmp_path / "here")
     scripts = [script.read_text() for script in runs.glob("studies/toy/slurm/*/pilots/*_submission.sh")]
     assert sorted("--array=0-1%2" in script for script in scripts) == [False, True]
     wait_until(lambda: not slurm.jobs())
