@@ -29,10 +29,12 @@ from fusion_bench.cli.options import (
     Device,
     ExecutorName,
     ExecutorOption,
+    KeepWeights,
     Overrides,
     Runs,
     SlurmOptions,
     StudyArgument,
+    Workers,
     check_study,
 )
 from fusion_bench.cli.plugin_commands import PluginGroup
@@ -80,10 +82,7 @@ def options(
 def run(
     study: StudyArgument,
     runs: Runs = Path("runs"),
-    workers: Annotated[
-        int | None,
-        typer.Option(min=1, help="Cells trained at once; by default cores / threads on a CPU, 1 on a GPU."),
-    ] = None,
+    workers: Workers = None,
     overrides: Overrides = None,
     data: DataRoots = None,
     device: Device = None,
@@ -92,9 +91,7 @@ def run(
         bool,
         typer.Option("--retry-stale", help="Train stale cells again; their old results are moved aside."),
     ] = False,
-    keep_weights: Annotated[
-        bool, typer.Option("--keep-weights", help="Write model.safetensors into the folder of each cell.")
-    ] = False,
+    keep_weights: KeepWeights = False,
     smoke: Annotated[
         bool,
         typer.Option(
@@ -141,10 +138,7 @@ def run(
 def work(
     study: StudyArgument,
     runs: Runs = Path("runs"),
-    workers: Annotated[
-        int | None,
-        typer.Option(min=1, help="Cells trained at once; by default cores / threads on a CPU, 1 on a GPU."),
-    ] = None,
+    workers: Workers = None,
     minutes: Annotated[
         float | None,
         typer.Option(min=0, help="Begin no cell that would not end within so many minutes."),
@@ -152,9 +146,7 @@ def work(
     overrides: Overrides = None,
     data: DataRoots = None,
     device: Device = None,
-    keep_weights: Annotated[
-        bool, typer.Option("--keep-weights", help="Write model.safetensors into the folder of each cell.")
-    ] = False,
+    keep_weights: KeepWeights = False,
 ) -> None:
     """Train cells of a study beside other processes that do the same in this runs folder, on this or other hosts.
 

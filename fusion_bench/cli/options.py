@@ -18,6 +18,13 @@ DataRoots = Annotated[
     list[str] | None,
     typer.Option("--data", metavar="NAME=FOLDER", help="The folder of the files of a data set."),
 ]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, help="Cells trained at once; by default cores / threads on a CPU, 1 on a GPU."),
+]
+KeepWeights = Annotated[
+    bool, typer.Option("--keep-weights", help="Write model.safetensors into the folder of each cell.")
+]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1; by default a GPU if there is one.")]
 
 

@@ -57,7 +57,7 @@ class SlurmExecutor:
     def run(self, cells: Sequence[str]) -> Iterator[WorkerEvent]:
         """Let the pilots train cells, started in this order; yield their events until all have ended."""
         waiting = dict.fromkeys(cells)
-        begun, told = set[str](), dict[str, CellFinished]()
+        begun, reported = set[str](), dict[str, CellFinished]()
         self._pool.list_cells("cell", cells, self._seeds)
         next_scan, said = time.monotonic(), ""
         while True:
@@ -65,7 +65,7 @@ class SlurmExecutor:
                 if isinstance(message, PilotEnded | CellBusy) or message.cell not in waiting:
                     continue
                 if isinstance(message, CellFinished):
-                    told[message.cell] = message
+                    reported[message.cell] = message
                 elif isinstance(message, CellFailed):
                     next_scan = time.monotonic()
                 elif not isinstance(message, CellPrepared | CellMeasured):
@@ -77,8 +77,8 @@ class SlurmExecutor:
                     if not isinstance(message, CellStarted):  # of several pilots that want it, each says so
                         yield message
             scan = time.monotonic() >= next_scan
-            for cell in list(waiting) if scan else [cell for cell in told if cell in waiting]:
-                if (end := self._end(cell, told.get(cell))) is not None:
+            for cell in list(waiting) if scan else [cell for cell in reported if cell in waiting]:
+                if (end := self._end(cell, reported.get(cell))) is not None:
                     del waiting[cell]
                     self._pool.progressed()
                     yield end
@@ -97,12 +97,12 @@ class SlurmExecutor:
                 yield CellPreparing("", said, 0, 0)
             time.sleep(self._pool.times.look)
 
-    def _end(self, cell: str, told: CellFinished | None) -> CellFinished | CellFailed | None:
+    def _end(self, cell: str, reported: CellFinished | None) -> CellFinished | CellFailed | None:
         """Return how a cell ended, which its folder decides; None if it has not."""
         folder = cell_folder(self._runs, cell)
         if folder.done:
-            if told is not None:
-                return told
+            if reported is not None:
+                return reported
             result = folder.result()
             return CellFinished(cell, result.metrics, result.selection)
         failure = folder.failure_record

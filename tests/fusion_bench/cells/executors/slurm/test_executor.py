@@ -114,12 +114,12 @@ def test_a_cell_that_another_process_trains_is_waited_for(
 def test_the_coordinator_leaves_and_the_next_one_follows_the_same_pilots(
     cluster: ThreadPilots, stub: Stub, tmp_path: Path
 ) -> None:
-    cells, told = thread_cells(tmp_path, 30), list[str]()
-    with pytest.raises(KeyboardInterrupt), pool_of(cluster, 2, told.append) as pool:
+    cells, said = thread_cells(tmp_path, 30), list[str]()
+    with pytest.raises(KeyboardInterrupt), pool_of(cluster, 2, said.append) as pool:
         for event in SlurmExecutor(pool, tmp_path, ()).run(cells):
             if isinstance(event, CellFinished):
                 raise KeyboardInterrupt
-    assert "scancel" in told[-1]
+    assert "scancel" in said[-1]
     with pool_of(cluster, 2) as pool:
         missing = [cell for cell in cells if not cell_folder(tmp_path, cell).done]
         events = list(SlurmExecutor(pool, tmp_path, ()).run(missing))
@@ -143,16 +143,16 @@ def test_a_coordinator_that_finds_everything_done_needs_no_pilot(
 def test_pilots_that_can_do_nothing_are_given_up_with_their_reason(
     cluster: ThreadPilots, stub: Stub, tmp_path: Path
 ) -> None:
-    cells, told = thread_cells(tmp_path, 3), list[str]()
+    cells, said = thread_cells(tmp_path, 3), list[str]()
     stub.unable = "No module named 'torch'"
     with (
         pytest.raises(FusionBenchError, match="No module named 'torch'") as ended,
-        pool_of(cluster, 2, told.append) as pool,
+        pool_of(cluster, 2, said.append) as pool,
     ):
         list(SlurmExecutor(pool, tmp_path, ()).run(cells))
     assert "submitted 3 times" in str(ended.value)
     assert len(cluster.submitted) == 3
-    assert all("No module named 'torch'" in text for text in told)
+    assert all("No module named 'torch'" in text for text in said)
     assert not any(cell_folder(tmp_path, cell).failed.exists() for cell in cells)  # none has falsely failed
 
 
@@ -226,13 +226,13 @@ def test_a_scheduler_that_is_away_is_waited_for_and_loses_nothing(
 def test_a_submission_that_fails_while_others_work_costs_nothing(
     cluster: ThreadPilots, stub: Stub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    cells, told = thread_cells(tmp_path, 20), list[str]()
+    cells, said = thread_cells(tmp_path, 20), list[str]()
     cluster.submit(lambda: None, 1)  # of an earlier run
 
     def refuse(*_: object) -> None:
         raise FusionBenchError("Slurm did not take the pilots: no")
 
     monkeypatch.setattr(ThreadPilots, "submit", refuse)
-    with pool_of(cluster, 2, told.append) as pool:
+    with pool_of(cluster, 2, said.append) as pool:
         assert set(ends(list(SlurmExecutor(pool, tmp_path, ()).run(cells)))) == set(cells)
-    assert set(told) == {"Slurm did not take the pilots: no"}
+    assert set(said) == {"Slurm did not take the pilots: no"}
