@@ -69,6 +69,7 @@ class Kills:
         runs: the runs folder.
         pilots: the number of pilots.
         todo: the kills, each the role of the victim and the name of the signal.
+        cells: the number of cells; the kills are spread over the time that these take.
         chance: decides when, and which of several victims.
         done: how often each kind of process was sent each signal.
         starts: how often a coordinator was started.
@@ -78,6 +79,7 @@ class Kills:
     runs: Path
     pilots: int
     todo: list[tuple[str, str]]
+    cells: int
     chance: random.Random
     done: collections.Counter[str] = field(default_factory=collections.Counter)
     starts: int = 0
@@ -86,15 +88,20 @@ class Kills:
     def run(self, pause: tuple[float, float]) -> None:
         """Run the study to its end, with a random pause before each kill.
 
+        Args:
+            pause: the shortest and the longest.
+
         Raises:
             RuntimeError: a coordinator ended with an error.
         """
-        ends = time.monotonic() + _SECONDS
+        ends, count = time.monotonic() + _SECONDS, len(self.todo) + 2
         while not self._over():
             if time.monotonic() > ends:
                 raise RuntimeError("the study does not end")
             time.sleep(self.chance.uniform(*pause))
-            if self.todo and self._kill(*self.todo[0]):
+            finished = len(list(self.runs.glob("cells/*/DONE")))
+            due = finished * count >= (count - 1 - len(self.todo)) * self.cells
+            if self.todo and due and self._kill(*self.todo[0]):
                 del self.todo[0]
 
     def _over(self) -> bool:
@@ -207,7 +214,7 @@ def disturbed(
     study, paths = read_study(file, ()), RunPaths(folder / "undisturbed", {}, {})
     settings = WorkerSettings(paths, workers=1, threads=study.threads)
     StudyRun(study, paths, lambda: InlineExecutor(settings), SilentObserver(), RunOptions()).run()
-    run = Kills(file, folder / "runs", pilots, list(kills), chance)
+    run = Kills(file, folder / "runs", pilots, list(kills), cells, chance)
     run.run(pause)
     until = time.monotonic() + 60
     while processes_about(run.runs) and time.monotonic() < until:
@@ -231,7 +238,7 @@ def main() -> int:
         cells=given.cells,
         pilots=given.pilots,
         chance=chance,
-        pause=(1.0, 8.0),
+        pause=(0.5, 3.0),
     )
     out = [f"{count} x {name}" for name, count in sorted(run.done.items())]
     sys.stdout.write(

@@ -19,8 +19,7 @@ _LOG = logging.getLogger(__name__)
 _SECONDS = 60.0
 _USUAL_LARGEST_ARRAY = 1001  # Slurm's own default of MaxArraySize
 _ENDING = frozenset({"COMPLETING"})
-EXTRA = "slurm"
-"""The extra that installs submitit."""
+_EXTRA = "slurm"
 
 
 class Cluster(Protocol):
@@ -145,7 +144,7 @@ def imported_submitit() -> ModuleType:
     except ImportError as error:
         raise FusionBenchError(
             "the executor slurm needs the package submitit: pip install "
-            f"'laconv-fusion-bench[{EXTRA}]', or pip install submitit"
+            f"'laconv-fusion-bench[{_EXTRA}]', or pip install submitit"
         ) from error
     return submitit
 
