@@ -205,10 +205,11 @@ def disturbed(
     pilots: int,
     chance: random.Random,
     pause: tuple[float, float],
+    epochs: int = 40,
 ) -> tuple[Kills, list[str]]:
     """Train a toy study undisturbed and disturbed; return what was killed, and what is wrong."""
     text = toys.STUDY.replace("seeds: [0, 1]", f"seeds: {max(1, cells // 2)}").replace(
-        "train: {epochs: 2,", "train: {checkpoint: {minutes: 0.001}, epochs: 40,"
+        "train: {epochs: 2,", f"train: {{checkpoint: {{minutes: 0.001}}, epochs: {epochs},"
     )
     file = toys.study_file(folder, text + _STUDY)
     study, paths = read_study(file, ()), RunPaths(folder / "undisturbed", {}, {})

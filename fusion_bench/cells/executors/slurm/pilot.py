@@ -30,7 +30,7 @@ from fusion_bench.errors import FusionBenchError, reason_of
 from fusion_bench.lease import Lease, LeaseHeld
 
 if TYPE_CHECKING:  # a study is trained without submitit
-    from submitit.core.utils import DelayedSubmission
+    from submitit.helpers import DelayedSubmission
 
 _AT_ONCE = 100
 """Cells that are handed to the workers at once; whose configurations are read before the first begins."""
@@ -94,7 +94,7 @@ class SlurmPilot:
 
     def checkpoint(self) -> DelayedSubmission:
         """Return what continues this pilot after it was put back into the queue; submitit calls it."""
-        from submitit.core.utils import DelayedSubmission  # noqa: PLC0415 - an extra
+        from submitit.helpers import DelayedSubmission  # noqa: PLC0415 - an extra
 
         signal.signal(signal.SIGTERM, signal.SIG_IGN)  # it ends already
         return DelayedSubmission(self)
