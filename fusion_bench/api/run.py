@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 import optuna
 import torch
 from rich.console import Console
 
+from fusion_bench.api.executors import EXECUTORS, MakeExecutor, local_executors, slurm_executors
 from fusion_bench.api.report import Report, load_report
 from fusion_bench.api.study import load_study, one_or_more, run_paths
-from fusion_bench.cells.executors.executor import Executor, WorkerSettings
-from fusion_bench.cells.executors.inline import InlineExecutor
-from fusion_bench.cells.executors.local import LocalExecutor
+from fusion_bench.cells.executors.executor import WorkerSettings
+from fusion_bench.cells.executors.slurm.options import slurm_parameters, wants_gpu
 from fusion_bench.cells.global_state import global_state_kept
 from fusion_bench.errors import FusionBenchError, NoResultError
+from fusion_bench.registry import did_you_mean
 from fusion_bench.reporting.decidable.sentences import few_seeds
 from fusion_bench.reporting.mlflow_.store import TrackingStore
 from fusion_bench.reporting.mlflow_.sync import sync_study
@@ -50,6 +52,8 @@ class RunRequest:
         retry_failed: try failed cells again; ``retry_stale``: train stale cells anew.
         keep_weights: write each cell's weights beside its result.
         smoke: toy sizes, in this process; see `fusion_bench.spec.smoke`.
+        executor: ``local`` or ``slurm``: where cells are trained.
+        slurm: ``KEY=VALUE`` texts for Slurm; see `fusion_bench.cells.executors.slurm.options`.
     """
 
     study: Path
@@ -62,6 +66,8 @@ class RunRequest:
     retry_stale: bool = False
     keep_weights: bool = False
     smoke: bool = False
+    executor: str = "local"
+    slurm: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,6 +107,8 @@ def run_study(
     retry_stale: bool = False,
     keep_weights: bool = False,
     smoke: bool = False,
+    executor: str = "local",
+    slurm: Sequence[str] = (),
 ) -> Report:
     """Train what a study still lacks, write its report and return it: ``fusion-bench run`` in Python.
 
@@ -120,6 +128,8 @@ def run_study(
         keep_weights: write each cell's ``model.safetensors`` beside its result.
         smoke: a toy run of the study that takes a minute or two and trains in this process. Its numbers mean nothing;
             its name is ``NAME-smoke``, and one of its arms (``planted_nan``) fails on purpose.
+        executor: ``local``: processes of this machine; ``slurm``: ``workers`` jobs of a Slurm cluster.
+        slurm: parameters of sbatch for them, such as ``"partition=gpu"``.
 
     Returns:
         The same `Report` that `load_report` reads from ``runs/studies/NAME``.
@@ -140,6 +150,8 @@ def run_study(
         retry_stale=retry_stale,
         keep_weights=keep_weights,
         smoke=smoke,
+        executor=executor,
+        slurm=one_or_more(slurm),
     )
     with _libraries_as_before():
         console = Console()
@@ -160,6 +172,7 @@ def run_and_report(request: RunRequest, console: Console) -> FinishedRun:
         FusionBenchError: MLflow, where `track` shows the study, cannot be reached; or see
             `fusion_bench.study.run.StudyRun.run`.
     """
+    _check_executor(request)
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # the console shows the progress
     with (
         global_state_kept()
@@ -167,16 +180,16 @@ def run_and_report(request: RunRequest, console: Console) -> FinishedRun:
         study = load_study(request.study, request.overrides)
     if request.smoke:
         study = smoke_study(study)
-    device = chosen_device(request.device, on_gpu=not request.smoke)
     TrackingStore.of(request.runs).check()  # told now, not after hours of training
-    settings = worker_settings(request, study, device)
+    settings = worker_settings(request, study, _device_of_run(request))
     if not request.smoke and (few := few_seeds(study, study.arms)):
         console.print(few, markup=False, highlight=False, soft_wrap=True)
-    ran = _train(study, settings, request, console)
-    runs = {study.name: ran}
-    for label, context in study.contexts.items():
-        console.print(f"the same arms under {label}:", markup=False, highlight=False, soft_wrap=True)
-        runs[context.name] = _train(with_choices(context, ran.search), settings, request, console)
+    with _executors(request, settings, study, console) as make:
+        ran = _train(study, settings, request, console, make)
+        runs = {study.name: ran}
+        for label, context in study.contexts.items():
+            console.print(f"the same arms under {label}:", markup=False, highlight=False, soft_wrap=True)
+            runs[context.name] = _train(with_choices(context, ran.search), settings, request, console, make)
     # The arm that a toy run fails on purpose is not counted.
     counts = count_cells(runs.values(), settings.paths, {PLANTED} if request.smoke else ())
     with parts_shown(console) as notify:
@@ -203,16 +216,45 @@ def worker_settings(request: RunRequest, study: Study, device: str) -> WorkerSet
     return WorkerSettings(paths, workers, threads, request.keep_weights, study.limits)
 
 
-def _train(study: Study, settings: WorkerSettings, request: RunRequest, console: Console) -> RunResult:
+def _train(
+    study: Study, settings: WorkerSettings, request: RunRequest, console: Console, make: MakeExecutor
+) -> RunResult:
     """Train one study, without its contexts."""
-
-    def executor() -> Executor:
-        if request.smoke:
-            return InlineExecutor(settings)
-        return LocalExecutor(settings, study_folder(settings.paths.runs, study.name) / "logs")
-
     options = RunOptions(request.retry_failed, request.retry_stale)
-    return StudyRun(study, settings.paths, executor, observer_for(console), options).run()
+    return StudyRun(study, settings.paths, partial(make, study), observer_for(console), options).run()
+
+
+def _executors(
+    request: RunRequest, settings: WorkerSettings, study: Study, console: Console
+) -> AbstractContextManager[MakeExecutor]:
+    """Return what makes the executors of a request."""
+    if request.executor == "slurm":
+        return slurm_executors(settings, study, request.slurm, console)
+    return local_executors(settings, inline=request.smoke)
+
+
+def _device_of_run(request: RunRequest) -> str:
+    """Return the device on which cells are trained: of this machine, or of the nodes of a cluster."""
+    if request.executor == "slurm":
+        check_device_name(request.device or "cpu")
+        return request.device or ("cuda" if wants_gpu(slurm_parameters(request.slurm, 1)) else "cpu")
+    return chosen_device(request.device, on_gpu=not request.smoke)
+
+
+def _check_executor(request: RunRequest) -> None:
+    """Check what a request says about its executor.
+
+    Raises:
+        FusionBenchError: there is no such executor, or it lacks or has options that it should not.
+    """
+    if request.executor not in EXECUTORS:
+        raise FusionBenchError(
+            f"there is no executor {request.executor!r}{did_you_mean(request.executor, EXECUTORS)}"
+        )
+    if request.executor == "slurm" and request.workers is None:
+        raise FusionBenchError("--executor slurm: say how many jobs may run at once, for example --workers 4")
+    if request.executor != "slurm" and request.slurm:
+        raise FusionBenchError("--slurm: its options are for --executor slurm")
 
 
 def chosen_device(asked: str | None, *, on_gpu: bool) -> str:
@@ -223,12 +265,22 @@ def chosen_device(asked: str | None, *, on_gpu: bool) -> str:
     """
     if asked is None:
         return "cuda" if torch.cuda.is_available() and on_gpu else "cpu"
+    check_device_name(asked)
     kind, _, number = asked.partition(":")
-    if asked != "cpu" and (kind != "cuda" or not (number or "0").isdecimal()):
-        raise FusionBenchError(f"--device {asked}: write cpu, cuda or cuda:1")
     if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
         raise FusionBenchError(f"--device {asked}: torch finds {torch.cuda.device_count()} GPUs here")
     return asked
+
+
+def check_device_name(name: str) -> None:
+    """Do nothing for a name that torch may have for a device.
+
+    Raises:
+        FusionBenchError: it is not.
+    """
+    kind, _, number = name.partition(":")
+    if name != "cpu" and (kind != "cuda" or not (number or "0").isdecimal()):
+        raise FusionBenchError(f"--device {name}: write cpu, cuda or cuda:1")
 
 
 def report_on(

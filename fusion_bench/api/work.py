@@ -10,11 +10,12 @@ from rich.console import Console
 from fusion_bench.api.run import RunRequest, chosen_device, worker_settings
 from fusion_bench.api.study import load_study
 from fusion_bench.cells.executors.local import LocalExecutor
+from fusion_bench.cells.executors.time_limit import TimeLimit
 from fusion_bench.cells.global_state import global_state_kept
 from fusion_bench.reporting.progress import observer_for
 from fusion_bench.study.counts import CellCounts, count_planned
 from fusion_bench.study.run import study_folder
-from fusion_bench.study.work import Pilot, TimeLimit
+from fusion_bench.study.work import Pilot
 
 
 def work_on(request: RunRequest, minutes: float | None, console: Console) -> CellCounts:

@@ -102,10 +102,17 @@ class CellPrepared:
 
 @dataclass(frozen=True)
 class CellMeasured:
-    """The median milliseconds of a forward pass of the cell's model."""
+    """The latency of the cell's model has been measured.
+
+    Attributes:
+        cell: its id.
+        milliseconds: the median of a forward pass.
+        device: the name of the processor or GPU on which it was measured; empty if it is not known.
+    """
 
     cell: str
     milliseconds: float
+    device: str = ""
 
 
 @dataclass(frozen=True)
@@ -140,6 +147,7 @@ _KINDS: Mapping[str, type[WorkerEvent]] = {
         CellStarted,
         CellProgressed,
         CellTold,
+        CellSilent,
         CellStepped,
         CellFinished,
         CellFailed,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -53,13 +53,21 @@ class CellFolder:
 
         A damaged record is a failure too, whose reason is lost.
         """
+        record = self.failure_record
+        return None if record is None else record.reason
+
+    @property
+    def failure_record(self) -> Failure | None:
+        """The record of the last try of the cell, its reason on one line; None if it did not fail."""
         if self.done or not self.failed.exists():
             return None
         try:
-            reason = from_json(Failure, read_json(self.failed), str(self.failed)).reason
+            record = from_json(Failure, read_json(self.failed), str(self.failed))
         except FusionBenchError as error:
-            return f"the reason is lost ({error}); to try the cell again, run the study with --retry-failed"
-        return bounded_line(reason, self.failed)
+            return Failure(
+                f"the reason is lost ({error}); to try the cell again, run the study with --retry-failed"
+            )
+        return replace(record, reason=bounded_line(record.reason, self.failed))
 
     @property
     def checkpoint(self) -> Path:

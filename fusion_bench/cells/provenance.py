@@ -102,7 +102,7 @@ def current_provenance(
         device_kind=kind.type,
         data=manifest,
         weights=weights,
-        device=torch.cuda.get_device_name(kind) if kind.type == "cuda" else processor(),
+        device=device_name(device),
         threads=torch.get_num_threads(),
         python=platform.python_version(),
         numpy=np.__version__,
@@ -116,6 +116,12 @@ def current_provenance(
 def current_circumstances(device: str, manifest: str) -> Circumstances:
     """Return what a cell that is trained here would have in common with others; see `Circumstances`."""
     return Circumstances(torch.__version__, timm.__version__, torch.device(device).type, manifest)
+
+
+def device_name(device: str) -> str:
+    """Return the name of a GPU, or of this machine's processor."""
+    kind = torch.device(device)
+    return torch.cuda.get_device_name(kind) if kind.type == "cuda" else processor()
 
 
 def processor() -> str:

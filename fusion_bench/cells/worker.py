@@ -41,6 +41,7 @@ from fusion_bench.cells.failure import Failure
 from fusion_bench.cells.folder import CellFolder, cell_folder
 from fusion_bench.cells.global_state import global_state_kept
 from fusion_bench.cells.measure_cell import measured_milliseconds
+from fusion_bench.cells.provenance import device_name
 from fusion_bench.cells.run_cell import CellIsBusy, run_cell
 from fusion_bench.errors import reason_of
 from fusion_bench.samples.counting import Paced
@@ -51,6 +52,11 @@ from fusion_bench.training.loop import Progress
 from fusion_bench.training.paths import RunPaths, parse_named_paths
 
 _SECONDS_BETWEEN_STEPS = 10.0
+_SECONDS_TO_GIVE_BACK = 3.0
+
+
+class WorkerStopped(BaseException):
+    """The worker was asked to end. No `Exception`, so that a cell does not take it for its failure."""
 
 
 class Worker:
@@ -94,7 +100,8 @@ class Worker:
         self._notify(CellPrepared(folder.id))
 
     def _measure(self, folder: CellFolder) -> None:
-        self._notify(CellMeasured(folder.id, measured_milliseconds(folder.config(), self._cache)))
+        milliseconds = measured_milliseconds(folder.config(), self._cache)
+        self._notify(CellMeasured(folder.id, milliseconds, device_name(self._cache.paths.device)))
 
     def _run(self, folder: CellFolder) -> None:
         try:
@@ -168,9 +175,14 @@ def main(arguments: list[str] | None = None) -> None:
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
     worker = Worker(paths, partial(_write, events), keep_weights=given.keep_weights)
     requests: queue.SimpleQueue[str] = queue.SimpleQueue()
+    signal.signal(signal.SIGTERM, _stop)
     threading.Thread(target=_read_requests, args=(requests,), daemon=True).start()
-    while True:
-        worker.handle(json.loads(requests.get()))
+    try:
+        while True:
+            worker.handle(json.loads(requests.get()))
+    except WorkerStopped:  # its cell has been given back
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        _end_group(signal.SIGTERM)
 
 
 def _write(out: io.TextIOWrapper, event: WorkerEvent) -> None:
@@ -181,11 +193,23 @@ def _write(out: io.TextIOWrapper, event: WorkerEvent) -> None:
 def _read_requests(requests: queue.SimpleQueue[str]) -> None:
     """Pass requests on; end this process when the coordinator has ended, even in the middle of a cell.
 
-    An orphaned worker would hold the lock of its cell and block the next run; a cell that is not done is trained
-    again. What a module has started in this worker's own group of processes ends too.
+    An orphaned worker would hold the lease of its cell and block the next run; a cell that is not done is trained
+    again. It gets a moment to give the lease back, for which other hosts would wait two minutes.
     """
     for line in sys.stdin:
         requests.put(line)
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(_SECONDS_TO_GIVE_BACK)
+    _end_group(signal.SIGKILL)
+
+
+def _stop(*_: object) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # a second one must not interrupt the return of the lease
+    raise WorkerStopped
+
+
+def _end_group(how: signal.Signals) -> None:
+    """End this process, and what a module has started in its own group of processes."""
     if os.getpgrp() == os.getpid():
-        os.killpg(0, signal.SIGKILL)
+        os.killpg(0, how)
     os._exit(0)

@@ -24,7 +24,19 @@ from fusion_bench.cli.completion import (
 )
 from fusion_bench.cli.data.commands import data_app
 from fusion_bench.cli.new import new_app
-from fusion_bench.cli.options import DataRoots, Device, Overrides, Runs, StudyArgument, check_study
+from fusion_bench.cli.options import (
+    DataRoots,
+    Device,
+    ExecutorName,
+    ExecutorOption,
+    KeepWeights,
+    Overrides,
+    Runs,
+    SlurmOptions,
+    StudyArgument,
+    Workers,
+    check_study,
+)
 from fusion_bench.cli.plugin_commands import PluginGroup
 from fusion_bench.errors import FusionBenchError
 
@@ -70,10 +82,7 @@ def options(
 def run(
     study: StudyArgument,
     runs: Runs = Path("runs"),
-    workers: Annotated[
-        int | None,
-        typer.Option(min=1, help="Cells trained at once; by default cores / threads on a CPU, 1 on a GPU."),
-    ] = None,
+    workers: Workers = None,
     overrides: Overrides = None,
     data: DataRoots = None,
     device: Device = None,
@@ -82,9 +91,7 @@ def run(
         bool,
         typer.Option("--retry-stale", help="Train stale cells again; their old results are moved aside."),
     ] = False,
-    keep_weights: Annotated[
-        bool, typer.Option("--keep-weights", help="Write model.safetensors into the folder of each cell.")
-    ] = False,
+    keep_weights: KeepWeights = False,
     smoke: Annotated[
         bool,
         typer.Option(
@@ -92,6 +99,8 @@ def run(
             help="Test all steps in a minute or two, at toy sizes and with one deliberate failure.",
         ),
     ] = False,
+    executor: ExecutorOption = ExecutorName.local,
+    slurm: SlurmOptions = None,
 ) -> None:
     """Train the cells of a study that have no result yet, then write its report.
 
@@ -115,6 +124,8 @@ def run(
                 retry_stale=retry_stale,
                 keep_weights=keep_weights,
                 smoke=smoke,
+                executor=executor.value,
+                slurm=tuple(slurm or ()),
             )
         )
     except KeyboardInterrupt as stopped:  # caught here, because typer would print no message
@@ -127,10 +138,7 @@ def run(
 def work(
     study: StudyArgument,
     runs: Runs = Path("runs"),
-    workers: Annotated[
-        int | None,
-        typer.Option(min=1, help="Cells trained at once; by default cores / threads on a CPU, 1 on a GPU."),
-    ] = None,
+    workers: Workers = None,
     minutes: Annotated[
         float | None,
         typer.Option(min=0, help="Begin no cell that would not end within so many minutes."),
@@ -138,9 +146,7 @@ def work(
     overrides: Overrides = None,
     data: DataRoots = None,
     device: Device = None,
-    keep_weights: Annotated[
-        bool, typer.Option("--keep-weights", help="Write model.safetensors into the folder of each cell.")
-    ] = False,
+    keep_weights: KeepWeights = False,
 ) -> None:
     """Train cells of a study beside other processes that do the same in this runs folder, on this or other hosts.
 

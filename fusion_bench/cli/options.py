@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +18,32 @@ DataRoots = Annotated[
     list[str] | None,
     typer.Option("--data", metavar="NAME=FOLDER", help="The folder of the files of a data set."),
 ]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, help="Cells trained at once; by default cores / threads on a CPU, 1 on a GPU."),
+]
+KeepWeights = Annotated[
+    bool, typer.Option("--keep-weights", help="Write model.safetensors into the folder of each cell.")
+]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1; by default a GPU if there is one.")]
+
+
+class ExecutorName(StrEnum):
+    """Where the cells of a run are trained."""
+
+    local = "local"
+    slurm = "slurm"
+
+
+ExecutorOption = Annotated[
+    ExecutorName, typer.Option(help="Where cells are trained: on this machine, or by jobs of Slurm.")
+]
+SlurmOptions = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--slurm", metavar="KEY=VALUE", help="An option of sbatch for --executor slurm: partition=gpu"
+    ),
+]
 
 
 def check_study(study: Path, overrides: Sequence[str] | None, *, may_be_folder: bool = True) -> None:

@@ -14,7 +14,7 @@ from fusion_bench.cells.events import CellFailed, CellMeasured
 from fusion_bench.cells.executors.executor import Executor, WorkerSettings
 from fusion_bench.cells.executors.local import LocalExecutor
 from fusion_bench.cells.folder import cell_folder
-from fusion_bench.cells.provenance import current_sources, processor
+from fusion_bench.cells.provenance import current_sources, device_name
 from fusion_bench.cells.result import ArmCosts
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.lease import Lease, LeaseHeld
@@ -46,25 +46,35 @@ class Measured:
 def measure_arms(
     arms: Sequence[Arm], seeds: Sequence[int], paths: RunPaths, file: Path, executor: Executor
 ) -> Mapping[str, Measured]:
-    """Return the cost of each arm by label; measurements in ``file`` of the same arm, source and device are reused.
+    """Return the cost of each arm by label; measurements in ``file`` of the same arm and source are reused.
 
-    The others are made by ``executor`` and added to ``file``. An arm without a finished cell has no entry, since
-    running it might end its process; neither has one whose process ends or gives no answer.
+    The others are made by ``executor`` and added to ``file``. All that is returned comes from one device: this
+    machine's, or another one on which every arm was measured before. An arm without a finished cell has no entry,
+    since running it might end its process; neither has one whose process ends or gives no answer.
     """
     done, kept = _finished_cells(arms, seeds, paths), dict(_kept(file))
-    keys = _keys(arms, done, paths)
+    device = _device_of(arms, done, paths, kept)
+    keys = _keys(arms, done, paths, device)
     todo = {cell.id: label for label, cell in done.items() if keys[label] not in kept}
-    ended = 0
-    for event in executor.measure(list(todo)) if todo else ():
-        if isinstance(event, CellFailed):
-            _LOG.warning("the latency of %s cannot be measured: %s", todo[event.cell], event.reason)
-        if isinstance(event, CellMeasured):
-            costs = cell_folder(paths.runs, event.cell).result().costs
-            kept[keys[todo[event.cell]]] = Measured(costs, event.milliseconds, _device_name(paths))
-            write_json(file, to_json(kept))
-        if isinstance(event, CellFailed | CellMeasured):
-            ended += 1
-            paths.notify("measuring the cost of arms", ended, len(todo))
+    while todo:
+        found, ended = device, 0
+        for event in executor.measure(list(todo)):
+            if isinstance(event, CellFailed):
+                _LOG.warning("the latency of %s cannot be measured: %s", todo[event.cell], event.reason)
+            if isinstance(event, CellMeasured):
+                found = event.device or device
+                key = _keys(arms, done, paths, found)[todo[event.cell]]
+                costs = cell_folder(paths.runs, event.cell).result().costs
+                kept[key] = Measured(costs, event.milliseconds, found)
+                write_json(file, to_json(kept))
+            if isinstance(event, CellFailed | CellMeasured):
+                ended += 1
+                paths.notify("measuring the cost of arms", ended, len(todo))
+        tried, keys = set(todo), _keys(arms, done, paths, found)
+        # A node of a cluster has measured: there too what was measured here before.
+        todo = {
+            cell.id: label for label, cell in done.items() if keys[label] not in kept and cell.id not in tried
+        }
     return {label: kept[keys[label]] for label in done if keys[label] in kept}
 
 
@@ -84,7 +94,7 @@ def measure_for_report(
     except LeaseHeld:
         _LOG.warning("a run of the study is going on: arms that were not measured before have no latency")
     done, kept = _finished_cells(arms, seeds, paths), _kept(file)
-    keys = _keys(arms, done, paths)
+    keys = _keys(arms, done, paths, _device_of(arms, done, paths, kept))
     return {label: kept[keys[label]] for label in done if keys[label] in kept}
 
 
@@ -97,12 +107,28 @@ def _finished_cells(arms: Sequence[Arm], seeds: Sequence[int], paths: RunPaths) 
     return {arm.label: done[arm.label] for arm in arms if arm.label in done}
 
 
-def _keys(arms: Sequence[Arm], done: Mapping[str, PlannedCell], paths: RunPaths) -> dict[str, str]:
+def _device_of(
+    arms: Sequence[Arm], done: Mapping[str, PlannedCell], paths: RunPaths, kept: Mapping[str, Measured]
+) -> str:
+    """Return the device whose measurements count: this machine's, unless another one has measured every arm.
+
+    The nodes of a cluster measure what they have trained; a report is written elsewhere.
+    """
+    here = _here(paths)
+    for device in dict.fromkeys([here, *(measured.device for measured in kept.values())]):
+        if all(key in kept for key in _keys(arms, done, paths, device).values()):
+            return device
+    return here
+
+
+def _keys(
+    arms: Sequence[Arm], done: Mapping[str, PlannedCell], paths: RunPaths, device: str
+) -> dict[str, str]:
     """Return by label what a measurement depends on: the arm, its source, its data, the device and torch.
 
     The data decide the size of the vocabulary, and so the cost around the fusion modules.
     """
-    device, found = _device_name(paths), {}
+    found = {}
     for arm in arms:
         if arm.label in done:
             data = cell_folder(paths.runs, done[arm.label].id).provenance().data
@@ -111,9 +137,9 @@ def _keys(arms: Sequence[Arm], done: Mapping[str, PlannedCell], paths: RunPaths)
     return found
 
 
-def _device_name(paths: RunPaths) -> str:
-    device = torch.device(paths.device)
-    return torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
+def _here(paths: RunPaths) -> str:
+    """Return the name of this machine's device; empty if it has none of the kind that trains."""
+    return device_name(paths.device) if paths.device == "cpu" or torch.cuda.is_available() else ""
 
 
 def _kept(file: Path) -> Mapping[str, Measured]:

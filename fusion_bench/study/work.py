@@ -7,10 +7,8 @@ for it takes it over.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 
 from fusion_bench.cells.events import (
     CellBusy,
@@ -22,6 +20,7 @@ from fusion_bench.cells.events import (
     WorkerEvent,
 )
 from fusion_bench.cells.executors.executor import Executor, Wanted
+from fusion_bench.cells.executors.time_limit import TimeLimit, seconds_of_alike
 from fusion_bench.cells.failure import Failure
 from fusion_bench.cells.folder import cell_folder
 from fusion_bench.cells.held_cell import record_failure
@@ -33,26 +32,6 @@ from fusion_bench.study.plan import PlannedCell, confirm_cells, write_configs
 from fusion_bench.study.preparation import prepare_cells
 from fusion_bench.study.searching.search_results import selection_metric
 from fusion_bench.training.paths import RunPaths
-
-
-@dataclass(frozen=True)
-class TimeLimit:
-    """The time until which a pilot works.
-
-    Attributes:
-        ends: the end in seconds of `time.monotonic`; infinite without a limit.
-    """
-
-    ends: float = float("inf")
-
-    @classmethod
-    def of_minutes(cls, minutes: float | None) -> TimeLimit:
-        """Return the limit that ends so many minutes from now; None is no limit."""
-        return cls() if minutes is None else cls(time.monotonic() + 60 * minutes)
-
-    def leaves(self, seconds: float) -> bool:
-        """Return True if so many seconds are left."""
-        return time.monotonic() + seconds <= self.ends
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,7 +50,7 @@ class Pilot:
     paths: RunPaths
     executor: Callable[[Wanted], Executor]
     observer: Observer
-    limit: TimeLimit = TimeLimit()
+    limit: TimeLimit = field(default_factory=TimeLimit)
 
     def work(self) -> int:
         """Train cells until each cell of the study is done or failed, or the time is over.
@@ -111,8 +90,7 @@ class Pilot:
 
     def _seconds(self, cell: PlannedCell) -> float:
         """Return the longest time of a finished cell that differs in the seed only; 0 if there is none."""
-        alike = (replace(cell.config, seed=seed).id for seed in self.study.seeds)
-        return max((_seconds_taken(self.paths, other) for other in alike), default=0.0)
+        return seconds_of_alike(self.paths.runs, cell.config, self.study.seeds)
 
     def _tell(self, event: WorkerEvent) -> None:
         if isinstance(event, CellPreparing):
@@ -122,13 +100,3 @@ class Pilot:
         if isinstance(event, CellFailed) and event.worker_died:
             failure = Failure(event.reason, kind=event.kind)
             record_failure(cell_folder(self.paths.runs, event.cell), failure)
-
-
-def _seconds_taken(paths: RunPaths, cell: str) -> float:
-    """Return the seconds that a finished cell took; 0 for any other."""
-    folder = cell_folder(paths.runs, cell)
-    if not folder.done:
-        return 0.0
-    with suppress(FusionBenchError):  # damaged, which is told where it counts
-        return folder.timing().seconds
-    return 0.0

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,11 @@ import pytest
 
 from command_line import environment, train
 from fusion_bench.cells import measure_cell
+from fusion_bench.cells.events import CellMeasured, WorkerEvent
 from fusion_bench.cells.executors.executor import WorkerSettings
 from fusion_bench.cells.executors.inline import InlineExecutor
 from fusion_bench.cells.folder import cell_folder
+from fusion_bench.cells.provenance import processor
 from fusion_bench.lease import Lease
 from fusion_bench.spec.load import read_study
 from fusion_bench.spec.study import Study
@@ -124,3 +127,28 @@ def test_a_report_measures_in_another_process(
     monkeypatch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
     monkeypatch.setattr(measure_cell, "latency", _never)
     assert measure_for_report(study.arms, study.seeds, paths, tmp_path)["product"].latency_ms > 0
+
+
+class Elsewhere(InlineExecutor):
+    """Measures on a node of a cluster."""
+
+    def measure(self, cells: Sequence[str]) -> Iterator[WorkerEvent]:
+        for event in super().measure(cells):
+            yield replace(event, device="a node") if isinstance(event, CellMeasured) else event
+
+
+def test_latencies_of_two_machines_are_never_compared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, paths = study_file(tmp_path), RunPaths(tmp_path / "runs", {}, {})
+    train(file, paths.runs, "seeds=[0]")
+    study, kept = read_study(file, ("seeds=[0]",)), tmp_path / "measured.json"
+    nodes = Elsewhere(WorkerSettings(paths, workers=1, threads=1))
+    here = InlineExecutor(WorkerSettings(paths, workers=1, threads=1))
+    assert measure_arms(study.arms[:1], study.seeds, paths, kept, here)["product"].device == processor()
+    found = measure_arms(study.arms, study.seeds, paths, kept, nodes)
+    assert {measured.device for measured in found.values()} == {"a node"}
+    assert set(found) == {"product", "weaker"}
+    # A report is written on a machine that has trained nothing, and measures nothing again.
+    monkeypatch.setattr(measure_cell, "latency", _never)
+    assert measure_for_report(study.arms, study.seeds, paths, tmp_path) == found

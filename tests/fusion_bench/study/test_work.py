@@ -16,13 +16,14 @@ import toys
 from fusion_bench.cells.events import WorkerEvent
 from fusion_bench.cells.executors.executor import Wanted, WorkerSettings
 from fusion_bench.cells.executors.inline import InlineExecutor
+from fusion_bench.cells.executors.time_limit import TimeLimit
 from fusion_bench.cells.folder import cell_folder
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.spec.load import read_study
 from fusion_bench.spec.study import Study
 from fusion_bench.study.observer import SilentObserver
 from fusion_bench.study.plan import confirm_cells, write_configs
-from fusion_bench.study.work import Pilot, TimeLimit
+from fusion_bench.study.work import Pilot
 from fusion_bench.training.paths import RunPaths
 from held_cells import fail_cell
 from toys import study_file
