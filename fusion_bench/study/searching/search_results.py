@@ -28,12 +28,14 @@ class SearchResult:
         search_cells: the trials' cells, in the order in which they were asked; empty without a search.
         chosen: the winner's settings by arm label, and ``trials``: out of how many; empty without a search, and
             without an arm in which there is nothing to search.
+        searches: the finished search of each arm by label; empty without a search.
     """
 
     arms: tuple[Arm, ...]
     search_cells: tuple[PlannedCell, ...] = ()
     chosen: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
     trials: Mapping[str, int] = field(default_factory=dict)
+    searches: Mapping[str, ArmSearch] = field(default_factory=dict)
 
 
 def search_result(study: Study, paths: RunPaths) -> SearchResult:
@@ -64,7 +66,13 @@ def finished_searches(searches: Sequence[ArmSearch], cells: Sequence[PlannedCell
     winners = {search.arm.label: search.winner() for search in searches}
     chosen = {label: won[0] for label, won in winners.items() if won is not None}
     trials = {search.arm.label: search.trials for search in searches if search.arm.label in chosen}
-    return SearchResult(tuple(search.confirmed() for search in searches), tuple(cells), chosen, trials)
+    return SearchResult(
+        tuple(search.confirmed() for search in searches),
+        tuple(cells),
+        chosen,
+        trials,
+        {search.arm.label: search for search in searches},
+    )
 
 
 def make_searches(study: Study, *, maximise: bool) -> tuple[ArmSearch, ...]:
@@ -79,6 +87,8 @@ def make_searches(study: Study, *, maximise: bool) -> tuple[ArmSearch, ...]:
             seeds=study.search.seeds,
             maximise=maximise,
             matched=study.matched,
+            sampler=study.search.sampler,
+            pruner=study.search.pruner,
         )
         for arm in study.arms
     )
