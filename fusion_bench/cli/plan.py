@@ -155,10 +155,14 @@ def _searches(study: Study, search: Search) -> str:
     epochs = [sum(found.planned) // len(search.seeds) for found in searches]
     full = [found.trials * found.arm.config.train.epochs for found in searches]
     named = [f"{few} epochs instead of {many}" for few, many in zip(epochs, full, strict=True)]
-    shown = f"{named[0]} in each arm" if len({*named}) == 1 else "; ".join(
-        f"{text} in {found.arm.label}" for text, found in zip(named, searches, strict=True)
+    shown = (
+        f"{named[0]} in each arm"
+        if len({*named}) == 1
+        else "; ".join(f"{text} in {found.arm.label}" for text, found in zip(named, searches, strict=True))
     )
-    return f"{sentence}; they are pruned, so the budget is one of training steps: {shown}, for each search seed"
+    return (
+        f"{sentence}; they are pruned, so the budget is one of training steps: {shown}, for each search seed"
+    )
 
 
 def _distance(match: BudgetMatch) -> str:

@@ -1,8 +1,8 @@
 """Optuna's samplers, with every argument that matters written here, so that a new default changes no search.
 
-A sampler is made anew for each trial, seeded by the number of the trial. What a sampler keeps from one trial to the
-next is in the trials (``cmaes``) or in the study (``qmc``), so that a search that is repeated over finished cells draws
-the same trials, in whatever process.
+A sampler is made anew for each trial, seeded by the number of the trial. What it keeps from one trial to the next
+lies in the trials (``cmaes``) or in the study (``qmc``). So a search that is repeated over finished cells draws the
+same trials, in whatever process.
 """
 
 from __future__ import annotations

@@ -7,9 +7,9 @@ Trials are drawn in batches, their values are reported in the order of the trial
 random stream, which does not depend on the arm or on earlier processes. So a search depends on its settings only, not
 on the number of workers, and repeating it over finished cells gives the same trials: a search resumes that way.
 
-With a pruner, the trials of a batch go through rungs (`fusion_bench.study.searching.rungs`). A trial that fails counts
-as any other and is not drawn again, so the trials, and the training steps planned for them, are the same for every
-arm.
+With a pruner, the trials of a batch go through rungs (`fusion_bench.study.searching.rungs`). A trial that fails
+counts as any other and is not drawn again, so the trials, and the training steps planned for them, are the same for
+every arm.
 """
 
 from __future__ import annotations
@@ -103,7 +103,7 @@ class ArmSearch:
         self.arm, self.space, self._batch = arm, space, batch
         self._combinations = combinations(space, trials)
         self._trials = len(self._combinations) or trials
-        self._seeds, self._maximise = tuple(seeds), maximise
+        self._seeds, self.maximise = tuple(seeds), maximise
         self._sampler, self._pruner = sampler, pruner
         self._study = optuna.create_study(direction="maximize" if maximise else "minimize")
         self._open: list[_OpenTrial] = []
@@ -126,13 +126,16 @@ class ArmSearch:
         return self._study
 
     @property
+    def pruned(self) -> bool:
+        """True if a pruner ends trials early."""
+        return self._pruner is not None
+
+    @property
     def planned(self) -> tuple[int, ...]:
         """The number of epochs of each cell of the whole search; empty if there is nothing to search."""
         if not self.space:
             return ()
-        batches = [
-            min(self._batch, self._trials - first) for first in range(0, self._trials, self._batch)
-        ]
+        batches = [min(self._batch, self._trials - first) for first in range(0, self._trials, self._batch)]
         rungs = [rung for batch in batches for rung in self._rungs_of(batch)]
         return tuple(rung.epochs for rung in rungs for _ in range(rung.trials * len(self._seeds)))
 
@@ -174,7 +177,7 @@ class ArmSearch:
         done = [(trial.drawn, trial.value) for trial in self._finished if trial.value is not None]
         if not done:
             return None
-        pick = max if self._maximise else min
+        pick = max if self.maximise else min
         return pick(done, key=lambda item: item[1])
 
     def confirmed(self) -> Arm:
@@ -240,7 +243,7 @@ class ArmSearch:
             for item in left:
                 item.state = "complete"
             return
-        best = sorted(left, key=lambda item: item.reached[-1][1], reverse=self._maximise)
+        best = sorted(left, key=lambda item: item.reached[-1][1], reverse=self.maximise)
         for item in best[self._rungs[0].trials :]:
             item.state = "pruned"
 
@@ -252,7 +255,9 @@ class ArmSearch:
         if item.state == "complete":
             self._study.tell(item.trial, item.reached[-1][1])
         else:
-            self._study.tell(item.trial, state=TrialState.PRUNED if item.state == "pruned" else TrialState.FAIL)
+            self._study.tell(
+                item.trial, state=TrialState.PRUNED if item.state == "pruned" else TrialState.FAIL
+            )
 
 
 def _suggest(trial: optuna.Trial, name: str, space: Space) -> Any:
