@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -33,6 +33,8 @@ from fusion_bench.spec.study import Study
 from fusion_bench.study.counts import CellCounts, count_cells
 from fusion_bench.study.run import RunOptions, RunResult, StudyRun, study_folder
 from fusion_bench.study.searching.search_results import with_choices
+from fusion_bench.study.trials.database import database_of
+from fusion_bench.study.trials.mirror import Mirror
 from fusion_bench.training.paths import RunPaths
 
 
@@ -49,6 +51,7 @@ class RunRequest:
         retry_failed: try failed cells again; ``retry_stale``: train stale cells anew.
         keep_weights: write each cell's weights beside its result.
         smoke: toy sizes, in this process; see `fusion_bench.spec.smoke`.
+        storage: the address of a database that Optuna's trials are copied to as well; it may hold a password.
     """
 
     study: Path
@@ -61,6 +64,7 @@ class RunRequest:
     retry_stale: bool = False
     keep_weights: bool = False
     smoke: bool = False
+    storage: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +104,7 @@ def run_study(
     retry_stale: bool = False,
     keep_weights: bool = False,
     smoke: bool = False,
+    storage: str | None = None,
 ) -> Report:
     """Train what a study still lacks, write its report and return it: ``fusion-bench run`` in Python.
 
@@ -119,6 +124,8 @@ def run_study(
         keep_weights: write each cell's ``model.safetensors`` beside its result.
         smoke: a toy run of the study that takes a minute or two and trains in this process. Its numbers mean nothing;
             its name is ``NAME-smoke``, and one of its arms (``planted_nan``) fails on purpose.
+        storage: the address of a database (``"postgresql://USER@HOST/DATABASE"``, ``"sqlite:///FILE.db"``) that
+            Optuna's trials are copied to as well, for optuna-dashboard.
 
     Returns:
         The same `Report` that `load_report` reads from ``runs/studies/NAME``.
@@ -139,6 +146,7 @@ def run_study(
         retry_stale=retry_stale,
         keep_weights=keep_weights,
         smoke=smoke,
+        storage=storage,
     )
     with _libraries_as_before():
         console = Console()
@@ -168,6 +176,8 @@ def run_and_report(request: RunRequest, console: Console) -> FinishedRun:
         study = smoke_study(study)
     device = chosen_device(request.device, on_gpu=not request.smoke)
     TrackingStore.of(request.runs).check()  # told now, not after hours of training
+    if request.storage is not None:
+        database_of(request.storage)
     settings = worker_settings(request, study, device)
     if not request.smoke and (few := few_seeds(study, study.arms)):
         console.print(few, markup=False, highlight=False, soft_wrap=True)
@@ -210,8 +220,13 @@ def _train(study: Study, settings: WorkerSettings, request: RunRequest, console:
             return InlineExecutor(settings)
         return LocalExecutor(settings, study_folder(settings.paths.runs, study.name) / "logs")
 
+    def say(text: str) -> None:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
     options = RunOptions(request.retry_failed, request.retry_stale)
-    return StudyRun(study, settings.paths, executor, observer_for(console), options).run()
+    folder = study_folder(settings.paths.runs, study.name)
+    with Mirror(folder, database_of(request.storage), say) if request.storage else nullcontext():
+        return StudyRun(study, settings.paths, executor, observer_for(console), options).run()
 
 
 def chosen_device(asked: str | None, *, on_gpu: bool) -> str:

@@ -24,7 +24,7 @@ from fusion_bench.cli.completion import (
 )
 from fusion_bench.cli.data.commands import data_app
 from fusion_bench.cli.new import new_app
-from fusion_bench.cli.options import DataRoots, Device, Overrides, Runs, StudyArgument, check_study
+from fusion_bench.cli.options import DataRoots, Device, Overrides, Runs, Storage, StudyArgument, check_study
 from fusion_bench.cli.plugin_commands import PluginGroup
 from fusion_bench.errors import FusionBenchError
 
@@ -92,6 +92,7 @@ def run(
             help="Test all steps in a minute or two, at toy sizes and with one deliberate failure.",
         ),
     ] = False,
+    storage: Storage = None,
 ) -> None:
     """Train the cells of a study that have no result yet, then write its report.
 
@@ -115,6 +116,7 @@ def run(
                 retry_stale=retry_stale,
                 keep_weights=keep_weights,
                 smoke=smoke,
+                storage=storage,
             )
         )
     except KeyboardInterrupt as stopped:  # caught here, because typer would print no message
@@ -206,12 +208,14 @@ def report(
         typer.Option(metavar="FOLDER", help="Write the report into FOLDER/<name> (for example reports)."),
     ] = None,
     mlflow: Annotated[bool, typer.Option("--mlflow", help="Update MLflow too.")] = False,
+    storage: Storage = None,
 ) -> None:
     """Write the report of the finished cells, or rebuild a published report from its own files."""
     check_study(source, overrides)
-    from fusion_bench.cli.run import report_only  # noqa: PLC0415 - imports torch
+    from fusion_bench.cli.run import ShownIn, report_only  # noqa: PLC0415 - imports torch
 
-    report_only(source, runs, tuple(overrides or ()), tuple(data or ()), publish=publish, to_mlflow=mlflow)
+    shown = ShownIn(mlflow, storage)
+    report_only(source, runs, tuple(overrides or ()), tuple(data or ()), publish=publish, shown_in=shown)
 
 
 @app.command()

@@ -17,6 +17,14 @@ DataRoots = Annotated[
     list[str] | None,
     typer.Option("--data", metavar="NAME=FOLDER", help="The folder of the files of a data set."),
 ]
+Storage = Annotated[
+    str | None,
+    typer.Option(
+        "--storage",
+        metavar="URL",
+        help="A database that Optuna's trials are copied to: postgresql://USER@HOST/NAME or sqlite:///FILE.",
+    ),
+]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1; by default a GPU if there is one.")]
 
 

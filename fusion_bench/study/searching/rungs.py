@@ -2,9 +2,9 @@
 
 Jamieson and Talwalkar, Non-stochastic best arm identification and hyperparameter optimization (AISTATS 2016). The
 number of trials of each rung is fixed beforehand, so every arm with equal trials gets equal training steps. Each rung
-trains its trials anew, in cells of their own whose schedule has the length of the rung. So no cell is stopped halfway:
-the cells of a pruned trial are done, and what they decide is the same after an interruption, with any number of workers
-and under any executor.
+trains its trials anew, in cells of their own whose schedule has the length of the rung. So no cell is stopped
+halfway: the cells of a pruned trial are done, and what they decide is the same after an interruption, with any number
+of workers and under any executor.
 """
 
 from __future__ import annotations
