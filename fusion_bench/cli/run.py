@@ -103,6 +103,11 @@ def report_only(
     console = Console(stderr=True)
     database = None if shown_in.storage is None else database_of(shown_in.storage)
     if (source / "study.json").exists():
+        if database is not None:
+            raise FusionBenchError(
+                f"{source} is a published report, which holds no trials of Optuna; name the study file or "
+                "runs/studies/NAME instead"
+            )
         with parts_shown(console) as notify:
             report = rebuild(source, notify)
         typer.echo(f"Report: {report}")

@@ -82,10 +82,8 @@ class JournalCopies:
         """Make the copy of a study hold the trials of its journal; return why that cannot be done, or nothing."""
         name, storage = source.study_name, self._opened()
         wanted = {outcome_of(trial): trial for trial in source.get_trials(deepcopy=False)}
-        try:
-            target = optuna.load_study(study_name=name, storage=storage)
-        except KeyError:
-            target = self._new(source)
+        known = name in optuna.get_all_study_names(storage=storage)
+        target = optuna.load_study(study_name=name, storage=storage) if known else self._new(source)
         if not target.user_attrs and not target.get_trials(deepcopy=False):  # made, and then interrupted
             self._sign(target, source)
         if target.user_attrs.get(_OWNER) != self._owner():
@@ -151,6 +149,11 @@ class Mirror:
         self._interrupted = False
         self._thread = threading.Thread(target=self._work, name="optuna storage", daemon=True)
 
+    @property
+    def copied(self) -> int:
+        """The number of trials that were copied so far."""
+        return self._copies.added
+
     def __enter__(self) -> Mirror:
         self._thread.start()
         return self
@@ -215,7 +218,7 @@ _LATER = (
 
 def _problem(database: Database, error: BaseException) -> str:
     """Return the sentence on a database that failed, with the reason that its driver gives and without secrets."""
-    while (cause := error.__cause__ or error.__context__) is not None:
-        error = cause
+    while error.__cause__ is not None:
+        error = error.__cause__
     reason = database.without_secrets(" ".join(str(error).split()) or type(error).__name__)
     return f"the storage {database.shown} cannot be written: {reason[:300]}"
