@@ -37,6 +37,7 @@ from fusion_bench.study.searching.search import ArmSearch
 from fusion_bench.study.searching.search_journal import update_search_journal
 from fusion_bench.study.searching.search_results import (
     SearchResult,
+    drawn_before,
     finished_searches,
     make_searches,
     selection_metric,
@@ -155,11 +156,13 @@ class StudyRun:
     def _search(self, executor: Executor) -> SearchResult:
         if self._study.search is None:
             return SearchResult(self._study.arms)
-        searches = make_searches(self._study, maximise=self._metric.higher_is_better)
+        draws = drawn_before(self._paths.runs, self._study.name)
+        searches = make_searches(self._study, maximise=self._metric.higher_is_better, draws=draws)
         asked: list[PlannedCell] = []
         while not all(search.over for search in searches):
             batches = {search.arm.label: search.ask() for search in searches if not search.over}
             batch = [cell for cells in batches.values() for cell in cells]
+            draws.save()
             new = any(recorded_state(cell, self._paths).state == "missing" for cell in batch)
             self._complete(batch, executor)
             self._check_answered(batch)

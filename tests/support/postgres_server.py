@@ -53,7 +53,9 @@ def postgres_server() -> Iterator[PostgresServer]:
     versions = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
     if found is None and not versions:
         pytest.skip("PostgreSQL is not installed (Debian's package postgresql)")
-    folder = Path(tempfile.mkdtemp(prefix="pg"))  # a socket needs a short path, and its user the right to read it
+    folder = Path(
+        tempfile.mkdtemp(prefix="pg")
+    )  # a socket needs a short path, and its user the right to read it
     if os.geteuid() == 0:
         shutil.chown(folder, "postgres", "postgres")
     server = PostgresServer(folder, (versions[-1] if versions else Path(str(found))).parent)

@@ -25,13 +25,19 @@ import optuna
 from optuna.trial import TrialState
 
 from fusion_bench.contract import Choice, Float, Int, Space
+from fusion_bench.serialisation import to_json
 from fusion_bench.spec.arms import Arm, settings_of
 from fusion_bench.spec.search_spaces import combinations
 from fusion_bench.spec.study import Pruner, Sampler
+from fusion_bench.storage import digest
 from fusion_bench.study.plan import PlannedCell
+from fusion_bench.study.searching.draws import Draws
 from fusion_bench.study.searching.rungs import Rung, rungs_of
 from fusion_bench.study.searching.samplers import sampler_for
 from fusion_bench.training.config import Json
+
+_STATELESS: frozenset[Sampler] = frozenset({"tpe", "random", "gp"})
+"""These draw from the settings and values of earlier trials alone; the others also from what they kept in them."""
 
 
 @dataclass(frozen=True)
@@ -84,6 +90,7 @@ class ArmSearch:
         matched: brings an arm whose settings have changed back to the study's budget.
         sampler: draws the trials.
         pruner: ends trials early; None trains all in full.
+        draws: what was drawn before.
     """
 
     def __init__(
@@ -98,6 +105,7 @@ class ArmSearch:
         matched: Callable[[Arm], Arm] = lambda arm: arm,
         sampler: Sampler = "tpe",
         pruner: Pruner | None = None,
+        draws: Draws | None = None,
     ) -> None:
         self._matched = matched
         self.arm, self.space, self._batch = arm, space, batch
@@ -105,6 +113,9 @@ class ArmSearch:
         self._trials = len(self._combinations) or trials
         self._seeds, self.maximise = tuple(seeds), maximise
         self._sampler, self._pruner = sampler, pruner
+        self._draws = Draws() if draws is None or sampler not in _STATELESS else draws
+        spaces = [[name, type(item).__name__, vars(item)] for name, item in space.items()]
+        self._drawn_from = digest([sampler, pruner, trials, batch, self._seeds, maximise, to_json(spaces)])
         self._study = optuna.create_study(direction="maximize" if maximise else "minimize")
         self._open: list[_OpenTrial] = []
         self._rungs: list[Rung] = []
@@ -149,7 +160,9 @@ class ArmSearch:
         if not self._open:
             first = len(self._finished)
             count = min(self._batch, self._trials - first)
-            self._open = [self._drawn(number) for number in range(first, first + count)]
+            known = self._draws.find(self._drawn_from, count, self.space) or [None] * count
+            self._open = [self._drawn(first + index, known[index]) for index in range(count)]
+            self._draws.add(self._drawn_from, [item.trial.params for item in self._open])
             self._rungs = list(self._rungs_of(count))
         return tuple(cell for item in self._left() for cell in self._cells_of(item))
 
@@ -170,6 +183,8 @@ class ArmSearch:
             for item in self._open:
                 self._tell_optuna(item)
                 self._finished.append(item.ended())
+            told = [[item.trial.params, item.state, item.reached] for item in self._open]
+            self._drawn_from = digest([self._drawn_from, told])
             self._open.clear()
 
     def winner(self) -> tuple[Mapping[str, Json], float] | None:
@@ -199,12 +214,15 @@ class ArmSearch:
         """Return the arm with the settings of a trial."""
         return self._matched(self.arm.having(drawn))
 
-    def _drawn(self, number: int) -> _OpenTrial:
+    def _drawn(self, number: int, known: Mapping[str, Json] | None) -> _OpenTrial:
+        """Return a trial: as it was drawn before, the next combination of the lists, or as the sampler draws it."""
+        fixed = self._combinations[number] if self._combinations else known
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            self._study.sampler = sampler_for(self._sampler, number)
-            if self._combinations:
-                self._study.enqueue_trial(self._combinations[number])
+            # The other samplers would fit their model for settings that are fixed.
+            self._study.sampler = sampler_for("random" if known else self._sampler, number)
+            if fixed is not None:
+                self._study.enqueue_trial(dict(fixed))
             trial = self._study.ask()
             arm = self._having({name: _suggest(trial, name, space) for name, space in self.space.items()})
         return _OpenTrial(trial, arm, settings_of(arm.config, self.space))

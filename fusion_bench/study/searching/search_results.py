@@ -14,6 +14,7 @@ from fusion_bench.spec.arms import Arm
 from fusion_bench.spec.study import Study
 from fusion_bench.study.cell_status import recorded_state
 from fusion_bench.study.plan import PlannedCell
+from fusion_bench.study.searching.draws import Draws
 from fusion_bench.study.searching.search import ArmSearch
 from fusion_bench.training.config import Json
 from fusion_bench.training.paths import RunPaths
@@ -47,7 +48,8 @@ def search_result(study: Study, paths: RunPaths) -> SearchResult:
     if study.search is None:
         return SearchResult(study.arms)
     metric = selection_metric(study)
-    searches = make_searches(study, maximise=metric.higher_is_better)
+    draws = drawn_before(paths.runs, study.name)
+    searches = make_searches(study, maximise=metric.higher_is_better, draws=draws)
     asked: list[PlannedCell] = []
     for search in searches:
         while not search.over:
@@ -75,8 +77,13 @@ def finished_searches(searches: Sequence[ArmSearch], cells: Sequence[PlannedCell
     )
 
 
-def make_searches(study: Study, *, maximise: bool) -> tuple[ArmSearch, ...]:
-    """Return one search for each arm, all with the same number of trials."""
+def drawn_before(runs: Path, name: str) -> Draws:
+    """Return what the searches of a study drew in earlier runs."""
+    return Draws(runs / "studies" / name / "search" / "draws.json")
+
+
+def make_searches(study: Study, *, maximise: bool, draws: Draws | None = None) -> tuple[ArmSearch, ...]:
+    """Return one search for each arm, all with the same number of trials; ``draws`` is what was drawn before."""
     assert study.search is not None  # noqa: S101 - asked only of studies with a search
     return tuple(
         ArmSearch(
@@ -89,6 +96,7 @@ def make_searches(study: Study, *, maximise: bool) -> tuple[ArmSearch, ...]:
             matched=study.matched,
             sampler=study.search.sampler,
             pruner=study.search.pruner,
+            draws=draws,
         )
         for arm in study.arms
     )
