@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
-PASSWORD = "open sesame/1"
-"""The server asks for none; a message that shows it is a mistake all the same."""
+UNASKED = "open sesame/1"
+"""A password that the server does not ask for; a message that shows it is a mistake all the same."""
 
 
 class PostgresServer:
@@ -28,7 +29,7 @@ class PostgresServer:
 
     @property
     def address(self) -> str:
-        return f"postgresql://postgres:{PASSWORD.replace(' ', '%20').replace('/', '%2F')}@/postgres?host={self._folder}"
+        return f"postgresql://postgres:{quote(UNASKED, safe='')}@/postgres?host={self._folder}"
 
     def call(self, program: str, *arguments: str) -> None:
         command = [str(self._programs / program), *arguments]

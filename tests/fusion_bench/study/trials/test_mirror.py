@@ -17,7 +17,8 @@ from fusion_bench.study.trials.database import Database, database_of
 from fusion_bench.study.trials.journal_file import journal_storage
 from fusion_bench.study.trials.mirror import JournalCopies, Mirror, copy_journals
 from fusion_bench.study.trials.record import Record, TrialDetails
-from postgres_server import PASSWORD, PostgresServer, postgres_server
+from optuna_trials import shown_trials
+from postgres_server import UNASKED, PostgresServer, postgres_server
 
 LABELS = ("a", "b", "c", "d", "e", "f")
 RECORDS = [
@@ -45,28 +46,10 @@ def planned(records: list[Record]) -> list[Record]:
     return [*records, *(item for item in waiting if item.key not in ended)]
 
 
-def shown(storage: optuna.storages.BaseStorage, name: str) -> list[tuple[object, ...]]:
-    """Everything that Optuna's tools show of the trials of a study."""
-    return [
-        (
-            trial.number,
-            trial.state,
-            trial.value,
-            trial.params,
-            trial.distributions,
-            trial.intermediate_values,
-            trial.user_attrs,
-            trial.datetime_start,
-            trial.datetime_complete,
-        )
-        for trial in optuna.load_study(study_name=name, storage=storage).trials
-    ]
-
-
 def assert_in_line(folder: Path, database: Database, name: str = "study", file: str = "journal.log") -> None:
     storage = database.open()
     try:
-        assert shown(storage, name) == shown(journal_storage(folder / file), name)
+        assert shown_trials(storage, name) == shown_trials(journal_storage(folder / file), name)
     finally:
         storage.engine.dispose()
 
@@ -234,4 +217,4 @@ def test_postgresql_is_stopped_and_started_in_mid_study(tmp_path: Path, server: 
     copy_journals(tmp_path, database)
     assert_in_line(tmp_path, database)
     written = [*said, *(file.read_text() for file in tmp_path.rglob("*") if file.is_file())]
-    assert not [text for text in written if PASSWORD in text or "sesame" in text]
+    assert not [text for text in written if UNASKED in text or "sesame" in text]
