@@ -160,8 +160,10 @@ class ArmSearch:
         if not self._open:
             first = len(self._finished)
             count = min(self._batch, self._trials - first)
-            known = self._draws.find(self._drawn_from, count, self.space) or [None] * count
-            self._open = [self._drawn(first + index, known[index]) for index in range(count)]
+            known = self._draws.find(self._drawn_from, count, self.space)
+            self._open = [
+                self._drawn(first + index, known[index] if known else None) for index in range(count)
+            ]
             self._draws.add(self._drawn_from, [item.trial.params for item in self._open])
             self._rungs = list(self._rungs_of(count))
         return tuple(cell for item in self._left() for cell in self._cells_of(item))
@@ -183,8 +185,8 @@ class ArmSearch:
             for item in self._open:
                 self._tell_optuna(item)
                 self._finished.append(item.ended())
-            told = [[item.trial.params, item.state, item.reached] for item in self._open]
-            self._drawn_from = digest([self._drawn_from, told])
+            ends = [[item.trial.params, item.state, item.reached] for item in self._open]
+            self._drawn_from = digest([self._drawn_from, ends])
             self._open.clear()
 
     def winner(self) -> tuple[Mapping[str, Json], float] | None:
