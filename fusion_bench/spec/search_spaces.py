@@ -231,7 +231,7 @@ def check_search(search: Search, study_arms: StudyArms, node: Node, problems: Pr
             )
         elif space and arm.config.train.epochs < 2:
             problems.add(
-                pruner, f"{arm.spec.label} trains for {arm.config.train.epochs} epochs; write 2 or more"
+                pruner, f"{arm.spec.label} has train.epochs: {arm.config.train.epochs}; write 2 or more"
             )
 
 

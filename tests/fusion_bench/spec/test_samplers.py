@@ -76,7 +76,7 @@ def test_what_cannot_be_drawn_or_pruned_is_told_with_its_line(load: Load, text: 
         ("search.trials=101", "sampler: gp", "gp draws at most 100 trials, and there are 101; write fewer"),
         ("search.batch=2", "pruner: successive_halving", "one trial in 3 of each batch is trained longer"),
         ("search.trials=2", "pruner: successive_halving", "write 3 or more for batch and trials"),
-        ("train.epochs=1", "pruner: successive_halving", "film trains for 1 epochs; write 2 or more"),
+        ("train.epochs=1", "pruner: successive_halving", "film has train.epochs: 1; write 2 or more"),
     ],
 )
 def test_too_many_or_too_few_are_told(load: Load, override: str, text: str, message: str) -> None:

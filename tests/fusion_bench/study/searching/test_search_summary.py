@@ -37,7 +37,7 @@ def test_the_setting_that_matters_has_the_larger_share() -> None:
     found = summarise_search(searched(), Path())
     assert list(found.importances) == ["gain", "train.epochs"]
     assert found.importances["gain"] > 0.6
-    assert sum(found.importances.values()) == pytest.approx(1, abs=0.01)
+    assert 0.9 < sum(found.importances.values()) <= 1, "the rest is of both together"
     assert found == summarise_search(searched(), Path()), "the forest has a seed"
     assert found.training_steps is None
 
