@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -36,6 +36,8 @@ from fusion_bench.spec.study import Study
 from fusion_bench.study.counts import CellCounts, count_cells
 from fusion_bench.study.run import RunOptions, RunResult, StudyRun, study_folder
 from fusion_bench.study.searching.search_results import with_choices
+from fusion_bench.study.trials.database import database_of
+from fusion_bench.study.trials.mirror import Mirror
 from fusion_bench.training.paths import RunPaths
 
 
@@ -54,6 +56,7 @@ class RunRequest:
         smoke: toy sizes, in this process; see `fusion_bench.spec.smoke`.
         executor: ``local`` or ``slurm``: where cells are trained.
         slurm: ``KEY=VALUE`` texts for Slurm; see `fusion_bench.cells.executors.slurm.options`.
+        storage: the address of a database that Optuna's trials are copied to as well; it may hold a password.
     """
 
     study: Path
@@ -68,6 +71,7 @@ class RunRequest:
     smoke: bool = False
     executor: str = "local"
     slurm: tuple[str, ...] = ()
+    storage: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,6 +113,7 @@ def run_study(
     smoke: bool = False,
     executor: str = "local",
     slurm: Sequence[str] = (),
+    storage: str | None = None,
 ) -> Report:
     """Train what a study still lacks, write its report and return it: ``fusion-bench run`` in Python.
 
@@ -130,6 +135,8 @@ def run_study(
             its name is ``NAME-smoke``, and one of its arms (``planted_nan``) fails on purpose.
         executor: ``local``: processes of this machine; ``slurm``: ``workers`` jobs of a Slurm cluster.
         slurm: parameters of sbatch for them, such as ``"partition=gpu"``.
+        storage: the address of a database (``"postgresql://USER@HOST/DATABASE"``, ``"sqlite:///FILE.db"``) that
+            Optuna's trials are copied to as well, for optuna-dashboard.
 
     Returns:
         The same `Report` that `load_report` reads from ``runs/studies/NAME``.
@@ -152,6 +159,7 @@ def run_study(
         smoke=smoke,
         executor=executor,
         slurm=one_or_more(slurm),
+        storage=storage,
     )
     with _libraries_as_before():
         console = Console()
@@ -181,6 +189,8 @@ def run_and_report(request: RunRequest, console: Console) -> FinishedRun:
     if request.smoke:
         study = smoke_study(study)
     TrackingStore.of(request.runs).check()  # told now, not after hours of training
+    if request.storage is not None:
+        database_of(request.storage)
     settings = worker_settings(request, study, _device_of_run(request))
     if not request.smoke and (few := few_seeds(study, study.arms)):
         console.print(few, markup=False, highlight=False, soft_wrap=True)
@@ -220,8 +230,14 @@ def _train(
     study: Study, settings: WorkerSettings, request: RunRequest, console: Console, make: MakeExecutor
 ) -> RunResult:
     """Train one study, without its contexts."""
+
+    def say(text: str) -> None:
+        console.print(text, markup=False, highlight=False, soft_wrap=True)
+
     options = RunOptions(request.retry_failed, request.retry_stale)
-    return StudyRun(study, settings.paths, partial(make, study), observer_for(console), options).run()
+    folder = study_folder(settings.paths.runs, study.name)
+    with Mirror(folder, database_of(request.storage), say) if request.storage else nullcontext():
+        return StudyRun(study, settings.paths, partial(make, study), observer_for(console), options).run()
 
 
 def _executors(

@@ -33,6 +33,7 @@ from fusion_bench.cli.options import (
     Overrides,
     Runs,
     SlurmOptions,
+    Storage,
     StudyArgument,
     Workers,
     check_study,
@@ -101,6 +102,7 @@ def run(
     ] = False,
     executor: ExecutorOption = ExecutorName.local,
     slurm: SlurmOptions = None,
+    storage: Storage = None,
 ) -> None:
     """Train the cells of a study that have no result yet, then write its report.
 
@@ -126,6 +128,7 @@ def run(
                 smoke=smoke,
                 executor=executor.value,
                 slurm=tuple(slurm or ()),
+                storage=storage,
             )
         )
     except KeyboardInterrupt as stopped:  # caught here, because typer would print no message
@@ -212,12 +215,14 @@ def report(
         typer.Option(metavar="FOLDER", help="Write the report into FOLDER/<name> (for example reports)."),
     ] = None,
     mlflow: Annotated[bool, typer.Option("--mlflow", help="Update MLflow too.")] = False,
+    storage: Storage = None,
 ) -> None:
     """Write the report of the finished cells, or rebuild a published report from its own files."""
     check_study(source, overrides)
-    from fusion_bench.cli.run import report_only  # noqa: PLC0415 - imports torch
+    from fusion_bench.cli.run import ShownIn, report_only  # noqa: PLC0415 - imports torch
 
-    report_only(source, runs, tuple(overrides or ()), tuple(data or ()), publish=publish, to_mlflow=mlflow)
+    shown = ShownIn(mlflow, storage)
+    report_only(source, runs, tuple(overrides or ()), tuple(data or ()), publish=publish, shown_in=shown)
 
 
 @app.command()

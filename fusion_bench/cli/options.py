@@ -25,6 +25,14 @@ Workers = Annotated[
 KeepWeights = Annotated[
     bool, typer.Option("--keep-weights", help="Write model.safetensors into the folder of each cell.")
 ]
+Storage = Annotated[
+    str | None,
+    typer.Option(
+        "--storage",
+        metavar="URL",
+        help="A database that Optuna's trials are copied to: postgresql://USER@HOST/NAME or sqlite:///FILE.",
+    ),
+]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1; by default a GPU if there is one.")]
 
 

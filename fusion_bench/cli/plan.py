@@ -19,11 +19,11 @@ from fusion_bench.reporting.decidable.decidable import decidable
 from fusion_bench.reporting.decidable.sentences import decidable_sentences, few_seeds
 from fusion_bench.serialisation import to_json
 from fusion_bench.spec.arms import Arm, BudgetMatch, settings_of
-from fusion_bench.spec.study import Study
+from fusion_bench.spec.study import Search, Study
 from fusion_bench.study.archive import export_cells
 from fusion_bench.study.cell_status import CellStatus
 from fusion_bench.study.estimate import TimeEstimate, remaining_time
-from fusion_bench.study.searching.search_results import search_result, with_choices
+from fusion_bench.study.searching.search_results import make_searches, search_result, with_choices
 
 
 def show_plan(
@@ -136,14 +136,33 @@ def _print_arms(study: Study, arms: Sequence[Arm], statuses: Sequence[CellStatus
         table.add_row(*map(Text, row))
     out.print(table)
     if study.search is not None:
-        cells = study.search.trials * len(study.search.seeds) * len(study.arms)
-        out.print(f"before these, {cells} search cells ({study.search.trials} trials per arm)")
+        out.print(_searches(study, study.search), markup=False, highlight=False, soft_wrap=True)
     out.print(f"{len(statuses)} cells in all")
     for label, context in study.contexts.items():
         budget = f"; {context.budget.sentence()}" if context.budget is not None else ""
         count = len(context.arms) * len(context.seeds)
         line = f"{count} cells of the same arms under {label} (study {context.name}){budget}"
         out.print(line, markup=False, highlight=False)
+
+
+def _searches(study: Study, search: Search) -> str:
+    """Return the sentence on the cells of the search."""
+    searches = [found for found in make_searches(study, maximise=True) if found.planned]
+    cells = sum(len(found.planned) for found in searches)
+    sentence = f"before these, {cells} search cells ({search.trials} trials per arm)"
+    if search.pruner is None or not searches:
+        return sentence
+    epochs = [sum(found.planned) // len(search.seeds) for found in searches]
+    full = [found.trials * found.arm.config.train.epochs for found in searches]
+    named = [f"{few} epochs instead of {many}" for few, many in zip(epochs, full, strict=True)]
+    shown = (
+        f"{named[0]} in each arm"
+        if len({*named}) == 1
+        else "; ".join(f"{text} in {found.arm.label}" for text, found in zip(named, searches, strict=True))
+    )
+    return (
+        f"{sentence}; they are pruned, so the budget is one of training steps: {shown}, for each search seed"
+    )
 
 
 def _distance(match: BudgetMatch) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import typer
@@ -28,6 +29,17 @@ from fusion_bench.reporting.result_table import result_table
 from fusion_bench.reporting.tables.tables import Tables
 from fusion_bench.results.collect import NOT_COMPARED
 from fusion_bench.results.results import StudyResults
+from fusion_bench.study.run import study_folder
+from fusion_bench.study.trials.database import database_of
+from fusion_bench.study.trials.mirror import copy_journals
+
+
+@dataclass(frozen=True)
+class ShownIn:
+    """Where ``report`` shows a study beside its report: in MLflow, and in a database of Optuna with this address."""
+
+    mlflow: bool = False
+    storage: str | None = field(default=None, repr=False)
 
 
 def run_and_say(request: RunRequest) -> None:
@@ -47,6 +59,8 @@ def run_and_say(request: RunRequest) -> None:
     else:
         _say_outcome(finished.results, finished.tables, finished.report)
         counts = finished.counts
+        if request.storage is not None:
+            typer.echo(dashboard_hint(database_of(request.storage).shown))
         try:
             _show_in_mlflow(finished.results, finished.report, request.runs, console)
         except FusionBenchError as error:
@@ -78,15 +92,22 @@ def report_only(
     data: Sequence[str],
     *,
     publish: Path | None,
-    to_mlflow: bool,
+    shown_in: ShownIn,
 ) -> None:
     """Write a report from finished cells, or rebuild a published folder.
 
     Raises:
-        FusionBenchError: nothing is finished, or ``source`` is neither a study nor a published report.
+        FusionBenchError: nothing is finished, or ``source`` is neither a study nor a published report; or a place
+            where the study is shown cannot be reached.
     """
     console = Console(stderr=True)
+    database = None if shown_in.storage is None else database_of(shown_in.storage)
     if (source / "study.json").exists():
+        if database is not None:
+            raise FusionBenchError(
+                f"{source} is a published report, which holds no trials of Optuna; name the study file or "
+                "runs/studies/NAME instead"
+            )
         with parts_shown(console) as notify:
             report = rebuild(source, notify)
         typer.echo(f"Report: {report}")
@@ -99,17 +120,26 @@ def report_only(
     # What is not measured yet is measured where a run would have done it.
     device, cores = chosen_device(None, on_gpu=True), os.cpu_count() or 1
     opened = open_as_last_run(source, runs, overrides, data, device=device, data_workers=cores)
-    if to_mlflow:
+    if shown_in.mlflow:
         TrackingStore.of(opened.paths.runs).check()
     results, written = report_on(opened.study, opened.paths, publish, console)
     _say_outcome(results, written.tables, written.path)
-    if to_mlflow:
+    if shown_in.mlflow:
         _show_in_mlflow(results, written.path, opened.paths.runs, console)
+    if database is not None:
+        for study in (opened.study, *opened.study.contexts.values()):
+            copy_journals(study_folder(opened.paths.runs, study.name), database)
+        typer.echo(dashboard_hint(database.shown))
 
 
 def _show_in_mlflow(results: StudyResults, report: Path, runs: Path, console: Console) -> None:
     track(results, report, runs, console)
     typer.echo(how_to_see(TrackingStore.of(runs).uri, runs))
+
+
+def dashboard_hint(shown: str) -> str:
+    """Return the sentence on how to see Optuna's trials in a database, whose address is shown without secrets."""
+    return f"Optuna's trials: optuna-dashboard {shown} (with your user and password, if it needs them)"
 
 
 def _say_outcome(results: StudyResults, tables: Tables, report: Path) -> None:

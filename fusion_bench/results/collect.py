@@ -30,6 +30,7 @@ from fusion_bench.study.measure import Measured, measure_for_report
 from fusion_bench.study.plan import confirm_cells
 from fusion_bench.study.run import RunResult, study_folder
 from fusion_bench.study.searching.search_results import SearchResult, search_result, with_choices
+from fusion_bench.study.searching.search_summary import SearchSummary, summarise_search
 from fusion_bench.tasks.task import Task
 from fusion_bench.training.config import DataConfig
 from fusion_bench.training.inputs import declared_data, open_data
@@ -119,7 +120,7 @@ def collect(study: Study, paths: RunPaths, runs: Mapping[str, RunResult] | None 
         cluster=data.cluster,
         margin=study.margin,
         reference=study.reference,
-        arms=tuple(_summary(arm, measured.get(arm.label), search, study.weight_files) for arm in arms),
+        arms=tuple(_summary(arm, measured.get(arm.label), search, study.weight_files, paths) for arm in arms),
         cells=cell_state_table(statuses, outcomes),
         values=metric_values(statuses, outcomes),
         samples=samples,
@@ -212,10 +213,12 @@ def _split_names(data: DataSet) -> list[str]:
 
 
 def _summary(
-    arm: Arm, measured: Measured | None, search: SearchResult, files: Mapping[str, Path]
+    arm: Arm, measured: Measured | None, search: SearchResult, files: Mapping[str, Path], paths: RunPaths
 ) -> ArmSummary:
     kind: type[FusionModule] | type[VisionLanguageNetwork] = arm.config.arm.target.load()
     module = instantiate_module(arm.config, files)
+    own = search.searches.get(arm.label)
+    searched = SearchSummary() if own is None else summarise_search(own, paths.runs)
     return ArmSummary(
         label=arm.label,
         role=arm.role,
@@ -233,6 +236,8 @@ def _summary(
         search_trials=search.trials.get(arm.label, 0),
         budget_distance=arm.budget_match.distance if arm.budget_match else None,
         unranked=arm.budget_match.unranked if arm.budget_match else "",
+        search_importances=searched.importances,
+        search_steps=searched.training_steps,
     )
 
 

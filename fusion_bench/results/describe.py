@@ -217,6 +217,11 @@ def _selection(study: Study, search: SearchResult, data: DataSet) -> str:
             f" Settings were chosen per arm by {trials} trials on {data.splits.select} with seeds "
             f"{', '.join(map(str, study.search.seeds))}, which are not seeds of the study."
         )
+        if study.search.pruner is not None:
+            sentence += (
+                " Trials were pruned by successive halving: a third of each batch was trained again, three times "
+                "longer. So the budget of the search is counted in training steps, not in trials."
+            )
     elif any(arm.searched for arm in search.arms):
         sentence += " Settings were chosen per arm by the search of the study itself, not in this context."
     return sentence

@@ -42,6 +42,9 @@ class ArmSummary:
             measured without other load; None if not measured.
         searched: those of ``factors`` that a search chose (setting -> value); empty without a search.
         search_trials: the number of trials of that search; 0 if the search is that of another study.
+        search_importances: the share of the variance of the trials' values that each searched setting explains;
+            empty where it is not known.
+        search_steps: the training steps of that search if it was pruned, else None.
         budget_distance: the fusion cost divided by the matched budget, minus 1; None without a budget.
         unranked: why the arm gets no verdict ("it has no width to match"); empty if it gets one.
     """
@@ -62,6 +65,8 @@ class ArmSummary:
     search_trials: int = 0
     budget_distance: float | None = None
     unranked: str = ""
+    search_importances: Mapping[str, float] = field(default_factory=dict)
+    search_steps: int | None = None
 
 
 @dataclass(frozen=True, eq=False)

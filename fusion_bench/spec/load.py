@@ -28,7 +28,7 @@ from fusion_bench.spec.document.tree import Node, written_path
 from fusion_bench.spec.recipes import apply_official_recipe
 from fusion_bench.spec.resolve import Resolver
 from fusion_bench.spec.resolve_data import ResolvedData, resolve_data
-from fusion_bench.spec.search_spaces import search_spaces
+from fusion_bench.spec.search_spaces import check_search, search_spaces
 from fusion_bench.spec.study import Expected, Search, Study
 from fusion_bench.spec.study_arms import StudyArms
 from fusion_bench.spec.warm_start import arms_with_start, read_source_study
@@ -237,7 +237,13 @@ def _search(
     matched = match is not None and match.value in ("params", "flops")
     spaces = search_spaces(study_arms, tree, data, resolver, problems, matched=matched)
     section = problems.validate_section(SearchSection, node)
-    return None if section is None else Search(section.trials, section.batch, tuple(section.seeds), spaces)
+    if section is None:
+        return None
+    search = Search(
+        section.trials, section.batch, tuple(section.seeds), spaces, section.sampler, section.pruner
+    )
+    check_search(search, study_arms, node, problems)
+    return search
 
 
 def _expected(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Mapping
@@ -18,11 +19,16 @@ from fusion_bench.spec.document.tree import Node, Scalar
 from fusion_bench.spec.resolve import ResolvedArm, Resolver
 from fusion_bench.spec.resolve_data import ResolvedData
 from fusion_bench.spec.signatures import equal_values
+from fusion_bench.spec.study import Search
 from fusion_bench.spec.study_arms import StudyArms
 from fusion_bench.training.config import Json
 
 if TYPE_CHECKING:
     from fusion_bench.contract import Space
+
+MOST_GP_TRIALS = 100
+"""With more, a Gaussian process takes longer to draw a trial than many a cell takes to train."""
+_SMALLEST_BATCH = 3
 
 
 def search_spaces(
@@ -172,3 +178,74 @@ def _space(
         problems.add(node.children["step"], "is for whole numbers only; leave it out")
         return None
     return Float(float(written.low), float(written.high), written.log)
+
+
+def combinations(space: Mapping[str, Space], most: int) -> list[dict[str, Json]]:
+    """Return every combination of a space of lists; none if there are more than ``most`` or a range."""
+    from fusion_bench.contract import Choice  # noqa: PLC0415 - imports torch
+
+    lists = [item.values for item in space.values() if isinstance(item, Choice)]
+    if not space or len(lists) < len(space) or math.prod(map(len, lists)) > most:
+        return []
+    return [dict(zip(space, values, strict=True)) for values in itertools.product(*lists)]
+
+
+def check_search(search: Search, study_arms: StudyArms, node: Node, problems: Problems) -> None:
+    """Record what the sampler or the pruner of a search cannot do with its spaces, trials and epochs.
+
+    Args:
+        search: the search as read.
+        study_arms: the arms of the study.
+        node: the section ``search``.
+        problems: collects the mistakes.
+    """
+    sampler, pruner = (node.children.get(key, node) for key in ("sampler", "pruner"))
+    if search.sampler == "gp" and search.trials > MOST_GP_TRIALS:
+        problems.add(
+            sampler,
+            f"gp draws at most {MOST_GP_TRIALS} trials, and there are {search.trials}; write fewer, or tpe here",
+        )
+    if search.sampler == "cmaes":
+        for label, space in search.spaces.items():
+            if problem := _not_for_cmaes(space, search.trials):
+                problems.add(sampler, f"cmaes draws two or more ranges of numbers; {label} {problem}")
+                break
+    if search.pruner is None:
+        return
+    if search.sampler in {"gp", "cmaes"}:
+        problems.add(
+            pruner, f"{search.sampler} learns nothing from pruned trials; write sampler: tpe, random or qmc"
+        )
+    if min(search.batch, search.trials) < _SMALLEST_BATCH:
+        problems.add(
+            pruner,
+            f"one trial in {_SMALLEST_BATCH} of each batch is trained longer; write {_SMALLEST_BATCH} or more for "
+            "batch and trials",
+        )
+    for arm in study_arms.resolved:
+        space = search.spaces.get(arm.spec.label, {})
+        if fixed := [key for key in ("train.epochs", "train.batch_size") if key in space]:
+            problems.add(
+                node.children.get("space", node).children.get(fixed[0], node),
+                "cannot be searched with a pruner, which gives every arm the same training steps; leave one out",
+            )
+        elif space and arm.config.train.epochs < 2:
+            problems.add(
+                pruner, f"{arm.spec.label} has train.epochs: {arm.config.train.epochs}; write 2 or more"
+            )
+
+
+def _not_for_cmaes(space: Mapping[str, Space], trials: int) -> str:
+    """Return why CMA-ES cannot draw the trials of a space; empty if it can, or if nothing is drawn."""
+    from fusion_bench.contract import Choice  # noqa: PLC0415 - imports torch
+
+    lists = [key for key, item in space.items() if isinstance(item, Choice)]
+    if not space or combinations(space, trials):
+        return ""
+    if lists:
+        return (
+            f"searches {', '.join(lists)} over a list of values; write tpe here, or leave the list out (declared: "
+            "false leaves out what modules declare)"
+        )
+    ranges = [key for key, item in space.items() if item.low < item.high]  # type: ignore[union-attr]
+    return "" if len(ranges) > 1 else f"searches {', '.join(ranges) or 'none'} alone; write tpe here"

@@ -79,7 +79,11 @@ def smoke_study(study: Study) -> Study:
         arms=(*toys, planted),
         seeds=study.seeds[:2] if len(study.seeds) > 1 else (study.seeds[0], study.seeds[0] + 1),
         search=replace(
-            search, trials=2, batch=2, seeds=search.seeds[:1], spaces={**search.spaces, PLANTED: {}}
+            search,
+            trials=3 if search.pruner else 2,
+            batch=3 if search.pruner else 2,
+            seeds=search.seeds[:1],
+            spaces={**search.spaces, PLANTED: {}},
         )
         if search
         else None,

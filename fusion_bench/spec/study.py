@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from fusion_bench.limits import Limits
 from fusion_bench.spec.arms import Arm
@@ -14,6 +14,11 @@ from fusion_bench.training.config import DataConfig
 if TYPE_CHECKING:
     from fusion_bench.contract import Space
     from fusion_bench.spec.budget import Budget
+
+Sampler: TypeAlias = Literal["tpe", "random", "gp", "cmaes", "qmc"]
+"""How a search draws its trials."""
+Pruner: TypeAlias = Literal["successive_halving"]
+"""How a search ends trials early."""
 
 
 @dataclass(frozen=True)
@@ -26,12 +31,16 @@ class Search:
         seeds: seeds of the search cells; none of them is a seed of the study.
         spaces: the values to search, by arm label and by key; for the keys see
             `fusion_bench.spec.arms.with_settings`.
+        sampler: draws the trials.
+        pruner: ends trials early; None trains all in full.
     """
 
     trials: int
     batch: int
     seeds: tuple[int, ...]
     spaces: Mapping[str, Mapping[str, Space]]
+    sampler: Sampler = "tpe"
+    pruner: Pruner | None = None
 
     def space_of(self, arm: Arm) -> Mapping[str, Space]:
         """Return the values to search in an arm by key; empty if there are none."""

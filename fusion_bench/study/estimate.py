@@ -51,28 +51,28 @@ def remaining_time(
         last: its last run; None if it never ran.
         paths: where its cells lie.
     """
-    todo = [status.cell.arm for status in statuses if status.state == "missing"]
+    todo = [(status.cell.arm, 1.0) for status in statuses if status.state == "missing"]
     todo += _open_trials(study, last, paths)
     seconds = _seconds_by_arm([status.cell for status in statuses], last, paths)
     known = [value for values in seconds.values() for value in values]
     stale = sum(status.state == "stale" for status in statuses)
     if not todo or not known:
         return TimeEstimate(len(todo), stale, 0.0 if not todo else None, 0, len(todo))
-    total = sum(mean(seconds.get(arm) or known) for arm in todo)
-    return TimeEstimate(len(todo), stale, total, len(known), sum(arm not in seconds for arm in todo))
+    total = sum(share * mean(seconds.get(arm) or known) for arm, share in todo)
+    return TimeEstimate(len(todo), stale, total, len(known), sum(arm not in seconds for arm, _ in todo))
 
 
-def _open_trials(study: Study, last: LastRun | None, paths: RunPaths) -> list[str]:
-    """Return the arm of each cell of the search that has no result yet."""
+def _open_trials(study: Study, last: LastRun | None, paths: RunPaths) -> list[tuple[str, float]]:
+    """Return the arm of each cell of the search that has no result yet, and its share of a full training."""
     if study.search is None:
         return []
     rows = [] if last is None else [row for row in last.cells if row.purpose == "search"]
-    todo: list[str] = []
+    todo: list[tuple[str, float]] = []
     for search in make_searches(study, maximise=True):
-        label, trials = search.arm.label, 0 if search.over else search.trials
+        label, full = search.arm.label, search.arm.config.train.epochs
         ended = [cell_folder(paths.runs, row.cell) for row in rows if row.arm == label]
         over = sum(folder.done or folder.failure is not None for folder in ended)
-        todo += [label] * max(0, trials * len(study.search.seeds) - over)
+        todo += [(label, epochs / full if full else 1.0) for epochs in search.planned[over:]]
     return todo
 
 

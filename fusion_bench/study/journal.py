@@ -7,70 +7,70 @@ another plan, or holds an outcome that was replaced or removed since. Only the c
 from __future__ import annotations
 
 import logging
-import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal
 
 import optuna
-from optuna.distributions import CategoricalDistribution
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
-from optuna.trial import TrialState
+from optuna.distributions import BaseDistribution, distribution_to_json
 
+from fusion_bench.contract import Space
 from fusion_bench.storage import digest, replacing
+from fusion_bench.study.trials.distributions import distributions_of
+from fusion_bench.study.trials.journal_file import PLAN, journal_storage
+from fusion_bench.study.trials.record import Record, TrialDetails, TrialKey, outcome_of, trial_of
 
 _LOG = logging.getLogger(__name__)
-_Key: TypeAlias = tuple[str, str]
-_Outcome: TypeAlias = tuple[str, str, TrialState | None, float | None, str | None]
-
-
-@dataclass(frozen=True)
-class Record:
-    """One cell for the journal.
-
-    Attributes:
-        cell: its id.
-        seed: its seed.
-        factors: the parameters of the trial.
-        value: the selection metric; None without a result.
-        failure: why the cell failed; None if it did not.
-    """
-
-    cell: str
-    seed: int
-    factors: Mapping[str, Any]
-    value: float | None
-    failure: str | None
 
 
 class Journal:
     """The Optuna study of a fusion-bench study, in ``journal.log``, with one trial for each cell that has ended.
 
     Optuna only appends to a journal. So where an outcome was replaced or removed, the journal is written anew.
+
+    Args:
+        file: the journal.
+        name: the name of its Optuna study.
+        maximise: whether a larger value is better.
+        spaces: the values that a search draws from, by parameter.
+        details: returns what is shown beside the outcome of a record; called once for each trial that is written.
     """
 
-    def __init__(self, file: Path, name: str, *, maximise: bool) -> None:
+    def __init__(
+        self,
+        file: Path,
+        name: str,
+        *,
+        maximise: bool,
+        spaces: Mapping[str, Space] | None = None,
+        details: Callable[[Record], TrialDetails] = lambda record: TrialDetails(),
+    ) -> None:
         self._file, self._name = file, name
+        self._spaces, self._details = spaces or {}, details
         self._direction: Literal["maximize", "minimize"] = "maximize" if maximise else "minimize"
         self._study: optuna.Study | None = None
-        self._distributions: dict[str, CategoricalDistribution] = {}
-        self._ended: dict[_Key, Record] = {}
+        self._distributions: dict[str, BaseDistribution] = {}
+        self._ended: dict[TrialKey, Record] = {}
         self._plan = ""
 
-    def update(self, records: Sequence[Record]) -> None:
-        """Bring the journal in line with the cells of the plan."""
-        choices = _choices(records)
-        self._distributions = {name: CategoricalDistribution(values) for name, values in choices.items()}
-        self._plan = digest([self._direction, choices, [record.cell for record in records]])
-        self._ended = {_key(record): record for record in records if _state(record) is not None}
+    def update(self, records: Sequence[Record], plan: Any = None) -> None:
+        """Bring the journal in line with the cells of the plan.
+
+        Args:
+            records: the cells.
+            plan: JSON that names the plan; None: the cells are the plan.
+        """
+        self._distributions = distributions_of([record.factors for record in records], self._spaces)
+        written = {name: distribution_to_json(found) for name, found in self._distributions.items()}
+        planned = [record.cells for record in records] if plan is None else plan
+        self._plan = digest([self._direction, written, planned])
+        self._ended = {record.key: record for record in records if record.state is not None}
         study = self._opened()
         if study is None:
             self._rebuild()
             return
-        held = [_held_outcome(trial) for trial in study.get_trials(deepcopy=False)]
-        missing = {_outcome(record): record for record in self._ended.values()}
+        held = [outcome_of(trial) for trial in study.get_trials(deepcopy=False)]
+        missing = {record.outcome: record for record in self._ended.values()}
         if len(held) > len(set(held)) or not set(held) <= missing.keys():
             _LOG.info("cells of %s were replaced; its Optuna journal is rebuilt from the cells", self._name)
             self._rebuild()
@@ -79,27 +79,29 @@ class Journal:
         for outcome in held:
             del missing[outcome]
         for record in missing.values():
-            study.add_trial(_trial(record, self._distributions))
+            self._add(study, record)
 
     def add(self, record: Record) -> None:
         """Add one cell that has ended since `update`; a cell that has not ended is not added."""
         assert self._study is not None, "call update first"  # noqa: S101
-        if _state(record) is None:
+        if record.state is None:
             return
-        key = _key(record)
-        earlier, self._ended[key] = self._ended.get(key), record
+        earlier, self._ended[record.key] = self._ended.get(record.key), record
         if earlier is None:
-            self._study.add_trial(_trial(record, self._distributions))
-        elif _outcome(earlier) != _outcome(record):
+            self._add(self._study, record)
+        elif earlier.outcome != record.outcome:
             self._rebuild()
+
+    def _add(self, study: optuna.Study, record: Record) -> None:
+        study.add_trial(trial_of(record, self._distributions, self._details(record)))
 
     def _opened(self) -> optuna.Study | None:
         """Return the journal's study; None if there is none, it is damaged, or it was made for another plan."""
         if not self._file.exists():
             return None
         try:
-            study = self._load()
-            if study.user_attrs.get("plan") == self._plan:
+            study = optuna.load_study(study_name=self._name, storage=journal_storage(self._file))
+            if study.user_attrs.get(PLAN) == self._plan:
                 return study
             _LOG.info("the plan of %s changed; its Optuna journal is rebuilt from the cells", self._name)
         except OSError:
@@ -112,73 +114,9 @@ class Journal:
         """Write the journal anew, with one trial for each cell that has ended."""
         with replacing(self._file) as part:
             study = optuna.create_study(
-                study_name=self._name, storage=_storage(part), direction=self._direction
+                study_name=self._name, storage=journal_storage(part), direction=self._direction
             )
-            study.set_user_attr("plan", self._plan)
+            study.set_user_attr(PLAN, self._plan)
             for record in self._ended.values():
-                study.add_trial(_trial(record, self._distributions))
-        self._study = self._load()
-
-    def _load(self) -> optuna.Study:
-        return optuna.load_study(study_name=self._name, storage=_storage(self._file))
-
-
-def _storage(file: Path) -> JournalStorage:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-        return JournalStorage(JournalFileBackend(str(file)))
-
-
-def _key(record: Record) -> _Key:
-    """Return what a trial stands for: a cell, in an arm where two arms share the cell."""
-    return record.cell, str(record.factors.get("arm"))
-
-
-def _outcome(record: Record) -> _Outcome:
-    """Return a record without its factors, which follow from the cell, as Optuna gives it back."""
-    return (*_key(record), _state(record), record.value, record.failure)
-
-
-def _held_outcome(trial: optuna.trial.FrozenTrial) -> _Outcome:
-    """Return the `_outcome` of the record that a trial was made from."""
-    attributes = trial.user_attrs
-    key = (str(attributes.get("cell")), str(trial.params.get("arm")))
-    value = trial.value if trial.state == TrialState.COMPLETE else None
-    return (*key, trial.state, value, attributes.get("failure"))
-
-
-def _choices(records: Sequence[Record]) -> dict[str, list[Any]]:
-    """Return every value of each factor; Optuna takes plain values only, so others are written as text."""
-    choices: dict[str, list[Any]] = {}
-    for record in records:
-        for name, value in record.factors.items():
-            values = choices.setdefault(name, [])
-            if _plain_value(value) not in values:
-                values.append(_plain_value(value))
-    return choices
-
-
-def _plain_value(value: Any) -> Any:
-    return value if value is None or isinstance(value, str | int | float | bool) else str(value)
-
-
-def _state(record: Record) -> TrialState | None:
-    if record.value is not None:
-        return TrialState.COMPLETE
-    return TrialState.FAIL if record.failure is not None else None
-
-
-def _trial(record: Record, distributions: Mapping[str, CategoricalDistribution]) -> optuna.trial.FrozenTrial:
-    params = {name: _plain_value(value) for name, value in record.factors.items()}
-    attributes = {"cell": record.cell, "seed": record.seed}
-    if record.failure is not None:
-        attributes["failure"] = record.failure
-    state = _state(record)
-    assert state is not None  # noqa: S101 - only cells that have ended are trials
-    return optuna.trial.create_trial(
-        state=state,
-        value=record.value,
-        params=params,
-        distributions={name: distributions[name] for name in params},
-        user_attrs=attributes,
-    )
+                self._add(study, record)
+        self._study = optuna.load_study(study_name=self._name, storage=journal_storage(self._file))

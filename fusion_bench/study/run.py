@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from fusion_bench.cells.current_inputs import CurrentInputs
 from fusion_bench.cells.events import (
@@ -29,19 +28,24 @@ from fusion_bench.lease import Lease, LeaseHeld
 from fusion_bench.spec.study import Study
 from fusion_bench.storage import sweep_parts, write_json
 from fusion_bench.study.cell_status import CellStatus, cell_statuses, recorded_state, would_be_the_same
-from fusion_bench.study.journal import Journal, Record
+from fusion_bench.study.journal import Journal
 from fusion_bench.study.measure import Measured, measure_arms
 from fusion_bench.study.observer import Observer, RunClosed, RunPlanned, RunPreparing
-from fusion_bench.study.plan import PlannedCell, confirm_cells, file_name, write_configs, write_plan
+from fusion_bench.study.plan import PlannedCell, confirm_cells, write_configs, write_plan
 from fusion_bench.study.preparation import prepare_cells
 from fusion_bench.study.searching.search import ArmSearch
+from fusion_bench.study.searching.search_journal import update_search_journal
 from fusion_bench.study.searching.search_results import (
     SearchResult,
+    drawn_before,
     finished_searches,
     make_searches,
     selection_metric,
     selection_value,
 )
+from fusion_bench.study.trials.details import details_of
+from fusion_bench.study.trials.distributions import merged_spaces
+from fusion_bench.study.trials.record import Record, TrialDetails
 from fusion_bench.training.paths import RunPaths
 
 _SILENCE_TOLD_SECONDS = 60.0
@@ -101,7 +105,11 @@ class StudyRun:
         self._lease = Lease(self._folder)
         self._metric = selection_metric(study)
         self._journal = Journal(
-            self._folder / "journal.log", study.name, maximise=self._metric.higher_is_better
+            self._folder / "journal.log",
+            study.name,
+            maximise=self._metric.higher_is_better,
+            spaces=merged_spaces(study.search.spaces.values()) if study.search else {},
+            details=self._details,
         )
         self._cells: list[PlannedCell] = []
         self._inputs = CurrentInputs(paths)
@@ -148,19 +156,23 @@ class StudyRun:
     def _search(self, executor: Executor) -> SearchResult:
         if self._study.search is None:
             return SearchResult(self._study.arms)
-        searches = make_searches(self._study, maximise=self._metric.higher_is_better)
+        draws = drawn_before(self._paths.runs, self._study.name)
+        searches = make_searches(self._study, maximise=self._metric.higher_is_better, draws=draws)
         asked: list[PlannedCell] = []
         while not all(search.over for search in searches):
             batches = {search.arm.label: search.ask() for search in searches if not search.over}
             batch = [cell for cells in batches.values() for cell in cells]
+            draws.save()
+            new = any(recorded_state(cell, self._paths).state == "missing" for cell in batch)
             self._complete(batch, executor)
             self._check_answered(batch)
             asked += batch
             for search in searches:
                 if search.arm.label in batches:
                     search.tell({cell.id: self._value(cell) for cell in batches[search.arm.label]})
-        for search in searches:
-            self._write_search_journal(search, [cell for cell in asked if cell.arm == search.arm.label])
+            if new:
+                self._update_search_journals(searches)
+        self._update_search_journals(searches)
         winners = {
             search.arm.label: {"settings": dict(best[0]), "value": best[1], "trials": search.trials}
             for search in searches
@@ -178,13 +190,9 @@ class StudyRun:
                 f"({left[0].arm}, cell {left[0].id}); solve the problem printed above and run the study again"
             )
 
-    def _write_search_journal(self, search: ArmSearch, cells: Sequence[PlannedCell]) -> None:
-        journal = Journal(
-            self._folder / "search" / f"{file_name(search.arm.label)}.log",
-            f"{self._study.name}/{search.arm.label}",
-            maximise=self._metric.higher_is_better,
-        )
-        journal.update([self._record(cell, cell.factors) for cell in cells])
+    def _update_search_journals(self, searches: Sequence[ArmSearch]) -> None:
+        for search in searches:
+            update_search_journal(search, self._study.name, self._folder, self._paths.runs, self._metric.name)
 
     def _complete(self, cells: Sequence[PlannedCell], executor: Executor) -> None:
         """Train the cells that are not done; a failure is recorded and does not stop the others."""
@@ -282,13 +290,14 @@ class StudyRun:
         return [self._confirm_record(cell) for cell in self._cells if cell.purpose == "confirm"]
 
     def _confirm_record(self, cell: PlannedCell) -> Record:
-        return self._record(cell, {"arm": cell.arm, **cell.factors})
-
-    def _record(self, cell: PlannedCell, factors: Mapping[str, Any]) -> Record:
+        factors = {"arm": cell.arm, **cell.factors}
         if cell.abandoned:
-            return Record(cell.id, cell.seed, factors, None, cell.abandoned)
+            return Record((cell.id,), (cell.seed,), factors, None, cell.abandoned)
         failure = cell_folder(self._paths.runs, cell.id).failure
-        return Record(cell.id, cell.seed, factors, self._value(cell), failure)
+        return Record((cell.id,), (cell.seed,), factors, self._value(cell), failure)
+
+    def _details(self, record: Record) -> TrialDetails:
+        return details_of(record.cells, self._paths.runs, self._metric.name)
 
     def _value(self, cell: PlannedCell) -> float | None:
         return selection_value(cell, self._paths.runs, self._metric.name)

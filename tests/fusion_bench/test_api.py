@@ -22,6 +22,8 @@ from fusion_bench.errors import FusionBenchError, StudyFileError
 from fusion_bench.reporting.report.report import write_report
 from fusion_bench.results.collect import collect
 from fusion_bench.spec.study import Study
+from fusion_bench.study.trials.journal_file import journal_storage
+from optuna_trials import shown_trials
 from toys import STUDY, study_file
 
 REPORTS = Path(__file__).parents[2] / "reports"
@@ -244,8 +246,13 @@ def test_a_study_is_run_from_python_and_gives_the_same_report(
 @pytest.mark.usefixtures("quiet")
 @pytest.mark.slow
 def test_a_smoke_run_needs_no_worker_process(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    report = run_study(study_file(tmp_path), runs=tmp_path / "runs", smoke=True)
+    address = f"sqlite:///{tmp_path / 'optuna.db'}"
+    report = run_study(study_file(tmp_path), runs=tmp_path / "runs", smoke=True, storage=address)
     assert report.name == "toy-smoke"
+    copied = shown_trials(address, "toy-smoke")
+    journal = journal_storage(tmp_path / "runs" / "studies" / "toy-smoke" / "journal.log")
+    assert copied == shown_trials(journal, "toy-smoke")
+    assert len(copied) == len(report.cells)
     assert "planted_nan seed 0 FAILED" in capsys.readouterr().out
     assert set(report.cells.loc[report.cells["state"] == "failed", "arm"]) == {"planted_nan"}
     assert not (tmp_path / "runs" / "studies" / "toy-smoke" / "logs").exists()
@@ -281,6 +288,8 @@ def test_a_wrong_argument_is_refused_before_anything_trains(tmp_path: Path) -> N
         run_study(file, runs=runs, workers=0)
     with pytest.raises(FusionBenchError, match="device abacus: write cpu, cuda or cuda:1"):
         run_study(file, runs=runs, device="abacus")
+    with pytest.raises(FusionBenchError, match="--storage is not the address of a database"):
+        run_study(file, runs=runs, storage="optuna.db")
     with pytest.raises(FusionBenchError, match="'circles' cannot be given a folder: the study 'toy' reads"):
         run_study(file, runs=runs, data={"circles": "/data"})
     with pytest.raises(StudyFileError, match=re.escape("cannot read")):

@@ -30,6 +30,7 @@ from fusion_bench.study.cell_status import (
 )
 from fusion_bench.study.last_run import with_earlier_settings
 from fusion_bench.study.plan import confirm_cells, plan_row
+from fusion_bench.study.searching.samplers import missing_sampler_package
 from fusion_bench.study.searching.search_results import search_result
 from fusion_bench.study.submission import Author, authors_of, write_submissions
 from fusion_bench.training.paths import RunPaths, parse_named_paths
@@ -103,6 +104,7 @@ def planned_cells(opened: OpenedStudy) -> PlannedCells:
     problems = [f"the data of finished cells were not compared with today's: {problem}" for problem in found]
     problems += [problem for problem in missing_files(study.data_sets, paths) if problem not in found]
     problems += missing_packages((study, *study.contexts.values()))
+    problems += filter(None, [missing_sampler_package(study.search.sampler) if study.search else ""])
     return PlannedCells(arms, statuses, tuple(problems))
 
 

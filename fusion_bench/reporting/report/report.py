@@ -127,6 +127,7 @@ def _numbers(results: StudyResults, tables: Tables) -> dict[str, Any]:
         "setup": setup_tables.setup_table(results),
         "arms": setup_tables.arms_table(results.arms),
         "searched": setup_tables.searched_table(results.arms),
+        "searched_note": setup_tables.searched_note(results.arms),
         "means": report_tables.means_tables(results, tables),
         "floors": report_tables.floors_table(tables),
         "floors_legend": report_tables.floors_legend(results),

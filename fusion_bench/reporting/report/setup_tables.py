@@ -38,17 +38,35 @@ def arms_table(arms: Sequence[ArmSummary]) -> str:
 
 def searched_table(arms: Sequence[ArmSummary]) -> str:
     """Return the settings that the search chose for each arm; empty without a search."""
-    rows = [
-        {"arm": arm.label, "chosen": arm.searched, "trials": arm.search_trials}
-        for arm in arms
-        if arm.searched
-    ]
+    rows = [{"summary": arm} for arm in arms if arm.searched]
     columns: dict[str, Column] = {
-        "arm": lambda row: code(row["arm"]),
-        "chosen": lambda row: _settings(row["chosen"]),
-        "trials": lambda row: str(row["trials"] or DASH),
+        "arm": lambda row: code(row["summary"].label),
+        "chosen": lambda row: _settings(row["summary"].searched),
+        "trials": lambda row: str(row["summary"].search_trials or DASH),
     }
+    if any(arm.search_steps for arm in arms):
+        columns["training steps"] = lambda row: f"{row['summary'].search_steps or 0:,}"
+    if any(arm.search_importances for arm in arms):
+        columns["which searched settings mattered"] = lambda row: _shares(row["summary"].search_importances)
     return markdown_table(rows, columns, 2)
+
+
+def searched_note(arms: Sequence[ArmSummary]) -> str:
+    """Return what the columns of `searched_table` mean, with a caution; empty where the table has no such columns."""
+    notes = []
+    if any(arm.search_steps for arm in arms):
+        notes.append(
+            "Training steps are those planned for all trials and seeds of the arm's search, also for trials that "
+            "failed."
+        )
+    if any(arm.search_importances for arm in arms):
+        notes.append(
+            "Which searched settings mattered for an arm: the share of the variance of its trials' values that each "
+            "setting explains (fANOVA, on the trials trained in full). It is a hint from few trials, which gather "
+            "where the sampler found good values. It depends on the ranges that were searched, and it does not "
+            "answer an ablation."
+        )
+    return " ".join(notes)
 
 
 def unfinished_table(tables: Tables) -> str:
@@ -75,6 +93,11 @@ def _component(arm: ArmSummary) -> str:
     # A report of an earlier version has the written value of a searched setting among its factors.
     settings = _settings({**arm.factors, **arm.searched}, arm.searched)
     return escape(arm.component) + (f": {settings}" if settings else "")
+
+
+def _shares(importances: Mapping[str, float]) -> str:
+    """Return ``kernel_size 71 %, train.learning_rate 20 %``; a dash where nothing is known."""
+    return ", ".join(f"{escape(name)} {share:.0%}" for name, share in importances.items()) or DASH
 
 
 def _settings(settings: Mapping[str, Any], searched: Collection[str] = ()) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 from pydantic import Discriminator, Field, Tag, model_validator
 
@@ -50,6 +50,16 @@ class SearchSection(Section):
     )
     seeds: SeedList = Field(
         [*SEARCH_SEEDS], description="seeds of the search cells; none of them may be a seed of the study"
+    )
+    sampler: Literal["tpe", "random", "gp", "cmaes", "qmc"] = Field(
+        "tpe",
+        description="Optuna's sampler that draws the trials; gp: at most 100 trials; cmaes: two or more ranges in "
+        "each arm and no lists, and the package cmaes",
+    )
+    pruner: Literal["successive_halving"] | None = Field(
+        None,
+        description="successive_halving: a third of each batch goes on to a training three times longer, up to the "
+        "full number of epochs; the same training steps for every arm",
     )
     declared: bool = Field(True, description="true: the space that each module declares is searched")
     space: Mapping[str, SpaceSection] = Field(

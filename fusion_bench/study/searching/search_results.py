@@ -14,6 +14,7 @@ from fusion_bench.spec.arms import Arm
 from fusion_bench.spec.study import Study
 from fusion_bench.study.cell_status import recorded_state
 from fusion_bench.study.plan import PlannedCell
+from fusion_bench.study.searching.draws import Draws
 from fusion_bench.study.searching.search import ArmSearch
 from fusion_bench.training.config import Json
 from fusion_bench.training.paths import RunPaths
@@ -28,12 +29,14 @@ class SearchResult:
         search_cells: the trials' cells, in the order in which they were asked; empty without a search.
         chosen: the winner's settings by arm label, and ``trials``: out of how many; empty without a search, and
             without an arm in which there is nothing to search.
+        searches: the finished search of each arm by label; empty without a search.
     """
 
     arms: tuple[Arm, ...]
     search_cells: tuple[PlannedCell, ...] = ()
     chosen: Mapping[str, Mapping[str, Json]] = field(default_factory=dict)
     trials: Mapping[str, int] = field(default_factory=dict)
+    searches: Mapping[str, ArmSearch] = field(default_factory=dict)
 
 
 def search_result(study: Study, paths: RunPaths) -> SearchResult:
@@ -45,7 +48,8 @@ def search_result(study: Study, paths: RunPaths) -> SearchResult:
     if study.search is None:
         return SearchResult(study.arms)
     metric = selection_metric(study)
-    searches = make_searches(study, maximise=metric.higher_is_better)
+    draws = drawn_before(paths.runs, study.name)
+    searches = make_searches(study, maximise=metric.higher_is_better, draws=draws)
     asked: list[PlannedCell] = []
     for search in searches:
         while not search.over:
@@ -64,11 +68,22 @@ def finished_searches(searches: Sequence[ArmSearch], cells: Sequence[PlannedCell
     winners = {search.arm.label: search.winner() for search in searches}
     chosen = {label: won[0] for label, won in winners.items() if won is not None}
     trials = {search.arm.label: search.trials for search in searches if search.arm.label in chosen}
-    return SearchResult(tuple(search.confirmed() for search in searches), tuple(cells), chosen, trials)
+    return SearchResult(
+        tuple(search.confirmed() for search in searches),
+        tuple(cells),
+        chosen,
+        trials,
+        {search.arm.label: search for search in searches},
+    )
 
 
-def make_searches(study: Study, *, maximise: bool) -> tuple[ArmSearch, ...]:
-    """Return one search for each arm, all with the same number of trials."""
+def drawn_before(runs: Path, name: str) -> Draws:
+    """Return what the searches of a study drew in earlier runs."""
+    return Draws(runs / "studies" / name / "search" / "draws.json")
+
+
+def make_searches(study: Study, *, maximise: bool, draws: Draws | None = None) -> tuple[ArmSearch, ...]:
+    """Return one search for each arm, all with the same number of trials; ``draws`` is what was drawn before."""
     assert study.search is not None  # noqa: S101 - asked only of studies with a search
     return tuple(
         ArmSearch(
@@ -79,6 +94,9 @@ def make_searches(study: Study, *, maximise: bool) -> tuple[ArmSearch, ...]:
             seeds=study.search.seeds,
             maximise=maximise,
             matched=study.matched,
+            sampler=study.search.sampler,
+            pruner=study.search.pruner,
+            draws=draws,
         )
         for arm in study.arms
     )

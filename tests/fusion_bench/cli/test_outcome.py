@@ -20,6 +20,8 @@ from fusion_bench.reporting.published.publish import load
 from fusion_bench.reporting.result_table import result_table
 from fusion_bench.reporting.tables.formatting import DASH, percent, percent_range, points, points_range
 from fusion_bench.reporting.tables.tables import build_tables
+from fusion_bench.study.trials.journal_file import journal_storage
+from optuna_trials import shown_trials
 from toys import STUDY, study_file
 
 # MLflow calls what SQLAlchemy gives up.
@@ -153,6 +155,27 @@ def test_a_store_that_cannot_be_used_is_told_before_training(
 )
 def test_one_line_says_how_to_see_it_in_mlflow(uri: str, runs: str, line: str) -> None:
     assert how_to_see(uri, Path(runs)).startswith(line)
+
+
+def test_a_report_brings_a_storage_in_line(
+    cli: CommandLine, study: tuple[Path, Path], tmp_path: Path
+) -> None:
+    file, runs = study
+    address = f"sqlite:///{tmp_path / 'optuna.db'}"
+    said = cli("report", file, "--runs", runs, "--storage", address)
+    assert f"Optuna's trials: optuna-dashboard {address}" in said.out
+    copied = shown_trials(address, "toy")
+    journal = journal_storage(runs / "studies" / "toy" / "journal.log")
+    assert copied == shown_trials(journal, "toy")
+    nowhere = cli("report", file, "--runs", runs, "--storage", "postgresql://me:sesame@127.0.0.1:1/lab")
+    assert nowhere.code == 2
+    assert "Report: " in nowhere.out
+    assert nowhere.err.splitlines()[-1].startswith(
+        "the storage postgresql+psycopg://127.0.0.1:1/lab cannot be"
+    )
+    assert "sesame" not in nowhere.out + nowhere.err
+    published = cli("report", runs / "studies" / "toy" / "report", "--storage", address)
+    assert "is a published report, which holds no trials of Optuna" in published.refusal()
 
 
 def test_a_report_says_what_it_does(cli: CommandLine, study: tuple[Path, Path], tmp_path: Path) -> None:

@@ -138,6 +138,26 @@ def test_the_journal_of_a_search_tells_the_settings_of_each_trial(trained: Searc
         assert "hidden" in trial.params
 
 
+def test_trials_show_numbers_as_numbers_the_metric_of_each_epoch_and_their_time(
+    trained: SearchedStudy,
+) -> None:
+    searched = trained.journal("toy/product", f"search/{file_name('product')}.log")
+    for trial in [*trained.journal("toy"), *searched]:
+        kinds = {name: type(item).__name__ for name, item in trial.distributions.items() if name != "arm"}
+        whole = {"hidden", "fusion.depth"}
+        assert kinds == {name: "IntDistribution" if name in whole else "FloatDistribution" for name in kinds}
+        curves = cell_folder(trained.runs, trial.user_attrs["cell"]).outcome().curves
+        selected = curves[curves["quantity"].str.startswith("select/accuracy")]
+        assert trial.intermediate_values == dict(zip(selected["epoch"], selected["value"], strict=True))
+        assert len(trial.intermediate_values) == 2
+        timing = cell_folder(trained.runs, trial.user_attrs["cell"]).timing()
+        assert trial.duration is not None
+        assert trial.duration.total_seconds() == pytest.approx(timing.seconds, abs=1e-3)
+    gains = {trial.params["gain"] for trial in searched}
+    assert gains == {0.001, 0.5}
+    assert searched[0].distributions["gain"] == optuna.distributions.FloatDistribution(0.001, 0.5)
+
+
 def test_before_its_search_a_plan_shows_no_value_and_no_id(cli: CommandLine, tmp_path: Path) -> None:
     file = study_file(tmp_path, SEARCHED)
     shown = cli("plan", file, "--runs", tmp_path / "runs").out

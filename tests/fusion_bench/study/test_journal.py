@@ -8,11 +8,12 @@ from pathlib import Path
 import optuna
 import pytest
 
-from fusion_bench.study.journal import Journal, Record
+from fusion_bench.study.journal import Journal
+from fusion_bench.study.trials.record import Record
 
-DONE = Record("a", 0, {"arm": "laconv", "kernel_size": 3}, 0.75, None)
-FAILED = Record("b", 1, {"arm": "film", "kernel_size": None}, None, "the loss was not finite")
-WAITING = Record("c", 0, {"arm": "film", "kernel_size": None}, None, None)
+DONE = Record(("a",), (0,), {"arm": "laconv", "kernel_size": 3}, 0.75, None)
+FAILED = Record(("b",), (1,), {"arm": "film", "kernel_size": None}, None, "the loss was not finite")
+WAITING = Record(("c",), (0,), {"arm": "film", "kernel_size": None}, None, None)
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def test_what_it_holds_already_is_not_added_again(file: Path) -> None:
     write(file, DONE, FAILED, WAITING)
     write(file, DONE, FAILED, WAITING)
     assert len(trials(file)) == 2
-    finished = Record("c", 0, WAITING.factors, 0.5, None)
+    finished = Record(("c",), (0,), WAITING.factors, 0.5, None)
     write(file, DONE, FAILED, finished)
     assert [trial.user_attrs["cell"] for trial in trials(file)] == ["a", "b", "c"]
 
@@ -52,9 +53,9 @@ def test_what_it_holds_already_is_not_added_again(file: Path) -> None:
 @pytest.mark.parametrize(
     "now",
     [
-        Record("a", 0, DONE.factors, 0.5, None),
-        Record("a", 0, DONE.factors, None, "it died"),
-        Record("a", 0, DONE.factors, None, None),
+        Record(("a",), (0,), DONE.factors, 0.5, None),
+        Record(("a",), (0,), DONE.factors, None, "it died"),
+        Record(("a",), (0,), DONE.factors, None, None),
     ],
     ids=["another value", "failed", "deleted"],
 )
@@ -74,9 +75,9 @@ def test_an_outcome_that_was_replaced_leaves_no_trial(file: Path, now: Record) -
 def test_a_cell_that_ends_a_second_time_replaces_its_trial(file: Path) -> None:
     journal = Journal(file, "study", maximise=True)
     journal.update([DONE, FAILED, WAITING])
-    journal.add(Record("b", 1, FAILED.factors, 0.25, None))
-    journal.add(Record("c", 0, WAITING.factors, 0.5, None))
-    journal.add(Record("c", 0, WAITING.factors, 0.5, None))
+    journal.add(Record(("b",), (1,), FAILED.factors, 0.25, None))
+    journal.add(Record(("c",), (0,), WAITING.factors, 0.5, None))
+    journal.add(Record(("c",), (0,), WAITING.factors, 0.5, None))
     assert sorted((trial.user_attrs["cell"], trial.value) for trial in trials(file)) == [
         ("a", 0.75),
         ("b", 0.25),
@@ -95,7 +96,7 @@ def test_a_journal_that_holds_a_cell_twice_is_made_again(file: Path) -> None:
 
 
 def test_two_arms_that_share_a_cell_have_a_trial_each(file: Path) -> None:
-    shared = Record("a", 0, {"arm": "other", "kernel_size": 3}, 0.75, None)
+    shared = Record(("a",), (0,), {"arm": "other", "kernel_size": 3}, 0.75, None)
     for _ in range(2):
         write(file, DONE, shared)
         assert [trial.params["arm"] for trial in trials(file)] == ["laconv", "other"]
@@ -110,7 +111,7 @@ def test_a_journal_is_rebuilt_whole_or_not_at_all(file: Path, monkeypatch: pytes
 
     monkeypatch.setattr(optuna.Study, "add_trial", full)
     with pytest.raises(OSError, match="No space left"):
-        write(file, DONE, Record("b", 1, FAILED.factors, 0.25, None))
+        write(file, DONE, Record(("b",), (1,), FAILED.factors, 0.25, None))
     assert file.read_bytes() == before
     assert list(file.parent.iterdir()) == [file]
 
