@@ -33,6 +33,11 @@ class Program(Protocol):
         """False once it is known to have ended, though its output may not be read yet."""
         ...
 
+    @property
+    def waiting(self) -> bool:
+        """True while it has no place to run yet; this time is not counted to its cell."""
+        ...
+
     def write(self, request: bytes) -> None:
         """Send a line to its standard input; one that has ended gets nothing, and nothing is raised."""
         ...
@@ -108,6 +113,11 @@ class LocalProgram:
     def alive(self) -> bool:
         """See `Program`."""
         return self.popen.poll() is None
+
+    @property
+    def waiting(self) -> bool:
+        """See `Program`."""
+        return False
 
     def write(self, request: bytes) -> None:
         """See `Program`."""

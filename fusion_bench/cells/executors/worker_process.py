@@ -116,6 +116,8 @@ class WorkerProcess:
         """Stop the process if the cell that it trains has passed a limit."""
         if self.job is None or self.job.kind != "cell" or self.stopped is not None:
             return
+        if self.program.waiting:
+            self.began = time.monotonic()
         minutes, memory = (time.monotonic() - self.began) / 60, limits.memory_gb
         if limits.minutes is not None and minutes > limits.minutes:
             self.stopped = _too_long(limits.minutes, self.silent_seconds)
