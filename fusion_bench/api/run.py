@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,11 +13,20 @@ import optuna
 import torch
 from rich.console import Console
 
+from fusion_bench.api.placement import (
+    LOCAL,
+    cluster_of,
+    devices_of,
+    make_executor,
+    ray_need,
+    workers_here,
+    workers_on_ray,
+)
 from fusion_bench.api.report import Report, load_report
 from fusion_bench.api.study import load_study, one_or_more, run_paths
 from fusion_bench.cells.executors.executor import Executor, WorkerSettings
 from fusion_bench.cells.executors.inline import InlineExecutor
-from fusion_bench.cells.executors.local import LocalExecutor
+from fusion_bench.cells.executors.on_ray.cluster import Need, RayRequest
 from fusion_bench.cells.global_state import global_state_kept
 from fusion_bench.errors import FusionBenchError, NoResultError
 from fusion_bench.reporting.decidable.sentences import few_seeds
@@ -49,6 +59,8 @@ class RunRequest:
         retry_failed: try failed cells again; ``retry_stale``: train stale cells anew.
         keep_weights: write each cell's weights beside its result.
         smoke: toy sizes, in this process; see `fusion_bench.spec.smoke`.
+        per_device: how many cells run at once on each GPU of this host, instead of ``workers``.
+        executor: ``local``, or ``ray``, of which ``ray`` says more.
     """
 
     study: Path
@@ -61,6 +73,9 @@ class RunRequest:
     retry_stale: bool = False
     keep_weights: bool = False
     smoke: bool = False
+    per_device: int | None = None
+    executor: str = LOCAL
+    ray: RayRequest = field(default_factory=RayRequest)
 
 
 @dataclass(frozen=True, eq=False)
@@ -100,6 +115,9 @@ def run_study(
     retry_stale: bool = False,
     keep_weights: bool = False,
     smoke: bool = False,
+    per_device: int | None = None,
+    executor: str = LOCAL,
+    ray: RayRequest | None = None,
 ) -> Report:
     """Train what a study still lacks, write its report and return it: ``fusion-bench run`` in Python.
 
@@ -119,6 +137,9 @@ def run_study(
         keep_weights: write each cell's ``model.safetensors`` beside its result.
         smoke: a toy run of the study that takes a minute or two and trains in this process. Its numbers mean nothing;
             its name is ``NAME-smoke``, and one of its arms (``planted_nan``) fails on purpose.
+        per_device: how many cells run at once on each GPU of this host, instead of ``workers``.
+        executor: ``"local"``, or ``"ray"`` for the nodes of a Ray cluster.
+        ray: what is asked of Ray.
 
     Returns:
         The same `Report` that `load_report` reads from ``runs/studies/NAME``.
@@ -139,6 +160,9 @@ def run_study(
         retry_stale=retry_stale,
         keep_weights=keep_weights,
         smoke=smoke,
+        per_device=per_device,
+        executor=executor,
+        ray=ray or RayRequest(),
     )
     with _libraries_as_before():
         console = Console()
@@ -159,6 +183,11 @@ def run_and_report(request: RunRequest, console: Console) -> FinishedRun:
         FusionBenchError: MLflow, where `track` shows the study, cannot be reached; or see
             `fusion_bench.study.run.StudyRun.run`.
     """
+    with cluster_of(request.executor, request.ray):
+        return _run_and_report(request, console)
+
+
+def _run_and_report(request: RunRequest, console: Console) -> FinishedRun:
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # the console shows the progress
     with (
         global_state_kept()
@@ -166,16 +195,17 @@ def run_and_report(request: RunRequest, console: Console) -> FinishedRun:
         study = load_study(request.study, request.overrides)
     if request.smoke:
         study = smoke_study(study)
-    device = chosen_device(request.device, on_gpu=not request.smoke)
+    need = _need(request, study)
+    device = chosen_device(request.device, on_gpu=not request.smoke) if need is None else need.device
     TrackingStore.of(request.runs).check()  # told now, not after hours of training
-    settings = worker_settings(request, study, device)
+    settings = worker_settings(request, study, device, need)
     if not request.smoke and (few := few_seeds(study, study.arms)):
         console.print(few, markup=False, highlight=False, soft_wrap=True)
-    ran = _train(study, settings, request, console)
+    ran = _train(study, settings, need, request, console)
     runs = {study.name: ran}
     for label, context in study.contexts.items():
         console.print(f"the same arms under {label}:", markup=False, highlight=False, soft_wrap=True)
-        runs[context.name] = _train(with_choices(context, ran.search), settings, request, console)
+        runs[context.name] = _train(with_choices(context, ran.search), settings, need, request, console)
     # The arm that a toy run fails on purpose is not counted.
     counts = count_cells(runs.values(), settings.paths, {PLANTED} if request.smoke else ())
     with parts_shown(console) as notify:
@@ -187,28 +217,46 @@ def run_and_report(request: RunRequest, console: Console) -> FinishedRun:
     return FinishedRun(results, report.path, report.tables, counts)
 
 
-def worker_settings(request: RunRequest, study: Study, device: str) -> WorkerSettings:
-    """Return how workers are started for a request.
+def worker_settings(
+    request: RunRequest, study: Study, device: str, need: Need | None = None
+) -> WorkerSettings:
+    """Return how workers are started for a request: on this host, or on Ray where each needs something of a node.
 
     Raises:
-        FusionBenchError: the number of workers is below 1.
+        FusionBenchError: so many workers are not possible.
     """
-    cores, threads = os.cpu_count() or 1, study.threads
-    if request.workers is not None and request.workers < 1:
-        raise FusionBenchError(f"workers is {request.workers}: write 1 or more, or leave it out")
-    workers = request.workers or (1 if device.startswith("cuda") else max(1, cores // threads))
-    data_workers = 1 if request.smoke else cores
-    paths = run_paths(study, request.runs, request.data, device=device, data_workers=data_workers)
-    return WorkerSettings(paths, workers, threads, request.keep_weights, study.limits)
+    threads, per_device = study.threads, request.per_device
+    workers = (
+        workers_here(device, request.workers, per_device, threads)
+        if need is None
+        else workers_on_ray(need, request.workers, per_device)
+    )
+    data_workers = (os.cpu_count() or 1) if need is None else max(1, math.ceil(need.cpus))
+    paths = run_paths(
+        study, request.runs, request.data, device=device, data_workers=1 if request.smoke else data_workers
+    )
+    devices = devices_of(device) if need is None else ()
+    return WorkerSettings(paths, workers, threads, request.keep_weights, study.limits, devices)
 
 
-def _train(study: Study, settings: WorkerSettings, request: RunRequest, console: Console) -> RunResult:
+def _need(request: RunRequest, study: Study) -> Need | None:
+    """Return what each worker needs of a node of a cluster; None if the workers are on this host."""
+    if request.executor == LOCAL:
+        return None
+    device = request.device or ("cpu" if request.smoke else None)
+    return ray_need(request.ray, study.resources, device, study.threads)
+
+
+def _train(
+    study: Study, settings: WorkerSettings, need: Need | None, request: RunRequest, console: Console
+) -> RunResult:
     """Train one study, without its contexts."""
 
     def executor() -> Executor:
-        if request.smoke:
+        if request.smoke and need is None:
             return InlineExecutor(settings)
-        return LocalExecutor(settings, study_folder(settings.paths.runs, study.name) / "logs")
+        logs = study_folder(settings.paths.runs, study.name) / "logs"
+        return make_executor(settings, logs, need, request.ray)
 
     options = RunOptions(request.retry_failed, request.retry_stale)
     return StudyRun(study, settings.paths, executor, observer_for(console), options).run()

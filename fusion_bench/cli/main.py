@@ -24,7 +24,21 @@ from fusion_bench.cli.completion import (
 )
 from fusion_bench.cli.data.commands import data_app
 from fusion_bench.cli.new import new_app
-from fusion_bench.cli.options import DataRoots, Device, Overrides, Runs, StudyArgument, check_study
+from fusion_bench.cli.options import (
+    DataRoots,
+    Device,
+    ExecutorName,
+    Overrides,
+    PerDevice,
+    RayAddress,
+    RayCpus,
+    RayGpus,
+    RayNodeRuns,
+    Runs,
+    StudyArgument,
+    Workers,
+    check_study,
+)
 from fusion_bench.cli.plugin_commands import PluginGroup
 from fusion_bench.errors import FusionBenchError
 
@@ -70,10 +84,8 @@ def options(
 def run(
     study: StudyArgument,
     runs: Runs = Path("runs"),
-    workers: Annotated[
-        int | None,
-        typer.Option(min=1, help="Cells trained at once; by default cores / threads on a CPU, 1 on a GPU."),
-    ] = None,
+    workers: Workers = None,
+    per_device: PerDevice = None,
     overrides: Overrides = None,
     data: DataRoots = None,
     device: Device = None,
@@ -92,6 +104,11 @@ def run(
             help="Test all steps in a minute or two, at toy sizes and with one deliberate failure.",
         ),
     ] = False,
+    executor: ExecutorName = "local",
+    ray_address: RayAddress = None,
+    ray_cpus: RayCpus = None,
+    ray_gpus: RayGpus = None,
+    ray_node_runs: RayNodeRuns = "",
 ) -> None:
     """Train the cells of a study that have no result yet, then write its report.
 
@@ -99,7 +116,7 @@ def run(
     """
     check_study(study, overrides, may_be_folder=False)
     try:
-        from fusion_bench.api.run import RunRequest  # noqa: PLC0415 - imports torch
+        from fusion_bench.api.run import RayRequest, RunRequest  # noqa: PLC0415 - imports torch
         from fusion_bench.cli.run import run_and_say  # noqa: PLC0415 - imports torch
         from fusion_bench.training.paths import parse_named_paths  # noqa: PLC0415 - imports torch
 
@@ -115,6 +132,9 @@ def run(
                 retry_stale=retry_stale,
                 keep_weights=keep_weights,
                 smoke=smoke,
+                per_device=per_device,
+                executor=executor,
+                ray=RayRequest(ray_address, ray_cpus, ray_gpus, ray_node_runs),
             )
         )
     except KeyboardInterrupt as stopped:  # caught here, because typer would print no message
@@ -127,10 +147,8 @@ def run(
 def work(
     study: StudyArgument,
     runs: Runs = Path("runs"),
-    workers: Annotated[
-        int | None,
-        typer.Option(min=1, help="Cells trained at once; by default cores / threads on a CPU, 1 on a GPU."),
-    ] = None,
+    workers: Workers = None,
+    per_device: PerDevice = None,
     minutes: Annotated[
         float | None,
         typer.Option(min=0, help="Begin no cell that would not end within so many minutes."),
@@ -162,6 +180,7 @@ def work(
                 data=parse_named_paths(data or []),
                 device=device,
                 keep_weights=keep_weights,
+                per_device=per_device,
             ),
             minutes,
         )

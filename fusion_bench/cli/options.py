@@ -18,6 +18,38 @@ DataRoots = Annotated[
     typer.Option("--data", metavar="NAME=FOLDER", help="The folder of the files of a data set."),
 ]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1; by default a GPU if there is one.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, help="Cells trained at once; by default cores / threads on a CPU, one for each GPU."),
+]
+PerDevice = Annotated[
+    int | None,
+    typer.Option(min=1, help="Cells trained at once on each GPU of this host, instead of --workers."),
+]
+ExecutorName = Annotated[
+    str,
+    typer.Option(
+        "--executor", metavar="local|ray", help="Where cells are trained: on this host, or on a Ray cluster."
+    ),
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS", help="The Ray cluster (auto, HOST:6379); by default one of this host alone."
+    ),
+]
+RayCpus = Annotated[
+    float | None, typer.Option(min=0, help="CPUs of each worker on Ray; by default the study's threads.")
+]
+RayGpus = Annotated[
+    float | None, typer.Option(min=0, help="GPUs of each worker on Ray; 0.25 puts four on one GPU.")
+]
+RayNodeRuns = Annotated[
+    str,
+    typer.Option(
+        metavar="FOLDER", help="The folder of Ray nodes that do not see --runs; by default in ~/.cache."
+    ),
+]
 
 
 def check_study(study: Path, overrides: Sequence[str] | None, *, may_be_folder: bool = True) -> None:

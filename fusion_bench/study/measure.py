@@ -14,6 +14,7 @@ from fusion_bench.cells.events import CellFailed, CellMeasured
 from fusion_bench.cells.executors.executor import Executor, WorkerSettings
 from fusion_bench.cells.executors.local import LocalExecutor
 from fusion_bench.cells.folder import cell_folder
+from fusion_bench.cells.measure_cell import device_here
 from fusion_bench.cells.provenance import current_sources, processor
 from fusion_bench.cells.result import ArmCosts
 from fusion_bench.errors import FusionBenchError
@@ -112,7 +113,7 @@ def _keys(arms: Sequence[Arm], done: Mapping[str, PlannedCell], paths: RunPaths)
 
 
 def _device_name(paths: RunPaths) -> str:
-    device = torch.device(paths.device)
+    device = torch.device(device_here(paths.device))
     return torch.cuda.get_device_name(device) if device.type == "cuda" else processor()
 
 

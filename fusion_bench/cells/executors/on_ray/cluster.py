@@ -45,6 +45,11 @@ class Need:
     cpus: float
     gpus: float
 
+    @property
+    def device(self) -> str:
+        """The device that the worker trains on; Ray shows it no GPU but its own."""
+        return "cuda" if self.gpus else "cpu"
+
     def __str__(self) -> str:
         gpus = f" and {self.gpus:g} GPU{'' if self.gpus == 1 else 's'}" if self.gpus else ""
         return f"{self.cpus:g} CPU{'' if self.cpus == 1 else 's'}{gpus}"
