@@ -1,4 +1,4 @@
-"""What a cell may take before it is stopped; no part of a cell's identity."""
+"""What a worker gets, and what a cell may take before it is stopped; no part of a cell's identity."""
 
 from __future__ import annotations
 
@@ -20,3 +20,16 @@ class Limits:
     minutes: float | None = None
     memory_gb: float | None = None
     retries: int = 1
+
+
+@dataclass(frozen=True)
+class Resources:
+    """What a cluster is asked for, for each worker.
+
+    Attributes:
+        cpus: CPUs; None: as many as the study's threads.
+        gpus: GPUs, such as 0.25 for four workers on one; None: 1 where cells are trained on GPUs.
+    """
+
+    cpus: float | None = None
+    gpus: float | None = None

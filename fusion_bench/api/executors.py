@@ -1,44 +1,98 @@
-"""The executor of a run: workers of this machine, or pilots on a cluster."""
+"""The executor of a run: this process, workers of this host or of a Ray cluster, or pilots on Slurm."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import replace
+from functools import partial
 from typing import TypeAlias
 
 from rich.console import Console
 
+from fusion_bench.api.placement import Placed
+from fusion_bench.api.request import EXECUTORS, RAY, SLURM, RunRequest
 from fusion_bench.cells.executors.executor import Executor, WorkerSettings
 from fusion_bench.cells.executors.inline import InlineExecutor
 from fusion_bench.cells.executors.local import LocalExecutor
+from fusion_bench.cells.executors.on_ray.cluster import RayRequest, connected
 from fusion_bench.cells.executors.slurm.cluster import SlurmCluster
 from fusion_bench.cells.executors.slurm.executor import SlurmExecutor
 from fusion_bench.cells.executors.slurm.options import pilot_minutes, slurm_parameters
 from fusion_bench.cells.executors.slurm.pilot import SlurmPilot
 from fusion_bench.cells.executors.slurm.pool import PilotPool
 from fusion_bench.cells.executors.slurm.work_list import WorkFolder
+from fusion_bench.errors import FusionBenchError
+from fusion_bench.registry import did_you_mean
 from fusion_bench.serialisation import to_json
 from fusion_bench.spec.study import Study
 from fusion_bench.storage import digest
 from fusion_bench.study.run import study_folder
 
-EXECUTORS = ("local", "slurm")
-"""Where cells can be trained."""
 MakeExecutor: TypeAlias = Callable[[Study], Executor]
 """Makes the executor of a study or of one of its contexts."""
 
 
+def check_executor(request: RunRequest) -> None:
+    """Check what a request says about its executor.
+
+    Raises:
+        FusionBenchError: there is no such executor, or it lacks or has options that it should not.
+    """
+    executor = request.executor
+    if executor not in EXECUTORS:
+        raise FusionBenchError(f"there is no executor {executor!r}{did_you_mean(executor, EXECUTORS)}")
+    if executor == SLURM and request.workers is None:
+        raise FusionBenchError("--executor slurm: say how many jobs may run at once, for example --workers 4")
+    if executor == SLURM and request.per_device is not None:
+        raise FusionBenchError("--per-device: of Slurm, each job is one worker; write --workers")
+    for name, given, owner in (
+        ("--slurm", request.slurm, SLURM),
+        ("--ray-...", request.ray != RayRequest(), RAY),
+    ):
+        if given and executor != owner:
+            raise FusionBenchError(f"{name}: its options are for --executor {owner}")
+
+
 @contextmanager
-def local_executors(settings: WorkerSettings, *, inline: bool) -> Iterator[MakeExecutor]:
-    """Yield what makes executors on this machine: processes, or this process itself."""
+def cluster_of(request: RunRequest) -> Iterator[None]:
+    """Connect this process to the Ray cluster of a request, if it has one, while the block runs.
 
-    def make(part: Study) -> Executor:
-        if inline:
-            return InlineExecutor(settings)
-        return LocalExecutor(settings, study_folder(settings.paths.runs, part.name) / "logs")
+    Raises:
+        FusionBenchError: the cluster cannot be reached, or Ray is not installed.
+    """
+    with connected(request.ray.address) if request.executor == RAY else nullcontext():
+        yield
 
-    yield make
+
+def executors(
+    request: RunRequest, placed: Placed, study: Study, console: Console
+) -> AbstractContextManager[MakeExecutor]:
+    """Return what makes the executors of a study and its contexts, as a context manager.
+
+    Args:
+        request: what is asked of the run.
+        placed: how workers are started.
+        study: the study.
+        console: where is printed what the user should know.
+
+    Raises:
+        FusionBenchError: an option is not known, or a package is not installed.
+    """
+    if request.executor == SLURM:
+        return slurm_executors(placed.settings, study, request.slurm, console)
+    return nullcontext(partial(_on_workers, request, placed))
+
+
+def _on_workers(request: RunRequest, placed: Placed, part: Study) -> Executor:
+    """Return the executor of a study: this process, workers of this host, or workers of a Ray cluster."""
+    settings = placed.settings
+    logs = study_folder(settings.paths.runs, part.name) / "logs"
+    if placed.need is not None:
+        from fusion_bench.cells.executors.on_ray.executor import RayExecutor  # noqa: PLC0415 - imports ray
+
+        return RayExecutor(settings, logs, placed.need, request.ray.node_runs)
+    return InlineExecutor(settings) if request.smoke else LocalExecutor(settings, logs)
 
 
 @contextmanager

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass, field, replace
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -13,14 +12,14 @@ import optuna
 import torch
 from rich.console import Console
 
-from fusion_bench.api.executors import EXECUTORS, MakeExecutor, local_executors, slurm_executors
+from fusion_bench.api.executors import MakeExecutor, check_executor, cluster_of, executors
+from fusion_bench.api.placement import placed_workers
 from fusion_bench.api.report import Report, load_report
-from fusion_bench.api.study import load_study, one_or_more, run_paths
-from fusion_bench.cells.executors.executor import WorkerSettings
-from fusion_bench.cells.executors.slurm.options import slurm_parameters, wants_gpu
+from fusion_bench.api.request import LOCAL, RunRequest
+from fusion_bench.api.study import load_study, one_or_more
+from fusion_bench.cells.executors.on_ray.cluster import RayRequest
 from fusion_bench.cells.global_state import global_state_kept
 from fusion_bench.errors import FusionBenchError, NoResultError
-from fusion_bench.registry import did_you_mean
 from fusion_bench.reporting.decidable.sentences import few_seeds
 from fusion_bench.reporting.mlflow_.store import TrackingStore
 from fusion_bench.reporting.mlflow_.sync import sync_study
@@ -39,39 +38,6 @@ from fusion_bench.study.searching.search_results import with_choices
 from fusion_bench.study.trials.database import database_of
 from fusion_bench.study.trials.mirror import Mirror
 from fusion_bench.training.paths import RunPaths
-
-
-@dataclass(frozen=True)
-class RunRequest:
-    """A study to run, and the options of the run.
-
-    Attributes:
-        study: the study file; ``overrides`` are changes to it (``train.epochs=3``).
-        runs: the folder of cells, caches and reports.
-        workers: how many cells run at once; None: as many as cores / threads on a CPU, one on a GPU.
-        data: folder of each data set by its name.
-        device: ``cpu``, ``cuda`` or ``cuda:1``; None: a GPU if there is one.
-        retry_failed: try failed cells again; ``retry_stale``: train stale cells anew.
-        keep_weights: write each cell's weights beside its result.
-        smoke: toy sizes, in this process; see `fusion_bench.spec.smoke`.
-        executor: ``local`` or ``slurm``: where cells are trained.
-        slurm: ``KEY=VALUE`` texts for Slurm; see `fusion_bench.cells.executors.slurm.options`.
-        storage: the address of a database that Optuna's trials are copied to as well; it may hold a password.
-    """
-
-    study: Path
-    overrides: tuple[str, ...] = ()
-    runs: Path = Path("runs")
-    workers: int | None = None
-    data: Mapping[str, Path] = field(default_factory=dict)
-    device: str | None = None
-    retry_failed: bool = False
-    retry_stale: bool = False
-    keep_weights: bool = False
-    smoke: bool = False
-    executor: str = "local"
-    slurm: tuple[str, ...] = ()
-    storage: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +77,9 @@ def run_study(
     retry_stale: bool = False,
     keep_weights: bool = False,
     smoke: bool = False,
-    executor: str = "local",
+    per_device: int | None = None,
+    executor: str = LOCAL,
+    ray: RayRequest | None = None,
     slurm: Sequence[str] = (),
     storage: str | None = None,
 ) -> Report:
@@ -133,8 +101,11 @@ def run_study(
         keep_weights: write each cell's ``model.safetensors`` beside its result.
         smoke: a toy run of the study that takes a minute or two and trains in this process. Its numbers mean nothing;
             its name is ``NAME-smoke``, and one of its arms (``planted_nan``) fails on purpose.
-        executor: ``local``: processes of this machine; ``slurm``: ``workers`` jobs of a Slurm cluster.
-        slurm: parameters of sbatch for them, such as ``"partition=gpu"``.
+        per_device: how many cells run at once on each GPU of this host, instead of ``workers``.
+        executor: ``"local"``: processes of this host; ``"ray"``: the nodes of a Ray cluster; ``"slurm"``: ``workers``
+            jobs of a Slurm cluster.
+        ray: what is asked of Ray.
+        slurm: parameters of sbatch, such as ``"partition=gpu"``.
         storage: the address of a database (``"postgresql://USER@HOST/DATABASE"``, ``"sqlite:///FILE.db"``) that
             Optuna's trials are copied to as well, for optuna-dashboard.
 
@@ -157,7 +128,9 @@ def run_study(
         retry_stale=retry_stale,
         keep_weights=keep_weights,
         smoke=smoke,
+        per_device=per_device,
         executor=executor,
+        ray=ray or RayRequest(),
         slurm=one_or_more(slurm),
         storage=storage,
     )
@@ -180,7 +153,12 @@ def run_and_report(request: RunRequest, console: Console) -> FinishedRun:
         FusionBenchError: MLflow, where `track` shows the study, cannot be reached; or see
             `fusion_bench.study.run.StudyRun.run`.
     """
-    _check_executor(request)
+    check_executor(request)
+    with cluster_of(request):
+        return _run_and_report(request, console)
+
+
+def _run_and_report(request: RunRequest, console: Console) -> FinishedRun:
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # the console shows the progress
     with (
         global_state_kept()
@@ -191,43 +169,29 @@ def run_and_report(request: RunRequest, console: Console) -> FinishedRun:
     TrackingStore.of(request.runs).check()  # told now, not after hours of training
     if request.storage is not None:
         database_of(request.storage)
-    settings = worker_settings(request, study, _device_of_run(request))
+    placed = placed_workers(request, study)
+    paths = placed.settings.paths
     if not request.smoke and (few := few_seeds(study, study.arms)):
         console.print(few, markup=False, highlight=False, soft_wrap=True)
-    with _executors(request, settings, study, console) as make:
-        ran = _train(study, settings, request, console, make)
+    with executors(request, placed, study, console) as make:
+        ran = _train(study, paths, request, console, make)
         runs = {study.name: ran}
         for label, context in study.contexts.items():
             console.print(f"the same arms under {label}:", markup=False, highlight=False, soft_wrap=True)
-            runs[context.name] = _train(with_choices(context, ran.search), settings, request, console, make)
+            runs[context.name] = _train(with_choices(context, ran.search), paths, request, console, make)
     # The arm that a toy run fails on purpose is not counted.
-    counts = count_cells(runs.values(), settings.paths, {PLANTED} if request.smoke else ())
+    counts = count_cells(runs.values(), paths, {PLANTED} if request.smoke else ())
     with parts_shown(console) as notify:
         try:
-            results = collect(study, replace(settings.paths, notify=notify), runs)
+            results = collect(study, replace(paths, notify=notify), runs)
         except NoResultError as error:
             raise NothingFinishedError(str(error), counts) from error
-        report = make_report(results, study_folder(settings.paths.runs, study.name) / "report", notify)
+        report = make_report(results, study_folder(paths.runs, study.name) / "report", notify)
     return FinishedRun(results, report.path, report.tables, counts)
 
 
-def worker_settings(request: RunRequest, study: Study, device: str) -> WorkerSettings:
-    """Return how workers are started for a request.
-
-    Raises:
-        FusionBenchError: the number of workers is below 1.
-    """
-    cores, threads = os.cpu_count() or 1, study.threads
-    if request.workers is not None and request.workers < 1:
-        raise FusionBenchError(f"workers is {request.workers}: write 1 or more, or leave it out")
-    workers = request.workers or (1 if device.startswith("cuda") else max(1, cores // threads))
-    data_workers = 1 if request.smoke else cores
-    paths = run_paths(study, request.runs, request.data, device=device, data_workers=data_workers)
-    return WorkerSettings(paths, workers, threads, request.keep_weights, study.limits)
-
-
 def _train(
-    study: Study, settings: WorkerSettings, request: RunRequest, console: Console, make: MakeExecutor
+    study: Study, paths: RunPaths, request: RunRequest, console: Console, make: MakeExecutor
 ) -> RunResult:
     """Train one study, without its contexts."""
 
@@ -235,68 +199,9 @@ def _train(
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     options = RunOptions(request.retry_failed, request.retry_stale)
-    folder = study_folder(settings.paths.runs, study.name)
+    folder = study_folder(paths.runs, study.name)
     with Mirror(folder, database_of(request.storage), say) if request.storage else nullcontext():
-        return StudyRun(study, settings.paths, partial(make, study), observer_for(console), options).run()
-
-
-def _executors(
-    request: RunRequest, settings: WorkerSettings, study: Study, console: Console
-) -> AbstractContextManager[MakeExecutor]:
-    """Return what makes the executors of a request."""
-    if request.executor == "slurm":
-        return slurm_executors(settings, study, request.slurm, console)
-    return local_executors(settings, inline=request.smoke)
-
-
-def _device_of_run(request: RunRequest) -> str:
-    """Return the device on which cells are trained: of this machine, or of the nodes of a cluster."""
-    if request.executor == "slurm":
-        check_device_name(request.device or "cpu")
-        return request.device or ("cuda" if wants_gpu(slurm_parameters(request.slurm, 1)) else "cpu")
-    return chosen_device(request.device, on_gpu=not request.smoke)
-
-
-def _check_executor(request: RunRequest) -> None:
-    """Check what a request says about its executor.
-
-    Raises:
-        FusionBenchError: there is no such executor, or it lacks or has options that it should not.
-    """
-    if request.executor not in EXECUTORS:
-        raise FusionBenchError(
-            f"there is no executor {request.executor!r}{did_you_mean(request.executor, EXECUTORS)}"
-        )
-    if request.executor == "slurm" and request.workers is None:
-        raise FusionBenchError("--executor slurm: say how many jobs may run at once, for example --workers 4")
-    if request.executor != "slurm" and request.slurm:
-        raise FusionBenchError("--slurm: its options are for --executor slurm")
-
-
-def chosen_device(asked: str | None, *, on_gpu: bool) -> str:
-    """The device asked for; else a GPU if there is one and ``on_gpu``.
-
-    Raises:
-        FusionBenchError: there is no such device.
-    """
-    if asked is None:
-        return "cuda" if torch.cuda.is_available() and on_gpu else "cpu"
-    check_device_name(asked)
-    kind, _, number = asked.partition(":")
-    if kind == "cuda" and int(number or 0) >= torch.cuda.device_count():
-        raise FusionBenchError(f"--device {asked}: torch finds {torch.cuda.device_count()} GPUs here")
-    return asked
-
-
-def check_device_name(name: str) -> None:
-    """Do nothing for a name that torch may have for a device.
-
-    Raises:
-        FusionBenchError: it is not.
-    """
-    kind, _, number = name.partition(":")
-    if name != "cpu" and (kind != "cuda" or not (number or "0").isdecimal()):
-        raise FusionBenchError(f"--device {name}: write cpu, cuda or cuda:1")
+        return StudyRun(study, paths, partial(make, study), observer_for(console), options).run()
 
 
 def report_on(

@@ -7,7 +7,8 @@ from functools import partial
 import optuna
 from rich.console import Console
 
-from fusion_bench.api.run import RunRequest, chosen_device, worker_settings
+from fusion_bench.api.placement import placed_workers
+from fusion_bench.api.request import RunRequest
 from fusion_bench.api.study import load_study
 from fusion_bench.cells.executors.local import LocalExecutor
 from fusion_bench.cells.executors.time_limit import TimeLimit
@@ -34,7 +35,7 @@ def work_on(request: RunRequest, minutes: float | None, console: Console) -> Cel
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     with global_state_kept():
         study = load_study(request.study, request.overrides)
-    settings = worker_settings(request, study, chosen_device(request.device, on_gpu=True))
+    settings = placed_workers(request, study).settings
     limit, parts = TimeLimit.of_minutes(minutes), (study, *study.contexts.values())
     for part in parts:
         logs = study_folder(settings.paths.runs, part.name) / "logs"

@@ -13,7 +13,7 @@ from dataclasses import asdict
 from fusion_bench.bench.groups import load_group
 from fusion_bench.bench.program import run_python
 from fusion_bench.bench.targets import Line
-from fusion_bench.cells.executors.executor import worker_environment
+from fusion_bench.cells.executors.program import worker_environment
 from fusion_bench.errors import FusionBenchError
 
 

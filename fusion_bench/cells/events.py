@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from fusion_bench.cells.failure import FailureKind
+from fusion_bench.cells.result import Provenance
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.serialisation import from_json, to_json
 
@@ -95,9 +96,15 @@ class CellFailed:
 
 @dataclass(frozen=True)
 class CellPrepared:
-    """The data, weights and cached maps that the cell needs have been made."""
+    """The data, weights and cached maps that the cell needs have been made.
+
+    Attributes:
+        cell: its id.
+        provenance: what the cell would read and run on there; None where the worker does not say.
+    """
 
     cell: str
+    provenance: Provenance | None = None
 
 
 @dataclass(frozen=True)

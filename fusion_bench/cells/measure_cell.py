@@ -15,6 +15,11 @@ LATENCY_BATCH = 32
 _WARMUP, _REPEATS = 3, 15
 
 
+def device_here(device: str) -> str:
+    """Return the device on which latency is measured on this host: the CPU if there is no such GPU here."""
+    return device if device == "cpu" or torch.cuda.is_available() else "cpu"
+
+
 def measured_milliseconds(config: CellConfig, cache: CellDataCache) -> float:
     """Return the median milliseconds of a forward pass of `LATENCY_BATCH` samples of the selection split.
 

@@ -172,15 +172,20 @@ class _Attempt:
         return self.cell.folder.path.parents[1]
 
     def _provenance(self, cell_data: CellData) -> Provenance:
-        return current_provenance(
-            self.config,
-            self.cache.paths.device,
-            manifest=cell_data.manifest,
-            weights=cell_data.weights_sha256,
-            start=starting_digest(self.config, self._runs),
-            files=cell_data.contents,
-            weights_file=cell_data.weights_file_sha256,
-        )
+        return cell_provenance(self.config, cell_data, self.cache.paths.device, self._runs)
+
+
+def cell_provenance(config: CellConfig, cell_data: CellData, device: str, runs: Path) -> Provenance:
+    """Return what is recorded beside an outcome of a cell with these data, on this device and in this runs folder."""
+    return current_provenance(
+        config,
+        device,
+        manifest=cell_data.manifest,
+        weights=cell_data.weights_sha256,
+        start=starting_digest(config, runs),
+        files=cell_data.contents,
+        weights_file=cell_data.weights_file_sha256,
+    )
 
 
 def _outcome(

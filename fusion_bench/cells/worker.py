@@ -42,7 +42,7 @@ from fusion_bench.cells.folder import CellFolder, cell_folder
 from fusion_bench.cells.global_state import global_state_kept
 from fusion_bench.cells.measure_cell import measured_milliseconds
 from fusion_bench.cells.provenance import device_name
-from fusion_bench.cells.run_cell import CellIsBusy, run_cell
+from fusion_bench.cells.run_cell import CellIsBusy, cell_provenance, run_cell
 from fusion_bench.errors import reason_of
 from fusion_bench.samples.counting import Paced
 from fusion_bench.training.fit.step_done import StepDone
@@ -96,8 +96,8 @@ class Worker:
         config = folder.config()
         torch.set_num_threads(config.threads)
         make_pretext(config, self._cache.paths)
-        self._cache.cell_data(config)
-        self._notify(CellPrepared(folder.id))
+        cell_data, paths = self._cache.cell_data(config), self._cache.paths
+        self._notify(CellPrepared(folder.id, cell_provenance(config, cell_data, paths.device, paths.runs)))
 
     def _measure(self, folder: CellFolder) -> None:
         milliseconds = measured_milliseconds(folder.config(), self._cache)
@@ -170,6 +170,8 @@ def main(arguments: list[str] | None = None) -> None:
         given.device,
         given.data_workers,
     )
+    if given.device.startswith("cuda:"):
+        torch.cuda.set_device(given.device)  # else pinned memory would take a share of the first GPU too
     # Events own the real standard output; whatever a module prints goes to standard error.
     events = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())

@@ -31,8 +31,14 @@ from fusion_bench.cli.options import (
     ExecutorOption,
     KeepWeights,
     Overrides,
+    PerDevice,
+    RayAddress,
+    RayCpus,
+    RayGpus,
+    RayNodeRuns,
     Runs,
     SlurmOptions,
+    Smoke,
     Storage,
     StudyArgument,
     Workers,
@@ -84,6 +90,7 @@ def run(
     study: StudyArgument,
     runs: Runs = Path("runs"),
     workers: Workers = None,
+    per_device: PerDevice = None,
     overrides: Overrides = None,
     data: DataRoots = None,
     device: Device = None,
@@ -93,14 +100,12 @@ def run(
         typer.Option("--retry-stale", help="Train stale cells again; their old results are moved aside."),
     ] = False,
     keep_weights: KeepWeights = False,
-    smoke: Annotated[
-        bool,
-        typer.Option(
-            "--smoke",
-            help="Test all steps in a minute or two, at toy sizes and with one deliberate failure.",
-        ),
-    ] = False,
+    smoke: Smoke = False,
     executor: ExecutorOption = ExecutorName.local,
+    ray_address: RayAddress = None,
+    ray_cpus: RayCpus = None,
+    ray_gpus: RayGpus = None,
+    ray_node_runs: RayNodeRuns = "",
     slurm: SlurmOptions = None,
     storage: Storage = None,
 ) -> None:
@@ -110,7 +115,8 @@ def run(
     """
     check_study(study, overrides, may_be_folder=False)
     try:
-        from fusion_bench.api.run import RunRequest  # noqa: PLC0415 - imports torch
+        from fusion_bench.api.request import RunRequest  # noqa: PLC0415 - imports torch
+        from fusion_bench.cells.executors.on_ray.cluster import RayRequest  # noqa: PLC0415 - imports torch
         from fusion_bench.cli.run import run_and_say  # noqa: PLC0415 - imports torch
         from fusion_bench.training.paths import parse_named_paths  # noqa: PLC0415 - imports torch
 
@@ -126,7 +132,9 @@ def run(
                 retry_stale=retry_stale,
                 keep_weights=keep_weights,
                 smoke=smoke,
+                per_device=per_device,
                 executor=executor.value,
+                ray=RayRequest(ray_address, ray_cpus, ray_gpus, ray_node_runs),
                 slurm=tuple(slurm or ()),
                 storage=storage,
             )
@@ -142,6 +150,7 @@ def work(
     study: StudyArgument,
     runs: Runs = Path("runs"),
     workers: Workers = None,
+    per_device: PerDevice = None,
     minutes: Annotated[
         float | None,
         typer.Option(min=0, help="Begin no cell that would not end within so many minutes."),
@@ -158,7 +167,7 @@ def work(
     """
     check_study(study, overrides, may_be_folder=False)
     try:
-        from fusion_bench.api.run import RunRequest  # noqa: PLC0415 - imports torch
+        from fusion_bench.api.request import RunRequest  # noqa: PLC0415 - imports torch
         from fusion_bench.cli.run import work_and_say  # noqa: PLC0415 - imports torch
         from fusion_bench.training.paths import parse_named_paths  # noqa: PLC0415 - imports torch
 
@@ -171,6 +180,7 @@ def work(
                 data=parse_named_paths(data or []),
                 device=device,
                 keep_weights=keep_weights,
+                per_device=per_device,
             ),
             minutes,
         )

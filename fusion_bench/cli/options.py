@@ -18,13 +18,6 @@ DataRoots = Annotated[
     list[str] | None,
     typer.Option("--data", metavar="NAME=FOLDER", help="The folder of the files of a data set."),
 ]
-Workers = Annotated[
-    int | None,
-    typer.Option(min=1, help="Cells trained at once; by default cores / threads on a CPU, 1 on a GPU."),
-]
-KeepWeights = Annotated[
-    bool, typer.Option("--keep-weights", help="Write model.safetensors into the folder of each cell.")
-]
 Storage = Annotated[
     str | None,
     typer.Option(
@@ -34,17 +27,56 @@ Storage = Annotated[
     ),
 ]
 Device = Annotated[str | None, typer.Option(help="cpu, cuda or cuda:1; by default a GPU if there is one.")]
+Workers = Annotated[
+    int | None,
+    typer.Option(min=1, help="Cells trained at once; by default cores / threads on a CPU, one for each GPU."),
+]
+PerDevice = Annotated[
+    int | None,
+    typer.Option(min=1, help="Cells trained at once on each GPU of this host, instead of --workers."),
+]
+KeepWeights = Annotated[
+    bool, typer.Option("--keep-weights", help="Write model.safetensors into the folder of each cell.")
+]
+Smoke = Annotated[
+    bool,
+    typer.Option(
+        "--smoke", help="Test all steps in a minute or two, at toy sizes and with one deliberate failure."
+    ),
+]
+RayAddress = Annotated[
+    str | None,
+    typer.Option(
+        metavar="ADDRESS", help="The Ray cluster (auto, HOST:6379); by default one of this host alone."
+    ),
+]
+RayCpus = Annotated[
+    float | None, typer.Option(min=0, help="CPUs of each worker on Ray; by default the study's threads.")
+]
+RayGpus = Annotated[
+    float | None, typer.Option(min=0, help="GPUs of each worker on Ray; 0.25 puts four on one GPU.")
+]
+RayNodeRuns = Annotated[
+    str,
+    typer.Option(
+        metavar="FOLDER", help="The folder of Ray nodes that do not see --runs; by default in ~/.cache."
+    ),
+]
 
 
 class ExecutorName(StrEnum):
     """Where the cells of a run are trained."""
 
     local = "local"
+    ray = "ray"
     slurm = "slurm"
 
 
 ExecutorOption = Annotated[
-    ExecutorName, typer.Option(help="Where cells are trained: on this machine, or by jobs of Slurm.")
+    ExecutorName,
+    typer.Option(
+        "--executor", help="Where cells are trained: on this host, on a Ray cluster, or by jobs of Slurm."
+    ),
 ]
 SlurmOptions = Annotated[
     list[str] | None,

@@ -10,14 +10,9 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-from fusion_bench.api.run import (
-    NothingFinishedError,
-    RunRequest,
-    chosen_device,
-    report_on,
-    run_and_report,
-    track,
-)
+from fusion_bench.api.placement import chosen_device
+from fusion_bench.api.request import RunRequest
+from fusion_bench.api.run import NothingFinishedError, report_on, run_and_report, track
 from fusion_bench.api.work import work_on
 from fusion_bench.cli.open_study import open_as_last_run
 from fusion_bench.errors import FusionBenchError

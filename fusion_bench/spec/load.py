@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from fusion_bench.errors import StudyFileError
 from fusion_bench.foreign import foreign_streams, message_of
-from fusion_bench.limits import Limits
+from fusion_bench.limits import Limits, Resources
 from fusion_bench.registry import did_you_mean
 from fusion_bench.spec.arms import Arm
 from fusion_bench.spec.catalogue import Catalogue, installed_catalogue
@@ -195,6 +195,7 @@ def _study(
         seeds=seeds,
         threads=file.threads,
         limits=Limits(**file.limits.model_dump()),
+        resources=Resources(**file.resources.model_dump()),
         reference=reference,
         selection_metric=data.metrics[0],
         primary=file.report.primary or data.metrics[0],

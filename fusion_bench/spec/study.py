@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
-from fusion_bench.limits import Limits
+from fusion_bench.limits import Limits, Resources
 from fusion_bench.spec.arms import Arm
 from fusion_bench.training.config import DataConfig
 
@@ -80,6 +80,7 @@ class Study:
         seeds: the seeds of every arm's cells.
         threads: torch's number of threads in each cell.
         limits: what each cell may take.
+        resources: what a cluster is asked for, for each worker.
         reference: label of the arm that all others are compared with.
         selection_metric: the metric that early stopping and search use.
         primary: the metric of every verdict.
@@ -107,6 +108,7 @@ class Study:
     seeds: tuple[int, ...]
     threads: int
     limits: Limits
+    resources: Resources
     reference: str
     selection_metric: str
     primary: str

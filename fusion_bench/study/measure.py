@@ -14,6 +14,7 @@ from fusion_bench.cells.events import CellFailed, CellMeasured
 from fusion_bench.cells.executors.executor import Executor, WorkerSettings
 from fusion_bench.cells.executors.local import LocalExecutor
 from fusion_bench.cells.folder import cell_folder
+from fusion_bench.cells.measure_cell import device_here
 from fusion_bench.cells.provenance import current_sources, device_name
 from fusion_bench.cells.result import ArmCosts
 from fusion_bench.errors import FusionBenchError
@@ -138,8 +139,8 @@ def _keys(
 
 
 def _here(paths: RunPaths) -> str:
-    """Return the name of this machine's device; empty if it has none of the kind that trains."""
-    return device_name(paths.device) if paths.device == "cpu" or torch.cuda.is_available() else ""
+    """Return the name of this machine's device."""
+    return device_name(device_here(paths.device))
 
 
 def _kept(file: Path) -> Mapping[str, Measured]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from fusion_bench.bench.growth.curve import Curve, GrowthPoint
 from fusion_bench.bench.growth.quantities import QUANTITIES
 from fusion_bench.bench.program import run_python
-from fusion_bench.cells.executors.executor import worker_environment
+from fusion_bench.cells.executors.program import worker_environment
 from fusion_bench.errors import FusionBenchError
 
 _STATUS = Path("/proc/self/status")

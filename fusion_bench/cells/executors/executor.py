@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 from fusion_bench.cells.events import WorkerEvent
+from fusion_bench.cells.executors.program import Command, worker_environment
 from fusion_bench.limits import Limits
 from fusion_bench.training.paths import RunPaths
 
@@ -51,6 +51,7 @@ class WorkerSettings:
         threads: torch's threads in each.
         keep_weights: whether cells keep their trained weights.
         limits: what each cell may take.
+        devices: the devices that the workers share evenly; empty: all work on ``paths.device``.
     """
 
     paths: RunPaths
@@ -58,6 +59,11 @@ class WorkerSettings:
     threads: int
     keep_weights: bool = False
     limits: Limits = field(default_factory=Limits)
+    devices: tuple[str, ...] = ()
+
+    def on(self, device: str) -> WorkerSettings:
+        """Return the settings of a worker on one device."""
+        return replace(self, paths=replace(self.paths, device=device), devices=())
 
     def command(self) -> list[str]:
         """Return the command line of a worker, the same for every executor."""
@@ -74,19 +80,6 @@ class WorkerSettings:
         """Return the environment of a worker."""
         return worker_environment(self.threads)
 
-
-def worker_environment(threads: int) -> dict[str, str]:
-    """Return the environment of a program that trains with this number of threads.
-
-    The number of threads must be set before torch is imported. Waiting OpenMP threads must not occupy cores.
-    """
-    return {
-        # Otherwise glibc returns every large block to the system and requests it again at the next step.
-        "MALLOC_MMAP_THRESHOLD_": str(32 << 20),
-        "MALLOC_TRIM_THRESHOLD_": str(4 << 30),
-        **os.environ,
-        "OMP_NUM_THREADS": str(threads),
-        "MKL_NUM_THREADS": str(threads),
-        "OMP_WAIT_POLICY": "PASSIVE",
-        "PYTHONUNBUFFERED": "1",
-    }
+    def start(self) -> Command:
+        """Return how a worker is started on this host."""
+        return Command(self.command(), self.environment())

@@ -1,4 +1,4 @@
-"""Cells in local worker processes; a worker that dies is replaced."""
+"""A pool of workers, which are replaced when they die, and the pool of the worker processes of this host."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import itertools
 import os
 import queue
 import time
+from abc import ABC, abstractmethod
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
+from typing import Self
 
 from fusion_bench.cells.events import (
     CellBusy,
@@ -20,41 +23,50 @@ from fusion_bench.cells.events import (
     CellStarted,
     WorkerEvent,
 )
+from fusion_bench.cells.executors.attempts import Attempts
 from fusion_bench.cells.executors.executor import Wanted, WorkerSettings
 from fusion_bench.cells.executors.isolation import is_foreign, needs_own_process
 from fusion_bench.cells.executors.order import kind_of, put_longest_first
+from fusion_bench.cells.executors.program import Hear, LocalProgram, Program
 from fusion_bench.cells.executors.worker_log import remove_old_logs
 from fusion_bench.cells.executors.worker_process import GRACE_SECONDS, Job, Lines, WorkerProcess
 from fusion_bench.cells.folder import cell_folder
 from fusion_bench.training.config import CellConfig
 
-_STARTS_OF_WORKERS = 2
 _TICK_SECONDS = 1.0
 _SILENT_SECONDS = 300.0
 _MEASURING_SECONDS = 600.0
 _ENDS = (CellBusy, CellFailed, CellFinished, CellMeasured, CellPrepared)
 
 
-class LocalExecutor:
-    """Runs jobs in local worker processes, which live on between calls. Use it as a context manager.
+class WorkerPool(ABC):
+    """Runs jobs in workers, which live on between calls. Use it as a context manager.
+
+    It decides which cell goes to which worker, and when. Where and how a worker program is started is left to the
+    executors that derive from it.
 
     A cell whose module is not part of this project gets a fresh process, which ends with the cell.
 
     Args:
         settings: how to start workers, and how many.
-        logs: folder for the workers' log files.
         wanted: is asked before a cell is trained; a cell that is not wanted is left out, without an event.
     """
 
-    def __init__(self, settings: WorkerSettings, logs: Path, wanted: Wanted = lambda _: True) -> None:
-        self._settings, self._logs, self._wanted = settings, logs, wanted
+    _spare_workers = True
+    """False if a worker that is idle keeps something that the next one needs: memory of a GPU, a place."""
+
+    def __init__(self, settings: WorkerSettings, wanted: Wanted = lambda _: True) -> None:
+        self._settings, self._wanted = settings, wanted
         self._lines: Lines = queue.SimpleQueue()
         self._processes: list[WorkerProcess] = []
         self._numbers = itertools.count()
         self._seconds: dict[str, float] = {}  # how long the last cell of each kind took
 
-    def __enter__(self) -> LocalExecutor:
-        remove_old_logs(self._logs)
+    @abstractmethod
+    def _launch(self, number: int, hear: Hear) -> Program:
+        """Start a worker program; ``number`` counts the programs of this pool."""
+
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -100,7 +112,7 @@ class LocalExecutor:
 
     def _serve(self, jobs: Sequence[Job], workers: int) -> Iterator[WorkerEvent]:
         """Send jobs to at most so many workers and yield their events until every job has ended."""
-        waiting, attempts, running = deque(jobs), _Attempts(self._settings.limits.retries), 0
+        waiting, attempts, running = deque(jobs), Attempts(self._settings.limits.retries), 0
         next_look = 0.0
         while waiting or running:
             while running < workers and (job := self._next_job(waiting)) is not None:
@@ -161,13 +173,12 @@ class LocalExecutor:
         idle = [process for process in self._processes if process.idle]
         if idle and not job.alone:
             return idle[0]
-        if self._settings.paths.device.startswith("cuda"):
-            self._stop_idle()  # an idle worker keeps memory of the GPU
+        if not self._spare_workers:
+            self._stop_idle()
         return self._start()
 
     def _start(self) -> WorkerProcess:
-        log = self._logs / f"worker-{os.getpid()}-{next(self._numbers)}.log"
-        process = WorkerProcess(self._settings, log, self._lines)
+        process = WorkerProcess(partial(self._launch, next(self._numbers)), self._lines)
         self._processes.append(process)
         return process
 
@@ -203,61 +214,37 @@ class LocalExecutor:
         ending = list(processes)
         self._processes = [process for process in self._processes if process not in ending]
         for process in ending:
-            process.popen.terminate()
+            process.program.terminate()
         deadline = time.monotonic() + GRACE_SECONDS
         for process in ending:
-            process.stop(max(0.0, deadline - time.monotonic()))
+            process.program.close(max(0.0, deadline - time.monotonic()))
 
 
-class _Attempts:
-    """How often each cell was started, and how often a fresh worker died before it started the cell.
-
-    A worker that died while it was idle may still be handed a cell. That is no attempt: the cell never started.
+class LocalExecutor(WorkerPool):
+    """A pool of worker processes of this host; each works on the device that has the fewest at its start.
 
     Args:
-        retries: how often a cell is started again whose worker died.
+        settings: how to start workers, how many, and on which devices.
+        logs: folder for the workers' log files.
+        wanted: see `WorkerPool`.
     """
 
-    def __init__(self, retries: int) -> None:
-        self._retries = retries
-        self._started: Counter[str] = Counter()
-        self._never_started: Counter[str] = Counter()
+    def __init__(self, settings: WorkerSettings, logs: Path, wanted: Wanted = lambda _: True) -> None:
+        super().__init__(settings, wanted)
+        self._logs = logs
+        self._devices = settings.devices or (settings.paths.device,)
+        self._spare_workers = not settings.paths.device.startswith("cuda")
+        self._placed: list[tuple[LocalProgram, str]] = []
 
-    def start(self, process: WorkerProcess) -> None:
-        """Take note that a worker has started its job."""
-        process.started, process.began = True, time.monotonic()
-        self._started[_job_of(process).cell] += 1
+    def __enter__(self) -> Self:
+        remove_old_logs(self._logs)
+        return self
 
-    def take_back(self, job: Job) -> None:
-        """Forget the last start of a job, because another process had taken its cell."""
-        self._started[job.cell] -= 1
-
-    def again(self, process: WorkerProcess) -> bool:
-        """Return True if the job of a worker that died is to be tried again."""
-        job = _job_of(process)
-        if process.stopped is not None:
-            return False
-        if process.started:
-            return self._started[job.cell] <= (0 if job.kind == "measure" else self._retries)
-        self._never_started[job.cell] += process.jobs == 1
-        return self._never_started[job.cell] < _STARTS_OF_WORKERS
-
-    def failure(self, process: WorkerProcess) -> CellFailed:
-        """Return the end of a cell whose last attempt is over; only one that started is recorded as failed."""
-        job = _job_of(process)
-        if process.stopped is not None:
-            failure = process.stopped
-            return CellFailed(job.cell, failure.reason, worker_died=True, kind=failure.kind)
-        if not process.started:
-            reason = process.death("its worker died twice before it started the cell,")
-        elif job.kind == "measure":
-            reason = process.death("its process ended")
-        else:
-            times = {1: "", 2: " twice"}.get(self._started[job.cell], f" {self._started[job.cell]} times")
-            reason = process.death(f"its worker died{times}")
-        return CellFailed(job.cell, reason, worker_died=process.started, kind="lost_worker")
-
-
-def _job_of(process: WorkerProcess) -> Job:
-    assert process.job is not None  # noqa: S101 - asked for workers with a job only
-    return process.job
+    def _launch(self, number: int, hear: Hear) -> LocalProgram:
+        self._placed = [(program, device) for program, device in self._placed if program.alive]
+        busy = Counter(device for _, device in self._placed)
+        device = min(self._devices, key=lambda device: busy[device])
+        log = self._logs / f"worker-{os.getpid()}-{number}.log"
+        program = LocalProgram(self._settings.on(device).start(), log, hear)
+        self._placed.append((program, device))
+        return program

@@ -1,29 +1,20 @@
-"""One worker as a local process: its requests go to its standard input, its events come from its standard output."""
+"""A worker as the pool sees it: its program, the request that it works on, and when it was heard."""
 
 from __future__ import annotations
 
 import json
-import os
 import queue
-import signal
-import subprocess
-import threading
 import time
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, TypeAlias
 
 from fusion_bench.cells.events import WorkerEvent, parse_event
-from fusion_bench.cells.executors.executor import WorkerSettings
-from fusion_bench.cells.executors.worker_log import WorkerLog
+from fusion_bench.cells.executors.program import Hear, Program
 from fusion_bench.cells.failure import LESS_MEMORY, Failure
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.limits import Limits
-from fusion_bench.processes import group_bytes
 
-_USUAL_CAUSE = {"SIGKILL": " (often: out of memory)", "SIGBUS": " (often: the disk is full)"}
-_LONGEST_LINE = 1 << 20
 _HANG_SECONDS = 120.0
 _TICKS_TO_READ = 5
 _SECONDS_TO_END = 2.0
@@ -53,13 +44,10 @@ Lines: TypeAlias = "queue.SimpleQueue[tuple[WorkerProcess, bytes | None]]"
 
 
 class WorkerProcess:
-    """A worker process, its log, and the thread that reads its events.
-
-    It leads a process group of its own, so that the processes that a module starts end with it.
+    """A worker program and what it works on.
 
     Args:
-        settings: how to start it.
-        log: its standard error is written to this file.
+        start: starts the program; what it gets takes the lines that the program writes.
         lines: every line that it writes goes here.
 
     Attributes:
@@ -69,30 +57,21 @@ class WorkerProcess:
         jobs: how many requests it got.
         heard: when its last event came, or its request went out, in seconds of `time.monotonic`.
         stopped: why it was stopped for good, which its job cannot be tried after; None if it was not.
+        program: the running program.
     """
 
-    def __init__(self, settings: WorkerSettings, log: Path, lines: Lines) -> None:
+    def __init__(self, start: Callable[[Hear], Program], lines: Lines) -> None:
         self.job: Job | None = None
         self.started, self.jobs, self.heard = False, 0, time.monotonic()
         self.stopped: Failure | None = None
         self.began = self.heard
         self._fault, self._longest_silence, self._ticks_dead = "", 0.0, 0
-        self.popen = subprocess.Popen(  # noqa: S603 - our own interpreter, no shell
-            settings.command(),
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=settings.environment(),
-            start_new_session=True,
-        )
-        assert self.popen.stderr is not None  # noqa: S101 - it is a pipe
-        self._log = WorkerLog(self.popen.stderr, log)
-        threading.Thread(target=self._read, args=(lines,), daemon=True).start()
+        self.program = start(lambda line: lines.put((self, line)))
 
     @property
     def idle(self) -> bool:
         """True if it is alive and works on nothing."""
-        return self.job is None and self.popen.poll() is None
+        return self.job is None and self.program.alive
 
     @property
     def silent_seconds(self) -> float:
@@ -111,10 +90,7 @@ class WorkerProcess:
         self.job, self.started, self.jobs = job, False, self.jobs + 1
         self._hear()
         self.began = self.heard
-        assert self.popen.stdin is not None  # noqa: S101 - it is a pipe
-        with suppress(BrokenPipeError):
-            self.popen.stdin.write(json.dumps({job.kind: job.cell}).encode() + b"\n")
-            self.popen.stdin.flush()
+        self.program.write(request_line(job.kind, job.cell))
 
     def event_of(self, line: bytes) -> WorkerEvent | None:
         """Return the event that a line holds; None, and end the process, if it is none about the current request.
@@ -134,16 +110,18 @@ class WorkerProcess:
     def end(self, fault: str) -> None:
         """Kill the process and whatever it started; ``fault`` says why, in `death`."""
         self._fault = self._fault or fault
-        self._kill_group()
+        self.program.kill()
 
     def keep_to(self, limits: Limits) -> None:
         """Stop the process if the cell that it trains has passed a limit."""
         if self.job is None or self.job.kind != "cell" or self.stopped is not None:
             return
+        if self.program.waiting:
+            self.began = time.monotonic()
         minutes, memory = (time.monotonic() - self.began) / 60, limits.memory_gb
         if limits.minutes is not None and minutes > limits.minutes:
             self.stopped = _too_long(limits.minutes, self.silent_seconds)
-        elif memory is not None and group_bytes(self.popen.pid) > memory * 1e9:
+        elif memory is not None and self.program.memory() > memory * 1e9:
             reason = f"its worker needed more than limits.memory_gb ({memory:g} GB); {LESS_MEMORY}"
             self.stopped = Failure(reason, kind="out_of_memory")
         if self.stopped is not None:
@@ -154,53 +132,33 @@ class WorkerProcess:
 
         A process that it started may hold the pipe; what is still in its group is killed at the first call.
         """
-        if self.popen.poll() is None:
+        if self.program.alive:
             return False
         self._ticks_dead += 1
         if self._ticks_dead == 1:
-            self._kill_group()
+            self.program.kill()
         return self._ticks_dead > _TICKS_TO_READ
 
-    def stop(self, grace: float = GRACE_SECONDS) -> None:
-        """Close its standard input, wait for its end, and kill it and what it started if it does not end."""
-        if self.popen.stdin is not None:
-            with suppress(BrokenPipeError):
-                self.popen.stdin.close()
-        with suppress(subprocess.TimeoutExpired):
-            self.popen.wait(timeout=grace)
-        self._kill_group()
-        self.popen.wait()
-        self._log.close()
-
     def stop_after_events(self) -> None:
-        """Do the same after the end of its events, which is mostly its own end, whose exit code is to be seen."""
-        with suppress(subprocess.TimeoutExpired):
-            self.popen.wait(timeout=_SECONDS_TO_END)
-        self.stop()
+        """Close the program after the end of its events, which is mostly its own end, whose cause is to be seen."""
+        self.program.wait(_SECONDS_TO_END)
+        self.program.close(GRACE_SECONDS)
 
     def death(self, before: str) -> str:
         """Return ``before``, how the process ended, the usual cause, and the last line of its log.
 
-        To be called after `stop`.
+        To be called after `stop_after_events`.
         """
-        code = self.popen.wait()
-        name = f"exit code {code}" if code >= 0 else signal.Signals(-code).name
-        how = f": {self._fault}" if self._fault else f" with {name}{_USUAL_CAUSE.get(name, '')}"
-        return self._log.last_line(f"{before}{how}; last line of its log: ") or f"{before}{how}"
+        how = f": {self._fault}" if self._fault else f" {self.program.ending()}"
+        return self.program.last_line(f"{before}{how}; last line of its log: ") or f"{before}{how}"
 
     def _hear(self) -> None:
         self.heard, self._longest_silence = time.monotonic(), 0.0
 
-    def _kill_group(self) -> None:
-        with suppress(ProcessLookupError, PermissionError):  # nobody is left, or only the dead (macOS)
-            os.killpg(self.popen.pid, signal.SIGKILL)
 
-    def _read(self, lines: Lines) -> None:
-        assert self.popen.stdout is not None  # noqa: S101 - it is a pipe
-        with self.popen.stdout as stdout:
-            while line := stdout.readline(_LONGEST_LINE):
-                lines.put((self, line))
-        lines.put((self, None))
+def request_line(kind: str, cell: str) -> bytes:
+    """Return a request as the line that a worker reads."""
+    return json.dumps({kind: cell}).encode() + b"\n"
 
 
 def _too_long(minutes: float, silent: float) -> Failure:

@@ -22,6 +22,7 @@ from fusion_bench.spec.document.sections import (
     LimitsSection,
     OneLine,
     ReportSection,
+    ResourcesSection,
     Section,
     SeedList,
     StartSection,
@@ -85,6 +86,7 @@ class StudyFile(Section):
     ] = Field(DEFAULT_SEEDS, description="a list of seeds, or the number of seeds (3 means 0, 1 and 2)")
     threads: int = Field(1, ge=1, le=1024, description="torch's number of threads in every cell")
     limits: LimitsSection = LimitsSection.model_construct()
+    resources: ResourcesSection = ResourcesSection.model_construct()
     reference: str | None = Field(
         None, description="label of the arm that all others are compared with; null: the first arm"
     )

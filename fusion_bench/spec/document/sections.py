@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from fusion_bench.limits import Limits
+from fusion_bench.limits import Limits, Resources
 from fusion_bench.registry import did_you_mean
 from fusion_bench.training.config import (
     BackboneConfig,
@@ -298,6 +298,20 @@ class LimitsSection(Section):
     )
     retries: int = Field(
         Limits.retries, ge=0, le=100, description="how often a cell is started again whose worker died"
+    )
+
+
+class ResourcesSection(Section):
+    """What a cluster is asked for, for each worker; no part of a cell's identity."""
+
+    cpus: float | None = Field(
+        Resources.cpus, gt=0, le=4096, description="CPUs of a worker; null: as many as threads"
+    )
+    gpus: float | None = Field(
+        Resources.gpus,
+        ge=0,
+        le=64,
+        description="GPUs of a worker, such as 0.25; null: 1 where cells are trained on GPUs",
     )
 
 

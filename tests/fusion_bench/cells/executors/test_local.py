@@ -113,8 +113,8 @@ def test_a_cell_that_was_handed_to_the_dead_has_not_been_tried(
     with LocalExecutor(settings, tmp_path / "logs") as executor:
         assert len(ends(list(executor.run([other.id for other in first])))) == dead
         for process in executor._processes:
-            process.popen.kill()
-            process.popen.wait()
+            process.program.popen.kill()
+            process.program.popen.wait()
         events = list(executor.run([cell.id]))
     assert isinstance(ends(events)[cell.id], CellFinished)
     assert len(settings.pids(cell)) == 2
@@ -297,7 +297,7 @@ def test_workers_start_while_the_data_are_made(tmp_path: Path) -> None:
     ids = [cell.id for cell in cells]
     with LocalExecutor(settings, tmp_path / "logs") as executor:
         assert list(executor.prepare(ids[:1], upcoming=ids)) == [CellPrepared(ids[0])]
-        ready = {process.popen.pid for process in executor._processes}
+        ready = {process.program.popen.pid for process in executor._processes}
         assert len(ready) == 3
         list(executor.run(ids))
     assert {settings.pids(cell)[-1] for cell in cells} == ready
@@ -386,9 +386,9 @@ def test_workers_live_on_between_calls_and_stop_when_left(
         assert isinstance(measured, CellMeasured)
         (measuring,) = executor._processes
         assert measuring is not first, "a process that has trained measures nothing"
-        assert first.popen.returncode is not None
+        assert first.program.popen.returncode is not None
     assert ended == [cell.id for cell in cells]
-    assert measuring.popen.returncode is not None
+    assert measuring.program.popen.returncode is not None
 
 
 def test_threads_are_fixed_before_torch_is_imported(tmp_path: Path) -> None:
