@@ -8,7 +8,7 @@ from pathlib import Path
 
 import typer
 
-from fusion_bench.cli.cells.states import planned_cells, statuses_of
+from fusion_bench.cli.cells.states import bytes_text, planned_cells, statuses_of
 from fusion_bench.cli.open_study import open_as_last_run
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.study.folders.clean import CellFilter, Cleaning, StudyCells, choose_cells, remove_cells
@@ -66,9 +66,9 @@ def _summary(found: Cleaning) -> str:
     """Return ``12 cells, 3.4 MB: 10 stale, 2 failed; kept: 1 held by a process``."""
     states = Counter(cell.state for cell in found.chosen)
     size = sum(cell.size for cell in found.chosen)
-    text = f"{len(found.chosen):,} cells, {megabytes(size)}"
+    text = f"{len(found.chosen):,} cells"
     if states:
-        text += f": {_counted(states)}"
+        text += f", {bytes_text(size)}: {_counted(states)}"
     if found.kept:
         text += f"; kept: {_counted(found.kept)}"
     if any("another study" in reason for reason in found.kept):
@@ -78,11 +78,6 @@ def _summary(found: Cleaning) -> str:
 
 def _counted(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{count:,} {what}" for what, count in counts.items())
-
-
-def megabytes(size: float) -> str:
-    """Return a number of bytes as a reader wants it: ``3.4 MB``."""
-    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.1f} MB"
 
 
 def merge_and_say(source: Path, runs: Path) -> None:
