@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from fusion_bench.cells.events import (
     CellBusy,
@@ -23,7 +23,7 @@ from fusion_bench.cells.events import (
 )
 from fusion_bench.cells.executors.executor import Executor, Wanted
 from fusion_bench.cells.failure import Failure
-from fusion_bench.cells.folder import cell_folder
+from fusion_bench.cells.folder import CellFolder, cell_folder
 from fusion_bench.cells.held_cell import record_failure
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.spec.study import Study
@@ -50,6 +50,10 @@ class TimeLimit:
         """Return the limit that ends so many minutes from now; None is no limit."""
         return cls() if minutes is None else cls(time.monotonic() + 60 * minutes)
 
+    def over(self) -> bool:
+        """Return True if no time is left."""
+        return not self.leaves(0.0)
+
     def leaves(self, seconds: float) -> bool:
         """Return True if so many seconds are left."""
         return time.monotonic() + seconds <= self.ends
@@ -62,16 +66,18 @@ class Pilot:
     Attributes:
         study: the study.
         paths: where runs, data and weights lie.
-        executor: makes what trains cells; it gets the function that says which are still to be trained.
+        executor: makes what trains cells; it gets the functions that say which are still to be trained, and whether
+            the time is over.
         observer: is notified of every event.
         limit: no cell is begun that would not end in time, judged by finished cells that differ in the seed only.
     """
 
     study: Study
     paths: RunPaths
-    executor: Callable[[Wanted], Executor]
+    executor: Callable[[Wanted, Callable[[], bool]], Executor]
     observer: Observer
     limit: TimeLimit = TimeLimit()
+    _took: dict[str, float] = field(default_factory=dict)  # the seconds of finished cells, by id
 
     def work(self) -> int:
         """Train cells until each cell of the study is done or failed, or the time is over.
@@ -96,7 +102,7 @@ class Pilot:
         todo = [status.cell for status in statuses if status.state == "missing"]
         trained = 0
         try:
-            with self.executor(lambda cell: self._is_wanted(cells[cell])) as executor:
+            with self.executor(lambda cell: self._is_wanted(cells[cell]), self.limit.over) as executor:
                 prepare_cells([cell for cell in todo if self._is_wanted(cell)], executor, self.observer)
                 for event in executor.run([cell.id for cell in todo]):
                     trained += isinstance(event, CellFinished)
@@ -111,8 +117,13 @@ class Pilot:
 
     def _seconds(self, cell: PlannedCell) -> float:
         """Return the longest time of a finished cell that differs in the seed only; 0 if there is none."""
-        alike = (replace(cell.config, seed=seed).id for seed in self.study.seeds)
-        return max((_seconds_taken(self.paths, other) for other in alike), default=0.0)
+        if self.limit.ends == float("inf"):
+            return 0.0
+        alike = [replace(cell.config, seed=seed).id for seed in self.study.seeds]
+        for other in alike:
+            if other not in self._took and (seconds := _seconds_taken(self.paths, other)) is not None:
+                self._took[other] = seconds
+        return max((self._took.get(other, 0.0) for other in alike), default=0.0)
 
     def _tell(self, event: WorkerEvent) -> None:
         if isinstance(event, CellPreparing):
@@ -124,11 +135,9 @@ class Pilot:
             record_failure(cell_folder(self.paths.runs, event.cell), failure)
 
 
-def _seconds_taken(paths: RunPaths, cell: str) -> float:
-    """Return the seconds that a finished cell took; 0 for any other."""
-    folder = cell_folder(paths.runs, cell)
-    if not folder.done:
-        return 0.0
+def _seconds_taken(paths: RunPaths, cell: str) -> float | None:
+    """Return the seconds that a finished cell took; None for any other."""
     with suppress(FusionBenchError):  # damaged, which is told where it counts
-        return folder.timing().seconds
-    return 0.0
+        timing = cell_folder(paths.runs, cell).if_done(CellFolder.timing)
+        return None if timing is None else timing.seconds
+    return None

@@ -7,7 +7,7 @@ import os
 import queue
 import time
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from fusion_bench.cells.events import (
@@ -22,6 +22,7 @@ from fusion_bench.cells.events import (
 )
 from fusion_bench.cells.executors.executor import Wanted, WorkerSettings
 from fusion_bench.cells.executors.isolation import is_foreign, needs_own_process
+from fusion_bench.cells.executors.looks import Looks
 from fusion_bench.cells.executors.order import kind_of, put_longest_first
 from fusion_bench.cells.executors.worker_log import remove_old_logs
 from fusion_bench.cells.executors.worker_process import GRACE_SECONDS, Job, Lines, WorkerProcess
@@ -44,13 +45,21 @@ class LocalExecutor:
         settings: how to start workers, and how many.
         logs: folder for the workers' log files.
         wanted: is asked before a cell is trained; a cell that is not wanted is left out, without an event.
+        over: says whether the time is over: the cells that wait are left out then, without an event.
     """
 
-    def __init__(self, settings: WorkerSettings, logs: Path, wanted: Wanted = lambda _: True) -> None:
-        self._settings, self._logs, self._wanted = settings, logs, wanted
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        logs: Path,
+        wanted: Wanted = lambda _: True,
+        over: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._settings, self._logs, self._wanted, self._over = settings, logs, wanted, over
         self._lines: Lines = queue.SimpleQueue()
         self._processes: list[WorkerProcess] = []
         self._numbers = itertools.count()
+        self._looks = Looks()
         self._seconds: dict[str, float] = {}  # how long the last cell of each kind took
 
     def __enter__(self) -> LocalExecutor:
@@ -103,6 +112,8 @@ class LocalExecutor:
         waiting, attempts, running = deque(jobs), _Attempts(self._settings.limits.retries), 0
         next_look = 0.0
         while waiting or running:
+            if self._over():
+                waiting.clear()
             while running < workers and (job := self._next_job(waiting)) is not None:
                 self._worker_for(job).send(job)
                 running += 1
@@ -137,6 +148,7 @@ class LocalExecutor:
                     self._seconds[job.like] = time.monotonic() - process.began
                 if isinstance(event, CellBusy):
                     attempts.take_back(job)
+                    self._looks.note_held(job.cell)
                     waiting.append(job)
                     continue
             if event is not None and (kind == "cell" or not isinstance(event, CellStarted)):
@@ -149,10 +161,12 @@ class LocalExecutor:
             job = waiting.popleft()
             if job.kind != "cell":
                 return job
-            if not self._wanted(job.cell):
-                continue
-            if not cell_folder(self._settings.paths.runs, job.cell).busy:
-                return job
+            if self._looks.may_look(job.cell):
+                if not self._wanted(job.cell):
+                    continue
+                if not cell_folder(self._settings.paths.runs, job.cell).busy:
+                    return job
+                self._looks.note_held(job.cell)
             waiting.append(job)
         return None
 
