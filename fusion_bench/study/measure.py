@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,11 +13,11 @@ import torch
 from fusion_bench.cells.events import CellFailed, CellMeasured
 from fusion_bench.cells.executors.executor import Executor, WorkerSettings
 from fusion_bench.cells.executors.local import LocalExecutor
-from fusion_bench.cells.folder import cell_folder
+from fusion_bench.cells.folder import CellFolder, cell_folder
 from fusion_bench.cells.provenance import current_sources, processor
 from fusion_bench.cells.result import ArmCosts
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.lease import Lease, LeaseHeld
+from fusion_bench.lease import Lease, LeaseHeld, is_held
 from fusion_bench.serialisation import from_json, to_json
 from fusion_bench.spec.arms import Arm
 from fusion_bench.storage import digest, read_json, write_json
@@ -44,28 +44,38 @@ class Measured:
 
 
 def measure_arms(
-    arms: Sequence[Arm], seeds: Sequence[int], paths: RunPaths, file: Path, executor: Executor
+    arms: Sequence[Arm],
+    seeds: Sequence[int],
+    paths: RunPaths,
+    file: Path,
+    executor: Executor,
+    disturbed: Callable[[], bool] = lambda: False,
 ) -> Mapping[str, Measured]:
     """Return the cost of each arm by label; measurements in ``file`` of the same arm, source and device are reused.
 
     The others are made by ``executor`` and added to ``file``. An arm without a finished cell has no entry, since
-    running it might end its process; neither has one whose process ends or gives no answer.
+    running it might end its process; neither has one whose process ends or gives no answer. Once ``disturbed`` says
+    that workers may be running, nothing more is measured.
     """
     done, kept = _finished_cells(arms, seeds, paths), dict(_kept(file))
     keys = _keys(arms, done, paths)
-    todo = {cell.id: label for label, cell in done.items() if keys[label] not in kept}
+    todo = {done[label].id: label for label, key in keys.items() if key not in kept}
     ended = 0
     for event in executor.measure(list(todo)) if todo else ():
+        if disturbed():
+            break
         if isinstance(event, CellFailed):
             _LOG.warning("the latency of %s cannot be measured: %s", todo[event.cell], event.reason)
         if isinstance(event, CellMeasured):
-            costs = cell_folder(paths.runs, event.cell).result().costs
-            kept[keys[todo[event.cell]]] = Measured(costs, event.milliseconds, _device_name(paths))
+            result = cell_folder(paths.runs, event.cell).if_done(CellFolder.result)
+            if result is None:  # put aside meanwhile
+                continue
+            kept[keys[todo[event.cell]]] = Measured(result.costs, event.milliseconds, _device_name(paths))
             write_json(file, to_json(kept))
         if isinstance(event, CellFailed | CellMeasured):
             ended += 1
             paths.notify("measuring the cost of arms", ended, len(todo))
-    return {label: kept[keys[label]] for label in done if keys[label] in kept}
+    return {label: kept[key] for label, key in keys.items() if key in kept}
 
 
 def measure_for_report(
@@ -74,18 +84,19 @@ def measure_for_report(
     """Return the cost of each arm of a study whose folder this is, for a report that is written after its run.
 
     While a run of the study is going on nothing is measured, since its workers would make every arm look slower;
-    what was measured before is returned.
+    what was measured before is returned. A run may begin at any time: it ends the measuring, not the other way round.
     """
     file = folder / "measured.json"
     settings = WorkerSettings(paths, workers=1, threads=arms[0].config.threads)
-    try:
-        with Lease(folder), LocalExecutor(settings, folder / "logs") as executor:
-            return measure_arms(arms, seeds, paths, file, executor)
-    except LeaseHeld:
-        _LOG.warning("a run of the study is going on: arms that were not measured before have no latency")
+    if not is_held(folder):
+        with suppress(LeaseHeld), Lease(folder / "measuring"), LocalExecutor(settings, folder / "logs") as executor:
+            return measure_arms(arms, seeds, paths, file, executor, lambda: is_held(folder))
+    _LOG.warning(
+        "a run of the study is going on, or another report measures: arms that were not measured before have no latency"
+    )
     done, kept = _finished_cells(arms, seeds, paths), _kept(file)
     keys = _keys(arms, done, paths)
-    return {label: kept[keys[label]] for label in done if keys[label] in kept}
+    return {label: kept[key] for label, key in keys.items() if key in kept}
 
 
 def _finished_cells(arms: Sequence[Arm], seeds: Sequence[int], paths: RunPaths) -> dict[str, PlannedCell]:
@@ -105,8 +116,10 @@ def _keys(arms: Sequence[Arm], done: Mapping[str, PlannedCell], paths: RunPaths)
     device, found = _device_name(paths), {}
     for arm in arms:
         if arm.label in done:
-            data = cell_folder(paths.runs, done[arm.label].id).provenance().data
-            parts = [arm.config.id, to_json(current_sources(arm.config)), data, device, torch.__version__]
+            recorded = cell_folder(paths.runs, done[arm.label].id).if_done(CellFolder.provenance)
+            if recorded is None:
+                continue
+            parts = [arm.config.id, to_json(current_sources(arm.config)), recorded.data, device, torch.__version__]
             found[arm.label] = digest(parts)
     return found
 
