@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -209,11 +208,6 @@ class CellFolder:
         return FusionBenchError(
             f"the cell {self.path} is damaged: {error}; delete the folder to train the cell again"
         )
-
-
-def is_disk_full(error: OSError) -> bool:
-    """Return True if a disk is full, a quota is used up, or a file has reached its largest size."""
-    return error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def cell_folder(runs: Path, cell: str) -> CellFolder:

@@ -18,12 +18,12 @@ import torch
 
 from fusion_bench.cells.checkpoint import CheckpointFile
 from fusion_bench.cells.failure import Failure
-from fusion_bench.cells.folder import CellFolder, is_disk_full
+from fusion_bench.cells.folder import CellFolder
 from fusion_bench.cells.held_cell import HeldCell, held
 from fusion_bench.cells.provenance import current_provenance
 from fusion_bench.cells.result import ArmCosts, CellResult, Outcome, Provenance, Timing
 from fusion_bench.cells.warm_start import starting_digest, starting_weights
-from fusion_bench.errors import CellFailure, FusionBenchError
+from fusion_bench.errors import CellFailure, FusionBenchError, is_disk_full, reason_of
 from fusion_bench.lease import LeaseHeld, LeaseLost
 from fusion_bench.processes import PeakMemory
 from fusion_bench.storage import sweep_parts
@@ -94,7 +94,7 @@ def run_cell(
         if not is_disk_full(error):
             raise
         # Nothing can be recorded on a full disk, so the cell stays without a result.
-        return CellReport(folder.id, Failure(f"the disk is full: {error}; make room and run again"))
+        return CellReport(folder.id, Failure(reason_of(error)))
 
 
 @dataclass(frozen=True, eq=False)
