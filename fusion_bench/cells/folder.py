@@ -53,7 +53,8 @@ class CellFolder:
     def if_done(self, read: Callable[[CellFolder], D]) -> D | None:
         """Return what ``read`` returns about one outcome; None if the cell is not done.
 
-        Another process may put the outcome aside, and even write a new one, while this one reads; then it reads again.
+        Another process may put the outcome aside, and even write a new one, while this one reads; it then reads
+        again.
 
         Raises:
             FusionBenchError: the outcome is damaged.

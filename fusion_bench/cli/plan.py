@@ -65,7 +65,13 @@ def show_plan(
         decides = (
             [] if found is None else decidable_sentences(found, study.data.adapter.target.load().cluster)
         )
-        for line in (*_reasons(statuses), *planned.problems, _costs(estimate), *filter(None, [few]), *decides):
+        for line in (
+            *_reasons(statuses),
+            *planned.problems,
+            _costs(estimate),
+            *filter(None, [few]),
+            *decides,
+        ):
             console().print(line, markup=False, highlight=False, soft_wrap=True)
     if export is not None:
         search = search_result(study, paths)  # raises if the search is not finished

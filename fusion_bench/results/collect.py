@@ -24,7 +24,7 @@ from fusion_bench.samples.dataset import DataSet
 from fusion_bench.spec.arms import Arm, settings_of
 from fusion_bench.spec.budget import UNITS
 from fusion_bench.spec.study import Study
-from fusion_bench.study.cell_status import cell_statuses, not_compared, recorded_state
+from fusion_bench.study.cell_status import CellStatus, cell_statuses, not_compared, recorded_state
 from fusion_bench.study.last_run import read_last_run, with_earlier_settings
 from fusion_bench.study.measure import Measured, measure_for_report
 from fusion_bench.study.plan import confirm_cells

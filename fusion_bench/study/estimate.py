@@ -1,6 +1,5 @@
 """What the missing cells of a study will take, from finished cells: time, disk and memory; nothing is trained."""
 
-
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
@@ -31,7 +30,8 @@ class StudyEstimate:
         measured: number of finished cells that the estimate comes from.
         from_others: number of cells to train whose arm has no finished cell; they count with the mean of all arms.
         disk_bytes: what their folders will hold; None if no finished cell tells.
-        worker_bytes: the most memory that one of these finished cells needed, without mapped files; None if none tells.
+        worker_bytes: the most memory that one of these finished cells needed, without mapped files; None if none
+            tells.
         gpu_bytes: the same on a GPU; None on a CPU.
     """
 

@@ -89,10 +89,15 @@ def measure_for_report(
     file = folder / "measured.json"
     settings = WorkerSettings(paths, workers=1, threads=arms[0].config.threads)
     if not is_held(folder):
-        with suppress(LeaseHeld), Lease(folder / "measuring"), LocalExecutor(settings, folder / "logs") as executor:
+        with (
+            suppress(LeaseHeld),
+            Lease(folder / "measuring"),
+            LocalExecutor(settings, folder / "logs") as executor,
+        ):
             return measure_arms(arms, seeds, paths, file, executor, lambda: is_held(folder))
     _LOG.warning(
-        "a run of the study is going on, or another report measures: arms that were not measured before have no latency"
+        "a run of the study is going on, or another report measures: arms that were not measured before have no "
+        "latency"
     )
     done, kept = _finished_cells(arms, seeds, paths), _kept(file)
     keys = _keys(arms, done, paths)
@@ -119,7 +124,13 @@ def _keys(arms: Sequence[Arm], done: Mapping[str, PlannedCell], paths: RunPaths)
             recorded = cell_folder(paths.runs, done[arm.label].id).if_done(CellFolder.provenance)
             if recorded is None:
                 continue
-            parts = [arm.config.id, to_json(current_sources(arm.config)), recorded.data, device, torch.__version__]
+            parts = [
+                arm.config.id,
+                to_json(current_sources(arm.config)),
+                recorded.data,
+                device,
+                torch.__version__,
+            ]
             found[arm.label] = digest(parts)
     return found
 

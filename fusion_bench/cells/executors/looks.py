@@ -12,8 +12,8 @@ _FIRST_PAUSE, _LONGEST_PAUSE = 1.0, 30.0
 class Looks:
     """Paces the looks at cells that were held: each one is several requests to a file server.
 
-    The first look at a cell comes at once. A cell that is held is looked at again after 1, 2, 4, ... and at last every
-    30 seconds, and at most 20 cells are looked at again in a second.
+    The first look at a cell comes at once. A cell that is held is looked at again after 1, 2, 4, ... and at last
+    every 30 seconds, and at most 20 cells are looked at again in a second.
 
     Args:
         clock: seconds that never run backwards.

@@ -96,7 +96,9 @@ def cells_clean(
     shared: Annotated[
         bool, typer.Option("--shared", help="Also cells of STUDY that another study names.")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Remove them; without it they are only counted.")] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Remove them; without it they are only counted.")
+    ] = False,
 ) -> None:
     """Count the cells that fit all that is asked, with their bytes; remove them with --yes."""
     if study is not None:

@@ -34,7 +34,8 @@ def clean_and_say(
     """
     if source is None and wanted == CellFilter(shared=wanted.shared):
         raise FusionBenchError(
-            "name a study, --stale, --failed, --unplanned or --older-than DAYS: without one, every cell would be chosen"
+            "name a study, --stale, --failed, --unplanned or --older-than DAYS: without one, every cell would be "
+            "chosen"
         )
     study, paths = None, RunPaths(runs.expanduser(), {}, {})
     if source is not None:
@@ -91,8 +92,8 @@ def merge_and_say(source: Path, runs: Path) -> None:
     _list(f"another result is in {runs}, which is kept", found.conflicts)
     _list("not copied", found.refused)
     typer.echo(
-        f"{len(found.copied):,} cells copied, {len(found.equal):,} already there, {len(found.conflicts):,} with another "
-        f"result there, {len(found.refused):,} not copied, {found.unfinished:,} not finished"
+        f"{len(found.copied):,} cells copied, {len(found.equal):,} already there, {len(found.conflicts):,} with "
+        f"another result there, {len(found.refused):,} not copied, {found.unfinished:,} not finished"
     )
     if found.mixed:
         typer.echo(found.mixed)

@@ -136,10 +136,13 @@ def _mixed(before: Counter[tuple[str, str, str]], after: Counter[tuple[str, str,
     if not before or set(before) == set(before | after):
         return ""
     shown = [
-        "; ".join(f"{count} with torch {torch}, timm {timm}, {device}" for (torch, timm, device), count in kinds.items())
+        "; ".join(
+            f"{count} with torch {torch}, timm {timm}, {device}"
+            for (torch, timm, device), count in kinds.items()
+        )
         for kinds in (after, before)
     ]
     return (
-        f"copied: {shown[0]}; there before: {shown[1]}. A report compares cells of one kind only and shows the others "
-        "as stale"
+        f"copied: {shown[0]}; there before: {shown[1]}. A report compares cells of one kind only and shows the "
+        "others as stale"
     )

@@ -228,7 +228,9 @@ def test_time_disk_and_memory_come_from_finished_cells(cli: CommandLine, ran: Pa
     }  # fmt: skip
     more = ("--set", ONE_EPOCH, "--set", "seeds=[0, 1, 2]", "--set", "arms.new={module: 'toys:Wider'}")
     found: dict[str, float] = shown(cli, ran, *more)["estimate"]  # type: ignore[assignment]
-    on_disk = sum((cell / name).stat().st_size for cell in cells for name in CELL_FILES if (cell / name).exists())
+    on_disk = sum(
+        (cell / name).stat().st_size for cell in cells for name in CELL_FILES if (cell / name).exists()
+    )
     assert found.pop("disk_bytes") == pytest.approx(5 * on_disk / 4, rel=0.02)
     assert found == {
         "cells": 5, "stale": 0, "seconds": 600.0, "measured": 4, "from_others": 3, "worker_bytes": 3 * 10**9,

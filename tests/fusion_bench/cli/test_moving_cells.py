@@ -21,7 +21,11 @@ from toys import study_file
 @contextmanager
 def written(folders: list[CellFolder]) -> Iterator[threading.Event]:
     """Write the outcomes of cells again and again while the block runs: put aside, failed, finished."""
-    outcomes, ended, written_once = [folder.outcome() for folder in folders], threading.Event(), threading.Event()
+    outcomes, ended, written_once = (
+        [folder.outcome() for folder in folders],
+        threading.Event(),
+        threading.Event(),
+    )
 
     def write() -> None:
         for folder, outcome in itertools.cycle(zip(folders, outcomes, strict=True)):
@@ -55,7 +59,11 @@ def test_what_is_read_while_it_is_written_is_whole(cli: CommandLine, tmp_path: P
             assert (said.code, found["states"]["stale"], found["data_problems"]) == (0, 0, [])
             assert sum(found["states"].values()) == len(folders)
             listed = cli("cells", "ls", file, *where, "--json")
-            assert {cell["state"] for cell in json.loads(listed.out)["cells"]} <= {"done", "failed", "missing"}
+            assert {cell["state"] for cell in json.loads(listed.out)["cells"]} <= {
+                "done",
+                "failed",
+                "missing",
+            }
             said = cli("report", file, *where)
             assert said.code == 0 or "no cell of the study" in said.refusal()
         lease.check()

@@ -23,7 +23,9 @@ from fusion_bench.cells.folder import CellFolder
 from toys import STUDY, study_file
 
 FOUND = TypeVar("FOUND")
-KILLED = STUDY.replace('{encoder: "toys:MeanText"}', "{hidden: 8, embedding: 8}").replace("epochs: 2", "epochs: 60")
+KILLED = STUDY.replace('{encoder: "toys:MeanText"}', "{hidden: 8, embedding: 8}").replace(
+    "epochs: 2", "epochs: 60"
+)
 OVERRIDES = ("arms={film: {module: film}}", "seeds=[0, 1, 2, 3, 4, 5]")
 BYTES = ("result.json", "samples.parquet", "curves.parquet")
 RUN = f"""

@@ -78,7 +78,9 @@ def test_a_state_chooses_and_every_byte_counts(runs: Path) -> None:
     assert ids(chosen(runs, CellFilter(failed=True))) == {failed.id}
     both = chosen(runs, CellFilter(stale=True, failed=True))
     assert {cell.state for cell in both.chosen} == {"stale", "failed"}
-    size = sum(file.stat().st_size for cell in (stale, failed) for file in cell.path.rglob("*") if file.is_file())
+    size = sum(
+        file.stat().st_size for cell in (stale, failed) for file in cell.path.rglob("*") if file.is_file()
+    )
     assert sum(cell.size for cell in both.chosen) == size
     assert [folder.path.exists() for folder in cells(runs)] == [True] * 4  # choosing removes nothing
     removed = remove_cells(both.chosen, runs)

@@ -50,16 +50,26 @@ def test_finished_cells_are_copied_and_are_there_the_next_time(source: Path, tmp
         own = cell_folder(tmp_path / "runs", cell.id)
         assert own.failure is None
         assert own.result() == cell.result()
-    assert [path.name for path in (tmp_path / "runs").iterdir()] == ["cells"]  # nothing half copied, no caches
+    assert [path.name for path in (tmp_path / "runs").iterdir()] == [
+        "cells"
+    ]  # nothing half copied, no caches
     assert set(merge_cells(source, tmp_path / "runs").equal) == {cell.id for cell in finished}
 
 
 @pytest.mark.parametrize(
     ("name", "values", "difference"),
     [
-        ("provenance.json", {"numerics": "0", "torch": "1.0"}, "its harness's numerics differs, version of torch differs"),
+        (
+            "provenance.json",
+            {"numerics": "0", "torch": "1.0"},
+            "its harness's numerics differs, version of torch differs",
+        ),
         ("provenance.json", {"data": "0"}, "its data differs"),
-        ("result.json", {"epochs": 1, "best_epoch": 1}, "its values differ although its sources are the same"),
+        (
+            "result.json",
+            {"epochs": 1, "best_epoch": 1},
+            "its values differ although its sources are the same",
+        ),
         ("provenance.json", {"platform": "another", "device": "another", "python": "2"}, ""),
     ],
 )
