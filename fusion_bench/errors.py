@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 LONGEST_REASON = 2_000
@@ -40,8 +41,15 @@ def reason_of(error: BaseException, file: Path | None = None) -> str:
     """
     if isinstance(error, FusionBenchError):
         return bounded_line(str(error), file)
+    if isinstance(error, OSError) and is_disk_full(error):
+        return bounded_line(str(error), file, before="the disk is full: ") + "; make room and run again"
     kind = type(error).__name__
     return bounded_line(str(error), file, before=f"{kind}: ") if str(error) else kind
+
+
+def is_disk_full(error: OSError) -> bool:
+    """Return True if a disk is full, a quota is used up, or a file has reached its largest size."""
+    return error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def bounded_line(text: str, file: Path | None = None, before: str = "") -> str:

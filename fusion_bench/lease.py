@@ -24,7 +24,7 @@ import secrets
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -170,6 +170,35 @@ class Lease:
             return
         with suppress(OSError):  # a folder goes with the holder's own
             removed.unlink()
+
+    def move(self, files: Sequence[Path], folder: Path) -> None:
+        """Move files of the folder into a new folder below it, the first one first.
+
+        All of them are there before the first one is removed here: an interruption leaves a file twice rather than
+        not at all.
+
+        Args:
+            files: the files.
+            folder: the new folder, which must not exist.
+
+        Raises:
+            LeaseLost: the lease was taken over; no file was removed.
+        """
+        part = self._own / folder.name
+        try:
+            part.mkdir()
+            for file in files:
+                _link_or_copy(file, part / file.name)
+            folder.parent.mkdir(exist_ok=True)
+            part.rename(folder)
+        except OSError as error:
+            if self._look():
+                raise self._loss() from error
+            raise
+        finally:
+            _remove_tree(part)
+        for file in files:
+            self.remove(file)
 
     def _loss(self) -> LeaseLost:
         return LeaseLost(
@@ -335,6 +364,16 @@ def _last_lease(folder: Path) -> _Found | None:
         ):  # being written, or damaged: its age decides
             return _Found(number, None, "", modified)
     return None
+
+
+def _link_or_copy(file: Path, other: Path) -> None:
+    """Give a file a second name, or copy it on a file system without hard links."""
+    try:
+        os.link(file, other)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        shutil.copy2(file, other)
 
 
 def _remove_tree(folder: Path) -> None:

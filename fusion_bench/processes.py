@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 import os
 import socket
+import threading
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 _PROC = Path("/proc")
 _ENDED = frozenset("ZX")  # a zombie, and a process that is being removed
+_SECONDS_BETWEEN_LOOKS = 0.2
 _STATE, _GROUP, _BEGAN = 0, 2, 19  # places of fields after the name in brackets of /proc/PID/stat
 
 
@@ -57,6 +59,35 @@ def is_dead(process: ThisProcess) -> bool:
 def group_bytes(group: int) -> int:
     """Return the anonymous memory of all processes of a group in bytes: without mapped files; 0 where none tells."""
     return sum(_anonymous_bytes(pid) for pid in _pids() if _group(pid) == group)
+
+
+class PeakMemory:
+    """Looks at the anonymous memory of this process five times a second. Use it as a context manager.
+
+    The largest value that the system keeps is no substitute: it is that of the largest of all cells that a worker has
+    trained, and counts mapped files.
+    """
+
+    def __init__(self) -> None:
+        self._most, self._ended = 0, threading.Event()
+        self._looks = threading.Thread(target=self._watch, name="memory", daemon=True)
+
+    def __enter__(self) -> PeakMemory:
+        self._looks.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._looks.join()
+
+    def seen(self) -> int:
+        """Look once more, and return the largest value in bytes; 0 where the system does not tell."""
+        self._most = max(self._most, _anonymous_bytes(os.getpid()))
+        return self._most
+
+    def _watch(self) -> None:
+        while not self._ended.wait(_SECONDS_BETWEEN_LOOKS):
+            self.seen()
 
 
 def _pids() -> list[int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import types
 from collections.abc import Mapping
 from dataclasses import MISSING, fields, is_dataclass
@@ -95,10 +96,16 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 80 else f"{text[:80]}..."
 
 
+@functools.cache
+def _hints(kind: type) -> Mapping[str, Any]:
+    """Return the types of the fields of a dataclass; finding them takes longer than reading a file."""
+    return get_type_hints(kind)
+
+
 def _build_dataclass(kind: Any, value: Any, where: str) -> Any:
     if not isinstance(value, Mapping):
         raise FusionBenchError(f"{where} must be a mapping, not {_shown(value)}")
-    hints = get_type_hints(kind)
+    hints = _hints(kind)
     known = {item.name: item for item in fields(kind)}
     for key in value:
         if key not in known:

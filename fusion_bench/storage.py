@@ -8,17 +8,22 @@ import hashlib
 import json
 import os
 import secrets
+import socket
 import stat
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import filelock
 import numpy as np
 import numpy.typing as npt
 
 from fusion_bench.errors import FusionBenchError
+from fusion_bench.lease import Lease, LeaseHeld, LeaseLost, is_held
+
+_DAY = 86400.0
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.02, 2.0  # seconds between two looks at a lease
 
 
 def canonical(value: Any) -> str:
@@ -84,7 +89,7 @@ def replacing(path: Path) -> Iterator[Path]:
 def _new_part(path: Path) -> tuple[int, Path]:
     """Return a new temporary file beside ``path``, opened and locked until it is closed, so that it is not swept."""
     while True:
-        part = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+        part = path.with_name(f".{path.name}.{_host()}-{secrets.token_hex(4)}.part")
         handle = os.open(part, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         with suppress(OSError):  # some network disks have no locks; nothing is swept there
             fcntl.flock(handle, fcntl.LOCK_EX)
@@ -93,10 +98,20 @@ def _new_part(path: Path) -> tuple[int, Path]:
         os.close(handle)  # swept before it was locked
 
 
+def _host() -> str:
+    """Return a short name of this host, as temporary files have it."""
+    return digest(socket.gethostname(), 6)
+
+
 def sweep_parts(folder: Path) -> None:
-    """Remove the temporary files that killed processes left in a folder; those being written are kept."""
+    """Remove the temporary files that killed processes left in a folder; those being written are kept.
+
+    A lock of another host may not be seen here, so what another host has left is removed a day later.
+    """
     for part in folder.glob(".*.part"):
         with suppress(OSError):  # it is locked, no file, swept by another process, or not ours to remove
+            if f".{_host()}-" not in part.name and time.time() - part.lstat().st_mtime < _DAY:
+                continue
             handle = os.open(part, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
             try:
                 fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -135,13 +150,32 @@ def read_json(path: Path) -> Any:
         raise FusionBenchError(f"{path} is not JSON: {error}") from error
 
 
-def lock(path: Path, *, wait: bool) -> filelock.BaseFileLock:
-    """A lock that the operating system releases when its holder dies, however it dies.
+def lock(path: Path, *, wait: bool) -> AbstractContextManager[Lease]:
+    """Return a lease as a lock, which also holds between hosts, and is free when its holder has died.
 
-    Use as a context manager; with ``wait=False`` entering raises `filelock.Timeout` if somebody holds it.
+    Use it as a context manager; with ``wait=False`` entering raises `LeaseHeld` if somebody holds it.
+
+    Args:
+        path: names the lock; the lease is a folder beside it with the suffix ``.lease``.
+        wait: wait until it is free.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return filelock.FileLock(path, timeout=-1 if wait else 0)
+    folder = path.with_suffix(".lease")
+    return _wait_for(folder) if wait else Lease(folder)
+
+
+@contextmanager
+def _wait_for(folder: Path) -> Iterator[Lease]:
+    """Wait until a folder is free, and hold it while the block runs."""
+    pause, lease = _FIRST_PAUSE, None
+    with ExitStack() as stack:
+        while lease is None:
+            if not is_held(folder):  # quicker than a claim that fails
+                with suppress(LeaseHeld):
+                    lease = stack.enter_context(Lease(folder))
+                    continue
+            time.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+        yield lease
 
 
 Fill = Callable[[npt.NDArray[Any]], None]
@@ -150,8 +184,8 @@ Fill = Callable[[npt.NDArray[Any]], None]
 def cached_file(folder: Path, key: Any, suffix: str, make: Callable[[Path], object]) -> Path:
     """A file stored under the hash of ``key``; made once, shared by all processes, not to be written to.
 
-    The first process makes it under a lock while the others wait. Beside it stands its SHA-256, which every
-    opening checks: a damaged file is made again rather than believed.
+    The first process makes it under a lease while the others wait, on this host and on others. Beside it stands its
+    SHA-256, which every opening checks: a damaged file is made again rather than believed.
 
     Args:
         folder: the cache folder.
@@ -161,12 +195,17 @@ def cached_file(folder: Path, key: Any, suffix: str, make: Callable[[Path], obje
     """
     stem = folder / digest(key, 24)
     file, seal = stem.with_suffix(suffix), stem.with_suffix(".json")
-    with lock(stem.with_suffix(".lock"), wait=True):
-        if not _intact(file, seal):
+    while not _intact(file, seal):
+        # Lost: this process was stopped for minutes, and another one has begun to make the file.
+        with suppress(LeaseLost), lock(stem, wait=True) as lease:
+            if _intact(file, seal):
+                break
             sweep_parts(folder)
-            with replacing(file) as part:
+            with lease.replacing(file) as part:
                 make(part)
-            write_json(seal, {"sha256": file_digest(file), "key": key})
+            with lease.replacing(seal) as part:
+                part.write_text(json_text({"sha256": file_digest(file), "key": key}), encoding="utf-8")
+            break
     return file
 
 

@@ -137,7 +137,10 @@ def run_study(
     with _libraries_as_before():
         console = Console()
         finished = run_and_report(request, console)
-        track(finished.results, finished.report, request.runs, console)
+        try:
+            track(finished.results, finished.report, request.runs, console)
+        except FusionBenchError as error:  # nothing is lost
+            console.print(str(error), markup=False, highlight=False, soft_wrap=True)
         return load_report(finished.report.parent)
 
 
@@ -258,8 +261,8 @@ def track(results: StudyResults, report: Path, runs: Path, console: Console) -> 
             sync_study(results, report, store, notify)
     except FusionBenchError as error:
         raise FusionBenchError(
-            f"{error} (the report is written, {report}; `fusion-bench report STUDY.yaml --mlflow` shows it in MLflow "
-            "once that is solved)"
+            f"{error} (the cells are kept and the report is written, {report}; the next run, or `fusion-bench report "
+            "STUDY.yaml --mlflow`, shows it in MLflow once that is solved)"
         ) from error
 
 

@@ -99,6 +99,7 @@ class CurrentInputs:
         self._data: dict[str, DataDigests] = {}
         self._weights: dict[str, str] = {}
         self._manifests: dict[str, str] = {}
+        self._keys: dict[int, tuple[object, str]] = {}
 
     def of(self, config: CellConfig) -> InputDigests:
         """Return the digests of what a cell would read."""
@@ -123,20 +124,27 @@ class CurrentInputs:
 
     def data_of(self, config: CellConfig) -> DataDigests:
         """Return the digests of the files of a cell's data, and of the data that its vocabulary comes from."""
-        key = digest([to_json(config.data), to_json(first_of_chain(config).data)])
+        key = self._key(config.data) + self._key(first_of_chain(config).data)
         if key not in self._data:
             self._data[key] = self._read_data(config)
         return self._data[key]
 
     def manifest_of(self, config: CellConfig) -> str:
         """Return the digest of the manifest of a cell's data set as it lies here; empty if it is not here."""
-        key = digest(to_json(config.data))
+        key = self._key(config.data)
         if key not in self._manifests:
             try:
                 self._manifests[key] = find_existing_data(config.data, self.paths).manifest()
             except (FusionBenchError, OSError):
                 self._manifests[key] = ""
         return self._manifests[key]
+
+    def _key(self, part: object) -> str:
+        """Return a digest of a part of a configuration; the cells of a study share such parts, and are many."""
+        kept = self._keys.get(id(part))
+        if kept is None or kept[0] is not part:  # a kept part lives on, so that no other gets its number
+            kept = self._keys[id(part)] = (part, digest(to_json(part)))
+        return kept[1]
 
     def _read_data(self, config: CellConfig) -> DataDigests:
         try:
@@ -147,7 +155,7 @@ class CurrentInputs:
             return DataDigests(problem=f"{type(error).__name__}: {error}")
 
     def _weights_of(self, config: CellConfig) -> str:
-        key = digest([to_json(config.backbone), to_json(config.data)])
+        key = self._key(config.backbone) + self._key(config.data)
         if key not in self._weights:
             try:
                 self._weights[key] = weights_file_digest(config, self.paths)

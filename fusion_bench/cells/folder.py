@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import errno
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow.parquet import ParquetFile
 
 from fusion_bench.cells.failure import Failure
 from fusion_bench.cells.result import CellResult, Outcome, Provenance, Timing
@@ -46,6 +49,34 @@ class CellFolder:
     def done(self) -> bool:
         """True once the outcome is written whole; ``DONE`` is written last."""
         return (self.path / "DONE").exists()
+
+    def if_done(self, read: Callable[[CellFolder], D]) -> D | None:
+        """Return what ``read`` returns about one outcome; None if the cell is not done.
+
+        Another process may put the outcome aside, and even write a new one, while this one reads; it then reads
+        again.
+
+        Raises:
+            FusionBenchError: the outcome is damaged.
+        """
+        while (mark := self._mark()) is not None:
+            try:
+                found = read(self)
+            except FusionBenchError:
+                if self._mark() == mark:
+                    raise
+            else:
+                if self._mark() == mark:
+                    return found
+        return None
+
+    def _mark(self) -> tuple[int, int] | None:
+        """Return what tells one ``DONE`` from the next; None without one."""
+        try:
+            found = (self.path / "DONE").stat()
+        except FileNotFoundError:
+            return None
+        return found.st_ino, found.st_mtime_ns
 
     @property
     def failure(self) -> str | None:
@@ -152,6 +183,20 @@ class CellFolder:
         """Return where the numbers of the finished cell come from."""
         return self._read(Provenance, "provenance.json")
 
+    def samples_of(self, split: str) -> pa.Table:
+        """Return the rows of ``samples.parquet`` of one split; far quicker than `outcome` for many small cells.
+
+        Raises:
+            FusionBenchError: the file is missing or damaged.
+        """
+        name = "samples.parquet"
+        try:
+            with ParquetFile(self.path / name) as file:
+                table = file.read(use_threads=False)
+            return table.filter(pc.equal(table["split"], split)).replace_schema_metadata()
+        except (OSError, ValueError, KeyError) as error:
+            raise self._damaged(error) from error
+
     def _read(self, kind: type[D], name: str) -> D:
         try:
             return from_json(kind, read_json(self.path / name), name)
@@ -172,11 +217,6 @@ class CellFolder:
         return FusionBenchError(
             f"the cell {self.path} is damaged: {error}; delete the folder to train the cell again"
         )
-
-
-def is_disk_full(error: OSError) -> bool:
-    """Return True if a disk is full, a quota is used up, or a file has reached its largest size."""
-    return error.errno in {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 
 
 def cell_folder(runs: Path, cell: str) -> CellFolder:

@@ -42,7 +42,7 @@ def record_failure(folder: CellFolder, failure: Failure) -> None:
 class HeldCell:
     """Writes to the folder of a cell under a lease.
 
-    Every method but `set_aside` raises `LeaseLost` if the lease was taken over, and then changes nothing.
+    Every method raises `LeaseLost` if the lease was taken over, and then changes nothing that another process wrote.
 
     Attributes:
         folder: the folder.
@@ -108,15 +108,13 @@ class HeldCell:
         self.lease.remove(self.folder.checkpoint)
 
     def set_aside(self) -> None:
-        """Move a stale outcome to ``replaced/<n>``, so that the cell can be trained again; it asks for no lease."""
+        """Move a stale outcome to ``replaced/<n>``, so that the cell can be trained again."""
         path = self.folder.path
-        replaced = path / "replaced"
-        folder = replaced / str(len(list(replaced.glob("*"))))
-        folder.mkdir(parents=True)
         # DONE is moved first: an interruption after this leaves a cell that is not done.
-        for name in ("DONE", *OUTCOME_FILES, PREDICTIONS, "model.safetensors"):
-            if (path / name).exists():
-                (path / name).replace(folder / name)
+        files = [path / name for name in ("DONE", *OUTCOME_FILES, PREDICTIONS, "model.safetensors")]
+        earlier = (path / "replaced").glob("*")
+        number = 1 + max((int(folder.name) for folder in earlier if folder.name.isdecimal()), default=-1)
+        self.lease.move([file for file in files if file.exists()], path / "replaced" / str(number))
 
     def _write_json(self, name: str, value: Any) -> None:
         self._write(name, json_text(value))

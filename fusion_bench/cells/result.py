@@ -53,10 +53,18 @@ class CellResult:
 
 @dataclass(frozen=True)
 class Timing:
-    """Wall-clock seconds of a cell, which differ from run to run."""
+    """Wall-clock seconds and memory of a cell, which differ from run to run.
+
+    Attributes:
+        train_seconds, evaluation_seconds: how long it took.
+        peak_bytes: the most memory that its process had, without mapped files; 0 if it was not looked at.
+        peak_gpu_bytes: the most that torch had reserved on the GPU; 0 on a CPU.
+    """
 
     train_seconds: float
     evaluation_seconds: float
+    peak_bytes: int = 0
+    peak_gpu_bytes: int = 0
 
     @property
     def seconds(self) -> float:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -18,13 +18,14 @@ import torch
 
 from fusion_bench.cells.checkpoint import CheckpointFile
 from fusion_bench.cells.failure import Failure
-from fusion_bench.cells.folder import CellFolder, is_disk_full
+from fusion_bench.cells.folder import CellFolder
 from fusion_bench.cells.held_cell import HeldCell, held
 from fusion_bench.cells.provenance import current_provenance
 from fusion_bench.cells.result import ArmCosts, CellResult, Outcome, Provenance, Timing
 from fusion_bench.cells.warm_start import starting_digest, starting_weights
-from fusion_bench.errors import CellFailure, FusionBenchError
+from fusion_bench.errors import CellFailure, FusionBenchError, is_disk_full, reason_of
 from fusion_bench.lease import LeaseHeld, LeaseLost
+from fusion_bench.processes import PeakMemory
 from fusion_bench.storage import sweep_parts
 from fusion_bench.training.cell_data import CellData
 from fusion_bench.training.config import CellConfig
@@ -93,7 +94,7 @@ def run_cell(
         if not is_disk_full(error):
             raise
         # Nothing can be recorded on a full disk, so the cell stays without a result.
-        return CellReport(folder.id, Failure(f"the disk is full: {error}; make room and run again"))
+        return CellReport(folder.id, Failure(reason_of(error)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,9 +117,13 @@ class _Attempt:
         cell, name = self.cell, self.cell.folder.id
         # An error of a module or of the data is recorded as a failure of this cell, and the study continues.
         try:
-            cell_data = self.cache.cell_data(self.config)
-            trained = self._trainer(cell_data).train()
-            outcome = _outcome(self.config, cell_data, trained, self._provenance(cell_data))
+            with PeakMemory() as memory:
+                cell_data = self.cache.cell_data(self.config)
+                gpu = self._gpu()
+                trained = self._trainer(cell_data).train()
+                outcome = _outcome(self.config, cell_data, trained, self._provenance(cell_data))
+                timing = replace(outcome.timing, peak_bytes=memory.seen(), peak_gpu_bytes=_reserved_on(gpu))
+                outcome = replace(outcome, timing=timing)
             cell.finish(outcome, trained.model.state_dict() if keep_weights else None)
             cell.remove_checkpoint()
         except LeaseLost:
@@ -132,6 +137,14 @@ class _Attempt:
         except Exception as error:
             return CellReport(name, cell.fail_with(error))
         return CellReport(name, None)
+
+    def _gpu(self) -> torch.device | None:
+        """Return the GPU of the cell, whose peak of memory begins now; None on a CPU."""
+        device = torch.device(self.cache.paths.device)
+        if device.type != "cuda":
+            return None
+        torch.cuda.reset_peak_memory_stats(device)
+        return device
 
     def _step_done(self, done: StepDone) -> None:
         """Stop the training if another process has taken over the cell, and hand the step on."""
@@ -186,6 +199,10 @@ def cell_provenance(config: CellConfig, cell_data: CellData, device: str, runs: 
         files=cell_data.contents,
         weights_file=cell_data.weights_file_sha256,
     )
+
+
+def _reserved_on(gpu: torch.device | None) -> int:
+    return 0 if gpu is None else int(torch.cuda.max_memory_reserved(gpu))
 
 
 def _outcome(

@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import typer
 
 from fusion_bench.cli.bench.commands import bench_app
-from fusion_bench.cli.cells.commands import cells_app
+from fusion_bench.cli.cells.commands import cells_app, merge
 from fusion_bench.cli.completion import (
     LISTED,
     complete_component,
@@ -57,6 +57,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # plain text: an import of rich takes as long as everything else in `--help`
 )
 app.add_typer(cells_app, name="cells")
+app.command()(merge)
 app.add_typer(data_app, name="data")
 app.add_typer(new_app, name="new")
 app.add_typer(bench_app, name="bench")

@@ -12,7 +12,7 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from fusion_bench.cli.cells.states import cells_json, console, planned_cells, statuses_of
+from fusion_bench.cli.cells.states import bytes_text, cells_json, console, planned_cells, statuses_of
 from fusion_bench.cli.open_study import open_as_last_run
 from fusion_bench.cli.plan_settings import settings_json, settings_text
 from fusion_bench.reporting.decidable.decidable import decidable
@@ -22,7 +22,7 @@ from fusion_bench.spec.arms import Arm, BudgetMatch, settings_of
 from fusion_bench.spec.study import Search, Study
 from fusion_bench.study.archive import export_cells
 from fusion_bench.study.cell_status import CellStatus
-from fusion_bench.study.estimate import TimeEstimate, remaining_time
+from fusion_bench.study.estimate import StudyEstimate, estimate_rest
 from fusion_bench.study.searching.search_results import make_searches, search_result, with_choices
 
 
@@ -46,7 +46,7 @@ def show_plan(
     study, paths = opened.study, opened.paths
     planned = planned_cells(opened)
     statuses = planned.statuses
-    estimate = remaining_time(study, statuses, opened.last, paths)
+    estimate = estimate_rest(study, statuses, opened.last, paths)
     few, found = few_seeds(study, planned.arms), decidable(study, planned.arms, statuses, paths)
     if as_json:
         shown = {
@@ -65,7 +65,13 @@ def show_plan(
         decides = (
             [] if found is None else decidable_sentences(found, study.data.adapter.target.load().cluster)
         )
-        for line in (*_reasons(statuses), *planned.problems, _time(estimate), *filter(None, [few]), *decides):
+        for line in (
+            *_reasons(statuses),
+            *planned.problems,
+            _costs(estimate),
+            *filter(None, [few]),
+            *decides,
+        ):
             console().print(line, markup=False, highlight=False, soft_wrap=True)
     if export is not None:
         search = search_result(study, paths)  # raises if the search is not finished
@@ -95,8 +101,8 @@ def _reasons(statuses: Sequence[CellStatus]) -> list[str]:
     return [f"{count} {state}: {reason}" for (state, reason), count in reasons.items()]
 
 
-def _time(estimate: TimeEstimate) -> str:
-    """Return the sentence about the time that a run would take."""
+def _costs(estimate: StudyEstimate) -> str:
+    """Return the sentence about the time, disk and memory that a run would take."""
     again = f"; with --retry-stale, a run trains {estimate.stale} stale cells again" if estimate.stale else ""
     if not estimate.cells:
         return f"nothing is left to train{again}"
@@ -106,10 +112,14 @@ def _time(estimate: TimeEstimate) -> str:
     basis = f"measured on {estimate.measured} finished cells of this study"
     if estimate.from_others:
         basis += f", of other arms for {estimate.from_others} of the cells"
-    return (
-        f"{cells}: about {_duration(estimate.seconds)} of one worker ({basis}; without "
-        "making data and cached maps)"
-    )
+    needs = f"{cells}: about {_duration(estimate.seconds)} of one worker"
+    if estimate.disk_bytes is not None:
+        needs += f", {bytes_text(estimate.disk_bytes)} of disk"
+    if estimate.worker_bytes is not None:
+        needs += f", {bytes_text(estimate.worker_bytes)} of memory per worker"
+    if estimate.gpu_bytes is not None:
+        needs += f", {bytes_text(estimate.gpu_bytes)} on the GPU"
+    return f"{needs} ({basis}; without making data and cached maps)"
 
 
 def _duration(seconds: float) -> str:

@@ -45,7 +45,6 @@ def run_and_say(request: RunRequest) -> None:
         typer.Exit: with code 1, if a planned cell has no result.
     """
     console = Console()
-    unseen: FusionBenchError | None = None
     try:
         finished = run_and_report(request, console)
     except NothingFinishedError as error:
@@ -59,10 +58,9 @@ def run_and_say(request: RunRequest) -> None:
         try:
             _show_in_mlflow(finished.results, finished.report, request.runs, console)
         except FusionBenchError as error:
-            unseen = error
+            # Nothing is lost: the next run, or `report --mlflow`, shows everything. The exit code is that of the cells.
+            typer.echo(str(error), err=True)
     typer.echo(str(counts))
-    if unseen is not None:
-        raise unseen
     if not counts.complete:
         raise typer.Exit(1)
 

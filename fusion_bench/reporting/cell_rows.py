@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from statistics import fmean
 
 from fusion_bench.cells.events import (
     CellEvent,
@@ -38,6 +39,14 @@ class CellRow:
     leaves: float | None = None  # when the worker expects to be done
     heard: float | None = None  # when its last event came
     here: bool = False  # trained in this run, so that its duration predicts the others'
+
+
+@dataclass(frozen=True)
+class _Durations:
+    """The usual seconds of a cell of each arm that has finished cells, and of any other arm."""
+
+    by_arm: Mapping[str, float]
+    otherwise: float | None
 
 
 class Board:
@@ -115,41 +124,39 @@ class Board:
 
     def seconds_left(self, row: CellRow) -> float | None:
         """The worker's own estimate, run down by the clock; else the arm's usual duration; else None."""
+        return self._left(row, self._usual_durations())
+
+    def total_seconds_left(self) -> float | None:
+        """Work left over workers seen at once, and never less than the longest running cell."""
+        usual = self._usual_durations()  # once: a study may have thousands of cells
+        now = [self._left(row, usual) for row in self.rows.values() if row.state == "running"]
+        left = [self._left(row, usual) for row in self.rows.values() if row.state == "missing"]
+        known = [seconds for seconds in (*now, *left) if seconds is not None]
+        if not now or len(known) < len(now) + len(left):
+            return None
+        return max(sum(known) / len(now), *(seconds for seconds in now if seconds is not None))
+
+    def _left(self, row: CellRow, usual: _Durations) -> float | None:
         if row.state not in {"running", "missing"}:
             return 0.0
         if row.leaves is not None:
             return max(0.0, row.leaves - self._clock())
-        usual = self._usual_seconds(row.status.cell.arm)
-        return None if usual is None else max(0.0, usual - (self.seconds(row) or 0.0))
+        whole = usual.by_arm.get(row.status.cell.arm, usual.otherwise)
+        return None if whole is None else max(0.0, whole - (self.seconds(row) or 0.0))
 
-    def total_seconds_left(self) -> float | None:
-        """Work left over workers seen at once, and never less than the longest running cell."""
-        running = [row for row in self.rows.values() if row.state == "running"]
-        waiting = [row for row in self.rows.values() if row.state == "missing"]
-        left = [self.seconds_left(replace(row, state="missing")) for row in waiting]
-        now = [self.seconds_left(row) for row in running]
-        known = [seconds for seconds in (*now, *left) if seconds is not None]
-        if not running or len(known) < len(now) + len(left):
-            return None
-        return max(sum(known) / len(running), *(seconds for seconds in now if seconds is not None))
-
-    def _usual_seconds(self, arm: str) -> float | None:
-        durations = [
-            (row.status.cell.arm == arm, row.ended - row.began)
-            for row in self.rows.values()
-            if row.here and row.state == "done" and row.began is not None and row.ended is not None
-        ]
-        own = [seconds for same, seconds in durations if same]
-        pool = own or [seconds for _, seconds in durations]
-        if pool:
-            return sum(pool) / len(pool)
-        # Nothing has finished yet: what the running cells expect in all is the best guess for the others.
-        whole = [
-            row.leaves - row.began
-            for row in self.rows.values()
-            if row.state == "running" and row.leaves is not None and row.began is not None
-        ]
-        return sum(whole) / len(whole) if whole else None
+    def _usual_durations(self) -> _Durations:
+        took: dict[str, list[float]] = {}
+        expected = []
+        for row in self.rows.values():
+            if row.began is None:
+                continue
+            if row.here and row.state == "done" and row.ended is not None:
+                took.setdefault(row.status.cell.arm, []).append(row.ended - row.began)
+            if row.state == "running" and row.leaves is not None:
+                expected.append(row.leaves - row.began)
+        # Until a cell has finished, what the running cells expect in all is the best guess for the others.
+        pool = [seconds for seen in took.values() for seconds in seen] or expected
+        return _Durations({arm: fmean(seen) for arm, seen in took.items()}, fmean(pool) if pool else None)
 
     def _change(self, cell: str, **changes: object) -> CellRow:
         self.rows[cell] = replace(self.rows[cell], **changes)  # type: ignore[arg-type]

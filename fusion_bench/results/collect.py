@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import pandas as pd
 
 from fusion_bench.cells.current_inputs import CurrentInputs
-from fusion_bench.cells.folder import cell_folder
+from fusion_bench.cells.folder import CellFolder, cell_folder
 from fusion_bench.cells.measure_cell import LATENCY_BATCH
 from fusion_bench.cells.result import Outcome
 from fusion_bench.contract import FusionModule, VisionLanguageNetwork
@@ -24,7 +25,7 @@ from fusion_bench.samples.dataset import DataSet
 from fusion_bench.spec.arms import Arm, settings_of
 from fusion_bench.spec.budget import UNITS
 from fusion_bench.spec.study import Study
-from fusion_bench.study.cell_status import cell_statuses, not_compared, recorded_state
+from fusion_bench.study.cell_status import CellStatus, cell_statuses, not_compared, recorded_state
 from fusion_bench.study.last_run import read_last_run, with_earlier_settings
 from fusion_bench.study.measure import Measured, measure_for_report
 from fusion_bench.study.plan import confirm_cells
@@ -75,8 +76,11 @@ def collect(study: Study, paths: RunPaths, runs: Mapping[str, RunResult] | None 
         paths.notify(f"reading the cells of {study.name}", 0, 0)
     outcomes = {}
     for number, cell in enumerate(done, 1):
-        outcomes[cell] = cell_folder(paths.runs, cell).outcome()
+        outcome = cell_folder(paths.runs, cell).if_done(CellFolder.outcome)
+        if outcome is not None:
+            outcomes[cell] = outcome
         paths.notify(f"reading the cells of {study.name}:", number, len(done))
+    statuses = tuple(map(partial(_unless_put_aside, outcomes), statuses))
     if not outcomes:
         reasons = sorted({item.reason for item in statuses if item.reason})
         because = f": {reasons[0]}" if reasons else ""
@@ -122,7 +126,7 @@ def collect(study: Study, paths: RunPaths, runs: Mapping[str, RunResult] | None 
         reference=study.reference,
         arms=tuple(_summary(arm, measured.get(arm.label), search, study.weight_files, paths) for arm in arms),
         cells=cell_state_table(statuses, outcomes),
-        values=metric_values(statuses, outcomes),
+        values=metric_values(statuses, {cell: outcome.result for cell, outcome in outcomes.items()}),
         samples=samples,
         slices=splits[evaluate[0]].slices if splits else _slices(samples, task),
         curves=cell_tables(statuses, outcomes, "curves"),
@@ -174,6 +178,13 @@ def _collect_contexts(
             except NoResultError as error:
                 left_out[label] = str(error)
     return contexts, left_out
+
+
+def _unless_put_aside(outcomes: Mapping[str, Outcome], status: CellStatus) -> CellStatus:
+    """Return a status; missing if another process has put the outcome aside since it was looked at."""
+    if status.state == "done" and status.cell.id not in outcomes:
+        return replace(status, state="missing", reason="it is being trained again")
+    return status
 
 
 def _has_finished_cell(study: Study, paths: RunPaths) -> bool:

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
+import pyarrow as pa
 
-from fusion_bench.cells.result import Outcome
+from fusion_bench.cells.result import CellResult, Outcome
 from fusion_bench.study.cell_status import CellStatus
 
 _CELL_COLUMNS = ["arm", "role", "seed", "cell"]
@@ -36,15 +37,32 @@ def cell_state_table(statuses: Sequence[CellStatus], outcomes: Mapping[str, Outc
     return pd.DataFrame(rows, columns=[*_CELL_COLUMNS, "state", "reason", "epochs", "best_epoch", "seconds"])
 
 
-def metric_values(statuses: Sequence[CellStatus], outcomes: Mapping[str, Outcome]) -> pd.DataFrame:
+def metric_values(statuses: Sequence[CellStatus], found: Mapping[str, CellResult]) -> pd.DataFrame:
     """Return one row per finished cell, split and metric: arm, role, seed, cell, split, metric, value."""
     rows = []
     for status in statuses:
-        if status.cell.id in outcomes:
-            for name, value in sorted(outcomes[status.cell.id].result.metrics.items()):
+        if status.cell.id in found:
+            for name, value in sorted(found[status.cell.id].metrics.items()):
                 split, _, metric = name.partition("/")
                 rows.append({**_cell_columns(status), "split": split, "metric": metric, "value": value})
     return pd.DataFrame(rows, columns=[*_CELL_COLUMNS, "split", "metric", "value"])
+
+
+def split_samples(statuses: Sequence[CellStatus], found: Mapping[str, pa.Table]) -> pd.DataFrame:
+    """Return the samples of finished cells (`CellFolder.samples_of`), at least one, with arm and seed first.
+
+    The tables are joined before they become one DataFrame: making one for each of a thousand cells takes seconds.
+    """
+    parts = []
+    for status in statuses:
+        if status.cell.id in found:
+            part = found[status.cell.id]
+            part = part.add_column(0, "seed", pa.array([status.cell.seed] * len(part), pa.int64()))
+            parts.append(part.add_column(0, "arm", pa.array([status.cell.arm] * len(part), pa.string())))
+    if all(part.schema == parts[0].schema for part in parts):
+        joined: pd.DataFrame = pa.concat_tables(parts).to_pandas()
+        return joined
+    return pd.concat([part.to_pandas() for part in parts], ignore_index=True)
 
 
 def cell_tables(statuses: Sequence[CellStatus], outcomes: Mapping[str, Outcome], table: str) -> pd.DataFrame:

@@ -83,11 +83,16 @@ def import_cells(source: Path, runs: Path) -> Imported:
                 own = cell_folder(runs, path.name)
                 if own.done:
                     here.append(own.id)
-                elif not _plain_files(path).get("DONE"):
+                elif not plain_files(path).get("DONE"):
                     unfinished.append(own.id)
                 else:
-                    _move(_checked_copy(path, Path(aside) / path.name), own)
+                    put_in_place(checked_copy(path, Path(aside) / path.name), own)
                     taken.append(own.id)
+            except LeaseHeld as error:
+                raise FusionBenchError(
+                    f"the cell {own.id} is being trained here right now; wait for that run, then import again "
+                    f"({len(taken)} cells before it are imported)"
+                ) from error
             except FusionBenchError as error:
                 raise FusionBenchError(f"{error} ({len(taken)} cells before it are imported)") from error
     return Imported(tuple(taken), tuple(here), tuple(unfinished))
@@ -98,7 +103,7 @@ _NOT_PLAIN = (
 )
 
 
-def _plain_files(folder: Path) -> dict[str, Path]:
+def plain_files(folder: Path) -> dict[str, Path]:
     """Return the regular files of a cell's folder by name; inner folders hold replaced outcomes and do not count.
 
     Raises:
@@ -114,14 +119,14 @@ def _plain_files(folder: Path) -> dict[str, Path]:
     return files
 
 
-def _checked_copy(given: Path, copy: Path) -> CellFolder:
+def checked_copy(given: Path, copy: Path) -> CellFolder:
     """Copy the files of a finished cell and check the copy.
 
     Raises:
         FusionBenchError: a file is a link or device, missing, damaged or of the wrong shape.
     """
     copy.mkdir()
-    for name, path in _plain_files(given).items():
+    for name, path in plain_files(given).items():
         if name in CELL_FILES:
             _copy_file(path, copy / name)
     folder = CellFolder(copy)
@@ -149,19 +154,14 @@ def _copy_file(given: Path, copy: Path) -> None:
             shutil.copyfileobj(content, part)
 
 
-def _move(checked: CellFolder, own: CellFolder) -> None:
+def put_in_place(checked: CellFolder, own: CellFolder) -> None:
     """Copy the files of a checked cell into its folder here.
 
     Raises:
-        FusionBenchError: the cell is being trained here right now.
+        LeaseHeld: the cell is being trained here right now.
     """
-    try:
-        with held(own) as cell:
-            cell.take(checked)
-    except LeaseHeld as error:
-        raise FusionBenchError(
-            f"the cell {own.id} is being trained here right now; wait for that run, then import again"
-        ) from error
+    with held(own) as cell:
+        cell.take(checked)
 
 
 def _copy(given: CellFolder, own: CellFolder) -> None:

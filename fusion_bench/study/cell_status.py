@@ -8,9 +8,9 @@ from dataclasses import dataclass, fields, replace
 from typing import Literal
 
 from fusion_bench.cells.current_inputs import CurrentInputs, changed_inputs
-from fusion_bench.cells.folder import cell_folder
+from fusion_bench.cells.folder import CellFolder, cell_folder
 from fusion_bench.cells.provenance import current_circumstances
-from fusion_bench.cells.result import Circumstances
+from fusion_bench.cells.result import Circumstances, Provenance
 from fusion_bench.encoders.packages import package_of
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.spec.study import Study
@@ -48,12 +48,12 @@ def cell_statuses(
         inputs: what cells would read now; looked at afresh by default.
     """
     inputs = inputs or CurrentInputs(paths)
-    return _comparable([_status(cell, inputs) for cell in cells], inputs)
+    return _comparable([_look_at(cell, inputs) for cell in cells], inputs)
 
 
 def cell_status(cell: PlannedCell, paths: RunPaths) -> CellStatus:
     """Return the state of one cell, without a comparison with other cells of its study."""
-    return _status(cell, CurrentInputs(paths))
+    return _look_at(cell, CurrentInputs(paths)).status
 
 
 def recorded_state(cell: PlannedCell, paths: RunPaths) -> CellStatus:
@@ -67,15 +67,25 @@ def recorded_state(cell: PlannedCell, paths: RunPaths) -> CellStatus:
     return CellStatus(cell, "failed", reason) if reason is not None else CellStatus(cell, "missing")
 
 
-def _status(cell: PlannedCell, inputs: CurrentInputs) -> CellStatus:
-    status = recorded_state(cell, inputs.paths)
-    if status.state != "done":
-        return status
-    recorded = cell_folder(inputs.paths.runs, cell.id).provenance()
+@dataclass(frozen=True)
+class _Seen:
+    """The state of a cell and where its numbers come from; None without numbers."""
+
+    status: CellStatus
+    recorded: Provenance | None = None
+
+
+def _look_at(cell: PlannedCell, inputs: CurrentInputs) -> _Seen:
+    recorded = (
+        None if cell.abandoned else cell_folder(inputs.paths.runs, cell.id).if_done(CellFolder.provenance)
+    )
+    if recorded is None:
+        return _Seen(recorded_state(cell, inputs.paths))
     changed = changed_inputs(recorded, inputs.of(cell.config))
     if changed:
-        return replace(status, state="stale", reason=f"{', '.join(changed)} changed since it was trained")
-    return status
+        reason = f"{', '.join(changed)} changed since it was trained"
+        return _Seen(CellStatus(cell, "stale", reason), recorded)
+    return _Seen(CellStatus(cell, "done"), recorded)
 
 
 def not_compared(statuses: Sequence[CellStatus], inputs: CurrentInputs) -> tuple[str, ...]:
@@ -106,25 +116,25 @@ def missing_packages(studies: Iterable[Study]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(package.how_to_install() for package in wanted if package.find() is None))
 
 
-def _comparable(statuses: Sequence[CellStatus], inputs: CurrentInputs) -> tuple[CellStatus, ...]:
+def _comparable(seen: Sequence[_Seen], inputs: CurrentInputs) -> tuple[CellStatus, ...]:
     """Return the statuses with those done cells marked as stale whose circumstances differ from those of most others.
 
     Cells of a CPU and of a GPU, or of two versions of torch, are never compared. Cells of a search are compared among
     themselves.
     """
     recorded: dict[Purpose, dict[str, Circumstances]] = {}
-    for status in statuses:
-        if status.state == "done":
-            found = cell_folder(inputs.paths.runs, status.cell.id).provenance().circumstances
-            recorded.setdefault(status.cell.purpose, {})[status.cell.id] = found
+    for item in seen:
+        if item.status.state == "done" and item.recorded is not None:
+            cell = item.status.cell
+            recorded.setdefault(cell.purpose, {})[cell.id] = item.recorded.circumstances
     usual = {
         purpose: Counter(found.values()).most_common(1)[0][0] for purpose, found in recorded.items() if found
     }
     return tuple(
-        _compared(status, recorded[status.cell.purpose], usual[status.cell.purpose], inputs)
-        if status.state == "done"
-        else status
-        for status in statuses
+        _compared(item.status, recorded[item.status.cell.purpose], usual[item.status.cell.purpose], inputs)
+        if item.status.cell.id in recorded.get(item.status.cell.purpose, {})
+        else item.status
+        for item in seen
     )
 
 
@@ -151,6 +161,8 @@ def would_be_the_same(status: CellStatus, inputs: CurrentInputs) -> bool:
     It read what it would read now and ran under the circumstances of this machine; the other cells of its study did
     not.
     """
-    recorded = cell_folder(inputs.paths.runs, status.cell.id).provenance()
+    recorded = cell_folder(inputs.paths.runs, status.cell.id).if_done(CellFolder.provenance)
+    if recorded is None:
+        return False
     here = current_circumstances(inputs.paths.device, inputs.manifest_of(status.cell.config))
     return not changed_inputs(recorded, inputs.of(status.cell.config)) and recorded.circumstances == here

@@ -1,4 +1,4 @@
-"""The time that the missing cells of a study will take, from the times of finished cells; nothing is trained."""
+"""What the missing cells of a study will take, from finished cells: time, disk and memory; nothing is trained."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean
 
-from fusion_bench.cells.folder import CellFolder, cell_folder
+from fusion_bench.cells.folder import CELL_FILES, CellFolder, cell_folder
+from fusion_bench.cells.result import Timing
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.spec.study import Study
 from fusion_bench.study.cell_status import CellStatus
@@ -18,8 +19,8 @@ from fusion_bench.training.paths import RunPaths
 
 
 @dataclass(frozen=True)
-class TimeEstimate:
-    """The time that training will take.
+class StudyEstimate:
+    """What training will take.
 
     Attributes:
         cells: number of cells to train: missing ones, and trials of a search that are not done.
@@ -28,6 +29,10 @@ class TimeEstimate:
             finished cell tells.
         measured: number of finished cells that the estimate comes from.
         from_others: number of cells to train whose arm has no finished cell; they count with the mean of all arms.
+        disk_bytes: what their folders will hold; None if no finished cell tells.
+        worker_bytes: the most memory that one of these finished cells needed, without mapped files; None if none
+            tells.
+        gpu_bytes: the same on a GPU; None on a CPU.
     """
 
     cells: int
@@ -35,14 +40,25 @@ class TimeEstimate:
     seconds: float | None
     measured: int
     from_others: int
+    disk_bytes: float | None = None
+    worker_bytes: int | None = None
+    gpu_bytes: int | None = None
 
 
-def remaining_time(
+@dataclass(frozen=True)
+class _Taken:
+    """What one finished cell took."""
+
+    timing: Timing
+    disk_bytes: int
+
+
+def estimate_rest(
     study: Study, statuses: Sequence[CellStatus], last: LastRun | None, paths: RunPaths
-) -> TimeEstimate:
-    """Return how long the cells that a run would train take.
+) -> StudyEstimate:
+    """Return what the cells that a run would train take.
 
-    Times come from cells of this study and of its last run with the same data and number of epochs, whether or not
+    It comes from cells of this study and of its last run with the same data and number of epochs, whether or not
     their results still count.
 
     Args:
@@ -53,13 +69,22 @@ def remaining_time(
     """
     todo = [(status.cell.arm, 1.0) for status in statuses if status.state == "missing"]
     todo += _open_trials(study, last, paths)
-    seconds = _seconds_by_arm([status.cell for status in statuses], last, paths)
-    known = [value for values in seconds.values() for value in values]
+    taken = _taken_by_arm([status.cell for status in statuses], last, paths)
+    known = [cell for cells in taken.values() for cell in cells]
     stale = sum(status.state == "stale" for status in statuses)
     if not todo or not known:
-        return TimeEstimate(len(todo), stale, 0.0 if not todo else None, 0, len(todo))
-    total = sum(share * mean(seconds.get(arm) or known) for arm, share in todo)
-    return TimeEstimate(len(todo), stale, total, len(known), sum(arm not in seconds for arm, _ in todo))
+        return StudyEstimate(len(todo), stale, 0.0 if not todo else None, 0, len(todo))
+    alike = [(share, taken.get(arm) or known) for arm, share in todo]
+    return StudyEstimate(
+        len(todo),
+        stale,
+        sum(share * mean(cell.timing.seconds for cell in cells) for share, cells in alike),
+        len(known),
+        sum(arm not in taken for arm, _ in todo),
+        sum(mean(cell.disk_bytes for cell in cells) for _, cells in alike),
+        max(cell.timing.peak_bytes for cell in known) or None,
+        max(cell.timing.peak_gpu_bytes for cell in known) or None,
+    )
 
 
 def _open_trials(study: Study, last: LastRun | None, paths: RunPaths) -> list[tuple[str, float]]:
@@ -76,10 +101,10 @@ def _open_trials(study: Study, last: LastRun | None, paths: RunPaths) -> list[tu
     return todo
 
 
-def _seconds_by_arm(
+def _taken_by_arm(
     cells: Sequence[PlannedCell], last: LastRun | None, paths: RunPaths
-) -> Mapping[str, Sequence[float]]:
-    """Return the seconds of the finished cells of each arm."""
+) -> Mapping[str, Sequence[_Taken]]:
+    """Return what the finished cells of each arm took."""
     own = {(cell.arm, cell.id): cell.config for cell in cells}
     configs = {cell.arm: cell.config for cell in cells}
     folders = {(arm, cell_id): cell_folder(paths.runs, cell_id) for arm, cell_id in own}
@@ -87,11 +112,16 @@ def _seconds_by_arm(
         folder = cell_folder(paths.runs, row.cell)
         if row.arm in configs and (row.arm, row.cell) not in own and _costs_alike(folder, configs[row.arm]):
             folders[row.arm, row.cell] = folder
-    found: dict[str, list[float]] = {}
+    found: dict[str, list[_Taken]] = {}
     for (arm, _), folder in folders.items():
-        if folder.done:
-            found.setdefault(arm, []).append(folder.timing().seconds)
+        if (cell := folder.if_done(_taken)) is not None:
+            found.setdefault(arm, []).append(cell)
     return found
+
+
+def _taken(folder: CellFolder) -> _Taken:
+    sizes = [file.stat().st_size for name in CELL_FILES if (file := folder.path / name).exists()]
+    return _Taken(folder.timing(), sum(sizes))
 
 
 def _costs_alike(folder: CellFolder, config: CellConfig) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +13,12 @@ import torch
 from fusion_bench.cells.events import CellFailed, CellMeasured
 from fusion_bench.cells.executors.executor import Executor, WorkerSettings
 from fusion_bench.cells.executors.local import LocalExecutor
-from fusion_bench.cells.folder import cell_folder
+from fusion_bench.cells.folder import CellFolder, cell_folder
 from fusion_bench.cells.measure_cell import device_here
 from fusion_bench.cells.provenance import current_sources, device_name
 from fusion_bench.cells.result import ArmCosts
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.lease import Lease, LeaseHeld
+from fusion_bench.lease import Lease, LeaseHeld, is_held
 from fusion_bench.serialisation import from_json, to_json
 from fusion_bench.spec.arms import Arm
 from fusion_bench.storage import digest, read_json, write_json
@@ -45,28 +45,38 @@ class Measured:
 
 
 def measure_arms(
-    arms: Sequence[Arm], seeds: Sequence[int], paths: RunPaths, file: Path, executor: Executor
+    arms: Sequence[Arm],
+    seeds: Sequence[int],
+    paths: RunPaths,
+    file: Path,
+    executor: Executor,
+    disturbed: Callable[[], bool] = lambda: False,
 ) -> Mapping[str, Measured]:
     """Return the cost of each arm by label; measurements in ``file`` of the same arm and source are reused.
 
     The others are made by ``executor`` and added to ``file``. All that is returned comes from one device: this
     machine's, or another one on which every arm was measured before. An arm without a finished cell has no entry,
-    since running it might end its process; neither has one whose process ends or gives no answer.
+    since running it might end its process; neither has one whose process ends or gives no answer. Once ``disturbed``
+    says that workers may be running, nothing more is measured.
     """
     done, kept = _finished_cells(arms, seeds, paths), dict(_kept(file))
     device = _device_of(arms, done, paths, kept)
     keys = _keys(arms, done, paths, device)
-    todo = {cell.id: label for label, cell in done.items() if keys[label] not in kept}
+    todo = {done[label].id: label for label, key in keys.items() if key not in kept}
     while todo:
         found, ended = device, 0
         for event in executor.measure(list(todo)):
+            if disturbed():
+                return {label: kept[key] for label, key in keys.items() if key in kept}
             if isinstance(event, CellFailed):
                 _LOG.warning("the latency of %s cannot be measured: %s", todo[event.cell], event.reason)
             if isinstance(event, CellMeasured):
                 found = event.device or device
-                key = _keys(arms, done, paths, found)[todo[event.cell]]
-                costs = cell_folder(paths.runs, event.cell).result().costs
-                kept[key] = Measured(costs, event.milliseconds, found)
+                result = cell_folder(paths.runs, event.cell).if_done(CellFolder.result)
+                key = _keys(arms, done, paths, found).get(todo[event.cell])
+                if result is None or key is None:  # put aside meanwhile
+                    continue
+                kept[key] = Measured(result.costs, event.milliseconds, found)
                 write_json(file, to_json(kept))
             if isinstance(event, CellFailed | CellMeasured):
                 ended += 1
@@ -74,9 +84,11 @@ def measure_arms(
         tried, keys = set(todo), _keys(arms, done, paths, found)
         # A node of a cluster has measured: there too what was measured here before.
         todo = {
-            cell.id: label for label, cell in done.items() if keys[label] not in kept and cell.id not in tried
+            done[label].id: label
+            for label, key in keys.items()
+            if key not in kept and done[label].id not in tried
         }
-    return {label: kept[keys[label]] for label in done if keys[label] in kept}
+    return {label: kept[key] for label, key in keys.items() if key in kept}
 
 
 def measure_for_report(
@@ -85,18 +97,24 @@ def measure_for_report(
     """Return the cost of each arm of a study whose folder this is, for a report that is written after its run.
 
     While a run of the study is going on nothing is measured, since its workers would make every arm look slower;
-    what was measured before is returned.
+    what was measured before is returned. A run may begin at any time: it ends the measuring, not the other way round.
     """
     file = folder / "measured.json"
     settings = WorkerSettings(paths, workers=1, threads=arms[0].config.threads)
-    try:
-        with Lease(folder), LocalExecutor(settings, folder / "logs") as executor:
-            return measure_arms(arms, seeds, paths, file, executor)
-    except LeaseHeld:
-        _LOG.warning("a run of the study is going on: arms that were not measured before have no latency")
+    if not is_held(folder):
+        with (
+            suppress(LeaseHeld),
+            Lease(folder / "measuring"),
+            LocalExecutor(settings, folder / "logs") as executor,
+        ):
+            return measure_arms(arms, seeds, paths, file, executor, lambda: is_held(folder))
+    _LOG.warning(
+        "a run of the study is going on, or another report measures: arms that were not measured before have no "
+        "latency"
+    )
     done, kept = _finished_cells(arms, seeds, paths), _kept(file)
     keys = _keys(arms, done, paths, _device_of(arms, done, paths, kept))
-    return {label: kept[keys[label]] for label in done if keys[label] in kept}
+    return {label: kept[key] for label, key in keys.items() if key in kept}
 
 
 def _finished_cells(arms: Sequence[Arm], seeds: Sequence[int], paths: RunPaths) -> dict[str, PlannedCell]:
@@ -132,8 +150,16 @@ def _keys(
     found = {}
     for arm in arms:
         if arm.label in done:
-            data = cell_folder(paths.runs, done[arm.label].id).provenance().data
-            parts = [arm.config.id, to_json(current_sources(arm.config)), data, device, torch.__version__]
+            recorded = cell_folder(paths.runs, done[arm.label].id).if_done(CellFolder.provenance)
+            if recorded is None:
+                continue
+            parts = [
+                arm.config.id,
+                to_json(current_sources(arm.config)),
+                recorded.data,
+                device,
+                torch.__version__,
+            ]
             found[arm.label] = digest(parts)
     return found
 

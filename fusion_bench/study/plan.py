@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -40,9 +41,9 @@ class PlannedCell:
     drawn: Mapping[str, Json] = field(default_factory=dict)
     abandoned: str = ""
 
-    @property
+    @cached_property
     def id(self) -> str:
-        """The id of the cell, which does not depend on the arm's label."""
+        """The id of the cell, which does not depend on the arm's label; hashed once, because a run asks often."""
         return self.config.id
 
     @property

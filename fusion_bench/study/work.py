@@ -20,7 +20,7 @@ from fusion_bench.cells.events import (
     WorkerEvent,
 )
 from fusion_bench.cells.executors.executor import Executor, Wanted
-from fusion_bench.cells.executors.time_limit import TimeLimit, seconds_of_alike
+from fusion_bench.cells.executors.time_limit import TimeLimit, TimesTaken
 from fusion_bench.cells.failure import Failure
 from fusion_bench.cells.folder import cell_folder
 from fusion_bench.cells.held_cell import record_failure
@@ -41,16 +41,18 @@ class Pilot:
     Attributes:
         study: the study.
         paths: where runs, data and weights lie.
-        executor: makes what trains cells; it gets the function that says which are still to be trained.
+        executor: makes what trains cells; it gets the functions that say which are still to be trained, and whether
+            the time is over.
         observer: is notified of every event.
         limit: no cell is begun that would not end in time, judged by finished cells that differ in the seed only.
     """
 
     study: Study
     paths: RunPaths
-    executor: Callable[[Wanted], Executor]
+    executor: Callable[[Wanted, Callable[[], bool]], Executor]
     observer: Observer
     limit: TimeLimit = field(default_factory=TimeLimit)
+    _taken: TimesTaken = field(default_factory=TimesTaken)
 
     def work(self) -> int:
         """Train cells until each cell of the study is done or failed, or the time is over.
@@ -75,7 +77,7 @@ class Pilot:
         todo = [status.cell for status in statuses if status.state == "missing"]
         trained = 0
         try:
-            with self.executor(lambda cell: self._is_wanted(cells[cell])) as executor:
+            with self.executor(lambda cell: self._is_wanted(cells[cell]), self.limit.over) as executor:
                 prepare_cells([cell for cell in todo if self._is_wanted(cell)], executor, self.observer)
                 for event in executor.run([cell.id for cell in todo]):
                     trained += isinstance(event, CellFinished)
@@ -90,7 +92,9 @@ class Pilot:
 
     def _seconds(self, cell: PlannedCell) -> float:
         """Return the longest time of a finished cell that differs in the seed only; 0 if there is none."""
-        return seconds_of_alike(self.paths.runs, cell.config, self.study.seeds)
+        if self.limit.ends == float("inf"):
+            return 0.0
+        return self._taken.of_alike(self.paths.runs, cell.config, self.study.seeds)
 
     def _tell(self, event: WorkerEvent) -> None:
         if isinstance(event, CellPreparing):

@@ -31,7 +31,10 @@ folder = Path(sys.argv[1])
 with Lease(folder, LeaseTimes(beat=0.02, stale=0.4, watch=0.1)) as lease:
     print("held", flush=True)
     sys.stdin.readline()
-    for change in (lambda: write(lease), lambda: lease.remove(folder / "DONE")):
+    aside = folder / "replaced" / "0"
+    for change in (
+        lambda: write(lease), lambda: lease.remove(folder / "DONE"), lambda: lease.move([folder / "DONE"], aside)
+    ):
         try:
             change()
             print("changed", flush=True)
@@ -118,10 +121,43 @@ def test_a_process_that_was_stopped_and_wakes_up_changes_nothing(tmp_path: Path)
             process.send_signal(signal.SIGCONT)
             process.stdin.write("\n")
             process.stdin.flush()
-            assert [process.stdout.readline() for _ in range(2)] == ["lost\n", "lost\n"]
+            assert [process.stdout.readline() for _ in range(3)] == ["lost\n"] * 3
             lease.check()
     assert (tmp_path / "result").read_text() == "of the second"
     assert (tmp_path / "DONE").exists()
+    assert not (tmp_path / "replaced" / "0").exists()
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_moved_files_are_never_in_neither_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    files = [tmp_path / "DONE", tmp_path / "result"]
+    aside = tmp_path / "replaced" / "0"
+
+    def write_both(lease: Lease, text: str) -> None:
+        for file in files:
+            write(lease, file, text)
+
+    def texts(folder: Path) -> list[str]:
+        return [(folder / file.name).read_text() for file in files]
+
+    with Lease(tmp_path) as lease:
+        if not links:
+            monkeypatch.setattr(os, "link", refuse)
+        write_both(lease, "old")
+        with monkeypatch.context() as broken, pytest.raises(OSError, match="no hard links"):
+            broken.setattr(Path, "rename", refuse)
+            lease.move(files, aside)
+        assert texts(tmp_path) == ["old", "old"]
+        assert not aside.exists()
+        lease.move(files, aside)
+        assert not any(file.exists() for file in files)
+        write_both(lease, "new")
+        with pytest.raises(OSError, match="not empty"):
+            lease.move(files, aside)
+        assert texts(tmp_path) == ["new", "new"]
+        assert texts(aside) == ["old", "old"]
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from fusion_bench.processes import group_bytes
+from fusion_bench.processes import PeakMemory, group_bytes
 
 HOLD = "held = b'x' * 200_000_000; print(len(held), flush=True); input()"
 
@@ -25,3 +25,15 @@ def test_the_memory_of_a_group_is_that_of_all_its_processes() -> None:
         process.communicate("\n")
     assert group_bytes(process.pid) == 0
     assert group_bytes(os.getpgrp()) > 0
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="only Linux tells a process's memory")
+def test_the_peak_of_a_cell_is_not_that_of_an_earlier_one() -> None:
+    with PeakMemory() as one:
+        held = b"x" * 200_000_000
+        large = one.seen()
+        del held
+    with PeakMemory() as other:
+        small = other.seen()
+    assert one.seen() == large
+    assert large - small > 150e6

@@ -6,6 +6,7 @@ import errno
 import multiprocessing
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,14 +14,15 @@ import time
 from pathlib import Path
 from typing import Any
 
-import filelock
 import numpy as np
 import numpy.typing as npt
 import pytest
 
 from fusion_bench.errors import FusionBenchError
+from fusion_bench.lease import LeaseHeld
 from fusion_bench.storage import (
     cached_array,
+    cached_file,
     canonical,
     digest,
     file_digest,
@@ -77,7 +79,10 @@ def killed_while_writing(path: Path) -> None:
 
 def test_what_killed_processes_left_is_swept_and_nothing_else(tmp_path: Path) -> None:
     killed_while_writing(tmp_path / "result.json")
-    (tmp_path / ".older.json.abc.part").touch()
+    for name in (".older.json.abc.part", ".of_another_host.json.abc.part"):
+        (tmp_path / name).touch()
+    long_ago = time.time() - 2 * 86400
+    os.utime(tmp_path / ".older.json.abc.part", (long_ago, long_ago))
     (tmp_path / ".folder.part").mkdir()
     (tmp_path / "thesis.part").touch()
     (tmp_path / ".link.part").symlink_to(tmp_path / "thesis.part")
@@ -88,6 +93,7 @@ def test_what_killed_processes_left_is_swept_and_nothing_else(tmp_path: Path) ->
     assert {file.name for file in tmp_path.iterdir()} == {
         ".folder.part",
         ".link.part",
+        ".of_another_host.json.abc.part",
         "thesis.part",
         "written.txt",
     }
@@ -179,7 +185,7 @@ def test_a_fill_that_fails_leaves_no_array(tmp_path: Path) -> None:
 
     with pytest.raises(RuntimeError, match="cannot read the image"):
         cached_array(tmp_path, "key", (2,), np.float32, fail)
-    assert not [file for file in tmp_path.iterdir() if file.suffix != ".lock"]
+    assert not [file for file in tmp_path.iterdir() if file.suffix != ".lease"]
 
 
 @pytest.mark.skipif(not hasattr(os, "posix_fallocate"), reason="the system cannot reserve disk space")
@@ -195,13 +201,14 @@ def test_a_full_disk_is_an_error_before_anything_is_filled(tmp_path: Path) -> No
         signal.signal(signal.SIGXFSZ, ignored)
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert fill.calls == 0
-    assert not [file for file in tmp_path.iterdir() if file.suffix != ".lock"]
+    assert not [file for file in tmp_path.iterdir() if file.suffix != ".lease"]
 
 
 def _fill_slowly(array: npt.NDArray[Any]) -> None:
     time.sleep(0.2)
     array[...] = 7
-    with (Path(array.filename).parent / "calls").open("a") as file:  # type: ignore[attr-defined]
+    folder = Path(array.filename).parents[2]  # type: ignore[attr-defined]
+    with (folder / "calls").open("a") as file:
         file.write("x")
 
 
@@ -220,6 +227,32 @@ def test_two_processes_make_an_array_once(tmp_path: Path) -> None:
     assert (tmp_path / "calls").read_text() == "x"
 
 
+def test_a_process_that_lost_its_lease_while_it_made_a_file_makes_it_again(tmp_path: Path) -> None:
+    made = []
+
+    def make(part: Path) -> None:
+        made.append(part)
+        part.write_text("whole")
+        if len(made) == 1:
+            shutil.rmtree(part.parent)  # as the next holder does
+
+    assert cached_file(tmp_path, "key", ".txt", make).read_text() == "whole"
+    assert len(made) == 2
+
+
+def test_a_file_that_is_there_is_opened_on_a_file_system_that_takes_no_writes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = cached_file(tmp_path, "key", ".txt", lambda part: part.write_text("whole"))
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "read-only")
+
+    for name in ("mkdir", "touch", "replace"):
+        monkeypatch.setattr(Path, name, refuse)
+    assert cached_file(tmp_path, "key", ".txt", lambda part: part.write_text("again")) == file
+
+
 def test_a_held_lock_is_refused_at_once_and_free_again_when_its_holder_is_killed(tmp_path: Path) -> None:
     path = tmp_path / "cell" / "lock"
     holding = "from pathlib import Path; from fusion_bench.storage import lock; import sys, time\n"
@@ -227,7 +260,7 @@ def test_a_held_lock_is_refused_at_once_and_free_again_when_its_holder_is_killed
     with subprocess.Popen([sys.executable, "-c", holding, path], stdout=subprocess.PIPE, text=True) as holder:
         assert holder.stdout is not None
         assert holder.stdout.readline() == "held\n"
-        with pytest.raises(filelock.Timeout), lock(path, wait=False):
+        with pytest.raises(LeaseHeld), lock(path, wait=False):
             pass
         holder.kill()
     with lock(path, wait=False):

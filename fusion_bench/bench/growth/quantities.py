@@ -12,7 +12,7 @@ from functools import partial
 import torch
 
 from fusion_bench.bench.growth.reading import seconds_of_reading
-from fusion_bench.bench.growth.studies import plan_arms, report_cells, run_cells
+from fusion_bench.bench.growth.studies import plan_arms, plan_cells, report_cells, run_cells
 from fusion_bench.bench.small_commands import TableShape, measure_statistics
 from fusion_bench.bench.step import ARMS, seconds_per_step
 from fusion_bench.bench.synthetic import QUICKSTART, BenchmarkArm, StepSize, synthetic_config, synthetic_data
@@ -147,6 +147,8 @@ QUANTITIES: Mapping[str, Quantity] = {
     ),
     "plan": Quantity("fusion-bench plan, matched parameters", "arms", (4, 8, 16, 32), plan_arms, True),
     "run": Quantity("fusion-bench run, toy cells", "cells", (4, 8, 16, 32), run_cells, True),
+    "many-cells": Quantity("fusion-bench run, cells of 50 ms", "cells", (10, 100, 1000), run_cells, True),
+    "plan-cells": Quantity("fusion-bench plan, finished cells", "cells", (10, 100, 1000), plan_cells, True),
     "report": Quantity("fusion-bench report, toy cells", "cells", (4, 8, 16, 32), report_cells, True),
 }
 """All of them, by the name that the command line gives."""

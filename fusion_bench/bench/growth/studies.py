@@ -9,6 +9,10 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from fusion_bench.bench.small_commands import child_cpu_seconds
+from fusion_bench.cells.folder import cell_folder
+from fusion_bench.cells.held_cell import held
+from fusion_bench.spec.load import read_study
+from fusion_bench.study.plan import PlannedCell, confirm_cells, write_configs
 
 
 def plan_arms(count: int) -> float:
@@ -24,6 +28,38 @@ def run_cells(count: int) -> float:
     """Return the seconds of ``run`` with one worker for a study of ``count`` cells."""
     with TemporaryDirectory() as name:
         return _command("run", _cells(count, Path(name)), "--workers", "1")
+
+
+def plan_cells(count: int) -> float:
+    """Return the seconds of ``plan`` for a study of ``count`` cells that are all finished.
+
+    Two cells are trained; the others get copies of their outcomes.
+    """
+    with TemporaryDirectory() as name:
+        file = _cells(2, Path(name))
+        _command("run", file, "--workers", "1")
+        _finish_like_the_first(file, count)
+        return _command("plan", file)
+
+
+def _finish_like_the_first(file: Path, count: int) -> None:
+    """Extend a study to ``count`` cells, and give each one the outcome of its arm with the first seed."""
+    first = {cell.arm: cell for cell in _planned(file)}
+    _cells(count, file.parent)
+    cells, runs = _planned(file), file.parent / "runs"
+    write_configs(cells, runs)
+    for cell in cells:
+        own, given = cell_folder(runs, cell.id), cell_folder(runs, first[cell.arm].id)
+        if not own.done:
+            with held(own) as lease:
+                lease.take(given)
+            own.path.joinpath("config.json").unlink()
+            own.write_config(cell.config)
+
+
+def _planned(file: Path) -> tuple[PlannedCell, ...]:
+    study = read_study(file, ())
+    return confirm_cells(study.arms, study.seeds)
 
 
 def report_cells(count: int) -> float:

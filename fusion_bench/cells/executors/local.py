@@ -8,7 +8,7 @@ import queue
 import time
 from abc import ABC, abstractmethod
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Self
@@ -26,6 +26,7 @@ from fusion_bench.cells.events import (
 from fusion_bench.cells.executors.attempts import Attempts
 from fusion_bench.cells.executors.executor import Wanted, WorkerSettings
 from fusion_bench.cells.executors.isolation import is_foreign, needs_own_process
+from fusion_bench.cells.executors.looks import Looks
 from fusion_bench.cells.executors.order import kind_of, put_longest_first
 from fusion_bench.cells.executors.program import Hear, LocalProgram, Program
 from fusion_bench.cells.executors.worker_log import remove_old_logs
@@ -50,16 +51,23 @@ class WorkerPool(ABC):
     Args:
         settings: how to start workers, and how many.
         wanted: is asked before a cell is trained; a cell that is not wanted is left out, without an event.
+        over: says whether the time is over: the cells that wait are left out then, without an event.
     """
 
     _spare_workers = True
     """False if a worker that is idle keeps something that the next one needs: memory of a GPU, a place."""
 
-    def __init__(self, settings: WorkerSettings, wanted: Wanted = lambda _: True) -> None:
-        self._settings, self._wanted = settings, wanted
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        wanted: Wanted = lambda _: True,
+        over: Callable[[], bool] = lambda: False,
+    ) -> None:
+        self._settings, self._wanted, self._over = settings, wanted, over
         self._lines: Lines = queue.SimpleQueue()
         self._processes: list[WorkerProcess] = []
         self._numbers = itertools.count()
+        self._looks = Looks()
         self._seconds: dict[str, float] = {}  # how long the last cell of each kind took
 
     @abstractmethod
@@ -115,6 +123,8 @@ class WorkerPool(ABC):
         waiting, attempts, running = deque(jobs), Attempts(self._settings.limits.retries), 0
         next_look = 0.0
         while waiting or running:
+            if self._over():
+                waiting.clear()
             while running < workers and (job := self._next_job(waiting)) is not None:
                 self._worker_for(job).send(job)
                 running += 1
@@ -149,6 +159,7 @@ class WorkerPool(ABC):
                     self._seconds[job.like] = time.monotonic() - process.began
                 if isinstance(event, CellBusy):
                     attempts.take_back(job)
+                    self._looks.note_held(job.cell)
                     waiting.append(job)
                     continue
             if event is not None and (kind == "cell" or not isinstance(event, CellStarted)):
@@ -161,10 +172,12 @@ class WorkerPool(ABC):
             job = waiting.popleft()
             if job.kind != "cell":
                 return job
-            if not self._wanted(job.cell):
-                continue
-            if not cell_folder(self._settings.paths.runs, job.cell).busy:
-                return job
+            if self._looks.may_look(job.cell):
+                if not self._wanted(job.cell):
+                    continue
+                if not cell_folder(self._settings.paths.runs, job.cell).busy:
+                    return job
+                self._looks.note_held(job.cell)
             waiting.append(job)
         return None
 
@@ -226,11 +239,17 @@ class LocalExecutor(WorkerPool):
     Args:
         settings: how to start workers, how many, and on which devices.
         logs: folder for the workers' log files.
-        wanted: see `WorkerPool`.
+        wanted, over: see `WorkerPool`.
     """
 
-    def __init__(self, settings: WorkerSettings, logs: Path, wanted: Wanted = lambda _: True) -> None:
-        super().__init__(settings, wanted)
+    def __init__(
+        self,
+        settings: WorkerSettings,
+        logs: Path,
+        wanted: Wanted = lambda _: True,
+        over: Callable[[], bool] = lambda: False,
+    ) -> None:
+        super().__init__(settings, wanted, over)
         self._logs = logs
         self._devices = settings.devices or (settings.paths.device,)
         self._spare_workers = not settings.paths.device.startswith("cuda")

@@ -76,3 +76,53 @@ def cells_import(
         f"{len(found.taken)} cells imported, {len(found.already_here)} already present, "
         f"{len(found.unfinished)} not finished"
     )
+
+
+@cells_app.command(name="clean")
+def cells_clean(
+    study: Annotated[
+        Path | None,
+        typer.Argument(
+            metavar="[STUDY]",
+            help="A study file or runs/studies/NAME: its cells only; by default all cells of the runs folder.",
+        ),
+    ] = None,
+    runs: Runs = Path("runs"),
+    overrides: Overrides = None,
+    data: DataRoots = None,
+    stale: Annotated[bool, typer.Option("--stale", help="Stale cells.")] = False,
+    failed: Annotated[bool, typer.Option("--failed", help="Failed cells.")] = False,
+    unplanned: Annotated[
+        bool, typer.Option("--unplanned", help="Cells that the last run of no study names.")
+    ] = False,
+    days: Annotated[
+        float | None, typer.Option("--older-than", metavar="DAYS", min=0, help="Only cells that are older.")
+    ] = None,
+    shared: Annotated[
+        bool, typer.Option("--shared", help="Also cells of STUDY that another study names.")
+    ] = False,
+    yes: Annotated[
+        bool, typer.Option("--yes", help="Remove them; without it they are only counted.")
+    ] = False,
+) -> None:
+    """Count the cells that fit all that is asked, with their bytes; remove them with --yes."""
+    if study is not None:
+        check_study(study, overrides)
+    from fusion_bench.cli.cells.upkeep import clean_and_say  # noqa: PLC0415 - imports torch
+    from fusion_bench.study.folders.clean import CellFilter  # noqa: PLC0415 - imports torch
+
+    wanted = CellFilter(stale, failed, unplanned, days, shared)
+    clean_and_say(study, runs, tuple(overrides or ()), tuple(data or ()), wanted, remove=yes)
+
+
+def merge(
+    source: Annotated[Path, typer.Argument(metavar="RUNS_A", help="The runs folder to copy from.")],
+    runs: Annotated[Path, typer.Argument(metavar="RUNS_B", help="The runs folder to copy into.")],
+) -> None:
+    """Copy the finished cells of one runs folder into another; results that are there already are kept.
+
+    The exit code is 1 if a cell was not copied because it is damaged, being trained, or has another result there.
+    """
+    from fusion_bench.cli.cells.upkeep import merge_and_say  # noqa: PLC0415 - imports torch
+
+    merge_and_say(source, runs)

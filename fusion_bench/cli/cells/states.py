@@ -156,3 +156,8 @@ def console() -> Console:
     if not console.is_terminal:
         console.width = 1000
     return console
+
+
+def bytes_text(size: float) -> str:
+    """Return a number of bytes as a reader wants it: ``3.4 MB``."""
+    return f"{size / 1e9:,.1f} GB" if size >= 1e9 else f"{size / 1e6:,.1f} MB"

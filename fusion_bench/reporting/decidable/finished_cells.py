@@ -5,13 +5,16 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import pandas as pd
+import pyarrow as pa
 
-from fusion_bench.cells.folder import cell_folder
+from fusion_bench.cells.folder import CellFolder, cell_folder
+from fusion_bench.cells.result import CellResult
 from fusion_bench.registries import TASKS
 from fusion_bench.reporting.tables.metric_scores import AllMetricScores
-from fusion_bench.results.outcome_tables import cell_tables, metric_values
+from fusion_bench.results.outcome_tables import metric_values, split_samples
 from fusion_bench.spec.arms import Arm
 from fusion_bench.spec.study import Study
 from fusion_bench.statistics.comparison import FinishedScatter, Question, finished_scatter
@@ -54,11 +57,17 @@ def scatter_of_cells(
         seeds.setdefault(status.cell.arm, set()).add(status.cell.seed)
     if not any(len(one & other) > 1 for one, other in itertools.combinations(seeds.values(), 2)):
         return None
-    outcomes = {status.cell.id: cell_folder(paths.runs, status.cell.id).outcome() for status in done}
-    samples, values = cell_tables(done, outcomes, "samples"), metric_values(done, outcomes)
+    tables, found = {}, {}
+    for status in done:
+        outcome = cell_folder(paths.runs, status.cell.id).if_done(partial(_read, split=study.primary_split))
+        if outcome is not None:
+            tables[status.cell.id], found[status.cell.id] = outcome
+    if not found:
+        return None
+    values = metric_values(done, found)
     cells = _FinishedCells(
         arms,
-        samples[samples["split"] == study.primary_split],
+        split_samples(done, tables),
         values[(values["split"] == study.primary_split) & (values["metric"] == study.primary)],
         TASKS.load(study.task).measures,
     )
@@ -68,3 +77,7 @@ def scatter_of_cells(
     labels = tuple(arm.label for arm in family)
     unranked = tuple(arm.label for arm in arms if arm.role == "arm" and arm.label not in labels)
     return finished_scatter(influences, Question(study.reference, labels, unranked))
+
+
+def _read(folder: CellFolder, split: str) -> tuple[pa.Table, CellResult]:
+    return folder.samples_of(split), folder.result()

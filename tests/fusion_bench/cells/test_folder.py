@@ -226,6 +226,14 @@ def test_stale_outcomes_are_put_aside_one_after_another(folder: CellFolder) -> N
     assert folder.config() == toy_config()
 
 
+def test_an_outcome_is_put_aside_where_an_earlier_one_was_deleted(folder: CellFolder) -> None:
+    (folder.path / "replaced" / "1").mkdir(parents=True)
+    finish_cell(folder, OUTCOME)
+    with held(folder) as cell:
+        cell.set_aside()
+    assert CellFolder(folder.path / "replaced" / "2").done
+
+
 def test_one_process_at_a_time_holds_a_cell(folder: CellFolder) -> None:
     assert not folder.busy
     with held(folder):

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from command_line import CommandLine, train
+from fusion_bench.cells.folder import CELL_FILES
 from fusion_bench.encoders.vision import build_backbone
 from published_vqa2 import write_vqa2
 from toys import STUDY, study_file
@@ -213,22 +214,35 @@ def test_errors_are_counted_in_json(cli: CommandLine, tmp_path: Path) -> None:
         assert "the loss was not finite" in reason["reason"]
 
 
-def test_the_time_comes_from_finished_cells(cli: CommandLine, ran: Path) -> None:
-    for file in (ran / "runs/cells").glob("*/timing.json"):
-        file.write_text('{"train_seconds": 100.0, "evaluation_seconds": 20.0}')
+def test_time_disk_and_memory_come_from_finished_cells(cli: CommandLine, ran: Path) -> None:
+    cells = [file.parent for file in (ran / "runs/cells").glob("*/timing.json")]
+    assert all(json.loads((cell / "timing.json").read_text())["peak_bytes"] > 10**8 for cell in cells)
+    for number, cell in enumerate(cells):
+        timing = {"train_seconds": 100.0, "evaluation_seconds": 20.0, "peak_bytes": (number + 1) * 10**9}
+        if number == 3:  # recorded before memory was looked at
+            del timing["peak_bytes"]
+        (cell / "timing.json").write_text(json.dumps(timing))
+    nothing = {"disk_bytes": None, "worker_bytes": None, "gpu_bytes": None}
     assert shown(cli, ran)["estimate"] == {
-        "cells": 0, "stale": 0, "seconds": 0.0, "measured": 0, "from_others": 0
+        "cells": 0, "stale": 0, "seconds": 0.0, "measured": 0, "from_others": 0, **nothing
     }  # fmt: skip
     more = ("--set", ONE_EPOCH, "--set", "seeds=[0, 1, 2]", "--set", "arms.new={module: 'toys:Wider'}")
-    assert shown(cli, ran, *more)["estimate"] == {
-        "cells": 5, "stale": 0, "seconds": 600.0, "measured": 4, "from_others": 3
+    found: dict[str, float] = shown(cli, ran, *more)["estimate"]  # type: ignore[assignment]
+    on_disk = sum(
+        (cell / name).stat().st_size for cell in cells for name in CELL_FILES if (cell / name).exists()
+    )
+    assert found.pop("disk_bytes") == pytest.approx(5 * on_disk / 4, rel=0.02)
+    assert found == {
+        "cells": 5, "stale": 0, "seconds": 600.0, "measured": 4, "from_others": 3, "worker_bytes": 3 * 10**9,
+        "gpu_bytes": None,
     }  # fmt: skip
     said = cli("plan", ran / "toy.yaml", "--runs", ran / "runs", *more).out
-    assert "5 cells to train: about 10 minutes of one worker (measured on 4 finished cells" in said
+    assert "5 cells to train: about 10 minutes of one worker, 0." in said
+    assert "MB of disk, 3.0 GB of memory per worker (measured on 4 finished cells" in said
     assert ", of other arms for 3 of the cells" in said
     # Another length of training tells nothing about the time.
     longer = shown(cli, ran, "--set", "train.epochs=9")["estimate"]
-    assert longer == {"cells": 4, "stale": 0, "seconds": None, "measured": 0, "from_others": 4}
+    assert longer == {"cells": 4, "stale": 0, "seconds": None, "measured": 0, "from_others": 4, **nothing}
 
 
 def test_an_edited_module_file_and_other_weights_are_named(

@@ -15,6 +15,7 @@ from fusion_bench.cells import measure_cell
 from fusion_bench.cells.events import CellMeasured, WorkerEvent
 from fusion_bench.cells.executors.executor import WorkerSettings
 from fusion_bench.cells.executors.inline import InlineExecutor
+from fusion_bench.cells.executors.local import LocalExecutor
 from fusion_bench.cells.folder import cell_folder
 from fusion_bench.cells.provenance import processor
 from fusion_bench.lease import Lease
@@ -117,6 +118,25 @@ def test_nothing_is_measured_while_a_run_of_the_study_is_going_on(
         assert "a run of the study is going on" in caplog.text
         first = measured_here(study, paths, tmp_path / "measured.json")
         assert measure_for_report(study.arms, study.seeds, paths, tmp_path) == first
+
+
+def test_a_run_may_begin_while_a_report_measures_and_ends_the_measuring(
+    trained: tuple[Study, RunPaths], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, paths = trained
+
+    def alone(executor: LocalExecutor, cells: Sequence[str]) -> Iterator[WorkerEvent]:
+        return InlineExecutor(executor._settings).measure(cells)
+
+    def beside_a_run(executor: LocalExecutor, cells: Sequence[str]) -> Iterator[WorkerEvent]:
+        with Lease(tmp_path) as run:
+            yield from alone(executor, cells)
+            run.check()
+
+    monkeypatch.setattr(LocalExecutor, "measure", beside_a_run)
+    assert measure_for_report(study.arms, study.seeds, paths, tmp_path) == {}
+    monkeypatch.setattr(LocalExecutor, "measure", alone)
+    assert [*measure_for_report(study.arms, study.seeds, paths, tmp_path)] == ["product"]
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -54,7 +54,8 @@ def work(study: Study, runs: Path, limit: TimeLimit | None = None) -> tuple[int,
     paths = RunPaths(runs, {}, {})
     made: list[AskedExecutor] = []
 
-    def executor(wanted: Wanted) -> AskedExecutor:
+    def executor(wanted: Wanted, over: Callable[[], bool]) -> AskedExecutor:
+        del over  # `wanted` says no as well
         made.append(AskedExecutor(paths, wanted))
         return made[0]
 

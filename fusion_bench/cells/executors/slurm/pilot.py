@@ -22,7 +22,7 @@ from fusion_bench.cells.events import CellFailed, WorkerEvent
 from fusion_bench.cells.executors.executor import Executor, Wanted, WorkerSettings
 from fusion_bench.cells.executors.local import LocalExecutor
 from fusion_bench.cells.executors.slurm.work_list import EventWriter, PilotEnded, WorkFolder, WorkList
-from fusion_bench.cells.executors.time_limit import TimeLimit, seconds_of_alike
+from fusion_bench.cells.executors.time_limit import TimeLimit, TimesTaken
 from fusion_bench.cells.failure import Failure
 from fusion_bench.cells.folder import cell_folder
 from fusion_bench.cells.held_cell import record_failure
@@ -140,6 +140,7 @@ class PilotLoop:
         self._events = EventWriter(folder, job or os.environ.get("SLURM_JOB_ID") or "pilot")
         self._work: WorkList | None = None
         self._session, self._ended = "", set[str]()
+        self._taken = TimesTaken()
 
     def serve(self) -> str:
         """Do what is listed until there is nothing left, tell the coordinator why it ends, and return that.
@@ -246,4 +247,4 @@ class PilotLoop:
             return True
         runs = self._settings.paths.runs
         seeds = () if self._work is None else self._work.seeds
-        return self._limit.leaves(seconds_of_alike(runs, cell_folder(runs, cell).config(), seeds))
+        return self._limit.leaves(self._taken.of_alike(runs, cell_folder(runs, cell).config(), seeds))
