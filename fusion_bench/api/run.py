@@ -26,6 +26,7 @@ from fusion_bench.reporting.progress import observer_for, parts_shown
 from fusion_bench.reporting.report.report import WrittenReport, make_report
 from fusion_bench.reporting.tables.tables import Tables
 from fusion_bench.results.collect import collect
+from fusion_bench.results.looks import LookTaker
 from fusion_bench.results.results import StudyResults
 from fusion_bench.spec.contexts import report_folder
 from fusion_bench.spec.smoke import PLANTED, smoke_study
@@ -211,7 +212,8 @@ def _train(study: Study, settings: WorkerSettings, request: RunRequest, console:
         return LocalExecutor(settings, study_folder(settings.paths.runs, study.name) / "logs")
 
     options = RunOptions(request.retry_failed, request.retry_stale)
-    return StudyRun(study, settings.paths, executor, observer_for(console), options).run()
+    looks = LookTaker(study, settings.paths)
+    return StudyRun(study, settings.paths, executor, observer_for(console), options, looks).run()
 
 
 def chosen_device(asked: str | None, *, on_gpu: bool) -> str:

@@ -17,6 +17,7 @@ from fusion_bench.contract import FusionModule, VisionLanguageNetwork
 from fusion_bench.errors import FusionBenchError, NoResultError
 from fusion_bench.results.data_tables import floor_tables, select_pictures
 from fusion_bench.results.describe import cautions_of, describe
+from fusion_bench.results.looks import study_cells
 from fusion_bench.results.outcome_tables import cell_state_table, cell_tables, metric_values
 from fusion_bench.results.results import ArmSummary, StudyResults
 from fusion_bench.samples.dataset import DataSet
@@ -62,8 +63,9 @@ def collect(study: Study, paths: RunPaths, runs: Mapping[str, RunResult] | None 
     finished = _has_finished_cell(replace(study, arms=arms), paths)
     data, here = _opened(arms[0].config.data, paths) if finished else (declared_data(study.data), False)
     inputs = CurrentInputs(paths)
+    cells = study_cells(study, arms, paths, inputs)
     statuses = with_earlier_settings(
-        cell_statuses(confirm_cells(arms, study.seeds), paths, inputs),
+        cells.statuses,
         arms,
         read_last_run(study_folder(paths.runs, study.name)),
         paths.runs,
@@ -73,7 +75,7 @@ def collect(study: Study, paths: RunPaths, runs: Mapping[str, RunResult] | None 
         paths.notify(f"reading the cells of {study.name}", 0, 0)
     outcomes = {}
     for number, cell in enumerate(done, 1):
-        outcomes[cell] = cell_folder(paths.runs, cell).outcome()
+        outcomes[cell] = cells.outcomes.get(cell) or cell_folder(paths.runs, cell).outcome()
         paths.notify(f"reading the cells of {study.name}:", number, len(done))
     if not outcomes:
         reasons = sorted({item.reason for item in statuses if item.reason})
@@ -143,6 +145,7 @@ def collect(study: Study, paths: RunPaths, runs: Mapping[str, RunResult] | None 
         shows=task.shows,
         measures=task.measures,
         contexts=contexts,
+        stages=cells.stages,
         command=f"fusion-bench run {study.path.name if study.path.is_absolute() else study.path}",
     )
 

@@ -9,6 +9,7 @@ from typing import Any, Literal
 import pandas as pd
 
 from fusion_bench.spec.arms import Role
+from fusion_bench.statistics.sequential import Stages
 
 FLOOR_SCORES = ["name", "split", "sample", "score"]
 """The columns of `StudyResults.floor_scores`."""
@@ -104,6 +105,7 @@ class StudyResults:
         contexts: the results of the same arms in other contexts, by label.
         shows: the content of predictions and truths, see `fusion_bench.tasks.task.Task`.
         measures: the columns of numbers that the task adds to ``samples``.
+        stages: the looks that were planned and taken; None for a study in which every arm has all seeds.
     """
 
     name: str
@@ -135,4 +137,5 @@ class StudyResults:
     contexts: Mapping[str, StudyResults] = field(default_factory=dict)
     shows: Literal["text", "box", "mask"] = "text"
     measures: tuple[str, ...] = ()
+    stages: Stages | None = None
     floor_scores: pd.DataFrame = field(default_factory=no_floor_scores)

@@ -8,7 +8,7 @@ for it takes it over.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 
@@ -65,6 +65,7 @@ class Pilot:
         executor: makes what trains cells; it gets the function that says which are still to be trained.
         observer: is notified of every event.
         limit: no cell is begun that would not end in time, judged by finished cells that differ in the seed only.
+        counts: how many of the study's seeds each arm has (`AskedSeeds.counts`); None for all of them.
     """
 
     study: Study
@@ -72,6 +73,7 @@ class Pilot:
     executor: Callable[[Wanted], Executor]
     observer: Observer
     limit: TimeLimit = TimeLimit()
+    counts: Mapping[str, int] | None = None
 
     def work(self) -> int:
         """Train cells until each cell of the study is done or failed, or the time is over.
@@ -87,9 +89,8 @@ class Pilot:
                 f"the study {self.study.name!r} has a search, whose trials depend on each other: train it with "
                 "fusion-bench run"
             )
-        cells = {
-            cell.id: cell for cell in confirm_cells(self.study.arms, self.study.seeds) if not cell.abandoned
-        }
+        asked = confirm_cells(self.study.arms, self.study.seeds, self.counts)
+        cells = {cell.id: cell for cell in asked if not cell.abandoned}
         write_configs(list(cells.values()), self.paths.runs)
         statuses = cell_statuses(list(cells.values()), self.paths)
         self.observer.notify(RunPlanned(statuses, selection_metric(self.study).name))

@@ -10,7 +10,7 @@ import pandas as pd
 
 from fusion_bench.cells.folder import cell_folder
 from fusion_bench.registries import TASKS
-from fusion_bench.reporting.tables.metric_scores import AllMetricScores
+from fusion_bench.results.metric_scores import AllMetricScores
 from fusion_bench.results.outcome_tables import cell_tables, metric_values
 from fusion_bench.spec.arms import Arm
 from fusion_bench.spec.study import Study

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from fusion_bench.reporting.tables.metric_scores import MetricScores
+from fusion_bench.results.metric_scores import MetricScores
 from fusion_bench.results.results import StudyResults
 from fusion_bench.statistics.influence import Influences
 from fusion_bench.statistics.ranking import agreement, ranks

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from fusion_bench.reporting.tables.compared_seeds import ComparedSeeds, is_compared, only_compared
-from fusion_bench.reporting.tables.metric_scores import AllMetricScores, MetricScores
+from fusion_bench.results.metric_scores import AllMetricScores, MetricScores
 from fusion_bench.results.results import StudyResults
 from fusion_bench.statistics.comparison import Question, compare, means
 from fusion_bench.statistics.scores import Scores

@@ -7,7 +7,6 @@ from typing import Any, TypeAlias
 
 import pandas as pd
 
-from fusion_bench.errors import FusionBenchError
 from fusion_bench.reporting.tables.compared_seeds import compared_seeds
 from fusion_bench.reporting.tables.context_ranks import (
     context_agreement,
@@ -15,12 +14,12 @@ from fusion_bench.reporting.tables.context_ranks import (
     context_ranks,
 )
 from fusion_bench.reporting.tables.mean_tables import all_means, leads_over_floors, other_differences
-from fusion_bench.reporting.tables.metric_scores import AllMetricScores, MetricScores
 from fusion_bench.reporting.tables.order import best_first, order_of_arms
 from fusion_bench.reporting.tables.sample_selection import shown_answers
 from fusion_bench.reporting.tables.slice_means import slice_means
+from fusion_bench.results.family import Member, primary_scores, question_of
+from fusion_bench.results.metric_scores import AllMetricScores, MetricScores
 from fusion_bench.results.results import StudyResults
-from fusion_bench.spec.arms import Role
 from fusion_bench.statistics.comparison import Question, compare
 from fusion_bench.statistics.controls import against_controls
 from fusion_bench.statistics.convergence import convergence
@@ -143,35 +142,17 @@ def primary_comparison(results: StudyResults) -> tuple[Influences, Question]:
 
 
 def _primary_scores(results: StudyResults, all_scores: AllMetricScores) -> MetricScores:
-    """Return how the primary metric is computed."""
-    found = all_scores.of(results.primary)
-    if found is not None:
-        return found
-    if results.primary not in set(results.values["metric"]):
-        return MetricScores()
-    raise FusionBenchError(
-        f"the primary metric {results.primary!r} is neither the mean of a recorded number per sample nor the "
-        f"ratio of two sums nor the share of {results.cluster}s whose samples are all right, so it has no "
-        "interval; choose another metric"
-    )
+    return primary_scores(all_scores, results.primary, results.values["metric"], results.cluster)
 
 
 def _question(results: StudyResults) -> Question:
-    """Return the family of comparisons; an arm outside a matched budget gets an interval only, like a control."""
-    arms = _labels(results, "arm")
-    unranked = [arm.label for arm in results.arms if arm.label in arms and arm.unranked]
-    return Question(
-        reference=results.reference,
-        family=tuple(label for label in arms if label not in unranked),
-        unranked=tuple(unranked),
-        controls=tuple(_labels(results, "control")),
-        margin=results.margin,
+    """Return the family of comparisons."""
+    return question_of(
+        (Member(arm.label, arm.role, not arm.unranked) for arm in results.arms),
+        results.reference,
+        results.margin,
         higher_is_better=results.primary not in results.lower_is_better,
     )
-
-
-def _labels(results: StudyResults, role: Role) -> list[str]:
-    return [arm.label for arm in results.arms if arm.role == role]
 
 
 def _learning(results: StudyResults) -> pd.DataFrame:
