@@ -71,8 +71,8 @@ def looks_note(results: StudyResults) -> list[str]:
     return [
         f"Looks at {planned_text(results)} spend {levels} of the error rate of 5 %. An arm stands with its last "
         "look: its p-value (Holm, over the arms that were open) is compared with the level of that look, and the "
-        "interval of its difference has 100 % less that level. An arm stops where its difference happens to be large, so the "
-        "estimate of an arm that stopped before the last look is exaggerated."
+        "interval of its difference has 100 % less that level. An arm stops where its difference happens to be "
+        "large, so the estimate of an arm that stopped before the last look is exaggerated."
     ]
 
 
