@@ -48,13 +48,14 @@ class DrawnCells:
         failing: says which cells fail, by gain and seed.
         ran: the cells that it was asked for, in order.
         stop_after: raises KeyboardInterrupt once so many cells have ended; None never does.
+        templates: an outcome of each kind of module, from which those of other cells are made.
     """
 
     settings: WorkerSettings
     failing: Callable[[float, int], bool] = lambda gain, seed: False
     ran: list[str] = field(default_factory=list)
     stop_after: int | None = None
-    _templates: dict[str, Outcome] = field(default_factory=dict)
+    templates: dict[str, Outcome] = field(default_factory=dict)
 
     def __enter__(self) -> DrawnCells:
         self._inline = InlineExecutor(self.settings)
@@ -86,24 +87,26 @@ class DrawnCells:
             yield CellFailed(cell, "it was made to fail")
             return
         finish_cell(folder, self._drawn(folder, float(str(gain)), config.seed))
-        yield CellFinished(cell, {}, 0.0)
+        yield CellFinished(cell, {})
 
     def _drawn(self, folder: CellFolder, gain: float, seed: int) -> Outcome:
         name = folder.config().arm.target.reference
-        if name not in self._templates:
+        if name not in self.templates:
             for _ in self._inline.run([folder.id]):
                 pass
-            self._templates[name] = folder.outcome()
+            self.templates[name] = folder.outcome()
             (folder.path / "DONE").unlink()
-        template = self._templates[name]
+        template = self.templates[name]
         expected = ACCURACY[gain] if name.endswith(":Product") else 0.4
         generator = np.random.default_rng([seed, int(100 * gain), len(name)])
         samples = template.samples.copy()
         samples["score"] = (generator.uniform(size=len(samples)) < expected).astype(float)
+        samples["prediction"] = samples["truth"].where(samples["score"] == 1, "wrong")
         metrics = {**template.result.metrics}
         for split, rows in samples.groupby("split"):
             metrics[f"{split}/accuracy"] = float(rows["score"].mean())
-        return replace(template, samples=samples, result=replace(template.result, metrics=metrics))
+        result = replace(template.result, metrics=metrics, selection={"accuracy": metrics["val/accuracy"]})
+        return replace(template, samples=samples, result=result)
 
 
 def looks_study(folder: Path, text: str = LOOKS_STUDY) -> Path:
