@@ -148,7 +148,8 @@ def _last_rows(influences: Influences, question: Question, stages: Stages, table
     parts = []
     for number in range(1, len(stages.taken) + 1):
         rows = _numbered(table, influences, question, stages, number)
-        parts.append(rows[[stages.last_look(arm) == number for arm in rows["arm"]]])
+        own = [stages.last_look(arm) == number for arm in rows["arm"]]
+        parts.append(rows.loc[np.array(own, dtype=bool)])
     in_looks = {arm for part in parts for arm in part["arm"]}
     found = pd.concat([everyone[~everyone["arm"].isin(in_looks)], *parts], ignore_index=True)
     place = {arm: number for number, arm in enumerate((*question.arms(), *question.controls))}
