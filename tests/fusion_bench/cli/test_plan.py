@@ -78,7 +78,9 @@ def test_the_plan_of_looks_shows_the_next_one_and_the_most_cells(cli: CommandLin
     shown = cli("plan", *place, "--export", tmp_path / "exported").out
     assert "12 cells in all so far" in shown and "12 cells written" in shown
     assert "these are the cells of the next look" in shown
-    assert "looks at 3, 5, 8 and 12 seeds, which spend 1.25 %, 0.83 %, 1.25 % and 1.67 % of the error" in shown
+    assert (
+        "looks at 3, 5, 8 and 12 seeds, which spend 1.25 %, 0.83 %, 1.25 % and 1.67 % of the error" in shown
+    )
     assert "0 looks taken; the next is at 3 seeds, with concat open; it waits for 12 cells" in shown
     # The reference and the one ranked arm may get 12 seeds; the unranked arm and the control have 3.
     assert "at most, if every open arm stays open: 30 cells to train" in shown
