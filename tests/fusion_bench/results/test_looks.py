@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,9 +19,9 @@ from rich.console import Console
 from drawn_cells import LOOKS_STUDY, DrawnCells, looks_study, seeds_by_arm
 from fusion_bench.api.run import RunRequest
 from fusion_bench.api.work import work_on
+from fusion_bench.cells.events import WorkerEvent
 from fusion_bench.cells.executors.executor import WorkerSettings
 from fusion_bench.cells.executors.inline import InlineExecutor
-from fusion_bench.cells.folder import cell_folder
 from fusion_bench.cells.result import Outcome
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.reporting.mlflow_.runs import mlflow_runs
@@ -33,6 +33,7 @@ from fusion_bench.reporting.tables.tables import build_tables
 from fusion_bench.results.collect import collect
 from fusion_bench.results.looks import LookTaker, study_cells
 from fusion_bench.results.results import StudyResults
+from fusion_bench.spec.arms import BudgetMatch
 from fusion_bench.spec.load import read_study
 from fusion_bench.spec.study import Study
 from fusion_bench.study.observer import SilentObserver
@@ -55,6 +56,12 @@ def fresh(folder: Path, cache: Path) -> RunPaths:
     folder.mkdir(parents=True)
     (folder / "cache").symlink_to(cache)
     return RunPaths(folder, {}, {})
+
+
+@pytest.fixture(autouse=True)
+def _no_latency(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test here reads a latency, which a process of its own would measure."""
+    monkeypatch.setattr("fusion_bench.results.collect.measure_for_report", lambda *_: {})
 
 
 @pytest.fixture(scope="module")
@@ -154,34 +161,33 @@ def contents(paths: RunPaths) -> dict[str, bytes]:
     }
 
 
-class _Ended(InlineExecutor):
-    """Trains real cells and ends the process, as it were, after the cells of the first look."""
+class _StoppedAfterALook(InlineExecutor):
+    """Trains real cells, and is stopped before the first cell of the second look."""
 
-    def run(self, cells: Sequence[str]) -> Any:
-        if len([*self._worker_cells(), *cells]) > 9:
+    looks = 0
+
+    def run(self, cells: Sequence[str]) -> Iterator[WorkerEvent]:
+        if self.looks:
             raise KeyboardInterrupt
+        self.looks += 1
         yield from super().run(cells)
-
-    def _worker_cells(self) -> list[Path]:
-        return [*self.runs.glob("cells/*/DONE")]
-
-    runs: Path
 
 
 def test_real_cells_go_on_after_a_stop_between_looks_with_equal_bytes(tmp_path: Path, cache: Path) -> None:
     text = LOOKS_STUDY.replace("controls: [prior]", "controls: false").replace("max: 8", "max: 4")
-    study = read_study(looks_study(tmp_path, text))
+    study = read_study(
+        looks_study(tmp_path, text.replace("""  equal: {module: "toys:Product", gain: 0.75}\n""", ""))
+    )
     once, stopped = (fresh(tmp_path / name, cache) for name in ("once", "stopped"))
     run(study, once, InlineExecutor(WorkerSettings(once, 1, threads=1)))
-    executor = _Ended(WorkerSettings(stopped, 1, threads=1))
-    executor.runs = stopped.runs
-    if len(contents(once)) > 18:  # some arm is open after the first look
-        with pytest.raises(RunStopped):
-            run(study, stopped, executor)
-        assert len(contents(stopped)) == 18
+    with pytest.raises(RunStopped):
+        run(study, stopped, _StoppedAfterALook(WorkerSettings(stopped, 1, threads=1)))
+    assert len([*stopped.runs.glob("cells/*/DONE")]) == 6
+    assert [look["seeds"] for look in looks_file(study, stopped)["taken"]] == [3]
     run(study, stopped, InlineExecutor(WorkerSettings(stopped, 1, threads=1)))
     assert contents(stopped) == contents(once)
     assert looks_file(study, stopped) == looks_file(study, once)
+    assert len([*once.runs.glob("cells/*/DONE")]) == 8
 
 
 def test_cells_that_no_look_asked_for_have_no_part(study: Study, paths: RunPaths) -> None:
@@ -342,9 +348,15 @@ def test_trials_and_mlflow_runs_are_those_of_the_cells_that_were_asked_for(
     assert states == dict.fromkeys(WHOLE, "done")
 
 
-def test_looks_are_taken_over_arms_within_the_budget_only(study: Study, finished: RunPaths) -> None:
+def test_no_look_is_taken_while_a_search_has_still_to_choose(study: Study, finished: RunPaths) -> None:
     cells = study_cells(study, study.arms, finished, searched=False)
     assert asked([item.cell for item in cells.statuses]) == dict.fromkeys(WHOLE, 3)
     assert len(cells.possible) == 3 * 8 + 3
-    done = cell_folder(finished.runs, cells.statuses[0].cell.id)
-    assert done.done
+
+
+def test_arms_outside_the_budget_and_controls_have_the_first_seeds(study: Study, finished: RunPaths) -> None:
+    outside = BudgetMatch(0.5, "it has no width to match")
+    arms = [replace(arm, budget_match=outside) if arm.label == "equal" else arm for arm in study.arms]
+    cells = study_cells(study, arms, finished)
+    assert asked([item.cell for item in cells.statuses]) == dict.fromkeys(WHOLE, 3)
+    assert cells.question.family == ("poor",) and cells.question.unranked == ("equal",)
