@@ -79,7 +79,7 @@ def show_plan(
             item for context in around for item in cells_of_study(context, context.arms, paths).statuses
         ]
         _export([*statuses, *everywhere], export, paths.runs, say_on_stderr=as_json)
-        if planned.cells.stages is not None:
+        if planned.cells.stages is not None and planned.cells.stages.next(planned.cells.question.family):
             typer.echo(
                 "these are the cells of the next look; export again once they are imported", err=as_json
             )

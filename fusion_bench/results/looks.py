@@ -159,13 +159,10 @@ class _Looks:
         for item in compared:
             if item.cell.id not in self.outcomes:
                 self.outcomes[item.cell.id] = cell_folder(self.paths.runs, item.cell.id).outcome()
-        scores = AllMetricScores(_ComparedCells.of(self.study, self.arms, compared, self.outcomes))
-        metric = primary_scores(
-            scores,
-            self.study.primary,
-            [self.study.primary] if compared else (),
-            self.study.data.adapter.target.load().cluster,
-        )
+        cells = _ComparedCells.of(self.study, self.arms, compared, self.outcomes)
+        scores = AllMetricScores(cells)
+        cluster = self.study.data.adapter.target.load().cluster
+        metric = primary_scores(scores, self.study.primary, cells.values["metric"], cluster)
         return scores.influences(metric, self.study.primary_split)
 
 

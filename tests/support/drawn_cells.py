@@ -13,6 +13,11 @@ from fusion_bench.cells.executors.executor import WorkerSettings
 from fusion_bench.cells.executors.inline import InlineExecutor
 from fusion_bench.cells.folder import CellFolder, cell_folder
 from fusion_bench.cells.result import Outcome
+from fusion_bench.results.looks import LookTaker
+from fusion_bench.spec.load import read_study
+from fusion_bench.study.observer import SilentObserver
+from fusion_bench.study.run import RunOptions, StudyRun
+from fusion_bench.training.paths import RunPaths
 from held_cells import fail_cell, finish_cell
 from toys import study_file
 
@@ -112,6 +117,13 @@ class DrawnCells:
 def looks_study(folder: Path, text: str = LOOKS_STUDY) -> Path:
     """Write the study file and return its path."""
     return study_file(folder, text)
+
+
+def train_with_looks(file: str, runs: str) -> None:
+    """Run a study with looks in this process, with real cells: a program that a test kills."""
+    study, paths = read_study(Path(file)), RunPaths(Path(runs), {}, {})
+    executor = InlineExecutor(WorkerSettings(paths, 1, threads=1))
+    StudyRun(study, paths, lambda: executor, SilentObserver(), RunOptions(), LookTaker(study, paths)).run()
 
 
 def seeds_by_arm(cells: Sequence[tuple[str, int]]) -> Mapping[str, list[int]]:

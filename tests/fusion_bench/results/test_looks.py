@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +21,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from rich.console import Console
 
+from command_line import environment
 from drawn_cells import LOOKS_STUDY, DrawnCells, looks_study, seeds_by_arm
 from fusion_bench.api.run import RunRequest
 from fusion_bench.api.work import work_on
@@ -173,21 +179,50 @@ class _StoppedAfterALook(InlineExecutor):
         yield from super().run(cells)
 
 
-def test_real_cells_go_on_after_a_stop_between_looks_with_equal_bytes(tmp_path: Path, cache: Path) -> None:
+@pytest.fixture
+def small(tmp_path: Path) -> Study:
+    """Two arms that train for real, of which a few samples decide nothing."""
     text = LOOKS_STUDY.replace("controls: [prior]", "controls: false").replace("max: 8", "max: 4")
-    study = read_study(
+    return read_study(
         looks_study(tmp_path, text.replace("""  equal: {module: "toys:Product", gain: 0.75}\n""", ""))
     )
+
+
+def test_real_cells_go_on_after_a_stop_between_looks_with_equal_bytes(
+    small: Study, tmp_path: Path, cache: Path
+) -> None:
     once, stopped = (fresh(tmp_path / name, cache) for name in ("once", "stopped"))
-    run(study, once, InlineExecutor(WorkerSettings(once, 1, threads=1)))
+    run(small, once, InlineExecutor(WorkerSettings(once, 1, threads=1)))
     with pytest.raises(RunStopped):
-        run(study, stopped, _StoppedAfterALook(WorkerSettings(stopped, 1, threads=1)))
+        run(small, stopped, _StoppedAfterALook(WorkerSettings(stopped, 1, threads=1)))
     assert len([*stopped.runs.glob("cells/*/DONE")]) == 6
-    assert [look["seeds"] for look in looks_file(study, stopped)["taken"]] == [3]
-    run(study, stopped, InlineExecutor(WorkerSettings(stopped, 1, threads=1)))
+    assert [look["seeds"] for look in looks_file(small, stopped)["taken"]] == [3]
+    run(small, stopped, InlineExecutor(WorkerSettings(stopped, 1, threads=1)))
     assert contents(stopped) == contents(once)
-    assert looks_file(study, stopped) == looks_file(study, once)
+    assert looks_file(small, stopped) == looks_file(small, once)
     assert len([*once.runs.glob("cells/*/DONE")]) == 8
+
+
+@pytest.mark.slow
+def test_a_process_killed_between_looks_leaves_what_the_next_run_needs(
+    small: Study, tmp_path: Path, cache: Path
+) -> None:
+    once, killed = (fresh(tmp_path / name, cache) for name in ("once", "killed"))
+    run(small, once, InlineExecutor(WorkerSettings(once, 1, threads=1)))
+    program = "import sys; from drawn_cells import train_with_looks; train_with_looks(*sys.argv[1:])"
+    command = [sys.executable, "-c", program, str(small.path), str(killed.runs)]
+    kept = killed.runs / "studies" / small.name / "looks.json"
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment(), start_new_session=True)
+        deadline = time.monotonic() + 240
+        while time.monotonic() < deadline and not kept.exists():
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    assert kept.exists(), (tmp_path / "log").read_text()
+    run(small, killed, InlineExecutor(WorkerSettings(killed, 1, threads=1)))
+    assert contents(killed) == contents(once)
+    assert looks_file(small, killed) == looks_file(small, once)
 
 
 def test_cells_that_no_look_asked_for_have_no_part(study: Study, paths: RunPaths) -> None:
