@@ -61,6 +61,8 @@ class Report:
             - ``reference_seeds``: how many seeds of the reference the difference uses.
             - ``detectable``: one number for the family: the true difference that a comparison of this study finds
               four times in five.
+            - ``look``: in a study with looks, the number of the look that the row is of, from 1; 0 for a row of none.
+            - ``level``: that of the interval; 0.95, or 1 less what the look spends.
             - ``verdict``: ``better``, ``worse``, ``equivalent``, ``underpowered`` or ``no verdict``; empty for a
               control and for an arm that is not ranked.
         cells: one row per planned cell: ``arm``, ``role``, ``seed``, ``cell`` (its id), ``state`` (``done``,
@@ -70,6 +72,15 @@ class Report:
             ``kind``); then one per number that the task adds (such as ``iou``). Boxes and masks are text.
         curves: one row per finished cell, epoch and quantity: ``arm``, ``seed``, ``epoch``, ``samples_seen``,
             ``quantity`` (``train/loss`` or ``select/METRIC``), ``value``.
+        looks: one row per planned look; none in a study whose arms all have the same seeds.
+
+            - ``look``, ``seeds``, ``alpha``: its number, its seeds, and the part of the 5 % that it spends.
+            - ``state``: ``taken``, ``next``, ``later`` or ``not needed``.
+            - ``open_before``, ``open_after``, ``left_out``: tuples of labels.
+            - ``better``, ``worse``, ``equivalent``: how many arms it found so.
+            - ``prior_degrees``, ``prior_variance``: of its seed variances.
+        look_comparisons: one row per look that was taken and arm that it compared, with ``look`` and the columns of
+            ``comparisons`` from ``estimate`` to ``verdict``; the interval has the level of the look.
         contexts: folder of each context's report, by the context's label; `load_report` reads it.
     """
 
@@ -86,6 +97,8 @@ class Report:
     cells: pd.DataFrame = field(repr=False)
     samples: pd.DataFrame = field(repr=False)
     curves: pd.DataFrame = field(repr=False)
+    looks: pd.DataFrame = field(repr=False)
+    look_comparisons: pd.DataFrame = field(repr=False)
     contexts: Mapping[str, Path] = field(repr=False)
 
 
@@ -127,7 +140,17 @@ _WRITE = (
 
 
 def _report(results: StudyResults, tables: Tables, folder: Path) -> Report:
-    verdicts = ("reference_seeds", "p", "p_holm", "p_margin", "p_margin_holm", "detectable", "verdict")
+    verdicts = (
+        "reference_seeds",
+        "p",
+        "p_holm",
+        "p_margin",
+        "p_margin_holm",
+        "detectable",
+        "verdict",
+        "look",
+        "level",
+    )
     compared = tables.comparisons.assign(
         split=results.primary_split, metric=results.primary, reference=results.reference
     )
@@ -146,6 +169,8 @@ def _report(results: StudyResults, tables: Tables, folder: Path) -> Report:
         cells=results.cells,
         samples=_ordered(results.samples, *sample, *results.slices, *results.measures),
         curves=results.curves,
+        looks=tables.looks,
+        look_comparisons=_ordered(tables.look_comparisons, "look", "arm", *_MEASURED, *verdicts[:-2]),
         contexts={label: folder / report_folder(label) for label in results.contexts},
     )
 

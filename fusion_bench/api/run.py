@@ -28,6 +28,7 @@ from fusion_bench.reporting.published.published_cells import save_cells, save_se
 from fusion_bench.reporting.report.report import WrittenReport, make_report, to_publish
 from fusion_bench.reporting.tables.tables import Tables
 from fusion_bench.results.collect import collect
+from fusion_bench.results.looks import LookTaker
 from fusion_bench.results.results import StudyResults
 from fusion_bench.spec.contexts import report_folder
 from fusion_bench.spec.smoke import PLANTED, smoke_study
@@ -202,9 +203,10 @@ def _train(
         console.print(text, markup=False, highlight=False, soft_wrap=True)
 
     options = RunOptions(request.retry_failed, request.retry_stale)
-    folder = study_folder(paths.runs, study.name)
+    folder, looks = study_folder(paths.runs, study.name), LookTaker(study, paths)
+    run = StudyRun(study, paths, partial(make, study), observer_for(console), options, looks)
     with Mirror(folder, database_of(request.storage), say) if request.storage else nullcontext():
-        return StudyRun(study, paths, partial(make, study), observer_for(console), options).run()
+        return run.run()
 
 
 def report_on(

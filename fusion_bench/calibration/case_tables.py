@@ -15,6 +15,7 @@ _ASKED: Mapping[Asked, str] = {
     "verdicts": "verdicts",
     "controls": "leads over controls",
     "ties": "tie groups",
+    "looks": "verdicts at looks",
 }
 _PROMISED = {
     "coverage": "coverage of the 95 % interval, mean over the comparisons",
@@ -114,7 +115,10 @@ def described(case: Case) -> str:
     """Return a case in a few words."""
     shape = case.shape
     further = f" ({shape.reference_seeds} of the reference)" if shape.reference_seeds else ""
-    parts = [f"{shape.arms} arms", f"{shape.seeds} seeds{further}", f"{shape.clusters:,} clusters"]
+    seeds = (
+        f"looks at {', '.join(map(str, case.looks))} seeds" if case.looks else f"{shape.seeds} seeds{further}"
+    )
+    parts = [f"{shape.arms} arms", seeds, f"{shape.clusters:,} clusters"]
     if shape.controls:
         parts.insert(1, f"{shape.controls} controls{_times(shape.control_variance)}")
     if not shape.cluster_sd:

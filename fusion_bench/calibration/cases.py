@@ -14,14 +14,14 @@ import numpy as np
 from fusion_bench.calibration.answers import answered_study
 from fusion_bench.calibration.families import control_rates, tie_rates, verdict_rates
 from fusion_bench.statistics.rates import Rates
-from fusion_bench.statistics.simulation import StudyShape, error_rates
+from fusion_bench.statistics.simulation import StudyShape, error_rates, look_rates
 from fusion_bench.storage import canonical
 
 DrawnAs: TypeAlias = Literal["sums", "cells", "answers"]
 """How studies are drawn: the sums that the statistics need, every cell and cluster, or every answer."""
 
-Asked: TypeAlias = Literal["verdicts", "controls", "ties"]
-"""The tests of a report that a case is about: verdicts against the reference, leads over controls, or tie groups."""
+Asked: TypeAlias = Literal["verdicts", "controls", "ties", "looks"]
+"""The tests of a report that a case is about: verdicts (at once, or at looks), leads over controls, or tie groups."""
 
 BoundState: TypeAlias = Literal["holds", "holds within error", "fails"]
 """A rate is on the right side of its bound, beyond it by at most two Monte-Carlo errors, or by more."""
@@ -60,9 +60,10 @@ BOUNDS: Mapping[Asked, tuple[Bound, ...]] = MappingProxyType(
         "verdicts": (*_COVERAGE, _FAMILY, _TAIL),
         "controls": (*_COVERAGE, Bound("family_error", 0.0275, least=False), _TAIL),
         "ties": (_FAMILY, _TAIL),
+        "looks": (_FAMILY,),
     }
 )
-"""The bounds of studies without effects; that of the tail, which is last, from `FEWEST_FOR_TAIL` comparisons on.
+"""The bounds of studies without effects; that of the tail from `FEWEST_FOR_TAIL` comparisons on.
 
 Leads over controls are tested on one side at half the level, so their family-wise error has half the bound.
 """
@@ -78,24 +79,30 @@ class Case:
             over the best control; for tie groups, that of all other arms from the first.
         drawn: how the studies are drawn.
         asked: the tests that the case is about; only verdicts are drawn otherwise than as sums.
+        looks: the numbers of seeds of the looks, the last one that of the shape; empty for tests without looks.
     """
 
     shape: StudyShape
     effect: float = 0.0
     drawn: DrawnAs = "sums"
     asked: Asked = "verdicts"
+    looks: tuple[int, ...] = ()
 
     def key(self) -> str:
         """Return a name that equal cases share, from all that they are drawn by."""
         drawn_by = asdict(self)
         if self.asked == "verdicts":  # no control is drawn
             del drawn_by["asked"], drawn_by["shape"]["controls"], drawn_by["shape"]["control_variance"]
+        if not self.looks:
+            del drawn_by["looks"]
         return hashlib.sha256(canonical(drawn_by).encode()).hexdigest()[:16]
 
     def comparisons(self) -> int:
         """Return the number of tests of the family."""
         arms = self.shape.arms
-        return {"verdicts": arms - 1, "controls": arms, "ties": arms * (arms - 1) // 2}[self.asked]
+        return {"verdicts": arms - 1, "controls": arms, "ties": arms * (arms - 1) // 2, "looks": arms - 1}[
+            self.asked
+        ]
 
     def bounds(self) -> tuple[Bound, ...]:
         """Return what is promised; nothing is where there are effects, for then only the power is asked.
@@ -105,7 +112,9 @@ class Case:
         if self.effect:
             return ()
         bounds = BOUNDS[self.asked]
-        return bounds if self.comparisons() >= FEWEST_FOR_TAIL else bounds[:-1]
+        if self.comparisons() >= FEWEST_FOR_TAIL:
+            return bounds
+        return tuple(promise for promise in bounds if promise.rate != "tail")
 
     def studies(self, asked: int) -> int:
         """Return the number of studies: fewer where each takes longer, number by number or over all pairs."""
@@ -121,6 +130,8 @@ class Case:
         if self.asked == "ties":
             return tie_rates(self.shape, self.effect, studies, generator)
         effects = np.full(self.comparisons(), self.effect)
+        if self.asked == "looks":
+            return look_rates(self.shape, effects, self.looks, studies, generator)
         if self.drawn == "sums":
             return verdict_rates(self.shape, effects, studies, generator)
         if self.drawn == "cells":

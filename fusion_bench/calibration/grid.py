@@ -91,6 +91,24 @@ def _verdict_cases() -> Iterator[Case]:
             yield Case(replace(_ALONE, arms=arms, seeds=seeds, scatter=scatter), effect)
 
 
+def cases_of_looks(shape: StudyShape, looks: tuple[int, ...], detectable: float) -> tuple[Case, ...]:
+    """Return the cases of one study with looks.
+
+    Args:
+        shape: its shape at the seeds that all arms have, in points.
+        looks: the numbers of seeds of its looks.
+        detectable: see `cases_of_shape`.
+    """
+    whole = replace(shape, seeds=looks[-1], reference_seeds=None)
+    null = [
+        Case(replace(whole, scatter=scatter), drawn="cells", asked="looks", looks=looks)
+        for scatter in get_args(Scatter)
+    ]
+    effects = [round(detectable, 2), 2.0, 4.0, 8.0]
+    powers = [Case(whole, effect, "cells", "looks", looks) for effect in effects if effect > 0]
+    return (*null, *powers)
+
+
 def cases_of_shape(shape: StudyShape, detectable: float) -> tuple[Case, ...]:
     """Return the cases of one study.
 

@@ -24,16 +24,19 @@ _DETECTABLE = (
 _WITHOUT_DIFFERENCES: Mapping[Asked, str] = {
     "controls": "## Leads over controls, the arms as good as the best control",
     "ties": "## Tie groups, all arms equally good",
+    "looks": "## Looks, all arms equally good",
 }
 _NOTES: Mapping[Asked, str] = {
     "controls": "All arms are compared with the same controls, so that errors come together: where the tail is heavy "
     "and the family-wise error is not, few studies err, and each of them for several arms.",
+    "looks": "An error is an arm that some look calls better or worse.",
     "ties": "An error is a pair of equal arms without a common letter, over all pairs of a study.",
 }
 _POWER: Mapping[Asked, str] = {
     "verdicts": "## Power, every arm that far from the reference",
     "controls": "## Power of leads over controls, every arm that far ahead of the best control",
     "ties": "## Power of tie groups, one arm that far from all others",
+    "looks": "## Power of looks, every arm that far from the reference",
 }
 
 
@@ -117,7 +120,7 @@ def calibration_text(calibration: Calibration) -> str:
             parts += [heading, _NOTES[asked], null_table(found)]
     for asked, heading in _POWER.items():
         if found := [result for result in results if result.case.asked == asked and result.case.effect]:
-            note = _DETECTABLE if asked == "verdicts" and calibration.own is not None else ""
+            note = _DETECTABLE if asked in {"verdicts", "looks"} and calibration.own is not None else ""
             parts += [heading, note, power_table(found)]
     return "\n\n".join([*(part.strip() for part in parts if part), _HOW]) + "\n"
 

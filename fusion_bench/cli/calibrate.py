@@ -13,7 +13,7 @@ import numpy as np
 import typer
 from rich.console import Console
 
-from fusion_bench.calibration.grid import cases_of_shape, standard_cases
+from fusion_bench.calibration.grid import cases_of_looks, cases_of_shape, standard_cases
 from fusion_bench.calibration.own_cells import OwnCells, split_own_cells
 from fusion_bench.calibration.run import FinishedCases, run_cases
 from fusion_bench.calibration.shape import arms_left_out, shape_of
@@ -23,10 +23,11 @@ from fusion_bench.errors import FusionBenchError
 from fusion_bench.reporting.progress import parts_shown
 from fusion_bench.reporting.published.publish import load
 from fusion_bench.reporting.tables.markdown_text import code
+from fusion_bench.reporting.tables.staged import compared, first_seeds
 from fusion_bench.reporting.tables.tables import primary_comparison
 from fusion_bench.results.collect import collect
 from fusion_bench.results.results import StudyResults
-from fusion_bench.statistics.comparison import Question, compare
+from fusion_bench.statistics.comparison import Question
 from fusion_bench.statistics.influence import Influences
 
 _SPLITS = 400
@@ -72,10 +73,17 @@ def calibrate_and_say(options: CalibrateOptions, *, as_json: bool) -> None:
         results = _results(options.source, options.runs, options.overrides, options.data, console)
         name, title = results.name, f"Calibration of {results.name}"
         influences, question = primary_comparison(results)
+        stages = results.stages
+        table = compared(influences, question, stages)
+        detectable = 100 * float(table["detectable"][table["look"] == table["look"].max()].max())
+        influences = first_seeds(influences, stages)  # those that all arms have
         shape = shape_of(influences, question)
         own, left_out = _own_cells(influences, question), arms_left_out(influences, question)
-        detectable = 100 * float(compare(influences, question)["detectable"].max())
-        cases = cases_of_shape(shape, detectable)
+        cases = (
+            cases_of_shape(shape, detectable)
+            if stages is None
+            else cases_of_looks(shape, tuple(look.seeds for look in stages.planned), detectable)
+        )
     folder = options.out or options.runs / "calibration" / name
     finished = FinishedCases(options.runs / "cache" / "calibration")
     with parts_shown(console) as notify:

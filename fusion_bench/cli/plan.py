@@ -12,8 +12,9 @@ import typer
 from rich.table import Table
 from rich.text import Text
 
-from fusion_bench.cli.cells.states import bytes_text, cells_json, console, planned_cells, statuses_of
+from fusion_bench.cli.cells.states import bytes_text, cells_json, cells_of_study, console, planned_cells
 from fusion_bench.cli.open_study import open_as_last_run
+from fusion_bench.cli.plan_looks import looks_json, looks_lines
 from fusion_bench.cli.plan_settings import settings_json, settings_text
 from fusion_bench.reporting.decidable.decidable import decidable
 from fusion_bench.reporting.decidable.sentences import decidable_sentences, few_seeds
@@ -47,6 +48,7 @@ def show_plan(
     planned = planned_cells(opened)
     statuses = planned.statuses
     estimate = estimate_rest(study, statuses, opened.last, paths)
+    most = estimate_rest(study, planned.cells.possible, opened.last, paths)
     few, found = few_seeds(study, planned.arms), decidable(study, planned.arms, statuses, paths)
     if as_json:
         shown = {
@@ -56,6 +58,7 @@ def show_plan(
             "arms": {arm.label: settings_json(study, arm) for arm in planned.arms},
             **cells_json(opened, planned),
             "estimate": to_json(estimate),
+            **looks_json(planned.cells, to_json(most)),
             "few_seeds": few,
             "decidable": to_json(found),
         }
@@ -65,19 +68,21 @@ def show_plan(
         decides = (
             [] if found is None else decidable_sentences(found, study.data.adapter.target.load().cluster)
         )
-        for line in (
-            *_reasons(statuses),
-            *planned.problems,
-            _costs(estimate),
-            *filter(None, [few]),
-            *decides,
-        ):
+        looks = looks_lines(planned.cells, _costs(most))
+        costs = (_costs(estimate), *looks)
+        for line in (*_reasons(statuses), *planned.problems, *costs, *filter(None, [few]), *decides):
             console().print(line, markup=False, highlight=False, soft_wrap=True)
     if export is not None:
         search = search_result(study, paths)  # raises if the search is not finished
         around = [with_choices(context, search) for context in study.contexts.values()]
-        everywhere = [item for context in around for item in statuses_of(context, context.arms, paths)]
+        everywhere = [
+            item for context in around for item in cells_of_study(context, context.arms, paths).statuses
+        ]
         _export([*statuses, *everywhere], export, paths.runs, say_on_stderr=as_json)
+        if planned.cells.stages is not None and planned.cells.stages.next(planned.cells.question.family):
+            typer.echo(
+                "these are the cells of the next look; export again once they are imported", err=as_json
+            )
 
 
 def _export(statuses: Sequence[CellStatus], folder: Path, runs: Path, *, say_on_stderr: bool) -> None:
@@ -147,11 +152,12 @@ def _print_arms(study: Study, arms: Sequence[Arm], statuses: Sequence[CellStatus
     out.print(table)
     if study.search is not None:
         out.print(_searches(study, study.search), markup=False, highlight=False, soft_wrap=True)
-    out.print(f"{len(statuses)} cells in all")
+    out.print(f"{len(statuses)} cells in all" + (" so far" if study.looks else ""))
     for label, context in study.contexts.items():
         budget = f"; {context.budget.sentence()}" if context.budget is not None else ""
         count = len(context.arms) * len(context.seeds)
-        line = f"{count} cells of the same arms under {label} (study {context.name}){budget}"
+        at_most = "at most " if context.looks else ""
+        line = f"{at_most}{count} cells of the same arms under {label} (study {context.name}){budget}"
         out.print(line, markup=False, highlight=False)
 
 

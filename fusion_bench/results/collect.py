@@ -19,6 +19,7 @@ from fusion_bench.errors import FusionBenchError, NoResultError
 from fusion_bench.results.browsed import browsed_samples, no_thumbnails, nothing_browsed
 from fusion_bench.results.data_tables import floor_tables, select_pictures
 from fusion_bench.results.describe import cautions_of, describe
+from fusion_bench.results.looks import study_cells
 from fusion_bench.results.outcome_tables import cell_state_table, cell_tables, metric_values
 from fusion_bench.results.results import ArmSummary, StudyResults
 from fusion_bench.samples.dataset import DataSet
@@ -65,8 +66,9 @@ def collect(study: Study, paths: RunPaths, runs: Mapping[str, RunResult] | None 
     finished = _has_finished_cell(replace(study, arms=arms), paths)
     data, here = _opened(arms[0].config.data, paths) if finished else (declared_data(study.data), False)
     inputs = CurrentInputs(paths)
+    cells = study_cells(study, arms, paths, inputs)
     statuses = with_earlier_settings(
-        cell_statuses(confirm_cells(arms, study.seeds), paths, inputs),
+        cells.statuses,
         arms,
         read_last_run(study_folder(paths.runs, study.name)),
         paths.runs,
@@ -76,7 +78,7 @@ def collect(study: Study, paths: RunPaths, runs: Mapping[str, RunResult] | None 
         paths.notify(f"reading the cells of {study.name}", 0, 0)
     outcomes = {}
     for number, cell in enumerate(done, 1):
-        outcome = cell_folder(paths.runs, cell).if_done(CellFolder.outcome)
+        outcome = cells.outcomes.get(cell) or cell_folder(paths.runs, cell).if_done(CellFolder.outcome)
         if outcome is not None:
             outcomes[cell] = outcome
         paths.notify(f"reading the cells of {study.name}:", number, len(done))
@@ -159,6 +161,7 @@ def collect(study: Study, paths: RunPaths, runs: Mapping[str, RunResult] | None 
         shows=task.shows,
         measures=task.measures,
         contexts=contexts,
+        stages=cells.stages,
         command=f"fusion-bench run {study.path.name if study.path.is_absolute() else study.path}",
     )
 

@@ -199,8 +199,11 @@ def _pairing(study: Study, arms: Sequence[Arm]) -> str:
     modules = [arm.config for arm in arms if arm.config.kind == "module"]
     around = {repr((config.backbone, config.text, config.fusion.width, config.head)) for config in modules}
     where = "" if len(around) < 2 else ", as far as their settings are the same"
+    seeds = f"Seeds {', '.join(map(str, study.seeds))}"
+    if study.looks:
+        seeds = f"Seeds from 0 on, as many as the looks at {', '.join(map(str, study.looks))} seeds ask for"
     return (
-        f"Seeds {', '.join(map(str, study.seeds))}: within a seed every arm sees the same {order} and starts from "
+        f"{seeds}: within a seed every arm sees the same {order} and starts from "
         f"the same backbone, text encoder, projection and head{where}."
     )
 

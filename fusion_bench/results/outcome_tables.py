@@ -62,7 +62,8 @@ def split_samples(statuses: Sequence[CellStatus], found: Mapping[str, pa.Table])
     if all(part.schema == parts[0].schema for part in parts):
         joined: pd.DataFrame = pa.concat_tables(parts).to_pandas()
         return joined
-    return pd.concat([part.to_pandas() for part in parts], ignore_index=True)
+    frames: list[pd.DataFrame] = [part.to_pandas() for part in parts]
+    return pd.concat(frames, ignore_index=True)
 
 
 def cell_tables(statuses: Sequence[CellStatus], outcomes: Mapping[str, Outcome], table: str) -> pd.DataFrame:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from fusion_bench.results.browsed import no_thumbnails, nothing_browsed
 from fusion_bench.spec.arms import Role
+from fusion_bench.statistics.sequential import Stages
 
 FLOOR_SCORES = ["name", "split", "sample", "score"]
 """The columns of `StudyResults.floor_scores`."""
@@ -114,6 +115,7 @@ class StudyResults:
             report of an earlier version.
         thumbnails: their pictures (`fusion_bench.results.browsed.THUMBNAILS`).
         shares_pictures: whether the data are made here, so that their pictures may be published.
+        stages: the looks that were planned and taken; None for a study in which every arm has all seeds.
     """
 
     name: str
@@ -145,6 +147,7 @@ class StudyResults:
     contexts: Mapping[str, StudyResults] = field(default_factory=dict)
     shows: Literal["text", "box", "mask"] = "text"
     measures: tuple[str, ...] = ()
+    stages: Stages | None = None
     floor_scores: pd.DataFrame = field(default_factory=no_floor_scores)
     browsed: pd.DataFrame = field(default_factory=nothing_browsed)
     thumbnails: pd.DataFrame = field(default_factory=no_thumbnails)

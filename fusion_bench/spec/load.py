@@ -24,6 +24,7 @@ from fusion_bench.spec.document.sections import (
     BudgetSection,
     ExpectedSection,
 )
+from fusion_bench.spec.document.seeds_section import SeedRangeSection, looks_between, readable_seeds
 from fusion_bench.spec.document.tree import Node, written_path
 from fusion_bench.spec.recipes import apply_official_recipe
 from fusion_bench.spec.resolve import Resolver
@@ -193,6 +194,9 @@ def _study(
         task=data.task,
         arms=arms,
         seeds=seeds,
+        looks=looks_between(file.seeds.min, file.seeds.max)
+        if isinstance(file.seeds, SeedRangeSection)
+        else (),
         threads=file.threads,
         limits=Limits(**file.limits.model_dump()),
         resources=Resources(**file.resources.model_dump()),
@@ -213,10 +217,7 @@ def _study(
 
 def _seeds(node: Node, default: Sequence[int]) -> tuple[int, ...]:
     """Return the seeds under ``seeds`` that can be read; the schema records mistakes in them."""
-    value = node.children["seeds"].plain() if "seeds" in node.children else list(default)
-    if isinstance(value, int):
-        return tuple(range(min(value, 1000)))
-    return tuple(seed for seed in value if isinstance(seed, int)) if isinstance(value, list) else ()
+    return readable_seeds(node.children["seeds"]) if "seeds" in node.children else tuple(default)
 
 
 def _search(

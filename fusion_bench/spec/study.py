@@ -77,7 +77,7 @@ class Study:
         data: the data set, the same for every arm.
         task: the name of the task.
         arms: the arms in the order of the file, the controls last.
-        seeds: the seeds of every arm's cells.
+        seeds: the seeds of every arm's cells; in a study with looks, those of an arm that stays open to the end.
         threads: torch's number of threads in each cell.
         limits: what each cell may take.
         resources: what a cluster is asked for, for each worker.
@@ -94,6 +94,7 @@ class Study:
         weight_files: the files of backbone weights and of text encoders, by SHA-256.
         contexts: the contexts by label, each a study.
         source: the study whose cells this study's cells start from; None when training from scratch.
+        looks: the rising numbers of seeds of the looks at open comparisons; empty where every arm has all seeds.
         overrides: the ``KEY=VALUE`` texts that the file was read with.
         text_digest: digest of the file, of the files that it extends and of the overrides, without layout and
             comments.
@@ -122,6 +123,7 @@ class Study:
     weight_files: Mapping[str, Path]
     contexts: Mapping[str, Study] = field(default_factory=dict)
     source: Study | None = None
+    looks: tuple[int, ...] = ()
     overrides: tuple[str, ...] = ()
     text_digest: str = ""
 

@@ -70,7 +70,7 @@ ESTIMATE_COLUMNS = (
     "clusters",
     "samples",
 )
-"""The columns that every table of estimates has; ``low`` and ``high`` are the ends of the 95 % interval."""
+"""The columns that every table of estimates has; ``low`` and ``high`` are the ends of the interval."""
 
 
 def means(influences: Influences) -> pd.DataFrame:
@@ -86,12 +86,18 @@ def means(influences: Influences) -> pd.DataFrame:
     return pd.DataFrame({"arm": arms, **estimate_columns(influences, estimates, seeds)})
 
 
-def compare(influences: Influences, question: Question) -> pd.DataFrame:
+def compare(influences: Influences, question: Question, alpha: float = ALPHA) -> pd.DataFrame:
     """Return the differences ``arm - reference`` with their verdicts.
+
+    Args:
+        influences: the finished cells.
+        question: the comparisons.
+        alpha: the level of each family, and 1 less the level of the intervals; a look at few seeds has a part of 5 %
+            (`fusion_bench.statistics.sequential`).
 
     Returns:
         One row per arm that shares a finished seed with the reference: ``arm``, the difference as
-        ``estimate`` with ``low`` and ``high`` (95 %, not widened for the family), ``standard_error``,
+        ``estimate`` with ``low`` and ``high`` (``1 - alpha``, not widened for the family), ``standard_error``,
         ``degrees``, ``seeds`` of the arm and ``reference_seeds``, ``clusters``, ``samples``; ``p`` and ``p_holm``;
         ``p_margin`` and ``p_margin_holm`` (two one-sided tests, NaN without a margin); ``detectable`` (one number
         for the family: the true difference that is found with 80 % probability at its strictest level; NaN outside
@@ -123,8 +129,8 @@ def compare(influences: Influences, question: Question) -> pd.DataFrame:
         [
             ~asked,
             np.isnan(p_holm),
-            p_margin_holm < ALPHA,
-            p_holm >= ALPHA,
+            p_margin_holm < alpha,
+            p_holm >= alpha,
             gain > 0,
         ],
         ["", "no verdict", "equivalent", "underpowered", "better"],
@@ -134,13 +140,13 @@ def compare(influences: Influences, question: Question) -> pd.DataFrame:
     table = pd.DataFrame(
         {
             "arm": [*found],
-            **estimate_columns(influences, estimates, seeds),
+            **estimate_columns(influences, estimates, seeds, 1 - alpha),
             "reference_seeds": reference_seeds,
             "p": p,
             "p_holm": p_holm,
             "p_margin": p_margin,
             "p_margin_holm": p_margin_holm,
-            "detectable": np.where(in_family, _detectable(differences, tested), np.nan),
+            "detectable": np.where(in_family, _detectable(differences, tested, alpha), np.nan),
             "verdict": verdict,
         }
     )
@@ -150,7 +156,7 @@ def compare(influences: Influences, question: Question) -> pd.DataFrame:
     return table
 
 
-def _detectable(differences: Differences, tested: list[Difference]) -> float:
+def _detectable(differences: Differences, tested: list[Difference], alpha: float) -> float:
     """Return the true difference that a comparison of this study finds at the strictest level of the family.
 
     A comparison as the pool expects it; NaN where no tested pair lies in the pool.
@@ -159,13 +165,13 @@ def _detectable(differences: Differences, tested: list[Difference]) -> float:
     if scatter is None:
         return float("nan")
     return decidable_difference(
-        scatter, len(differences.pool.arms), scatter.seeds, strictest_level(len(tested))
+        scatter, len(differences.pool.arms), scatter.seeds, strictest_level(len(tested), alpha)
     )
 
 
-def strictest_level(comparisons: int) -> float:
-    """Return the level of the first step of Holm's correction."""
-    return ALPHA / max(1, comparisons)
+def strictest_level(comparisons: int, alpha: float = ALPHA) -> float:
+    """Return the level of the first step of Holm's correction at ``alpha``."""
+    return alpha / max(1, comparisons)
 
 
 @dataclass(frozen=True)
@@ -217,10 +223,10 @@ def holm(p_values: npt.ArrayLike) -> FloatArray:
 
 
 def estimate_columns(
-    influences: Influences, estimates: Estimate, seeds: npt.ArrayLike
+    influences: Influences, estimates: Estimate, seeds: npt.ArrayLike, level: float = 1 - ALPHA
 ) -> dict[str, FloatArray | npt.NDArray[np.int64]]:
-    """Return `ESTIMATE_COLUMNS` for estimates ``[K]`` that rest on ``seeds`` ``[K]`` seeds."""
-    low, high = estimates.interval()
+    """Return `ESTIMATE_COLUMNS` for estimates ``[K]`` on ``seeds`` ``[K]`` seeds, with intervals of ``level``."""
+    low, high = estimates.interval(level)
     count = np.asarray(seeds, dtype=np.int64)
     clusters, samples = (
         np.full_like(count, number) for number in (influences.clusters(), influences.samples())

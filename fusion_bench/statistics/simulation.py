@@ -7,16 +7,18 @@ much. A study without effects is an A/A study: every difference that is found in
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal, TypeAlias
 
 import numpy as np
 
-from fusion_bench.statistics.comparison import Question, compare
+from fusion_bench.statistics.comparison import ALPHA, Question, compare
 from fusion_bench.statistics.estimate import FloatArray
 from fusion_bench.statistics.influence import Influences
 from fusion_bench.statistics.rates import Rates, Shown, Truth, rates_of
+from fusion_bench.statistics.sequential import Look, look_table, planned_looks, take_looks
 
 Scatter: TypeAlias = Literal["equal", "one arm", "reference", "log-normal"]
 """Whose variance over seeds differs: nobody's; 4 times that of one arm or of the reference; everyone's by chance."""
@@ -117,6 +119,42 @@ def error_rates(
         columns = (table[name].to_numpy(dtype=np.float64)[None] for name in ("low", "high", "p", "p_holm"))
         shown.append(Shown(*columns))
     return rates_of(shown, Truth(effects, effects == 0))
+
+
+def look_rates(
+    shape: StudyShape, effects: FloatArray, looks: Sequence[int], studies: int, generator: np.random.Generator
+) -> Rates:
+    """Return how often the verdicts of studies with looks are right, in ``studies`` simulated studies.
+
+    Each study takes its looks as a run does. A test is that of an arm over all its looks: its p-value is the smallest
+    of ``p .05 / alpha_k``, so that it is below 5 % where some look finds the arm better or worse.
+
+    Args:
+        shape: the shape of the studies, with the seeds of the last look.
+        effects: ``[A - 1]``, the true difference of each arm from the reference.
+        looks: the numbers of seeds of the looks.
+        studies: the number of studies.
+        generator: the source of chance.
+    """
+    planned = planned_looks(looks)
+    p, p_holm = np.ones((2, studies, shape.arms - 1))
+    for number in range(studies):
+        study = simulate_study(shape, effects, generator)
+        question = Question(study.arms[0], study.arms[1:])
+        for look in take_looks(question, planned, partial(_whole, study)).taken:
+            table = look_table(study, question, look)
+            rows = [question.family.index(arm) for arm in table["arm"]]
+            for found, column in ((p, "p"), (p_holm, "p_holm")):
+                scaled = table[column].to_numpy(dtype=np.float64) * ALPHA / look.alpha
+                found[number, rows] = np.minimum(found[number, rows], scaled)
+    none = np.empty((studies, 0))
+    return rates_of([Shown(none, none, p, p_holm)], Truth(np.empty(0), effects == 0))
+
+
+def _whole(study: Influences, look: Look, arms: tuple[str, ...]) -> Influences:
+    """Return the cells of a simulated study, which have all ended before its first look."""
+    del look, arms
+    return study
 
 
 def variance_factors(shape: StudyShape, generator: np.random.Generator, studies: int = 1) -> FloatArray:

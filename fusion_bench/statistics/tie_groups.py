@@ -10,6 +10,10 @@ Data Analysis* 52, 2007). Piepho's own procedure may need a time that is exponen
 A pair has the larger of the two p-values with either arm as the reference, which is never below that of the verdict.
 The family of the verdicts is smaller as well, so an arm without the letter of the reference always differs from it
 there, and an arm that differs there may share the letter.
+
+**In a study with looks** a pair is tested at every look that both arms had a part in, at ``alpha_k`` over the number
+of all pairs (Bonferroni). Holm's correction would need the same pairs at every look: which arms go on depends on
+results. The tests of all pairs at all looks spend 5 % together, and each is stricter than the verdict's at its look.
 """
 
 from __future__ import annotations
@@ -26,6 +30,7 @@ from fusion_bench.statistics.comparison import ALPHA, FEWEST_SEEDS, Question, ho
 from fusion_bench.statistics.differences import Differences
 from fusion_bench.statistics.estimate import stacked
 from fusion_bench.statistics.influence import Influences
+from fusion_bench.statistics.sequential import Stages, cells_of_look
 
 
 @dataclass(frozen=True)
@@ -61,13 +66,16 @@ class TieGroups:
         return self.ahead[self.arms.index(arm)] if arm in self.arms else None
 
 
-def tie_groups(influences: Influences, question: Question, order: Sequence[str]) -> TieGroups:
+def tie_groups(
+    influences: Influences, question: Question, order: Sequence[str], stages: Stages | None = None
+) -> TieGroups:
     """Return the tie groups of the reference and the family.
 
     Args:
         influences: the influences on the metric of the verdicts.
         question: the comparisons; arms outside the budget tell how arms scatter and get no letter.
         order: the arms, the best first: ``a`` is the letter of the first.
+        stages: the looks of the study; None without looks.
 
     Returns:
         The groups of the arms with at least three finished seeds of which at least one pair can be tested. A pair
@@ -79,12 +87,15 @@ def tie_groups(influences: Influences, question: Question, order: Sequence[str])
         for arm in dict.fromkeys(order)
         if arm in ranked and influences.seeds_of(arm).sum() >= FEWEST_SEEDS
     ]
-    differences = question.differences(influences)
-    tested = _tests(differences, itertools.combinations(enough, 2))
+    if stages is None:
+        tested = _tests(question.differences(influences), itertools.combinations(enough, 2))
+    else:
+        tested = _tests_at_looks(influences, question, enough, stages)
     arms = [arm for arm in enough if any(arm in pair for pair in tested)]
     pairs = list(itertools.combinations(range(len(arms)), 2))
     tests = [tested.get((arms[one], arms[other]), _PairTest(1.0, 0.0)) for one, other in pairs]
-    corrected = holm([test.p for test in tests])
+    p_values = np.array([test.p for test in tests])
+    corrected = holm(p_values) if stages is None else p_values * len(pairs)
     different = np.zeros((len(arms), len(arms)), dtype=bool)
     ahead = [0] * len(arms)
     for (one, other), test, p in zip(pairs, tests, corrected, strict=True):
@@ -123,6 +134,26 @@ def _tests(differences: Differences, pairs: Iterable[tuple[str, str]]) -> Mappin
         first = tests.setdefault(pair, _PairTest(p, float(difference.estimate.mean)))
         tests[pair] = replace(first, p=max(first.p, p))
     return {pair: test for pair, test in tests.items() if not np.isnan(test.p)}
+
+
+def _tests_at_looks(
+    influences: Influences, question: Question, enough: Sequence[str], stages: Stages
+) -> Mapping[tuple[str, str], _PairTest]:
+    """Return the tests of the pairs at the looks that both arms had a part in, with their p-values at ``ALPHA``.
+
+    The p-value is the smallest of ``p .05 / alpha_k`` over the looks, so that it is below ``t`` with a chance of at
+    most ``t``, whichever looks a pair had a part in.
+    """
+    tested: dict[tuple[str, str], _PairTest] = {}
+    for look in stages.taken:
+        arms = [arm for arm in enough if arm in (question.reference, *look.arms)]
+        asked = replace(question, family=look.arms, unranked=(), controls=())
+        differences = asked.differences(cells_of_look(influences, question.reference, look))
+        for pair, test in _tests(differences, itertools.combinations(arms, 2)).items():
+            scaled = replace(test, p=min(1.0, test.p * ALPHA / look.alpha))
+            if pair not in tested or scaled.p < tested[pair].p:
+                tested[pair] = scaled
+    return tested
 
 
 def letter_display(different: npt.NDArray[np.bool_]) -> tuple[str, ...]:

@@ -8,9 +8,7 @@ from dataclasses import dataclass
 
 from fusion_bench.cells.current_inputs import CurrentInputs
 from fusion_bench.cells.folder import cell_folder
-from fusion_bench.spec.study import Study
-from fusion_bench.study.cell_status import cell_statuses
-from fusion_bench.study.plan import confirm_cells
+from fusion_bench.study.cell_status import CellStatus, cell_statuses
 from fusion_bench.study.run import RunResult
 from fusion_bench.training.paths import RunPaths
 
@@ -71,11 +69,7 @@ def count_cells(runs: Iterable[RunResult], paths: RunPaths, ignored: Collection[
     )
 
 
-def count_planned(studies: Iterable[Study], paths: RunPaths) -> CellCounts:
+def count_statuses(statuses: Iterable[CellStatus]) -> CellCounts:
     """Count the cells of studies without a search."""
-    states: Counter[str] = Counter()
-    inputs = CurrentInputs(paths)
-    for study in studies:
-        cells = confirm_cells(study.arms, study.seeds)
-        states.update(status.state for status in cell_statuses(cells, paths, inputs))
+    states = Counter(status.state for status in statuses)
     return CellCounts(states["done"], states["failed"], states["stale"], states["missing"])

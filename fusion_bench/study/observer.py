@@ -12,7 +12,7 @@ from fusion_bench.study.cell_status import CellStatus
 
 @dataclass(frozen=True)
 class RunPlanned:
-    """The planned cells are known; sent again, with every cell so far, when a search adds some.
+    """The planned cells are known; sent again, with every cell so far, when a search or a look adds some.
 
     Attributes:
         cells: the state of each.

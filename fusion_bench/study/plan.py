@@ -12,6 +12,7 @@ from typing import Any, Literal
 from fusion_bench.cells.folder import cell_folder
 from fusion_bench.spec.arms import Arm, Role, settings_of
 from fusion_bench.spec.study import Study
+from fusion_bench.statistics.sequential import Stages
 from fusion_bench.storage import digest, write_json
 from fusion_bench.training.config import CellConfig, Json
 
@@ -52,8 +53,16 @@ class PlannedCell:
         return settings_of(self.config, self.factor_names)
 
 
-def confirm_cells(arms: Sequence[Arm], seeds: Sequence[int]) -> tuple[PlannedCell, ...]:
-    """Return every arm with every seed, seed by seed, so that an interrupted run leaves paired results."""
+def confirm_cells(
+    arms: Sequence[Arm], seeds: Sequence[int], counts: Mapping[str, int] | None = None
+) -> tuple[PlannedCell, ...]:
+    """Return every arm with every seed, seed by seed, so that an interrupted run leaves paired results.
+
+    Args:
+        arms: the arms.
+        seeds: the seeds.
+        counts: how many of the seeds, from the first, each arm has, by label; None for all of them.
+    """
     return tuple(
         PlannedCell(
             arm.label,
@@ -64,9 +73,23 @@ def confirm_cells(arms: Sequence[Arm], seeds: Sequence[int]) -> tuple[PlannedCel
             arm.factor_names,
             abandoned=arm.abandoned,
         )
-        for seed in seeds
+        for place, seed in enumerate(seeds)
         for arm in arms
+        if counts is None or place < counts[arm.label]
     )
+
+
+@dataclass(frozen=True)
+class AskedSeeds:
+    """The seeds that a study with looks has asked for.
+
+    Attributes:
+        stages: its looks.
+        counts: how many of the study's seeds, from the first, each arm and control has, by label.
+    """
+
+    stages: Stages
+    counts: Mapping[str, int]
 
 
 def file_name(label: str) -> str:

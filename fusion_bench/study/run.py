@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 
 from fusion_bench.cells.current_inputs import CurrentInputs
 from fusion_bench.cells.events import (
@@ -25,13 +26,15 @@ from fusion_bench.cells.folder import cell_folder
 from fusion_bench.cells.held_cell import held, record_failure
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.lease import Lease, LeaseHeld
+from fusion_bench.serialisation import to_json
+from fusion_bench.spec.arms import Arm
 from fusion_bench.spec.study import Study
 from fusion_bench.storage import sweep_parts, write_json
 from fusion_bench.study.cell_status import CellStatus, cell_statuses, recorded_state, would_be_the_same
 from fusion_bench.study.journal import Journal
 from fusion_bench.study.measure import Measured, measure_arms
 from fusion_bench.study.observer import Observer, RunClosed, RunPlanned, RunPreparing
-from fusion_bench.study.plan import PlannedCell, confirm_cells, write_configs, write_plan
+from fusion_bench.study.plan import AskedSeeds, PlannedCell, confirm_cells, write_configs, write_plan
 from fusion_bench.study.preparation import prepare_cells
 from fusion_bench.study.searching.search import ArmSearch
 from fusion_bench.study.searching.search_journal import update_search_journal
@@ -49,6 +52,17 @@ from fusion_bench.study.trials.record import Record, TrialDetails
 from fusion_bench.training.paths import RunPaths
 
 _SILENCE_TOLD_SECONDS = 60.0
+
+
+LOOKS_FILE = "looks.json"
+"""The looks that a study has taken, in its folder: what each spent, which arms it compared and which go on."""
+
+TakeLooks: TypeAlias = Callable[[Sequence[Arm], int], AskedSeeds]
+"""Returns the seeds that the first so many looks at the finished cells of these arms ask for."""
+
+
+def _no_looks(arms: Sequence[Arm], number: int) -> AskedSeeds:
+    raise ValueError("a study with looks needs somebody who takes them")
 
 
 class RunStopped(KeyboardInterrupt):
@@ -89,6 +103,7 @@ class StudyRun:
         executor: makes the executor that trains the cells.
         observer: is notified of every event.
         options: which cells are trained again.
+        take_looks: says which seeds a study with looks asks for, from its finished cells; others do not need it.
     """
 
     def __init__(
@@ -98,8 +113,10 @@ class StudyRun:
         executor: Callable[[], Executor],
         observer: Observer,
         options: RunOptions,
+        take_looks: TakeLooks = _no_looks,
     ) -> None:
         self._study, self._paths, self._options = study, paths, options
+        self._take_looks = take_looks
         self._make_executor, self._observer = executor, observer
         self._folder = study_folder(paths.runs, study.name)
         self._lease = Lease(self._folder)
@@ -138,8 +155,7 @@ class StudyRun:
         try:
             with self._make_executor() as executor:
                 search = self._search(executor)
-                cells = confirm_cells(search.arms, self._study.seeds)
-                self._complete(cells, executor)
+                cells = self._confirm(search.arms, executor)
                 self._observer.notify(RunPreparing("measuring latency with nothing else running"))
                 file, paths = self._folder / "measured.json", replace(self._paths, notify=self._count)
                 measured = measure_arms(search.arms, self._study.seeds, paths, file, executor)
@@ -149,6 +165,27 @@ class StudyRun:
             self._observer.notify(RunClosed())
         self._write_plan([*search.search_cells, *cells])
         return RunResult(search, cells, measured, self._trained)
+
+    def _confirm(self, arms: Sequence[Arm], executor: Executor) -> tuple[PlannedCell, ...]:
+        """Train the seeds of every arm, in a study with looks as many as these ask for; return the cells."""
+        seeds, looks = self._study.seeds, self._study.looks
+        if not looks:
+            cells = confirm_cells(arms, seeds)
+            self._complete(cells, executor)
+            return cells
+        counts: Mapping[str, int] = dict.fromkeys((arm.label for arm in arms), looks[0])
+        asked: dict[tuple[str, int], PlannedCell] = {}
+        for number in range(1, len(looks) + 1):
+            cells = confirm_cells(arms, seeds, counts)
+            more = [cell for cell in cells if (cell.arm, cell.seed) not in asked]
+            if not more:  # nothing is open, or the last look waits for a cell
+                break
+            self._complete(more, executor)
+            asked |= {(cell.arm, cell.seed): cell for cell in more}
+            so_far = self._take_looks(arms, number)
+            write_json(self._folder / LOOKS_FILE, to_json(so_far.stages))
+            counts = so_far.counts
+        return tuple(asked.values())
 
     def _write_plan(self, cells: Sequence[PlannedCell]) -> None:
         write_plan(self._folder / "plan.json", self._study, self._paths.roots, cells)

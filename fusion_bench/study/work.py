@@ -7,7 +7,7 @@ for it takes it over.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from fusion_bench.cells.events import (
@@ -45,6 +45,7 @@ class Pilot:
             the time is over.
         observer: is notified of every event.
         limit: no cell is begun that would not end in time, judged by finished cells that differ in the seed only.
+        counts: how many of the study's seeds each arm has (`AskedSeeds.counts`); None for all of them.
     """
 
     study: Study
@@ -52,6 +53,7 @@ class Pilot:
     executor: Callable[[Wanted, Callable[[], bool]], Executor]
     observer: Observer
     limit: TimeLimit = field(default_factory=TimeLimit)
+    counts: Mapping[str, int] | None = None
     _taken: TimesTaken = field(default_factory=TimesTaken)
 
     def work(self) -> int:
@@ -68,9 +70,8 @@ class Pilot:
                 f"the study {self.study.name!r} has a search, whose trials depend on each other: train it with "
                 "fusion-bench run"
             )
-        cells = {
-            cell.id: cell for cell in confirm_cells(self.study.arms, self.study.seeds) if not cell.abandoned
-        }
+        asked = confirm_cells(self.study.arms, self.study.seeds, self.counts)
+        cells = {cell.id: cell for cell in asked if not cell.abandoned}
         write_configs(list(cells.values()), self.paths.runs)
         statuses = cell_statuses(list(cells.values()), self.paths)
         self.observer.notify(RunPlanned(statuses, selection_metric(self.study).name))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +19,17 @@ from fusion_bench.cells.folder import CellFolder
 from fusion_bench.cli.open_study import OpenedStudy, open_as_last_run
 from fusion_bench.cli.plan_settings import NOT_CHOSEN, space_to_search
 from fusion_bench.errors import FusionBenchError
+from fusion_bench.results.looks import StudyCells, study_cells
 from fusion_bench.spec.arms import Arm
 from fusion_bench.spec.study import Study
 from fusion_bench.study.cell_status import (
     CellStatus,
-    cell_statuses,
     missing_files,
     missing_packages,
     not_compared,
 )
 from fusion_bench.study.last_run import with_earlier_settings
-from fusion_bench.study.plan import confirm_cells, plan_row
+from fusion_bench.study.plan import plan_row
 from fusion_bench.study.searching.samplers import missing_sampler_package
 from fusion_bench.study.searching.search_results import search_result
 from fusion_bench.study.submission import Author, authors_of, write_submissions
@@ -87,25 +87,27 @@ class PlannedCells:
         arms: the arms with the settings that the search chose, or as written if it is not finished.
         statuses: the state of each of their cells.
         problems: the sentences about data sets and weights.
+        cells: the cells as they were planned.
     """
 
     arms: tuple[Arm, ...]
     statuses: tuple[CellStatus, ...]
     problems: tuple[str, ...]
+    cells: StudyCells
 
 
 def planned_cells(opened: OpenedStudy) -> PlannedCells:
     """Return the states of the cells of a study; nothing is generated, trained or decoded."""
     study, paths, inputs = opened.study, opened.paths, CurrentInputs(opened.paths)
     arms = _chosen_arms(study, paths)
-    statuses = statuses_of(study, arms, paths, inputs)
-    statuses = with_earlier_settings(statuses, study.arms, opened.last, paths.runs)
+    cells = cells_of_study(study, arms, paths, inputs)
+    statuses = with_earlier_settings(cells.statuses, study.arms, opened.last, paths.runs)
     found = not_compared(statuses, inputs)
     problems = [f"the data of finished cells were not compared with today's: {problem}" for problem in found]
     problems += [problem for problem in missing_files(study.data_sets, paths) if problem not in found]
     problems += missing_packages((study, *study.contexts.values()))
     problems += filter(None, [missing_sampler_package(study.search.sampler) if study.search else ""])
-    return PlannedCells(arms, statuses, tuple(problems))
+    return PlannedCells(arms, statuses, tuple(problems), cells)
 
 
 def _chosen_arms(study: Study, paths: RunPaths) -> tuple[Arm, ...]:
@@ -115,15 +117,20 @@ def _chosen_arms(study: Study, paths: RunPaths) -> tuple[Arm, ...]:
         return study.arms
 
 
-def statuses_of(
+def cells_of_study(
     study: Study, arms: Sequence[Arm], paths: RunPaths, inputs: CurrentInputs | None = None
-) -> tuple[CellStatus, ...]:
-    """Return the states of the cells of some arms; one whose settings a search has still to choose is missing."""
+) -> StudyCells:
+    """Return the cells that a study asks for; one whose settings a search has still to choose is missing."""
     not_chosen = {arm.label for arm in arms if space_to_search(study, arm)}
-    return tuple(
-        CellStatus(item.cell, "missing", NOT_CHOSEN) if item.cell.arm in not_chosen else item
-        for item in cell_statuses(confirm_cells(arms, study.seeds), paths, inputs)
-    )
+    cells = study_cells(study, arms, paths, inputs, searched=not not_chosen)
+
+    def known(statuses: Sequence[CellStatus]) -> tuple[CellStatus, ...]:
+        return tuple(
+            CellStatus(item.cell, "missing", NOT_CHOSEN) if item.cell.arm in not_chosen else item
+            for item in statuses
+        )
+
+    return replace(cells, statuses=known(cells.statuses), possible=known(cells.possible))
 
 
 def _id(status: CellStatus) -> str | None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import typer
 
-from fusion_bench.cli.cells.states import bytes_text, planned_cells, statuses_of
+from fusion_bench.cli.cells.states import bytes_text, cells_of_study, planned_cells
 from fusion_bench.cli.open_study import open_as_last_run
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.study.folders.clean import CellFilter, Cleaning, StudyCells, choose_cells, remove_cells
@@ -56,8 +56,12 @@ def _study_cells(
     opened = open_as_last_run(source, runs, overrides, data, device="cpu", data_workers=1)
     contexts = opened.study.contexts.values()
     statuses = [
-        *planned_cells(opened).statuses,
-        *(item for context in contexts for item in statuses_of(context, context.arms, opened.paths)),
+        *planned_cells(opened).cells.possible,
+        *(
+            item
+            for context in contexts
+            for item in cells_of_study(context, context.arms, opened.paths).possible
+        ),
     ]
     names = frozenset({opened.study.name, *(context.name for context in contexts)})
     return StudyCells(names, {item.cell.id: item for item in statuses}), opened.paths
@@ -65,7 +69,7 @@ def _study_cells(
 
 def _summary(found: Cleaning) -> str:
     """Return ``12 cells, 3.4 MB: 10 stale, 2 failed; kept: 1 held by a process``."""
-    states = Counter(cell.state for cell in found.chosen)
+    states = Counter[str](cell.state for cell in found.chosen)
     size = sum(cell.size for cell in found.chosen)
     text = f"{len(found.chosen):,} cells"
     if states:

@@ -20,9 +20,10 @@ from fusion_bench.reporting.decidable.finished_cells import scatter_of_cells
 from fusion_bench.samples.metric import Metric
 from fusion_bench.spec.arms import Arm
 from fusion_bench.spec.study import Study
-from fusion_bench.statistics.comparison import FEWEST_SEEDS, strictest_level
+from fusion_bench.statistics.comparison import ALPHA, FEWEST_SEEDS, strictest_level
 from fusion_bench.statistics.power import ComparisonScatter, decidable_difference
 from fusion_bench.statistics.scores import SCORE_RANGE, Unit
+from fusion_bench.statistics.sequential import planned_looks
 from fusion_bench.study.cell_status import CellStatus
 from fusion_bench.training.inputs import declared_data
 from fusion_bench.training.paths import RunPaths
@@ -64,7 +65,7 @@ class Decidable:
 
     Attributes:
         comparisons: the number of comparisons of the family.
-        seeds: the planned number of seeds.
+        seeds: the planned number of seeds; with looks, that of the last one.
         difference: a share; None with fewer than 3 seeds, or where it is not known.
         by_seeds: the same with other numbers of seeds; empty where it is not known.
         clusters: the number of images (or of what else the data set draws) of the split; None if it is not known.
@@ -73,6 +74,8 @@ class Decidable:
         finished_cells: their number.
         assumed: the assumption; None where finished cells tell.
         unknown: why the difference is not known; empty if it is.
+        at_looks: whether the numbers of seeds are those of looks, each at its own level, with every arm still open;
+            a comparison that is found at some look is found with a higher probability.
     """
 
     comparisons: int
@@ -85,6 +88,7 @@ class Decidable:
     finished_cells: int = 0
     assumed: AssumedScatter | None = None
     unknown: str = ""
+    at_looks: bool = False
 
 
 def ranked_arms(arms: Sequence[Arm]) -> tuple[Arm, ...]:
@@ -130,10 +134,13 @@ def decidable(
         scatter = assumed.scatter(clusters or _MANY, answers if unit == "samples" else 1)
     else:
         scatter, clusters = finished.scatter, finished.scatter.clusters
-    level = strictest_level(comparisons)
+    looks = planned_looks(study.looks) if study.looks else ()
+    alphas = {look.seeds: look.alpha for look in looks} or dict.fromkeys(
+        sorted({*_SHOWN_SEEDS, count}), ALPHA
+    )
     found = {
-        seeds: decidable_difference(scatter, len(compared), seeds, level)
-        for seeds in sorted({*_SHOWN_SEEDS, count})
+        seeds: decidable_difference(scatter, len(compared), seeds, strictest_level(comparisons, alpha))
+        for seeds, alpha in alphas.items()
         if seeds >= FEWEST_SEEDS
     }
     known = not np.isnan(list(found.values())).any()
@@ -148,6 +155,7 @@ def decidable(
         len(arms_used) * len(seeds_used),
         assumed,
         "" if known else "the finished cells do not scatter",
+        bool(looks),
     )
 
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 from fusion_bench.cells.folder import CellFolder, cell_folder
 from fusion_bench.cells.result import CellResult
 from fusion_bench.registries import TASKS
-from fusion_bench.reporting.tables.metric_scores import AllMetricScores
+from fusion_bench.results.metric_scores import AllMetricScores
 from fusion_bench.results.outcome_tables import metric_values, split_samples
 from fusion_bench.spec.arms import Arm
 from fusion_bench.spec.study import Study

@@ -43,9 +43,11 @@ def decidable_sentences(found: Decidable, cluster: str) -> list[str]:
         shown, rest = f"{others} points with {seeds} seeds", ""
     else:
         base.insert(0, plural(found.seeds, "seed"))
-        shown, rest = f"{_points(found.difference)} points", f"; with {seeds} seeds: {others} points"
+        at = "looks at" if found.at_looks else "with"
+        shown, rest = f"{_points(found.difference)} points", f"; {at} {seeds} seeds: {others} points"
     bracket = f" ({', '.join(base)})" if base else ""
-    first = f"with 80 % probability, a comparison finds a true difference of {shown}{bracket}{rest}"
+    of = "a comparison of the last look" if found.at_looks else "a comparison"
+    first = f"with 80 % probability, {of} finds a true difference of {shown}{bracket}{rest}"
     return [first, _basis(found, cluster)]
 
 

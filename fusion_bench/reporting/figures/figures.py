@@ -46,7 +46,7 @@ _PLOTS = {
         means_size, draw_means, "Mean and 95 % interval of every arm and control, with the floors"
     ),
     "differences": _Drawing(
-        differences_size, draw_differences, "Paired differences from the reference with 95 % intervals"
+        differences_size, draw_differences, "Paired differences from the reference with their intervals"
     ),
     "curves": _Drawing(
         curves_size, draw_curves, "Learning curves: mean over seeds, band from the lowest seed to the highest"

@@ -126,7 +126,8 @@ def draw_differences(data: FigureData, figure: Figure) -> None:
         )
         _draw_rows(data, axes, part)
         axes.set_title(title)
-    note = "bar: 95 % interval of the paired difference"
+    level = "95 % interval" if data.results.stages is None else "interval, at the level of the arm's look,"
+    note = f"bar: {level} of the paired difference"
     if data.results.margin is not None:
         note += f";  band: differences within the margin of {margin_text(data.results.margin)}"
     figure.supxlabel(note, fontsize=9, color=SOFT)

@@ -74,6 +74,7 @@ def save(results: StudyResults, folder: Path) -> None:
         if item.name not in TABLES and item.name not in RECORDS
     }
     study |= {name: _records(tables[name], [*get_type_hints(kind)]) for name, kind in RECORDS.items()}
+    study["stages"] = None if results.stages is None else dataclasses.asdict(results.stages)
     study |= {"arms": [dataclasses.asdict(arm) for arm in results.arms], "format": REPORT_FORMAT}
     study |= {"environment": dict(results.environment)}
     study["contexts"] = {label: report_folder(label) for label in results.contexts}

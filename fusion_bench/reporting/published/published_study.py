@@ -7,6 +7,7 @@ A published folder may come from somebody else. The types that are checked are t
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing_extensions import TypedDict
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.results.results import StudyResults
 from fusion_bench.spec.contexts import report_folder, slug
+from fusion_bench.statistics.sequential import Stages, planned_looks
 from fusion_bench.storage import read_json
 
 REPORT_FORMAT = 1
@@ -90,11 +92,19 @@ def _check_names(file: Path, study: Mapping[str, Any]) -> None:
     contexts = study.get("contexts", {})
     folders = [slug(label) for label in contexts]
     lacks_overlap = study.get("shows", "text") != "text" and "iou" not in study.get("measures", ())
+    stages: Stages | None = study.get("stages")
+    in_looks = (
+        [] if stages is None else [arm for look in stages.taken for arm in (*look.arms, *look.left_out)]
+    )
     wrong = (
         "two arms have one label"
         if len({*labels}) < len(labels)
         else f"there is no arm {study['reference'][:80]!r}, which is the reference"
         if study["reference"] not in labels
+        else f"it has looks at {in_looks[0][:80]!r}, which is no arm"
+        if (in_looks := [arm for arm in in_looks if arm not in labels])
+        else "its looks are not those of their numbers of seeds"
+        if stages is not None and not _are_looks(stages)
         else "two contexts have one folder, or a context has none"
         if len({*folders}) < len(folders) or "" in folders
         else "a context has another folder than that of its label"
@@ -105,6 +115,19 @@ def _check_names(file: Path, study: Mapping[str, Any]) -> None:
     )
     if wrong:
         raise FusionBenchError(f"{file} does not describe a study: {wrong}")
+
+
+def _are_looks(stages: Stages) -> bool:
+    """Return True if the planned looks spend 5 % by the rule, and those taken are the first of them."""
+    try:
+        planned = planned_looks([look.seeds for look in stages.planned])
+    except ValueError:
+        return False
+    taken = [(look.seeds, look.alpha) for look in stages.taken]
+    alike = all(
+        math.isclose(one.alpha, look.alpha) for one, look in zip(planned, stages.planned, strict=True)
+    )
+    return alike and taken == [(look.seeds, look.alpha) for look in stages.planned[: len(taken)]]
 
 
 @functools.cache

@@ -107,6 +107,8 @@ def _verdicts(ranked: Sequence[AnswerRow], results: StudyResults, tables: Tables
         int(tally.get(name, 0)) for name in ("better", "worse", "equivalent", "underpowered", "no verdict")
     )
     if none == len(family):
+        if results.stages is not None and not results.stages.taken:
+            return f"Against {against}, {counted_arms(none)} without a verdict; no look is taken yet."
         needs = (
             f"{FEWEST_SEEDS} seeds"
             if (family["seeds"] < FEWEST_SEEDS).any()
@@ -119,10 +121,12 @@ def _verdicts(ranked: Sequence[AnswerRow], results: StudyResults, tables: Tables
     parts.append(f"{undecided} open")
     if none:
         parts.append(f"{none} without a verdict")
-    detectable = float(family["detectable"].max())  # one number, in the rows that were tested
+    last = family[family["look"] == family["look"].max()]
+    detectable = float(last["detectable"].max())  # one number, in the rows that were tested
+    at = "a comparison" if results.stages is None else f"a comparison of look {int(last['look'].max())}"
     power = (
         ""
         if np.isnan(detectable)
-        else f"; with 80 % probability, a comparison finds a true difference of {unsigned_points(detectable)} points"
+        else f"; with 80 % probability, {at} finds a true difference of {unsigned_points(detectable)} points"
     )
     return f"Against {against}, {join_words(parts)}{power}."

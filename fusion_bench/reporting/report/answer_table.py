@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from fusion_bench.reporting.report.baseline_sentences import missing_controls
+from fusion_bench.reporting.report.look_sentences import looks_note
 from fusion_bench.reporting.report.markdown import Column, markdown_table
 from fusion_bench.reporting.tables.answer_rows import AnswerRow, answer_rows
 from fusion_bench.reporting.tables.formatting import (
@@ -30,16 +31,19 @@ def answer_table(results: StudyResults, tables: Tables) -> str:
         "place": lambda row: DASH if row["of"].place is None else str(row["of"].place),
         "arm": lambda row: code(row["of"].arm),
         f"{escape(f'{results.primary_split} {results.primary}')}, % (95 % interval)": _mean,
-        "difference, points (95 % interval)": _difference,
+        f"difference, points ({'95 % ' if results.stages is None else ''}interval)": _difference,
         "Holm p": lambda row: (
             DASH if row["of"].difference is None else p_value(row["of"].difference["p_holm"])
         ),
         "verdict": lambda row: verdict_of(row["of"]),
+        "look": lambda row: str((row["of"].difference or {}).get("look") or DASH),
         "ties": lambda row: row["of"].letters or DASH,
         "seeds": _seeds,
         "converged": lambda row: {True: "yes", False: "**no**", None: "unknown"}[row["of"].converged],
         "beats every control": lambda row: {True: "yes", False: "not shown", None: DASH}[row["of"].beats],
     }
+    if results.stages is None:
+        del columns["look"]
     if all(row.beats is None for row in rows):
         del columns["beats every control"]
     return markdown_table([{"of": row} for row in rows], columns, 2)
@@ -54,6 +58,7 @@ def answer_note(results: StudyResults, tables: Tables) -> str:
             f"Differences are from {code(results.reference)}. Intervals are not corrected for the number of "
             "comparisons; p-values are (Holm), and the verdict follows them."
         )
+    sentences += looks_note(results)
     verdicts = set(tables.comparisons["verdict"])
     if "underpowered" in verdicts:
         sentences.append(
@@ -61,18 +66,22 @@ def answer_note(results: StudyResults, tables: Tables) -> str:
             "finds with 80 % probability is that of the strictest step of the correction."
         )
     if "no verdict" in verdicts:
-        sentences.append(
-            f"No verdict: fewer than {FEWEST_SEEDS} seeds, or a single {escape(results.cluster)}."
-        )
+        without = "no part in a look" if results.stages is not None else f"fewer than {FEWEST_SEEDS} seeds"
+        sentences.append(f"No verdict: {without}, or a single {escape(results.cluster)}.")
     if pairs := tables.ties.pairs():
         sentences.append("Ties: arms that share a letter cannot be told apart.")
         if pairs > 1:
+            how = (
+                "Holm"
+                if results.stages is None
+                else "Bonferroni, over the looks that both arms had a part in"
+            )
             sentences.append(
-                f"All {pairs} pairs of arms are tested, at 5 % for all together (Holm): a family of its own, larger "
+                f"All {pairs} pairs of arms are tested, at 5 % for all together ({how}): a family of its own, larger "
                 "than that of the verdicts, so an arm that is better or worse than the reference may still share its "
                 "letter."
             )
-    sentences += _about_seeds(rows)
+    sentences += _about_seeds(rows) if results.stages is None else [_staged_seeds(results)]
     sentences += missing_controls(results, tables)
     if any(row.place is None for row in rows):
         sentences.append(
@@ -97,6 +106,16 @@ def _about_seeds(rows: Sequence[AnswerRow]) -> list[str]:
             "other arm, so its mean may not agree with its place."
         )
     return sentences
+
+
+def _staged_seeds(results: StudyResults) -> str:
+    """Return which seeds the means and differences of a study with looks are over."""
+    return (
+        f"Places follow the differences. The mean of an arm is over the seeds of its last look, that of "
+        f"{code(results.reference)} over those of all looks; a difference is over the seeds of the arm's last look "
+        "on both sides, so it need not be the difference of the two means. Controls have the seeds of the first "
+        "look, and arms are compared with them on these."
+    )
 
 
 def verdict_of(row: AnswerRow) -> str:

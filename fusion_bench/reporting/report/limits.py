@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from fusion_bench.reporting.report.baseline_sentences import floor_rows, not_above
+from fusion_bench.reporting.report.look_sentences import look_limits
 from fusion_bench.reporting.tables.answer_rows import AnswerRow, answer_rows, controls_without_result
 from fusion_bench.reporting.tables.formatting import join_words, plural, unsigned_points
 from fusion_bench.reporting.tables.markdown_text import code
@@ -25,6 +26,7 @@ def answer_limits(results: StudyResults, tables: Tables) -> list[str]:
         *_convergence(rows),
         *_baselines(rows, best, results, tables),
         *_outside(results),
+        *look_limits(results, tables),
         *_few_seeds(tables),
         *_not_compared(results, tables),
         *_unfinished(results),

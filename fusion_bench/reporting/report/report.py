@@ -14,7 +14,7 @@ from fusion_bench.reporting.figures.figures import Drawn, draw_figures
 from fusion_bench.reporting.html.page import write_page
 from fusion_bench.reporting.published.publish import load, save
 from fusion_bench.reporting.published.published_study import inside
-from fusion_bench.reporting.report import report_tables, setup_tables
+from fusion_bench.reporting.report import look_sentences, report_tables, setup_tables
 from fusion_bench.reporting.report.answer import answer_sentences
 from fusion_bench.reporting.report.answer_table import answer_note, answer_table
 from fusion_bench.reporting.report.limits import answer_limits
@@ -135,6 +135,8 @@ def _numbers(results: StudyResults, tables: Tables) -> dict[str, Any]:
         "comparisons": report_tables.comparisons_table(tables),
         "controls": report_tables.controls_table(tables),
         "differences": report_tables.differences_table(tables),
+        "looks": look_sentences.looks_markdown(tables),
+        "look_comparisons": look_sentences.look_comparisons_markdown(tables),
         "ranking": ranking_table(results, tables),
         "agreement": agreement_table(tables),
         "learning": report_tables.learning_table(tables),
@@ -150,7 +152,9 @@ def _numbers(results: StudyResults, tables: Tables) -> dict[str, Any]:
 def _words(results: StudyResults, tables: Tables) -> dict[str, Any]:
     primary = escape(f"{results.primary_split} {results.primary}")
     cluster = escape(results.cluster)
-    seeds = results.cells["seed"].nunique()
+    seeds = plural(results.cells["seed"].nunique(), "seed")
+    if results.stages is not None:
+        seeds = f"looks at {look_sentences.planned_text(results)}"
     controls = sum(arm.role == "control" for arm in results.arms)
     counted = [plural(len(results.arms) - controls, "arm"), plural(controls, "control")]
     on_primary = (tables.means["split"] == results.primary_split) & (
@@ -167,8 +171,7 @@ def _words(results: StudyResults, tables: Tables) -> dict[str, Any]:
         "title": escape(results.title or results.name),
         "plain_title": results.title or results.name,
         "subtitle": (
-            f"Study {code(results.name)}: {join_words(counted)}, {plural(seeds, 'seed')}; primary metric "
-            f"**{primary}**{size}."
+            f"Study {code(results.name)}: {join_words(counted)}, {seeds}; primary metric **{primary}**{size}."
         ),
         "answer": answer_sentences(results, tables),
         "limits": answer_limits(results, tables),
@@ -181,6 +184,7 @@ def _words(results: StudyResults, tables: Tables) -> dict[str, Any]:
         "cluster": cluster,
         "command": code_block(results.command) if results.command else "",
         "equivalence": _equivalence(results),
+        "looks_note": " ".join(look_sentences.looks_note(results)),
         "means_note": (
             "Parameters and multiply-adds (for one sample): those of the fusion modules and their adapters, plus "
             f"those of the rest of the model: backbone if trained, text encoder, head. {latency}"
@@ -197,9 +201,10 @@ def _words(results: StudyResults, tables: Tables) -> dict[str, Any]:
 def _equivalence(results: StudyResults) -> str:
     if results.margin is None:
         return "The study states no margin, so no arm can be called equivalent."
+    level = "5 %" if results.stages is None else "the level of the look"
     return (
         "Equivalent means that the difference is shown to be smaller than the margin of "
-        f"{margin_text(results.margin)} (two one-sided tests at 5 %, Holm over the same arms). Differences and "
+        f"{margin_text(results.margin)} (two one-sided tests at {level}, Holm over the same arms). Differences and "
         "equivalences are two families: the chance of a false verdict is below 5 % in each, not in both together. "
         "This verdict has priority over better and worse: a difference inside the margin is treated as negligible."
     )
@@ -209,6 +214,14 @@ def _seed_variances(tables: Tables) -> str:
     """Return the sentence on the variances between seeds, with their prior where the arms share one."""
     degrees = tables.comparisons.attrs.get("prior_degrees", 0.0)
     start = "Seed effects are taken as additive and near normal."
+    if not tables.looks.empty:
+        return (
+            f"{start} The variance between seeds of an arm is the larger of its own and of the mean of its own and a "
+            "prior, weighted by degrees of freedom. The prior is the mean variance of the reference and the arms "
+            "that were open at the look; it stands in the table of looks. With a single open arm there is none, and "
+            "a p-value far below 5 % is too small with few seeds. The reference is part of every comparison; its "
+            "prior is 4/3 of that variance, and it counts on its own degrees of freedom."
+        )
     if not degrees:
         tested = int(tables.comparisons["p_holm"].notna().sum())
         tail = (

@@ -8,6 +8,7 @@ from fusion_bench.reporting.report.markdown import Column, markdown_table, pivot
 from fusion_bench.reporting.tables.formatting import (
     DASH,
     count,
+    level_percent,
     milliseconds,
     p_value,
     percent,
@@ -83,12 +84,18 @@ def comparisons_table(tables: Tables) -> str:
     columns: dict[str, Column] = {
         "arm": lambda row: code(row["arm"]),
         "difference, points": lambda row: points(row["estimate"]),
-        "95 % interval": lambda row: points_range(row["low"], row["high"]),
+        "95 % interval" if tables.looks.empty else "interval": lambda row: points_range(
+            row["low"], row["high"]
+        ),
+        "level": lambda row: level_percent(row["level"]),
+        "look": lambda row: str(row["look"] or DASH),
         "Holm p": lambda row: p_value(row["p_holm"]),
         "p, outside the margin": lambda row: p_value(row["p_margin_holm"]),
         "seeds": lambda row: _seeds(row["seeds"], row["reference_seeds"]),
         "verdict": _verdict,
     }
+    if tables.looks.empty:
+        del columns["level"], columns["look"]
     if tables.comparisons["p_margin_holm"].isna().all():
         del columns["p, outside the margin"]
     return markdown_table(records(tables.comparisons), columns)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from fusion_bench.reporting.report.baseline_sentences import control_sentences, floor_sentences
 from fusion_bench.reporting.report.interval_text import difference_text, range_text
 from fusion_bench.reporting.report.limits import convergence_sentences, fewest_seeds, not_converged
+from fusion_bench.reporting.report.look_sentences import look_sentences, look_text
 from fusion_bench.reporting.report.ranking import agreement_sentences
 from fusion_bench.reporting.tables.formatting import (
     join_words,
@@ -32,6 +33,7 @@ def verdict_sentences(results: StudyResults, tables: Tables) -> list[str]:
     """Return the paragraphs, of one or more sentences each, as Markdown."""
     return [
         *_verdicts(results, tables),
+        *look_sentences(results, tables),
         *_few_seeds(tables),
         *_without_verdict(results, tables),
         *_outside_the_budget(results, tables),
@@ -69,13 +71,15 @@ def _no_difference_shown(rows: list[Row], results: StudyResults, unconverged: se
     excluding = [code(row["arm"]) for row in rows if row["low"] > 0 or row["high"] < 0]
     uncorrected = (
         f" Zero lies outside the {'interval' if len(excluding) == 1 else 'intervals'} of {join_words(excluding)}, "
-        f"but the corrected {'p-value is' if len(excluding) == 1 else 'p-values are'} not below 5 %."
+        f"but the corrected {'p-value is' if len(excluding) == 1 else 'p-values are'} not below "
+        f"{'5 %' if results.stages is None else 'the level of the look'}."
         if excluding
         else ""
     )
+    level = "95 % interval" if results.stages is None else "interval at the level of the last look"
     return (
-        f"{start} difference from {code(results.reference)} is shown** for {plural(len(rows), 'arm')} (points, 95 % "
-        f"interval): {measured}.{uncorrected} This is no proof of equality."
+        f"{start} difference from {code(results.reference)} is shown** for {plural(len(rows), 'arm')} (points, "
+        f"{level}): {measured}.{uncorrected} This is no proof of equality."
     )
 
 
@@ -103,7 +107,7 @@ def _verdict(row: Row, results: StudyResults, tables: Tables, unconverged: set[s
     arm, reference = code(row["arm"]), code(results.reference)
     limits = _limits([row], results, unconverged)
     start = f"{join_words(limits).capitalize()}, **" if limits else "**"
-    measured = f"{difference_text(row)}, {_holm(row['p_holm'])}, {_seeds(row)}"
+    measured = f"{difference_text(row)}, {_holm(row['p_holm'])}, {look_text(row)}{_seeds(row)}"
     if row["verdict"] in {"better", "worse"}:
         return (
             f"{start}{arm} is {row['verdict']} than {reference}**: {_levels(row, results, tables)}{measured}."
@@ -111,7 +115,7 @@ def _verdict(row: Row, results: StudyResults, tables: Tables, unconverged: set[s
     return (
         f"{start}{arm} and {reference} are equivalent** within the study's margin of "
         f"{unsigned_points(results.margin or 0.0)} points: {difference_text(row)}, "
-        f"{_holm(row['p_margin_holm'])} for a larger difference, {_seeds(row)}."
+        f"{_holm(row['p_margin_holm'])} for a larger difference, {look_text(row)}{_seeds(row)}."
     )
 
 
@@ -141,7 +145,10 @@ def _levels(row: Row, results: StudyResults, tables: Tables) -> str:
 
 def _without_verdict(results: StudyResults, tables: Tables) -> list[str]:
     sentences = []
-    rows = records(tables.comparisons[tables.comparisons["verdict"] == "no verdict"])
+    none = tables.comparisons["verdict"] == "no verdict"
+    if results.stages is not None:  # the sentences on looks say why an arm had a part in none
+        none &= tables.comparisons["look"] > 0
+    rows = records(tables.comparisons[none])
     fewest = [min(row["seeds"], row["reference_seeds"]) for row in rows]
     for seeds in sorted(set(fewest)):
         measured = [

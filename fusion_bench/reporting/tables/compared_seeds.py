@@ -14,15 +14,22 @@ from typing import TypeAlias
 
 import numpy as np
 
+from fusion_bench.reporting.tables.staged import staged_seeds
 from fusion_bench.statistics.comparison import Question
 from fusion_bench.statistics.influence import Influences
+from fusion_bench.statistics.sequential import Stages
 
 ComparedSeeds: TypeAlias = Mapping[str, frozenset[int]]
 """The seeds of each arm and control in its comparison with the reference, by label; none without a seed."""
 
 
-def compared_seeds(influences: Influences, question: Question) -> ComparedSeeds:
-    """Return the seeds that the comparison with the reference uses, of each arm with a result."""
+def compared_seeds(influences: Influences, question: Question, stages: Stages | None = None) -> ComparedSeeds:
+    """Return the seeds that the comparison with the reference uses, of each arm with a result.
+
+    In a study with looks (``stages``), these are those of the arm's last look, and of all looks for the reference.
+    """
+    if stages is not None:
+        return staged_seeds(influences, question, stages)
     differences = question.differences(influences)
     used = {arm: differences.seeds_of(arm) for arm in influences.arms}
     seeds = np.array(influences.seeds, dtype=np.int64)

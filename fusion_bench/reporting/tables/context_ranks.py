@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from fusion_bench.reporting.tables.metric_scores import MetricScores
+from fusion_bench.reporting.tables.staged import first_seeds
+from fusion_bench.results.metric_scores import MetricScores
 from fusion_bench.results.results import StudyResults
 from fusion_bench.statistics.influence import Influences
 from fusion_bench.statistics.ranking import agreement, ranks
@@ -15,6 +16,8 @@ from fusion_bench.statistics.ranking import agreement, ranks
 def context_influences(results: StudyResults, metric_scores: MetricScores) -> Mapping[str, Influences]:
     """Return the influences of each context, by its label, on the study's primary metric and the context's split.
 
+    Of a context with looks, they are those of the seeds of the first one.
+
     Args:
         results: the study.
         metric_scores: how the primary metric is computed.
@@ -22,7 +25,8 @@ def context_influences(results: StudyResults, metric_scores: MetricScores) -> Ma
 
     def of(context: StudyResults) -> Influences:
         rows = context.samples[context.samples["split"] == context.primary_split]
-        return metric_scores.scores(rows, [arm.label for arm in context.arms]).influences(metric_scores.unit)
+        scores = metric_scores.scores(rows, [arm.label for arm in context.arms])
+        return first_seeds(scores.influences(metric_scores.unit), context.stages)
 
     return {label: of(context) for label, context in results.contexts.items()}
 

@@ -47,6 +47,11 @@ def signed_percent(distance: float | None) -> str:
     return DASH if distance is None else f"{points(distance)} %"
 
 
+def level_percent(share: float) -> str:
+    """Return a level in per cent, without zeros at the end: ``0.0125`` -> ``1.25 %``, ``0.05 / 6`` -> ``0.83 %``."""
+    return f"{round(100 * share, 2):g} %"
+
+
 def p_value(p: float) -> str:
     """Return a p-value with three decimals; ``<0.001`` if it is smaller."""
     if np.isnan(p):

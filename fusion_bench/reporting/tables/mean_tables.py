@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 
 from fusion_bench.reporting.tables.compared_seeds import ComparedSeeds, is_compared, only_compared
-from fusion_bench.reporting.tables.metric_scores import AllMetricScores, MetricScores
+from fusion_bench.reporting.tables.staged import compared_without_verdict
+from fusion_bench.results.metric_scores import AllMetricScores, MetricScores
 from fusion_bench.results.results import StudyResults
-from fusion_bench.statistics.comparison import Question, compare, means
+from fusion_bench.statistics.comparison import Question, means
 from fusion_bench.statistics.scores import Scores
 
 
@@ -45,8 +46,8 @@ def other_differences(results: StudyResults, all_scores: AllMetricScores, questi
             influences = all_scores.on(metric, split)
             if influences is None or (split, metric) == (results.primary_split, results.primary):
                 continue
-            compared = compare(influences, replace(question, margin=None))
-            parts.append(compared.assign(split=split, metric=metric))
+            table = compared_without_verdict(influences, replace(question, margin=None), results.stages)
+            parts.append(table.assign(split=split, metric=metric))
     columns = ["split", "metric", "arm", "estimate", "low", "high", "seeds", "clusters", "samples"]
     return pd.concat(parts, ignore_index=True)[columns] if parts else pd.DataFrame(columns=columns)
 

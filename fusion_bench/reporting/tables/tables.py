@@ -7,7 +7,6 @@ from typing import Any, TypeAlias
 
 import pandas as pd
 
-from fusion_bench.errors import FusionBenchError
 from fusion_bench.reporting.tables.compared_seeds import compared_seeds
 from fusion_bench.reporting.tables.context_ranks import (
     context_agreement,
@@ -15,13 +14,14 @@ from fusion_bench.reporting.tables.context_ranks import (
     context_ranks,
 )
 from fusion_bench.reporting.tables.mean_tables import all_means, leads_over_floors, other_differences
-from fusion_bench.reporting.tables.metric_scores import AllMetricScores, MetricScores
 from fusion_bench.reporting.tables.order import best_first, order_of_arms
 from fusion_bench.reporting.tables.sample_selection import shown_answers
 from fusion_bench.reporting.tables.slice_means import slice_means
+from fusion_bench.reporting.tables.staged import compared, first_seeds, look_comparisons, looks_table
+from fusion_bench.results.family import Member, primary_scores, question_of
+from fusion_bench.results.metric_scores import AllMetricScores, MetricScores
 from fusion_bench.results.results import StudyResults
-from fusion_bench.spec.arms import Role
-from fusion_bench.statistics.comparison import Question, compare
+from fusion_bench.statistics.comparison import Question
 from fusion_bench.statistics.controls import against_controls
 from fusion_bench.statistics.convergence import convergence
 from fusion_bench.statistics.influence import Influences
@@ -64,6 +64,8 @@ class Tables:
             (`fusion_bench.reporting.tables.order`). The rows of the other tables have this order within a split,
             metric or slice.
         ties: the arms that cannot be told apart.
+        looks: one row per planned look (`fusion_bench.reporting.tables.staged.looks_table`); none without looks.
+        look_comparisons: the comparisons of every look that was taken, with ``look``.
     """
 
     means: pd.DataFrame
@@ -81,6 +83,8 @@ class Tables:
     unfinished: pd.DataFrame
     order: tuple[str, ...]
     ties: TieGroups
+    looks: pd.DataFrame
+    look_comparisons: pd.DataFrame
 
 
 def records(table: pd.DataFrame) -> list[Row]:
@@ -100,9 +104,10 @@ def build_tables(results: StudyResults) -> Tables:
     question = _question(results)
     primary = all_scores.influences(metric_scores, results.primary_split)
     scores = all_scores.scores(metric_scores, results.primary_split)
-    seeds = compared_seeds(primary, question)
+    seeds = compared_seeds(primary, question, results.stages)
     mean_table = _with_role(results, all_means(results, all_scores, seeds))
-    comparisons = compare(primary, question)
+    comparisons = compared(primary, question, results.stages)
+    first = first_seeds(primary, results.stages)
     order = order_of_arms(results, mean_table, comparisons)
     in_contexts = context_influences(results, metric_scores)
     slices, repeated = slice_means(results, scores, metric_scores.unit, seeds)
@@ -115,17 +120,19 @@ def build_tables(results: StudyResults) -> Tables:
         per_seed=results.values[["split", "metric", "arm", "role", "seed", "value"]].reset_index(drop=True),
         comparisons=shown(comparisons),
         differences=shown(other_differences(results, all_scores, question)),
-        controls=best_first(against_controls(primary, question), order),
+        controls=best_first(against_controls(first, question), order),
         floors=shown(leads_over_floors(results, all_scores, seeds)),
         slices=shown(slices),
         repeated=repeated,
         learning=shown(_learning(results)),
-        ranking=context_ranks(results, primary, in_contexts),
-        agreement=context_agreement(results, primary, in_contexts),
+        ranking=context_ranks(results, first, in_contexts),
+        agreement=context_agreement(results, first, in_contexts),
         answers=shown_answers(results, results.pictures),
         unfinished=results.cells[results.cells["state"] != "done"].reset_index(drop=True),
         order=order,
-        ties=tie_groups(primary, question, order),
+        ties=tie_groups(primary, question, order, results.stages),
+        looks=looks_table(primary, question, results.stages),
+        look_comparisons=shown(look_comparisons(primary, question, results.stages)),
     )
 
 
@@ -143,35 +150,17 @@ def primary_comparison(results: StudyResults) -> tuple[Influences, Question]:
 
 
 def _primary_scores(results: StudyResults, all_scores: AllMetricScores) -> MetricScores:
-    """Return how the primary metric is computed."""
-    found = all_scores.of(results.primary)
-    if found is not None:
-        return found
-    if results.primary not in set(results.values["metric"]):
-        return MetricScores()
-    raise FusionBenchError(
-        f"the primary metric {results.primary!r} is neither the mean of a recorded number per sample nor the "
-        f"ratio of two sums nor the share of {results.cluster}s whose samples are all right, so it has no "
-        "interval; choose another metric"
-    )
+    return primary_scores(all_scores, results.primary, results.values["metric"], results.cluster)
 
 
 def _question(results: StudyResults) -> Question:
-    """Return the family of comparisons; an arm outside a matched budget gets an interval only, like a control."""
-    arms = _labels(results, "arm")
-    unranked = [arm.label for arm in results.arms if arm.label in arms and arm.unranked]
-    return Question(
-        reference=results.reference,
-        family=tuple(label for label in arms if label not in unranked),
-        unranked=tuple(unranked),
-        controls=tuple(_labels(results, "control")),
-        margin=results.margin,
+    """Return the family of comparisons."""
+    return question_of(
+        (Member(arm.label, arm.role, not arm.unranked) for arm in results.arms),
+        results.reference,
+        results.margin,
         higher_is_better=results.primary not in results.lower_is_better,
     )
-
-
-def _labels(results: StudyResults, role: Role) -> list[str]:
-    return [arm.label for arm in results.arms if arm.role == role]
 
 
 def _learning(results: StudyResults) -> pd.DataFrame:

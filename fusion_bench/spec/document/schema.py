@@ -24,13 +24,13 @@ from fusion_bench.spec.document.sections import (
     ReportSection,
     ResourcesSection,
     Section,
-    SeedList,
     StartSection,
     TextSection,
     TrainSection,
     VarySection,
     list_or_other,
 )
+from fusion_bench.spec.document.seeds_section import SeedsValue
 
 CONTROLS = ("question_only", "image_only", "prior", "late_concat")
 """The controls of ``controls: true``."""
@@ -80,10 +80,11 @@ class StudyFile(Section):
         True,
         description=f"true: the controls {', '.join(CONTROLS)}; false: no control; or a list of controls",
     )
-    seeds: Annotated[
-        Annotated[int, Field(ge=1, le=1000), Tag("other")] | Annotated[SeedList, Tag("list")],
-        Discriminator(list_or_other),
-    ] = Field(DEFAULT_SEEDS, description="a list of seeds, or the number of seeds (3 means 0, 1 and 2)")
+    seeds: SeedsValue = Field(
+        DEFAULT_SEEDS,
+        description="a list of seeds, or the number of seeds (3 means 0, 1 and 2); or looks, "
+        "{min: 3, max: 12, stop: decided}: every arm gets the minimum, and open comparisons get more",
+    )
     threads: int = Field(1, ge=1, le=1024, description="torch's number of threads in every cell")
     limits: LimitsSection = LimitsSection.model_construct()
     resources: ResourcesSection = ResourcesSection.model_construct()

@@ -10,11 +10,12 @@ import pytest
 
 from fusion_bench.calibration.cases import Bound, Case, CaseResult
 from fusion_bench.calibration.families import pairs_with_reference, verdicts_shown
-from fusion_bench.calibration.grid import cases_of_shape, standard_cases
+from fusion_bench.calibration.grid import cases_of_looks, cases_of_shape, standard_cases
 from fusion_bench.calibration.sums import draw_sums
 from fusion_bench.statistics.estimate import FloatArray
 from fusion_bench.statistics.rates import Rates
 from fusion_bench.statistics.seeds.moderation import SeedVariances
+from fusion_bench.statistics.sequential import Look
 from fusion_bench.statistics.simulation import StudyShape
 
 ALONE = StudyShape(6, 3, 20, seed_sd=1.6, residual_sd=1.0)
@@ -154,3 +155,24 @@ def test_a_study_is_asked_for_its_own_detectable_difference() -> None:
         4.0,
         8.0,
     ]
+
+
+def test_looks_of_the_rule_that_a_run_follows_keep_their_bound_and_looking_naively_does_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shape, looks = dataclasses.replace(ALONE, arms=3, seeds=12), (3, 5, 8, 12)
+    case = Case(shape, drawn="cells", asked="looks", looks=looks)
+    assert [promise.rate for promise in case.bounds()] == ["family_error"]
+    rates = case.run(150)
+    assert not CaseResult(case, rates).broken()
+    assert np.isnan(rates.coverage) and np.isnan(rates.power)
+    naive = tuple(Look(number, 0.05) for number in looks)
+    monkeypatch.setattr("fusion_bench.statistics.simulation.planned_looks", lambda numbers: naive)
+    assert case.run(150).family_error > 1.5 * rates.family_error, "each look at 5 % errs more often"
+
+
+def test_a_study_with_looks_is_asked_for_these() -> None:
+    cases = cases_of_looks(dataclasses.replace(ALONE, reference_seeds=5), (3, 5, 8), 5.0)
+    assert {(case.asked, case.looks, case.shape.seeds) for case in cases} == {("looks", (3, 5, 8), 8)}
+    assert [case.effect for case in cases] == [0.0, 0.0, 0.0, 0.0, 5.0, 2.0, 4.0, 8.0]
+    assert len({case.key() for case in cases}) == len(cases)

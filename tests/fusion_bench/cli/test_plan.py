@@ -70,3 +70,26 @@ def test_the_plan_says_what_can_be_decided(cli: CommandLine, tmp_path: Path) -> 
     assert enough["decidable"]["difference"] == decides["by_seeds"]["5"]
     alone = json.loads(cli("plan", *place, "--json", "--set", "arms={film: {module: film}}").out)
     assert alone["few_seeds"] == "" and alone["decidable"] is None
+
+
+def test_the_plan_of_looks_shows_the_next_one_and_the_most_cells(cli: CommandLine, tmp_path: Path) -> None:
+    (tmp_path / "s.yaml").write_text(STUDY.replace("seeds: 3", "seeds: {min: 3, max: 12}"))
+    place = (tmp_path / "s.yaml", "--runs", tmp_path / "runs")
+    shown = cli("plan", *place, "--export", tmp_path / "exported").out
+    assert "12 cells in all so far" in shown and "12 cells written" in shown
+    assert "these are the cells of the next look" in shown
+    assert (
+        "looks at 3, 5, 8 and 12 seeds, which spend 1.25 %, 0.83 %, 1.25 % and 1.67 % of the error" in shown
+    )
+    assert "0 looks taken; the next is at 3 seeds, with concat open; it waits for 12 cells" in shown
+    # The reference and the one ranked arm may get 12 seeds; the unranked arm and the control have 3.
+    assert "at most, if every open arm stays open: 30 cells to train" in shown
+    assert "a comparison of the last look finds a true difference of" in shown
+    plan = json.loads(cli("plan", *place, "--json").out)
+    assert len(plan["cells"]) == 12 and plan["looks"]["most_cells"] == 30
+    assert (plan["looks"]["next"], plan["looks"]["open"]) == (3, ["concat"])
+    decides = plan["decidable"]
+    assert decides["at_looks"] and decides["seeds"] == 12 and set(decides["by_seeds"]) == {"3", "5", "8"}
+    fixed = json.loads(cli("plan", *place, "--json", "--set", "seeds=12").out)
+    assert "looks" not in fixed and len(fixed["cells"]) == 48
+    assert fixed["decidable"]["difference"] < decides["difference"], "a look spends a part of 5 %"

@@ -1,0 +1,77 @@
+"""The key ``seeds`` of a study file: a number, a list, or looks at a growing number of seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeAlias
+
+from pydantic import Discriminator, Field, Tag, model_validator
+
+from fusion_bench.spec.document.sections import Section, SeedList
+from fusion_bench.spec.document.tree import Node
+
+MOST_SEEDS = 1000
+_FEWEST_IN_LOOK = 3
+_GROWTH = (3, 2)
+"""Each look has at least half as many seeds again as the one before it."""
+
+
+class SeedRangeSection(Section):
+    """Seeds are spent only on comparisons that are still open, at looks that are planned beforehand."""
+
+    min: int = Field(
+        ge=_FEWEST_IN_LOOK, le=MOST_SEEDS, description="the number of seeds of every arm at the first look"
+    )
+    max: int = Field(
+        ge=_FEWEST_IN_LOOK,
+        le=MOST_SEEDS,
+        description="the largest number of seeds of an arm, at the last look",
+    )
+    stop: Literal["decided"] = Field(
+        "decided",
+        description="decided: an arm gets no more seeds once it is better, worse or equivalent",
+    )
+
+    @model_validator(mode="after")
+    def _in_order(self) -> SeedRangeSection:
+        if not self.min < self.max:
+            raise ValueError(
+                f"min must be less than max, not {self.min} and {self.max}; for one number of seeds write it alone: "
+                f"seeds: {self.max}"
+            )
+        return self
+
+
+def _kind(value: Any) -> str:
+    return "list" if isinstance(value, list) else "looks" if isinstance(value, Mapping) else "other"
+
+
+SeedsValue: TypeAlias = Annotated[
+    Annotated[int, Field(ge=1, le=MOST_SEEDS), Tag("other")]
+    | Annotated[SeedList, Tag("list")]
+    | Annotated[SeedRangeSection, Tag("looks")],
+    Discriminator(_kind),
+]
+
+
+def looks_between(fewest: int, most: int) -> tuple[int, ...]:
+    """Return the numbers of seeds at which a study looks at its comparisons.
+
+    The first look is at ``fewest`` seeds; each later one at half as many again, rounded up; the last one at ``most``.
+    From 3 to 12 that is 3, 5, 8 and 12.
+    """
+    numbers = [fewest]
+    upper, lower = _GROWTH
+    while (following := -(-numbers[-1] * upper // lower)) < most:
+        numbers.append(following)
+    return (*numbers, most)
+
+
+def readable_seeds(node: Node) -> tuple[int, ...]:
+    """Return the seeds in a value of ``seeds`` that can be read; the schema records mistakes in it."""
+    value = node.plain()
+    if isinstance(value, Mapping):
+        value = value.get("max")
+    if isinstance(value, int):
+        return tuple(range(min(value, MOST_SEEDS)))
+    return tuple(seed for seed in value if isinstance(seed, int)) if isinstance(value, list) else ()

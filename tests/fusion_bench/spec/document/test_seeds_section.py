@@ -1,0 +1,75 @@
+"""Looks in the study file: the numbers of seeds between the fewest and the most, and what is refused."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from fusion_bench.errors import StudyFileError
+from fusion_bench.spec.document.seeds_section import looks_between
+from fusion_bench.study.plan import confirm_cells
+from study_fakes import GOOD, Load
+
+LOOKS = GOOD.replace("seeds: [3, 5]", "seeds: {min: 3, max: 12, stop: decided}")
+
+
+@pytest.mark.parametrize(
+    ("fewest", "most", "looks"),
+    [
+        (3, 12, (3, 5, 8, 12)),
+        (3, 4, (3, 4)),
+        (3, 5, (3, 5)),
+        (3, 13, (3, 5, 8, 12, 13)),
+        (5, 20, (5, 8, 12, 18, 20)),
+    ],
+)
+def test_each_look_has_half_as_many_seeds_again(fewest: int, most: int, looks: tuple[int, ...]) -> None:
+    assert looks_between(fewest, most) == looks
+
+
+def test_a_study_has_all_seeds_and_its_looks(load: Load) -> None:
+    study = load(LOOKS)
+    assert (study.seeds, study.looks) == (tuple(range(12)), (3, 5, 8, 12))
+    assert load(LOOKS, "seeds.max=8").looks == (3, 5, 8)
+    assert load(LOOKS.replace(", stop: decided", "")).looks == study.looks
+
+
+def test_a_number_or_a_list_in_place_of_looks_is_what_it_is_without_them(load: Load) -> None:
+    for override, seeds in (("seeds=5", (0, 1, 2, 3, 4)), ("seeds=[3, 5]", (3, 5))):
+        study = load(LOOKS, override)
+        assert (study.seeds, study.looks) == (seeds, ())
+    assert load(GOOD, "seeds={min: 4, max: 9}").looks == (4, 6, 9)
+
+
+def test_looks_are_no_part_of_a_cells_identity(load: Load) -> None:
+    cells = [
+        {cell.id for cell in confirm_cells(study.arms, study.seeds)}
+        for study in (load(LOOKS), load(LOOKS, "seeds=12"))
+    ]
+    assert cells[0] == cells[1]
+
+
+@pytest.mark.parametrize(
+    ("seeds", "message"),
+    [
+        ("{min: 2, max: 12}", "line 17: seeds.min: must be at least 3, not 2"),
+        ("{min: 3, max: 1001}", "line 17: seeds.max: must be at most 1,000, not 1001"),
+        ("{min: 5, max: 5}", "line 17: seeds: min must be less than max, not 5 and 5"),
+        ("{min: 8, max: 5}", "line 17: seeds: min must be less than max, not 8 and 5"),
+        ("{min: 3}", "line 17: seeds.max: is missing"),
+        ("{min: 3, max: 12, stop: never}", "line 17: seeds.stop: must be 'decided', not 'never'"),
+        ("{min: 3, max: 12, step: 2}", "line 17: seeds.step: unknown key (did you mean 'stop'?)"),
+        ("{min: 3.5, max: 12}", "line 17: seeds.min: must be a whole number, not 3.5"),
+        ("twelve", "line 17: seeds: must be a whole number, not 'twelve'"),
+    ],
+)
+def test_other_looks_are_refused_with_their_line(load: Load, seeds: str, message: str) -> None:
+    text = GOOD.replace("seeds: [3, 5]", f"seeds: {seeds}")
+    with pytest.raises(StudyFileError, match=re.escape(message)):
+        load(text)
+
+
+def test_search_seeds_are_none_that_a_look_may_ask_for(load: Load) -> None:
+    with pytest.raises(StudyFileError, match="11 is also among the study's seeds"):
+        load(f"{LOOKS}search: {{trials: 2, seeds: [11]}}\n")
