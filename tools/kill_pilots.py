@@ -62,7 +62,7 @@ backbone: {{name: test_vit, weights: random, frozen: true}}
 text: {{encoder: gru}}
 fusion: {{width: 8, depth: 1}}
 head: {{width: 8, hidden: 8}}
-train: {{epochs: {epochs}, batch_size: 16, checkpoint: {{minutes: 0.001}}}}
+train: {{epochs: {epochs}, batch_size: 16, checkpoint: {{minutes: 0.01}}}}
 limits: {{retries: 100}}
 controls: false
 seeds: [0, 1]
@@ -218,7 +218,7 @@ def disturbed(
     pilots: int,
     chance: random.Random,
     pause: tuple[float, float],
-    epochs: int = 40,
+    epochs: int = 6,
 ) -> tuple[Kills, list[str]]:
     """Train a toy study undisturbed and disturbed; return what was killed, and what is wrong."""
     # Modules of the project: their cells share a process, so that a kill may hit what comes after another cell.
