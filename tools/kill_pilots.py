@@ -54,8 +54,21 @@ _ROLES = {
     "coordinator": ("", ("KILL", "TERM", "STOP")),
 }
 _STUDY = """
-limits: {retries: 100}
+version: 1
+name: toy
+title: A toy study
+data: {{name: "toys:Squares", image_size: [32, 32]}}
+backbone: {{name: test_vit, weights: random, frozen: true}}
+text: {{encoder: gru}}
+fusion: {{width: 8, depth: 1}}
+head: {{width: 8, hidden: 8}}
+train: {{epochs: {epochs}, batch_size: 16, checkpoint: {{minutes: 0.01}}}}
+limits: {{retries: 100}}
+controls: false
+seeds: [0, 1]
+arms:
 """
+_ARM = "  arm{number}: {{module: film, train: {{learning_rate: {rate}}}}}\n"
 _STOPPED_SECONDS = (0.5, 4.0)
 _SECONDS = 3600.0
 
@@ -205,13 +218,12 @@ def disturbed(
     pilots: int,
     chance: random.Random,
     pause: tuple[float, float],
-    epochs: int = 40,
+    epochs: int = 6,
 ) -> tuple[Kills, list[str]]:
     """Train a toy study undisturbed and disturbed; return what was killed, and what is wrong."""
-    text = toys.STUDY.replace("seeds: [0, 1]", f"seeds: {max(1, cells // 2)}").replace(
-        "train: {epochs: 2,", f"train: {{checkpoint: {{minutes: 0.001}}, epochs: {epochs},"
-    )
-    file = toys.study_file(folder, text + _STUDY)
+    # Modules of the project: their cells share a process, so that a kill may hit what comes after another cell.
+    arms = [_ARM.format(number=number, rate=round(0.001 * (number + 1), 3)) for number in range(cells // 2)]
+    file = toys.study_file(folder, _STUDY.format(epochs=epochs) + "".join(arms))
     study, paths = read_study(file, ()), RunPaths(folder / "undisturbed", {}, {})
     settings = WorkerSettings(paths, workers=1, threads=study.threads)
     StudyRun(study, paths, lambda: InlineExecutor(settings), SilentObserver(), RunOptions()).run()

@@ -21,7 +21,7 @@ from fusion_bench.study.observer import SilentObserver
 from fusion_bench.study.run import RunOptions, RunResult, StudyRun
 from fusion_bench.training.paths import RunPaths
 
-QUICK = PilotTimes(look=0.2, idle=20.0, scan=1.0, ask=1.0, again=3.0)
+QUICK = PilotTimes(look=0.2, idle=60.0, scan=1.0, ask=1.0, again=3.0)
 _PROGRAMS = ("submitit.core._submit", "submitit.local._local")
 
 

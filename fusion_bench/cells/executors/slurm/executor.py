@@ -128,6 +128,7 @@ class SlurmExecutor:
             if not waiting:
                 return
             self._pool.keep(pilots)
+            pilots = 1  # those that have nothing to do may end meanwhile
             if self._pool.waiting not in {"", said}:
                 said = self._pool.waiting
                 yield CellPreparing("", said, 0, 0)

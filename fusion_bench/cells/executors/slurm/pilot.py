@@ -141,6 +141,7 @@ class PilotLoop:
         self._work: WorkList | None = None
         self._session, self._ended = "", set[str]()
         self._taken = TimesTaken()
+        self._current, self._read = True, time.monotonic()
 
     def serve(self) -> str:
         """Do what is listed until there is nothing left, tell the coordinator why it ends, and return that.
@@ -168,6 +169,7 @@ class PilotLoop:
                     self._session = work.session
                 if work != self._work:
                     self._work, self._ended = work, set()
+                self._current, self._read = True, time.monotonic()
                 if work is not None and executor is not None:
                     if work.kind == "cell" and self._is_too_late(work):
                         return OUT_OF_TIME
@@ -230,7 +232,13 @@ class PilotLoop:
         self._events.write(event, work)
 
     def _is_wanted(self, cell: str) -> bool:
-        return self._folder.read() == self._work and self._is_free(cell) and self._fits(cell)
+        return self._is_free(cell) and self._fits(cell) and self._is_current()
+
+    def _is_current(self) -> bool:
+        """Return True while the list that is being served is the coordinator's last one; it is read now and then."""
+        if time.monotonic() - self._read > self._times.look:
+            self._current, self._read = self._folder.read() == self._work, time.monotonic()
+        return self._current
 
     def _is_free(self, cell: str) -> bool:
         """Return True if a cell has no outcome and no process holds it."""

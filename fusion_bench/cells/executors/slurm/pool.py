@@ -74,6 +74,7 @@ class PilotPool:
         if self._events is None:
             self._open()
         self._number += 1
+        self._submitted = float("-inf")  # more pilots may be wanted than for the last list
         work = WorkList(self._session, self._number, kind, tuple(cells), tuple(seeds))  # type: ignore[arg-type]
         self._folder.write(work)
         return work
