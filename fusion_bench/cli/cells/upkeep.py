@@ -65,7 +65,7 @@ def _study_cells(
 
 def _summary(found: Cleaning) -> str:
     """Return ``12 cells, 3.4 MB: 10 stale, 2 failed; kept: 1 held by a process``."""
-    states = Counter(cell.state for cell in found.chosen)
+    states = Counter[str](cell.state for cell in found.chosen)
     size = sum(cell.size for cell in found.chosen)
     text = f"{len(found.chosen):,} cells"
     if states:
