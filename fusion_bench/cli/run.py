@@ -58,7 +58,7 @@ def run_and_say(request: RunRequest) -> None:
         try:
             _show_in_mlflow(finished.results, finished.report, request.runs, console)
         except FusionBenchError as error:
-            # Nothing is lost: the next run, or `report --mlflow`, shows everything. The exit code is that of the cells.
+            # Nothing is lost: the next run, or `report --mlflow`, shows it. The exit code is that of the cells.
             typer.echo(str(error), err=True)
     typer.echo(str(counts))
     if not counts.complete:
