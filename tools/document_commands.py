@@ -31,7 +31,7 @@ these trials too. `report` ends with 0 once the report is written, whatever it l
 
 Packages may add commands: see [Architecture](../explanation/architecture.md#entry-points-for-other-packages).
 The program `python -m fusion_bench.study.cell` trains one exported cell without an installation: see
-[Run on a cluster or another machine](../how-to/run_elsewhere.md).
+[Run on other machines](../how-to/run_elsewhere.md) and [on a cluster](../cluster.md).
 """
 
 
