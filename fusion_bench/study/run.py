@@ -232,10 +232,10 @@ class StudyRun:
         return status
 
     def _put_aside(self, cell: str, state: CellState) -> None:
-        """Make room for a new try of a cell that had failed or was stale: its failure is forgotten, its outcome kept aside.
+        """Make room for a new try of a cell: forget its failure, or keep its stale outcome aside.
 
-        A cell that was missing is left alone: another process may have finished it since. One that another process
-        holds right now gets a new outcome from there.
+        A cell that was missing is left alone, because another process may have finished it since. One that another
+        process holds right now gets a new outcome from there.
         """
         folder = cell_folder(self._paths.runs, cell)
         if state == "missing":
