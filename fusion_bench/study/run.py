@@ -30,7 +30,13 @@ from fusion_bench.serialisation import to_json
 from fusion_bench.spec.arms import Arm
 from fusion_bench.spec.study import Study
 from fusion_bench.storage import sweep_parts, write_json
-from fusion_bench.study.cell_status import CellStatus, cell_statuses, recorded_state, would_be_the_same
+from fusion_bench.study.cell_status import (
+    CellState,
+    CellStatus,
+    cell_statuses,
+    recorded_state,
+    would_be_the_same,
+)
 from fusion_bench.study.journal import Journal
 from fusion_bench.study.measure import Measured, measure_arms
 from fusion_bench.study.observer import Observer, RunClosed, RunPlanned, RunPreparing
@@ -240,14 +246,15 @@ class StudyRun:
         statuses = [self._retried(status) for status in everything[count:]]
         self._observer.notify(self._planned([*everything[:count], *statuses]))
         todo = {status.cell.id: status.cell for status in statuses if status.state == "missing"}
+        before = {status.cell.id: status.state for status in everything[count:]}
         for cell in todo.values():
             self._inputs.check_source(cell.config)  # raises before anything trains
         if todo:
             prepare_cells(list(todo.values()), executor, self._observer)
         # From here on the run replaces what an earlier one left: its data and weights are there.
         self._write_plan(self._cells)
-        for cell in todo.values():
-            self._put_aside(cell)
+        for cell in todo:
+            self._put_aside(cell, before[cell])
         if records := self._records():  # none while a search goes on
             self._journal.update(records)
         if not todo:
@@ -269,17 +276,18 @@ class StudyRun:
             return replace(status, state="missing", reason="")
         return status
 
-    def _put_aside(self, cell: PlannedCell) -> None:
-        """Make room for a new try of a cell: forget its failure, and keep its stale outcome aside.
+    def _put_aside(self, cell: str, state: CellState) -> None:
+        """Make room for a new try of a cell: forget its failure, or keep its stale outcome aside.
 
-        A cell that another process holds right now gets a new outcome from there.
+        A cell that was missing is left alone, because another process may have finished it since. One that another
+        process holds right now gets a new outcome from there.
         """
-        folder = cell_folder(self._paths.runs, cell.id)
-        if not (folder.done or folder.failed.exists()):
+        folder = cell_folder(self._paths.runs, cell)
+        if state == "missing":
             return
         with suppress(LeaseHeld), held(folder) as own:
             own.forget_failure()
-            if folder.done:
+            if state == "stale" and folder.done:
                 own.set_aside()
 
     def _relay(self, event: WorkerEvent) -> None:
