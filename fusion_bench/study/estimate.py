@@ -69,11 +69,13 @@ def estimate_rest(
     """
     todo = [(status.cell.arm, 1.0) for status in statuses if status.state == "missing"]
     todo += _open_trials(study, last, paths)
+    stale = sum(status.state == "stale" for status in statuses)
+    if not todo:
+        return StudyEstimate(0, stale, 0.0, 0, 0)
     taken = _taken_by_arm([status.cell for status in statuses], last, paths)
     known = [cell for cells in taken.values() for cell in cells]
-    stale = sum(status.state == "stale" for status in statuses)
-    if not todo or not known:
-        return StudyEstimate(len(todo), stale, 0.0 if not todo else None, 0, len(todo))
+    if not known:
+        return StudyEstimate(len(todo), stale, None, 0, len(todo))
     alike = [(share, taken.get(arm) or known) for arm, share in todo]
     return StudyEstimate(
         len(todo),

@@ -51,8 +51,8 @@ def _finish_like_the_first(file: Path, count: int) -> None:
     for cell in cells:
         own, given = cell_folder(runs, cell.id), cell_folder(runs, first[cell.arm].id)
         if not own.done:
-            with held(own) as lease:
-                lease.take(given)
+            with held(own) as taker:
+                taker.take(given)
             own.path.joinpath("config.json").unlink()
             own.write_config(cell.config)
 

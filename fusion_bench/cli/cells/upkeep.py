@@ -11,7 +11,7 @@ import typer
 from fusion_bench.cli.cells.states import bytes_text, cells_of_study, planned_cells
 from fusion_bench.cli.open_study import open_as_last_run
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.study.folders.clean import CellFilter, Cleaning, StudyCells, choose_cells, remove_cells
+from fusion_bench.study.folders.clean import CellFilter, Cleaning, NamedCells, choose_cells, remove_cells
 from fusion_bench.study.folders.merge import merge_cells
 from fusion_bench.training.paths import RunPaths
 
@@ -52,7 +52,7 @@ def clean_and_say(
 
 def _study_cells(
     source: Path, runs: Path, overrides: Sequence[str], data: Sequence[str]
-) -> tuple[StudyCells, RunPaths]:
+) -> tuple[NamedCells, RunPaths]:
     opened = open_as_last_run(source, runs, overrides, data, device="cpu", data_workers=1)
     contexts = opened.study.contexts.values()
     statuses = [
@@ -64,7 +64,7 @@ def _study_cells(
         ),
     ]
     names = frozenset({opened.study.name, *(context.name for context in contexts)})
-    return StudyCells(names, {item.cell.id: item for item in statuses}), opened.paths
+    return NamedCells(names, {item.cell.id: item for item in statuses}), opened.paths
 
 
 def _summary(found: Cleaning) -> str:

@@ -48,7 +48,7 @@ class CellFilter:
 
 
 @dataclass(frozen=True)
-class StudyCells:
+class NamedCells:
     """The cells of the study that is asked for.
 
     Attributes:
@@ -77,7 +77,7 @@ class Cleaning:
     kept: Mapping[str, int]
 
 
-def choose_cells(wanted: CellFilter, study: StudyCells | None, paths: RunPaths) -> Cleaning:
+def choose_cells(wanted: CellFilter, study: NamedCells | None, paths: RunPaths) -> Cleaning:
     """Return the cells of a runs folder that a filter chooses; nothing is changed.
 
     Args:
@@ -149,7 +149,7 @@ def _plans(runs: Path) -> dict[str, set[str]]:
     return {name: {row.cell for row in last.cells} for name, last in lasts.items() if last is not None}
 
 
-def _own(study: StudyCells, plans: Mapping[str, set[str]]) -> set[str]:
+def _own(study: NamedCells, plans: Mapping[str, set[str]]) -> set[str]:
     return set(study.statuses).union(*(ids for name, ids in plans.items() if name in study.names))
 
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import json
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+import pytest
 
 from command_line import CommandLine, train
 from fusion_bench.cells.failure import Failure
@@ -46,7 +49,13 @@ def written(folders: list[CellFolder]) -> Iterator[threading.Event]:
         writer.join()
 
 
-def test_what_is_read_while_it_is_written_is_whole(cli: CommandLine, tmp_path: Path) -> None:
+def refuse(*_: object, **__: object) -> None:
+    raise OSError(errno.EROFS, "Read-only file system")
+
+
+def test_what_is_read_while_it_is_written_is_whole(
+    cli: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     file, runs = study_file(tmp_path), tmp_path / "runs"
     result = train(file, runs)
     folders = [CellFolder(runs / "cells" / cell.id) for cell in result.cells]
@@ -70,3 +79,9 @@ def test_what_is_read_while_it_is_written_is_whole(cli: CommandLine, tmp_path: P
         assert (runs / "cells" / result.cells[0].id / "replaced" / "3").exists()
     said = cli("report", file, *where)
     assert f"Report: {study_folder(runs, 'toy') / 'report' / 'report.md'}" in said.out
+
+    for name in ("mkdir", "touch", "rename", "replace", "unlink"):  # a file system that takes no writes
+        monkeypatch.setattr(Path, name, refuse)
+    assert json.loads(cli("plan", file, *where, "--json").out)["states"]["done"] == len(folders)
+    for command in (("report", file), ("run", file), ("cells", "clean", file, "--yes")):
+        assert "Read-only file system; finished cells are kept" in cli(*command, *where).refusal()

@@ -17,7 +17,7 @@ from fusion_bench.lease import Lease
 from fusion_bench.spec.load import read_study
 from fusion_bench.storage import read_json, write_json
 from fusion_bench.study.cell_status import cell_statuses
-from fusion_bench.study.folders.clean import CellFilter, Cleaning, StudyCells, choose_cells, remove_cells
+from fusion_bench.study.folders.clean import CellFilter, Cleaning, NamedCells, choose_cells, remove_cells
 from fusion_bench.study.plan import confirm_cells
 from fusion_bench.study.run import study_folder
 from fusion_bench.training.paths import RunPaths
@@ -44,7 +44,7 @@ def cells(runs: Path) -> list[CellFolder]:
     return [CellFolder(path) for path in sorted((runs / "cells").iterdir())]
 
 
-def chosen(runs: Path, wanted: CellFilter, study: StudyCells | None = None) -> Cleaning:
+def chosen(runs: Path, wanted: CellFilter, study: NamedCells | None = None) -> Cleaning:
     return choose_cells(wanted, study, RunPaths(runs, {}, {}))
 
 
@@ -52,10 +52,10 @@ def ids(found: Cleaning) -> set[str]:
     return {cell.folder.id for cell in found.chosen}
 
 
-def toy(runs: Path) -> StudyCells:
+def toy(runs: Path) -> NamedCells:
     study = read_study(study_file(runs.parent / "file"))
     statuses = cell_statuses(confirm_cells(study.arms, study.seeds), paths_of(study, runs))
-    return StudyCells(frozenset({"toy"}), {item.cell.id: item for item in statuses})
+    return NamedCells(frozenset({"toy"}), {item.cell.id: item for item in statuses})
 
 
 def plan_of(runs: Path, name: str, named: list[CellFolder]) -> None:
