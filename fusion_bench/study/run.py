@@ -253,8 +253,8 @@ class StudyRun:
             prepare_cells(list(todo.values()), executor, self._observer)
         # From here on the run replaces what an earlier one left: its data and weights are there.
         self._write_plan(self._cells)
-        for cell in todo:
-            self._put_aside(cell, before[cell])
+        for name in todo:
+            self._put_aside(name, before[name])
         if records := self._records():  # none while a search goes on
             self._journal.update(records)
         if not todo:
