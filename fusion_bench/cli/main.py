@@ -28,6 +28,7 @@ from fusion_bench.cli.options import (
     DataRoots,
     Device,
     ExecutorName,
+    KeepWeights,
     Overrides,
     PerDevice,
     RayAddress,
@@ -35,6 +36,7 @@ from fusion_bench.cli.options import (
     RayGpus,
     RayNodeRuns,
     Runs,
+    Smoke,
     StudyArgument,
     Workers,
     check_study,
@@ -94,16 +96,8 @@ def run(
         bool,
         typer.Option("--retry-stale", help="Train stale cells again; their old results are moved aside."),
     ] = False,
-    keep_weights: Annotated[
-        bool, typer.Option("--keep-weights", help="Write model.safetensors into the folder of each cell.")
-    ] = False,
-    smoke: Annotated[
-        bool,
-        typer.Option(
-            "--smoke",
-            help="Test all steps in a minute or two, at toy sizes and with one deliberate failure.",
-        ),
-    ] = False,
+    keep_weights: KeepWeights = False,
+    smoke: Smoke = False,
     executor: ExecutorName = "local",
     ray_address: RayAddress = None,
     ray_cpus: RayCpus = None,
@@ -156,9 +150,7 @@ def work(
     overrides: Overrides = None,
     data: DataRoots = None,
     device: Device = None,
-    keep_weights: Annotated[
-        bool, typer.Option("--keep-weights", help="Write model.safetensors into the folder of each cell.")
-    ] = False,
+    keep_weights: KeepWeights = False,
 ) -> None:
     """Train cells of a study beside other processes that do the same in this runs folder, on this or other hosts.
 

@@ -26,6 +26,15 @@ PerDevice = Annotated[
     int | None,
     typer.Option(min=1, help="Cells trained at once on each GPU of this host, instead of --workers."),
 ]
+KeepWeights = Annotated[
+    bool, typer.Option("--keep-weights", help="Write model.safetensors into the folder of each cell.")
+]
+Smoke = Annotated[
+    bool,
+    typer.Option(
+        "--smoke", help="Test all steps in a minute or two, at toy sizes and with one deliberate failure."
+    ),
+]
 ExecutorName = Annotated[
     str,
     typer.Option(

@@ -18,7 +18,7 @@ from fusion_bench.cells.executors.executor import Wanted, WorkerSettings
 from fusion_bench.cells.executors.local import LocalExecutor, WorkerPool
 from fusion_bench.cells.executors.on_ray.carrier import ARRIVED, Carrier, OwnInputs
 from fusion_bench.cells.executors.on_ray.cluster import Need, ray_library
-from fusion_bench.cells.executors.on_ray.node_worker import Launch, NodeWorker
+from fusion_bench.cells.executors.on_ray.node_worker import NodeLaunch, NodeWorker
 from fusion_bench.cells.executors.on_ray.remote_program import RemoteProgram
 from fusion_bench.cells.executors.program import Hear
 from fusion_bench.cells.executors.worker_log import remove_old_logs
@@ -80,7 +80,7 @@ class RayExecutor(WorkerPool):
             yield from local.measure(cells)
 
     def _launch(self, number: int, hear: Hear) -> RemoteProgram:
-        launch = Launch(
+        launch = NodeLaunch(
             arguments=tuple(self._settings.command()),
             threads=self._settings.threads,
             runs=self._settings.paths.runs,
@@ -90,7 +90,7 @@ class RayExecutor(WorkerPool):
             node_runs=self._node_runs,
             folder=Path.cwd(),
             python_path=os.environ.get("PYTHONPATH", ""),
-            data=Launch.data_variables(),
+            data=NodeLaunch.data_variables(),
             limits_memory=self._settings.limits.memory_gb is not None,
         )
         made = ray_library().remote(NodeWorker)

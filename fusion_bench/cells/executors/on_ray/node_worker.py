@@ -29,7 +29,7 @@ _LINES_AT_ONCE = 200
 
 
 @dataclass(frozen=True)
-class Launch:
+class NodeLaunch:
     """What a node needs to know to start a worker program.
 
     Attributes:
@@ -111,7 +111,7 @@ class NodeWorker:
         launch: what to start.
     """
 
-    def __init__(self, launch: Launch) -> None:
+    def __init__(self, launch: NodeLaunch) -> None:
         shared, name = launch.probe.exists(), digest([launch.host, str(launch.runs)])
         self._runs = launch.runs if shared else _own_runs(launch.node_runs, name)
         log = launch.log if shared else self._runs / "logs" / launch.log.name
@@ -208,7 +208,7 @@ def _own_runs(asked: str, name: str) -> Path:
     return runs.resolve()
 
 
-def command_here(launch: Launch, runs: Path, *, shared: bool) -> Command:
+def command_here(launch: NodeLaunch, runs: Path, *, shared: bool) -> Command:
     """Return how the worker program is started on this node.
 
     A folder of data and a file of weights are the coordinator's where they exist here. Else the environment of this
