@@ -4,9 +4,9 @@
     PYTHONPATH=.:modules:tests/support python tools/kill_test.py FOLDER --executor ray --kills 20 --cells 20
 
 Tiny cells are trained once undisturbed, in this process, and once while processes are killed: with SIGKILL, SIGTERM
-or a stop of some seconds. A coordinator that was killed is started again. If the study is done before all kills are, the
-next round trains it anew. At the end of every round each cell must have one outcome, with the same bytes as in the
-undisturbed run, and one trial in Optuna's journal; no cell may have failed, and no process may be left.
+or a stop of some seconds. A coordinator that was killed is started again. If the study is done before all kills are,
+the next round trains it anew. At the end of every round each cell must have one outcome, with the same bytes as in
+the undisturbed run, and one trial in Optuna's journal; no cell may have failed, and no process may be left.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -144,7 +145,11 @@ def _cell_problems(found: CellFolder, wanted: CellFolder) -> Iterator[str]:
 def _trials(study: Path, runs: Path) -> list[str]:
     """Return the cell of every trial in the journal of a study."""
     name = read_study(study, ()).name
-    storage = JournalStorage(JournalFileBackend(str(runs / "studies" / name / "journal.log")))
+    if not (runs / "studies" / name / "journal.log").exists():
+        return []
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        storage = JournalStorage(JournalFileBackend(str(runs / "studies" / name / "journal.log")))
     loaded = optuna.load_study(study_name=name, storage=storage)
     return [str(trial.user_attrs["cell"]) for trial in loaded.get_trials(deepcopy=False)]
 
@@ -180,6 +185,7 @@ class _Round:
                         f"coordinator {self._starts} ended with exit code {coordinator.returncode}"
                     )
                     return
+                sys.stdout.write(f"the coordinator is started again ({self._starts})\n")
                 coordinator, next_kill = self._start(), self._next_kill()
             self._look(coordinator)
             left = self._asked.kills - sum(self._count.kills.values())

@@ -17,7 +17,8 @@ class Attempts:
     A worker that died while it was idle may still be handed a cell. That is no attempt: the cell never started.
 
     Args:
-        retries: how often a cell is started again whose worker died.
+        retries: how often a cell is started again whose worker died; a worker that cannot even start is replaced as
+            often, and at least once.
     """
 
     def __init__(self, retries: int) -> None:
@@ -42,7 +43,7 @@ class Attempts:
         if process.started:
             return self._started[job.cell] <= (0 if job.kind == "measure" else self._retries)
         self._never_started[job.cell] += process.jobs == 1
-        return self._never_started[job.cell] < _STARTS_OF_WORKERS
+        return self._never_started[job.cell] < max(_STARTS_OF_WORKERS, 1 + self._retries)
 
     def failure(self, process: WorkerProcess) -> CellFailed:
         """Return the end of a cell whose last attempt is over; only one that started is recorded as failed."""
@@ -51,13 +52,18 @@ class Attempts:
             failure = process.stopped
             return CellFailed(job.cell, failure.reason, worker_died=True, kind=failure.kind)
         if not process.started:
-            reason = process.death("its worker died twice before it started the cell,")
+            reason = process.death(
+                f"its worker died{_times(self._never_started[job.cell])} before it started the cell,"
+            )
         elif job.kind == "measure":
             reason = process.death("its process ended")
         else:
-            times = {1: "", 2: " twice"}.get(self._started[job.cell], f" {self._started[job.cell]} times")
-            reason = process.death(f"its worker died{times}")
+            reason = process.death(f"its worker died{_times(self._started[job.cell])}")
         return CellFailed(job.cell, reason, worker_died=process.started, kind="lost_worker")
+
+
+def _times(number: int) -> str:
+    return {1: "", 2: " twice"}.get(number, f" {number} times")
 
 
 def _job_of(process: WorkerProcess) -> Job:

@@ -1,37 +1,27 @@
-"""Workers on a Ray cluster of this host: lost actors and programs, hosts without the shared folder, what cannot fit."""
+"""Workers on a Ray cluster of this host: lost actors and programs, and requests that no node can satisfy."""
 
 from __future__ import annotations
 
-import os
-import signal
-import threading
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from dataclasses import replace
-from importlib.util import find_spec
 from pathlib import Path
 
 import psutil
 import pytest
 
 from fake_worker import FakeSettings, fake_settings, foreign_cell, own_cell
-from fusion_bench.cells.events import CellFailed, CellFinished, CellPrepared, CellStarted, WorkerEvent
+from fusion_bench.cells.events import CellFailed, CellFinished, CellStarted, CellTold, WorkerEvent
 from fusion_bench.cells.executors import local
-from fusion_bench.cells.executors.on_ray.cluster import Need, connected, nodes, places_for
+from fusion_bench.cells.executors.on_ray.cluster import Need, nodes, places_for
 from fusion_bench.errors import FusionBenchError
+from fusion_bench.limits import Limits
 from fusion_bench.training.config import CellConfig
 
-if find_spec("ray") is None:
-    pytest.skip("the extra ray is not installed", allow_module_level=True)
 KILL = "os.kill(os.getpid(), signal.SIGKILL)"
 KILL_ACTOR = "os.kill(os.getppid(), signal.SIGKILL); sys.stdin.read()"
 
 
-@pytest.fixture(scope="module", autouse=True)
-def cluster() -> Iterator[None]:
-    with connected(None):
-        yield
+pytestmark = pytest.mark.usefixtures("cluster")
 
 
 @pytest.fixture(autouse=True)
@@ -40,7 +30,9 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def executor_of(settings: FakeSettings, cpus: float = 0.5) -> local.WorkerPool:
-    from fusion_bench.cells.executors.on_ray.executor import RayExecutor  # it imports ray, not to be done before
+    from fusion_bench.cells.executors.on_ray.executor import (
+        RayExecutor,  # it imports ray, not to be done before
+    )
 
     return RayExecutor(settings, settings.paths.runs / "logs", Need(cpus, 0))
 
@@ -52,7 +44,7 @@ def served(settings: FakeSettings, cells: Sequence[CellConfig]) -> list[WorkerEv
     left = [pid for cell in cells for pid in settings.pids(cell)]
     _, alive = psutil.wait_procs([psutil.Process(pid) for pid in left if psutil.pid_exists(pid)], timeout=10)
     assert not alive
-    assert not [path for path in settings.paths.runs.glob(".*")]
+    assert not list(settings.paths.runs.glob(".*"))
     return events
 
 
@@ -97,3 +89,23 @@ def test_a_cell_whose_worker_is_lost_twice_has_failed(tmp_path: Path, act: str, 
     assert failed.reason.startswith(reason)
     assert (failed.worker_died, failed.kind) == (True, "lost_worker")
     assert isinstance(finished, CellFinished)
+
+
+def test_what_no_node_can_give_is_told_at_once() -> None:
+    with pytest.raises(
+        FusionBenchError, match=r"no node of the Ray cluster has 1 CPU and 4 GPUs for a worker"
+    ):
+        places_for(Need(1, 4), None, nodes())
+    with pytest.raises(FusionBenchError, match=r"has place for \d+ workers? of 1 CPU, not for 5000"):
+        places_for(Need(1, 0), 5000, nodes())
+
+
+def test_a_worker_without_a_place_waits_and_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fusion_bench.cells.executors.on_ray import remote_program
+
+    monkeypatch.setattr(remote_program, "_SECONDS_TO_PLACE", 0.2)
+    cell = own_cell()
+    settings = replace(fake_settings(tmp_path, [(cell, "")]), limits=Limits(minutes=1e-9))
+    with executor_of(settings, cpus=1000) as executor:
+        told = next(iter(executor.run([cell.id])))
+    assert told == CellTold(cell.id, "waits for a place: no node of the Ray cluster has 1000 CPUs free")

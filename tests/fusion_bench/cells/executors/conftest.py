@@ -1,0 +1,19 @@
+"""A Ray cluster of this host, which the tests of this folder share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.util import find_spec
+
+import pytest
+
+from fusion_bench.cells.executors.on_ray.cluster import connected
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[None]:
+    """Connect this process to a Ray cluster; a test that asks for it is skipped where ray is not installed."""
+    if find_spec("ray") is None:
+        pytest.skip("the extra ray is not installed")
+    with connected(None):
+        yield
