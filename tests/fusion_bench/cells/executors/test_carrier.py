@@ -68,6 +68,8 @@ def apart(runs: Path, acts: Sequence[tuple[CellConfig, str]]) -> tuple[FakeSetti
             return self
 
     settings = fake_settings(runs, acts)
+    if not (runs / "cache").exists():
+        (runs / "cache").symlink_to(runs.parent / "trained" / "cache")  # the data, which are compared
     return settings, Apart(settings, runs / "logs", Need(0.5, 0), str(runs.parent / "node"))
 
 
