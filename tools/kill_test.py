@@ -101,9 +101,9 @@ class KillCount:
 
 def run_kill_test(asked: KillTest) -> KillCount:
     """Run rounds until all kills are done, and return what was killed and what is wrong."""
-    study = _study(asked)
+    study = write_study(asked)
     undisturbed = asked.folder / "undisturbed"
-    _train_undisturbed(study, undisturbed)
+    train_undisturbed(study, undisturbed)
     count, chance = KillCount(), random.Random(asked.seed)  # noqa: S311 - no secret
     while sum(count.kills.values()) < asked.kills and not count.wrong:
         count.rounds += 1
@@ -260,7 +260,8 @@ def targets_of(executor: str, processes: Sequence[psutil.Process]) -> Mapping[st
     return kinds
 
 
-def _study(asked: KillTest) -> Path:
+def write_study(asked: KillTest) -> Path:
+    """Write the study file into the folder, and return its path."""
     asked.folder.mkdir(parents=True)
     text = STUDY.replace("SEEDS", str(asked.cells // 2)).replace("EPOCHS", str(asked.epochs))
     file = asked.folder / "killed.yaml"
@@ -273,7 +274,8 @@ def _cells(study: Path) -> tuple[PlannedCell, ...]:
     return confirm_cells(read.arms, read.seeds)
 
 
-def _train_undisturbed(study: Path, runs: Path) -> None:
+def train_undisturbed(study: Path, runs: Path) -> None:
+    """Train the study in this process."""
     read, paths = read_study(study, ()), RunPaths(runs, {}, {})
     settings = WorkerSettings(paths, workers=1, threads=1)
     StudyRun(read, paths, lambda: InlineExecutor(settings), SilentObserver(), RunOptions()).run()

@@ -1,0 +1,85 @@
+"""A study has the same results wherever its cells are trained: here, on Ray, with and without a shared folder."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import nullcontext
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+import toys
+from fusion_bench.cells.executors.executor import Executor, WorkerSettings
+from fusion_bench.cells.executors.inline import InlineExecutor
+from fusion_bench.cells.executors.local import LocalExecutor
+from fusion_bench.cells.executors.on_ray.cluster import Need, connected
+from fusion_bench.cells.folder import cell_folder
+from fusion_bench.spec.load import read_study
+from fusion_bench.study.observer import SilentObserver
+from fusion_bench.study.run import RunOptions, StudyRun
+from fusion_bench.training.paths import RunPaths
+from toys import STUDY, study_file
+
+OWN_ARMS = STUDY.partition("arms:")[0].replace('"toys:MeanText"', "gru, embedding: 8, hidden: 8") + (
+    "arms: {film: {module: film}, concat: {module: concat}}\nseeds: [0, 1]\n"
+)
+
+
+def results(folder: Path, make: Callable[[Path, Path], Executor]) -> dict[str, bytes]:
+    """Run the study and return the text of each cell's ``result.json``."""
+    study = read_study(study_file(folder, OWN_ARMS), ())
+    paths = RunPaths(folder / "runs", {}, {})
+    run = StudyRun(
+        study, paths, lambda: make(paths.runs, folder / "logs"), SilentObserver(), RunOptions()
+    ).run()
+    return {
+        cell.id: (cell_folder(paths.runs, cell.id).path / "result.json").read_bytes() for cell in run.cells
+    }
+
+
+def workers(number: int) -> Callable[[Path, Path], Executor]:
+    return lambda runs, logs: LocalExecutor(WorkerSettings(RunPaths(runs, {}, {}), number, 1), logs)
+
+
+def on_ray(*, shared: bool) -> Callable[[Path, Path], Executor]:
+    def make(runs: Path, logs: Path) -> Executor:
+        from fusion_bench.cells.executors.on_ray.executor import RayExecutor  # it imports ray
+
+        class Apart(RayExecutor):
+            def __enter__(self) -> Apart:
+                super().__enter__()
+                self._probe.unlink()
+                return self
+
+        settings = WorkerSettings(RunPaths(runs, {}, {}), 2, 1)
+        kind = RayExecutor if shared else Apart
+        return kind(settings, logs, Need(0.5, 0), str(runs.parent / "node"))
+
+    return make
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "make",
+    [workers(1), workers(2), on_ray(shared=True), on_ray(shared=False)],
+    ids=["one worker", "two workers", "ray", "ray without a shared folder"],
+)
+def test_a_study_has_the_same_results_everywhere(
+    tmp_path: Path,
+    make: Callable[[Path, Path], Executor],
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    ray = "ray" in request.node.callspec.id
+    if ray and find_spec("ray") is None:
+        pytest.skip("the extra ray is not installed")
+    path = os.pathsep.join([str(Path(toys.__file__).parent), os.environ.get("PYTHONPATH", "")])
+    monkeypatch.setenv("PYTHONPATH", path)
+    here = results(
+        tmp_path / "here", lambda runs, _: InlineExecutor(WorkerSettings(RunPaths(runs, {}, {}), 1, 1))
+    )
+    with connected(None) if ray else nullcontext():
+        assert results(tmp_path / "there", make) == here
+    assert len(here) == 4
