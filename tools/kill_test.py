@@ -60,6 +60,8 @@ BYTES = ("result.json", "samples.parquet", "curves.parquet")
 COORDINATORS = 0.25
 """The share of kills whose target is the coordinator."""
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP)
+# Python's own end after SIGTERM, that of a process with Ray's handler, and after an interrupt.
+ENDS_OF_THE_KILLED = frozenset({-signal.SIGKILL, -signal.SIGTERM, int(signal.SIGTERM), 130})
 LONGEST_STOP, SECONDS_TO_END, SECONDS_OF_A_ROUND = 4.0, 60.0, 3600.0
 
 
@@ -121,7 +123,7 @@ def problems_of(study: Path, runs: Path, undisturbed: Path) -> Iterator[str]:
         found, wanted = cell_folder(runs, cell.id), cell_folder(undisturbed, cell.id)
         yield from (f"{cell.arm} seed {cell.seed}: {problem}" for problem in _cell_problems(found, wanted))
     planned = {cell.id for cell in cells}
-    there = {path.name for path in (runs / "cells").iterdir()}
+    there = {path.name for path in (runs / "cells").glob("*")}
     if there != planned:
         yield f"there are {len(there)} folders of cells, not {len(planned)}"
     trials = Counter(_trials(study, runs))
@@ -175,12 +177,7 @@ class _Round:
                 coordinator.kill()
                 return
             if coordinator.poll() is not None:
-                if coordinator.returncode not in {
-                    -signal.SIGKILL,
-                    -signal.SIGTERM,
-                    128 + signal.SIGTERM,
-                    130,
-                }:
+                if coordinator.returncode not in ENDS_OF_THE_KILLED:
                     self._ended.append(
                         f"coordinator {self._starts} ended with exit code {coordinator.returncode}"
                     )

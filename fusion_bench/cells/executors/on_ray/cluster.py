@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from fusion_bench.errors import FusionBenchError
@@ -16,6 +17,7 @@ _BEFORE_IMPORT = {
     # A worker that dies is told once, by the run.
     "RAY_DEDUP_LOGS_SKIP_REGEX": "worker died or was killed",
 }
+_TOKEN = {"RAY_AUTH_MODE": "token"}
 # Without it Ray advertises the address of the host, and its processes listen to the network.
 _LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 
@@ -89,7 +91,12 @@ def connected(asked: str | None) -> Iterator[None]:
         FusionBenchError: Ray is not installed, or the cluster cannot be reached.
     """
     address = asked or os.environ.get("RAY_ADDRESS") or "local"
-    with _environment(_BEFORE_IMPORT | (_LOOPBACK if address == "local" else {})):
+    added = _BEFORE_IMPORT | (_LOOPBACK | _TOKEN if address == "local" else {})
+    if address != "local" and _has_token():
+        added |= (
+            _TOKEN  # `ray start` asks for the token that its user has; a driver must say that it brings it
+        )
+    with _environment(added):
         ray = ray_library()
         if ray.is_initialized():
             yield
@@ -102,12 +109,19 @@ def connected(asked: str | None) -> Iterator[None]:
             ray.init(**options)
         except (ConnectionError, RuntimeError, ValueError, OSError, TimeoutError) as error:
             raise FusionBenchError(
-                f"the Ray cluster {address} cannot be reached: {str(error).strip().splitlines()[0]}"
+                f"the Ray cluster {address} cannot be reached: {str(error).strip().splitlines()[0]} (a cluster with "
+                "token authentication needs the same token on every host, in ~/.ray/auth_token)"
             ) from error
     try:
         yield
     finally:
         ray.shutdown()
+
+
+def _has_token() -> bool:
+    """Return True if this user has a token for Ray's clusters."""
+    named = any(os.environ.get(name) for name in ("RAY_AUTH_TOKEN", "RAY_AUTH_TOKEN_PATH"))
+    return named or (Path.home() / ".ray" / "auth_token").exists()
 
 
 @contextmanager
