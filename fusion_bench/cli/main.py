@@ -110,7 +110,8 @@ def run(
     """
     check_study(study, overrides, may_be_folder=False)
     try:
-        from fusion_bench.api.run import RayRequest, RunRequest  # noqa: PLC0415 - imports torch
+        from fusion_bench.api.run import RunRequest  # noqa: PLC0415 - imports torch
+        from fusion_bench.cells.executors.on_ray.cluster import RayRequest  # noqa: PLC0415 - imports torch
         from fusion_bench.cli.run import run_and_say  # noqa: PLC0415 - imports torch
         from fusion_bench.training.paths import parse_named_paths  # noqa: PLC0415 - imports torch
 
