@@ -60,8 +60,6 @@ BYTES = ("result.json", "samples.parquet", "curves.parquet")
 COORDINATORS = 0.25
 """The share of kills whose target is the coordinator."""
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP)
-# Python's own end after SIGTERM, that of a process with Ray's handler, and after an interrupt.
-ENDS_OF_THE_KILLED = frozenset({-signal.SIGKILL, -signal.SIGTERM, int(signal.SIGTERM), 130})
 LONGEST_STOP, SECONDS_TO_END, SECONDS_OF_A_ROUND = 4.0, 60.0, 3600.0
 
 
@@ -164,7 +162,7 @@ class _Round:
     ) -> None:
         self._asked, self._study, self._runs, self._chance, self._count = asked, study, runs, chance, count
         self._seen: dict[int, psutil.Process] = {}
-        self._starts = 0
+        self._starts, self._was_killed = 0, False
         self._ended: list[str] = []
 
     def run(self) -> None:
@@ -177,7 +175,7 @@ class _Round:
                 coordinator.kill()
                 return
             if coordinator.poll() is not None:
-                if coordinator.returncode not in ENDS_OF_THE_KILLED:
+                if not self._was_killed:
                     self._ended.append(
                         f"coordinator {self._starts} ended with exit code {coordinator.returncode}"
                     )
@@ -201,7 +199,7 @@ class _Round:
                     yield f"process {process.pid} is left: {' '.join(process.cmdline())[:200]}"
 
     def _start(self) -> subprocess.Popen[bytes]:
-        self._starts += 1
+        self._starts, self._was_killed = self._starts + 1, False
         log = self._runs.with_name(f"{self._runs.name}-coordinator-{self._starts}.log")
         command = [sys.executable, "-m", "fusion_bench", "run", str(self._study), "--runs", str(self._runs)]
         command += ["--executor", self._asked.executor, "--workers", "2", *self._asked.options]
@@ -236,6 +234,7 @@ class _Round:
         process = self._chance.choice(kinds[kind])
         with suppress(psutil.NoSuchProcess):
             process.send_signal(how)
+            self._was_killed |= kind == "coordinator" and how != signal.SIGSTOP
             self._count.kills[kind] += 1
             sys.stdout.write(f"{how.name} to the {kind} {process.pid}\n")
             sys.stdout.flush()
