@@ -15,5 +15,8 @@ def cluster() -> Iterator[None]:
     """Connect this process to a Ray cluster; a test that asks for it is skipped where ray is not installed."""
     if find_spec("ray") is None:
         pytest.skip("the extra ray is not installed")
-    with connected(None):
-        yield
+    with pytest.MonkeyPatch.context() as patch:
+        # Two GPUs that are not there: Ray only counts them.
+        patch.setenv("RAY_OVERRIDE_RESOURCES", '{"CPU": 2, "GPU": 2}')
+        with connected(None):
+            yield

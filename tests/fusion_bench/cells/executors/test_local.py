@@ -377,7 +377,8 @@ def test_workers_live_on_between_calls_and_stop_when_left(
     write_configs(cells, settings.paths.runs)
     with LocalExecutor(settings, tmp_path / "logs") as executor:
         *_, last = executor.prepare([cells[0].id])
-        assert last == CellPrepared(cells[0].id)
+        assert isinstance(last, CellPrepared)
+        assert last.provenance is not None
         (first,) = executor._processes
         ended = [event.cell for event in executor.run([cells[0].id]) if isinstance(event, CellFinished)]
         ended += [event.cell for event in executor.run([cells[1].id]) if isinstance(event, CellFinished)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -29,12 +30,12 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(local, "_TICK_SECONDS", 0.05)
 
 
-def executor_of(settings: FakeSettings, cpus: float = 0.5) -> local.WorkerPool:
+def executor_of(settings: FakeSettings, cpus: float = 0.5, gpus: float = 0) -> local.WorkerPool:
     from fusion_bench.cells.executors.on_ray.executor import (
         RayExecutor,  # it imports ray, not to be done before
     )
 
-    return RayExecutor(settings, settings.paths.runs / "logs", Need(cpus, 0))
+    return RayExecutor(settings, settings.paths.runs / "logs", Need(cpus, gpus))
 
 
 def served(settings: FakeSettings, cells: Sequence[CellConfig]) -> list[WorkerEvent]:
@@ -91,12 +92,25 @@ def test_a_cell_whose_worker_is_lost_twice_has_failed(tmp_path: Path, act: str, 
     assert isinstance(finished, CellFinished)
 
 
+def test_workers_share_gpus_by_parts(tmp_path: Path) -> None:
+    cells = [own_cell(seed) for seed in range(4)]
+    act = (
+        "open(f'gpu-{cell}', 'w').write(os.environ['CUDA_VISIBLE_DEVICES'])\n"
+        "while sum(name.startswith('gpu-') for name in os.listdir()) < 4: time.sleep(0.01)"
+    )
+    settings = fake_settings(tmp_path, [(cell, act) for cell in cells], workers=4)
+    with executor_of(settings, cpus=0.25, gpus=0.5) as executor:
+        list(executor.run([cell.id for cell in cells]))
+    shown = Counter((tmp_path / f"gpu-{cell.id}").read_text() for cell in cells)
+    assert shown == {"0": 2, "1": 2}
+
+
 def test_what_no_node_can_give_is_told_at_once() -> None:
     with pytest.raises(
         FusionBenchError, match=r"no node of the Ray cluster has 1 CPU and 4 GPUs for a worker"
     ):
         places_for(Need(1, 4), None, nodes())
-    with pytest.raises(FusionBenchError, match=r"has place for \d+ workers? of 1 CPU, not for 5000"):
+    with pytest.raises(FusionBenchError, match="has place for 2 workers of 1 CPU, not for 5000"):
         places_for(Need(1, 0), 5000, nodes())
 
 
@@ -107,5 +121,5 @@ def test_a_worker_without_a_place_waits_and_says_so(tmp_path: Path, monkeypatch:
     cell = own_cell()
     settings = replace(fake_settings(tmp_path, [(cell, "")]), limits=Limits(minutes=1e-9))
     with executor_of(settings, cpus=1000) as executor:
-        told = next(iter(executor.run([cell.id])))
-    assert told == CellTold(cell.id, "waits for a place: no node of the Ray cluster has 1000 CPUs free")
+        said = next(iter(executor.run([cell.id])))
+    assert said == CellTold(cell.id, "waits for a place: no node of the Ray cluster has 1000 CPUs free")
