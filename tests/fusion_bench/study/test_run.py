@@ -8,14 +8,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import optuna
 import psutil
 import pytest
 
-from fusion_bench.cells.events import CellStarted, WorkerEvent
+from fusion_bench.cells.events import CellStarted
 from fusion_bench.cells.executors.executor import Executor, WorkerSettings
 from fusion_bench.cells.executors.inline import InlineExecutor
 from fusion_bench.cells.executors.local import LocalExecutor
@@ -28,7 +28,7 @@ from fusion_bench.spec.load import read_study
 from fusion_bench.spec.study import Study
 from fusion_bench.study.cell_status import cell_status
 from fusion_bench.study.observer import RunEvent, RunPlanned, RunPreparing, SilentObserver
-from fusion_bench.study.plan import confirm_cells, write_configs
+from fusion_bench.study.plan import confirm_cells
 from fusion_bench.study.run import RunOptions, RunResult, StudyRun, study_folder
 from fusion_bench.training.paths import RunPaths
 from held_cells import fail_cell
@@ -85,25 +85,6 @@ def test_every_cell_is_trained_once_and_judged(tmp_path: Path, paths: RunPaths) 
     results = collect(study, paths)
     assert set(results.cells["state"]) == {"done"}
     assert set(results.samples["split"]) == {"val", "test"}
-
-
-class Overtaken(InlineExecutor):
-    """Prepares so slowly that another process trains all cells meanwhile."""
-
-    def prepare(self, cells: Sequence[str], upcoming: Sequence[str] = ()) -> Iterator[WorkerEvent]:
-        yield from super().prepare(cells)
-        list(super().run(upcoming))
-
-
-def test_what_another_process_finishes_while_a_run_prepares_is_kept(tmp_path: Path, paths: RunPaths) -> None:
-    study, settings = toy(tmp_path), WorkerSettings(paths, workers=1, threads=1)
-    cells = confirm_cells(study.arms, study.seeds)
-    write_configs(cells, paths.runs)
-    fail_cell(cell_folder(paths.runs, cells[0].id), "no luck")
-    options = RunOptions(retry_failed=True)
-    StudyRun(study, paths, lambda: Overtaken(settings), SilentObserver(), options).run()
-    assert not list((paths.runs / "cells").glob("*/replaced"))
-    assert all(cell_folder(paths.runs, cell.id).done for cell in cells)
 
 
 class Listener:

@@ -23,6 +23,7 @@ from fusion_bench.spec.load import read_study
 from fusion_bench.spec.study import Study
 from fusion_bench.study.observer import SilentObserver
 from fusion_bench.study.plan import confirm_cells, write_configs
+from fusion_bench.study.run import RunOptions, StudyRun
 from fusion_bench.study.work import Pilot
 from fusion_bench.training.paths import RunPaths
 from held_cells import fail_cell
@@ -88,6 +89,25 @@ def test_a_study_with_a_search_is_refused(tmp_path: Path) -> None:
     study = read_study(study_file(tmp_path), (searched, "seeds=[0]"))
     with pytest.raises(FusionBenchError, match="train it with fusion-bench run"):
         work(study, tmp_path / "runs")
+
+
+class Overtaken(InlineExecutor):
+    """Prepares so slowly that another process trains all cells meanwhile."""
+
+    def prepare(self, cells: Sequence[str], upcoming: Sequence[str] = ()) -> Iterator[WorkerEvent]:
+        yield from super().prepare(cells)
+        list(super().run(upcoming))
+
+
+def test_what_another_process_finishes_while_a_run_prepares_is_kept(study: Study, tmp_path: Path) -> None:
+    runs, cells = tmp_path / "runs", confirm_cells(study.arms, study.seeds)
+    paths = RunPaths(runs, {}, {})
+    write_configs(cells, runs)
+    fail_cell(cell_folder(runs, cells[0].id), "no luck")
+    settings, options = WorkerSettings(paths, workers=1, threads=1), RunOptions(retry_failed=True)
+    StudyRun(study, paths, lambda: Overtaken(settings), SilentObserver(), options).run()
+    assert not list((runs / "cells").glob("*/replaced"))
+    assert all(cell_folder(runs, cell.id).done for cell in cells)
 
 
 PILOT = """
