@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Literal, TypeAlias
 
 import numpy as np
@@ -18,7 +17,7 @@ from fusion_bench.statistics.comparison import ALPHA, Question, compare
 from fusion_bench.statistics.estimate import FloatArray
 from fusion_bench.statistics.influence import Influences
 from fusion_bench.statistics.rates import Rates, Shown, Truth, rates_of
-from fusion_bench.statistics.sequential import Look, look_table, planned_looks, take_looks
+from fusion_bench.statistics.sequential import InfluencesAt, look_table, planned_looks, take_looks
 
 Scatter: TypeAlias = Literal["equal", "one arm", "reference", "log-normal"]
 """Whose variance over seeds differs: nobody's; 4 times that of one arm or of the reference; everyone's by chance."""
@@ -141,7 +140,7 @@ def look_rates(
     for number in range(studies):
         study = simulate_study(shape, effects, generator)
         question = Question(study.arms[0], study.arms[1:])
-        for look in take_looks(question, planned, partial(_whole, study)).taken:
+        for look in take_looks(question, planned, _ended(study)).taken:
             table = look_table(study, question, look)
             rows = [question.family.index(arm) for arm in table["arm"]]
             for found, column in ((p, "p"), (p_holm, "p_holm")):
@@ -151,10 +150,9 @@ def look_rates(
     return rates_of([Shown(none, none, p, p_holm)], Truth(np.empty(0), effects == 0))
 
 
-def _whole(study: Influences, look: Look, arms: tuple[str, ...]) -> Influences:
-    """Return the cells of a simulated study, which have all ended before its first look."""
-    del look, arms
-    return study
+def _ended(study: Influences) -> InfluencesAt:
+    """Return the cells of a study at every look: all have ended."""
+    return lambda look, arms: study
 
 
 def variance_factors(shape: StudyShape, generator: np.random.Generator, studies: int = 1) -> FloatArray:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from fake_worker import fake_settings, own_cell
-from fusion_bench.api.placement import cluster_of, devices_of, ray_need, workers_here, workers_on_ray
+from fusion_bench.api.executors import check_executor, cluster_of
+from fusion_bench.api.placement import devices_of, ray_need, workers_here, workers_on_ray
+from fusion_bench.api.request import RunRequest
 from fusion_bench.cells.executors.local import LocalExecutor
 from fusion_bench.cells.executors.on_ray import cluster
 from fusion_bench.cells.executors.on_ray.cluster import Need, RayRequest, places_for
@@ -159,18 +163,36 @@ def test_the_study_says_what_a_worker_needs_and_its_cells_are_the_same(tmp_path:
     assert [arm.config.id for arm in plain.arms] == [arm.config.id for arm in asking.arms]
 
 
-def test_an_executor_that_there_is_not_and_a_package_that_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
-    with (
-        pytest.raises(FusionBenchError, match="--executor dask: write local or ray"),
-        cluster_of("dask", RayRequest()),
-    ):
-        pass
+def request(executor: str = "local", **asked: Any) -> RunRequest:
+    return RunRequest(Path("study.yaml"), executor=executor, **asked)
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        (request("dask"), "there is no executor 'dask'"),
+        (request("slrum"), "did you mean 'slurm'"),
+        (request("slurm"), "say how many jobs may run at once"),
+        (request("slurm", workers=2, per_device=2), "of Slurm, each job is one worker"),
+        (request(slurm=("partition=gpu",)), "--slurm: its options are for --executor slurm"),
+        (
+            request("slurm", workers=2, ray=RayRequest(gpus=1)),
+            "--ray-...: its options are for --executor ray",
+        ),
+    ],
+)
+def test_what_is_asked_of_an_executor_fits_it(asked: RunRequest, said: str) -> None:
+    with pytest.raises(FusionBenchError, match=re.escape(said)):
+        check_executor(asked)
+
+
+def test_a_missing_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
     with (
         pytest.raises(FusionBenchError, match=r"install it with: pip install 'laconv-fusion-bench\[ray\]'"),
-        cluster_of("ray", RayRequest()),
+        cluster_of(request("ray")),
     ):
-        pass
+        pytest.fail("it is connected")
 
 
 @pytest.mark.parametrize("address", ["nowhere:1:2", "127.0.0.1:1"])

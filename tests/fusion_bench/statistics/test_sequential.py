@@ -64,7 +64,8 @@ def test_a_look_compares_its_arms_on_the_first_seeds_at_its_own_level() -> None:
     assert found["verdict"].tolist() == [
         "worse" if p < LOOKS[1].alpha else "underpowered" for p in expected["p_holm"]
     ]
-    own = Estimate(*(expected[name].to_numpy() for name in ("estimate", "standard_error", "degrees")))
+    mean, error, degrees = (expected[name].to_numpy() for name in ("estimate", "standard_error", "degrees"))
+    own = Estimate(mean, error, degrees)
     low, high = own.interval(1 - 0.05 / 6)
     assert found["low"].tolist() == pytest.approx(low.tolist())
     assert found["high"].tolist() == pytest.approx(high.tolist())
