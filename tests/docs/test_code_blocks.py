@@ -19,6 +19,7 @@ import pandas as pd
 import pytest
 import typer
 from PIL import Image
+from ruamel.yaml import YAML
 
 from command_line import CommandLine, command_line, train
 from fusion_bench.checking import plugin
@@ -199,6 +200,8 @@ def _check(words: Sequence[str]) -> None:
         "export": lambda given: _holds(all("=" in word for word in given), given),
         "pytest": lambda given: _holds(not given, given),
         "pre-commit": lambda given: _holds(given == ["install"], given),
+        "ray": _check_ray,
+        "docker": _check_docker,
     }
     assert program in checks, f"no check for {program}"
     checks[program](arguments)
@@ -237,6 +240,18 @@ def _check_python(arguments: list[str]) -> None:
     assert arguments[1] in declared, "say here where its options are declared"
     source = declared[arguments[1]].read_text(encoding="utf-8")
     assert all(f'"{option}"' in source for option in arguments if option.startswith("--"))
+
+
+def _check_ray(arguments: list[str]) -> None:
+    scripts = pytest.importorskip("ray.scripts.scripts", reason="needs ray")
+    name, *given = arguments
+    scripts.cli.commands[name].make_context(name, given)
+
+
+def _check_docker(arguments: list[str]) -> None:
+    services = YAML(typ="safe").load((ROOT / "compose.yaml").read_text())["services"]
+    assert arguments[0] == "compose" and arguments[1] in {"up", "run", "down"}
+    assert {word for word in arguments[2:] if not word.startswith("-")} <= set(services)
 
 
 def _check_pip(arguments: list[str]) -> None:

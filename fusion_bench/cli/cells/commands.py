@@ -62,7 +62,9 @@ def cells_export(
 def cells_import(
     exported: Annotated[
         Path,
-        typer.Argument(help="A folder written by plan --export, or a published report such as reports/NAME."),
+        typer.Argument(
+            help="A folder written by plan --export, or a published report such as reports/quickstart."
+        ),
     ],
     runs: Runs = Path("runs"),
 ) -> None:
