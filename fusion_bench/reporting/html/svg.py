@@ -80,6 +80,8 @@ class Scale:
 
     def ticks(self, most: int = 6) -> list[float]:
         """Return at most about so many round values in the range."""
+        if self.high <= self.low:
+            return [self.low]
         if self.logarithmic:
             return _decades(self.low, self.high)
         step = _step((self.high - self.low) / most)

@@ -99,7 +99,8 @@ def import_published(folder: Path, runs: Path) -> Imported:
     with TemporaryDirectory(dir=runs, prefix=".import-") as bundle:
         if not _unpack_all(folder, Path(bundle)):
             raise FusionBenchError(
-                f"{folder} holds no cells: it has no {CELLS_FILE}, which `fusion-bench report STUDY --publish` writes"
+                f"{folder} has no folder 'cells', as `fusion-bench plan STUDY --export` writes it, and no "
+                f"{CELLS_FILE}, as `fusion-bench report STUDY --publish` writes it; name one of the two"
             )
         return import_cells(Path(bundle), runs)
 

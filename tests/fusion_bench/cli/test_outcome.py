@@ -197,4 +197,8 @@ def test_a_report_says_what_it_does(cli: CommandLine, study: tuple[Path, Path], 
     assert [part for part in parts if part in said] == parts
     assert "drawing" not in result.out
     rebuilt = cli("report", tmp_path / "reports" / "toy").err.splitlines()
-    assert rebuilt == ["computing the statistics of toy", "drawing the figures of toy"]
+    assert rebuilt == [
+        "computing the statistics of toy",
+        "drawing the figures of toy",
+        "writing the page of toy",
+    ]

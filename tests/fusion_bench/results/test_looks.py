@@ -360,7 +360,7 @@ def test_pilots_go_from_look_to_look_without_a_coordinator(
     study: Study, paths: RunPaths, finished: RunPaths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        "fusion_bench.api.work.LocalExecutor", lambda settings, logs, wanted: drawn(settings.paths)
+        "fusion_bench.api.work.LocalExecutor", lambda settings, logs, wanted, over: drawn(settings.paths)
     )
     counts = work_on(RunRequest(study.path, runs=paths.runs, workers=1), None, Console(quiet=True))
     assert counts.done == sum(WHOLE.values()) and counts.complete

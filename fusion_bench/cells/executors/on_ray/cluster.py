@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -96,6 +97,7 @@ def connected(asked: str | None) -> Iterator[None]:
         added |= (
             _TOKEN  # `ray start` asks for the token that its user has; a driver must say that it brings it
         )
+    imported = "ray" in sys.modules  # it reads these variables at its import alone
     with _environment(added):
         ray = ray_library()
         if ray.is_initialized():
@@ -108,9 +110,13 @@ def connected(asked: str | None) -> Iterator[None]:
         try:
             ray.init(**options)
         except (ConnectionError, RuntimeError, ValueError, OSError, TimeoutError) as error:
+            advice = (
+                "Ray was imported before this run: start the run in a fresh process, or call ray.init() before it"
+                if imported
+                else "a cluster with token authentication needs the same token on every host, in ~/.ray/auth_token"
+            )
             raise FusionBenchError(
-                f"the Ray cluster {address} cannot be reached: {str(error).strip().splitlines()[0]} (a cluster with "
-                "token authentication needs the same token on every host, in ~/.ray/auth_token)"
+                f"the Ray cluster {address} cannot be reached: {str(error).strip().splitlines()[0]} ({advice})"
             ) from error
     try:
         yield

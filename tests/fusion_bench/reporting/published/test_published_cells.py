@@ -180,5 +180,5 @@ def test_a_folder_without_cells_says_what_writes_them(published: Path, tmp_path:
     copy = shutil.copytree(published, tmp_path / "copy")
     for name in ("cells.parquet", "search_cells.parquet"):
         (copy / name).unlink()
-    with pytest.raises(FusionBenchError, match=r"has no cells.parquet, which `fusion-bench report"):
+    with pytest.raises(FusionBenchError, match=r"and no cells.parquet, as `fusion-bench report"):
         import_published(copy, tmp_path / "runs")
