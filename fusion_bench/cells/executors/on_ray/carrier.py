@@ -46,6 +46,7 @@ from fusion_bench.training.paths import RunPaths
 
 _WEIGHTS, _WEIGHT_FILES = "cache/weights", (".safetensors", ".pictures", ".json")
 _SECONDS_BUSY = 1.0
+_SECONDS_TO_DISCARD = 60.0
 ARRIVED = ".arrived-"
 """The names of folders in a runs folder begin so in which files of finished cells are checked."""
 
@@ -208,7 +209,9 @@ class Carrier:
             return self._failure(event.cell, Failure(f"its result from {self._host}: {reason_of(error)}"))
         finally:
             self.let_go()
-        actor.discard.remote(event.cell)
+        with suppress(ray.exceptions.RayError):  # the node is lost, and its copy with it
+            # Waited for, because the actor may end with the run before it gets to it.
+            ray.get(actor.discard.remote(event.cell), timeout=_SECONDS_TO_DISCARD)
         return event
 
     def _put_into_place(self, cell: HeldCell, parcel: Parcel) -> str:

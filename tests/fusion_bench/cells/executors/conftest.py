@@ -10,7 +10,7 @@ import pytest
 from fusion_bench.cells.executors.on_ray.cluster import connected
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
     """Connect this process to a Ray cluster; a test that asks for it is skipped where ray is not installed."""
     if find_spec("ray") is None:

@@ -19,7 +19,8 @@ from fusion_bench.limits import Limits
 from fusion_bench.training.config import CellConfig
 
 KILL = "os.kill(os.getpid(), signal.SIGKILL)"
-KILL_ACTOR = "os.kill(os.getppid(), signal.SIGKILL); sys.stdin.read()"
+# The actor gets time to pass on that the program has started.
+KILL_ACTOR = "time.sleep(1); os.kill(os.getppid(), signal.SIGKILL); sys.stdin.read()"
 
 
 pytestmark = pytest.mark.usefixtures("cluster")
