@@ -1,4 +1,4 @@
-"""Where the workers of a run work, and how many there are: devices of this host, or places on a cluster's nodes."""
+"""The number of a run's workers and their places: devices of this host, or nodes of a cluster."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from fusion_bench.spec.study import Study
 
 @dataclass(frozen=True)
 class Placed:
-    """How workers are started.
+    """The settings of workers and what they need.
 
     Attributes:
         settings: see `WorkerSettings`.

@@ -1,4 +1,4 @@
-"""What is asked of a run: the study, and where and how its cells are trained."""
+"""A request for a run: the study, and where and how its cells are trained."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from fusion_bench.cells.executors.on_ray.cluster import RayRequest
 
 LOCAL, RAY, SLURM = EXECUTORS = ("local", "ray", "slurm")
-"""Where cells can be trained."""
+"""The places where cells can be trained."""
 
 
 @dataclass(frozen=True)

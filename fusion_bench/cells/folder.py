@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeVar
@@ -217,6 +217,13 @@ class CellFolder:
         return FusionBenchError(
             f"the cell {self.path} is damaged: {error}; delete the folder to train the cell again"
         )
+
+
+def cell_folders(runs: Path) -> Iterator[CellFolder]:
+    """Yield the folder of every cell in a runs folder, sorted by id; none if it holds no cells."""
+    cells = runs / "cells"
+    if cells.is_dir():
+        yield from (CellFolder(path) for path in sorted(cells.iterdir()) if path.is_dir())
 
 
 def cell_folder(runs: Path, cell: str) -> CellFolder:

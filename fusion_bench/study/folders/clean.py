@@ -6,14 +6,14 @@ import secrets
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
 from fusion_bench.cells.current_inputs import CurrentInputs, changed_inputs
-from fusion_bench.cells.folder import CellFolder, cell_folder
+from fusion_bench.cells.folder import CellFolder, cell_folder, cell_folders
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.lease import Lease, LeaseHeld, is_held
 from fusion_bench.study.cell_status import CellStatus
@@ -96,7 +96,7 @@ def choose_cells(wanted: CellFilter, study: NamedCells | None, paths: RunPaths) 
     everywhere, elsewhere = set().union(*named.values()), set().union(*others.values())
     inputs, statuses = CurrentInputs(paths), {} if study is None else study.statuses
     chosen, kept = [], Counter[str]()
-    for folder in _folders(paths.runs):
+    for folder in cell_folders(paths.runs):
         if looked_at is not None and folder.id not in looked_at:
             continue
         state, changed = _state(folder, statuses.get(folder.id), inputs), _last_change(folder.path)
@@ -163,12 +163,6 @@ def _sources(cells: set[str], runs: Path) -> set[str]:
                 found.add(source.id)
                 source = source.source
     return found
-
-
-def _folders(runs: Path) -> Iterator[CellFolder]:
-    cells = runs / "cells"
-    if cells.is_dir():
-        yield from (CellFolder(path) for path in sorted(cells.iterdir()) if path.is_dir())
 
 
 def _state(folder: CellFolder, status: CellStatus | None, inputs: CurrentInputs) -> CleanState:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from fusion_bench.cells.folder import CellFolder, cell_folder
+from fusion_bench.cells.folder import CellFolder, cell_folder, cell_folders
 from fusion_bench.cells.result import Circumstances
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.lease import LeaseHeld
@@ -48,8 +48,7 @@ def merge_cells(source: Path, runs: Path) -> Merged:
     Raises:
         FusionBenchError: ``source`` holds no cells, or both are the same folder.
     """
-    cells = source / "cells"
-    if not cells.is_dir():
+    if not (source / "cells").is_dir():
         raise FusionBenchError(f"{source} is no runs folder: it has no folder 'cells'")
     if source.resolve() == runs.resolve():
         raise FusionBenchError(f"{source} and {runs} are the same folder")
@@ -59,9 +58,9 @@ def merge_cells(source: Path, runs: Path) -> Merged:
     refused: dict[str, str] = {}
     unfinished = 0
     runs.mkdir(parents=True, exist_ok=True)
-    before = _circumstances(_finished(runs / "cells"))
+    before = _circumstances([folder for folder in cell_folders(runs) if folder.done])
     with TemporaryDirectory(dir=runs, prefix=".merge-") as aside:
-        for given in (CellFolder(path) for path in sorted(cells.iterdir()) if path.is_dir()):
+        for given in cell_folders(source):
             own = cell_folder(runs, given.id)
             try:
                 if not plain_files(given.path).get("DONE"):
@@ -79,12 +78,6 @@ def merge_cells(source: Path, runs: Path) -> Merged:
                 refused[given.id] = str(error)
     after = _circumstances([cell_folder(runs, cell) for cell in copied])
     return Merged(tuple(copied), tuple(equal), conflicts, refused, unfinished, _mixed(before, after))
-
-
-def _finished(cells: Path) -> list[CellFolder]:
-    if not cells.is_dir():
-        return []
-    return [folder for path in cells.iterdir() if (folder := CellFolder(path)).done]
 
 
 def _difference(given: CellFolder, own: CellFolder) -> str:

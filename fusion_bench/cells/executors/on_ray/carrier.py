@@ -52,7 +52,7 @@ ARRIVED = ".arrived-"
 
 
 class OwnInputs:
-    """What cells would read on the coordinator's host, for several threads; see `CurrentInputs`."""
+    """The inputs that cells would read on the coordinator's host, for several threads; see `CurrentInputs`."""
 
     def __init__(self, paths: RunPaths) -> None:
         self._inputs, self._lock = CurrentInputs(paths), threading.Lock()

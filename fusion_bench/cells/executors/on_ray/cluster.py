@@ -25,7 +25,7 @@ _LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
 
 @dataclass(frozen=True)
 class RayRequest:
-    """What is asked of Ray.
+    """The options of a run on Ray.
 
     Attributes:
         address: of the cluster (``auto``, ``HOST:6379``, ``ray://HOST:10001``); None: the environment's RAY_ADDRESS,
@@ -43,7 +43,7 @@ class RayRequest:
 
 @dataclass(frozen=True)
 class Need:
-    """What one worker asks of a node."""
+    """The CPUs and GPUs that one worker needs of a node, or that a node has."""
 
     cpus: float
     gpus: float

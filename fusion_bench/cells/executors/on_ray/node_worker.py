@@ -30,7 +30,7 @@ _LINES_AT_ONCE = 200
 
 @dataclass(frozen=True)
 class NodeLaunch:
-    """What a node needs to know to start a worker program.
+    """The input of a node that starts a worker program.
 
     Attributes:
         arguments: the command line on the coordinator's host.
@@ -66,7 +66,7 @@ class NodeLaunch:
 
 @dataclass(frozen=True)
 class Place:
-    """Where a worker program runs.
+    """The place of a worker program.
 
     Attributes:
         host: the name of the node's host.
@@ -81,7 +81,7 @@ class Place:
 
 @dataclass(frozen=True)
 class HeardLines:
-    """What a program has written since it was last asked, and its state.
+    """The output of a program since it was last asked, and its state.
 
     Attributes:
         lines: its lines.

@@ -62,7 +62,7 @@ class PilotStopped(BaseException):
 
 @dataclass(frozen=True)
 class SlurmPilot:
-    """What a cluster calls on a node; it is pickled for that.
+    """A pilot as a function that a cluster calls on a node; it is pickled for that.
 
     Attributes:
         folder: what it shares with the coordinator.

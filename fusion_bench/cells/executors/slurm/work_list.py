@@ -1,4 +1,4 @@
-"""What a coordinator and its pilots tell each other, as files of a folder that all of them see.
+"""The messages between a coordinator and its pilots, as files of a folder that all of them see.
 
 ``list.json`` holds what is to be done now; the coordinator replaces it as a whole. Each pilot appends what happens to
 a file of its own in ``events/``. Whether a cell has ended is never judged by these files: its folder decides.
@@ -25,7 +25,7 @@ _ENDED = "PilotEnded "
 
 @dataclass(frozen=True)
 class WorkList:
-    """What pilots are to do now.
+    """The task of the pilots now.
 
     Attributes:
         session: names the run of the coordinator that wrote it.

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from command_line import paths_of, train
-from fusion_bench.cells.folder import CellFolder, cell_folder
+from command_line import paths_of
+from fusion_bench.cells.folder import CellFolder, cell_folder, cell_folders
 from fusion_bench.cells.held_cell import held
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.lease import Lease
@@ -27,21 +27,13 @@ from toys import study_file
 EVERYTHING = CellFilter(days=0)
 
 
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A runs folder with four finished cells of the study ``toy``."""
-    folder = tmp_path_factory.mktemp("trained")
-    train(study_file(folder), folder / "runs")
-    return folder / "runs"
-
-
 @pytest.fixture
 def runs(trained: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(trained, tmp_path / "runs"))
 
 
 def cells(runs: Path) -> list[CellFolder]:
-    return [CellFolder(path) for path in sorted((runs / "cells").iterdir())]
+    return list(cell_folders(runs))
 
 
 def chosen(runs: Path, wanted: CellFilter, study: NamedCells | None = None) -> Cleaning:

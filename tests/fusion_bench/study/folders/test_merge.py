@@ -7,22 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from command_line import train
-from fusion_bench.cells.folder import CellFolder, cell_folder
+from fusion_bench.cells.folder import CellFolder, cell_folder, cell_folders
 from fusion_bench.cells.held_cell import held
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.storage import read_json, write_json
 from fusion_bench.study.folders.merge import merge_cells
 from held_cells import fail_cell
-from toys import study_file
-
-
-@pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A runs folder with four finished cells."""
-    folder = tmp_path_factory.mktemp("trained")
-    train(study_file(folder), folder / "runs")
-    return folder / "runs"
 
 
 @pytest.fixture
@@ -31,7 +21,7 @@ def source(trained: Path, tmp_path: Path) -> Path:
 
 
 def cells(runs: Path) -> list[CellFolder]:
-    return [CellFolder(path) for path in sorted((runs / "cells").iterdir())]
+    return list(cell_folders(runs))
 
 
 def change(cell: CellFolder, name: str, **values: object) -> None:
