@@ -102,6 +102,7 @@ def read_source(name: str) -> str:
     return Path(spec.origin).read_text(encoding="utf-8")
 
 
+@functools.cache  # the modules of one package import the same others
 def imported_names(name: str) -> tuple[str, ...]:
     """Every dotted name that the source of a module may import from."""
     found: list[str] = []
