@@ -62,6 +62,6 @@ def _asked_seeds(study: Study, paths: RunPaths) -> Mapping[str, int]:
     So any number of pilots, and a run, ask for the same cells.
     """
     if not study.looks or study.search is not None:
-        return dict.fromkeys((arm.label for arm in study.arms), len(study.seeds))
+        return study.seed_counts
     cells = study_cells(study, study.arms, paths).statuses
     return Counter(status.cell.arm for status in cells)

@@ -155,7 +155,7 @@ def _print_arms(study: Study, arms: Sequence[Arm], statuses: Sequence[CellStatus
     out.print(f"{len(statuses)} cells in all" + (" so far" if study.looks else ""))
     for label, context in study.contexts.items():
         budget = f"; {context.budget.sentence()}" if context.budget is not None else ""
-        count = len(context.arms) * len(context.seeds)
+        count = sum(context.seed_counts.values())
         at_most = "at most " if context.looks else ""
         line = f"{at_most}{count} cells of the same arms under {label} (study {context.name}){budget}"
         out.print(line, markup=False, highlight=False)

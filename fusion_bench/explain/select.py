@@ -53,9 +53,12 @@ def finished_cell(study: Study, arm: Arm, seed: int | None, paths: RunPaths) -> 
         FusionBenchError: the cell is not trained, it failed, or it kept no weights; the message says how to train it.
     """
     seed = study.seeds[0] if seed is None else seed
-    if seed not in study.seeds:
-        seeds = ", ".join(map(str, study.seeds))
-        raise FusionBenchError(f"--seed {seed}: the study {study.name!r} has the seeds {seeds}")
+    own = study.seeds[: study.seed_counts[arm.label]]
+    if seed not in own:
+        seeds = ", ".join(map(str, own))
+        raise FusionBenchError(
+            f"--seed {seed}: {arm.label!r} of the study {study.name!r} has the seeds {seeds}"
+        )
     (cell,) = confirm_cells([arm], [seed])
     status = cell_status(cell, paths)
     name, command = f"{arm.label!r} with seed {seed}", f"fusion-bench run {study.path} --keep-weights"

@@ -199,7 +199,9 @@ def _pairing(study: Study, arms: Sequence[Arm]) -> str:
     modules = [arm.config for arm in arms if arm.config.kind == "module"]
     around = {repr((config.backbone, config.text, config.fusion.width, config.head)) for config in modules}
     where = "" if len(around) < 2 else ", as far as their settings are the same"
-    seeds = f"Seeds {', '.join(map(str, study.seeds))}"
+    seeds = f"Seeds {', '.join(map(str, study.seeds[: study.fewest_seeds]))}"
+    if study.arm_seeds is not None:
+        seeds += f", for the reference {study.reference} {', '.join(map(str, study.seeds))}"
     if study.looks:
         seeds = f"Seeds from 0 on, as many as the looks at {', '.join(map(str, study.looks))} seeds ask for"
     return (

@@ -65,7 +65,8 @@ def study_cells(
         FusionBenchError: a finished cell is damaged, or the scores of two cells cannot be paired.
     """
     question = _question(study, arms)
-    statuses = cell_statuses(confirm_cells(arms, study.seeds), paths, inputs)
+    counts = None if study.looks else study.seed_counts
+    statuses = cell_statuses(confirm_cells(arms, study.seeds, counts), paths, inputs)
     if not study.looks:
         return StudyCells(statuses, None, question, statuses)
     looks = _Looks(study, arms, question, paths)

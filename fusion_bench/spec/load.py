@@ -24,7 +24,13 @@ from fusion_bench.spec.document.sections import (
     BudgetSection,
     ExpectedSection,
 )
-from fusion_bench.spec.document.seeds_section import SeedRangeSection, looks_between, readable_seeds
+from fusion_bench.spec.document.seeds_section import (
+    SeedCountsSection,
+    SeedRangeSection,
+    SeedsValue,
+    looks_between,
+    readable_seeds,
+)
 from fusion_bench.spec.document.tree import Node, written_path
 from fusion_bench.spec.recipes import apply_official_recipe
 from fusion_bench.spec.resolve import Resolver
@@ -33,6 +39,7 @@ from fusion_bench.spec.search_spaces import check_search, search_spaces
 from fusion_bench.spec.study import Expected, Search, Study
 from fusion_bench.spec.study_arms import StudyArms
 from fusion_bench.spec.warm_start import arms_with_start, read_source_study
+from fusion_bench.statistics.seeds.pool import FEWEST_IN_POOL
 from fusion_bench.storage import digest
 
 if TYPE_CHECKING:
@@ -177,6 +184,7 @@ def _study(
     if problems or file is None:
         raise problems.error()
     arms = study_arms.arms(reference)
+    _check_seed_counts(tree, file.seeds, arms, problems)
     budget = _budget(tree, file.budget, study_arms, arms, resolver.weight_files, costs, problems)
     if budget is not None:
         arms = tuple(budget.matched(arm) for arm in arms)
@@ -194,6 +202,7 @@ def _study(
         task=data.task,
         arms=arms,
         seeds=seeds,
+        arm_seeds=file.seeds.arms if isinstance(file.seeds, SeedCountsSection) else None,
         looks=looks_between(file.seeds.min, file.seeds.max)
         if isinstance(file.seeds, SeedRangeSection)
         else (),
@@ -213,6 +222,17 @@ def _study(
         weight_files={**({} if source is None else source.weight_files), **resolver.weight_files},
         source=source,
     )
+
+
+def _check_seed_counts(tree: Node, seeds: SeedsValue, arms: Sequence[Arm], problems: Problems) -> None:
+    """Record a mistake if no comparison would use the further seeds of the reference."""
+    others = sum(arm.role == "arm" for arm in arms)
+    if isinstance(seeds, SeedCountsSection) and others < FEWEST_IN_POOL:
+        problems.add(
+            tree.children["seeds"],
+            f"more seeds of the reference are used beside at least {FEWEST_IN_POOL} other arms, and there "
+            f"{'is' if others == 1 else 'are'} {others}; write the same number for all, seeds: {seeds.arms}",
+        )
 
 
 def _seeds(node: Node, default: Sequence[int]) -> tuple[int, ...]:

@@ -78,6 +78,7 @@ def smoke_study(study: Study) -> Study:
         title=f"A smoke run of {study.name}: toy sizes, numbers without meaning",
         arms=(*toys, planted),
         seeds=study.seeds[:2] if len(study.seeds) > 1 else (study.seeds[0], study.seeds[0] + 1),
+        arm_seeds=None,
         looks=(),
         search=replace(
             search,

@@ -77,7 +77,8 @@ class Study:
         data: the data set, the same for every arm.
         task: the name of the task.
         arms: the arms in the order of the file, the controls last.
-        seeds: the seeds of every arm's cells; in a study with looks, those of an arm that stays open to the end.
+        seeds: the seeds of the reference's cells, and of every other arm's unless ``arm_seeds`` is less; in a study
+            with looks, those of an arm that stays open to the end.
         threads: torch's number of threads in each cell.
         limits: what each cell may take.
         resources: what a cluster is asked for, for each worker.
@@ -94,6 +95,7 @@ class Study:
         weight_files: the files of backbone weights and of text encoders, by SHA-256.
         contexts: the contexts by label, each a study.
         source: the study whose cells this study's cells start from; None when training from scratch.
+        arm_seeds: how many of ``seeds``, from the first, every arm but the reference has; None for all of them.
         looks: the rising numbers of seeds of the looks at open comparisons; empty where every arm has all seeds.
         overrides: the ``KEY=VALUE`` texts that the file was read with.
         text_digest: digest of the file, of the files that it extends and of the overrides, without layout and
@@ -123,6 +125,7 @@ class Study:
     weight_files: Mapping[str, Path]
     contexts: Mapping[str, Study] = field(default_factory=dict)
     source: Study | None = None
+    arm_seeds: int | None = None
     looks: tuple[int, ...] = ()
     overrides: tuple[str, ...] = ()
     text_digest: str = ""
@@ -131,6 +134,19 @@ class Study:
     def data_sets(self) -> tuple[DataConfig, ...]:
         """The data sets that the study's cells need: its own, and those of the studies that they start from."""
         return (self.data, *(() if self.source is None else self.source.data_sets))
+
+    @property
+    def fewest_seeds(self) -> int:
+        """The number of seeds of an arm that is not the reference."""
+        return len(self.seeds) if self.arm_seeds is None else self.arm_seeds
+
+    @property
+    def seed_counts(self) -> dict[str, int]:
+        """How many of ``seeds``, from the first, each arm and control has, by label, in a study without looks."""
+        return {
+            arm.label: len(self.seeds) if arm.label == self.reference else self.fewest_seeds
+            for arm in self.arms
+        }
 
     def matched(self, arm: Arm) -> Arm:
         """Return an arm whose settings have changed, matched to the study's budget again if there is one."""

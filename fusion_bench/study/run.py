@@ -176,7 +176,7 @@ class StudyRun:
         """Train the seeds of every arm, in a study with looks as many as these ask for; return the cells."""
         seeds, looks = self._study.seeds, self._study.looks
         if not looks:
-            cells = confirm_cells(arms, seeds)
+            cells = confirm_cells(arms, seeds, self._study.seed_counts)
             self._complete(cells, executor)
             return cells
         counts: Mapping[str, int] = dict.fromkeys((arm.label for arm in arms), looks[0])

@@ -40,7 +40,7 @@ seeds: {min: 3, max: 8, stop: decided}
 """
 """Of its arms ``poor`` (gain 0.5) is far behind the reference ``product``, and ``equal`` (0.75) is as good."""
 
-ACCURACY = {1.0: 0.7, 0.5: 0.05, 0.75: 0.7}
+ACCURACY = {1.0: 0.7, 0.5: 0.05, 0.75: 0.7, 0.8: 0.7}
 """The expected accuracy of an arm by its gain; that of a control is 0.4."""
 
 

@@ -119,7 +119,7 @@ def decidable(
     family = ranked_arms(arms)
     if not family:
         return None
-    count, comparisons = len(study.seeds), len(family)
+    count, comparisons = study.fewest_seeds, len(family)
     compared = tuple(arm for arm in arms if arm.role != "control" and not arm.abandoned)
     finished = scatter_of_cells(study, compared, family, statuses, paths)
     assumed: AssumedScatter | None = None

@@ -14,7 +14,7 @@ from fusion_bench.statistics.comparison import FEWEST_SEEDS
 
 def few_seeds(study: Study, arms: Sequence[Arm]) -> str:
     """Return what a study with fewer seeds than the default gives up; empty for another, and without comparisons."""
-    count = len(study.seeds)
+    count = study.fewest_seeds
     if count >= DEFAULT_SEEDS or not ranked_arms(arms):
         return ""
     change = f"--set seeds={DEFAULT_SEEDS} trains {DEFAULT_SEEDS} and keeps the finished cells"

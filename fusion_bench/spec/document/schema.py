@@ -82,8 +82,9 @@ class StudyFile(Section):
     )
     seeds: SeedsValue = Field(
         DEFAULT_SEEDS,
-        description="a list of seeds, or the number of seeds (3 means 0, 1 and 2); or looks, "
-        "{min: 3, max: 12, stop: decided}: every arm gets the minimum, and open comparisons get more",
+        description="a list of seeds, or the number of seeds (3 means 0, 1 and 2); or {arms: 5, reference: 8}: "
+        "the reference gets more, since it is in every comparison; or looks, {min: 3, max: 12, stop: decided}: "
+        "every arm gets the minimum, and open comparisons get more",
     )
     threads: int = Field(1, ge=1, le=1024, description="torch's number of threads in every cell")
     limits: LimitsSection = LimitsSection.model_construct()

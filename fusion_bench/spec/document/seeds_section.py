@@ -1,4 +1,4 @@
-"""The key ``seeds`` of a study file: a number, a list, or looks at a growing number of seeds."""
+"""The key ``seeds`` of a study file: a number, a list, more seeds of the reference, or looks at a growing number."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pydantic import Discriminator, Field, Tag, model_validator
 
 from fusion_bench.spec.document.sections import Section, SeedList
 from fusion_bench.spec.document.tree import Node
+from fusion_bench.statistics.seeds.pool import MANY_SEEDS, are_many
 
 MOST_SEEDS = 1000
 _FEWEST_IN_LOOK = 3
@@ -42,13 +43,36 @@ class SeedRangeSection(Section):
         return self
 
 
+class SeedCountsSection(Section):
+    """The reference has more seeds than the other arms, because it is in every comparison."""
+
+    arms: int = Field(ge=1, le=MOST_SEEDS, description="the number of seeds of every arm and control")
+    reference: int = Field(
+        ge=1,
+        le=MOST_SEEDS,
+        description=f"the number of seeds of the reference; at least {MANY_SEEDS:g} times those of the arms",
+    )
+
+    @model_validator(mode="after")
+    def _reference_has_many(self) -> SeedCountsSection:
+        if not are_many(self.reference, self.arms):
+            raise ValueError(
+                f"reference must be at least {MANY_SEEDS:g} times arms, or no comparison uses its further seeds, not "
+                f"{self.reference} and {self.arms}; for the same number of seeds write it alone: seeds: {self.arms}"
+            )
+        return self
+
+
 def _kind(value: Any) -> str:
-    return "list" if isinstance(value, list) else "looks" if isinstance(value, Mapping) else "other"
+    if isinstance(value, Mapping):
+        return "counts" if {"arms", "reference"} & {*value} else "looks"
+    return "list" if isinstance(value, list) else "other"
 
 
 SeedsValue: TypeAlias = Annotated[
     Annotated[int, Field(ge=1, le=MOST_SEEDS), Tag("other")]
     | Annotated[SeedList, Tag("list")]
+    | Annotated[SeedCountsSection, Tag("counts")]
     | Annotated[SeedRangeSection, Tag("looks")],
     Discriminator(_kind),
 ]
@@ -71,7 +95,7 @@ def readable_seeds(node: Node) -> tuple[int, ...]:
     """Return the seeds in a value of ``seeds`` that can be read; the schema records mistakes in it."""
     value = node.plain()
     if isinstance(value, Mapping):
-        value = value.get("max")
+        value = value.get("reference", value.get("max"))
     if isinstance(value, int):
         return tuple(range(min(value, MOST_SEEDS)))
     return tuple(seed for seed in value if isinstance(seed, int)) if isinstance(value, list) else ()

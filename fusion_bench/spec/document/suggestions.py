@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable, Iterator
 from typing import Any, get_args
 
-from pydantic import BaseModel
+from pydantic import BaseModel, Tag
 
 from fusion_bench.registry import did_you_mean
 from fusion_bench.spec.document.tree import Node
@@ -16,12 +16,16 @@ _SUGGESTED = 3
 
 
 def keys_at(model: type[BaseModel], key_path: tuple[str | int, ...]) -> list[str]:
-    """Return the keys that a model has at a path."""
-    current: type[BaseModel] | None = model
+    """Return the keys that a model has at a path, in which a tag stands for one model of a tagged union."""
+    tagged: dict[str | None, type[BaseModel]] = {None: model}
     for part in key_path:
-        if current is not None and isinstance(part, str) and part in current.model_fields:
-            current = _model_in(current.model_fields[part].annotation)
-    return list(current.model_fields) if current is not None else []
+        current = next(iter(tagged.values()), None)
+        if part in tagged:
+            tagged = {None: tagged[str(part)]}
+        elif current is not None and isinstance(part, str) and part in current.model_fields:
+            field = current.model_fields[part]
+            tagged = dict(_tagged_models(field.annotation))
+    return list(dict.fromkeys(key for found in tagged.values() for key in found.model_fields))
 
 
 class KeyIndex:
@@ -67,6 +71,15 @@ def _written_keys(node: Node) -> Iterator[str]:
 
 
 def _model_in(annotation: Any) -> type[BaseModel] | None:
+    return next((model for _, model in _tagged_models(annotation)), None)
+
+
+def _tagged_models(annotation: Any, tag: str | None = None) -> Iterator[tuple[str | None, type[BaseModel]]]:
+    """Yield the models of an annotation, each with its tag in a tagged union."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next((found for part in get_args(annotation) if (found := _model_in(part))), None)
+        yield tag, annotation
+        return
+    parts = get_args(annotation)
+    tag = next((part.tag for part in parts if isinstance(part, Tag)), tag)
+    for part in parts:
+        yield from _tagged_models(part, tag)

@@ -270,7 +270,7 @@ def test_what_explains_itself_is_found_outermost_first() -> None:
             "'product' cannot be explained: Product has no explain(visual, language)",
         ),
         ("product", "test-0-red", {}, "use 'laconv', 'cross', 'wrong'"),
-        ("laconv", "test-0-red", {"seed": 7}, "--seed 7: the study 'toy' has the seeds 0"),
+        ("laconv", "test-0-red", {"seed": 7}, "--seed 7: 'laconv' of the study 'toy' has the seeds 0"),
         ("laconv", "test-0-red", {"copy": 3}, "--copy 3: the arm 'laconv' has 2 copies, counted from 1"),
         ("laconv", "test-0-red", {"copy": 0}, "--copy 0: the arm 'laconv' has 2 copies, counted from 1"),
         ("laconv", "test-0-pink", {}, "(test, val, train) has a sample 'test-0-pink'"),

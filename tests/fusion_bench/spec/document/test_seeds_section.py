@@ -1,4 +1,4 @@
-"""Looks in the study file: the numbers of seeds between the fewest and the most, and what is refused."""
+"""The key ``seeds``: looks between the fewest and the most, more seeds of the reference, and what is refused."""
 
 from __future__ import annotations
 
@@ -8,9 +8,13 @@ import pytest
 
 from fusion_bench.errors import StudyFileError
 from fusion_bench.spec.document.seeds_section import looks_between
+from fusion_bench.spec.smoke import smoke_study
 from fusion_bench.study.plan import confirm_cells
 from study_fakes import GOOD, Load
 
+MORE_ARMS = GOOD.replace(
+    "arms:\n", "arms:\n  film 3: {module: film, kernel_size: 3}\n  film 7: {module: film, kernel_size: 7}\n"
+)
 LOOKS = GOOD.replace("seeds: [3, 5]", "seeds: {min: 3, max: 12, stop: decided}")
 
 
@@ -42,6 +46,14 @@ def test_a_number_or_a_list_in_place_of_looks_is_what_it_is_without_them(load: L
     assert load(GOOD, "seeds={min: 4, max: 9}").looks == (4, 6, 9)
 
 
+def test_the_reference_may_have_more_seeds_than_the_other_arms(load: Load) -> None:
+    study = load(MORE_ARMS, "seeds={arms: 5, reference: 8}")
+    assert study.seeds == tuple(range(8)) and study.fewest_seeds == 5 and not study.looks
+    assert study.seed_counts == {arm.label: 8 if arm.label == study.reference else 5 for arm in study.arms}
+    assert {*load(GOOD, "seeds=5").seed_counts.values()} == {5}
+    assert {*smoke_study(study).seed_counts.values()} == {2}
+
+
 def test_looks_are_no_part_of_a_cells_identity(load: Load) -> None:
     cells = [
         {cell.id for cell in confirm_cells(study.arms, study.seeds)}
@@ -61,6 +73,13 @@ def test_looks_are_no_part_of_a_cells_identity(load: Load) -> None:
         ("{min: 3, max: 12, stop: never}", "line 17: seeds.stop: must be 'decided', not 'never'"),
         ("{min: 3, max: 12, step: 2}", "line 17: seeds.step: unknown key (did you mean 'stop'?)"),
         ("{min: 3.5, max: 12}", "line 17: seeds.min: must be a whole number, not 3.5"),
+        (
+            "{arms: 5, reference: 7}",
+            "line 17: seeds: reference must be at least 1.5 times arms, or no comparison",
+        ),
+        ("{arms: 0, reference: 5}", "line 17: seeds.arms: must be at least 1, not 0"),
+        ("{reference: 5}", "line 17: seeds.arms: is missing"),
+        ("{arms: 3, max: 5}", "line 17: seeds.max: unknown key"),
         ("twelve", "line 17: seeds: must be a whole number, not 'twelve'"),
     ],
 )
@@ -68,6 +87,17 @@ def test_other_looks_are_refused_with_their_line(load: Load, seeds: str, message
     text = GOOD.replace("seeds: [3, 5]", f"seeds: {seeds}")
     with pytest.raises(StudyFileError, match=re.escape(message)):
         load(text)
+
+
+def test_further_seeds_that_no_comparison_would_use_are_refused(load: Load) -> None:
+    message = "seeds: more seeds of the reference are used beside at least 3 other arms, and there is 1"
+    with pytest.raises(StudyFileError, match=re.escape(message)):
+        load(GOOD, "seeds={arms: 5, reference: 8}")
+
+
+def test_search_seeds_are_none_of_the_references(load: Load) -> None:
+    with pytest.raises(StudyFileError, match="7 is also among the study's seeds"):
+        load(f"{MORE_ARMS}search: {{trials: 2, seeds: [7]}}\n", "seeds={arms: 5, reference: 8}")
 
 
 def test_search_seeds_are_none_that_a_look_may_ask_for(load: Load) -> None:
