@@ -18,8 +18,9 @@ from fusion_bench.reporting.figures.intervals import (
     draw_means,
     means_size,
 )
-from fusion_bench.reporting.figures.style import canvas, write_png
-from fusion_bench.reporting.figures.trends import costs_size, curves_size, draw_costs, draw_curves
+from fusion_bench.reporting.figures.style import canvas, write_png, write_vector
+from fusion_bench.reporting.figures.trends.costs import costs_size, draw_costs
+from fusion_bench.reporting.figures.trends.curves import curves_size, draw_curves
 from fusion_bench.reporting.tables.tables import Tables
 from fusion_bench.results.results import StudyResults
 
@@ -51,7 +52,9 @@ _PLOTS = {
     "curves": _Drawing(
         curves_size, draw_curves, "Learning curves: mean over seeds, band from the lowest seed to the highest"
     ),
-    "costs": _Drawing(costs_size, draw_costs, "The primary metric against multiply-adds and against latency"),
+    "costs": _Drawing(
+        costs_size, draw_costs, "The primary metric against each cost of the arms, with their Pareto front"
+    ),
     "slices": _Drawing(slices_size, draw_slices, "The primary metric of every arm on every slice"),
     "samples": _Drawing(
         gallery_size, draw_gallery, "Samples on which the arms disagree, with every answer", photographs=True
@@ -91,6 +94,28 @@ def draw_figures(results: StudyResults, tables: Tables, folder: Path) -> dict[st
             write_png(figure, path, photographs=plot.photographs)
         figures[name] = Drawn(plot.caption, data.lettering.note(_drawn_text(figure)))
     return figures
+
+
+def draw_vectors(results: StudyResults, tables: Tables, folder: Path) -> dict[str, str]:
+    """Draw every figure that has numbers into ``folder``, as PDF and as SVG.
+
+    Returns:
+        File name without its ending -> what the figure shows.
+    """
+    data = FigureData.of(results, tables)
+    captions = {}
+    for name, plot in _PLOTS.items():
+        size = plot.size(data)
+        for ending in ("pdf", "svg"):
+            path = folder / f"{name}.{ending}"
+            if size is None:
+                path.unlink(missing_ok=True)
+                continue
+            with canvas(*size, data.lettering) as figure:
+                plot.draw(data, figure)
+                write_vector(figure, path)
+            captions[name] = plot.caption
+    return captions
 
 
 def _drawn_text(figure: Figure) -> str:

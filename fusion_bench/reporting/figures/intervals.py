@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fusion_bench.reporting.figures.figure_data import FigureData
 from fusion_bench.reporting.figures.lettering import Lettering
+from fusion_bench.reporting.figures.limits import fitted_limits
 from fusion_bench.reporting.figures.style import (
     FAINT,
     INK,
@@ -155,18 +155,5 @@ def _draw_rows(data: FigureData, axes: Axes, table: pd.DataFrame) -> None:
                 color=_VERDICTS.get(row["verdict"], SOFT),
             )
     as_rows(axes, [data.labels[label] for label in table["arm"]])
-    axes.set_xlim(*_limits(table, margin or 0.0))
+    axes.set_xlim(*fitted_limits(table, (0.0, -(margin or 0.0), margin or 0.0)))
     in_points(axes.xaxis)
-
-
-def _limits(table: pd.DataFrame, margin: float) -> tuple[float, float]:
-    """Return axis limits that show all estimates, zero and the margin.
-
-    Intervals are shown up to a limit, because those of two seeds are too wide for the chart.
-    """
-    shown = [0.0, -margin, margin, *table["estimate"]]
-    span = (max(shown) - min(shown)) or 0.02
-    low = min(shown) if np.isnan(table["low"].min()) else min(*shown, table["low"].min())
-    high = max(shown) if np.isnan(table["high"].max()) else max(*shown, table["high"].max())
-    edge = 0.04 * span
-    return max(low, min(shown) - span) - edge, min(high, max(shown) + span) + edge
