@@ -57,7 +57,7 @@ _PLOTS = {
     ),
     "slices": _Drawing(slices_size, draw_slices, "The primary metric of every arm on every slice"),
     "samples": _Drawing(
-        gallery_size, draw_gallery, "Samples on which the arms disagree, with every answer", photographs=True
+        gallery_size, draw_gallery, "Samples on which the arms disagree, with their answers", photographs=True
     ),
 }
 
