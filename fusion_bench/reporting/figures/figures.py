@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -24,20 +25,25 @@ from fusion_bench.reporting.figures.trends.curves import curves_size, draw_curve
 from fusion_bench.reporting.tables.tables import Tables
 from fusion_bench.results.results import StudyResults
 
+Size: TypeAlias = Callable[[FigureData], tuple[float, float] | None]
+"""Returns width and height of a figure in inches; None if there is nothing to draw."""
+Draw: TypeAlias = Callable[[FigureData, Figure], None]
+"""Draws into a figure of that size."""
+
 
 @dataclass(frozen=True)
 class _Drawing:
     """One figure.
 
     Attributes:
-        size: returns width and height in inches; None if there is nothing to draw.
-        draw: draws into a figure of that size.
+        size: returns its size.
+        draw: draws it.
         caption: what the figure shows.
         photographs: whether it contains photographs.
     """
 
-    size: Callable[[FigureData], tuple[float, float] | None]
-    draw: Callable[[FigureData, Figure], None]
+    size: Size
+    draw: Draw
     caption: str
     photographs: bool = False
 
@@ -103,19 +109,33 @@ def draw_vectors(results: StudyResults, tables: Tables, folder: Path) -> dict[st
         File name without its ending -> what the figure shows.
     """
     data = FigureData.of(results, tables)
-    captions = {}
-    for name, plot in _PLOTS.items():
-        size = plot.size(data)
-        for ending in ("pdf", "svg"):
-            path = folder / f"{name}.{ending}"
-            if size is None:
-                path.unlink(missing_ok=True)
-                continue
-            with canvas(*size, data.lettering) as figure:
-                plot.draw(data, figure)
-                write_vector(figure, path)
-            captions[name] = plot.caption
-    return captions
+    drawn = {name: draw_vector(data, plot.size, plot.draw, folder / name) for name, plot in _PLOTS.items()}
+    return {name: _PLOTS[name].caption for name, is_drawn in drawn.items() if is_drawn}
+
+
+def draw_vector(data: FigureData, size: Size, draw: Draw, path: Path) -> bool:
+    """Draw a figure as ``path.pdf`` and ``path.svg``, or delete both files if it has no numbers.
+
+    Args:
+        data: the input of the figure.
+        size: returns its size; see `Size`.
+        draw: draws it.
+        path: the files without their ending.
+
+    Returns:
+        Whether it is drawn.
+    """
+    files = [path.with_name(f"{path.name}.{ending}") for ending in ("pdf", "svg")]
+    inches = size(data)
+    if inches is None:
+        for file in files:
+            file.unlink(missing_ok=True)
+        return False
+    with canvas(*inches, data.lettering) as figure:
+        draw(data, figure)
+        for file in files:
+            write_vector(figure, file)
+    return True
 
 
 def _drawn_text(figure: Figure) -> str:
