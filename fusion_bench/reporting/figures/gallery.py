@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -31,13 +32,71 @@ _DRAWN = 6
 """The largest number of boxes or masks beside that of the truth."""
 
 
+@dataclass(frozen=True, eq=False)
+class _Card:
+    """One sample.
+
+    Attributes:
+        row: its row of `StudyResults.pictures`.
+        image: ``[H, W, 3]``.
+        question: its text, line by line.
+        answers: its rows of `Tables.answers`, the best arm first.
+        colors: arm -> the colour of its box or mask, for those that are drawn.
+    """
+
+    row: Row
+    image: npt.NDArray[np.uint8]
+    question: list[str]
+    answers: list[Row]
+    colors: Mapping[str, str]
+
+
+@dataclass(frozen=True, eq=False)
+class _Gallery:
+    """The samples, and how large their parts are.
+
+    Attributes:
+        cards: one per sample.
+        lines: the lines beside each.
+        aspect: the smallest ratio of width to height among the images.
+        copies: how often an image is shown: twice where boxes or masks are drawn on the second one.
+    """
+
+    cards: list[_Card]
+    lines: list[list[AnswerLine]]
+    aspect: float
+    copies: int
+
+    @property
+    def wide(self) -> bool:
+        """Whether the answers stand below the images."""
+        return self.aspect > _WIDE_ASPECT
+
+    @property
+    def listed(self) -> float:
+        """The height in inches of the lines."""
+        return _LINE * (max(map(len, self.lines)) + 0.5)
+
+    @property
+    def below(self) -> float:
+        """The height in inches of what stands below a question."""
+        if self.wide:
+            return self.copies * 0.5 * WIDTH / self.aspect + self.listed
+        return max(self.copies * (0.5 * WIDTH * _IMAGE_SHARE / self.aspect + 0.05), self.listed)
+
+    @property
+    def rows(self) -> int:
+        """The number of rows of samples."""
+        return -(-len(self.cards) // _COLUMNS)
+
+
 def gallery_size(data: FigureData) -> tuple[float, float] | None:
     """Return width and height in inches; None without a sample on which arms disagree."""
-    images = _images(data)
-    if not images:
+    if data.results.pictures.empty:
         return None
-    longest = max(len(_question(data, row)) for row in records(data.results.pictures))
-    return WIDTH, -(-len(images) // _COLUMNS) * (0.3 + 0.18 * longest + _below(data, images))
+    gallery = _gallery(data)
+    longest = max(len(card.question) for card in gallery.cards)
+    return WIDTH, gallery.rows * (0.3 + 0.18 * longest + gallery.below)
 
 
 def draw_gallery(data: FigureData, figure: Figure) -> None:
@@ -46,53 +105,74 @@ def draw_gallery(data: FigureData, figure: Figure) -> None:
     Boxes and masks are drawn on a second copy of the image, so that the first one shows the thing itself: the truth,
     and the predictions of arms that are wrong.
     """
-    images = _images(data)
-    cards = figure.subfigures(-(-len(images) // _COLUMNS), _COLUMNS, squeeze=False, wspace=0.04)
-    step = _LINE / (_LINE * (_most_lines(data, images) + 0.5) if _is_wide(images) else _below(data, images))
-    for card, row, image in zip(cards.reshape(-1), records(data.results.pictures), images, strict=False):
-        card.suptitle("\n".join(_question(data, row)), x=0.01, ha="left", fontsize=9.5)
-        panels = _panels(data, card, images)
-        panels["whole"].imshow(image, interpolation="antialiased")
+    gallery = _gallery(data)
+    parts = figure.subfigures(gallery.rows, _COLUMNS, squeeze=False, wspace=0.04).reshape(-1)
+    step = _LINE / (gallery.listed if gallery.wide else gallery.below)
+    for part, card, lines in zip(parts, gallery.cards, gallery.lines, strict=False):
+        part.suptitle("\n".join(card.question), x=0.01, ha="left", fontsize=9.5)
+        panels = _panels(part, gallery)
+        panels["whole"].imshow(card.image, interpolation="antialiased")
         if "near" in panels:
-            _draw_predictions(data, panels["near"], row, image)
+            _draw_predictions(data, panels["near"], card)
         for name, axes in panels.items():
             axes.set_axis_off()
             axes.set_anchor("NW" if name != "listed" else "C")
-        _write_lines(panels["listed"], _lines(data, row, images), step, wide=_is_wide(images))
+        _write_lines(panels["listed"], lines, step, wide=gallery.wide)
 
 
-def _panels(data: FigureData, card: SubFigure, images: Sequence[npt.NDArray[np.uint8]]) -> dict[str, Axes]:
+def _panels(part: SubFigure, gallery: _Gallery) -> dict[str, Axes]:
     """Return the axes of the image (``whole``), of its copy with boxes or masks (``near``), and of the answers."""
-    shown = ["whole"] if data.results.shows == "text" else ["whole", "near"]
-    if _is_wide(images):
-        heights = [0.5 * WIDTH / _aspect(images)] * len(shown) + [_LINE * (_most_lines(data, images) + 0.5)]
-        return dict(card.subplot_mosaic([[name] for name in [*shown, "listed"]], height_ratios=heights))
+    shown = ["whole", "near"][: gallery.copies]
+    if gallery.wide:
+        heights = [0.5 * WIDTH / gallery.aspect] * len(shown) + [gallery.listed]
+        return dict(part.subplot_mosaic([[name] for name in [*shown, "listed"]], height_ratios=heights))
     ratios = [_IMAGE_SHARE, 1 - _IMAGE_SHARE]
-    return dict(card.subplot_mosaic([[name, "listed"] for name in shown], width_ratios=ratios))
+    return dict(part.subplot_mosaic([[name, "listed"] for name in shown], width_ratios=ratios))
 
 
-def _draw_predictions(data: FigureData, axes: Axes, row: Row, image: npt.NDArray[np.uint8]) -> None:
-    axes.imshow(image, interpolation="antialiased")
-    colors = _colors(data, row)
+def _draw_predictions(data: FigureData, axes: Axes, card: _Card) -> None:
+    axes.imshow(card.image, interpolation="antialiased")
     predictions = [
-        (colors[answer["arm"]], answer["answer"]) for answer in _answers(data, row) if answer["arm"] in colors
+        (card.colors[answer["arm"]], answer["answer"])
+        for answer in card.answers
+        if answer["arm"] in card.colors
     ]
-    shape = (image.shape[0], image.shape[1])
+    shape = (card.image.shape[0], card.image.shape[1])
     inches = 0.5 * WIDTH * _IMAGE_SHARE
     try:
         if data.results.shows == "mask":
-            draw_masks(axes, row, shape, predictions)
+            draw_masks(axes, card.row, shape, predictions)
             return
-        left, right, bottom, top = near_boxes(row, shape, [text for _, text in predictions])
+        left, right, bottom, top = near_boxes(card.row, shape, [text for _, text in predictions])
         axes.set(xlim=(left, right), ylim=(bottom, top))
-        draw_boxes(axes, row, shape, predictions, (right - left) / (72 * inches))
+        draw_boxes(axes, card.row, shape, predictions, (right - left) / (72 * inches))
     except (ValueError, TypeError, ArithmeticError, MemoryError) as error:
         raise DataError(
-            f"the truth or a prediction of sample {row['sample']} cannot be drawn: {error}"
+            f"the truth or a prediction of sample {card.row['sample']} cannot be drawn: {error}"
         ) from error
 
 
-def _colors(data: FigureData, row: Row) -> Mapping[str, str]:
+def _gallery(data: FigureData) -> _Gallery:
+    cards = [_card(data, row) for row in records(data.results.pictures)]
+    aspect = min(float(card.image.shape[1] / card.image.shape[0]) for card in cards)
+    lines = [
+        answer_lines(data, card.row["truth"], card.answers, card.colors, wide=aspect > _WIDE_ASPECT)
+        for card in cards
+    ]
+    return _Gallery(cards, lines, aspect, 1 if data.results.shows == "text" else 2)
+
+
+def _card(data: FigureData, row: Row) -> _Card:
+    answers = data.tables.answers
+    own = answers[(answers["split"] == row["split"]) & (answers["sample"] == row["sample"])]
+    by_arm = {answer["arm"]: answer for answer in records(own)}
+    order = dict.fromkeys([*data.tables.order, *(arm.label for arm in data.results.arms)])
+    shown = [by_arm[label] for label in order if label in by_arm]
+    question = data.lettering.wrap(row["text"], _LETTERS, _QUESTION_LINES)
+    return _Card(row, read_image(Path(row["image"])), question, shown, _colors(data, shown))
+
+
+def _colors(data: FigureData, answers: Sequence[Row]) -> Mapping[str, str]:
     """Return the colour of each arm whose box or mask is drawn: the best arms among those that are wrong.
 
     A right one covers the true one. Those of controls are not drawn, because too many are not readable.
@@ -100,25 +180,8 @@ def _colors(data: FigureData, row: Row) -> Mapping[str, str]:
     if data.results.shows == "text":
         return {}
     controls = {arm.label for arm in data.results.arms if arm.role == "control"}
-    wrong = [
-        answer["arm"]
-        for answer in _answers(data, row)
-        if not answer["right"] and answer["arm"] not in controls
-    ]
+    wrong = [row["arm"] for row in answers if not row["right"] and row["arm"] not in controls]
     return {arm: data.arm_styles[arm].color for arm in wrong[:_DRAWN]}
-
-
-def _answers(data: FigureData, row: Row) -> list[Row]:
-    """Return the answers to a sample, the best arm first."""
-    answers = data.tables.answers
-    own = answers[(answers["split"] == row["split"]) & (answers["sample"] == row["sample"])]
-    by_arm = {answer["arm"]: answer for answer in records(own)}
-    order = dict.fromkeys([*data.tables.order, *(arm.label for arm in data.results.arms)])
-    return [by_arm[label] for label in order if label in by_arm]
-
-
-def _lines(data: FigureData, row: Row, images: Sequence[npt.NDArray[np.uint8]]) -> list[AnswerLine]:
-    return answer_lines(data, row["truth"], _answers(data, row), _colors(data, row), wide=_is_wide(images))
 
 
 def _write_lines(axes: Axes, lines: Sequence[AnswerLine], step: float, *, wide: bool) -> None:
@@ -143,34 +206,3 @@ def _write_lines(axes: Axes, lines: Sequence[AnswerLine], step: float, *, wide: 
                 color=color,
                 fontweight="bold" if line.bold else "normal",
             )
-
-
-def _below(data: FigureData, images: Sequence[npt.NDArray[np.uint8]]) -> float:
-    """Return the height in inches of what stands below a question."""
-    answers = _LINE * (_most_lines(data, images) + 0.5)
-    copies = 1 if data.results.shows == "text" else 2
-    if _is_wide(images):
-        return copies * 0.5 * WIDTH / _aspect(images) + answers
-    return max(copies * (0.5 * WIDTH * _IMAGE_SHARE / _aspect(images) + 0.05), answers)
-
-
-def _most_lines(data: FigureData, images: Sequence[npt.NDArray[np.uint8]]) -> int:
-    return max(len(_lines(data, row, images)) for row in records(data.results.pictures))
-
-
-def _images(data: FigureData) -> list[npt.NDArray[np.uint8]]:
-    """Return the images of the shown samples, each ``[H, W, 3]``."""
-    return [read_image(Path(path)) for path in data.results.pictures["image"]]
-
-
-def _aspect(images: Sequence[npt.NDArray[np.uint8]]) -> float:
-    """Return the smallest ratio of width to height among the images."""
-    return min(float(image.shape[1] / image.shape[0]) for image in images)
-
-
-def _is_wide(images: Sequence[npt.NDArray[np.uint8]]) -> bool:
-    return _aspect(images) > _WIDE_ASPECT
-
-
-def _question(data: FigureData, row: Row) -> list[str]:
-    return data.lettering.wrap(row["text"], _LETTERS, _QUESTION_LINES)
