@@ -26,4 +26,5 @@ def fitted_limits(table: pd.DataFrame, always: Sequence[float] = ()) -> tuple[fl
     reach = span if np.isnan(width) else max(span, width)
     ends = [*shown, *table["low"].dropna(), *table["high"].dropna()]
     low, high = max(min(ends), min(shown) - reach), min(max(ends), max(shown) + reach)
-    return low - _EDGE * (high - low), high + _EDGE * (high - low)
+    edge = _EDGE * (high - low) or _SMALLEST / 2
+    return low - edge, high + edge

@@ -156,6 +156,10 @@ def test_limits_show_usual_intervals_and_cut_one_that_is_far_wider() -> None:
     low, high = fitted_limits(table)
     assert 0.4 < low < 0.48 and 0.52 < high < 0.6
     assert fitted_limits(table.assign(low=float("nan"), high=float("nan")))[0] < 0.5
+    one = table.assign(estimate=1.0)
+    for ends in ({"low": 1.0, "high": 1.0}, {"low": float("nan"), "high": float("nan")}):
+        low, high = fitted_limits(one.assign(**ends))
+        assert low < 1.0 < high
 
 
 SLICES = {

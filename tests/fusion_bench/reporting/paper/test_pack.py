@@ -12,9 +12,12 @@ from pathlib import Path
 import pytest
 
 from fusion_bench.errors import FusionBenchError
+from fusion_bench.reporting.figures.figure_data import FigureData
+from fusion_bench.reporting.figures.figures import _PLOTS, draw_vector
 from fusion_bench.reporting.paper.pack import write_paper
 from fusion_bench.reporting.paper.rows import paper_rows
 from fusion_bench.reporting.paper.table import csv_table, latex_table
+from fusion_bench.reporting.published.publish import load
 from fusion_bench.reporting.report.report import make_report, rebuild
 from fusion_bench.reporting.tables.answer_rows import answer_rows
 from fusion_bench.reporting.tables.formatting import MINUS
@@ -75,13 +78,25 @@ def test_a_report_that_is_made_anew_makes_its_pack_anew_with_equal_bytes(pack: P
     folder = tmp_path / "again"
     shutil.copytree(pack.parent, folder)
     (folder / "paper" / "table.tex").write_text("numbers of an earlier report")
-    (folder / "paper" / "figures" / "arms.svg").unlink()
+    (folder / "paper" / "figures" / "critical_difference.svg").unlink()
+    captions = {name: plot.caption for name, plot in _PLOTS.items()}
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr("fusion_bench.reporting.report.report.draw_figures", lambda *_: {})
+        patched.setattr("fusion_bench.reporting.paper.pack.draw_vectors", lambda *_: captions)
         rebuild(folder)
     for path in pack.rglob("*"):
         if path.is_file():
             assert (folder / "paper" / path.relative_to(pack)).read_bytes() == path.read_bytes(), path.name
+
+
+def test_a_figure_that_is_drawn_again_has_equal_bytes(pack: Path, tmp_path: Path) -> None:
+    results = load(pack.parent)
+    data = FigureData.of(results, build_tables(results))
+    for name in ("costs", "samples"):
+        assert draw_vector(data, _PLOTS[name].size, _PLOTS[name].draw, tmp_path / name)
+        for ending in ("pdf", "svg"):
+            again = (tmp_path / f"{name}.{ending}").read_bytes()
+            assert again == (pack / "figures" / f"{name}.{ending}").read_bytes(), (name, ending)
 
 
 def test_the_numbers_are_those_of_the_report(pack: Path) -> None:
