@@ -26,7 +26,7 @@ _AROUND, _SMALLEST_PART = 1.6, 0.3
 def draw_boxes(
     axes: Axes, sample: Row, shape: tuple[int, int], predictions: Sequence[tuple[str, str]], point: float
 ) -> None:
-    """Draw the true box, then one box per prediction; each line stands around its box, not over what is inside.
+    """Draw one box per prediction, then the true box; each line stands around its box, not over what is inside.
 
     Args:
         axes: the axes that show the image.
@@ -80,12 +80,12 @@ def _shown_box(sample: Row, shape: tuple[int, int], text: str) -> tuple[float, f
 def draw_masks(
     axes: Axes, sample: Row, shape: tuple[int, int], predictions: Sequence[tuple[str, str]]
 ) -> None:
-    """Draw an outline of the true mask, then each prediction as a transparent area with an outline.
+    """Draw each prediction as a transparent area with an outline, then an outline of the true mask.
 
     The first four arguments are those of `draw_boxes`.
     """
     size = (int(sample["height"]), int(sample["width"]))
-    for color, text in [(_TRUTH, sample["truth"]), *predictions]:
+    for color, text in [*predictions, (_TRUTH, sample["truth"])]:
         pixels = Image.fromarray(mask_from_text(text, size)).resize(shape[::-1], Image.Resampling.NEAREST)
         mask = np.asarray(pixels)
         if not mask.any():

@@ -92,10 +92,10 @@ def _written(char: str) -> str:
         return _SPECIAL[char]
     if char.isascii():
         return char
-    letter, *marks = unicodedata.normalize("NFD", char)
-    if letter.isascii() and letter.isalpha() and len(marks) == 1 and marks[0] in _ACCENTS:
-        base = {"i": r"\i", "j": r"\j"}.get(letter, letter) if marks[0] != "\N{COMBINING CEDILLA}" else letter
-        return f"\\{_ACCENTS[marks[0]]}{{{base}}}"
+    apart = unicodedata.normalize("NFD", char)
+    if len(apart) == 2 and apart[0].isascii() and apart[0].isalpha() and apart[1] in _ACCENTS:
+        base = {"i": r"\i", "j": r"\j"}.get(apart[0], apart[0])  # an accent replaces the dot
+        return f"\\{_ACCENTS[apart[1]]}{{{base}}}"
     if found := _GREEK.fullmatch(unicodedata.name(char, "")):
         name = found[1].lower() if found[1] else found[2].capitalize()
         return rf"\ensuremath{{\{name}}}"

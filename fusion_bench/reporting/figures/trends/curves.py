@@ -39,7 +39,7 @@ def draw_curves(data: FigureData, figure: Figure) -> None:
         _fit(axes, across_seeds, controls)
         ends = {}
         for arm in reversed(_shown(data, across_seeds)):
-            own = across_seeds.loc[arm]
+            own = across_seeds[across_seeds.index.get_level_values("arm") == arm].droplevel("arm")
             _draw_curve(data, axes, arm, own, named=arm in named)
             if arm in named:
                 ends[arm] = (float(own.index[-1]), float(own["mean"].iloc[-1]))
