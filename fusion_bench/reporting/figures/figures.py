@@ -25,9 +25,9 @@ from fusion_bench.reporting.figures.trends.curves import curves_size, draw_curve
 from fusion_bench.reporting.tables.tables import Tables
 from fusion_bench.results.results import StudyResults
 
-Size: TypeAlias = Callable[[FigureData], tuple[float, float] | None]
+FigureSize: TypeAlias = Callable[[FigureData], tuple[float, float] | None]
 """Returns width and height of a figure in inches; None if there is nothing to draw."""
-Draw: TypeAlias = Callable[[FigureData, Figure], None]
+DrawFigure: TypeAlias = Callable[[FigureData, Figure], None]
 """Draws into a figure of that size."""
 
 
@@ -42,8 +42,8 @@ class _Drawing:
         photographs: whether it contains photographs.
     """
 
-    size: Size
-    draw: Draw
+    size: FigureSize
+    draw: DrawFigure
     caption: str
     photographs: bool = False
 
@@ -82,7 +82,7 @@ class Drawn:
 
 
 def draw_figures(results: StudyResults, tables: Tables, folder: Path) -> dict[str, Drawn]:
-    """Draw every figure that has numbers into ``folder``, and delete the file of every figure without numbers.
+    """DrawFigure every figure that has numbers into ``folder``, and delete the file of every figure without numbers.
 
     Returns:
         File name without its ending -> the figure.
@@ -103,7 +103,7 @@ def draw_figures(results: StudyResults, tables: Tables, folder: Path) -> dict[st
 
 
 def draw_vectors(results: StudyResults, tables: Tables, folder: Path) -> dict[str, str]:
-    """Draw every figure that has numbers into ``folder``, as PDF and as SVG.
+    """DrawFigure every figure that has numbers into ``folder``, as PDF and as SVG.
 
     Returns:
         File name without its ending -> what the figure shows.
@@ -113,12 +113,12 @@ def draw_vectors(results: StudyResults, tables: Tables, folder: Path) -> dict[st
     return {name: _PLOTS[name].caption for name, is_drawn in drawn.items() if is_drawn}
 
 
-def draw_vector(data: FigureData, size: Size, draw: Draw, path: Path) -> bool:
-    """Draw a figure as ``path.pdf`` and ``path.svg``, or delete both files if it has no numbers.
+def draw_vector(data: FigureData, size: FigureSize, draw: DrawFigure, path: Path) -> bool:
+    """DrawFigure a figure as ``path.pdf`` and ``path.svg``, or delete both files if it has no numbers.
 
     Args:
         data: the input of the figure.
-        size: returns its size; see `Size`.
+        size: returns its size; see `FigureSize`.
         draw: draws it.
         path: the files without their ending.
 

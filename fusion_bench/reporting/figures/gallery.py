@@ -14,7 +14,7 @@ from matplotlib.figure import Figure, SubFigure
 from fusion_bench.data.decoding import read_image
 from fusion_bench.errors import DataError
 from fusion_bench.reporting.figures.figure_data import FigureData
-from fusion_bench.reporting.figures.gallery_lines import AnswerLine, answer_lines
+from fusion_bench.reporting.figures.gallery_lines import AnswerLine, sample_lines
 from fusion_bench.reporting.figures.overlays import draw_boxes, draw_masks, near_boxes
 from fusion_bench.reporting.figures.style import SOFT, WIDTH
 from fusion_bench.reporting.tables.tables import Row, records
@@ -156,7 +156,7 @@ def _gallery(data: FigureData) -> _Gallery:
     cards = [_card(data, row) for row in records(data.results.pictures)]
     aspect = min(float(card.image.shape[1] / card.image.shape[0]) for card in cards)
     lines = [
-        answer_lines(data, card.row["truth"], card.answers, card.colors, wide=aspect > _WIDE_ASPECT)
+        sample_lines(data, card.row["truth"], card.answers, card.colors, wide=aspect > _WIDE_ASPECT)
         for card in cards
     ]
     return _Gallery(cards, lines, aspect, 1 if data.results.shows == "text" else 2)

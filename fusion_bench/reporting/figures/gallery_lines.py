@@ -50,7 +50,7 @@ class AnswerLine:
     bold: bool = False
 
 
-def answer_lines(
+def sample_lines(
     data: FigureData, truth: str, answers: Sequence[Row], colors: Mapping[str, str], *, wide: bool
 ) -> list[AnswerLine]:
     """Return the lines of one sample.

@@ -9,7 +9,7 @@ import pandas as pd
 
 from fusion_bench.reporting.html.svg import Scale, chart, element, shortened, text, title, widened
 from fusion_bench.reporting.label_places import places_apart
-from fusion_bench.reporting.tables.arm_costs import ArmCosts, arm_costs
+from fusion_bench.reporting.tables.arm_costs import CostOfArms, arm_costs
 from fusion_bench.reporting.tables.formatting import count, percent
 from fusion_bench.reporting.tables.tables import Tables, selection_quantity
 from fusion_bench.results.results import StudyResults
@@ -25,7 +25,7 @@ def cost_plots(results: StudyResults, tables: Tables) -> list[tuple[str, str]]:
     return [(costs.name, _cost_plot(results, costs)) for costs in arm_costs(results, tables)]
 
 
-def _cost_plot(results: StudyResults, costs: ArmCosts) -> str:
+def _cost_plot(results: StudyResults, costs: CostOfArms) -> str:
     rows, cost, name, write = costs.rows, costs.amounts, costs.name, costs.write
     amounts = list(cost.values())
     ends = (min(amounts) / 1.1, max(amounts) * 1.1) if costs.wide else widened(amounts)

@@ -16,7 +16,7 @@ _DATA = "Data"
 
 
 @dataclass(frozen=True)
-class Reference:
+class BibEntry:
     """One entry of a bibliography.
 
     Attributes:
@@ -36,18 +36,18 @@ class Reference:
 
 
 @functools.cache
-def known_references() -> Mapping[str, tuple[Reference, ...]]:
+def known_references() -> Mapping[str, tuple[BibEntry, ...]]:
     """Return ``module:NAME``, ``network:NAME``, ``data:NAME`` or ``statistics`` -> the references of each."""
     text = files("fusion_bench.reporting.paper").joinpath("references.toml").read_text(encoding="utf-8")
-    found: dict[str, list[Reference]] = {}
+    found: dict[str, list[BibEntry]] = {}
     for key, entry in tomllib.loads(text).items():
         fields = {name: str(value) for name, value in entry.items() if name not in {"of", "type"}}
         for cited_by in entry["of"]:
-            found.setdefault(cited_by, []).append(Reference(key, entry["type"], fields))
+            found.setdefault(cited_by, []).append(BibEntry(key, entry["type"], fields))
     return {name: tuple(references) for name, references in found.items()}
 
 
-def references_of_arm(arm: ArmSummary) -> tuple[Reference, ...]:
+def references_of_arm(arm: ArmSummary) -> tuple[BibEntry, ...]:
     """Return the references of an arm's module or network.
 
     One that is not registered here has a reference with the short citation that it declares; none without one.
@@ -59,10 +59,10 @@ def references_of_arm(arm: ArmSummary) -> tuple[Reference, ...]:
     if not arm.citation:
         return ()
     key = "component-" + (re.sub(r"[^A-Za-z0-9]+", "-", arm.component).strip("-") or "of-arm")
-    return (Reference(key, "misc", {"title": f"{{{latex(arm.component)}}}", "note": latex(arm.citation)}),)
+    return (BibEntry(key, "misc", {"title": f"{{{latex(arm.component)}}}", "note": latex(arm.citation)}),)
 
 
-def references_of_data(results: StudyResults) -> tuple[Reference, ...]:
+def references_of_data(results: StudyResults) -> tuple[BibEntry, ...]:
     """Return the references of the data set of a study: those known, else one with its name and version."""
     sentence = dict(results.setup).get(_DATA, "")
     named = sentence.partition(",")[0].strip()
@@ -72,13 +72,13 @@ def references_of_data(results: StudyResults) -> tuple[Reference, ...]:
     if found := known_references().get(f"data:{name}"):
         return found
     key = "data-" + (re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-") or "set")
-    return (Reference(key, "misc", {"title": f"{{{latex(named)}}}", "note": "Data set"}),)
+    return (BibEntry(key, "misc", {"title": f"{{{latex(named)}}}", "note": "Data set"}),)
 
 
 def bibliography(results: StudyResults) -> str:
     """Return the BibTeX file of a study: its arms and controls, its data, and the correction of its p-values."""
-    cited: dict[str, Reference] = {}
-    groups: Sequence[Sequence[Reference]] = (
+    cited: dict[str, BibEntry] = {}
+    groups: Sequence[Sequence[BibEntry]] = (
         *map(references_of_arm, results.arms),
         references_of_data(results),
         known_references()["statistics"],

@@ -16,7 +16,7 @@ WIDE_RANGE = 3.0
 
 
 @dataclass(frozen=True, eq=False)
-class ArmCosts:
+class CostOfArms:
     """One cost of the arms; controls are left out.
 
     Attributes:
@@ -46,7 +46,7 @@ class ArmCosts:
         return tuple([arm for arm in wanted if arm in self.amounts][: max(most, always)])
 
 
-def arm_costs(results: StudyResults, tables: Tables) -> tuple[ArmCosts, ...]:
+def arm_costs(results: StudyResults, tables: Tables) -> tuple[CostOfArms, ...]:
     """Return parameters, multiply-adds and milliseconds of the arms, without those that no arm has."""
     on_primary = (tables.means["split"] == results.primary_split) & (
         tables.means["metric"] == results.primary
@@ -77,7 +77,7 @@ def arm_costs(results: StudyResults, tables: Tables) -> tuple[ArmCosts, ...]:
         own = {row["arm"]: float(of[row["arm"]] or 0.0) for row in rows}
         if rows:
             front = tuple(pareto_front(rows, own, falling=falling))
-            found.append(ArmCosts(name, rows, own, front, write))
+            found.append(CostOfArms(name, rows, own, front, write))
     return tuple(found)
 
 

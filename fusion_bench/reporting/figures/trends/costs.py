@@ -15,8 +15,8 @@ from fusion_bench.reporting.figures.figure_data import FigureData
 from fusion_bench.reporting.figures.limits import fitted_limits
 from fusion_bench.reporting.figures.style import REST, SOFT, in_percent
 from fusion_bench.reporting.figures.trends.panels import most_named, panels_in, panels_size
-from fusion_bench.reporting.figures.trends.point_names import Point, write_point_names
-from fusion_bench.reporting.tables.arm_costs import ArmCosts, arm_costs
+from fusion_bench.reporting.figures.trends.point_names import ChartPoint, write_point_names
+from fusion_bench.reporting.tables.arm_costs import CostOfArms, arm_costs
 from fusion_bench.reporting.tables.tables import Row
 
 _ROOM, _FACTOR = 0.06, 1.12
@@ -46,7 +46,7 @@ def draw_costs(data: FigureData, figure: Figure) -> None:
         write_point_names(axes, data, points, named, _lines(axes, cost, named))
 
 
-def _draw_cost(data: FigureData, axes: Axes, cost: ArmCosts) -> None:
+def _draw_cost(data: FigureData, axes: Axes, cost: CostOfArms) -> None:
     if cost.wide:
         axes.set_xscale("log")
     least, most = min(cost.amounts.values()), max(cost.amounts.values())
@@ -65,16 +65,16 @@ def _draw_cost(data: FigureData, axes: Axes, cost: ArmCosts) -> None:
     axes.set_xlabel(cost.name)
 
 
-def _corners(axes: Axes, cost: ArmCosts) -> list[Point]:
+def _corners(axes: Axes, cost: CostOfArms) -> list[ChartPoint]:
     """Return the points of the Pareto front, and the end of its last level line."""
     estimates = {row["arm"]: row["estimate"] for row in cost.rows}
     corners = [(cost.amounts[arm], estimates[arm]) for arm in cost.front]
     return [*corners, (axes.get_xlim()[1], corners[-1][1])]
 
 
-def _lines(axes: Axes, cost: ArmCosts, named: Sequence[str]) -> list[tuple[Point, Point]]:
+def _lines(axes: Axes, cost: CostOfArms, named: Sequence[str]) -> list[tuple[ChartPoint, ChartPoint]]:
     """Return the lines of the front, and the intervals of the arms that are named."""
-    lines: list[tuple[Point, Point]] = []
+    lines: list[tuple[ChartPoint, ChartPoint]] = []
     for (x, y), (other_x, other_y) in itertools.pairwise(_corners(axes, cost)):
         lines += [((x, y), (other_x, y)), ((other_x, y), (other_x, other_y))]
     for row in cost.rows:
@@ -102,16 +102,16 @@ def _draw_arm(data: FigureData, axes: Axes, row: Row, amount: float, *, named: b
     )
 
 
-def _names(data: FigureData, costs: Sequence[ArmCosts]) -> int:
+def _names(data: FigureData, costs: Sequence[CostOfArms]) -> int:
     """Return the largest number of names in one chart."""
     return max(len(_named(data, cost)) for cost in costs)
 
 
-def _named(data: FigureData, cost: ArmCosts) -> tuple[str, ...]:
+def _named(data: FigureData, cost: CostOfArms) -> tuple[str, ...]:
     return cost.named(data.results.reference, most_named(len(cost.rows)))
 
 
-def _cost_ticks(axes: Axes, cost: ArmCosts) -> None:
+def _cost_ticks(axes: Axes, cost: CostOfArms) -> None:
     """Put ticks at round values; on a logarithmic axis of a ratio up to 300, also at 2 and 5 times each decade."""
     if cost.wide:
         ratio = max(cost.amounts.values()) / min(cost.amounts.values())

@@ -12,7 +12,7 @@ from fusion_bench.reporting.figures.figure_data import FigureData
 from fusion_bench.reporting.figures.style import INK, WIDTH
 from fusion_bench.reporting.label_places import places_apart
 
-NAMED = 10
+MOST_NAMED = 10
 """The largest number of arms that a chart names, but for those that it must name; the others are grey."""
 _SIDE_BY_SIDE = 8
 _HEIGHT, _AROUND, _LINE = 2.9, 0.95, 0.23
@@ -72,7 +72,7 @@ def write_names(axes: Axes, data: FigureData, places: Mapping[str, tuple[float, 
 
 def most_named(arms: int) -> int:
     """Return how many of so many arms a chart names: all, if they are few."""
-    return arms if arms <= NAMED + 2 else NAMED
+    return arms if arms <= MOST_NAMED + 2 else MOST_NAMED
 
 
 def _columns(panels: int, names: int) -> int:

@@ -14,7 +14,7 @@ from rich.cells import cell_len
 from fusion_bench.reporting.figures.figure_data import FigureData
 from fusion_bench.reporting.figures.style import INK
 
-Point: TypeAlias = tuple[float, float]
+ChartPoint: TypeAlias = tuple[float, float]
 """A place in a chart, in its own units."""
 
 _SIZE = 8.5
@@ -53,9 +53,9 @@ class _Box:
 def write_point_names(
     axes: Axes,
     data: FigureData,
-    points: Mapping[str, Point],
+    points: Mapping[str, ChartPoint],
     named: Sequence[str],
-    lines: Sequence[tuple[Point, Point]],
+    lines: Sequence[tuple[ChartPoint, ChartPoint]],
 ) -> None:
     """Write the names of some points beside them.
 
@@ -70,7 +70,7 @@ def write_point_names(
     frame = axes.get_window_extent()
     corner = np.array([frame.x0, frame.y0])
 
-    def placed(point: Point) -> tuple[float, float]:
+    def placed(point: ChartPoint) -> tuple[float, float]:
         x, y = (axes.transData.transform(point) - corner) * scale
         return float(x), float(y)
 

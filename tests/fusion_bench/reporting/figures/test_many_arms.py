@@ -17,7 +17,7 @@ from matplotlib.transforms import Bbox
 
 from fusion_bench.reporting.figures.figure_data import FigureData
 from fusion_bench.reporting.figures.figures import _PLOTS
-from fusion_bench.reporting.figures.gallery_lines import answer_lines
+from fusion_bench.reporting.figures.gallery_lines import sample_lines
 from fusion_bench.reporting.figures.heatmaps import draw_slices, slices_size
 from fusion_bench.reporting.figures.intervals import draw_means, means_size
 from fusion_bench.reporting.figures.limits import fitted_limits
@@ -191,7 +191,7 @@ def test_many_answers_are_grouped_and_counted(few: FigureData, many: FigureData)
     for data, grouped in ((few, False), (many, True)):
         row = records(data.results.pictures)[0]
         answers = data.tables.answers[data.tables.answers["sample"] == row["sample"]]
-        lines = answer_lines(data, row["truth"], records(answers), {}, wide=False)
+        lines = sample_lines(data, row["truth"], records(answers), {}, wide=False)
         heads = [line.name for line in lines if line.bold]
         assert heads[0] == "truth"
         if not grouped:
