@@ -9,6 +9,7 @@ from fusion_bench.reporting.paper.rows import PaperRow
 from fusion_bench.reporting.tables.formatting import DASH, join_words, level_percent, margin_text, plural
 from fusion_bench.reporting.tables.tables import Tables
 from fusion_bench.results.results import StudyResults
+from fusion_bench.statistics.comparison import FEWEST_SEEDS
 
 
 def table_caption(results: StudyResults, tables: Tables, rows: Sequence[PaperRow]) -> str:
@@ -89,6 +90,9 @@ def _mark_sentences(results: StudyResults, rows: Sequence[PaperRow]) -> list[str
             f"\\ddag: shown to differ by less than the margin of {latex(margin_text(results.margin))} (two one-sided "
             "tests, Holm over the same arms)."
         )
+    if "no verdict" in verdicts:
+        without = f"fewer than {FEWEST_SEEDS} seeds" if results.stages is None else "no part in a look"
+        sentences.append(f"No $p$, no mark: {without}, or a single {latex(results.cluster)}.")
     if any(row.converged == "no" for row in rows):
         sentences.append("n: had not converged, so the number holds at this length of training.")
     if any(row.place == DASH for row in rows if row.role != "control"):

@@ -14,6 +14,7 @@ from fusion_bench.reporting.paper.critical_difference import diagram_size, draw_
 from fusion_bench.reporting.paper.latex_text import latex
 from fusion_bench.reporting.paper.rows import paper_rows
 from fusion_bench.reporting.paper.table import csv_table, latex_table
+from fusion_bench.reporting.published.published_study import inside
 from fusion_bench.reporting.tables.formatting import plural
 from fusion_bench.reporting.tables.tables import Tables
 from fusion_bench.results.results import StudyResults
@@ -36,14 +37,15 @@ def write_paper(results: StudyResults, tables: Tables, folder: Path) -> Path:
         The path of ``paper.tex``, which shows all of it and compiles as it stands.
 
     Raises:
-        FusionBenchError: no arm has a result.
+        FusionBenchError: no arm has a result, or the folder of figures is a link to a place outside.
     """
     rows = paper_rows(results, tables)
     if not rows:
         raise FusionBenchError(f"the study {results.name!r} has no mean to show in a table for a paper")
-    figures = draw_vectors(results, tables, folder / "figures")
+    drawn_in = inside(folder, "figures")
+    figures = draw_vectors(results, tables, drawn_in)
     data = FigureData.of(results, tables)
-    draw_vector(data, diagram_size, draw_diagram, folder / "figures" / DIAGRAM)
+    draw_vector(data, diagram_size, draw_diagram, drawn_in / DIAGRAM)
     write_text(folder / "table.tex", latex_table(results, tables, rows))
     write_text(folder / "table.csv", csv_table(rows))
     write_text(folder / "references.bib", bibliography(results))

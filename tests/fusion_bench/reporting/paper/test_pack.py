@@ -23,6 +23,7 @@ from fusion_bench.reporting.tables.answer_rows import answer_rows
 from fusion_bench.reporting.tables.formatting import MINUS
 from fusion_bench.reporting.tables.tables import Tables, build_tables
 from fusion_bench.results.results import StudyResults
+from fusion_bench.statistics.sequential import Stages, planned_looks
 from read_latex import check_syntax, compile_tex, has_tex, table_cells
 
 Make = Callable[..., StudyResults]
@@ -160,6 +161,32 @@ def test_the_caption_names_test_seeds_images_and_correction(study: tuple[StudyRe
         f"all {tables.ties.pairs()} pairs",
     ):
         assert said in caption
+
+
+def test_the_caption_of_a_study_with_looks_or_two_seeds_says_so(make_results: Make) -> None:
+    results = make_results(seeds=2, bad_ends=False)
+    tables = build_tables(results)
+    rows = paper_rows(results, tables)
+    text = latex_table(results, tables, rows)
+    assert "fewer than 3 seeds" in text and r"\dag" not in text and "Ties" not in text
+    staged = dataclasses.replace(results, stages=Stages(planned_looks((3, 6))))
+    text = latex_table(staged, tables, rows)
+    assert r"Looks at 3 and 6 seeds spend 2.5 \% and 2.5 \% of the error rate" in text
+    assert "at 5\\,\\% after" not in text
+
+
+@pytest.mark.parametrize("linked", ["paper", "paper/figures"])
+def test_a_folder_that_links_to_a_place_outside_is_refused(pack: Path, tmp_path: Path, linked: str) -> None:
+    folder, outside = tmp_path / "report", tmp_path / "outside"
+    shutil.copytree(pack.parent, folder)
+    shutil.move(folder / linked, outside)
+    (folder / linked).symlink_to(outside)
+    before = {path: path.read_bytes() for path in outside.rglob("*") if path.is_file()}
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("fusion_bench.reporting.report.report.draw_figures", lambda *_: {})
+        with pytest.raises(FusionBenchError, match="lies outside of it"):
+            rebuild(folder)
+    assert {path: path.read_bytes() for path in outside.rglob("*") if path.is_file()} == before
 
 
 def test_every_citation_is_in_the_bibliography(pack: Path) -> None:
