@@ -210,7 +210,7 @@ def _train(
 
 
 def report_on(
-    study: Study, paths: RunPaths, publish: Path | None, console: Console
+    study: Study, paths: RunPaths, publish: Path | None, console: Console, *, paper: bool = False
 ) -> tuple[StudyResults, WrittenReport]:
     """Write the report of a study's finished cells.
 
@@ -219,6 +219,7 @@ def report_on(
         paths: where its cells and data lie.
         publish: also write it to ``publish/NAME``.
         console: where the progress is shown.
+        paper: also make the pack for a paper, beside the last report written.
 
     Returns:
         The results, and the last report written.
@@ -237,9 +238,10 @@ def report_on(
                 raise
             kept = f"{trials} finished trials are kept in {publish / study.name}"
             raise FusionBenchError(f"{error}; there is no report yet ({kept})") from error
-        report = make_report(results, study_folder(paths.runs, study.name) / "report", notify)
+        own = paper and publish is None
+        report = make_report(results, study_folder(paths.runs, study.name) / "report", notify, paper=own)
         if publish is not None:
-            report = make_report(to_publish(results), publish / study.name, notify)
+            report = make_report(to_publish(results), publish / study.name, notify, paper=paper)
             save_cells(results, paths.runs, publish / study.name)
     return results, report
 

@@ -106,6 +106,12 @@ def report(
         Path | None,
         typer.Option(metavar="FOLDER", help="Write the report into FOLDER/<name> (for example reports)."),
     ] = None,
+    paper: Annotated[
+        bool,
+        typer.Option(
+            "--paper", help="Add a folder `paper`: LaTeX table, CSV, BibTeX, all figures as PDF and SVG."
+        ),
+    ] = False,
     mlflow: Annotated[bool, typer.Option("--mlflow", help="Update MLflow too.")] = False,
     storage: Storage = None,
 ) -> None:
@@ -114,7 +120,8 @@ def report(
     from fusion_bench.cli.run import ShownIn, report_only  # noqa: PLC0415 - imports torch
 
     shown = ShownIn(mlflow, storage)
-    report_only(source, runs, tuple(overrides or ()), tuple(data or ()), publish=publish, shown_in=shown)
+    sets, roots = tuple(overrides or ()), tuple(data or ())
+    report_only(source, runs, sets, roots, publish=publish, paper=paper, shown_in=shown)
 
 
 app.command()(merge)

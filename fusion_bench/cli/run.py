@@ -18,6 +18,7 @@ from fusion_bench.cli.open_study import open_as_last_run
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.reporting.mlflow_.links import how_to_see
 from fusion_bench.reporting.mlflow_.store import TrackingStore
+from fusion_bench.reporting.paper.pack import PAPER
 from fusion_bench.reporting.progress import parts_shown
 from fusion_bench.reporting.report.report import rebuild
 from fusion_bench.reporting.result_table import result_table
@@ -85,6 +86,7 @@ def report_only(
     data: Sequence[str],
     *,
     publish: Path | None,
+    paper: bool,
     shown_in: ShownIn,
 ) -> None:
     """Write a report from finished cells, or rebuild a published folder.
@@ -102,8 +104,10 @@ def report_only(
                 "runs/studies/NAME instead"
             )
         with parts_shown(console) as notify:
-            report = rebuild(source, notify)
+            report = rebuild(source, notify, paper=paper)
         typer.echo(f"Report: {report}")
+        if paper:
+            typer.echo(f"For a paper: {report.parent / PAPER}")
         return
     if source.is_dir() and not (source / "plan.json").exists():
         raise FusionBenchError(
@@ -115,8 +119,10 @@ def report_only(
     opened = open_as_last_run(source, runs, overrides, data, device=device, data_workers=cores)
     if shown_in.mlflow:
         TrackingStore.of(opened.paths.runs).check()
-    results, written = report_on(opened.study, opened.paths, publish, console)
+    results, written = report_on(opened.study, opened.paths, publish, console, paper=paper)
     _say_outcome(results, written.tables, written.path)
+    if paper:
+        typer.echo(f"For a paper: {written.path.parent / PAPER}")
     if shown_in.mlflow:
         _show_in_mlflow(results, written.path, opened.paths.runs, console)
     if database is not None:

@@ -7,16 +7,19 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.axes import Axes
-from matplotlib.patches import Rectangle
 
 from fusion_bench.data.decoding import read_image
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.reporting.figures.lettering import Lettering, wrap
+from fusion_bench.reporting.figures.overlays import outline_around
 from fusion_bench.reporting.figures.style import INK, RIGHT, SOFT, WIDTH, WRONG, canvas, write_png
 from fusion_bench.samples.geometry import Referents
 from fusion_bench.samples.split import Split
 
 _COLUMNS, _LETTERS, _LINE, _ROOM = 4, 38, 0.155, 0.12
+_FRAME_POINTS = 1.2
+_FRAME = _FRAME_POINTS * _COLUMNS / (72 * WIDTH)
+"""The thickness of the frame of a box, in points and as a share of the width of an image."""
 
 
 def draw_contact_sheet(split: Split, path: Path) -> None:
@@ -49,7 +52,9 @@ def draw_contact_sheet(split: Split, path: Path) -> None:
             axes.set_anchor("N")
             axes.set_title(caption, fontsize=7.5, fontweight="normal", color=INK, loc="left", pad=3)
             if split.referents is not None:
-                _outline(axes, split.referents, row)
+                _outline(
+                    axes, split.referents, row, _FRAME / 2 * images[split.table["image"].iloc[row]].shape[1]
+                )
         if note:
             figure.supxlabel(note, fontsize=7.5, color=SOFT)
         write_png(figure, path, photographs=True)
@@ -60,11 +65,9 @@ def _caption(lettering: Lettering, text: str, truth: str) -> str:
     return "\n".join(wrap(lettering.fit(text, 4 * _LETTERS) + answer, _LETTERS))
 
 
-def _outline(axes: Axes, referents: Referents, row: int) -> None:
-    left, top, right, bottom = referents.boxes[row]
-    # Pixel 0 spans the coordinates -0.5 to 0.5.
-    box = Rectangle((left - 0.5, top - 0.5), right - left, bottom - top, fill=False, ec=WRONG, lw=1.2)
-    axes.add_patch(box)
+def _outline(axes: Axes, referents: Referents, row: int, room: float) -> None:
+    """Draw the box of a sample, ``room`` pixels outside of it, and the outline of its mask."""
+    outline_around(axes, referents.boxes[row], WRONG, _FRAME_POINTS, room)
     mask = None if referents.masks is None else referents.masks[row]
     if mask is not None:
         axes.contour(_decode(mask), levels=[0.5], colors=[RIGHT], linewidths=0.9)

@@ -166,18 +166,24 @@ def _draw_scale(part: SubFigure, drawn: AxesImage, under: list[Axes], label: str
 
 
 def _mark(axes: Axes, layout: ExplanationLayout, shape: tuple[int, ...]) -> None:
-    """Draw a frame and a letter at each shown position of a map of ``shape`` over the image."""
+    """Draw a frame around each shown position of a map of ``shape`` over the image, and its letter beside it.
+
+    A letter stands above its frame, in the uppermost row of the map below it, so that it covers no shown position but
+    those of neighbours.
+    """
     tall, wide = layout.image.shape[0] / shape[0], layout.image.shape[1] / shape[1]
     for letter, position in zip(POSITION_NAMES, layout.shown, strict=False):
         left, top = position.column * wide - 0.5, position.row * tall - 0.5
         for color, thickness in ((INK, 2.4), ("white", 1.2)):
             axes.add_patch(Rectangle((left, top), wide, tall, fill=False, edgecolor=color, lw=thickness))
-        axes.text(
-            left + wide / 2,
-            top + tall / 2,
+        below = position.row == 0
+        axes.annotate(
             letter,
+            (left + wide / 2, top + tall if below else top),
+            xytext=(0, -5 if below else 5),
+            textcoords="offset points",
             ha="center",
-            va="center",
+            va="top" if below else "bottom",
             fontsize=8,
             fontweight="bold",
             color=INK,

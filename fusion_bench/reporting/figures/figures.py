@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from matplotlib.figure import Figure
 from matplotlib.text import Text
@@ -18,10 +19,16 @@ from fusion_bench.reporting.figures.intervals import (
     draw_means,
     means_size,
 )
-from fusion_bench.reporting.figures.style import canvas, write_png
-from fusion_bench.reporting.figures.trends import costs_size, curves_size, draw_costs, draw_curves
+from fusion_bench.reporting.figures.style import canvas, write_png, write_vector
+from fusion_bench.reporting.figures.trends.costs import costs_size, draw_costs
+from fusion_bench.reporting.figures.trends.curves import curves_size, draw_curves
 from fusion_bench.reporting.tables.tables import Tables
 from fusion_bench.results.results import StudyResults
+
+FigureSize: TypeAlias = Callable[[FigureData], tuple[float, float] | None]
+"""Returns width and height of a figure in inches; None if there is nothing to draw."""
+DrawFigure: TypeAlias = Callable[[FigureData, Figure], None]
+"""Draws into a figure of that size."""
 
 
 @dataclass(frozen=True)
@@ -29,14 +36,14 @@ class _Drawing:
     """One figure.
 
     Attributes:
-        size: returns width and height in inches; None if there is nothing to draw.
-        draw: draws into a figure of that size.
+        size: returns its size.
+        draw: draws it.
         caption: what the figure shows.
         photographs: whether it contains photographs.
     """
 
-    size: Callable[[FigureData], tuple[float, float] | None]
-    draw: Callable[[FigureData, Figure], None]
+    size: FigureSize
+    draw: DrawFigure
     caption: str
     photographs: bool = False
 
@@ -51,10 +58,12 @@ _PLOTS = {
     "curves": _Drawing(
         curves_size, draw_curves, "Learning curves: mean over seeds, band from the lowest seed to the highest"
     ),
-    "costs": _Drawing(costs_size, draw_costs, "The primary metric against multiply-adds and against latency"),
+    "costs": _Drawing(
+        costs_size, draw_costs, "The primary metric against each cost of the arms, with their Pareto front"
+    ),
     "slices": _Drawing(slices_size, draw_slices, "The primary metric of every arm on every slice"),
     "samples": _Drawing(
-        gallery_size, draw_gallery, "Samples on which the arms disagree, with every answer", photographs=True
+        gallery_size, draw_gallery, "Samples on which the arms disagree, with their answers", photographs=True
     ),
 }
 
@@ -73,7 +82,7 @@ class Drawn:
 
 
 def draw_figures(results: StudyResults, tables: Tables, folder: Path) -> dict[str, Drawn]:
-    """Draw every figure that has numbers into ``folder``, and delete the file of every figure without numbers.
+    """DrawFigure every figure that has numbers into ``folder``, and delete the file of every figure without numbers.
 
     Returns:
         File name without its ending -> the figure.
@@ -91,6 +100,42 @@ def draw_figures(results: StudyResults, tables: Tables, folder: Path) -> dict[st
             write_png(figure, path, photographs=plot.photographs)
         figures[name] = Drawn(plot.caption, data.lettering.note(_drawn_text(figure)))
     return figures
+
+
+def draw_vectors(results: StudyResults, tables: Tables, folder: Path) -> dict[str, str]:
+    """DrawFigure every figure that has numbers into ``folder``, as PDF and as SVG.
+
+    Returns:
+        File name without its ending -> what the figure shows.
+    """
+    data = FigureData.of(results, tables)
+    drawn = {name: draw_vector(data, plot.size, plot.draw, folder / name) for name, plot in _PLOTS.items()}
+    return {name: _PLOTS[name].caption for name, is_drawn in drawn.items() if is_drawn}
+
+
+def draw_vector(data: FigureData, size: FigureSize, draw: DrawFigure, path: Path) -> bool:
+    """DrawFigure a figure as ``path.pdf`` and ``path.svg``, or delete both files if it has no numbers.
+
+    Args:
+        data: the input of the figure.
+        size: returns its size; see `FigureSize`.
+        draw: draws it.
+        path: the files without their ending.
+
+    Returns:
+        Whether it is drawn.
+    """
+    files = [path.with_name(f"{path.name}.{ending}") for ending in ("pdf", "svg")]
+    inches = size(data)
+    if inches is None:
+        for file in files:
+            file.unlink(missing_ok=True)
+        return False
+    with canvas(*inches, data.lettering) as figure:
+        draw(data, figure)
+        for file in files:
+            write_vector(figure, file)
+    return True
 
 
 def _drawn_text(figure: Figure) -> str:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fusion_bench.reporting.figures.figure_data import FigureData
 from fusion_bench.reporting.figures.lettering import Lettering
+from fusion_bench.reporting.figures.limits import fitted_limits
 from fusion_bench.reporting.figures.style import (
     FAINT,
     INK,
@@ -21,12 +21,14 @@ from fusion_bench.reporting.figures.style import (
     in_points,
 )
 from fusion_bench.reporting.tables.formatting import margin_text, percent, points
-from fusion_bench.reporting.tables.tables import records
+from fusion_bench.reporting.tables.tables import Row, records
 
 _ROW = 0.34
 _VERDICTS = {"better": "#0072b2", "worse": "#b3470b", "equivalent": "#007a57"}
 _UNDECIDED, _CONTROL = "#57606a", "#afb8c1"
 _PANELS = 3
+_LEFTWARD = "\N{BLACK LEFT-POINTING SMALL TRIANGLE}"
+_RIGHTWARD = "\N{BLACK RIGHT-POINTING SMALL TRIANGLE}"
 _LETTERS = 26
 """The largest number of letters of the name of a floor, and of that of a cluster."""
 
@@ -41,22 +43,30 @@ def draw_means(data: FigureData, figure: Figure) -> None:
     """Draw the primary metric on the evaluated splits, one panel each, with floors as dashed lines.
 
     Rows have the order of the answer: arms, then controls below a line. Beside the first panel stand
-    the letters of the tie groups.
+    the letters of the tie groups. The axis is fitted to the arms: a control or floor outside is written at its edge.
     """
     results = data.results
     order = dict.fromkeys([results.primary_split, *results.evaluate_splits])
     splits = [split for split in order if len(data.means(split))][:_PANELS]
     panels = figure.subplots(1, len(splits), sharey=True, sharex=True, squeeze=False)[0]
-    labels = list(data.means(results.primary_split)["arm"])
-    arms = int((data.means(results.primary_split)["role"] != "control").sum())
+    rows = data.means(results.primary_split)
+    labels = list(rows["arm"])
+    arms = int((rows["role"] != "control").sum())
+    shown = pd.concat([means[means["arm"].isin(labels)] for means in map(data.means, splits)])
+    of_arms = shown[shown["role"] != "control"]
+    limits = fitted_limits(of_arms if len(of_arms) else shown)
     per_seed = data.tables.per_seed
     for axes, split in zip(panels, splits, strict=True):
+        axes.set_xlim(*limits)
         own = (per_seed["split"] == split) & (per_seed["metric"] == results.primary)
         for row in records(per_seed[own & per_seed["arm"].isin(labels)]):
             axes.plot(row["value"], labels.index(row["arm"]), "|", color=SOFT, ms=10, alpha=0.6, zorder=2)
-        means = data.means(split)
-        for row in records(means[means["arm"].isin(labels)]):
-            draw_interval(axes, labels.index(row["arm"]), row, data.arm_styles[row["arm"]])
+        for row in records(shown[shown["split"] == split]):
+            position = labels.index(row["arm"])
+            if limits[0] <= row["estimate"] <= limits[1]:
+                draw_interval(axes, position, row, data.arm_styles[row["arm"]])
+            else:
+                _write_beyond(axes, row["estimate"], position, percent(row["estimate"]))
         in_percent(axes.xaxis)
         axes.set_title(f"{data.metric(split, results.primary)}, %")
         as_rows(axes, [data.labels[label] for label in labels])
@@ -70,6 +80,22 @@ def draw_means(data: FigureData, figure: Figure) -> None:
     figure.supxlabel(
         f"bar: 95 % interval over new seeds and new {cluster}s;  tick: one seed"
         + (";  arms that share a letter cannot be told apart" if data.tables.ties.arms else ""),
+        fontsize=9,
+        color=SOFT,
+    )
+
+
+def _write_beyond(axes: Axes, value: float, position: float, text: str) -> None:
+    """Write a value at the edge of a chart that ends before it, with a triangle that points to it."""
+    below = value < axes.get_xlim()[0]
+    axes.annotate(
+        f"{_LEFTWARD} {text}" if below else f"{text} {_RIGHTWARD}",
+        (0.0 if below else 1.0, position),
+        xycoords=("axes fraction", "data"),
+        xytext=(3 if below else -3, 0),
+        textcoords="offset points",
+        va="center",
+        ha="left" if below else "right",
         fontsize=9,
         color=SOFT,
     )
@@ -91,19 +117,47 @@ def _write_ties(data: FigureData, axes: Axes, labels: list[str]) -> None:
 
 
 def _draw_floors(axes: Axes, floors: pd.DataFrame, lettering: Lettering) -> None:
-    for floor in records(floors):
+    """Draw each floor as a dashed line, or name it at the edge of a chart that ends before it."""
+    low, high = axes.get_xlim()
+    inside = [floor for floor in records(floors) if low <= floor["accuracy"] <= high]
+    for floor in inside:
         axes.axvline(floor["accuracy"], color=SOFT, lw=1, ls=(0, (4, 3)), zorder=1)
+        # A name beside a line near the right edge would leave the chart.
+        right = floor["accuracy"] > low + 0.7 * (high - low)
         axes.annotate(
-            f"{lettering.fit(floor['name'], _LETTERS)} {percent(floor['accuracy'])} %",
+            _floor_name(floor, lettering),
             (floor["accuracy"], 0),
             xycoords=("data", "axes fraction"),
-            xytext=(3, 3),
+            xytext=(-3 if right else 3, 3),
             textcoords="offset points",
             fontsize=8,
             color=SOFT,
-            ha="left",
+            ha="right" if right else "left",
             va="bottom",
         )
+    for below in (True, False):
+        beyond = [
+            floor
+            for floor in records(floors)
+            if (floor["accuracy"] < low if below else floor["accuracy"] > high)
+        ]
+        names = ", ".join(_floor_name(floor, lettering) for floor in beyond)
+        if names:
+            axes.annotate(
+                f"{_LEFTWARD} {names}" if below else f"{names} {_RIGHTWARD}",
+                (0.0 if below else 1.0, 0),
+                xycoords="axes fraction",
+                xytext=(3 if below else -3, 3),
+                textcoords="offset points",
+                fontsize=8,
+                color=SOFT,
+                ha="left" if below else "right",
+                va="bottom",
+            )
+
+
+def _floor_name(floor: Row, lettering: Lettering) -> str:
+    return f"{lettering.fit(floor['name'], _LETTERS)} {percent(floor['accuracy'])} %"
 
 
 def differences_size(data: FigureData) -> tuple[float, float] | None:
@@ -155,18 +209,5 @@ def _draw_rows(data: FigureData, axes: Axes, table: pd.DataFrame) -> None:
                 color=_VERDICTS.get(row["verdict"], SOFT),
             )
     as_rows(axes, [data.labels[label] for label in table["arm"]])
-    axes.set_xlim(*_limits(table, margin or 0.0))
+    axes.set_xlim(*fitted_limits(table, (0.0, -(margin or 0.0), margin or 0.0)))
     in_points(axes.xaxis)
-
-
-def _limits(table: pd.DataFrame, margin: float) -> tuple[float, float]:
-    """Return axis limits that show all estimates, zero and the margin.
-
-    Intervals are shown up to a limit, because those of two seeds are too wide for the chart.
-    """
-    shown = [0.0, -margin, margin, *table["estimate"]]
-    span = (max(shown) - min(shown)) or 0.02
-    low = min(shown) if np.isnan(table["low"].min()) else min(*shown, table["low"].min())
-    high = max(shown) if np.isnan(table["high"].max()) else max(*shown, table["high"].max())
-    edge = 0.04 * span
-    return max(low, min(shown) - span) - edge, min(high, max(shown) + span) + edge

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
@@ -33,7 +33,10 @@ INK, SOFT, FAINT = "#24292f", "#6e7781", "#d8dee4"
 RIGHT, WRONG = "#0072b2", "#b3470b"
 
 _OFF_BORDER = 0.237
-_MARKERS = "osD^v<>p"
+REST = "#c3cad1"
+"""The colour of arms that a figure does not name."""
+_MARKERS = "osD^v<>PX"
+"""Their number has no factor in common with that of the colours: no two of the first 72 arms are alike."""
 _RC = {
     "axes.edgecolor": FAINT,
     "axes.labelcolor": INK,
@@ -56,6 +59,7 @@ _RC = {
     "xtick.labelsize": 9.5,
     "ytick.labelsize": 10,
     "svg.hashsalt": "fusion-bench",
+    "pdf.fonttype": 42,  # letters stay text
 }
 
 
@@ -80,7 +84,7 @@ def arm_styles(arms: Sequence[ArmSummary]) -> dict[str, ArmStyle]:
         label: ArmStyle(colors[position % len(colors)], _MARKERS[position % len(_MARKERS)], ())
         for position, label in enumerate(arm_labels)
     }
-    dashes = ((4, 2), (1, 1), (5, 2, 1, 2), (8, 2))
+    dashes = ((4, 2), (1, 1), (5, 2, 1, 2), (8, 2), (3, 1, 1, 1, 1, 1))
     for position, label in enumerate(control_labels):
         styles[label] = ArmStyle(
             greys[position % len(greys)], _MARKERS[position % len(_MARKERS)], dashes[position % len(dashes)]
@@ -121,6 +125,17 @@ def write_png(figure: Figure, path: Path, *, photographs: bool) -> None:
         colors = drawn.convert("RGB")
         kept = colors if photographs else colors.quantize(256, dither=Image.Dither.NONE)
         kept.save(part, "PNG", optimize=True)
+
+
+def write_vector(figure: Figure, path: Path) -> None:
+    """Save the figure as SVG or PDF, by the ending of ``path``; without dates, equal figures are equal files."""
+    metadata: Mapping[str, Mapping[str, None]] = {
+        ".svg": {"Date": None, "Creator": None},
+        ".pdf": {"CreationDate": None, "Creator": None, "Producer": None},
+    }
+    _settle(figure)
+    with replacing(path) as part:
+        figure.savefig(part, format=path.suffix[1:], metadata=dict(metadata[path.suffix]))
 
 
 def _settle(figure: Figure) -> None:

@@ -8,87 +8,48 @@ import numpy as np
 import pandas as pd
 
 from fusion_bench.reporting.html.svg import Scale, chart, element, shortened, text, title, widened
-from fusion_bench.reporting.tables.formatting import count, milliseconds, percent
-from fusion_bench.reporting.tables.tables import Row, Tables, records, selection_quantity
+from fusion_bench.reporting.label_places import places_apart
+from fusion_bench.reporting.tables.arm_costs import CostOfArms, arm_costs
+from fusion_bench.reporting.tables.formatting import count, percent
+from fusion_bench.reporting.tables.tables import Tables, selection_quantity
 from fusion_bench.results.results import StudyResults
 
 _WIDTH, _HEIGHT = 860.0, 380.0
 _LEFT, _RIGHT, _TOP, _BOTTOM = 60.0, 170.0, 14.0, 44.0
 _LABELLED = 8
 _LETTER = 13.0
-_WIDE = 3.0
-"""The ratio of costs beyond which their axis is logarithmic."""
 
 
 def cost_plots(results: StudyResults, tables: Tables) -> list[tuple[str, str]]:
     """Return for each cost its name and a chart of the arms; controls are left out."""
-    on_primary = (tables.means["split"] == results.primary_split) & (
-        tables.means["metric"] == results.primary
-    )
-    means = [row for row in records(tables.means[on_primary]) if row["role"] != "control"]
-    batch = f" of {results.latency_batch}" if results.latency_batch else ""
-    costs: dict[str, dict[str, float]] = {
-        "parameters of modules and adapters": {
-            arm.label: float(arm.fusion_parameters) for arm in results.arms if arm.fusion_parameters
-        },
-        "multiply-adds of a sample, modules and adapters": {
-            arm.label: float(arm.fusion_multiply_adds) for arm in results.arms if arm.fusion_multiply_adds
-        },
-        f"milliseconds of a batch{batch}": {
-            arm.label: arm.latency_ms for arm in results.arms if arm.latency_ms
-        },
-    }
-    falling = results.primary in results.lower_is_better
-    charts = []
-    for name, cost in costs.items():
-        rows = [row for row in means if row["arm"] in cost]
-        if rows:
-            charts.append((name, _cost_plot(results, rows, cost, name, falling=falling)))
-    return charts
+    return [(costs.name, _cost_plot(results, costs)) for costs in arm_costs(results, tables)]
 
 
-def pareto_front(rows: Sequence[Row], cost: Mapping[str, float], *, falling: bool = False) -> list[str]:
-    """Return the arms that no other arm beats in both: at most the cost, and a better metric or the same at less.
-
-    Args:
-        rows: ``arm, estimate``.
-        cost: by arm.
-        falling: whether a smaller metric is better.
-    """
-    sign = -1.0 if falling else 1.0
-    front: list[str] = []
-    best = -np.inf
-    for row in sorted(rows, key=lambda row: (cost[row["arm"]], -sign * row["estimate"])):
-        if sign * row["estimate"] > best:
-            best = sign * row["estimate"]
-            front.append(row["arm"])
-    return front
-
-
-def _cost_plot(
-    results: StudyResults, rows: Sequence[Row], cost: Mapping[str, float], name: str, *, falling: bool
-) -> str:
-    amounts = [cost[row["arm"]] for row in rows]
-    ends = widened(amounts)
-    if wide := max(amounts) / min(amounts) > _WIDE:
-        ends = min(amounts) / 1.1, max(amounts) * 1.1
-    across = Scale(*ends, _LEFT, _WIDTH - _RIGHT, logarithmic=wide)
+def _cost_plot(results: StudyResults, costs: CostOfArms) -> str:
+    rows, cost, name, write = costs.rows, costs.amounts, costs.name, costs.write
+    amounts = list(cost.values())
+    ends = (min(amounts) / 1.1, max(amounts) * 1.1) if costs.wide else widened(amounts)
+    across = Scale(*ends, _LEFT, _WIDTH - _RIGHT, logarithmic=costs.wide)
     down = Scale(*widened([row["estimate"] for row in rows], 0.1), _HEIGHT - _BOTTOM, _TOP)
-    write = milliseconds if name.startswith("milliseconds") else count
     parts = _frame(across, down, [(tick, write(tick)) for tick in across.ticks()])
     parts.append(text(name, _LEFT, _HEIGHT - 6, class_="tick"))
-    front = pareto_front(rows, cost, falling=falling)
     places = {row["arm"]: (across(cost[row["arm"]]), down(row["estimate"])) for row in rows}
-    parts.append(element("polyline", points=_path(_stairs([places[arm] for arm in front])), class_="front"))
-    named = [*front, results.reference, *(row["arm"] for row in rows)]
-    named = [arm for arm in dict.fromkeys(named) if arm in places][: max(_LABELLED, len(front))]
+    parts.append(
+        element("polyline", points=_path(_stairs([places[arm] for arm in costs.front])), class_="front")
+    )
     for row in rows:
         x, y = places[row["arm"]]
         said = f"{row['arm']}: {percent(row['estimate'])} %, {write(cost[row['arm']])} {name}"
-        kind = "reference" if row["arm"] == results.reference else "front" if row["arm"] in front else "open"
+        kind = (
+            "reference"
+            if row["arm"] == results.reference
+            else "front"
+            if row["arm"] in costs.front
+            else "open"
+        )
         mark = title(said) + element("circle", cx=x, cy=y, r=5, class_="mark")
         parts.append(element("g", mark, class_=f"arm {kind}", data_arm=row["arm"]))
-    parts += _labels({arm: places[arm] for arm in named})
+    parts += _labels({arm: places[arm] for arm in costs.named(results.reference, _LABELLED)})
     return chart(_WIDTH, _HEIGHT, parts, label=f"{results.primary_split} {results.primary} against {name}")
 
 
@@ -104,23 +65,13 @@ def _labels(places: Mapping[str, tuple[float, float]]) -> list[str]:
     """Return the labels of points in a column at the right, in their order from top to bottom, with leading lines."""
     parts, x = [], _WIDTH - _RIGHT + 14
     ordered = sorted(places.items(), key=lambda item: item[1][1])
-    heights = _apart([height for _, (_, height) in ordered])
+    heights = places_apart([height for _, (_, height) in ordered], _LETTER, _TOP, _HEIGHT - _BOTTOM)
     for (arm, (at, height)), y in zip(ordered, heights, strict=True):
         parts.append(element("line", x1=at + 6, y1=height, x2=x - 3, y2=y, class_="lead"))
         parts.append(
             element("g", text(shortened(arm, 22), x, y + 4, class_="name"), class_="arm", data_arm=arm)
         )
     return parts
-
-
-def _apart(heights: Sequence[float]) -> list[float]:
-    """Return heights moved by as little as keeps lines of text apart and above the lower end of the chart."""
-    room = _HEIGHT - _BOTTOM - _LETTER * (len(heights) - 1)
-    moved: list[float] = []
-    for number, height in enumerate(heights):
-        lowest = moved[-1] + _LETTER if moved else _TOP
-        moved.append(max(lowest, min(height, room + _LETTER * number)))
-    return moved
 
 
 def curve_plots(results: StudyResults, tables: Tables) -> list[tuple[str, str]]:

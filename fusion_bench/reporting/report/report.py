@@ -12,6 +12,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from fusion_bench.reporting.figures.figures import Drawn, draw_figures
 from fusion_bench.reporting.html.page import write_page
+from fusion_bench.reporting.paper.pack import PAPER, write_paper
 from fusion_bench.reporting.published.publish import load, save
 from fusion_bench.reporting.published.published_study import inside
 from fusion_bench.reporting.report import look_sentences, report_tables, setup_tables
@@ -46,20 +47,23 @@ def write_report(results: StudyResults, folder: Path) -> Path:
     return make_report(results, folder).path
 
 
-def make_report(results: StudyResults, folder: Path, notify: Notify = say_nothing) -> WrittenReport:
+def make_report(
+    results: StudyResults, folder: Path, notify: Notify = say_nothing, *, paper: bool = False
+) -> WrittenReport:
     """Save ``results`` into ``folder`` and make the report from the saved files.
 
     Args:
         results: what the report says.
         folder: where to write it.
         notify: is told which part is being made.
+        paper: also make the pack for a paper; one that is in the folder is made anew in any case.
 
     Raises:
         FusionBenchError: the scores of two cells cannot be paired (see `fusion_bench.statistics.scores`).
     """
     notify("saving the results", 0, 0)
     save(results, folder)
-    return _made(folder, notify)
+    return _made(folder, notify, paper=paper)
 
 
 def to_publish(results: StudyResults) -> StudyResults:
@@ -71,12 +75,13 @@ def to_publish(results: StudyResults) -> StudyResults:
     return replace(results, contexts=contexts, browsed=browsed, thumbnails=no_thumbnails())
 
 
-def rebuild(folder: Path, notify: Notify = say_nothing) -> Path:
+def rebuild(folder: Path, notify: Notify = say_nothing, *, paper: bool = False) -> Path:
     """Make ``report.md`` and all figures again from the published files in ``folder``.
 
     Args:
         folder: a published report.
         notify: is told which part is being made.
+        paper: also make the pack for a paper; one that is in the folder is made anew in any case.
 
     Returns:
         The path of ``report.md``.
@@ -84,12 +89,13 @@ def rebuild(folder: Path, notify: Notify = say_nothing) -> Path:
     Raises:
         FusionBenchError: a published file is missing or damaged.
     """
-    return _made(folder, notify).path
+    return _made(folder, notify, paper=paper).path
 
 
-def _made(folder: Path, notify: Notify) -> WrittenReport:
+def _made(folder: Path, notify: Notify, *, paper: bool = False) -> WrittenReport:
     results = load(folder)
     inside(folder, _FIGURES)  # figures are written there
+    pack = inside(folder, PAPER)
     for label in results.contexts:
         _made(folder / report_folder(label), notify)
     notify(f"computing the statistics of {results.name}", 0, 0)
@@ -100,6 +106,9 @@ def _made(folder: Path, notify: Notify) -> WrittenReport:
     write_text(folder / REPORT, _render(content, figures))
     notify(f"writing the page of {results.name}", 0, 0)
     write_page(results, tables, content, folder)
+    if paper or pack.is_dir():  # numbers of an earlier report must not stay
+        notify(f"writing the pack for a paper of {results.name}", 0, 0)
+        write_paper(results, tables, pack)
     return WrittenReport(folder / REPORT, tables)
 
 

@@ -87,7 +87,9 @@ def select_samples(results: StudyResults) -> pd.DataFrame:
     )
     counts["balance"] = counts[["right"]].assign(wrong=counts["arms"] - counts["right"]).min(axis=1)
     counted = samples.merge(counts.reset_index(), on=["split", "sample"], how="inner", sort=False)
-    disagreed = counted[counted["different"] > 1]
+    # Two boxes or masks are hardly ever equal, so arms disagree about one where only some of them are right.
+    apart = counted["different"] > 1 if results.shows == "text" else counted["balance"] > 0
+    disagreed = counted[apart]
     kept = disagreed if len(disagreed) else counted
     kept = kept.sort_values(["balance", "different"], ascending=False, kind="stable")
     kept = kept.drop_duplicates("image")

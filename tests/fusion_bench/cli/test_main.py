@@ -285,8 +285,12 @@ def test_a_published_report_is_rebuilt_from_its_own_files(
     shutil.rmtree(runs)
     shutil.rmtree(published / "figures")
     (published / "report.md").unlink()
-    assert f"Report: {published / 'report.md'}" in cli("report", published).out
-    assert content() == before
+    again = cli("report", published, "--paper").out
+    assert f"Report: {published / 'report.md'}" in again
+    assert f"For a paper: {published / 'paper'}" in again
+    rebuilt = content()
+    assert {"paper/table.tex", "paper/table.csv", "paper/references.bib"} < rebuilt.keys()
+    assert {name: text for name, text in rebuilt.items() if not name.startswith("paper/")} == before
 
 
 def test_a_report_of_some_cells_says_what_is_missing(cli: CommandLine, study: tuple[Path, Path]) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fusion_bench.reporting.html.svg import Scale, chart, element, text, widened
-from fusion_bench.reporting.html.trends import pareto_front
+from fusion_bench.reporting.tables.arm_costs import pareto_front
 
 
 @pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (-0.433, 0.056), (0.9612, 0.9871), (3.0, 8e6)])
