@@ -16,6 +16,7 @@ import typer
 
 from fusion_bench.cli.bench.commands import bench_app
 from fusion_bench.cli.cells.commands import cells_app, merge
+from fusion_bench.cli.compare_commands import compare, leaderboard
 from fusion_bench.cli.completion import (
     LISTED,
     complete_component,
@@ -117,6 +118,8 @@ def report(
     report_only(source, runs, tuple(overrides or ()), tuple(data or ()), publish=publish, shown_in=shown)
 
 
+app.command()(compare)
+app.command()(leaderboard)
 app.command()(merge)
 
 

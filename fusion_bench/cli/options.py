@@ -64,6 +64,18 @@ RayNodeRuns = Annotated[
 ]
 
 
+class FailIf(StrEnum):
+    """The verdict of a new arm that makes a command end with exit code 3."""
+
+    worse = "worse"
+
+
+FailIfOption = Annotated[
+    FailIf | None,
+    typer.Option("--fail-if", help="End with exit code 3 if a new arm is decided to be worse."),
+]
+
+
 class ExecutorName(StrEnum):
     """Where the cells of a run are trained."""
 

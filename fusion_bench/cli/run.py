@@ -14,6 +14,7 @@ from fusion_bench.api.placement import chosen_device
 from fusion_bench.api.request import RunRequest
 from fusion_bench.api.run import NothingFinishedError, report_on, run_and_report, track
 from fusion_bench.api.work import work_on
+from fusion_bench.cli.compare import fail_if_worse
 from fusion_bench.cli.open_study import open_as_last_run
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.reporting.mlflow_.links import how_to_see
@@ -37,14 +38,16 @@ class ShownIn:
     storage: str | None = field(default=None, repr=False)
 
 
-def run_and_say(request: RunRequest) -> None:
+def run_and_say(request: RunRequest, fail_if: str | None = None) -> None:
     """Run a study, write its report, and print where it lies and what has no result; the last line counts the cells.
 
     Raises:
         FusionBenchError: see `fusion_bench.api.run.run_and_report`.
-        typer.Exit: with code 1, if a planned cell has no result.
+        typer.Exit: with code 1, if a planned cell has no result; with code 3, if ``fail_if`` is ``worse`` and an arm
+            is decided to be worse than the reference.
     """
-    console = Console()
+    console, reference = Console(), ""
+    worse: tuple[str, ...] = ()
     try:
         finished = run_and_report(request, console)
     except NothingFinishedError as error:
@@ -52,17 +55,20 @@ def run_and_say(request: RunRequest) -> None:
         counts = error.counts
     else:
         _say_outcome(finished.results, finished.tables, finished.report)
-        counts = finished.counts
+        counts, worse = finished.counts, finished.worse
+        reference = finished.results.reference
         if request.storage is not None:
             typer.echo(dashboard_hint(database_of(request.storage).shown))
         try:
-            _show_in_mlflow(finished.results, finished.report, request.runs, console)
+            _show_in_mlflow(finished.own, finished.report, request.runs, console)
         except FusionBenchError as error:
             # Nothing is lost: the next run, or `report --mlflow`, shows it. The exit code is that of the cells.
             typer.echo(str(error), err=True)
     typer.echo(str(counts))
     if not counts.complete:
         raise typer.Exit(1)
+    if fail_if is not None:
+        fail_if_worse(worse, reference)
 
 
 def work_and_say(request: RunRequest, minutes: float | None) -> None:
