@@ -86,7 +86,7 @@ def _surroundings(one: Origin, other: Origin) -> list[str]:
     old = [side.name for side in (one, other) if not side.arms]
     was = "were" if len(old) > 1 else "was"
     start = f"{join_words(old)} {was} published without cells"
-    if shared := one.cells & other.cells:
+    if shared := one.plain_cells & other.plain_cells:
         return [f"{start}; the surroundings are the same, because the reports share {_cells(len(shared))}."]
     if not (one.sentences and other.sentences):
         raise NotPairableError(

@@ -52,8 +52,9 @@ class Origin:
         name: how sentences name the study.
         kept: what must be equal, by name: the values, as texts; none where it is not known.
         arms: the settings of each arm (not control), by its label; empty where they are not known.
-        sentences: the setup of a report of an earlier version, by heading.
-        cells: the ids of the finished cells.
+        sentences: the setup of a report, by heading; empty for a study that is not trained yet.
+        plain_cells: the ids of the cells whose arm differs from others in its module and in what a search chose, and
+            in nothing else, so that two studies that share one have the same surroundings.
         noted: what may differ, by name.
     """
 
@@ -61,7 +62,7 @@ class Origin:
     kept: Mapping[str, frozenset[str]]
     arms: Mapping[str, ArmSettings]
     sentences: Mapping[str, str] = field(default_factory=dict)
-    cells: frozenset[str] = frozenset()
+    plain_cells: frozenset[str] = frozenset()
     noted: Mapping[str, frozenset[str]] = field(default_factory=dict)
 
 
@@ -185,17 +186,17 @@ def origin_of_results(results: StudyResults, cells: Mapping[str, CellOrigin], na
         BUDGET: frozenset({_budget(results)}),
         SEARCHED: frozenset({searched_text(key for arm in ranked for key in arm.searched)}),
     }
+    # The seeds of the sentence on pairing are compared as numbers.
+    sentences = {heading: text for heading, text in results.setup if heading != "Pairing"}
+    plain = frozenset(_plain_cells(results))
     if not ids or any(cell not in cells for cell in ids):
         environment = results.environment
         read = {name: environment.get(key, "") for name, key in _FROM_ENVIRONMENT.items()}
         kept |= known_values(
             {DATA: [read["data"]], NUMERICS: [read["numerics"]], WEIGHTS: [], DEVICE_KIND: []}
         )
-        sentences = {
-            heading: text for heading, text in results.setup if heading != "Pairing"
-        }  # seeds are numbers
         noted = {key: frozenset({read[key]}) for key in noted_names()}
-        return Origin(name, kept, {}, sentences, frozenset(ids), noted)
+        return Origin(name, kept, {}, sentences, plain, noted)
     origins = [cells[cell].provenance for cell in ids]
     arms = _arm_settings(results, ranked, cells)
     kept |= known_values(
@@ -207,7 +208,18 @@ def origin_of_results(results: StudyResults, cells: Mapping[str, CellOrigin], na
         }
     )
     noted = {key: frozenset(str(getattr(item, key)) for item in origins) for key in noted_names()}
-    return Origin(name, kept, arms, {}, frozenset(ids), noted)
+    return Origin(name, kept, arms, sentences, plain, noted)
+
+
+def _plain_cells(results: StudyResults) -> list[str]:
+    plain = {arm.label for arm in results.arms if is_plain(arm.factors, arm.searched)}
+    done = results.cells[(results.cells["state"] == "done") & results.cells["arm"].isin(plain)]
+    return [str(cell) for cell in done["cell"]]
+
+
+def is_plain(factors: Iterable[str], searched: Collection[str]) -> bool:
+    """Return True for an arm that differs from others in its module and in what a search chose alone."""
+    return all("." not in key or key in searched for key in factors)
 
 
 def noted_names() -> tuple[str, ...]:

@@ -21,6 +21,7 @@ from fusion_bench.comparing.origins import (
     WEIGHTS,
     Origin,
     budget_text,
+    is_plain,
     known_values,
     searched_text,
     seeds_text,
@@ -55,7 +56,8 @@ def origin_of_study(study: Study, paths: RunPaths) -> Origin:
         WEIGHTS: [weights_file_digest(arm.config, paths) for arm in ranked],
         DEVICE_KIND: [torch.device(paths.device).type],
     }
-    cells = () if study.search is not None else confirm_cells(study.arms, study.seeds)
+    plain = [arm for arm in study.arms if is_plain(arm.factor_names, arm.searched)]
+    cells = () if study.search is not None else confirm_cells(plain, study.seeds)
     arms = {arm.label: ArmSettings(arm.config, frozenset(arm.factor_names)) for arm in ranked}
     ids = frozenset(cell.id for cell in cells)
     return Origin(f"the study {study.name}", known_values(kept), arms, {}, ids, _versions(paths.device))

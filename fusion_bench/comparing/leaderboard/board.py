@@ -158,7 +158,9 @@ def _data_and_surroundings(results: StudyResults) -> tuple[str, tuple[tuple[str,
     setup = dict(results.setup)
     found = _DATA.match(setup.get("Data", ""))
     data = found["name"].strip() if found else "unknown data"
-    shown = [("Images", found["shown"].strip())] if found and found["shown"] else []
+    shown = (
+        [("Images", found["shown"].strip().removeprefix("images at "))] if found and found["shown"] else []
+    )
     around = [(heading, setup[heading]) for heading in _SURROUNDINGS if heading in setup]
     numerics = results.environment.get("numerics source", "")
     return data, (*shown, *around, *([("Numerics", numerics)] if numerics else []))

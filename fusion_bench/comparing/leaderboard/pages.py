@@ -54,8 +54,8 @@ def board_markdown(board: Board, folder: Path) -> str:
 _NOTE = (
     "One row per arm, data set and surroundings, with the numbers of its report and 95 % intervals. Verdicts are "
     "about the reference of the report; two arms of one report share a letter unless they are shown to differ. Rows "
-    "of different reports are not compared here: `fusion-bench compare` does that, where data, surroundings and seeds "
-    "are the same."
+    "of different reports are not compared here: `fusion-bench compare` does that, where data, surroundings and "
+    "seeds are the same."
 )
 
 
@@ -66,17 +66,17 @@ def _table(board: Board) -> str:
         {
             "arm": lambda item: code(item["row"].arm),
             "report": lambda item: f"[{escape(item['row'].report)}]({_markdown_link(item['row'].link)})",
-            "data": lambda item: escape(item["row"].data),
-            "digest of the data": lambda item: _manifest(item["row"]),
-            "surroundings": lambda item: str(item["row"].surroundings),
-            "metric": lambda item: escape(item["row"].metric),
             "%": lambda item: item["row"].texts["mean"][0],
             "difference, points": lambda item: item["row"].texts["difference"][0],
             "seeds": lambda item: item["row"].texts["seeds"][0],
             "ties": lambda item: item["row"].texts["ties"][0],
             "verdict": lambda item: item["row"].texts["verdict"],
+            "data": lambda item: escape(item["row"].data),
+            "digest of the data": lambda item: _manifest(item["row"]),
+            "surroundings": lambda item: str(item["row"].surroundings),
+            "metric": lambda item: escape(item["row"].metric),
         },
-        left=6,
+        left=2,
     )
 
 
