@@ -34,7 +34,7 @@ def plan_against_report(
             "--smoke trains at toy sizes, whose arms cannot be paired with those of a report; leave out --against"
         )
     with parts_shown(console) as notify:
-        plan = plan_against(study, replace(paths, notify=notify), request.against)
+        plan = plan_against(study, replace(paths, notify=notify), request.against, before_training=True)
 
     def say(text: str) -> None:
         console.print(text, markup=False, highlight=False, soft_wrap=True)

@@ -20,6 +20,8 @@ from fusion_bench.api.request import LOCAL, RunRequest
 from fusion_bench.api.study import load_study, one_or_more
 from fusion_bench.cells.executors.on_ray.cluster import RayRequest
 from fusion_bench.cells.global_state import global_state_kept
+from fusion_bench.comparing.against import plan_against
+from fusion_bench.comparing.joined_cells import save_joined_cells
 from fusion_bench.errors import FusionBenchError, NoResultError
 from fusion_bench.reporting.decidable.sentences import few_seeds
 from fusion_bench.reporting.mlflow_.store import TrackingStore
@@ -62,6 +64,21 @@ class FinishedRun:
     tables: Tables
     counts: CellCounts
     worse: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class ShownReport:
+    """A report of finished cells.
+
+    Attributes:
+        own: the results of the cells of the study.
+        results: what the report shows: the same, beside those of a report that the study is compared with.
+        written: the last report written.
+    """
+
+    own: StudyResults
+    results: StudyResults
+    written: WrittenReport
 
 
 class NothingFinishedError(NoResultError):
@@ -229,8 +246,8 @@ def _train(
 
 
 def report_on(
-    study: Study, paths: RunPaths, publish: Path | None, console: Console
-) -> tuple[StudyResults, WrittenReport]:
+    study: Study, paths: RunPaths, publish: Path | None, console: Console, against: Path | None = None
+) -> ShownReport:
     """Write the report of a study's finished cells.
 
     Args:
@@ -238,14 +255,17 @@ def report_on(
         paths: where its cells and data lie.
         publish: also write it to ``publish/NAME``.
         console: where the progress is shown.
-
-    Returns:
-        The results, and the last report written.
+        against: the folder of a report with whose arms the study is compared.
 
     Raises:
+        NotPairableError: the arms of the study cannot be paired with those of the report.
         FusionBenchError: no cell is finished, or the search of the study is not over; its finished trials are
             published all the same.
     """
+    plan = None
+    if against is not None:
+        plan = plan_against(study, paths, against, before_training=False)
+        study = plan.study
     with parts_shown(console) as notify:
         if publish is not None:  # first, because a search that is not over gives no report
             trials = save_search_cells(study, paths, publish / study.name)
@@ -256,11 +276,17 @@ def report_on(
                 raise
             kept = f"{trials} finished trials are kept in {publish / study.name}"
             raise FusionBenchError(f"{error}; there is no report yet ({kept})") from error
-        report = make_report(results, study_folder(paths.runs, study.name) / "report", notify)
+        folder = study_folder(paths.runs, study.name) / "report"
+        joined = None if plan is None else report_beside(results, paths.runs, plan, folder)
+        shown = results if joined is None else joined.results
+        report = make_report(shown, folder, notify)
         if publish is not None:
-            report = make_report(to_publish(results), publish / study.name, notify)
-            save_cells(results, paths.runs, publish / study.name)
-    return results, report
+            report = make_report(to_publish(shown), publish / study.name, notify)
+            if plan is None or joined is None:
+                save_cells(results, paths.runs, publish / study.name)
+            else:
+                save_joined_cells(joined, paths.runs, plan, publish / study.name)
+    return ShownReport(results, shown, report)
 
 
 def track(results: StudyResults, report: Path, runs: Path, console: Console) -> None:

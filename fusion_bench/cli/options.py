@@ -64,6 +64,16 @@ RayNodeRuns = Annotated[
 ]
 
 
+Against = Annotated[
+    Path | None,
+    typer.Option(
+        "--against",
+        metavar="REPORT",
+        help="Compare with the arms of a report, such as reports/quickstart, which are not trained again.",
+    ),
+]
+
+
 class FailIf(StrEnum):
     """The verdict of a new arm that makes a command end with exit code 3."""
 

@@ -92,6 +92,7 @@ def report_only(
     *,
     publish: Path | None,
     shown_in: ShownIn,
+    against: Path | None = None,
 ) -> None:
     """Write a report from finished cells, or rebuild a published folder.
 
@@ -102,6 +103,11 @@ def report_only(
     console = Console(stderr=True)
     database = None if shown_in.storage is None else database_of(shown_in.storage)
     if (source / "study.json").exists():
+        if against is not None:
+            raise FusionBenchError(
+                f"{source} is a published report; compare it with `fusion-bench compare {source} {against}`, or name "
+                "the study file"
+            )
         if database is not None:
             raise FusionBenchError(
                 f"{source} is a published report, which holds no trials of Optuna; name the study file or "
@@ -121,10 +127,11 @@ def report_only(
     opened = open_as_last_run(source, runs, overrides, data, device=device, data_workers=cores)
     if shown_in.mlflow:
         TrackingStore.of(opened.paths.runs).check()
-    results, written = report_on(opened.study, opened.paths, publish, console)
-    _say_outcome(results, written.tables, written.path)
+    shown = report_on(opened.study, opened.paths, publish, console, against)
+    written = shown.written
+    _say_outcome(shown.results, written.tables, written.path)
     if shown_in.mlflow:
-        _show_in_mlflow(results, written.path, opened.paths.runs, console)
+        _show_in_mlflow(shown.own, written.path, opened.paths.runs, console)
     if database is not None:
         for study in (opened.study, *opened.study.contexts.values()):
             copy_journals(study_folder(opened.paths.runs, study.name), database)

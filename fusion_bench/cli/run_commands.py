@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from fusion_bench.cli.options import (
+    Against,
     DataRoots,
     Device,
     ExecutorName,
@@ -52,13 +53,7 @@ def run(
     ray_node_runs: RayNodeRuns = "",
     slurm: SlurmOptions = None,
     storage: Storage = None,
-    against: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="REPORT",
-            help="Compare with the arms of a report, such as reports/quickstart, which are not trained again.",
-        ),
-    ] = None,
+    against: Against = None,
     fail_if: FailIfOption = None,
 ) -> None:
     """Train the cells of a study that have no result yet, then write its report.

@@ -20,7 +20,7 @@ from fusion_bench.errors import FusionBenchError
 from fusion_bench.reporting.tables.formatting import join_words
 from fusion_bench.results.results import StudyResults
 from fusion_bench.spec.arms import Arm
-from fusion_bench.spec.study import Study
+from fusion_bench.spec.study import Search, Study
 from fusion_bench.study.plan import confirm_cells
 from fusion_bench.training.paths import RunPaths
 
@@ -46,13 +46,15 @@ class AgainstReport:
     contexts: Mapping[str, AgainstReport] = field(default_factory=dict)
 
 
-def plan_against(study: Study, paths: RunPaths, folder: Path) -> AgainstReport:
+def plan_against(study: Study, paths: RunPaths, folder: Path, *, before_training: bool) -> AgainstReport:
     """Return what a study still trains when it is compared with the arms of a report.
 
     Args:
         study: the study; its own contexts are compared with those of the report that have the same label.
         paths: where its data lie, and on what device it will be trained.
         folder: the report.
+        before_training: check what the cells would be made from now; without it, they are finished, and
+            `beside_report` checks what they were made from.
 
     Raises:
         NotPairableError: the arms of the study could not be paired with those of the report.
@@ -62,10 +64,31 @@ def plan_against(study: Study, paths: RunPaths, folder: Path) -> AgainstReport:
     report = open_report(folder)
     if report.name == study.name:
         report = replace(report, name=folder.as_posix())
-    return _planned(study, paths, report)
+    return _planned(study, paths, report, before_training)
 
 
-def _planned(study: Study, paths: RunPaths, report: OpenedReport) -> AgainstReport:
+def _planned(study: Study, paths: RunPaths, report: OpenedReport, before_training: bool) -> AgainstReport:
+    plan = _planned_alone(study, study.search, paths, report, before_training)
+    if not _ranked(plan.study.arms):
+        raise FusionBenchError(
+            f"the report {report.name} has every arm of the study {study.name} already; compare its own arms with "
+            f"`fusion-bench compare {report.folder}`, or add an arm"
+        )
+    contexts = {
+        label: _planned_alone(context, study.search, paths, context_of(report, label), before_training)
+        for label, context in study.contexts.items()
+        if label in report.results.contexts
+    }
+    trained = {**study.contexts, **{label: inner.study for label, inner in contexts.items()}}
+    # A report may have all arms of a context; a study without any arm cannot run.
+    trained = {label: context for label, context in trained.items() if _ranked(context.arms)}
+    return replace(plan, study=replace(plan.study, contexts=trained), contexts=contexts)
+
+
+def _planned_alone(
+    study: Study, search: Search | None, paths: RunPaths, report: OpenedReport, before_training: bool
+) -> AgainstReport:
+    """Return the plan of a study or of a context without contexts; ``search`` is that of the study itself."""
     for name, has_looks in (
         (f"the study {study.name}", bool(study.looks)),
         (report.name, report.results.stages is not None),
@@ -75,27 +98,23 @@ def _planned(study: Study, paths: RunPaths, report: OpenedReport) -> AgainstRepo
                 f"the arms of the study {study.name} and of {report.name} cannot be paired: {name} has looks, which "
                 "decide its own comparisons; give every arm the same seeds"
             )
-    notes = agree(origin_of_study(study, paths), report.origin)
-    taken = tuple(arm.label for arm in study.arms if _has_cells_of(report, arm, study))
-    contexts = {
-        label: _planned(context, paths, context_of(report, label))
-        for label, context in study.contexts.items()
-        if label in report.results.contexts
-    }
+    notes = agree(origin_of_study(study, search, paths), report.origin) if before_training else []
+    # The settings that a search will choose are not known yet.
+    known = study.arms if search is None else ()
+    taken = tuple(arm.label for arm in known if _has_cells_of(report, arm, study))
     reference = study.reference if study.reference in taken else report.results.reference
-    return AgainstReport(
-        _with_new_arms(study, taken, contexts, report), report, reference, taken, tuple(notes), contexts
-    )
+    return AgainstReport(_with_new_arms(study, taken), report, reference, taken, tuple(notes))
+
+
+def _ranked(arms: Sequence[Arm]) -> list[Arm]:
+    return [arm for arm in arms if arm.role != "control"]
 
 
 def _has_cells_of(report: OpenedReport, arm: Arm, study: Study) -> bool:
     """Return True if a report has all cells of an arm, of the same settings and source.
 
-    The settings that a search will choose are not known yet, nor is the source of the module in a report of an
-    earlier version: such arms are trained.
+    The source of the module is not known in a report of an earlier version, whose arms are trained again.
     """
-    if study.search is not None:
-        return False
     cells = report.results.cells
     own = cells[(cells["arm"] == arm.label) & (cells["state"] == "done")]
     ids = {int(seed): str(cell) for seed, cell in zip(own["seed"], own["cell"], strict=True)}
@@ -108,23 +127,14 @@ def _has_cells_of(report: OpenedReport, arm: Arm, study: Study) -> bool:
     )
 
 
-def _with_new_arms(
-    study: Study, taken: Sequence[str], contexts: Mapping[str, AgainstReport], report: OpenedReport
-) -> Study:
-    """Return the study without the arms that the report has; without its reference, its first arm is one."""
+def _with_new_arms(study: Study, taken: Sequence[str]) -> Study:
+    """Return the study without the arms that a report has; without its reference, its first arm is one."""
     arms = [arm for arm in study.arms if arm.label not in taken]
-    ranked = [arm for arm in arms if arm.role != "control"]
-    if not ranked:
-        raise FusionBenchError(
-            f"the report {report.name} has every arm of the study {study.name} already; compare its own arms with "
-            f"`fusion-bench compare {report.folder}`, or add an arm"
-        )
-    if study.reference in taken:
-        first = ranked[0]
-        arms = [replace(arm, role="reference") if arm is first else arm for arm in arms]
-        study = replace(study, reference=first.label)
-    around = {**study.contexts, **{label: plan.study for label, plan in contexts.items()}}
-    return replace(study, arms=tuple(arms), contexts=around)
+    ranked = _ranked(arms)
+    if study.reference in taken and ranked:
+        arms = [replace(arm, role="reference") if arm is ranked[0] else arm for arm in arms]
+        study = replace(study, reference=ranked[0].label)
+    return replace(study, arms=tuple(arms))
 
 
 def beside_report(own: StudyResults, runs: Path, plan: AgainstReport) -> JoinedReports:
@@ -141,20 +151,19 @@ def beside_report(own: StudyResults, runs: Path, plan: AgainstReport) -> JoinedR
     cells = cells_in(runs, [str(cell) for cell in own.cells.loc[own.cells["state"] == "done", "cell"]])
     trained = OpenedReport(own.name, runs, own, cells)
     notes = check_pairable([trained, plan.report])
-    joined = join_reports([trained, plan.report], plan.reference)
+    joined = join_reports([trained, plan.report], plan.reference, home=1)
     contexts = {
-        label: beside_report(context, runs, plan.contexts[label]).results
-        if label in plan.contexts
-        else context
+        label: beside_report(context, runs, plan.contexts[label])
         for label, context in own.contexts.items()
+        if label in plan.contexts
     }
     results = replace(
         joined.results,
         setup=(*own.setup, ("Arms of a report", _origin_sentence(joined, plan.report, own.name))),
         cautions=(*joined.results.cautions, *notes),
-        contexts=contexts,
+        contexts={**own.contexts, **{label: context.results for label, context in contexts.items()}},
     )
-    return replace(joined, results=results)
+    return replace(joined, results=results, contexts=contexts)
 
 
 def _origin_sentence(joined: JoinedReports, report: OpenedReport, study: str) -> str:

@@ -83,7 +83,7 @@ def _method(comparison: ReportComparison) -> str:
         return f"No comparison has a verdict {DASH} it needs three seeds of each arm and several clusters."
     return (
         f"Intervals are about new seeds and new {escape(results.cluster)}s and are not corrected; Holm's correction "
-        f"runs over {plural(tested, 'comparison')} at 5 %.{margin} No shown difference is no proof of equality."
+        f"runs over {plural(tested, 'comparison')} at 5 %.{margin} An open comparison is no proof of equality."
     )
 
 

@@ -7,7 +7,7 @@ cells differ, it is one arm of each report, called ``arm (report)``.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import pandas as pd
 
@@ -27,10 +27,12 @@ class JoinedReports:
     Attributes:
         results: the study; what is not about arms is that of the first report.
         homes: the names of the reports that hold each arm or control, by its label in ``results``.
+        contexts: the same for those contexts of ``results`` that several reports have.
     """
 
     results: StudyResults
     homes: Mapping[str, tuple[str, ...]]
+    contexts: Mapping[str, JoinedReports] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,19 +44,22 @@ class _Group:
     label: str
 
 
-def join_reports(reports: Sequence[OpenedReport], reference: str | None = None) -> JoinedReports:
+def join_reports(
+    reports: Sequence[OpenedReport], reference: str | None = None, home: int | None = None
+) -> JoinedReports:
     """Return reports as one study.
 
     Args:
         reports: reports whose arms may be paired; their names differ.
         reference: the label of the reference, in a report or in the joined study; by default the reference of the
             first report.
+        home: the number of the report whose arm the reference is; by default any report may have it.
 
     Raises:
         FusionBenchError: there is no such arm, it is a control, or several reports have different arms of this name.
     """
     groups = _groups(reports)
-    label = _reference(groups, reports, reference)
+    label = _reference(groups, reports, reference, home)
     first = reports[0].results
     arms = tuple(_summary(group, reports, label) for group in groups)
     roles = {arm.label: arm.role for arm in arms}
@@ -127,9 +132,12 @@ def _equal(one: _Answers | None, other: _Answers | None) -> bool:
     )
 
 
-def _reference(groups: Sequence[_Group], reports: Sequence[OpenedReport], asked: str | None) -> str:
-    if asked is None:
-        return _of_first(groups, reports[0].results.reference)
+def _reference(
+    groups: Sequence[_Group], reports: Sequence[OpenedReport], asked: str | None, home: int | None
+) -> str:
+    if asked is None or home is not None:
+        wanted, number = asked or reports[0].results.reference, home or 0
+        return next(group.label for group in groups if group.arm == wanted and number in group.reports)
     fitting = [group for group in groups if group.label == asked] or [
         group for group in groups if group.arm == asked
     ]
@@ -144,10 +152,6 @@ def _reference(groups: Sequence[_Group], reports: Sequence[OpenedReport], asked:
     if _role(fitting[0], reports) == "control":
         raise FusionBenchError(f"{asked!r} is a control; name an arm as the reference")
     return fitting[0].label
-
-
-def _of_first(groups: Sequence[_Group], arm: str) -> str:
-    return next(group.label for group in groups if group.arm == arm and 0 in group.reports)
 
 
 def _role(group: _Group, reports: Sequence[OpenedReport]) -> Role:

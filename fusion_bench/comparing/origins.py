@@ -119,13 +119,14 @@ def context_of(report: OpenedReport, label: str) -> OpenedReport:
 
 
 def _cells_beside(folder: Path, results: StudyResults) -> dict[str, CellOrigin]:
-    if inside(folder, CELLS_FILE).is_file():
-        return _published_cells(folder)
-    runs = _runs_folder(folder)
-    return {} if runs is None else cells_in(runs, _finished(results))
+    published = _published_cells(folder) if inside(folder, CELLS_FILE).is_file() else {}
+    runs = runs_around(folder)
+    if runs is None:
+        return published
+    return published | cells_in(runs, (cell for cell in _finished(results) if cell not in published))
 
 
-def _runs_folder(folder: Path) -> Path | None:
+def runs_around(folder: Path) -> Path | None:
     """Return the runs folder that a report lies in: ``RUNS/studies/NAME/report``, with its contexts below it."""
     for parent in folder.resolve().parents:
         if parent.name == "studies" and (parent.parent / "cells").is_dir():

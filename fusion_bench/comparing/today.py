@@ -28,20 +28,25 @@ from fusion_bench.comparing.origins import (
 )
 from fusion_bench.comparing.surroundings import ArmSettings
 from fusion_bench.spec.budget import UNITS
-from fusion_bench.spec.study import Study
+from fusion_bench.spec.study import Search, Study
 from fusion_bench.study.plan import confirm_cells
 from fusion_bench.training.inputs import open_data, weights_file_digest
 from fusion_bench.training.paths import RunPaths
 
 
-def origin_of_study(study: Study, paths: RunPaths) -> Origin:
+def origin_of_study(study: Study, search: Search | None, paths: RunPaths) -> Origin:
     """Return what the cells of a study would be made from; built-in data are made, other data are looked at.
+
+    Args:
+        study: the study, or a context of one.
+        search: the search of the study itself, whose choices its contexts share.
+        paths: where its data lie, and on what device it will be trained.
 
     Raises:
         FusionBenchError: the data cannot be made or found.
     """
     ranked = [arm for arm in study.arms if arm.role != "control"]
-    searched = () if study.search is None else [key for arm in ranked for key in study.search.space_of(arm)]
+    searched = () if search is None else [key for arm in ranked for key in search.space_of(arm)]
     budget = NO_BUDGET
     if study.budget is not None:
         budget = budget_text(UNITS[study.budget.match], study.budget.target, study.budget.tolerance)
@@ -57,7 +62,7 @@ def origin_of_study(study: Study, paths: RunPaths) -> Origin:
         DEVICE_KIND: [torch.device(paths.device).type],
     }
     plain = [arm for arm in study.arms if is_plain(arm.factor_names, arm.searched)]
-    cells = () if study.search is not None else confirm_cells(plain, study.seeds)
+    cells = () if search is not None else confirm_cells(plain, study.seeds)
     arms = {arm.label: ArmSettings(arm.config, frozenset(arm.factor_names)) for arm in ranked}
     ids = frozenset(cell.id for cell in cells)
     return Origin(f"the study {study.name}", known_values(kept), arms, {}, ids, _versions(paths.device))
