@@ -174,7 +174,7 @@ def test_report_writes_both_and_publishes_them(compared: Compared, tmp_path: Pat
 SETTINGS = {
     "train.epochs=3": "the setting train.epochs differs: 3 in the study new, 1 in base",
     "seeds=[0, 1]": "0, 1 in the study new, 0, 1, 2 in base",
-    "contexts.narrow={head.hidden: 5}": "the setting head.hidden differs: 5 in the study new--narrow, 4 in base, narrow",
+    "contexts.narrow={head.hidden: 5}": "head.hidden differs: 5 in the study new--narrow, 4 in base, narrow",
 }
 
 
