@@ -8,10 +8,10 @@ from pathlib import Path
 _HEAD = """\
 # Published reports
 
-Written by `python tools/document.py` from `reports/README.md`, which `fusion-bench leaderboard reports` writes; do not
-edit. The reports lie in the repository, in the folder `reports/`: each as `report.md`, as `report.html` for a browser,
-and as the tables from which both are made. `reports/index.html` shows the table below, to be sorted and filtered. See
-[Compare reports](../how-to/compare_reports.md).
+Written by `python tools/document.py` from `reports/README.md`, which `fusion-bench leaderboard reports` writes; do
+not edit. The reports lie in the repository, in the folder `reports/`: each as `report.md`, as `report.html` for a
+browser, and as the tables from which both are made. `reports/index.html` shows the table below, to be sorted and
+filtered. See [Compare reports](../how-to/compare_reports.md).
 """
 _LINK = re.compile(r"\[((?:[^\]\\]|\\.)*)\]\(([^)]*)\)")
 

@@ -173,16 +173,13 @@ def same_samples(one: OpenedReport, other: OpenedReport) -> None:
                 f"{_shown(values[0])} in {one.name}, {_shown(values[1])} in {other.name}"
             )
     tables = [_one_of_each(side.results) for side in (one, other)]
-    lacking = [
-        (side, left.index.difference(right.index))
-        for side, left, right in ((one, *tables), (other, *reversed(tables)))
-    ]
-    for side, missing in lacking:
+    for side, left, right in ((one, tables[0], tables[1]), (other, tables[1], tables[0])):
+        missing = left.index.difference(right.index)
         if len(missing):
             sizes = " and ".join(
                 f"{len(table):,} in {owner.name}" for owner, table in zip((one, other), tables, strict=True)
             )
-            split, sample = missing[0]
+            split, sample = tuple(missing[0])
             raise NotPairableError(
                 f"the arms of {one.name} and {other.name} cannot be paired: their samples differ ({sizes}); "
                 f"{plural(len(missing), 'sample')} of {side.name} are not in the other, such as {sample} of {split}"

@@ -105,7 +105,7 @@ def comparison_of(
         tuple(report.name for report in reports),
         joined,
         order[COMPARED].reset_index(drop=True),
-        mean_table.loc[results.reference],
+        mean_table.loc[[results.reference]].iloc[0],
         tuple(notes),
     )
 

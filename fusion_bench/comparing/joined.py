@@ -72,7 +72,10 @@ def join_reports(
         expected=expected[0] if expected else first.expected,
         cautions=_cautions(reports),
         contexts={},
-        **tables,
+        cells=tables["cells"],
+        values=tables["values"],
+        samples=tables["samples"],
+        curves=tables["curves"],
     )
     homes = {group.label: tuple(reports[number].name for number in group.reports) for group in groups}
     return JoinedReports(results, homes)
@@ -80,56 +83,77 @@ def join_reports(
 
 def _groups(reports: Sequence[OpenedReport]) -> list[_Group]:
     """Return the arms of all reports in their order, the controls last."""
-    answers = [_answers(report.results) for report in reports]
+    cells = [_cells(report) for report in reports]
     alike: dict[str, list[list[int]]] = {}
     for number, report in enumerate(reports):
-        for arm in report.results.arms:
-            found = alike.setdefault(arm.label, [])
-            for group in found:
-                if _equal(answers[group[0]].get(arm.label), answers[number].get(arm.label)):
-                    group.append(number)
+        for label in (arm.label for arm in report.results.arms):
+            found = alike.setdefault(label, [])
+            for members in found:
+                if _equal(cells[members[0]][label], cells[number][label]):
+                    members.append(number)
                     break
             else:
                 found.append([number])
-    groups = []
+    groups: list[_Group] = []
     for arm, found in alike.items():
-        for group in found:
-            label = arm if len(found) == 1 else f"{arm} ({reports[group[0]].name})"
+        for members in found:
+            label = arm if len(found) == 1 else f"{arm} ({reports[members[0]].name})"
             while label in {other.label for other in groups} or (label != arm and label in alike):
                 label += "'"
-            groups.append(_Group(arm, tuple(group), label))
+            groups.append(_Group(arm, tuple(members), label))
     return sorted(groups, key=lambda group: _role(group, reports) == "control")
 
 
-_Answers = Mapping[int, tuple[str, pd.DataFrame]]
-"""The id of each finished cell of an arm and its answers, by seed."""
+@dataclass(frozen=True, eq=False)
+class _ArmCells:
+    """The cells of an arm in a report, by seed: the ids of the planned ones, and the answers of the finished ones.
+
+    ``sources`` are the digests of the source of its module; none where they are not known.
+    """
+
+    ids: Mapping[int, str]
+    answers: Mapping[int, pd.DataFrame]
+    sources: frozenset[str]
 
 
-def _answers(results: StudyResults) -> Mapping[str, _Answers]:
-    done = results.cells[results.cells["state"] == "done"]
-    ids = {(str(row.arm), int(row.seed)): str(row.cell) for row in done.itertuples()}
+def _cells(report: OpenedReport) -> Mapping[str, _ArmCells]:
+    cells, samples = report.results.cells, report.results.samples
+    ids: dict[str, dict[int, str]] = {arm.label: {} for arm in report.results.arms}
+    for arm, seed, cell in cells[["arm", "seed", "cell"]].itertuples(index=False, name=None):
+        ids[arm][int(seed)] = str(cell)
+    answers: dict[str, dict[int, pd.DataFrame]] = {arm: {} for arm in ids}
     columns = ["split", "sample", "prediction", "score"]
-    found: dict[str, dict[int, tuple[str, pd.DataFrame]]] = {}
-    for (arm, seed), rows in results.samples.groupby(["arm", "seed"], sort=False, observed=True):
-        key = str(arm), int(str(seed))
-        if key in ids:
-            found.setdefault(key[0], {})[key[1]] = ids[key], rows[columns]
-    return found
+    for (arm, seed), rows in samples[["arm", "seed", *columns]].groupby(["arm", "seed"], observed=True):
+        answers[str(arm)][int(str(seed))] = rows[columns]
+    return {
+        arm: _ArmCells(
+            own,
+            answers[arm],
+            frozenset(report.cells[cell].provenance.module for cell in own.values() if cell in report.cells),
+        )
+        for arm, own in ids.items()
+    }
 
 
-def _equal(one: _Answers | None, other: _Answers | None) -> bool:
-    """Return True if the cells of the seeds that both have finished are the same; there is at least one."""
-    if one is None or other is None or not (shared := set(one) & set(other)):
+def _equal(one: _ArmCells, other: _ArmCells) -> bool:
+    """Return True if two reports have the same cells of an arm: the same ids, and the same answers.
+
+    Where no seed is finished in both, the answers cannot tell: then the source of the module must be known and the
+    same, unless one of them has no answer at all.
+    """
+    shared = one.ids.keys() & other.ids.keys()
+    if not shared or any(one.ids[seed] != other.ids[seed] for seed in shared):
         return False
-    if any(one[seed][0] != other[seed][0] for seed in shared):
-        return False
-    order = ["split", "sample"]
-    return all(
-        one[seed][1]
-        .sort_values(order, ignore_index=True)
-        .equals(other[seed][1].sort_values(order, ignore_index=True))
-        for seed in shared
-    )
+    if not (one.answers and other.answers):
+        return True
+    both = one.answers.keys() & other.answers.keys()
+    if not both:
+        return len(one.sources | other.sources) == 1
+    return all(_ordered(one.answers[seed]).equals(_ordered(other.answers[seed])) for seed in both)
+
+
+def _ordered(answers: pd.DataFrame) -> pd.DataFrame:
+    return answers.sort_values(["split", "sample"], ignore_index=True)
 
 
 def _reference(
@@ -166,7 +190,9 @@ def _own(group: _Group, report: OpenedReport) -> ArmSummary:
 
 def _summary(group: _Group, reports: Sequence[OpenedReport], reference: str) -> ArmSummary:
     role: Role = "reference" if group.label == reference else _role(group, reports)
-    found = replace(_own(group, reports[group.reports[0]]), label=group.label, role=role)
+    own = [_own(group, reports[number]) for number in group.reports]
+    measured = next((arm for arm in own if arm.fusion_parameters is not None), own[0])
+    found = replace(measured, label=group.label, role=role)
     return replace(found, unranked="") if role == "reference" else found
 
 

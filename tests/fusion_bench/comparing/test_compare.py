@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +16,7 @@ from fusion_bench import load_report
 from fusion_bench.comparing.compare import COMPARED, compare_reports
 from fusion_bench.comparing.comparison_text import comparison_markdown
 from fusion_bench.errors import FusionBenchError
+from fusion_bench.reporting.published.publish import load, save
 from fusion_bench.statistics.sequential import Stages, planned_looks
 from paired_reports import DrawnReport
 
@@ -181,3 +183,46 @@ def test_labels_are_escaped(tmp_path: Path) -> None:
     odd = DrawnReport("odd", {"laconv": 0.8, "<script>|`": 0.5}).write(tmp_path)
     text = comparison_markdown(compare_reports([odd]))
     assert "\\<script\\>\\|\\`" in text
+
+
+def without(arm: str, seeds: set[int]) -> Any:
+    """Return what leaves out the answers of some cells, as a failure does."""
+    return lambda samples: samples[~((samples["arm"] == arm) & samples["seed"].isin(seeds))]
+
+
+def failed(report: DrawnReport, arm: str, seeds: set[int], folder: Path) -> Path:
+    """A report in which these cells of an arm have failed."""
+    at = replace(report, alter=without(arm, seeds)).write(folder)
+    results = load(at)
+    gone = (results.cells["arm"] == arm) & results.cells["seed"].isin(seeds)
+    states = results.cells["state"].mask(gone, "failed")
+    values = results.values[~((results.values["arm"] == arm) & results.values["seed"].isin(seeds))]
+    save(replace(results, cells=results.cells.assign(state=states), values=values), at)
+    return at
+
+
+def test_a_failed_cell_is_taken_from_the_report_that_has_it(tmp_path: Path) -> None:
+    half = failed(BASE, "film", {2}, tmp_path / "half")
+    whole = replace(BASE, name="whole").write(tmp_path)
+    for folders in ([half, whole], [whole, half]):
+        row = compare_reports(folders).table.set_index("arm").loc["film"]
+        assert (row["seeds"], row["reports"].count(";")) == (3, 1)
+        assert row["estimate"] == pytest.approx(
+            (scores(whole, "film") - scores(whole, "laconv")).mean(), abs=1e-12
+        )
+
+
+def test_an_arm_that_failed_altogether_is_that_of_the_other_report(tmp_path: Path) -> None:
+    none = failed(BASE, "film", {0, 1, 2}, tmp_path / "none")
+    found = compare_reports([none, replace(BASE, name="whole").write(tmp_path)])
+    assert found.table.set_index("arm").loc["film", "seeds"] == 3
+
+
+def test_seeds_of_another_source_are_not_mixed(tmp_path: Path) -> None:
+    """No seed is finished in both reports, so that answers cannot tell whether the module is the same."""
+    first = failed(BASE, "film", {1, 2}, tmp_path / "first")
+    edited = replace(BASE, name="edited", origin={"module": "e" * 16})
+    second = failed(edited, "film", {0}, tmp_path / "second")
+    assert {"film (base)", "film (edited)"} <= set(compare_reports([first, second]).table["arm"])
+    same = failed(replace(BASE, name="same"), "film", {0}, tmp_path / "third")
+    assert compare_reports([first, same]).table.set_index("arm").loc["film", "seeds"] == 3
