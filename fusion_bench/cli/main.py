@@ -16,7 +16,6 @@ import typer
 
 from fusion_bench.cli.bench.commands import bench_app
 from fusion_bench.cli.cells.commands import cells_app, merge
-from fusion_bench.cli.compare_commands import compare, leaderboard
 from fusion_bench.cli.completion import (
     LISTED,
     complete_component,
@@ -27,6 +26,7 @@ from fusion_bench.cli.data.commands import data_app
 from fusion_bench.cli.new import new_app
 from fusion_bench.cli.options import Against, DataRoots, Overrides, Runs, Storage, StudyArgument, check_study
 from fusion_bench.cli.plugin_commands import PluginGroup
+from fusion_bench.cli.reports.commands import compare_command, leaderboard
 from fusion_bench.cli.run_commands import run, work
 from fusion_bench.errors import FusionBenchError
 
@@ -126,7 +126,7 @@ def report(
     )
 
 
-app.command()(compare)
+app.command(name="compare")(compare_command)
 app.command()(leaderboard)
 app.command()(merge)
 

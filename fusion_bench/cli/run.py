@@ -14,8 +14,8 @@ from fusion_bench.api.placement import chosen_device
 from fusion_bench.api.request import RunRequest
 from fusion_bench.api.run import NothingFinishedError, report_on, run_and_report, track
 from fusion_bench.api.work import work_on
-from fusion_bench.cli.compare import fail_if_worse
 from fusion_bench.cli.open_study import open_as_last_run
+from fusion_bench.cli.reports.compare import fail_if_worse
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.reporting.mlflow_.links import how_to_see
 from fusion_bench.reporting.mlflow_.store import TrackingStore

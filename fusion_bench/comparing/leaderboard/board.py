@@ -34,7 +34,7 @@ class BoardRow:
         link: the page of the report, relative to the folder.
         arm: the label of the arm.
         data: name and version of the data set; ``manifest`` is the digest of its manifest.
-        surroundings: the number of its surroundings in `Board.surroundings`, from 1.
+        surroundings: the number of its surroundings in `ReportBoard.surroundings`, from 1.
         metric: the primary split and metric.
         texts: the row of the report's own table (`fusion_bench.reporting.html.page.arm_rows`).
     """
@@ -69,7 +69,7 @@ class UnreadFolder:
 
 
 @dataclass(frozen=True, eq=False)
-class Board:
+class ReportBoard:
     """The reports in a folder.
 
     Attributes:
@@ -85,7 +85,7 @@ class Board:
     unread: tuple[UnreadFolder, ...]
 
 
-def read_board(folder: Path, notify: Notify = say_nothing) -> Board:
+def read_board(folder: Path, notify: Notify = say_nothing) -> ReportBoard:
     """Return the reports in the folders of a folder; one that cannot be read is listed with the reason.
 
     Args:
@@ -123,7 +123,7 @@ def read_board(folder: Path, notify: Notify = say_nothing) -> Board:
         raise FusionBenchError(
             f"{folder} holds no folder with a report that can be read{reasons}; name one that holds reports"
         )
-    return Board(tuple(reports), tuple(rows), tuple(numbers), tuple(unread))
+    return ReportBoard(tuple(reports), tuple(rows), tuple(numbers), tuple(unread))
 
 
 def _rows(

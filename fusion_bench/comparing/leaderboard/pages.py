@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from markupsafe import Markup
 
-from fusion_bench.comparing.leaderboard.board import Board, BoardRow
+from fusion_bench.comparing.leaderboard.board import BoardRow, ReportBoard
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.reporting.html.self_contained import page_environment, style_and_script
 from fusion_bench.reporting.report.markdown import markdown_table
@@ -21,7 +21,7 @@ _MARK = "<!-- Written by `fusion-bench leaderboard`; do not edit. -->"
 _COLUMNS = ("mean", "difference", "seeds", "ties", "verdict")
 
 
-def write_board(board: Board, folder: Path) -> list[Path]:
+def write_board(board: ReportBoard, folder: Path) -> list[Path]:
     """Write ``README.md`` and ``index.html`` into the folder of the reports and return their paths.
 
     Raises:
@@ -38,7 +38,7 @@ def write_board(board: Board, folder: Path) -> list[Path]:
     return list(files)
 
 
-def board_markdown(board: Board, folder: Path) -> str:
+def board_markdown(board: ReportBoard, folder: Path) -> str:
     """Return the index as Markdown."""
     lines = [
         f"- [{escape(report.name)}]({_markdown_link(report.link)}), {escape(report.title)}: {report.found}"
@@ -59,7 +59,7 @@ _NOTE = (
 )
 
 
-def _table(board: Board) -> str:
+def _table(board: ReportBoard) -> str:
     rows = [{"row": row} for row in board.rows]
     return markdown_table(
         rows,
@@ -84,14 +84,14 @@ def _manifest(row: BoardRow) -> str:
     return code(row.manifest) if row.manifest else DASH
 
 
-def _surroundings(board: Board) -> list[str]:
+def _surroundings(board: ReportBoard) -> list[str]:
     return [
         f"{number}. {' '.join(f'*{escape(heading)}*: {escape(text)}' for heading, text in around)}"
         for number, around in enumerate(board.surroundings, 1)
     ]
 
 
-def _unread(board: Board) -> list[str]:
+def _unread(board: ReportBoard) -> list[str]:
     lines = []
     for folder in board.unread:
         pages = ", ".join(f"[{escape(page)}]({_markdown_link(page)})" for page in folder.pages)
@@ -108,7 +108,7 @@ def _title(folder: Path) -> str:
     return escape(folder.resolve().name.capitalize() or "Reports")
 
 
-def board_page(board: Board, folder: Path) -> str:
+def board_page(board: ReportBoard, folder: Path) -> str:
     """Return the index as HTML."""
     rows = [_page_row(row) for row in board.rows]
     return (

@@ -10,7 +10,7 @@ import typer
 from fusion_bench.cli.options import FailIfOption
 
 
-def compare(
+def compare_command(
     reports: Annotated[
         list[Path],
         typer.Argument(
@@ -33,7 +33,7 @@ def compare(
     Reports whose arms cannot be paired are refused with what differs. The exit code is 2 then, and 3 if --fail-if
     worse finds an arm that the first report does not have (of a single report: any arm) decided to be worse.
     """
-    from fusion_bench.cli.compare import compare_and_say  # noqa: PLC0415 - imports torch
+    from fusion_bench.cli.reports.compare import compare_and_say  # noqa: PLC0415 - imports torch
 
     compare_and_say(reports, reference, out, fail_if)
 
@@ -42,6 +42,6 @@ def leaderboard(
     folder: Annotated[Path, typer.Argument(help="A folder of reports, such as reports.")],
 ) -> None:
     """Write an index of the reports in a folder: README.md and index.html, one row per arm."""
-    from fusion_bench.cli.compare import leaderboard_and_say  # noqa: PLC0415 - imports torch
+    from fusion_bench.cli.reports.compare import leaderboard_and_say  # noqa: PLC0415 - imports torch
 
     leaderboard_and_say(folder)
