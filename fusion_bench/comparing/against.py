@@ -15,7 +15,7 @@ from fusion_bench.comparing.agreement import NotPairableError, agree
 from fusion_bench.comparing.compare import check_pairable
 from fusion_bench.comparing.joined import JoinedReports, join_reports
 from fusion_bench.comparing.origins import OpenedReport, cells_in, context_of, open_report
-from fusion_bench.comparing.today import origin_of_study
+from fusion_bench.comparing.today import asked_cells, origin_of_study, with_data
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.reporting.tables.formatting import join_words
 from fusion_bench.results.results import StudyResults
@@ -34,6 +34,7 @@ class AgainstReport:
         report: the report.
         reference: the label of the reference: that of the study if the report has the arm too, else the report's.
         taken: the labels of the study's arms whose cells the report has, so that they are not trained again.
+        asked: the ids of the cells that the whole study asks for, of arms that differ in their modules alone.
         notes: what differs between the two and does not matter.
         contexts: the same for each context that both have.
     """
@@ -42,6 +43,7 @@ class AgainstReport:
     report: OpenedReport
     reference: str
     taken: tuple[str, ...]
+    asked: frozenset[str]
     notes: tuple[str, ...]
     contexts: Mapping[str, AgainstReport] = field(default_factory=dict)
 
@@ -98,12 +100,21 @@ def _planned_alone(
                 f"the arms of the study {study.name} and of {report.name} cannot be paired: {name} has looks, which "
                 "decide its own comparisons; give every arm the same seeds"
             )
-    notes = agree(origin_of_study(study, search, paths), report.origin) if before_training else []
+    notes: list[str] = []
+    if before_training:  # the data last, because making them may take long
+        origin = origin_of_study(study, search, paths)
+        agree(origin, report.origin)
+        notes = agree(with_data(origin, study, paths), report.origin)
     # The settings that a search will choose are not known yet.
     known = study.arms if search is None else ()
     taken = tuple(arm.label for arm in known if _has_cells_of(report, arm, study))
+    if taken and not report.cells:
+        notes.append(
+            f"{report.name} does not record the source of its modules; its arms are taken as they are."
+        )
     reference = study.reference if study.reference in taken else report.results.reference
-    return AgainstReport(_with_new_arms(study, taken), report, reference, taken, tuple(notes))
+    asked = frozenset() if search is not None else asked_cells(study)
+    return AgainstReport(_with_new_arms(study, taken), report, reference, taken, asked, tuple(notes))
 
 
 def _ranked(arms: Sequence[Arm]) -> list[Arm]:
@@ -111,9 +122,9 @@ def _ranked(arms: Sequence[Arm]) -> list[Arm]:
 
 
 def _has_cells_of(report: OpenedReport, arm: Arm, study: Study) -> bool:
-    """Return True if a report has all cells of an arm, of the same settings and source.
+    """Return True if a report has all cells of an arm: of the same settings, and of today's source if it is recorded.
 
-    The source of the module is not known in a report of an earlier version, whose arms are trained again.
+    A report of an earlier version does not record the source of its modules: its arms are taken as they are.
     """
     cells = report.results.cells
     own = cells[(cells["arm"] == arm.label) & (cells["state"] == "done")]
@@ -121,8 +132,7 @@ def _has_cells_of(report: OpenedReport, arm: Arm, study: Study) -> bool:
     source = module_digest(arm.config.arm.target)
     return all(
         ids.get(cell.seed) == cell.id
-        and cell.id in report.cells
-        and report.cells[cell.id].provenance.module == source
+        and (cell.id not in report.cells or report.cells[cell.id].provenance.module == source)
         for cell in confirm_cells([arm], study.seeds)
     )
 
@@ -149,7 +159,7 @@ def beside_report(own: StudyResults, runs: Path, plan: AgainstReport) -> JoinedR
         NotPairableError: the finished cells cannot be paired with those of the report.
     """
     cells = cells_in(runs, [str(cell) for cell in own.cells.loc[own.cells["state"] == "done", "cell"]])
-    trained = OpenedReport(own.name, runs, own, cells)
+    trained = OpenedReport(own.name, runs, own, cells, plan.asked)
     notes = check_pairable([trained, plan.report])
     joined = join_reports([trained, plan.report], plan.reference, home=1)
     contexts = {

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from fusion_bench.cells.folder import CellFolder, cell_folder
@@ -83,17 +83,20 @@ class OpenedReport:
         folder: where its files lie.
         results: what it shows.
         cells: the origin of each of its cells, by id; none for a report of an earlier version.
+        asked: the ids of further cells of the same surroundings (`Origin.plain_cells`), which its study asks for.
     """
 
     name: str
     folder: Path
     results: StudyResults
     cells: Mapping[str, CellOrigin]
+    asked: frozenset[str] = frozenset()
 
     @property
     def origin(self) -> Origin:
         """What its numbers were made from."""
-        return origin_of_results(self.results, self.cells, self.name)
+        found = origin_of_results(self.results, self.cells, self.name)
+        return replace(found, plain_cells=found.plain_cells | self.asked)
 
 
 def open_report(folder: Path, name: str = "") -> OpenedReport:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from dataclasses import replace
 
 import numpy as np
 import timm
@@ -35,15 +36,12 @@ from fusion_bench.training.paths import RunPaths
 
 
 def origin_of_study(study: Study, search: Search | None, paths: RunPaths) -> Origin:
-    """Return what the cells of a study would be made from; built-in data are made, other data are looked at.
+    """Return what the cells of a study would be made from, but for the data; nothing is made or read.
 
     Args:
         study: the study, or a context of one.
         search: the search of the study itself, whose choices its contexts share.
-        paths: where its data lie, and on what device it will be trained.
-
-    Raises:
-        FusionBenchError: the data cannot be made or found.
+        paths: where its weights lie, and on what device it will be trained.
     """
     ranked = [arm for arm in study.arms if arm.role != "control"]
     searched = () if search is None else [key for arm in ranked for key in search.space_of(arm)]
@@ -52,7 +50,6 @@ def origin_of_study(study: Study, search: Search | None, paths: RunPaths) -> Ori
         budget = budget_text(UNITS[study.budget.match], study.budget.target, study.budget.tolerance)
     same_text = [arm for arm in ranked if "text.encoder" not in arm.factor_names] or ranked
     kept = {
-        DATA: [open_data(study.data, paths).manifest()],
         METRIC: [f"{study.primary_split} {study.primary}"],
         SEEDS: [seeds_text(study.seeds)],
         BUDGET: [budget],
@@ -61,11 +58,25 @@ def origin_of_study(study: Study, search: Search | None, paths: RunPaths) -> Ori
         WEIGHTS: [weights_file_digest(arm.config, paths) for arm in ranked],
         DEVICE_KIND: [torch.device(paths.device).type],
     }
-    plain = [arm for arm in study.arms if is_plain(arm.factor_names, arm.searched)]
-    cells = () if search is not None else confirm_cells(plain, study.seeds)
     arms = {arm.label: ArmSettings(arm.config, frozenset(arm.factor_names)) for arm in ranked}
-    ids = frozenset(cell.id for cell in cells)
+    ids = frozenset() if search is not None else asked_cells(study)
     return Origin(f"the study {study.name}", known_values(kept), arms, {}, ids, _versions(paths.device))
+
+
+def asked_cells(study: Study) -> frozenset[str]:
+    """Return the ids of the cells of a study without a search whose arms differ in their modules alone."""
+    plain = [arm for arm in study.arms if is_plain(arm.factor_names, arm.searched)]
+    return frozenset(cell.id for cell in confirm_cells(plain, study.seeds))
+
+
+def with_data(origin: Origin, study: Study, paths: RunPaths) -> Origin:
+    """Return the same with the data; built-in data are made, other data are looked at.
+
+    Raises:
+        FusionBenchError: the data cannot be made or found.
+    """
+    data = known_values({DATA: [open_data(study.data, paths).manifest()]})
+    return replace(origin, kept={**data, **origin.kept})
 
 
 def _versions(device: str) -> dict[str, frozenset[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,7 +26,7 @@ from fusion_bench.comparing.agreement import NotPairableError
 from fusion_bench.comparing.compare import compare_reports
 from fusion_bench.comparing.joined_cells import save_joined_cells
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.reporting.published.publish import save
+from fusion_bench.reporting.published.publish import load, save
 from fusion_bench.reporting.published.published_cells import CELLS_FILE, import_published, save_cells
 from fusion_bench.reporting.tables.tables import build_tables
 from fusion_bench.results.collect import collect
@@ -277,3 +278,28 @@ def test_a_run_ends_with_3_if_an_arm_is_worse(
     except typer.Exit as left:
         ended = left.exit_code
     assert ended == code
+
+
+def test_the_arms_of_a_report_without_cells_are_taken_as_they_are(compared: Compared, tmp_path: Path) -> None:
+    """Its sentences may have other words than today: the shared cells show that the settings are the same."""
+    old = shutil.copytree(compared.published, tmp_path / "old")
+    for cells in old.rglob(CELLS_FILE):
+        cells.unlink()
+    published = load(old)
+    save(replace(published, setup=(("Training", "in other words"),), contexts={}), old)
+    study = replace(compared.study, contexts={})
+    plan = plan_against(study, paths_of(study, compared.runs), old, before_training=True)
+    assert plan.taken == ("product", "prior")
+    assert any("does not record the source of its modules" in note for note in plan.notes)
+    joined = beside_report(collect(plan.study, paths_of(study, compared.runs)), compared.runs, plan)
+    assert joined.homes["product"] == (published.name,)
+
+
+def test_a_report_without_cells_and_without_an_arm_of_the_study_is_refused(
+    compared: Compared, tmp_path: Path
+) -> None:
+    old = shutil.copytree(compared.published, tmp_path / "old")
+    (old / CELLS_FILE).unlink()
+    study = read_study(compared.study.path, ["head.hidden=9"])
+    with pytest.raises(NotPairableError, match="its settings are not known; publish it anew"):
+        plan_against(study, paths_of(study, compared.runs), old, before_training=True)
