@@ -167,20 +167,31 @@ def beside_report(own: StudyResults, runs: Path, plan: AgainstReport) -> JoinedR
         for label, context in own.contexts.items()
         if label in plan.contexts
     }
+    theirs = {arm for arm, homes in joined.homes.items() if homes == (plan.report.name,)}
     results = replace(
         joined.results,
+        arms=tuple(
+            replace(arm, latency_ms=None) if arm.label in theirs else arm for arm in joined.results.arms
+        ),
         setup=(*own.setup, ("Arms of a report", _origin_sentence(joined, plan.report, own.name))),
-        cautions=(*joined.results.cautions, *notes),
+        cautions=(*joined.results.cautions, *notes, *_LATENCY),
         contexts={**own.contexts, **{label: context.results for label, context in contexts.items()}},
     )
     return replace(joined, results=results, contexts=contexts)
+
+
+_LATENCY = (
+    "The latency of an arm that was not trained here is not shown, because it was measured at another time.",
+)
 
 
 def _origin_sentence(joined: JoinedReports, report: OpenedReport, study: str) -> str:
     published = [arm for arm, homes in joined.homes.items() if report.name in homes]
     trained = [arm for arm, homes in joined.homes.items() if report.name not in homes]
     manifest = report.results.environment.get("data manifest", "")
-    on = f", data {manifest}" if manifest else ""
+    # The path of a folder on somebody's machine says nothing to others.
+    known = [] if report.folder.is_absolute() else [report.folder.as_posix()]
+    known += [f"data {manifest}"] if manifest else []
     others = f"; {join_words(trained)}: trained by the study {study}" if trained else ""
-    where = f"{report.name} ({report.folder.as_posix()}{on})"
+    where = f"{report.name} ({', '.join(known)})" if known else report.name
     return f"{join_words(published)}: from the report {where}, not trained again{others}."

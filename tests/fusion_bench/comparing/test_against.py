@@ -132,6 +132,13 @@ def test_the_report_pairs_new_cells_with_published_samples(compared: Compared, t
     sentence = dict(joined.results.setup)["Arms of a report"]
     assert "product, equal and prior: from the report base" in sentence
     assert sentence.endswith("not trained again; mine: trained by the study new.")
+    assert str(compared.published) not in sentence  # a path of this machine
+    assert report.arms.set_index("arm")["latency_ms"].notna().to_dict() == {
+        "mine": True,
+        "product": False,
+        "equal": False,
+        "prior": False,
+    }
     assert set(load_report(report.contexts["narrow"]).arms["arm"]) == {"product", "equal", "mine", "prior"}
 
 
