@@ -17,6 +17,7 @@ from document_commands import commands_page
 from document_data_sets import data_sets_page
 from document_modules import modules_page
 from document_python_api import python_api_page
+from document_reports import reports_page
 from document_rooms import rooms_drawing
 from document_schema import schema_file
 from document_study_file import study_file_page
@@ -30,6 +31,7 @@ PAGES: Mapping[str, Callable[[], str]] = {
     "reference/data_sets.md": lambda: data_sets_page(ROOT / "studies"),
     "reference/modules.md": modules_page,
     "reference/python_api.md": python_api_page,
+    "reference/reports.md": lambda: reports_page(ROOT / "reports"),
     "reference/study_file.md": study_file_page,
 }
 """The generated files, by path below ``docs/``."""

@@ -22,7 +22,8 @@ Written by `python tools/document.py` from the command line; do not edit.
 |--:|:--|
 | 0 | done; after `run`, every cell that is compared has a result |
 | 1 | `run`: a planned cell has no result; `check`: a check failed; `data verify`: a problem was found |
-| 2 | a mistake that the user can put right, in one message |
+| 2 | a mistake that the user can put right, in one message; `compare`, `run --against`: the arms cannot be paired |
+| 3 | `--fail-if worse`: a new arm is worse than the reference ([Compare reports](../how-to/compare_reports.md)) |
 | 130 | `run` was stopped with Ctrl-C; finished cells are kept |
 
 A cell has no result if it failed, is stale, or is trained by another run; the last line of `run` counts them. A

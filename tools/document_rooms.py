@@ -15,6 +15,7 @@ _CAPTIONS = {
     "checking": "checks of the module contract",
     "bench": "benchmarks",
     "calibration": "how often verdicts err",
+    "comparing": "arms of several reports",
     "api": "the public Python functions",
     "explain": "the words that an arm reads",
     "results": "outcomes to tidy tables",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from fusion_bench.errors import FusionBenchError
+from fusion_bench.reporting.published.find import published_folder
 from fusion_bench.reporting.published.publish import load
 from fusion_bench.reporting.tables.tables import Tables, build_tables
 from fusion_bench.results.results import ArmSummary, StudyResults
@@ -114,29 +114,9 @@ def load_report(folder: str | Path) -> Report:
     Raises:
         FusionBenchError: the folder is neither of the two, has no report yet, or one of its files is damaged.
     """
-    found = _published_folder(Path(folder).expanduser())
+    found = published_folder(Path(folder).expanduser())
     results = load(found)
     return _report(results, build_tables(results), found)
-
-
-def _published_folder(folder: Path) -> Path:
-    """The folder that holds ``study.json``: the one given, or ``report`` inside a study's folder."""
-    for candidate in (folder, folder / "report"):
-        if (candidate / "study.json").is_file():
-            return candidate
-    if not folder.exists():
-        raise FusionBenchError(f"{folder} does not exist; {_WRITE}")
-    if not folder.is_dir():
-        raise FusionBenchError(f"{folder} is not a folder; {_WRITE}")
-    if (folder / "plan.json").is_file():
-        raise FusionBenchError(f"{folder} has no report yet; write it with: fusion-bench report {folder}")
-    raise FusionBenchError(f"{folder} holds no report (it has no study.json); {_WRITE}")
-
-
-_WRITE = (
-    "name the folder of a published report, such as reports/quickstart, or of a study that has run, such as "
-    "runs/studies/quickstart"
-)
 
 
 def _report(results: StudyResults, tables: Tables, folder: Path) -> Report:

@@ -30,6 +30,7 @@ class RunRequest:
         executor: ``local``, ``ray`` or ``slurm``: where cells are trained.
         ray: what is asked of Ray.
         slurm: ``KEY=VALUE`` texts for Slurm; see `fusion_bench.cells.executors.slurm.options`.
+        against: the folder of a report with whose arms the study is compared; None compares its own arms alone.
         storage: the address of a database that Optuna's trials are copied to as well; it may hold a password.
     """
 
@@ -47,4 +48,5 @@ class RunRequest:
     executor: str = LOCAL
     ray: RayRequest = field(default_factory=RayRequest)
     slurm: tuple[str, ...] = ()
+    against: Path | None = None
     storage: str | None = field(default=None, repr=False)

@@ -12,6 +12,7 @@ import optuna
 import torch
 from rich.console import Console
 
+from fusion_bench.api.against import plan_against_report, report_beside, worse_arms
 from fusion_bench.api.executors import MakeExecutor, check_executor, cluster_of, executors
 from fusion_bench.api.placement import placed_workers
 from fusion_bench.api.report import Report, load_report
@@ -19,6 +20,8 @@ from fusion_bench.api.request import LOCAL, RunRequest
 from fusion_bench.api.study import load_study, one_or_more
 from fusion_bench.cells.executors.on_ray.cluster import RayRequest
 from fusion_bench.cells.global_state import global_state_kept
+from fusion_bench.comparing.against import plan_against
+from fusion_bench.comparing.joined_cells import save_joined_cells
 from fusion_bench.errors import FusionBenchError, NoResultError
 from fusion_bench.reporting.decidable.sentences import few_seeds
 from fusion_bench.reporting.mlflow_.store import TrackingStore
@@ -46,16 +49,36 @@ class FinishedRun:
     """The outcome of a run.
 
     Attributes:
-        results: the study's results.
+        results: what the report shows: the study's results, beside those of a report that it is compared with.
+        own: the results of the cells of the study alone.
         report: the path of ``report.md``.
         tables: the numbers of the report.
         counts: how many cells of the study and its contexts have a result.
+        worse: the arms that are decided to be worse than the reference; of a study that is compared with a report,
+            those that the report does not have.
     """
 
     results: StudyResults
+    own: StudyResults
     report: Path
     tables: Tables
     counts: CellCounts
+    worse: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class ShownReport:
+    """A report of finished cells.
+
+    Attributes:
+        own: the results of the cells of the study.
+        results: what the report shows: the same, beside those of a report that the study is compared with.
+        written: the last report written.
+    """
+
+    own: StudyResults
+    results: StudyResults
+    written: WrittenReport
 
 
 class NothingFinishedError(NoResultError):
@@ -83,6 +106,7 @@ def run_study(
     ray: RayRequest | None = None,
     slurm: Sequence[str] = (),
     storage: str | None = None,
+    against: str | Path | None = None,
 ) -> Report:
     """Train what a study still lacks, write its report and return it: ``fusion-bench run`` in Python.
 
@@ -109,6 +133,8 @@ def run_study(
         slurm: parameters of sbatch, such as ``"partition=gpu"``.
         storage: the address of a database (``"postgresql://USER@HOST/DATABASE"``, ``"sqlite:///FILE.db"``) that
             Optuna's trials are copied to as well, for optuna-dashboard.
+        against: the folder of a report (``"reports/quickstart"``) with whose arms the study's are compared; those
+            that the report has are not trained again.
 
     Returns:
         The same `Report` that `load_report` reads from ``runs/studies/NAME``.
@@ -134,12 +160,13 @@ def run_study(
         ray=ray or RayRequest(),
         slurm=one_or_more(slurm),
         storage=storage,
+        against=None if against is None else Path(against).expanduser(),
     )
     with _libraries_as_before():
         console = Console()
         finished = run_and_report(request, console)
         try:
-            track(finished.results, finished.report, request.runs, console)
+            track(finished.own, finished.report, request.runs, console)
         except FusionBenchError as error:  # nothing is lost
             console.print(str(error), markup=False, highlight=False, soft_wrap=True)
         return load_report(finished.report.parent)
@@ -175,6 +202,10 @@ def _run_and_report(request: RunRequest, console: Console) -> FinishedRun:
         database_of(request.storage)
     placed = placed_workers(request, study)
     paths = placed.settings.paths
+    plan = None
+    if request.against is not None:  # before anything is trained
+        plan = plan_against_report(request, study, paths, console)
+        study = plan.study
     if not request.smoke and (few := few_seeds(study, study.arms)):
         console.print(few, markup=False, highlight=False, soft_wrap=True)
     with executors(request, placed, study, console) as make:
@@ -190,8 +221,13 @@ def _run_and_report(request: RunRequest, console: Console) -> FinishedRun:
             results = collect(study, replace(paths, notify=notify), runs)
         except NoResultError as error:
             raise NothingFinishedError(str(error), counts) from error
-        report = make_report(results, study_folder(paths.runs, study.name) / "report", notify)
-    return FinishedRun(results, report.path, report.tables, counts)
+        folder = study_folder(paths.runs, study.name) / "report"
+        joined = None if plan is None else report_beside(results, paths.runs, plan, folder)
+        shown = results if joined is None else joined.results
+        report = make_report(shown, folder, notify)
+    return FinishedRun(
+        shown, results, report.path, report.tables, counts, worse_arms(report.tables, plan, joined)
+    )
 
 
 def _train(
@@ -210,8 +246,14 @@ def _train(
 
 
 def report_on(
-    study: Study, paths: RunPaths, publish: Path | None, console: Console, *, paper: bool = False
-) -> tuple[StudyResults, WrittenReport]:
+    study: Study,
+    paths: RunPaths,
+    publish: Path | None,
+    console: Console,
+    *,
+    paper: bool = False,
+    against: Path | None = None,
+) -> ShownReport:
     """Write the report of a study's finished cells.
 
     Args:
@@ -220,14 +262,17 @@ def report_on(
         publish: also write it to ``publish/NAME``.
         console: where the progress is shown.
         paper: also make the pack for a paper, beside the last report written.
-
-    Returns:
-        The results, and the last report written.
+        against: the folder of a report with whose arms the study is compared.
 
     Raises:
+        NotPairableError: the arms of the study cannot be paired with those of the report.
         FusionBenchError: no cell is finished, or the search of the study is not over; its finished trials are
             published all the same.
     """
+    plan = None
+    if against is not None:
+        plan = plan_against(study, paths, against, before_training=False)
+        study = plan.study
     with parts_shown(console) as notify:
         if publish is not None:  # first, because a search that is not over gives no report
             trials = save_search_cells(study, paths, publish / study.name)
@@ -238,12 +283,17 @@ def report_on(
                 raise
             kept = f"{trials} finished trials are kept in {publish / study.name}"
             raise FusionBenchError(f"{error}; there is no report yet ({kept})") from error
-        own = paper and publish is None
-        report = make_report(results, study_folder(paths.runs, study.name) / "report", notify, paper=own)
+        folder = study_folder(paths.runs, study.name) / "report"
+        joined = None if plan is None else report_beside(results, paths.runs, plan, folder)
+        shown = results if joined is None else joined.results
+        report = make_report(shown, folder, notify, paper=paper and publish is None)
         if publish is not None:
-            report = make_report(to_publish(results), publish / study.name, notify, paper=paper)
-            save_cells(results, paths.runs, publish / study.name)
-    return results, report
+            report = make_report(to_publish(shown), publish / study.name, notify, paper=paper)
+            if plan is None or joined is None:
+                save_cells(results, paths.runs, publish / study.name)
+            else:
+                save_joined_cells(joined, paths.runs, plan, publish / study.name)
+    return ShownReport(results, shown, report)
 
 
 def track(results: StudyResults, report: Path, runs: Path, console: Console) -> None:

@@ -24,8 +24,9 @@ from fusion_bench.cli.completion import (
 )
 from fusion_bench.cli.data.commands import data_app
 from fusion_bench.cli.new import new_app
-from fusion_bench.cli.options import DataRoots, Overrides, Runs, Storage, StudyArgument, check_study
+from fusion_bench.cli.options import Against, DataRoots, Overrides, Runs, Storage, StudyArgument, check_study
 from fusion_bench.cli.plugin_commands import PluginGroup
+from fusion_bench.cli.reports.commands import compare_command, leaderboard
 from fusion_bench.cli.run_commands import run, work
 from fusion_bench.errors import FusionBenchError
 
@@ -114,16 +115,26 @@ def report(
     ] = False,
     mlflow: Annotated[bool, typer.Option("--mlflow", help="Update MLflow too.")] = False,
     storage: Storage = None,
+    against: Against = None,
 ) -> None:
     """Write the report of the finished cells, or rebuild a published report from its own files."""
     check_study(source, overrides)
     from fusion_bench.cli.run import ShownIn, report_only  # noqa: PLC0415 - imports torch
 
-    shown = ShownIn(mlflow, storage)
-    sets, roots = tuple(overrides or ()), tuple(data or ())
-    report_only(source, runs, sets, roots, publish=publish, paper=paper, shown_in=shown)
+    report_only(
+        source,
+        runs,
+        tuple(overrides or ()),
+        tuple(data or ()),
+        publish=publish,
+        paper=paper,
+        shown_in=ShownIn(mlflow, storage),
+        against=against,
+    )
 
 
+app.command(name="compare")(compare_command)
+app.command()(leaderboard)
 app.command()(merge)
 
 

@@ -64,6 +64,28 @@ RayNodeRuns = Annotated[
 ]
 
 
+Against = Annotated[
+    Path | None,
+    typer.Option(
+        "--against",
+        metavar="REPORT",
+        help="Compare with the arms of a report, such as reports/quickstart, which are not trained again.",
+    ),
+]
+
+
+class FailIf(StrEnum):
+    """The verdict of a new arm that makes a command end with exit code 3."""
+
+    worse = "worse"
+
+
+FailIfOption = Annotated[
+    FailIf | None,
+    typer.Option("--fail-if", help="End with exit code 3 if a new arm is decided to be worse."),
+]
+
+
 class ExecutorName(StrEnum):
     """Where the cells of a run are trained."""
 

@@ -15,6 +15,7 @@ from fusion_bench.api.request import RunRequest
 from fusion_bench.api.run import NothingFinishedError, report_on, run_and_report, track
 from fusion_bench.api.work import work_on
 from fusion_bench.cli.open_study import open_as_last_run
+from fusion_bench.cli.reports.compare import fail_if_worse
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.reporting.mlflow_.links import how_to_see
 from fusion_bench.reporting.mlflow_.store import TrackingStore
@@ -38,14 +39,16 @@ class ShownIn:
     storage: str | None = field(default=None, repr=False)
 
 
-def run_and_say(request: RunRequest) -> None:
+def run_and_say(request: RunRequest, fail_if: str | None = None) -> None:
     """Run a study, write its report, and print where it lies and what has no result; the last line counts the cells.
 
     Raises:
         FusionBenchError: see `fusion_bench.api.run.run_and_report`.
-        typer.Exit: with code 1, if a planned cell has no result.
+        typer.Exit: with code 1, if a planned cell has no result; with code 3, if ``fail_if`` is ``worse`` and an arm
+            is decided to be worse than the reference.
     """
-    console = Console()
+    console, reference = Console(), ""
+    worse: tuple[str, ...] = ()
     try:
         finished = run_and_report(request, console)
     except NothingFinishedError as error:
@@ -53,17 +56,20 @@ def run_and_say(request: RunRequest) -> None:
         counts = error.counts
     else:
         _say_outcome(finished.results, finished.tables, finished.report)
-        counts = finished.counts
+        counts, worse = finished.counts, finished.worse
+        reference = finished.results.reference
         if request.storage is not None:
             typer.echo(dashboard_hint(database_of(request.storage).shown))
         try:
-            _show_in_mlflow(finished.results, finished.report, request.runs, console)
+            _show_in_mlflow(finished.own, finished.report, request.runs, console)
         except FusionBenchError as error:
             # Nothing is lost: the next run, or `report --mlflow`, shows it. The exit code is that of the cells.
             typer.echo(str(error), err=True)
     typer.echo(str(counts))
     if not counts.complete:
         raise typer.Exit(1)
+    if fail_if is not None:
+        fail_if_worse(worse, reference)
 
 
 def work_and_say(request: RunRequest, minutes: float | None) -> None:
@@ -88,6 +94,7 @@ def report_only(
     publish: Path | None,
     paper: bool,
     shown_in: ShownIn,
+    against: Path | None = None,
 ) -> None:
     """Write a report from finished cells, or rebuild a published folder.
 
@@ -98,6 +105,11 @@ def report_only(
     console = Console(stderr=True)
     database = None if shown_in.storage is None else database_of(shown_in.storage)
     if (source / "study.json").exists():
+        if against is not None:
+            raise FusionBenchError(
+                f"{source} is a published report; compare it with `fusion-bench compare {source} {against}`, or name "
+                "the study file"
+            )
         if database is not None:
             raise FusionBenchError(
                 f"{source} is a published report, which holds no trials of Optuna; name the study file or "
@@ -119,12 +131,13 @@ def report_only(
     opened = open_as_last_run(source, runs, overrides, data, device=device, data_workers=cores)
     if shown_in.mlflow:
         TrackingStore.of(opened.paths.runs).check()
-    results, written = report_on(opened.study, opened.paths, publish, console, paper=paper)
-    _say_outcome(results, written.tables, written.path)
+    shown = report_on(opened.study, opened.paths, publish, console, paper=paper, against=against)
+    written = shown.written
+    _say_outcome(shown.results, written.tables, written.path)
     if paper:
         typer.echo(f"For a paper: {written.path.parent / PAPER}")
     if shown_in.mlflow:
-        _show_in_mlflow(results, written.path, opened.paths.runs, console)
+        _show_in_mlflow(shown.own, written.path, opened.paths.runs, console)
     if database is not None:
         for study in (opened.study, *opened.study.contexts.values()):
             copy_journals(study_folder(opened.paths.runs, study.name), database)

@@ -8,10 +8,12 @@ from typing import Annotated
 import typer
 
 from fusion_bench.cli.options import (
+    Against,
     DataRoots,
     Device,
     ExecutorName,
     ExecutorOption,
+    FailIfOption,
     KeepWeights,
     Overrides,
     PerDevice,
@@ -51,10 +53,13 @@ def run(
     ray_node_runs: RayNodeRuns = "",
     slurm: SlurmOptions = None,
     storage: Storage = None,
+    against: Against = None,
+    fail_if: FailIfOption = None,
 ) -> None:
     """Train the cells of a study that have no result yet, then write its report.
 
-    The exit code is 1 if a planned cell has no result at the end, 2 if the study cannot run, and 130 after Ctrl-C.
+    The exit code is 1 if a planned cell has no result at the end, 2 if the study cannot run, 3 if --fail-if worse
+    finds an arm that is decided to be worse than the reference, and 130 after Ctrl-C.
     """
     check_study(study, overrides, may_be_folder=False)
     try:
@@ -80,7 +85,9 @@ def run(
                 ray=RayRequest(ray_address, ray_cpus, ray_gpus, ray_node_runs),
                 slurm=tuple(slurm or ()),
                 storage=storage,
-            )
+                against=against,
+            ),
+            fail_if,
         )
     except KeyboardInterrupt as stopped:  # caught here, because typer would print no message
         training = f" while training {stopped}" if str(stopped) else ""

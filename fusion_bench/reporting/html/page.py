@@ -6,21 +6,17 @@ hashes, pictures inside the file, and nothing else: a text that slips through st
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import json
 import math
 from collections.abc import Callable, Mapping
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-from markdown_it import MarkdownIt
 from markupsafe import Markup
 
 from fusion_bench.reporting.html.intervals import forest_plot, slice_plots
 from fusion_bench.reporting.html.sample_data import sample_data
+from fusion_bench.reporting.html.self_contained import page_environment, style_and_script
 from fusion_bench.reporting.html.trends import cost_plots, curve_plots
 from fusion_bench.reporting.tables.answer_rows import AnswerRow, answer_rows
 from fusion_bench.reporting.tables.formatting import DASH, count, milliseconds, p_value, percent, points
@@ -46,33 +42,23 @@ def write_page(results: StudyResults, tables: Tables, content: Mapping[str, Any]
 
 def page(results: StudyResults, tables: Tables, content: Mapping[str, Any]) -> str:
     """Return the text of ``report.html``; the arguments are those of `write_page`."""
-    markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
-    jinja = Environment(
-        loader=PackageLoader(_TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    jinja.filters["markdown"] = lambda text: Markup(_rendered(markdown, text))  # noqa: S704 - html is off
-    jinja.filters["inline"] = lambda text: Markup(markdown.renderInline(text))  # noqa: S704 - html is off
-    style, script = _part("report.css"), _part("report.js")
     rows = arm_rows(results, tables)
-    return jinja.get_template("report.html.jinja").render(
-        **content,
-        style=Markup(style),  # noqa: S704 - a file of this package
-        script=Markup(script),  # noqa: S704 - a file of this package
-        style_hash=_hash(style),
-        script_hash=_hash(script),
-        rows=rows,
-        verdicts=sorted({row["verdict"] for row in rows}),
-        metric=f"{results.primary_split} {results.primary}",
-        forest=Markup(forest_plot(results, tables)),  # noqa: S704 - texts are escaped in `svg`
-        costs=_charts(cost_plots(results, tables)),
-        curves=_charts(curve_plots(results, tables)),
-        slice_charts=_charts(slice_plots(results, tables)),
-        samples=Markup(_json(sample_data(results, tables))),  # noqa: S704 - `_json` leaves no "<"
-        browsed=len(results.browsed),
+    return (
+        page_environment(_TEMPLATES)
+        .get_template("report.html.jinja")
+        .render(
+            **content,
+            **style_and_script(),
+            rows=rows,
+            verdicts=sorted({row["verdict"] for row in rows}),
+            metric=f"{results.primary_split} {results.primary}",
+            forest=Markup(forest_plot(results, tables)),  # noqa: S704 - texts are escaped in `svg`
+            costs=_charts(cost_plots(results, tables)),
+            curves=_charts(curve_plots(results, tables)),
+            slice_charts=_charts(slice_plots(results, tables)),
+            samples=Markup(_json(sample_data(results, tables))),  # noqa: S704 - `_json` leaves no "<"
+            browsed=len(results.browsed),
+        )
     )
 
 
@@ -148,27 +134,3 @@ def _json(value: object) -> str:
     """Return JSON that no text in it can end the element of."""
     written = json.dumps(value, ensure_ascii=True, separators=(",", ":"), allow_nan=False)
     return written.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-
-
-def _rendered(markdown: MarkdownIt, text: str) -> str:
-    """Return Markdown as HTML.
-
-    The side of a column is a class, because the policy of the page allows no style. A heading without a text is no
-    heading.
-    """
-    tokens = markdown.parse(text)
-    for token, inner, end in zip(tokens, tokens[1:], tokens[2:], strict=False):
-        if (token.type, end.type) == ("th_open", "th_close") and not inner.content:
-            token.tag = end.tag = "td"
-    for token in tokens:
-        if side := token.attrs.pop("style", None):
-            token.attrs["class"] = str(side).removeprefix("text-align:")
-    return str(markdown.renderer.render(tokens, markdown.options, {}))
-
-
-def _part(name: str) -> str:
-    return files(_TEMPLATES).joinpath("templates", name).read_text(encoding="utf-8")
-
-
-def _hash(text: str) -> str:
-    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()

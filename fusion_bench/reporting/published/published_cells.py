@@ -50,12 +50,16 @@ def save_cells(results: StudyResults, runs: Path, folder: Path) -> None:
         runs: the runs folder.
         folder: the published folder.
     """
-    done = results.cells[results.cells["state"] == "done"]
-    named = zip(done["arm"], done["seed"], done["cell"], strict=True)
-    rows = [RunCell(str(arm), int(seed), "confirm", str(cell)) for arm, seed, cell in named]
-    _write(_table(rows, runs), folder / CELLS_FILE)
+    write_cells(cells_table(finished_cells(results), runs), folder / CELLS_FILE)
     for label, context in results.contexts.items():
         save_cells(context, runs, folder / report_folder(label))
+
+
+def finished_cells(results: StudyResults) -> list[RunCell]:
+    """Return the finished cells of a study that are compared."""
+    done = results.cells[results.cells["state"] == "done"]
+    named = zip(done["arm"], done["seed"], done["cell"], strict=True)
+    return [RunCell(str(arm), int(seed), "confirm", str(cell)) for arm, seed, cell in named]
 
 
 def save_search_cells(study: Study, paths: RunPaths, folder: Path) -> int:
@@ -81,8 +85,8 @@ def save_search_cells(study: Study, paths: RunPaths, folder: Path) -> int:
     measures = task_class(study.arms[0].config.data).measures
     known = {*COLUMNS["samples.parquet"], *measures, "arm", "seed"}
     slices = [str(name) for name in samples.columns if name not in known]
-    _write(pivot_samples(samples, slices, measures), folder / SEARCH_SAMPLES_FILE)
-    _write(_table(rows, paths.runs), folder / SEARCH_CELLS_FILE)
+    write_cells(pivot_samples(samples, slices, measures), folder / SEARCH_SAMPLES_FILE)
+    write_cells(cells_table(rows, paths.runs), folder / SEARCH_CELLS_FILE)
     return len(rows)
 
 
@@ -168,8 +172,8 @@ def _unpack(folder: Path, name: str, samples: _Samples, label: str, bundle: Path
     return len(rows)
 
 
-def _table(rows: Sequence[RunCell], runs: Path) -> pa.Table:
-    """Return one row per cell: arm, seed, id, and the content of the files of its folder."""
+def cells_table(rows: Sequence[RunCell], runs: Path) -> pa.Table:
+    """Return one row per finished cell: arm, seed, id, and the content of the files of its folder."""
     folders = [cell_folder(runs, row.cell) for row in rows]
     columns: dict[str, pa.Array] = {
         "arm": pa.array([row.arm for row in rows], pa.string()),
@@ -198,6 +202,7 @@ def _measures_of(table: pa.Table) -> list[str]:
     return list(dict.fromkeys(part[1] for part in parts))
 
 
-def _write(table: pa.Table, path: Path) -> None:
+def write_cells(table: pa.Table, path: Path) -> None:
+    """Write the table of cells of a published folder."""
     with replacing(path) as part:
         pq.write_table(table, part, compression="zstd", compression_level=19, write_statistics=False)
