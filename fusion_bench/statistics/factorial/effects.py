@@ -46,7 +46,7 @@ class FactorialEffect:
 
     Attributes:
         factor, level, base: the factor, and its level against its first one.
-        other_factor, other_level, other_base: the same of the second factor of an interaction; empty for a main effect.
+        other_factor, other_level, other_base: the same of the second factor; empty for a main effect.
         coefficients: ``c_a`` by the label of the arm; arms that have none are left out.
     """
 
@@ -114,7 +114,7 @@ def factorial_effects(influences: Influences, question: Question, design: Factor
     corrected = np.full(len(p), np.nan)
     for kind in (MAIN, INTERACTION):
         corrected = np.where(kinds == kind, holm_of(p, enough & (kinds == kind)), corrected)
-    # Ends that no contrast can pass are those of each effect, so the intervals are taken one by one.
+    # The ends that an effect cannot pass depend on its contrast, so the intervals are taken one by one.
     columns = estimate_columns(influences, found, seeds)
     ends = np.array([item.interval() for item in estimates], dtype=np.float64).reshape(-1, 2)
     named = {name: [getattr(effect, name) for effect in effects] for name in EFFECT_COLUMNS}
@@ -126,7 +126,7 @@ def factorial_effects(influences: Influences, question: Question, design: Factor
 def contrast_estimate(
     influences: Influences, differences: Differences, coefficients: Mapping[str, float]
 ) -> Estimate:
-    """Return the estimate of a contrast of arms, on the pool's seeds or, for arms outside, on those that all share."""
+    """Return the estimate of a contrast of arms, on the pool's seeds or else on those that all of them share."""
     arms, pool = [*coefficients], differences.pool
     weights = np.array([*coefficients.values()], dtype=np.float64)
     in_pool = {*arms} <= {*pool.arms} and differences.variances is not None

@@ -27,7 +27,7 @@ def drawn(seed: int, shape: StudyShape, *effects: float) -> tuple[Influences, Qu
     return study, Question(study.arms[0], study.arms[1:]), two_by_two(study.arms)
 
 
-def test_a_single_comparison_of_two_seeds_parts_agrees_with_an_analysis_of_variance() -> None:
+def test_the_contrasts_alone_agree_with_an_analysis_of_variance() -> None:
     """With one value a seed, the contrasts alone have the F of a repeated-measures analysis over seeds."""
     means = np.random.default_rng(3).normal(size=(4, 6))
     long = [
@@ -108,7 +108,7 @@ def test_an_arm_that_lacks_a_seed_leaves_the_pool_and_not_the_effects() -> None:
     short = Influences(study.arms, study.seeds, table, study.sample_ids, study.possible)
     found = factorial_effects(short, question, design)
     assert (found["seeds"] == 3).all() and found["p_holm"].notna().all()
-    assert found["estimate"].iloc[0] == pytest.approx(float((table[2:, :3].mean() - table[:2, :3].mean())))
+    assert found["estimate"].iloc[0] == pytest.approx(float(table[2:, :3].mean() - table[:2, :3].mean()))
     none = Influences(
         study.arms, study.seeds, np.where(np.arange(4)[:, None, None] == 3, np.nan, table), study.sample_ids
     )
