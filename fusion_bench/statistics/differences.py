@@ -4,8 +4,8 @@ r"""The difference of two arms, with the seeds of both used as well as they can 
 pool are compared seed by seed, with the moderated variances of the pool (`fusion_bench.statistics.seeds.moderation`)
 in place of the seed mean square of the pair: ``MS_seed = N (u_a + u_b)`` on the degrees ``nu`` of
 `SeedVariances.pairs`, and the variance and degrees of `fusion_bench.statistics.crossed` with ``nu`` for ``S - 1``.
-The second arm ``b`` is the reference of the family, whose variance is treated with more caution. With two arms this is
-the crossed estimate itself.
+The second arm ``b`` is the reference of the family, whose variance is treated with more caution. With two arms this
+is the crossed estimate itself.
 
 **Seeds that only one side has.** The difference of an arm of the pool from one that keeps further seeds is that of
 the means over own seeds, ``S`` and ``S_b``. The variances over seeds are plain, not centred by seed, because a seed's
