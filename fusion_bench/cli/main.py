@@ -139,6 +139,25 @@ app.command()(merge)
 
 
 @app.command()
+def across(
+    reports: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="REPORT [REPORT ...]",
+            help="Published reports or runs/studies/NAME, one per data set; one alone is ranked over its contexts.",
+        ),
+    ],
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Write page, table and diagram into this folder.")
+    ] = None,
+) -> None:
+    """Rank arms over several data sets: mean ranks, Friedman's test, Nemenyi's, and Holm's against the reference."""
+    from fusion_bench.cli.reports.across import rank_and_say  # noqa: PLC0415 - imports pandas
+
+    rank_and_say(reports, out)
+
+
+@app.command()
 def calibrate(
     study: Annotated[
         Path | None,

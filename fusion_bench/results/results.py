@@ -46,6 +46,7 @@ class ArmSummary:
         search_importances: the share of the variance of the trials' values that each searched setting explains;
             empty where it is not known.
         search_steps: the training steps of that search if it was pruned, else None.
+        matched: the one of ``factors`` whose value a matched budget chose; empty if there is none.
         budget_distance: the fusion cost divided by the matched budget, minus 1; None without a budget.
         unranked: why the arm gets no verdict ("it has no width to match"); empty if it gets one.
     """
@@ -68,6 +69,7 @@ class ArmSummary:
     unranked: str = ""
     search_importances: Mapping[str, float] = field(default_factory=dict)
     search_steps: int | None = None
+    matched: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +92,8 @@ class StudyResults:
             reason, epochs, best_epoch, seconds.
         values: one row per done cell, split and metric: arm, role, seed, cell, split, metric, value.
         samples: one row per done cell, split and sample: arm, seed, split, sample, cluster, prediction,
-            truth, score, and the slice and measure columns.
+            truth, score, and the slice and measure columns. Texts may be categories
+            (`fusion_bench.results.shared_texts`).
         slices: the names of the slice columns.
         curves: one row per done cell, epoch and quantity: arm, seed, epoch, samples_seen, quantity
             (``train/loss``, ``select/<metric>``), value.

@@ -26,10 +26,12 @@ class BudgetMatch:
     Attributes:
         distance: the arm's fusion cost divided by the budget, minus 1; None where the cost cannot be counted.
         unranked: the reason why the arm is not ranked; empty for a ranked arm.
+        setting: the setting whose value is chosen to match it; empty if there is none, or the study fixes it.
     """
 
     distance: float | None
     unranked: str = ""
+    setting: str = ""
 
 
 @dataclass(frozen=True)

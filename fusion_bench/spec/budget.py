@@ -224,12 +224,13 @@ class Budget:
             return None
 
     def _budget_match(self, arm: Arm, cost: int | None) -> BudgetMatch:
+        setting = self.widths[arm.label].argument if arm.label in self.widths else ""
         if cost is None:
-            return BudgetMatch(None, "" if arm.role == "control" else "its cost cannot be counted")
+            return BudgetMatch(None, "" if arm.role == "control" else "its cost cannot be counted", setting)
         distance = cost / self.target - 1
         if arm.role == "control" or abs(distance) <= self.tolerance:
-            return BudgetMatch(distance)
-        return BudgetMatch(distance, self._reason_unranked(arm))
+            return BudgetMatch(distance, "", setting)
+        return BudgetMatch(distance, self._reason_unranked(arm), setting)
 
     def _reason_unranked(self, arm: Arm) -> str:
         if arm.label in self.widths:

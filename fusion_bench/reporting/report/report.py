@@ -16,6 +16,8 @@ from fusion_bench.reporting.paper.pack import PAPER, write_paper
 from fusion_bench.reporting.published.publish import load, save
 from fusion_bench.reporting.published.published_study import inside
 from fusion_bench.reporting.report import look_sentences, report_tables, setup_tables
+from fusion_bench.reporting.report.ablation.effects import effects_note, effects_table
+from fusion_bench.reporting.report.ablation.noise import noise_note, noise_table
 from fusion_bench.reporting.report.answer import answer_sentences
 from fusion_bench.reporting.report.answer_table import answer_note, answer_table
 from fusion_bench.reporting.report.limits import answer_limits
@@ -148,6 +150,8 @@ def _numbers(results: StudyResults, tables: Tables) -> dict[str, Any]:
         "look_comparisons": look_sentences.look_comparisons_markdown(tables),
         "ranking": ranking_table(results, tables),
         "agreement": agreement_table(tables),
+        "effects": effects_table(tables),
+        "noise": noise_table(results, tables),
         "learning": report_tables.learning_table(tables),
         "slices": report_tables.slices_tables(tables),
         "repeated": report_tables.repeated_slices(tables),
@@ -199,6 +203,8 @@ def _words(results: StudyResults, tables: Tables) -> dict[str, Any]:
             f"those of the rest of the model: backbone if trained, text encoder, head. {latency}"
         ),
         "seed_variances": _seed_variances(tables),
+        "effects_note": effects_note(tables),
+        "noise_note": noise_note(results, tables),
         "contexts": [(escape(label), f"{report_folder(label)}/{REPORT}") for label in results.contexts],
         "learning_note": (
             "Converged: the selection metric, mean over seeds, rose by no more than 1 point in the last fifth of "

@@ -13,6 +13,7 @@ from fusion_bench.reporting.tables.context_ranks import (
     context_influences,
     context_ranks,
 )
+from fusion_bench.reporting.tables.factors import FactorTables, factor_tables
 from fusion_bench.reporting.tables.mean_tables import all_means, leads_over_floors, other_differences
 from fusion_bench.reporting.tables.order import best_first, order_of_arms
 from fusion_bench.reporting.tables.sample_selection import shown_answers
@@ -25,6 +26,7 @@ from fusion_bench.statistics.comparison import Question
 from fusion_bench.statistics.controls import against_controls
 from fusion_bench.statistics.convergence import convergence
 from fusion_bench.statistics.influence import Influences
+from fusion_bench.statistics.seeds.noise import ComparisonNoise, comparison_noise
 from fusion_bench.statistics.tie_groups import TieGroups, tie_groups
 
 Row: TypeAlias = dict[str, Any]
@@ -66,6 +68,8 @@ class Tables:
         ties: the arms that cannot be told apart.
         looks: one row per planned look (`fusion_bench.reporting.tables.staged.looks_table`); none without looks.
         look_comparisons: the comparisons of every look that was taken, with ``look``.
+        factors: the full factorial among the arms, and its effects.
+        noise: the sources of the noise of a comparison; None where no two arms share two seeds.
     """
 
     means: pd.DataFrame
@@ -85,6 +89,8 @@ class Tables:
     ties: TieGroups
     looks: pd.DataFrame
     look_comparisons: pd.DataFrame
+    factors: FactorTables
+    noise: ComparisonNoise | None
 
 
 def records(table: pd.DataFrame) -> list[Row]:
@@ -133,6 +139,8 @@ def build_tables(results: StudyResults) -> Tables:
         ties=tie_groups(primary, question, order, results.stages),
         looks=looks_table(primary, question, results.stages),
         look_comparisons=shown(look_comparisons(primary, question, results.stages)),
+        factors=factor_tables(results, first, question),
+        noise=comparison_noise(first, question.differences(first).pool.arms),
     )
 
 

@@ -84,10 +84,22 @@ class SeedVariances:
         shared = np.divide((u + v) ** 2, spread, out=np.full_like(u, g), where=spread > 0)
         return u + v, np.minimum(shared, others * g)
 
-    def pair(self, arm: int, reference: int) -> tuple[float, float]:
-        """Return the entry of ``arm`` in `pairs`, of one study."""
-        variance, degrees = self.pairs(reference)
-        return float(variance[arm]), float(degrees[arm])
+    def contrast(self, coefficients: FloatArray) -> tuple[float, float]:
+        """Return the variance over seeds of a contrast of arms, and its degrees of freedom, of one study.
+
+        ``sum_a c_a^2 u_a`` on Satterthwaite's degrees, with the covariance of two variances that were both centred by
+        the mean of all arms. With 1 and -1 this is a difference of two arms of which neither is the reference.
+
+        Args:
+            coefficients: ``[A]``, ``c_a``, zero for an arm outside the contrast.
+        """
+        parts = coefficients**2 * self.moderated
+        scaled = parts / np.sqrt(self.degrees)
+        others = max(1, self.own.shape[-1] - 1)
+        between = (scaled.sum() ** 2 - (scaled**2).sum()) / others**2
+        spread = (scaled**2).sum() + between
+        degrees = parts.sum() ** 2 / spread if spread > 0 else self.own_degrees
+        return float(parts.sum()), float(min(degrees, others * self.own_degrees))
 
     def from_outside(self, variance: FloatArray) -> tuple[FloatArray, FloatArray]:
         """Return the variance over seeds of each arm's difference from an arm outside, and its degrees of freedom.
