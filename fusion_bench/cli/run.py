@@ -56,7 +56,7 @@ def run_and_say(request: RunRequest) -> None:
         if request.storage is not None:
             typer.echo(dashboard_hint(database_of(request.storage).shown))
         try:
-            _show_in_mlflow(finished.results, finished.report, request.runs, console)
+            _show_in_mlflow(finished.results, finished.report, finished.tables, request.runs, console)
         except FusionBenchError as error:
             # Nothing is lost: the next run, or `report --mlflow`, shows it. The exit code is that of the cells.
             typer.echo(str(error), err=True)
@@ -118,15 +118,17 @@ def report_only(
     results, written = report_on(opened.study, opened.paths, publish, console)
     _say_outcome(results, written.tables, written.path)
     if shown_in.mlflow:
-        _show_in_mlflow(results, written.path, opened.paths.runs, console)
+        _show_in_mlflow(results, written.path, written.tables, opened.paths.runs, console)
     if database is not None:
         for study in (opened.study, *opened.study.contexts.values()):
             copy_journals(study_folder(opened.paths.runs, study.name), database)
         typer.echo(dashboard_hint(database.shown))
 
 
-def _show_in_mlflow(results: StudyResults, report: Path, runs: Path, console: Console) -> None:
-    track(results, report, runs, console)
+def _show_in_mlflow(
+    results: StudyResults, report: Path, tables: Tables, runs: Path, console: Console
+) -> None:
+    track(results, report, tables, runs, console)
     typer.echo(how_to_see(TrackingStore.of(runs).uri, runs))
 
 

@@ -5,57 +5,65 @@ The functions here only compute; `fusion_bench.reporting.mlflow_.sync` writes th
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
-import pandas as pd
-
+from fusion_bench.cells.folder import cell_folder
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.reporting.mlflow_.run_names import arm_params, metric_name, primary_metric
-from fusion_bench.reporting.mlflow_.run_types import MetricPoint, MlflowRun, MlflowStudy, RunStatus
-from fusion_bench.reporting.tables.markdown_text import code, escape
+from fusion_bench.reporting.html.page import PAGE
+from fusion_bench.reporting.mlflow_.arm_runs import arm_note, arm_run, means_so_far, reported_means
+from fusion_bench.reporting.mlflow_.cell_details import module_text
+from fusion_bench.reporting.mlflow_.cell_runs import ShownArm, ShownCell, cell_run, cells_of, details_in
+from fusion_bench.reporting.mlflow_.experiments import STUDY
+from fusion_bench.reporting.mlflow_.run_names import primary_metric
+from fusion_bench.reporting.mlflow_.run_types import MlflowRun, MlflowStudy
+from fusion_bench.reporting.tables.markdown_text import escape
+from fusion_bench.reporting.tables.tables import Tables
 from fusion_bench.results.results import ArmSummary, StudyResults
+from fusion_bench.storage import read_json
 
 _LONGEST_TAG: Final = 8000  # MLflow cuts a longer tag without a message
 _LONGEST_EXPERIMENT_TAG: Final = 5000
-_LONGEST_WORD: Final = (
-    250  # a note of a few of them stays below the longest tag, so that nothing cuts its Markdown
-)
-_FIGURE_ENDINGS: Final = frozenset({".png", ".svg", ".jpg", ".jpeg", ".pdf"})
-# A stale cell was trained with other code, data or weights and does not count.
-_STATUS: Final[Mapping[str, RunStatus]] = {"done": "FINISHED", "failed": "FAILED", "stale": "KILLED"}
+_SHOWN_FILES: Final = frozenset({".png", ".svg", ".jpg", ".jpeg", ".pdf", ".tex", ".bib"})
+_TABLES: Final = ("results.csv", "results.parquet", "samples.parquet")
 
 
-def mlflow_runs(results: StudyResults, report: Path | None) -> MlflowStudy:
+def mlflow_runs(
+    results: StudyResults, report: Path | None, tables: Tables | None = None, runs: Path | None = None
+) -> MlflowStudy:
     """Return the MLflow runs of a study.
 
     Args:
         results: the study.
-        report: its ``report.md``, with the figures in the same folder and below; None without a report.
+        report: its ``report.md``, with the page and the figures in the same folder and below; None without a report.
+        tables: the numbers of the report; None shows means over all finished seeds, without intervals.
+        runs: the runs folder, whose cells hold settings, samples and more; None without one.
 
     Raises:
         FusionBenchError: ``report`` is not a file.
     """
-    arms = {arm.label: arm for arm in results.arms}
-    shown = results.cells[results.cells["state"].isin(list(_STATUS))]
-    values = dict(list(results.values.groupby(["arm", "seed"], sort=False)))
-    curves = dict(list(results.curves.groupby(["arm", "seed"], sort=False)))
-    cells = [
-        _cell(results, arms[row["arm"]], row, values.get(at), curves.get(at))
-        for row in shown.to_dict("records")
-        for at in [(row["arm"], row["seed"])]
-    ]
-    runs = [*(_arm(results, arm) for arm in results.arms), *cells]
+    shown = list(cells_of(results))
+    cells = [cell_run(cell, details_in(runs, cell.cell)) for cell in shown]
+    arms = [_arm(results, arm, shown, tables, runs) for arm in results.arms]
     text = None
+    last: list[MlflowRun] = []
     if report is not None:
         if not report.is_file():
             raise FusionBenchError(f"{report} does not exist; write the report before MLflow shows it")
         text = report.read_text(encoding="utf-8")
-        runs.append(_report(results, report, text))
-    return MlflowStudy(results.name, _experiment_tags(results, text), tuple(runs))
+        last.append(_report(results, report, text))
+    return MlflowStudy(results.name, _experiment_tags(results, text), (*arms, *cells, *last))
+
+
+def experiment_tags(study: str, primary: str, note: str) -> dict[str, str]:
+    """Return the tags of the experiment of a study; ``note`` is its description in Markdown."""
+    return {
+        STUDY: study,
+        "fusion_bench.primary": primary,
+        "mlflow.experimentKind": "custom_model_development",  # MLflow asks what it is otherwise
+        "mlflow.note.content": note,
+    }
 
 
 def markdown_excerpt(text: str, limit: int, pointer: str) -> str:
@@ -73,94 +81,36 @@ def markdown_excerpt(text: str, limit: int, pointer: str) -> str:
     return f"{shown}\n\n{pointer}"
 
 
-def _cell(
-    results: StudyResults,
-    arm: ArmSummary,
-    row: Mapping[Any, Any],
-    values: pd.DataFrame | None,
-    curves: pd.DataFrame | None,
+def _arm(
+    results: StudyResults, arm: ArmSummary, cells: list[ShownCell], tables: Tables | None, runs: Path | None
 ) -> MlflowRun:
-    state, seed = str(row["state"]), int(row["seed"])
-    points: list[MetricPoint] = []
-    if state == "done":
-        if values is not None:
-            # The comparison page of MLflow opens on the metric that was logged first.
-            is_primary = (values["split"] == results.primary_split) & (values["metric"] == results.primary)
-            first = values.loc[is_primary.sort_values(ascending=False, kind="stable").index]
-            rows = zip(first["split"], first["metric"], first["value"], strict=True)
-            points += [MetricPoint(metric_name(split, metric), float(value)) for split, metric, value in rows]
-        points += [MetricPoint(name, float(row[name])) for name in ("epochs", "best_epoch", "seconds")]
-        if curves is not None:
-            points += _curves(curves)
-    tags = {"kind": "cell", "study": results.name, "arm": arm.label, "cell": str(row["cell"]), "state": state}
-    if state != "done":
-        tags["reason"] = str(row["reason"])[:_LONGEST_TAG]
-        tags["mlflow.note.content"] = f"**{escape(state)}**: {escape(str(row['reason']))}"
-    return MlflowRun(
-        key=f"cell/{arm.label}/{seed}",
-        kind="cell",
-        name=f"{arm.label} · seed {seed}",
-        parent=f"arm/{arm.label}",
-        status=_STATUS[state],
-        params={**arm_params(arm), "seed": str(seed)},
-        points=_finite(points),
-        tags=tags,
-        seconds=_finite_or_none(row["seconds"]),
+    own = results.cells[results.cells["arm"] == arm.label]
+    if tables is None:
+        metrics = means_so_far(cell for cell in cells if cell.arm.label == arm.label)
+    else:
+        metrics = reported_means(tables.means, arm.label)
+    texts = {} if runs is None or own.empty else _module(runs, str(own["cell"].iloc[0]))
+    return arm_run(
+        ShownArm.of(results.name, arm), [str(state) for state in own["state"]], metrics, arm_note(arm), texts
     )
 
 
-def _curves(curves: pd.DataFrame) -> list[MetricPoint]:
-    """Return one metric per quantity, in the chart group ``curve``, with the epoch as step."""
-    columns = zip(curves["quantity"], curves["epoch"], curves["value"], strict=True)
-    return [
-        MetricPoint(f"curve/{metric_name(name)}", float(value), int(epoch)) for name, epoch, value in columns
-    ]
-
-
-def _arm(results: StudyResults, arm: ArmSummary) -> MlflowRun:
-    """Return the parent run of the cells of an arm: its cost, and means over its finished seeds under equal names."""
-    cells = results.cells[results.cells["arm"] == arm.label]
-    done, failed = int((cells["state"] == "done").sum()), int((cells["state"] == "failed").sum())
-    values = results.values[results.values["arm"] == arm.label]
-    means = values.groupby(["split", "metric"], sort=False, as_index=False)["value"].mean()
-    rows = zip(means["split"], means["metric"], means["value"], strict=True)
-    points = [MetricPoint(metric_name(split, metric), float(mean)) for split, metric, mean in rows]
-    state = "done" if done == len(cells) else "failed" if failed == len(cells) else "incomplete"
-    note = [
-        code(arm.component[:_LONGEST_WORD])
-        + (f" ({escape(arm.citation[:_LONGEST_WORD])})" if arm.citation else ""),
-        f"{escape(arm.role)}; {done} of {len(cells)} seeds done; metrics are means over all finished seeds; "
-        "where arms have finished different seeds, the report takes those that are compared",
-        f"language input: {escape(arm.listens[:_LONGEST_WORD])}; "
-        f"position code: {escape(arm.position_code[:_LONGEST_WORD])}",
-    ]
-    if arm.fusion_parameters is not None and arm.fusion_multiply_adds is not None:
-        cost = f"{arm.fusion_parameters:,} parameters, {arm.fusion_multiply_adds:,} multiply-adds a sample"
-        note.append(f"fusion modules and adapters: {cost}")
-    return MlflowRun(
-        key=f"arm/{arm.label}",
-        kind="arm",
-        name=arm.label,
-        parent=None,
-        status="FAILED" if state == "failed" else "FINISHED",
-        params=arm_params(arm),
-        points=_finite([*points, MetricPoint("seeds_done", done)]),
-        tags={
-            "kind": "arm",
-            "study": results.name,
-            "arm": arm.label,
-            "state": state,
-            "mlflow.note.content": "\n".join(f"- {line}" for line in note),
-        },
-        seconds=_finite_or_none(cells["seconds"].sum()),
-    )
+def _module(runs: Path, cell: str) -> dict[str, str]:
+    try:
+        return module_text(cell_folder(runs, cell).config().arm.target)
+    except FusionBenchError:
+        return {}
 
 
 def _report(results: StudyResults, report: Path, text: str) -> MlflowRun:
     folder = report.parent
-    figures = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _FIGURE_ENDINGS)
-    files = {f"report/{path.relative_to(folder).as_posix()}": path for path in [report, *figures]}
-    pointer = f"*Shortened; the complete report, with its figures, is the artifact `report/{report.name}`.*"
+    figures = sorted(path for path in folder.rglob("*") if path.suffix.lower() in _SHOWN_FILES)
+    own = [report, *(folder / name for name in (PAGE, *_TABLES) if (folder / name).is_file())]
+    files = {f"report/{path.relative_to(folder).as_posix()}": path for path in [*own, *figures]}
+    study = _study_file(folder.parent)
+    if study is not None:
+        files[f"study/{study.name}"] = study
+    pointer = f"*Shortened; the complete report is the artifact `report/{PAGE}`.*"
     return MlflowRun(
         key="report",
         kind="report",
@@ -177,22 +127,16 @@ def _report(results: StudyResults, report: Path, text: str) -> MlflowRun:
     )
 
 
+def _study_file(folder: Path) -> Path | None:
+    """Return the study file that the plan in the folder of a study names; None if it is not there any more."""
+    try:
+        file = Path(str(read_json(folder / "plan.json")["file"]))
+    except (FusionBenchError, OSError, KeyError, TypeError):
+        return None
+    return file if file.is_file() else None
+
+
 def _experiment_tags(results: StudyResults, text: str | None) -> dict[str, str]:
-    pointer = (
-        "*Shortened; the complete report, with its figures, is among the artifacts of the run `report`.*"
-    )
+    pointer = f"*Shortened; the complete report is the artifact `report/{PAGE}` of the run `report`.*"
     note = escape(results.title) if text is None else markdown_excerpt(text, _LONGEST_EXPERIMENT_TAG, pointer)
-    return {
-        "fusion_bench.study": results.name,
-        "fusion_bench.primary": primary_metric(results),
-        "mlflow.note.content": note,
-    }
-
-
-def _finite(points: list[MetricPoint]) -> tuple[MetricPoint, ...]:
-    """Return the points with finite values; MLflow stores an infinity as 1.8e308, which makes a chart unreadable."""
-    return tuple(point for point in points if math.isfinite(point.value))
-
-
-def _finite_or_none(value: Any) -> float | None:
-    return float(value) if value is not None and math.isfinite(value) else None
+    return experiment_tags(results.name, primary_metric(results), note)
