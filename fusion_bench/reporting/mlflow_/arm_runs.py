@@ -48,7 +48,11 @@ def arm_run(
         parent=None,
         status=status if over or "running" not in states else "RUNNING",
         params=arm.params,
-        latest={**arm.costs, **finite_only(metrics), "seeds_done": float(done)},
+        # Means first: MLflow's page of comparisons opens on the metric that was logged first.
+        latest={
+            **finite_only(metrics),
+            **(arm.costs | {"seeds_done": float(done)} if metrics or over else {}),
+        },
         tags={
             "kind": "arm",
             "study": arm.study,
@@ -78,16 +82,17 @@ def arm_note(arm: ArmSummary) -> tuple[str, ...]:
     )
 
 
-def reported_means(means: pd.DataFrame, arm: str) -> dict[str, float]:
-    """Return the means of an arm in a report, and the ends of their intervals.
+def reported_means(means: pd.DataFrame, arm: str, primary: tuple[str, str]) -> dict[str, float]:
+    """Return the means of an arm in a report, and the ends of their intervals; those of the primary metric first.
 
     Args:
         means: `fusion_bench.reporting.tables.tables.Tables.means`.
         arm: its label.
+        primary: split and metric of every verdict.
     """
-    own = means[means["arm"] == arm]
+    own = means[means["arm"] == arm].to_dict("records")
     found = {}
-    for row in own.to_dict("records"):
+    for row in sorted(own, key=lambda row: (row["split"], row["metric"]) != primary):
         name = metric_name(str(row["split"]), str(row["metric"]))
         values = {name: row["estimate"], f"{name}_low": row["low"], f"{name}_high": row["high"]}
         found |= {key: shown_value(float(value)) for key, value in values.items() if value is not None}

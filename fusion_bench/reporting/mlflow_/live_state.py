@@ -55,6 +55,7 @@ class LiveState:
     _trained: list[str] = field(default_factory=list)
     _seen: dict[tuple[str, int], _Seen] = field(default_factory=dict)
     _ended: dict[str, ShownCell] = field(default_factory=dict)
+    _over: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def notify(self, event: RunEvent) -> None:
@@ -92,6 +93,7 @@ class LiveState:
     def stop(self) -> None:
         """Take it that no cell is being trained any more."""
         with self._lock:
+            self._over = True
             for at, seen in self._seen.items():
                 if seen.state == "running":
                     self._seen[at] = _Seen(seen.planned, "stopped", "", seen.points)
@@ -116,7 +118,8 @@ class LiveState:
             costs = ended[0].arm.costs if ended else {}
             shown_arm = ShownArm(self.study.name, label, component, first.role, first.factors, costs)
             texts = module_text(first.config.arm.target)
-            yield arm_run(shown_arm, [cell.state for cell in own], means_so_far(ended), texts=texts)
+            states = [cell.state if self._over or cell.state in _ENDED else "running" for cell in own]
+            yield arm_run(shown_arm, states, means_so_far(ended), texts=texts)
             for cell in own:
                 key = f"cell/{label}/{cell.planned.seed}"
                 if cell.state in _ENDED and is_shown(key, cell.planned.id):

@@ -74,7 +74,7 @@ def settings_params(config: CellConfig) -> dict[str, str]:
     stored.pop("seed", None)
     found: dict[str, str] = {}
     _flatten("", stored, found)
-    return {re.sub(r"^arm\.", "module.", name): text for name, text in found.items()}
+    return {re.sub(r"^arm(?=\.|$)", "module", name): text for name, text in found.items() if text}
 
 
 def _flatten(prefix: str, value: Any, into: dict[str, str]) -> None:

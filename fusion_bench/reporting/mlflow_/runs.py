@@ -88,7 +88,7 @@ def _arm(
     if tables is None:
         metrics = means_so_far(cell for cell in cells if cell.arm.label == arm.label)
     else:
-        metrics = reported_means(tables.means, arm.label)
+        metrics = reported_means(tables.means, arm.label, (results.primary_split, results.primary))
     texts = {} if runs is None or own.empty else _module(runs, str(own["cell"].iloc[0]))
     return arm_run(
         ShownArm.of(results.name, arm), [str(state) for state in own["state"]], metrics, arm_note(arm), texts

@@ -146,14 +146,23 @@ def _page(columns: ShownColumns, kind: str) -> dict[str, Any]:
     if kind == "arm":
         metrics[1:2] = [f"{columns.primary}_low", f"{columns.primary}_high", "seeds_done"]
     params = ["arm", "seed"] if kind == "cell" else ["arm", *columns.factors[:2]]
-    named = [f"metrics.`{name}`" for name in dict.fromkeys(metrics)] + [f"params.`{name}`" for name in params]
+    named = [f"params.`{name}`" for name in params] + [f"metrics.`{name}`" for name in dict.fromkeys(metrics)]
+    selected = [*named, "tags.`state`"]
+    order = [*named, "duration", "tags.`state`"]
     return {
         "searchFilter": f"tags.kind = '{kind}'",
         "orderByKey": f"metrics.`{columns.primary}`",
         "orderByAsc": not columns.rises,
-        "selectedColumns": [*named, "tags.`state`"],
+        "selectedColumns": selected,
+        "columnOrder": order,
+        "columnWidths": {column: _width(column) for column in order},
         "runsHiddenMode": "SHOW_ALL",  # the default shows ten runs only
     }
+
+
+def _width(column: str) -> int:
+    """Return the pixels of a column that shows its heading whole."""
+    return max(70, 24 + 8 * len(column.partition(".")[2].strip("`")))
 
 
 def _overview(charts: list[dict[str, Any]]) -> dict[str, Any]:

@@ -91,7 +91,7 @@ class ExperimentWriter:
             wanted: the run.
             origin: tags of who trained it where; those of a run that it replaces stay otherwise.
         """
-        held = self._held.get(wanted.key)
+        held, now = self._held.get(wanted.key), int(time.time() * 1000)
         digest = "" if wanted.grows else wanted.digest
         tags = {**wanted.tags, **(origin or {})}
         if wanted.parent:
@@ -102,12 +102,12 @@ class ExperimentWriter:
             self._delete(held)
             held = None
         if held is None:
-            held = self._create(wanted, tags)
+            held = self._create(wanted, tags, now)
             self.created += 1
         else:
             self.changed += 1
         try:
-            self._complete(held, wanted, digest, tags)
+            self._complete(held, wanted, digest, tags, now)
         except BaseException:
             if held.own and not held.tags.get(_DIGEST):
                 with suppress(Exception):  # a store that is gone keeps a run that the next one removes
@@ -128,8 +128,7 @@ class ExperimentWriter:
             self._client.set_terminated(held.id, status)
             held.status = status
 
-    def _create(self, wanted: MlflowRun, tags: Mapping[str, str]) -> _Held:
-        now = int(time.time() * 1000)
+    def _create(self, wanted: MlflowRun, tags: Mapping[str, str], now: int) -> _Held:
         ended = wanted.ended or now
         began = ended - int(1000 * (wanted.seconds or 0.0))
         own = {**tags, KEY: wanted.key}
@@ -138,11 +137,12 @@ class ExperimentWriter:
         self._held[wanted.key] = held
         return held
 
-    def _complete(self, held: _Held, wanted: MlflowRun, digest: str, tags: Mapping[str, str]) -> None:
+    def _complete(
+        self, held: _Held, wanted: MlflowRun, digest: str, tags: Mapping[str, str], now: int
+    ) -> None:
         from mlflow.entities import RunTag  # noqa: PLC0415 - takes seconds
 
         whole = bool(digest) and held.tags.get(_DIGEST) == digest
-        now = int(time.time() * 1000)
         points: list[MetricPoint] = []
         if not whole:
             points = [point for point in wanted.points if point.identity not in held.written]
