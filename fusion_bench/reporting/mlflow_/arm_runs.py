@@ -40,6 +40,7 @@ def arm_run(
     over = all(state in {"done", "failed", "stale"} for state in states)
     state = "done" if done == len(states) else "failed" if failed == len(states) else "incomplete"
     status: RunStatus = "FAILED" if state == "failed" else "FINISHED"
+    known = {**arm.costs, "seeds_done": float(done)} if metrics or over else {}
     lines = [*note, f"{escape(arm.role)}; {done} of {len(states)} seeds done"]
     return MlflowRun(
         key=f"arm/{arm.label}",
@@ -49,10 +50,7 @@ def arm_run(
         status=status if over or "running" not in states else "RUNNING",
         params=arm.params,
         # Means first: MLflow's page of comparisons opens on the metric that was logged first.
-        latest={
-            **finite_only(metrics),
-            **(arm.costs | {"seeds_done": float(done)} if metrics or over else {}),
-        },
+        latest={**finite_only(metrics), **known},
         tags={
             "kind": "arm",
             "study": arm.study,
@@ -91,7 +89,7 @@ def reported_means(means: pd.DataFrame, arm: str, primary: tuple[str, str]) -> d
         primary: split and metric of every verdict.
     """
     own = means[means["arm"] == arm].to_dict("records")
-    found = {}
+    found: dict[str, float] = {}
     for row in sorted(own, key=lambda row: (row["split"], row["metric"]) != primary):
         name = metric_name(str(row["split"]), str(row["metric"]))
         values = {name: row["estimate"], f"{name}_low": row["low"], f"{name}_high": row["high"]}

@@ -1,7 +1,7 @@
 """The files of MLflow runs: sent to a server, or copied into the folder of artifacts of a runs folder.
 
 The runs of a database that fusion-bench keeps have addresses without a folder (``mlflow-artifacts:/study/run``).
-`fusion-bench ui` looks them up in the ``artifacts`` beside the database, so that a copied runs folder keeps its files.
+`fusion-bench ui` looks them up in ``artifacts`` beside the database, so that a copied runs folder keeps its files.
 """
 
 from __future__ import annotations

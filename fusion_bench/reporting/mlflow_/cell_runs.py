@@ -31,6 +31,7 @@ _LONGEST_TAG: Final = 8000  # MLflow cuts a longer tag without a message
 # A stale cell was trained with other code, data or weights and does not count.
 _STATUS: Final[Mapping[str, RunStatus]] = {
     "running": "RUNNING",
+    "stopped": "KILLED",
     "done": "FINISHED",
     "failed": "FAILED",
     "stale": "KILLED",
@@ -91,7 +92,8 @@ class ShownCell:
     Attributes:
         arm: its arm.
         seed, cell: its seed and its id.
-        state: ``running``, ``done``, ``failed`` or ``stale``; ``reason``: why it failed or is stale.
+        state: ``running``, ``stopped`` with its run, ``done``, ``failed`` or ``stale``; ``reason``: why it failed or
+            is stale.
         values: split, metric and value of what it was evaluated on, the primary one first.
         curves: its learning curves.
         counts: how many epochs and seconds it took, by name.
@@ -109,13 +111,13 @@ class ShownCell:
 
 def cell_run(shown: ShownCell, details: CellDetails) -> MlflowRun:
     """Return the run of a cell."""
-    done, growing = shown.state == "done", shown.state == "running"
+    done, began = shown.state == "done", shown.state in {"running", "stopped"}
     points: list[MetricPoint] = []
     if done:
         points += [MetricPoint(metric_name(split, name), shown_value(v)) for split, name, v in shown.values]
         points += [MetricPoint(name, round(value, 1)) for name, value in shown.counts.items()]
         points += details.usage
-    if done or growing:
+    if done or began:
         points += shown.curves
     arm = shown.arm
     tags = {"kind": "cell", "study": arm.study, "arm": arm.label, "cell": shown.cell, "state": shown.state}

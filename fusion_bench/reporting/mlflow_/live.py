@@ -101,7 +101,6 @@ class LiveMlflow:
     def _update(self, origin: dict[str, str]) -> bool:
         """Write what is new; return whether that went well."""
         try:
-            self._keep_origins(origin)
             self._show(origin)
         except Exception as error:  # a server may answer anything, and nothing of it must end the run
             self._writer = None
@@ -113,14 +112,9 @@ class LiveMlflow:
         self._said.clear()
         return True
 
-    def _keep_origins(self, origin: dict[str, str]) -> None:
-        if trained := self._state.take_trained():
-            origins = Origins.of(self._folder)
-            for cell in trained:
-                origins.add(cell, origin)
-
     def _show(self, origin: dict[str, str]) -> None:
-        origins = Origins.of(self._folder)
+        origins, trained = Origins.of(self._folder), self._state.trained
+        origins.add(trained(), origin)
         with self._store.open() as client:
             version = self._store.version() if self._writer is None else ""
             if self._writer is None:
@@ -134,10 +128,9 @@ class LiveMlflow:
             writer = self._writer
             for run in self._state.runs_to_show(writer.is_finished):
                 cell = run.tags.get("cell", "")
-                writer.show(run, origins.tags(cell) or (origin if run.grows else {}))
+                # A cell may have begun since the origins were written.
+                writer.show(run, origins.tags(cell) or (origin if cell in trained() else {}))
                 self._moves += 1
-            for key in self._state.stopped():
-                writer.end(key, "KILLED")
             journals = search_journals(self._folder)
             found = tuple((file.stat().st_size, file.stat().st_mtime_ns) for file in journals)
             search = shown_search(self._study.name, journals) if found != self._searched else None

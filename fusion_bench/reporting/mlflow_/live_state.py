@@ -52,7 +52,7 @@ class LiveState:
 
     study: Study
     runs: Path
-    _trained: list[str] = field(default_factory=list)
+    _trained: set[str] = field(default_factory=set)
     _seen: dict[tuple[str, int], _Seen] = field(default_factory=dict)
     _ended: dict[str, ShownCell] = field(default_factory=dict)
     _over: bool = False
@@ -63,13 +63,14 @@ class LiveState:
         with self._lock:
             self._take(event)
 
-    def take_trained(self) -> list[str]:
-        """Return the ids of the cells that were trained since the last call."""
+    def trained(self) -> frozenset[str]:
+        """Return the ids of the cells that this run trains or has trained."""
         with self._lock:
-            trained, self._trained = self._trained, []
-        return trained
+            return frozenset(self._trained)
 
     def _take(self, event: RunEvent) -> None:
+        if isinstance(event, CellProgressed | CellStepped | CellFinished):
+            self._trained.add(event.cell)
         if isinstance(event, RunPlanned):
             for status in event.cells:
                 if status.cell.purpose == "confirm" and not status.cell.abandoned:
@@ -85,7 +86,6 @@ class LiveState:
             now = time.time()
             self._change(event.cell, lambda s: _Seen(s.planned, "running", "", s.points, s.began or now))
         elif isinstance(event, CellFinished):
-            self._trained.append(event.cell)
             self._change(event.cell, lambda s: _Seen(s.planned, "done"))
         elif isinstance(event, CellFailed):
             self._change(event.cell, lambda s: _Seen(s.planned, "failed", event.reason))
@@ -96,7 +96,7 @@ class LiveState:
             self._over = True
             for at, seen in self._seen.items():
                 if seen.state == "running":
-                    self._seen[at] = _Seen(seen.planned, "stopped", "", seen.points)
+                    self._seen[at] = _Seen(seen.planned, "stopped", "", seen.points, seen.began)
 
     def runs_to_show(self, is_shown: Callable[[str, str], bool]) -> Iterator[MlflowRun]:
         """Yield the runs of the arms, and of the cells that are being trained or have ended.
@@ -128,16 +128,10 @@ class LiveState:
                 if found is not None:
                     yield cell_run(found, details_in(self.runs, cell.planned.id))
 
-    def stopped(self) -> list[str]:
-        """Return the keys of the runs of cells whose training was stopped."""
-        with self._lock:
-            cells = [seen.planned for seen in self._seen.values() if seen.state == "stopped"]
-        return [f"cell/{cell.arm}/{cell.seed}" for cell in cells]
-
     def _shown(self, arm: ShownArm, seen: _Seen) -> ShownCell | None:
         if seen.state == "done":
             return self._done(arm, seen)
-        if seen.state not in {"running", "failed", "stale"}:
+        if seen.state not in {"running", "stopped", "failed", "stale"}:
             return None
         seconds = {"seconds": time.time() - seen.began} if seen.began else {}
         return ShownCell(

@@ -9,7 +9,7 @@ import getpass
 import os
 import shutil
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -47,10 +47,11 @@ class Origins:
         """Return the tags of a cell; empty where nothing is known."""
         return {str(name): str(value) for name, value in self._known.get(cell, {}).items()}
 
-    def add(self, cell: str, tags: Mapping[str, str]) -> None:
-        """Keep the tags of a cell that was trained just now."""
-        self._known[cell] = dict(tags)
-        if self._file is not None:
+    def add(self, cells: Iterable[str], tags: Mapping[str, str]) -> None:
+        """Keep the tags of cells that are trained now."""
+        new = {cell: dict(tags) for cell in cells if self._known.get(cell) != tags}
+        self._known |= new
+        if self._file is not None and new:
             write_json(self._file, self._known)
 
 

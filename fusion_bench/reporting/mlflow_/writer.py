@@ -121,13 +121,6 @@ class ExperimentWriter:
         for key in [key for key in self._held if key not in keys]:
             self._delete(self._held[key])
 
-    def end(self, key: str, status: str) -> None:
-        """End a run that is still going on."""
-        held = self._held.get(key)
-        if held is not None and held.status == "RUNNING":
-            self._client.set_terminated(held.id, status)
-            held.status = status
-
     def _create(self, wanted: MlflowRun, tags: Mapping[str, str], now: int) -> _Held:
         ended = wanted.ended or now
         began = ended - int(1000 * (wanted.seconds or 0.0))

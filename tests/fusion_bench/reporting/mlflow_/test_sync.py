@@ -29,22 +29,6 @@ Make = Callable[..., StudyResults]
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
 
 
-@pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database with MLflow's tables and nothing in them; making one takes seconds, copying it nothing."""
-    folder = tmp_path_factory.mktemp("mlflow")
-    store = TrackingStore(f"sqlite:///{folder / 'mlflow.db'}", folder / "artifacts", folder / "mlflow.db")
-    assert destinations(store) == ()
-    return folder / "mlflow.db"
-
-
-@pytest.fixture
-def store(empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrackingStore:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    shutil.copy(empty_database, tmp_path / "mlflow.db")
-    return TrackingStore.of(tmp_path)
-
-
 @pytest.fixture
 def results(make_results: Make) -> StudyResults:
     """Three arms, three seeds; the last seed of image_only is stale and that of prior failed."""
