@@ -13,6 +13,8 @@ from fusion_bench.cells.events import CellFinished, CellProgressed
 from fusion_bench.cells.folder import cell_folder
 from fusion_bench.cells.result import ArmCosts, CellResult, Outcome, Provenance, Timing
 from fusion_bench.processes import Look
+from fusion_bench.results.outcome_tables import cell_state_table, cell_tables, metric_values
+from fusion_bench.results.results import ArmSummary, StudyResults
 from fusion_bench.spec.load import read_study
 from fusion_bench.spec.study import Study
 from fusion_bench.study.cell_status import CellStatus
@@ -93,3 +95,39 @@ class InventedRun:
         folder = self.runs / "studies" / self.study.name
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "plan.json").write_text(json.dumps({"file": str(self.study.path)}))
+
+    def results(self) -> StudyResults:
+        """What a report would be made of."""
+        statuses = [
+            CellStatus(cell, "done" if cell_folder(self.runs, cell.id).done else "missing")
+            for cell in self.cells
+        ]
+        done = [status.cell.id for status in statuses if status.state == "done"]
+        outcomes = {cell: cell_folder(self.runs, cell).outcome() for cell in done}
+        arms = [
+            ArmSummary(arm.label, arm.role, arm.component, arm.factors, "", "words", "none", 7, 11, 1, 1, 2.5)
+            for arm in self.study.arms
+        ]
+        empty = cell_tables(statuses, outcomes, "samples").iloc[:0]
+        return StudyResults(
+            name="eight",
+            title="Two arms of four seeds",
+            setup=(),
+            primary="accuracy",
+            primary_split="test",
+            select_split="val",
+            evaluate_splits=("test",),
+            cluster="image",
+            margin=None,
+            reference="film",
+            arms=tuple(arms),
+            cells=cell_state_table(statuses, outcomes),
+            values=metric_values(statuses, {cell: outcome.result for cell, outcome in outcomes.items()}),
+            samples=empty,
+            slices=(),
+            curves=cell_tables(statuses, outcomes, "curves"),
+            pictures=empty,
+            floors=empty,
+            expected=empty,
+            environment={},
+        )

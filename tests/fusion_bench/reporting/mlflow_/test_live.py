@@ -17,13 +17,9 @@ from mlflow.entities import Run, ViewType
 from mlflow.exceptions import MlflowException
 
 from fusion_bench.cells.events import CellFailed
-from fusion_bench.cells.folder import cell_folder
 from fusion_bench.reporting.mlflow_.live import LiveMlflow
 from fusion_bench.reporting.mlflow_.store import StoreUnreachable, TrackingStore
 from fusion_bench.reporting.mlflow_.sync import sync_study
-from fusion_bench.results.outcome_tables import cell_state_table, cell_tables, metric_values
-from fusion_bench.results.results import ArmSummary, StudyResults
-from fusion_bench.study.cell_status import CellStatus
 from invented_cells import EPOCHS, InventedRun
 
 # MLflow's own queries, under SQLAlchemy 2.1.
@@ -60,43 +56,6 @@ def wait_until(true: Callable[[], object], seconds: float = 30.0) -> None:
         time.sleep(0.02)
 
 
-def results_of(invented: InventedRun) -> StudyResults:
-    """What a report would be made of."""
-    statuses = [
-        CellStatus(cell, "done" if cell_folder(invented.runs, cell.id).done else "missing")
-        for cell in invented.cells
-    ]
-    done = [status.cell.id for status in statuses if status.state == "done"]
-    outcomes = {cell: cell_folder(invented.runs, cell).outcome() for cell in done}
-    arms = [
-        ArmSummary(arm.label, arm.role, arm.component, arm.factors, "", "words", "none", 7, 11, 1, 1, 2.5)
-        for arm in invented.study.arms
-    ]
-    empty = cell_tables(statuses, outcomes, "samples").iloc[:0]
-    return StudyResults(
-        name="eight",
-        title="Two arms of four seeds",
-        setup=(),
-        primary="accuracy",
-        primary_split="test",
-        select_split="val",
-        evaluate_splits=("test",),
-        cluster="image",
-        margin=None,
-        reference="film",
-        arms=tuple(arms),
-        cells=cell_state_table(statuses, outcomes),
-        values=metric_values(statuses, {cell: outcome.result for cell, outcome in outcomes.items()}),
-        samples=empty,
-        slices=(),
-        curves=cell_tables(statuses, outcomes, "curves"),
-        pictures=empty,
-        floors=empty,
-        expected=empty,
-        environment={},
-    )
-
-
 def test_cells_appear_as_they_finish_and_curves_as_they_grow_and_the_end_changes_neither(
     invented: InventedRun, store: TrackingStore
 ) -> None:
@@ -120,7 +79,7 @@ def test_cells_appear_as_they_finish_and_curves_as_they_grow_and_the_end_changes
     live_runs = shown(store)
     assert {run.info.status for run in live_runs.values()} == {"FINISHED"}
     assert len(live_runs) == 2 + 8
-    synced = sync_study(results_of(invented), None, store, runs=invented.runs)
+    synced = sync_study(invented.results(), None, store, runs=invented.runs)
     assert (synced.created, synced.removed) == (0, 0)
     after = shown(store)
     assert {name: run.info.run_id for name, run in after.items()} == {
@@ -158,7 +117,7 @@ def test_a_cell_shows_its_settings_data_files_user_and_commit(
     other = tmp_path / "other"
     other.mkdir()
     shutil.copy(empty_database, other / "mlflow.db")
-    sync_study(results_of(invented), None, TrackingStore.of(other), runs=invented.runs)
+    sync_study(invented.results(), None, TrackingStore.of(other), runs=invented.runs)
     again = shown(TrackingStore.of(other))["film · seed 0"]
     assert again.data.tags["mlflow.user"] == run.data.tags["mlflow.user"]
     assert again.data.params == run.data.params
@@ -188,7 +147,7 @@ def test_a_run_that_was_killed_leaves_what_it_had_and_the_next_one_doubles_nothi
     runs = shown(store)
     assert len(runs) == 2 + 8 and {run.info.status for run in runs.values()} == {"FINISHED"}
     assert [step for step, _ in curve(store, runs["film · seed 1"])] == [1, 2, 3]
-    synced = sync_study(results_of(invented), None, store, runs=invented.runs)
+    synced = sync_study(invented.results(), None, store, runs=invented.runs)
     assert (synced.created, synced.removed) == (0, 0)
 
 
@@ -242,7 +201,7 @@ def test_a_store_that_fails_in_between_loses_and_doubles_nothing(
         wait_until(lambda: said)
         broken.clear()
     assert "the study goes on" in said[0]
-    sync_study(results_of(invented), None, store, runs=invented.runs)
+    sync_study(invented.results(), None, store, runs=invented.runs)
     runs = shown(store)
     assert len(runs) == 2 + 8 and {run.info.status for run in runs.values()} == {"FINISHED"}
     for cell in invented.cells:
