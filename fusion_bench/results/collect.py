@@ -252,6 +252,7 @@ def _summary(
         unranked=arm.budget_match.unranked if arm.budget_match else "",
         search_importances=searched.importances,
         search_steps=searched.training_steps,
+        search_history=searched.history,
     )
 
 

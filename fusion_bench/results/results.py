@@ -45,6 +45,8 @@ class ArmSummary:
         search_trials: the number of trials of that search; 0 if the search is that of another study.
         search_importances: the share of the variance of the trials' values that each searched setting explains;
             empty where it is not known.
+        search_history: the trials of that search that found a better value of the selection metric than every
+            earlier one: number, from 1, and value.
         search_steps: the training steps of that search if it was pruned, else None.
         budget_distance: the fusion cost divided by the matched budget, minus 1; None without a budget.
         unranked: why the arm gets no verdict ("it has no width to match"); empty if it gets one.
@@ -68,6 +70,7 @@ class ArmSummary:
     unranked: str = ""
     search_importances: Mapping[str, float] = field(default_factory=dict)
     search_steps: int | None = None
+    search_history: tuple[tuple[int, float], ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

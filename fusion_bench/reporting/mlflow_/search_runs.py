@@ -14,7 +14,7 @@ from optuna.trial import FrozenTrial, TrialState
 from fusion_bench.reporting.mlflow_.arm_runs import finite_only
 from fusion_bench.reporting.mlflow_.cell_runs import finite
 from fusion_bench.reporting.mlflow_.experiments import SEARCH
-from fusion_bench.reporting.mlflow_.run_names import factor_params, shown_value
+from fusion_bench.reporting.mlflow_.run_names import factor_params, metric_name, shown_value
 from fusion_bench.reporting.mlflow_.run_types import MetricPoint, MlflowRun, MlflowStudy, RunStatus
 from fusion_bench.reporting.tables.markdown_text import escape
 from fusion_bench.study.trials.journal_file import journal_storage
@@ -49,14 +49,16 @@ def search_journals(folder: Path) -> list[Path]:
     return sorted((folder / "search").glob("*.log"))
 
 
-def shown_search(name: str, journals: Sequence[Path]) -> ShownSearch | None:
+def shown_search(
+    name: str, journals: Sequence[Path], importances: Mapping[str, Mapping[str, float]] | None = None
+) -> ShownSearch | None:
     """Return the search of a study; None if no trial has ended.
 
     Args:
         name: the name of the study.
         journals: see `search_journals`.
+        importances: how much each setting mattered in the search of each arm; None before it is known.
     """
-    shown = SELECTION
     runs: list[MlflowRun] = []
     params: dict[str, None] = {}
     rises = True
@@ -65,7 +67,8 @@ def shown_search(name: str, journals: Sequence[Path]) -> ShownSearch | None:
         trials = [trial for trial in study.get_trials(deepcopy=False) if trial.state in _STATUS]
         rises = study.direction == optuna.study.StudyDirection.MAXIMIZE
         if trials:
-            runs += [_parent(name, arm, trials, shown, rises), *(_child(name, arm, t, shown) for t in trials)]
+            mattered = (importances or {}).get(arm, {})
+            runs += [_parent(name, arm, trials, rises, mattered), *(_child(name, arm, t) for t in trials)]
             params |= dict.fromkeys(key for trial in trials for key in factor_params(trial.params))
     if not runs:
         return None
@@ -76,11 +79,11 @@ def shown_search(name: str, journals: Sequence[Path]) -> ShownSearch | None:
     )
     tags = {
         SEARCH: name,
-        "fusion_bench.primary": shown,
+        "fusion_bench.primary": SELECTION,
         "mlflow.experimentKind": "custom_model_development",
         "mlflow.note.content": note,
     }
-    return ShownSearch(MlflowStudy(f"{name}/search", tags, tuple(runs)), shown, rises, tuple(params))
+    return ShownSearch(MlflowStudy(f"{name}/search", tags, tuple(runs)), SELECTION, rises, tuple(params))
 
 
 def _studies(file: Path) -> list[optuna.Study]:
@@ -90,9 +93,11 @@ def _studies(file: Path) -> list[optuna.Study]:
     ]
 
 
-def _parent(study: str, arm: str, trials: Sequence[FrozenTrial], metric: str, rises: bool) -> MlflowRun:
+def _parent(
+    study: str, arm: str, trials: Sequence[FrozenTrial], rises: bool, importances: Mapping[str, float]
+) -> MlflowRun:
     values = [t.value for t in trials if t.state == TrialState.COMPLETE and t.value is not None]
-    best = {f"best_{metric}": shown_value(max(values) if rises else min(values))} if values else {}
+    best = {f"best_{SELECTION}": shown_value(max(values) if rises else min(values))} if values else {}
     return MlflowRun(
         key=f"search/{arm}",
         kind="search",
@@ -100,17 +105,21 @@ def _parent(study: str, arm: str, trials: Sequence[FrozenTrial], metric: str, ri
         parent=None,
         status="FINISHED",
         params={"arm": arm},
-        latest={**finite_only(best), "trials": float(len(trials))},
+        latest={
+            **finite_only(best),
+            "trials": float(len(trials)),
+            **{f"importance/{metric_name(name)}": shown_value(share) for name, share in importances.items()},
+        },
         tags={"kind": "search", "study": study, "arm": arm, "state": "done"},
     )
 
 
-def _child(study: str, arm: str, trial: FrozenTrial, metric: str) -> MlflowRun:
+def _child(study: str, arm: str, trial: FrozenTrial) -> MlflowRun:
     number = trial.user_attrs.get("trial", trial.number)
     points = [MetricPoint("trial", float(number))]
     if trial.value is not None and trial.state != TrialState.FAIL:
-        points.insert(0, MetricPoint(metric, shown_value(trial.value)))
-    points += [MetricPoint(f"curve/{metric}", v, step) for step, v in trial.intermediate_values.items()]
+        points.insert(0, MetricPoint(SELECTION, shown_value(trial.value)))
+    points += [MetricPoint(f"curve/{SELECTION}", v, step) for step, v in trial.intermediate_values.items()]
     state = {TrialState.COMPLETE: "done", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}[trial.state]
     cells = trial.user_attrs.get("cells", [trial.user_attrs.get("cell", "")])
     tags = {"kind": "trial", "study": study, "arm": arm, "state": state, "cells": ", ".join(cells)}

@@ -93,7 +93,8 @@ def sync_study(
     notify(f"showing {results.name} in MLflow", 0, 0)
     study = mlflow_runs(results, report, tables, runs)
     folder = None if runs is None else study_folder(runs, results.name)
-    search = None if folder is None else shown_search(results.name, search_journals(folder))
+    mattered = {arm.label: arm.search_importances for arm in results.arms}
+    search = None if folder is None else shown_search(results.name, search_journals(folder), mattered)
     with store.open() as client:
         version = store.version()
         experiment = experiment_of(client, study.name, study.tags, store)
