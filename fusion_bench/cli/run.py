@@ -26,6 +26,7 @@ from fusion_bench.results.collect import NOT_COMPARED
 from fusion_bench.results.results import StudyResults
 from fusion_bench.study.run import study_folder
 from fusion_bench.study.trials.database import database_of
+from fusion_bench.study.trials.journal_file import dashboard_command
 from fusion_bench.study.trials.mirror import copy_journals
 
 
@@ -130,6 +131,8 @@ def _show_in_mlflow(
 ) -> None:
     track(results, report, tables, runs, console)
     typer.echo(how_to_see(TrackingStore.of(runs).uri, runs))
+    if (command := dashboard_command(study_folder(runs, results.name))) is not None:
+        typer.echo(f"Optuna: {command}")
 
 
 def dashboard_hint(shown: str) -> str:

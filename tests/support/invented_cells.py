@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
+import torch
 
 from fusion_bench.cells.events import CellFinished, CellProgressed
 from fusion_bench.cells.folder import cell_folder
@@ -78,6 +78,7 @@ class InventedRun:
         return (cell.seed + (cell.arm == "film")) / 10 + epoch / 1000
 
     def finish(self, cell: PlannedCell) -> None:
+        """Write the outcome of a cell; the weights of the first are kept."""
         metrics = {"test/accuracy": self.value(cell, 9), "val/accuracy": self.value(cell, EPOCHS)}
         rows = [
             (epoch, epoch * 10, quantity, value)
@@ -89,12 +90,8 @@ class InventedRun:
         table = pd.DataFrame({**samples, "prediction": ["no"], "score": [0.0]})
         timing = Timing(2.0, 1.0, usage=(Look(1.0, 0.9, 2_000_000), Look(2.0, 1.0, 3_000_000)))
         result = CellResult(metrics, metrics, EPOCHS, EPOCHS, ArmCosts(7, 11, 1, 1), 5, 2, 10)
-        finish_cell(cell_folder(self.runs, cell.id), Outcome(result, table, curves, timing, _WHERE))
-
-    def write_plan(self) -> None:
-        folder = self.runs / "studies" / self.study.name
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / "plan.json").write_text(json.dumps({"file": str(self.study.path)}))
+        weights = {"w": torch.ones(2)} if cell == self.cells[0] else None
+        finish_cell(cell_folder(self.runs, cell.id), Outcome(result, table, curves, timing, _WHERE), weights)
 
     def results(self) -> StudyResults:
         """What a report would be made of."""

@@ -162,7 +162,8 @@ def _page(columns: ShownColumns, kind: str) -> dict[str, Any]:
 
 def _width(column: str) -> int:
     """Return the pixels of a column that shows its heading whole."""
-    return max(70, 24 + 8 * len(column.partition(".")[2].strip("`")))
+    name = column.partition(".")[2].strip("`")
+    return 130 if name == "arm" else max(70, 24 + 8 * len(name))
 
 
 def _overview(charts: list[dict[str, Any]]) -> dict[str, Any]:

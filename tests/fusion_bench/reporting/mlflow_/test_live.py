@@ -113,6 +113,10 @@ def test_a_cell_shows_its_settings_data_files_user_and_commit(
     arm = shown(store)["film"]
     module = next(store.artifacts.glob(f"*/{arm.info.run_id}/artifacts/module/film.py"))
     assert "class FiLM" in module.read_text()
+    (output,) = run.outputs.model_outputs
+    model = MlflowClient(tracking_uri=store.uri).get_logged_model(output.model_id)
+    assert (model.name, model.status, model.source_run_id) == ("film · seed 0", "READY", run.info.run_id)
+    assert list(store.artifacts.glob(f"*/models/{model.model_id}/artifacts/model.safetensors"))
     # Rebuilt from nothing, they keep the user and the commit of their training.
     other = tmp_path / "other"
     other.mkdir()

@@ -126,6 +126,10 @@ def test_nothing_is_lost_or_doubled_by_a_server_that_is_stopped_and_hangs_in_mid
         train(1)
     whole = ("FINISHED", list(range(1, EPOCHS + 1)), ["config.json", "provenance.json", "samples.parquet"])
     assert list(histories(uri).values()) == [whole] * 8
+    client = MlflowClient(uri)
+    experiment = client.get_experiment_by_name("eight").experiment_id
+    (model,) = client.search_logged_models([experiment])
+    assert [item.path for item in client.list_logged_model_artifacts(model.model_id)] == ["model.safetensors"]
     assert all("the study goes on" in text for text in said)
     first = sync_study(invented.results(), None, store, runs=invented.runs)
     assert (first.created, first.removed) == (0, 0)
