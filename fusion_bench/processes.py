@@ -67,7 +67,7 @@ def group_bytes(group: int) -> int:
 
 
 @dataclass(frozen=True)
-class Look:
+class UseOfMachine:
     """The use of the machine by a process at one moment.
 
     Attributes:
@@ -113,12 +113,12 @@ class ProcessWatch:
         self._looks.join()
 
     def peak_bytes(self) -> int:
-        """Look once more, and return the most memory in bytes; 0 where the system does not tell."""
+        """UseOfMachine once more, and return the most memory in bytes; 0 where the system does not tell."""
         self.look()
         return self._most
 
     def look(self) -> None:
-        """Look at the process now."""
+        """UseOfMachine at the process now."""
         found, seconds = _anonymous_bytes(os.getpid()), self._clock() - self._began
         self._most = max(self._most, found)
         if seconds < self._due:
@@ -129,11 +129,13 @@ class ProcessWatch:
             self._every *= 2
         self._due = seconds + self._every
 
-    def looks(self) -> tuple[Look, ...]:
+    def looks(self) -> tuple[UseOfMachine, ...]:
         """Return the looks that were kept, in order."""
         kept = list(self._kept)
         return tuple(
-            Look(round(seconds, 1), round((cpu - before[1]) / max(seconds - before[0], 1e-3), 3), found, gpu)
+            UseOfMachine(
+                round(seconds, 1), round((cpu - before[1]) / max(seconds - before[0], 1e-3), 3), found, gpu
+            )
             for before, (seconds, cpu, found, gpu) in pairwise(kept)
         )
 

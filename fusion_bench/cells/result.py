@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from fusion_bench.processes import Look
+from fusion_bench.processes import UseOfMachine
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class Timing:
     evaluation_seconds: float
     peak_bytes: int = 0
     peak_gpu_bytes: int = 0
-    usage: tuple[Look, ...] = ()
+    usage: tuple[UseOfMachine, ...] = ()
 
     @property
     def seconds(self) -> float:

@@ -12,7 +12,7 @@ import torch
 from fusion_bench.cells.events import CellFinished, CellProgressed
 from fusion_bench.cells.folder import cell_folder
 from fusion_bench.cells.result import ArmCosts, CellResult, Outcome, Provenance, Timing
-from fusion_bench.processes import Look
+from fusion_bench.processes import UseOfMachine
 from fusion_bench.results.outcome_tables import cell_state_table, cell_tables, metric_values
 from fusion_bench.results.results import ArmSummary, StudyResults
 from fusion_bench.spec.load import read_study
@@ -88,7 +88,9 @@ class InventedRun:
         curves = pd.DataFrame(rows, columns=["epoch", "samples_seen", "quantity", "value"])
         samples = {"split": ["test"], "sample": ["q0"], "cluster": ["i0"], "truth": ["yes"]}
         table = pd.DataFrame({**samples, "prediction": ["no"], "score": [0.0]})
-        timing = Timing(2.0, 1.0, usage=(Look(1.0, 0.9, 2_000_000), Look(2.0, 1.0, 3_000_000)))
+        timing = Timing(
+            2.0, 1.0, usage=(UseOfMachine(1.0, 0.9, 2_000_000), UseOfMachine(2.0, 1.0, 3_000_000))
+        )
         result = CellResult(metrics, metrics, EPOCHS, EPOCHS, ArmCosts(7, 11, 1, 1), 5, 2, 10)
         weights = {"w": torch.ones(2)} if cell == self.cells[0] else None
         finish_cell(cell_folder(self.runs, cell.id), Outcome(result, table, curves, timing, _WHERE), weights)

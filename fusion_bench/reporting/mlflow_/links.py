@@ -11,7 +11,7 @@ from typing import Final
 from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
 from fusion_bench.reporting.html.page import PAGE
-from fusion_bench.reporting.mlflow_.views import ARMS, CHARTS, TABLE, TRIALS
+from fusion_bench.reporting.mlflow_.content.views import ARM_TABLE, CHARTS, TABLE, TRIALS
 
 LOCAL_SERVER: Final = "http://127.0.0.1:5000"  # the default of `fusion-bench ui`
 
@@ -27,7 +27,7 @@ class Destination:
         cells: the ids of the runs of its finished cells.
         arms: the ids of the runs of its arms with a finished cell, at most as many as MLflow compares.
         report: the id of the run with the report; None without one.
-        views: the keys of the saved views (`fusion_bench.reporting.mlflow_.views`).
+        views: the keys of the saved views (`fusion_bench.reporting.mlflow_.content.views`).
         search: the id of the experiment with the trials of its search; None without one.
         changed: when it was changed last, in milliseconds since 1970.
     """
@@ -71,7 +71,7 @@ def deep_links(destination: Destination, server: str = LOCAL_SERVER) -> tuple[Li
     charts = {**view(CHARTS, "cell"), "compareRunsMode": "CHART"}
     links = [
         Link("table of all cells, best first", f"{experiment}/runs?{_query(view(TABLE, 'cell'))}"),
-        Link("table of the arms, means over seeds", f"{experiment}/runs?{_query(view(ARMS, 'arm'))}"),
+        Link("table of the arms, means over seeds", f"{experiment}/runs?{_query(view(ARM_TABLE, 'arm'))}"),
         Link("charts of the arms", f"{experiment}/runs?{_query(charts)}"),
     ]
     if len(destination.arms) > 1:

@@ -13,15 +13,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final
 
+from fusion_bench.reporting.mlflow_.content.run_names import factor_params, metric_name
+from fusion_bench.reporting.mlflow_.content.runs import experiment_tags
+from fusion_bench.reporting.mlflow_.content.search_runs import search_journals, shown_search
+from fusion_bench.reporting.mlflow_.content.views import ShownColumns, saved_views, search_view
 from fusion_bench.reporting.mlflow_.experiments import experiment_of
 from fusion_bench.reporting.mlflow_.live_state import LiveState
 from fusion_bench.reporting.mlflow_.origins import Origins, origin_here
-from fusion_bench.reporting.mlflow_.run_names import factor_params, metric_name
-from fusion_bench.reporting.mlflow_.runs import experiment_tags
-from fusion_bench.reporting.mlflow_.search_runs import search_journals, shown_search
 from fusion_bench.reporting.mlflow_.store import TrackingStore
 from fusion_bench.reporting.mlflow_.sync import save_views
-from fusion_bench.reporting.mlflow_.views import ShownColumns, saved_views, search_view
 from fusion_bench.reporting.mlflow_.writer import ExperimentWriter
 from fusion_bench.reporting.tables.markdown_text import escape
 from fusion_bench.spec.study import Study

@@ -12,9 +12,9 @@ from typing import Final
 from fusion_bench.cells.events import CellFailed, CellFinished, CellProgressed, CellStepped
 from fusion_bench.cells.folder import cell_folder
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.reporting.mlflow_.arm_runs import arm_run, means_so_far
-from fusion_bench.reporting.mlflow_.cell_details import module_text
-from fusion_bench.reporting.mlflow_.cell_runs import (
+from fusion_bench.reporting.mlflow_.content.arm_runs import arm_run, means_so_far
+from fusion_bench.reporting.mlflow_.content.cell_details import module_text
+from fusion_bench.reporting.mlflow_.content.cell_runs import (
     ShownArm,
     ShownCell,
     cell_from_folder,
@@ -22,7 +22,7 @@ from fusion_bench.reporting.mlflow_.cell_runs import (
     curve_point,
     details_in,
 )
-from fusion_bench.reporting.mlflow_.run_types import MetricPoint, MlflowRun
+from fusion_bench.reporting.mlflow_.content.run_types import MetricPoint, MlflowRun
 from fusion_bench.spec.study import Study
 from fusion_bench.study.observer import RunEvent, RunPlanned
 from fusion_bench.study.plan import PlannedCell

@@ -12,6 +12,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from fusion_bench.reporting.mlflow_.content.run_types import MlflowStudy
+from fusion_bench.reporting.mlflow_.content.runs import mlflow_runs
+from fusion_bench.reporting.mlflow_.content.search_runs import search_journals, shown_search
+from fusion_bench.reporting.mlflow_.content.views import (
+    ARM_TABLE,
+    CHARTS,
+    TABLE,
+    ShownColumns,
+    saved_views,
+    search_view,
+    view_tag,
+)
 from fusion_bench.reporting.mlflow_.experiments import (
     SEARCH,
     experiment_of,
@@ -21,19 +33,7 @@ from fusion_bench.reporting.mlflow_.experiments import (
 )
 from fusion_bench.reporting.mlflow_.links import Destination
 from fusion_bench.reporting.mlflow_.origins import Origins
-from fusion_bench.reporting.mlflow_.run_types import MlflowStudy
-from fusion_bench.reporting.mlflow_.runs import mlflow_runs
-from fusion_bench.reporting.mlflow_.search_runs import search_journals, shown_search
 from fusion_bench.reporting.mlflow_.store import TrackingStore
-from fusion_bench.reporting.mlflow_.views import (
-    ARMS,
-    CHARTS,
-    TABLE,
-    ShownColumns,
-    saved_views,
-    search_view,
-    view_tag,
-)
 from fusion_bench.reporting.mlflow_.writer import ExperimentWriter
 from fusion_bench.reporting.tables.tables import Tables
 from fusion_bench.results.results import StudyResults
@@ -173,7 +173,7 @@ def _destination(client: MlflowClient, experiment: Experiment, searches: Mapping
         cells=tuple(run.info.run_id for run in cells),
         arms=tuple(run.info.run_id for run in arms[:_MOST_COMPARED]),
         report=next((run.info.run_id for run in runs if run.data.tags["kind"] == "report"), None),
-        views=tuple(key for key in (TABLE, ARMS, CHARTS) if view_tag(key) in experiment.tags),
+        views=tuple(key for key in (TABLE, ARM_TABLE, CHARTS) if view_tag(key) in experiment.tags),
         search=searches.get(study),
         changed=max((run.info.end_time or run.info.start_time for run in runs), default=0),
     )

@@ -16,8 +16,8 @@ from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
 
 from fusion_bench.reporting.mlflow_.artifacts import ArtifactFiles
+from fusion_bench.reporting.mlflow_.content.run_types import MetricPoint, MlflowRun, ShownData
 from fusion_bench.reporting.mlflow_.experiments import KEY, own_runs
-from fusion_bench.reporting.mlflow_.run_types import MetricPoint, MlflowRun, ShownData
 from fusion_bench.reporting.mlflow_.store import TrackingStore
 
 if TYPE_CHECKING:

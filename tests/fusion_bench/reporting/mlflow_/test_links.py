@@ -7,8 +7,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from fusion_bench.reporting.mlflow_.content.views import CHARTS, TABLE, TRIALS
 from fusion_bench.reporting.mlflow_.links import Destination, deep_links, server_of
-from fusion_bench.reporting.mlflow_.views import CHARTS, TABLE, TRIALS
 
 STUDY = Destination("quickstart", "7", "test_accuracy", ("aa", "bb"), ("dd", "ee"), report="cc")
 

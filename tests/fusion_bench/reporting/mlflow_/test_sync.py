@@ -18,9 +18,9 @@ from mlflow.exceptions import MlflowException
 
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.reporting.mlflow_ import sync
+from fusion_bench.reporting.mlflow_.content.views import ARM_TABLE, CHARTS, TABLE
 from fusion_bench.reporting.mlflow_.store import TrackingStore
 from fusion_bench.reporting.mlflow_.sync import SyncResult, destinations, sync_study
-from fusion_bench.reporting.mlflow_.views import ARMS, CHARTS, TABLE
 from fusion_bench.results.results import StudyResults
 
 Make = Callable[..., StudyResults]
@@ -299,7 +299,7 @@ def test_studies_are_found_again_with_all_that_links_need(
     # Finished cells only: one run without metrics empties the comparison.
     assert len(found.cells) == 7
     assert len(found.arms) == 3
-    assert found.views == (TABLE, ARMS, CHARTS)
+    assert found.views == (TABLE, ARM_TABLE, CHARTS)
 
 
 def test_a_store_that_refuses_saved_views_gets_everything_else(

@@ -14,10 +14,17 @@ import pandas as pd
 import pytest
 
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.reporting.mlflow_.run_names import metric_name, shown_value
-from fusion_bench.reporting.mlflow_.run_types import MlflowRun
-from fusion_bench.reporting.mlflow_.runs import markdown_excerpt, mlflow_runs
-from fusion_bench.reporting.mlflow_.views import ARMS, CHARTS, TABLE, ShownColumns, saved_views, view_tag
+from fusion_bench.reporting.mlflow_.content.run_names import metric_name, shown_value
+from fusion_bench.reporting.mlflow_.content.run_types import MlflowRun
+from fusion_bench.reporting.mlflow_.content.runs import markdown_excerpt, mlflow_runs
+from fusion_bench.reporting.mlflow_.content.views import (
+    ARM_TABLE,
+    CHARTS,
+    TABLE,
+    ShownColumns,
+    saved_views,
+    view_tag,
+)
 from fusion_bench.reporting.tables.markdown_text import escape
 from fusion_bench.reporting.tables.tables import build_tables
 from fusion_bench.results.results import StudyResults
@@ -205,7 +212,7 @@ def test_views_show_the_primary_metric_and_name_only_what_is_logged(make_results
     metrics = {point.metric for run in runs for point in run.points} | {n for run in runs for n in run.latest}
     params = {name for run in runs for name in run.params}
     views = saved_views(ShownColumns.of(results), "3.17.2", 1234)
-    for tag, first in ((TABLE, "params.`arm`"), (ARMS, "params.`arm`"), (CHARTS, "params.`arm`")):
+    for tag, first in ((TABLE, "params.`arm`"), (ARM_TABLE, "params.`arm`"), (CHARTS, "params.`arm`")):
         state = state_of(views[view_tag(tag)])
         assert state["orderByKey"] == "metrics.`test_accuracy`"
         assert state["selectedColumns"][0] == first

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from fusion_bench.reporting.mlflow_.run_names import (
+from fusion_bench.reporting.mlflow_.content.run_names import (
     LATENCY,
     MULTIPLY_ADDS,
     PARAMETERS,
@@ -26,7 +26,7 @@ from fusion_bench.results.results import StudyResults
 from fusion_bench.storage import canonical
 
 TABLE: Final = "fusion-bench-table"
-ARMS: Final = "fusion-bench-arms"
+ARM_TABLE: Final = "fusion-bench-arms"
 CHARTS: Final = "fusion-bench-charts"
 TRIALS: Final = "fusion-bench-trials"
 _LISTED_FROM: Final = (3, 17)
@@ -89,7 +89,7 @@ def saved_views(columns: ShownColumns, version: str, created: int) -> dict[str, 
     cells = {**_page(columns, "cell"), **_overview(_per_cell(columns)), "groupBy": None}
     arms = {**_page(columns, "arm"), **_overview(_per_arm(columns)), "groupBy": None}
     charts = {**_page(columns, "cell"), **_overview(_per_arm(columns)), "groupBy": _BY_ARM}
-    views = {TABLE: ("cells, best first", cells), ARMS: ("arms, best first", arms)}
+    views = {TABLE: ("cells, best first", cells), ARM_TABLE: ("arms, best first", arms)}
     views[CHARTS] = ("means over seeds", charts)
     # The page lists the newest view first.
     return {

@@ -11,11 +11,11 @@ from typing import Final
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from fusion_bench.reporting.mlflow_.arm_runs import finite_only
-from fusion_bench.reporting.mlflow_.cell_runs import finite
+from fusion_bench.reporting.mlflow_.content.arm_runs import finite_only
+from fusion_bench.reporting.mlflow_.content.cell_runs import finite
+from fusion_bench.reporting.mlflow_.content.run_names import factor_params, metric_name, shown_value
+from fusion_bench.reporting.mlflow_.content.run_types import MetricPoint, MlflowRun, MlflowStudy, RunStatus
 from fusion_bench.reporting.mlflow_.experiments import SEARCH
-from fusion_bench.reporting.mlflow_.run_names import factor_params, metric_name, shown_value
-from fusion_bench.reporting.mlflow_.run_types import MetricPoint, MlflowRun, MlflowStudy, RunStatus
 from fusion_bench.reporting.tables.markdown_text import escape
 from fusion_bench.study.trials.journal_file import journal_storage
 

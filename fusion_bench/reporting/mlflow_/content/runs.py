@@ -12,12 +12,18 @@ from typing import Final
 from fusion_bench.cells.folder import cell_folder
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.reporting.html.page import PAGE
-from fusion_bench.reporting.mlflow_.arm_runs import arm_note, arm_run, means_so_far, reported_means
-from fusion_bench.reporting.mlflow_.cell_details import module_text
-from fusion_bench.reporting.mlflow_.cell_runs import ShownArm, ShownCell, cell_run, cells_of, details_in
+from fusion_bench.reporting.mlflow_.content.arm_runs import arm_note, arm_run, means_so_far, reported_means
+from fusion_bench.reporting.mlflow_.content.cell_details import module_text
+from fusion_bench.reporting.mlflow_.content.cell_runs import (
+    ShownArm,
+    ShownCell,
+    cell_run,
+    details_in,
+    ended_cells,
+)
+from fusion_bench.reporting.mlflow_.content.run_names import primary_metric
+from fusion_bench.reporting.mlflow_.content.run_types import MlflowRun, MlflowStudy
 from fusion_bench.reporting.mlflow_.experiments import STUDY
-from fusion_bench.reporting.mlflow_.run_names import primary_metric
-from fusion_bench.reporting.mlflow_.run_types import MlflowRun, MlflowStudy
 from fusion_bench.reporting.tables.markdown_text import escape
 from fusion_bench.reporting.tables.tables import Tables
 from fusion_bench.results.results import ArmSummary, StudyResults
@@ -43,7 +49,7 @@ def mlflow_runs(
     Raises:
         FusionBenchError: ``report`` is not a file.
     """
-    shown = list(cells_of(results))
+    shown = list(ended_cells(results))
     cells = [cell_run(cell, details_in(runs, cell.cell)) for cell in shown]
     arms = [_arm(results, arm, shown, tables, runs) for arm in results.arms]
     text = None

@@ -13,8 +13,8 @@ from fusion_bench.cells.folder import CellFolder
 from fusion_bench.cells.result import Timing
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.registry import Target
-from fusion_bench.reporting.mlflow_.run_names import settings_params
-from fusion_bench.reporting.mlflow_.run_types import MetricPoint, ShownData
+from fusion_bench.reporting.mlflow_.content.run_names import settings_params
+from fusion_bench.reporting.mlflow_.content.run_types import MetricPoint, ShownData
 from fusion_bench.storage import digest
 from fusion_bench.training.config import CellConfig
 

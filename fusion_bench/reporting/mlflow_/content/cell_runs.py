@@ -13,8 +13,8 @@ import pandas as pd
 from fusion_bench.cells.folder import CellFolder, cell_folder
 from fusion_bench.cells.result import ArmCosts
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.reporting.mlflow_.cell_details import CellDetails, cell_details
-from fusion_bench.reporting.mlflow_.run_names import (
+from fusion_bench.reporting.mlflow_.content.cell_details import CellDetails, cell_details
+from fusion_bench.reporting.mlflow_.content.run_names import (
     LATENCY,
     MULTIPLY_ADDS,
     PARAMETERS,
@@ -23,7 +23,7 @@ from fusion_bench.reporting.mlflow_.run_names import (
     metric_name,
     shown_value,
 )
-from fusion_bench.reporting.mlflow_.run_types import MetricPoint, MlflowRun, RunStatus
+from fusion_bench.reporting.mlflow_.content.run_types import MetricPoint, MlflowRun, RunStatus
 from fusion_bench.reporting.tables.markdown_text import escape
 from fusion_bench.results.results import ArmSummary, StudyResults
 
@@ -143,7 +143,7 @@ def cell_run(shown: ShownCell, details: CellDetails) -> MlflowRun:
     )
 
 
-def cells_of(results: StudyResults) -> Iterator[ShownCell]:
+def ended_cells(results: StudyResults) -> Iterator[ShownCell]:
     """Yield every cell of a report that has ended."""
     arms = {arm.label: ShownArm.of(results.name, arm) for arm in results.arms}
     shown = results.cells[results.cells["state"].isin(list(_STATUS))]

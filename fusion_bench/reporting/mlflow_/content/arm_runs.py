@@ -9,9 +9,9 @@ from typing import Final
 
 import pandas as pd
 
-from fusion_bench.reporting.mlflow_.cell_runs import ShownArm, ShownCell
-from fusion_bench.reporting.mlflow_.run_names import metric_name, shown_value
-from fusion_bench.reporting.mlflow_.run_types import MlflowRun, RunStatus
+from fusion_bench.reporting.mlflow_.content.cell_runs import ShownArm, ShownCell
+from fusion_bench.reporting.mlflow_.content.run_names import metric_name, shown_value
+from fusion_bench.reporting.mlflow_.content.run_types import MlflowRun, RunStatus
 from fusion_bench.reporting.tables.markdown_text import code, escape
 from fusion_bench.results.results import ArmSummary
 
