@@ -1,4 +1,4 @@
-"""Which process of which host this is, and whether a process of this host has ended."""
+"""Which process of which host this is, whether a process of this host has ended, and what this one uses."""
 
 from __future__ import annotations
 
@@ -6,13 +6,18 @@ import functools
 import os
 import socket
 import threading
+import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 _PROC = Path("/proc")
 _ENDED = frozenset("ZX")  # a zombie, and a process that is being removed
 _SECONDS_BETWEEN_LOOKS = 0.2
+_SECONDS_BETWEEN_KEPT_LOOKS = 1.0
+_MOST_KEPT_LOOKS = 120
 _STATE, _GROUP, _BEGAN = 0, 2, 19  # places of fields after the name in brackets of /proc/PID/stat
 
 
@@ -61,18 +66,45 @@ def group_bytes(group: int) -> int:
     return sum(_anonymous_bytes(pid) for pid in _pids() if _group(pid) == group)
 
 
-class PeakMemory:
-    """Looks at the anonymous memory of this process five times a second. Use it as a context manager.
+@dataclass(frozen=True)
+class UseOfMachine:
+    """The use of the machine by a process at one moment.
 
-    The largest value that the system keeps is no substitute: it is that of the largest of all cells that a worker has
-    trained, and counts mapped files.
+    Attributes:
+        seconds: since the watch began.
+        cores: how many cores it kept busy since the look before.
+        bytes: its memory, without mapped files; 0 where the system does not tell.
+        gpu_bytes: its memory on the GPU; 0 without one.
     """
 
-    def __init__(self) -> None:
+    seconds: float
+    cores: float
+    bytes: int
+    gpu_bytes: int = 0
+
+
+class ProcessWatch:
+    """Looks at the memory and the processor time of this process while it is used as a context manager.
+
+    The largest value of memory that the system keeps is no substitute: it is that of the largest of all cells that a
+    worker has trained, and counts mapped files. Of a long time every second look is forgotten, so that 60 to 120
+    evenly spaced ones are kept.
+
+    Args:
+        gpu_bytes: returns the memory of this process on its GPU; 0 without one.
+        clock: seconds that never run backwards.
+    """
+
+    def __init__(
+        self, gpu_bytes: Callable[[], int] = lambda: 0, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._gpu_bytes, self._clock = gpu_bytes, clock
         self._most, self._ended = 0, threading.Event()
+        self._began, self._every, self._due = clock(), _SECONDS_BETWEEN_KEPT_LOOKS, 0.0
+        self._kept: list[tuple[float, float, int, int]] = [(0.0, time.process_time(), 0, 0)]
         self._looks = threading.Thread(target=self._watch, name="memory", daemon=True)
 
-    def __enter__(self) -> PeakMemory:
+    def __enter__(self) -> ProcessWatch:
         self._looks.start()
         return self
 
@@ -80,14 +112,36 @@ class PeakMemory:
         self._ended.set()
         self._looks.join()
 
-    def seen(self) -> int:
-        """Look once more, and return the largest value in bytes; 0 where the system does not tell."""
-        self._most = max(self._most, _anonymous_bytes(os.getpid()))
+    def peak_bytes(self) -> int:
+        """UseOfMachine once more, and return the most memory in bytes; 0 where the system does not tell."""
+        self.look()
         return self._most
+
+    def look(self) -> None:
+        """UseOfMachine at the process now."""
+        found, seconds = _anonymous_bytes(os.getpid()), self._clock() - self._began
+        self._most = max(self._most, found)
+        if seconds < self._due:
+            return
+        self._kept.append((seconds, time.process_time(), found, self._gpu_bytes()))
+        if len(self._kept) > _MOST_KEPT_LOOKS:
+            del self._kept[1::2]
+            self._every *= 2
+        self._due = seconds + self._every
+
+    def looks(self) -> tuple[UseOfMachine, ...]:
+        """Return the looks that were kept, in order."""
+        kept = list(self._kept)
+        return tuple(
+            UseOfMachine(
+                round(seconds, 1), round((cpu - before[1]) / max(seconds - before[0], 1e-3), 3), found, gpu
+            )
+            for before, (seconds, cpu, found, gpu) in pairwise(kept)
+        )
 
     def _watch(self) -> None:
         while not self._ended.wait(_SECONDS_BETWEEN_LOOKS):
-            self.seen()
+            self.look()
 
 
 def _pids() -> list[int]:

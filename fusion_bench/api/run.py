@@ -24,7 +24,8 @@ from fusion_bench.comparing.against import plan_against
 from fusion_bench.comparing.joined_cells import save_joined_cells
 from fusion_bench.errors import FusionBenchError, NoResultError
 from fusion_bench.reporting.decidable.sentences import few_seeds
-from fusion_bench.reporting.mlflow_.store import TrackingStore
+from fusion_bench.reporting.mlflow_.live import LiveMlflow, Observers
+from fusion_bench.reporting.mlflow_.store import StoreUnreachable, TrackingStore
 from fusion_bench.reporting.mlflow_.sync import sync_study
 from fusion_bench.reporting.progress import observer_for, parts_shown
 from fusion_bench.reporting.published.published_cells import save_cells, save_search_cells
@@ -166,7 +167,7 @@ def run_study(
         console = Console()
         finished = run_and_report(request, console)
         try:
-            track(finished.own, finished.report, request.runs, console)
+            track(finished.own, finished.report, finished.tables, request.runs, console)
         except FusionBenchError as error:  # nothing is lost
             console.print(str(error), markup=False, highlight=False, soft_wrap=True)
         return load_report(finished.report.parent)
@@ -197,7 +198,10 @@ def _run_and_report(request: RunRequest, console: Console) -> FinishedRun:
         study = load_study(request.study, request.overrides)
     if request.smoke:
         study = smoke_study(study)
-    TrackingStore.of(request.runs).check()  # told now, not after hours of training
+    try:
+        TrackingStore.of(request.runs).check()  # told now, not after hours of training
+    except StoreUnreachable as error:  # it may answer later
+        console.print(f"{error}; {_LATER}", markup=False, highlight=False, soft_wrap=True)
     if request.storage is not None:
         database_of(request.storage)
     placed = placed_workers(request, study)
@@ -240,9 +244,12 @@ def _train(
 
     options = RunOptions(request.retry_failed, request.retry_stale)
     folder, looks = study_folder(paths.runs, study.name), LookTaker(study, paths)
-    run = StudyRun(study, paths, partial(make, study), observer_for(console), options, looks)
-    with Mirror(folder, database_of(request.storage), say) if request.storage else nullcontext():
-        return run.run()
+    with (
+        Mirror(folder, database_of(request.storage), say) if request.storage else nullcontext(),
+        LiveMlflow(study, paths.runs, TrackingStore.of(paths.runs), say) as live,
+    ):
+        observer = Observers(observer_for(console), live)
+        return StudyRun(study, paths, partial(make, study), observer, options, looks).run()
 
 
 def report_on(
@@ -296,11 +303,12 @@ def report_on(
     return ShownReport(results, shown, report)
 
 
-def track(results: StudyResults, report: Path, runs: Path, console: Console) -> None:
+def track(results: StudyResults, report: Path, tables: Tables, runs: Path, console: Console) -> None:
     """Bring MLflow in line with a report and those of its contexts.
 
     Args:
         results: what the report was made from; ``report`` is the path of its ``report.md``.
+        tables: the numbers of the report.
         runs: the runs folder, which holds MLflow's database unless MLFLOW_TRACKING_URI names another store.
         console: where the progress is shown.
 
@@ -311,13 +319,17 @@ def track(results: StudyResults, report: Path, runs: Path, console: Console) -> 
     try:
         with parts_shown(console) as notify:
             for label, context in results.contexts.items():
-                sync_study(context, report.parent / report_folder(label) / report.name, store, notify)
-            sync_study(results, report, store, notify)
+                own = report.parent / report_folder(label) / report.name
+                sync_study(context, own, store, notify, runs=runs)
+            sync_study(results, report, store, notify, tables=tables, runs=runs)
     except FusionBenchError as error:
         raise FusionBenchError(
             f"{error} (the cells are kept and the report is written, {report}; the next run, or `fusion-bench report "
             "STUDY.yaml --mlflow`, shows it in MLflow once that is solved)"
         ) from error
+
+
+_LATER = "the study runs all the same, and MLflow shows it once the server answers"
 
 
 @contextmanager

@@ -28,7 +28,9 @@ def check_outcome(folder: CellFolder) -> None:
     outcome = folder.outcome()
     _check_result(outcome.result, folder.path / "result.json")
     timing = outcome.timing
-    _check_finite(vars(timing), folder.path / "timing.json")
+    _check_finite({k: v for k, v in vars(timing).items() if k != "usage"}, folder.path / "timing.json")
+    for look in timing.usage:
+        _check_finite(vars(look), folder.path / "timing.json")
     samples = folder.path / "samples.parquet"
     _check_table(outcome.samples, samples)
     if not (is_numeric_dtype(outcome.samples["score"]) and outcome.samples["score"].between(0, 1).all()):

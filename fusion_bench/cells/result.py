@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
+from fusion_bench.processes import UseOfMachine
+
 
 @dataclass(frozen=True)
 class ArmCosts:
@@ -59,12 +61,14 @@ class Timing:
         train_seconds, evaluation_seconds: how long it took.
         peak_bytes: the most memory that its process had, without mapped files; 0 if it was not looked at.
         peak_gpu_bytes: the most that torch had reserved on the GPU; 0 on a CPU.
+        usage: what its process used over time; empty in a cell of an earlier version.
     """
 
     train_seconds: float
     evaluation_seconds: float
     peak_bytes: int = 0
     peak_gpu_bytes: int = 0
+    usage: tuple[UseOfMachine, ...] = ()
 
     @property
     def seconds(self) -> float:

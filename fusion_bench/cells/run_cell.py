@@ -25,7 +25,7 @@ from fusion_bench.cells.result import ArmCosts, CellResult, Outcome, Provenance,
 from fusion_bench.cells.warm_start import starting_digest, starting_weights
 from fusion_bench.errors import CellFailure, FusionBenchError, is_disk_full, reason_of
 from fusion_bench.lease import LeaseHeld, LeaseLost
-from fusion_bench.processes import PeakMemory
+from fusion_bench.processes import ProcessWatch
 from fusion_bench.storage import sweep_parts
 from fusion_bench.training.cell_data import CellData
 from fusion_bench.training.config import CellConfig
@@ -117,13 +117,13 @@ class _Attempt:
         cell, name = self.cell, self.cell.folder.id
         # An error of a module or of the data is recorded as a failure of this cell, and the study continues.
         try:
-            with PeakMemory() as memory:
+            with ProcessWatch(self._gpu_bytes) as watch:
                 cell_data = self.cache.cell_data(self.config)
                 gpu = self._gpu()
                 trained = self._trainer(cell_data).train()
                 outcome = _outcome(self.config, cell_data, trained, self._provenance(cell_data))
-                timing = replace(outcome.timing, peak_bytes=memory.seen(), peak_gpu_bytes=_reserved_on(gpu))
-                outcome = replace(outcome, timing=timing)
+                peaks = {"peak_bytes": watch.peak_bytes(), "peak_gpu_bytes": _reserved_on(gpu)}
+                outcome = replace(outcome, timing=replace(outcome.timing, **peaks, usage=watch.looks()))
             cell.finish(outcome, trained.model.state_dict() if keep_weights else None)
             cell.remove_checkpoint()
         except LeaseLost:
@@ -145,6 +145,11 @@ class _Attempt:
             return None
         torch.cuda.reset_peak_memory_stats(device)
         return device
+
+    def _gpu_bytes(self) -> int:
+        """Return the memory that torch has reserved on the GPU of the cell; 0 on a CPU."""
+        device = torch.device(self.cache.paths.device)
+        return int(torch.cuda.memory_reserved(device)) if device.type == "cuda" else 0
 
     def _step_done(self, done: StepDone) -> None:
         """Stop the training if another process has taken over the cell, and hand the step on."""

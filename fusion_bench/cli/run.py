@@ -28,6 +28,7 @@ from fusion_bench.results.collect import NOT_COMPARED
 from fusion_bench.results.results import StudyResults
 from fusion_bench.study.run import study_folder
 from fusion_bench.study.trials.database import database_of
+from fusion_bench.study.trials.journal_file import dashboard_command
 from fusion_bench.study.trials.mirror import copy_journals
 
 
@@ -61,7 +62,7 @@ def run_and_say(request: RunRequest, fail_if: str | None = None) -> None:
         if request.storage is not None:
             typer.echo(dashboard_hint(database_of(request.storage).shown))
         try:
-            _show_in_mlflow(finished.own, finished.report, request.runs, console)
+            _show_in_mlflow(finished.own, finished.report, finished.tables, request.runs, console)
         except FusionBenchError as error:
             # Nothing is lost: the next run, or `report --mlflow`, shows it. The exit code is that of the cells.
             typer.echo(str(error), err=True)
@@ -137,16 +138,20 @@ def report_only(
     if paper:
         typer.echo(f"For a paper: {written.path.parent / PAPER}")
     if shown_in.mlflow:
-        _show_in_mlflow(shown.own, written.path, opened.paths.runs, console)
+        _show_in_mlflow(shown.own, written.path, written.tables, opened.paths.runs, console)
     if database is not None:
         for study in (opened.study, *opened.study.contexts.values()):
             copy_journals(study_folder(opened.paths.runs, study.name), database)
         typer.echo(dashboard_hint(database.shown))
 
 
-def _show_in_mlflow(results: StudyResults, report: Path, runs: Path, console: Console) -> None:
-    track(results, report, runs, console)
+def _show_in_mlflow(
+    results: StudyResults, report: Path, tables: Tables, runs: Path, console: Console
+) -> None:
+    track(results, report, tables, runs, console)
     typer.echo(how_to_see(TrackingStore.of(runs).uri, runs))
+    if (command := dashboard_command(study_folder(runs, results.name))) is not None:
+        typer.echo(f"Optuna: {command}")
 
 
 def dashboard_hint(shown: str) -> str:

@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import time
+import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPException
@@ -24,6 +25,8 @@ from fusion_bench.errors import FusionBenchError
 from fusion_bench.reporting.mlflow_.links import deep_links, server_of
 from fusion_bench.reporting.mlflow_.store import TrackingStore
 from fusion_bench.reporting.mlflow_.sync import destinations
+from fusion_bench.study.run import study_folder
+from fusion_bench.study.trials.journal_file import dashboard_command
 
 _SECONDS_TO_START: Final = 120.0
 _SECONDS_TO_STOP: Final = 10.0
@@ -51,11 +54,11 @@ def serve(runs: Path, host: str = "127.0.0.1", port: int = 5000, console: Consol
     if store.database is not None and not store.database.exists():
         raise FusionBenchError(f"{store.database} does not exist: run a study first, or pass --runs")
     if (remote := server_of(store.uri)) is not None:
-        _print_links(console, store, remote)
+        _show_links(console, store, remote, runs)
         return
     _check_free(host, port)
     try:
-        status = _serve(store, host, port, console)
+        status = _serve(store, host, port, console, runs)
     except KeyboardInterrupt:  # the normal way to stop the server
         return
     raise FusionBenchError(
@@ -63,13 +66,13 @@ def serve(runs: Path, host: str = "127.0.0.1", port: int = 5000, console: Consol
     )
 
 
-def _serve(store: TrackingStore, host: str, port: int, console: Console) -> int:
+def _serve(store: TrackingStore, host: str, port: int, console: Console, runs: Path) -> int:
     """Serve until interrupted; return the exit status of a server that ends before."""
     address = f"http://{'127.0.0.1' if host in {'0.0.0.0', '::'} else host}:{port}"  # noqa: S104 - compared only
     mark = secrets.token_hex(8)
     with _server(store, host, port, mark) as process:
         _wait_until_up(process, address, mark)
-        _print_links(console, store, address)
+        _show_links(console, store, address, runs)
         if host not in _LOOPBACK:
             _say(
                 console,
@@ -79,14 +82,31 @@ def _serve(store: TrackingStore, host: str, port: int, console: Console) -> int:
         return process.wait()
 
 
-def _print_links(console: Console, store: TrackingStore, server: str) -> None:
+def _show_links(console: Console, store: TrackingStore, server: str, runs: Path) -> None:
+    """Print the links of every study, the newest first, and open the first link in a browser if there is one."""
     studies = destinations(store)
     if not studies:
         _say(console, f"MLflow runs at {server}; it shows no study yet.")
+        return
     for destination in studies:
         console.print(f"\n{destination.study}", style="bold", markup=False, highlight=False)
         for link in deep_links(destination, server):
             _say(console, f"  {link.title}:\n    {link.url}")
+        if (command := dashboard_command(study_folder(runs, destination.study))) is not None:
+            _say(console, f"  trials in Optuna's dashboard:\n    {command}")
+    if console.is_terminal and (browser := _browser()) is not None:
+        browser.open(deep_links(studies[0], server)[0].url)
+
+
+def _browser() -> webbrowser.BaseBrowser | None:
+    """Return a browser with windows; None without one, since a browser in this terminal would hide the links."""
+    if sys.platform != "darwin" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
+        return None
+    try:
+        found = webbrowser.get()
+    except webbrowser.Error:
+        return None
+    return None if type(found) is webbrowser.GenericBrowser else found
 
 
 def _say(console: Console, line: str) -> None:

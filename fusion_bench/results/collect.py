@@ -254,6 +254,7 @@ def _summary(
         search_importances=searched.importances,
         search_steps=searched.training_steps,
         matched=arm.budget_match.setting if arm.budget_match else "",
+        search_history=searched.history,
     )
 
 

@@ -10,6 +10,9 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
+from fusion_bench.reporting.html.page import PAGE
+from fusion_bench.reporting.mlflow_.content.views import ARM_TABLE, CHARTS, TABLE, TRIALS
+
 LOCAL_SERVER: Final = "http://127.0.0.1:5000"  # the default of `fusion-bench ui`
 
 
@@ -22,18 +25,22 @@ class Destination:
         experiment: the id of its experiment.
         primary: the metric by which tables are sorted, best first.
         cells: the ids of the runs of its finished cells.
+        arms: the ids of the runs of its arms with a finished cell, at most as many as MLflow compares.
         report: the id of the run with the report; None without one.
-        table: the key of the saved table view (`fusion_bench.reporting.mlflow_.views`); None if it was not saved.
-        charts: the key of the saved view of charts; None if it was not saved.
+        views: the keys of the saved views (`fusion_bench.reporting.mlflow_.content.views`).
+        search: the id of the experiment with the trials of its search; None without one.
+        changed: when it was changed last, in milliseconds since 1970.
     """
 
     study: str
     experiment: str
     primary: str
     cells: tuple[str, ...]
+    arms: tuple[str, ...] = ()
     report: str | None = None
-    table: str | None = None
-    charts: str | None = None
+    views: tuple[str, ...] = ()
+    search: str | None = None
+    changed: int = 0
 
 
 @dataclass(frozen=True)
@@ -53,23 +60,29 @@ def deep_links(destination: Destination, server: str = LOCAL_SERVER) -> tuple[Li
     """
     base = server.rstrip("/")
     experiment = f"{base}/#/experiments/{destination.experiment}"
-    # Only cells: the experiment also contains the runs of arms and of the report.
-    flat = {
-        "searchFilter": "tags.kind = 'cell'",
-        "orderByKey": f"metrics.`{destination.primary}`",
-        "orderByAsc": "false",
-    }
-    table = {"viewStateShareKey": destination.table} if destination.table else flat
-    charts = {"viewStateShareKey": destination.charts} if destination.charts else flat
+
+    def view(key: str, kind: str) -> dict[str, str]:
+        """Return the query of a view; where it was not saved, the same runs in the page's own columns."""
+        if key in destination.views:
+            return {"viewStateShareKey": key}
+        order = {"orderByKey": f"metrics.`{destination.primary}`", "orderByAsc": "false"}
+        return {"searchFilter": f"tags.kind = '{kind}'", **order}
+
+    charts = {**view(CHARTS, "cell"), "compareRunsMode": "CHART"}
     links = [
-        Link("table of all cells, best first", f"{experiment}/runs?{_query(table)}"),
-        Link("charts of the arms", f"{experiment}/runs?{_query({**charts, 'compareRunsMode': 'CHART'})}"),
+        Link("table of all cells, best first", f"{experiment}/runs?{_query(view(TABLE, 'cell'))}"),
+        Link("table of the arms, means over seeds", f"{experiment}/runs?{_query(view(ARM_TABLE, 'arm'))}"),
+        Link("charts of the arms", f"{experiment}/runs?{_query(charts)}"),
     ]
-    if len(destination.cells) > 1:
-        compared = {"runs": _json(destination.cells), "experiments": _json([destination.experiment])}
-        links.append(Link("comparison of all cells", f"{base}/#/compare-runs?{_query(compared)}"))
+    if len(destination.arms) > 1:
+        compared = {"runs": _json(destination.arms), "experiments": _json([destination.experiment])}
+        links.append(Link("comparison of the arms", f"{base}/#/compare-runs?{_query(compared)}"))
+    if destination.search is not None:
+        trials = {"viewStateShareKey": TRIALS}
+        page = f"{base}/#/experiments/{destination.search}/runs"
+        links.append(Link("trials of the search", f"{page}?{_query(trials)}"))
     if destination.report is not None:
-        page = f"{experiment}/runs/{destination.report}/artifacts/report/report.md"
+        page = f"{experiment}/runs/{destination.report}/artifacts/report/{PAGE}"
         links.append(Link("report", f"{page}?{_query({})}"))
     return tuple(links)
 

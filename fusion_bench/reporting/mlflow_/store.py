@@ -9,20 +9,34 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from http.client import HTTPException
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
-from urllib.parse import quote, urlsplit
+from urllib.error import HTTPError
+from urllib.parse import urlsplit
+from urllib.request import Request, urlopen
 
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.storage import lock
+from fusion_bench.study.plan import file_name
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 _SECONDS_TO_CONNECT: Final = 5.0
-_SUPPRESS: Final = "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT"
+_QUIET: Final = {"MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true"}
+# MLflow's client would wait 120 s for an answer, and try eight times over several minutes.
+_PATIENCE: Final = {
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+}
 _SERVER_PORTS: Final = {"http": 80, "https": 443}
 _DATABASES: Final = frozenset({"mssql", "mysql", "postgresql", "sqlite"})
+
+
+class StoreUnreachable(FusionBenchError):  # noqa: N818 - a state, not an error
+    """The address of a store is right, but nothing answers there now."""
 
 
 @dataclass(frozen=True)
@@ -48,9 +62,23 @@ class TrackingStore:
         database = runs.resolve() / "mlflow.db"
         return cls(_sqlite_uri(database), runs.resolve() / "artifacts", database)
 
-    def artifacts_of(self, study: str) -> str | None:
-        """Return the URI of the artifacts of a study; None if the store chooses it."""
-        return None if self.artifacts is None else (self.artifacts / quote(study, safe="")).as_uri()
+    def artifacts_of(self, experiment: str) -> str | None:
+        """Return the URI of the artifacts of an experiment, below that of a server; None if the store chooses it.
+
+        It names no folder of this machine, so that a copied runs folder keeps its artifacts.
+        """
+        return None if self.artifacts is None else f"mlflow-artifacts:/{file_name(experiment)}"
+
+    def version(self) -> str:
+        """Return the version of the MLflow that serves the pages: the server's, or the one that is installed."""
+        from mlflow import __version__ as own  # noqa: PLC0415 - takes seconds
+
+        if urlsplit(self.uri).scheme in _SERVER_PORTS:
+            try:
+                return self._answer("/version") or str(own)
+            except OSError:
+                return str(own)
+        return str(own)
 
     def check(self) -> None:
         """Raise an error if nothing can be written here later; asked before hours of training.
@@ -59,6 +87,7 @@ class TrackingStore:
         keeps is only looked at.
 
         Raises:
+            StoreUnreachable: nothing answers now; it may later.
             FusionBenchError: see `open`.
         """
         if self.database is not None:
@@ -87,7 +116,7 @@ class TrackingStore:
             logging.getLogger(logger).setLevel(logging.WARNING)
         try:
             if self.database is None:
-                with _addresses_not_printed():
+                with _set_unless_set(_PATIENCE), _set_unless_set(_QUIET):
                     yield MlflowClient(tracking_uri=self.uri)
             else:
                 with lock(self.database.with_suffix(".lock"), wait=True):
@@ -126,14 +155,31 @@ class TrackingStore:
             port = _SERVER_PORTS[parts.scheme] if port is None else port
             if not parts.hostname:
                 raise self._refusal("which names no host")
-        if parts.hostname and port is not None:
-            self._connect(parts.hostname, port)
-
-    def _connect(self, host: str, port: int) -> None:
         try:
-            socket.create_connection((host, port), _SECONDS_TO_CONNECT).close()
+            if parts.scheme in _SERVER_PORTS:
+                self._answer("/health")
+            elif parts.hostname and port is not None:
+                socket.create_connection((parts.hostname, port), _SECONDS_TO_CONNECT).close()
         except OSError as error:
-            raise self._refusal(f"which cannot be reached ({error})", "start that server") from error
+            reason = getattr(error, "reason", None) or error
+            problem = f"which cannot be reached ({reason})"
+            raise StoreUnreachable(self._sentence(problem, "start that server")) from error
+
+    def _answer(self, path: str) -> str:
+        """Return what the server says at a path; any answer tells that it is there, also one that wants a password.
+
+        Raises:
+            OSError: it does not answer within seconds.
+        """
+        request = Request(f"{_without_password(self.uri).rstrip('/')}{path}")  # noqa: S310 - http or https
+        try:
+            with urlopen(request, timeout=_SECONDS_TO_CONNECT) as answer:  # noqa: S310 - http or https
+                found: bytes = answer.read(100)
+        except HTTPError:
+            return ""
+        except HTTPException as error:
+            raise OSError(str(error) or type(error).__name__) from error
+        return found.decode("ascii", "replace").strip()
 
     def _check_driver(self) -> None:
         """Raise if the package that speaks to the database is not installed."""
@@ -150,24 +196,28 @@ class TrackingStore:
             raise self._refusal(f"which is no address of a database ({error})") from error
 
     def _refusal(self, problem: str, remedy: str = "correct it") -> FusionBenchError:
-        return FusionBenchError(
+        return FusionBenchError(self._sentence(problem, remedy))
+
+    def _sentence(self, problem: str, remedy: str) -> str:
+        return (
             f"MLFLOW_TRACKING_URI is {_without_password(self.uri)}, {problem}: "
             f"{remedy}, or unset the variable to use the database in the runs folder"
         )
 
 
 @contextmanager
-def _addresses_not_printed() -> Iterator[None]:
-    """Keep MLflow's client from printing two addresses for each run, with the password that the URI may have."""
-    before = os.environ.get(_SUPPRESS)
-    os.environ[_SUPPRESS] = "true"
+def _set_unless_set(values: dict[str, str]) -> Iterator[None]:
+    """Set variables that MLflow reads from the environment: how long it waits, and that it prints no addresses.
+
+    It would print two for each run, with the password that the URI may have.
+    """
+    added = {name: value for name, value in values.items() if name not in os.environ}
+    os.environ.update(added)
     try:
         yield
     finally:
-        if before is None:
-            del os.environ[_SUPPRESS]
-        else:
-            os.environ[_SUPPRESS] = before
+        for name in added:
+            os.environ.pop(name, None)
 
 
 def _sqlite_uri(file: Path) -> str:

@@ -22,6 +22,9 @@ def setup_table(results: StudyResults) -> str:
     return markdown_table(rows, columns, 2)
 
 
+_MOST_STEPS = 6
+
+
 def arms_table(arms: Sequence[ArmSummary]) -> str:
     """Return the description of each arm."""
     rows = [{"summary": arm} for arm in arms]
@@ -44,6 +47,8 @@ def searched_table(arms: Sequence[ArmSummary]) -> str:
         "chosen": lambda row: _settings(row["summary"].searched),
         "trials": lambda row: str(row["summary"].search_trials or DASH),
     }
+    if any(arm.search_history for arm in arms):
+        columns["best value so far (trial)"] = lambda row: _history(row["summary"].search_history)
     if any(arm.search_steps for arm in arms):
         columns["training steps"] = lambda row: f"{row['summary'].search_steps or 0:,}"
     if any(arm.search_importances for arm in arms):
@@ -54,6 +59,12 @@ def searched_table(arms: Sequence[ArmSummary]) -> str:
 def searched_note(arms: Sequence[ArmSummary]) -> str:
     """Return what the columns of `searched_table` mean, with a caution; empty where the table has no such columns."""
     notes = []
+    if any(arm.search_history for arm in arms):
+        notes.append(
+            "The best value so far is that of the selection metric, at each trial that found a better one. Optuna's "
+            "journals in `search/` of the study's folder hold all trials; optuna-dashboard shows them, and MLflow's "
+            "experiment `STUDY/search`."
+        )
     if any(arm.search_steps for arm in arms):
         notes.append(
             "Training steps are those planned for all trials and seeds of the arm's search, also for trials that "
@@ -93,6 +104,13 @@ def _component(arm: ArmSummary) -> str:
     # A report of an earlier version has the written value of a searched setting among its factors.
     settings = _settings({**arm.factors, **arm.searched}, arm.searched)
     return escape(arm.component) + (f": {settings}" if settings else "")
+
+
+def _history(history: Sequence[tuple[int, float]]) -> str:
+    """Return ``0.412 (1), 0.48 (5), 0.51 (12)``; of a long history the start and the end."""
+    parts = [f"{value:.4g} ({number})" for number, value in history]
+    shown = parts if len(parts) <= _MOST_STEPS else [*parts[:2], "...", *parts[2 - _MOST_STEPS :]]
+    return ", ".join(shown) or DASH
 
 
 def _shares(importances: Mapping[str, float]) -> str:

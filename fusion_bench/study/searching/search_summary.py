@@ -31,17 +31,31 @@ class SearchSummary:
         importances: the share of the variance that each setting explains, largest first; empty where that is not
             known: without scikit-learn, with one setting, with fewer than 8 trials trained in full, or where these
             all have one value.
+        history: the trials that found a better value than every earlier one: number, from 1, and value.
         training_steps: the steps planned for all its trials and seeds, also for those that failed or stopped early;
             None for a search that is not pruned, or of which no cell is finished.
     """
 
     importances: Mapping[str, float] = field(default_factory=dict)
     training_steps: int | None = None
+    history: tuple[tuple[int, float], ...] = ()
 
 
 def summarise_search(search: ArmSearch, runs: Path) -> SearchSummary:
     """Return the summary of a search that is over."""
-    return SearchSummary(_importances(search), _training_steps(search, runs) if search.pruned else None)
+    steps = _training_steps(search, runs) if search.pruned else None
+    return SearchSummary(_importances(search), steps, _history(search))
+
+
+def _history(search: ArmSearch) -> tuple[tuple[int, float], ...]:
+    found: list[tuple[int, float]] = []
+    for trial in search.optuna_study.get_trials(False, (TrialState.COMPLETE,)):
+        value = trial.value
+        if value is not None and (
+            not found or (value > found[-1][1] if search.maximise else value < found[-1][1])
+        ):
+            found.append((trial.number + 1, value))
+    return tuple(found)
 
 
 def _importances(search: ArmSearch) -> Mapping[str, float]:

@@ -89,6 +89,7 @@ def test_a_run_ends_with_the_numbers_of_its_report(cli: CommandLine, study: tupl
             f"Report: {runs / 'studies' / 'toy' / 'report' / 'report.md'}",
             *[line for line in lines if line.startswith("showing")],
             f"MLflow: fusion-bench ui --runs '{runs}'",
+            f"Optuna: optuna-dashboard '{runs}/studies/toy/journal.log'",
             "4 of 6 cells done, 2 failed",
         ][-3:]
     )
@@ -136,6 +137,19 @@ def test_the_report_is_named_where_mlflow_fails(
     capsys.readouterr()
     assert run_study(file, runs=runs, workers=1, device="cpu").name == "toy"
     assert "the report is written" in capsys.readouterr().out
+
+
+def test_a_server_that_is_down_stops_no_study(
+    cli: CommandLine, study: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, runs = study
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://me:secret@127.0.0.1:9")
+    result = cli("run", file, "--runs", runs, *DONE)
+    assert result.code == 1, "that of the cells, of which two fail here"
+    assert "MLFLOW_TRACKING_URI is http://127.0.0.1:9, which cannot be reached" in result.out
+    assert "the study runs all the same" in result.out
+    assert f"Report: {runs / 'studies' / 'toy' / 'report' / 'report.md'}\n" in result.out
+    assert "the next run" in result.err and "secret" not in result.out + result.err
 
 
 @pytest.mark.parametrize("uri", ["http://127.0.0.1:99999", "mysql+pymysql://me:secret@lab/db", "http://"])

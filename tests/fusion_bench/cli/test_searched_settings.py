@@ -13,7 +13,7 @@ from optuna.storages.journal import JournalFileBackend
 
 from command_line import CommandLine, paths_of, train
 from fusion_bench.cells.folder import cell_folder
-from fusion_bench.reporting.mlflow_.runs import mlflow_runs
+from fusion_bench.reporting.mlflow_.content.runs import mlflow_runs
 from fusion_bench.reporting.report.report import write_report
 from fusion_bench.results.collect import collect
 from fusion_bench.results.results import StudyResults

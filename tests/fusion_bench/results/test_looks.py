@@ -30,7 +30,7 @@ from fusion_bench.cells.executors.executor import WorkerSettings
 from fusion_bench.cells.executors.inline import InlineExecutor
 from fusion_bench.cells.result import Outcome
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.reporting.mlflow_.runs import mlflow_runs
+from fusion_bench.reporting.mlflow_.content.runs import mlflow_runs
 from fusion_bench.reporting.published.publish import load, save
 from fusion_bench.reporting.report.answer import answer_sentences
 from fusion_bench.reporting.report.report import make_report, rebuild

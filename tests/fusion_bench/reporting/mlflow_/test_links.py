@@ -7,9 +7,10 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from fusion_bench.reporting.mlflow_.content.views import CHARTS, TABLE, TRIALS
 from fusion_bench.reporting.mlflow_.links import Destination, deep_links, server_of
 
-STUDY = Destination("quickstart", "7", "test_accuracy", ("aa", "bb"), report="cc")
+STUDY = Destination("quickstart", "7", "test_accuracy", ("aa", "bb"), ("dd", "ee"), report="cc")
 
 
 def opened(
@@ -41,27 +42,36 @@ def test_charts_are_the_same_runs_in_chart_mode() -> None:
 
 
 def test_saved_views_are_used_where_they_stand() -> None:
-    saved = Destination("quickstart", "7", "test_accuracy", (), table="t", charts="c")
-    assert opened(saved, "table")[1] == {"viewStateShareKey": "t", "workflowType": "machine_learning"}
-    assert opened(saved, "charts")[1]["viewStateShareKey"] == "c"
+    saved = Destination("quickstart", "7", "test_accuracy", (), views=(TABLE, CHARTS))
+    assert opened(saved, "table of all")[1] == {
+        "viewStateShareKey": TABLE,
+        "workflowType": "machine_learning",
+    }
+    assert opened(saved, "charts")[1]["viewStateShareKey"] == CHARTS
+    assert opened(saved, "table of the arms")[1]["searchFilter"] == "tags.kind = 'arm'"
 
 
-def test_the_comparison_names_every_cell_and_its_runs_come_first() -> None:
+def test_the_comparison_names_every_arm_and_its_runs_come_first() -> None:
     page, query = opened(STUDY, "comparison")
     assert page == "/compare-runs"
-    assert (json.loads(query["runs"]), json.loads(query["experiments"])) == (["aa", "bb"], ["7"])
+    assert (json.loads(query["runs"]), json.loads(query["experiments"])) == (["dd", "ee"], ["7"])
     # The page looks for its runs directly behind the question mark.
     assert next(iter(query)) == "runs"
 
 
 def test_the_report_opens_as_a_document() -> None:
     page, _ = opened(STUDY, "report")
-    assert page == "/experiments/7/runs/cc/artifacts/report/report.md"
+    assert page == "/experiments/7/runs/cc/artifacts/report/report.html"
 
 
 def test_what_does_not_exist_has_no_link() -> None:
     titles = [link.title.split()[0] for link in deep_links(Destination("q", "7", "test_accuracy", ("aa",)))]
-    assert titles == ["table", "charts"]
+    assert titles == ["table", "table", "charts"]
+
+
+def test_the_trials_of_a_search_are_in_an_experiment_of_their_own() -> None:
+    page, query = opened(Destination("q", "7", "test_accuracy", (), search="9"), "trials")
+    assert (page, query["viewStateShareKey"]) == ("/experiments/9/runs", TRIALS)
 
 
 def test_a_server_below_a_path_keeps_it() -> None:

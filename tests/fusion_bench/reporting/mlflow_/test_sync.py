@@ -18,6 +18,7 @@ from mlflow.exceptions import MlflowException
 
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.reporting.mlflow_ import sync
+from fusion_bench.reporting.mlflow_.content.views import ARM_TABLE, CHARTS, TABLE
 from fusion_bench.reporting.mlflow_.store import TrackingStore
 from fusion_bench.reporting.mlflow_.sync import SyncResult, destinations, sync_study
 from fusion_bench.results.results import StudyResults
@@ -26,22 +27,6 @@ Make = Callable[..., StudyResults]
 
 # MLflow's own queries, under SQLAlchemy 2.1.
 pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
-
-
-@pytest.fixture(scope="session")
-def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A database with MLflow's tables and nothing in them; making one takes seconds, copying it nothing."""
-    folder = tmp_path_factory.mktemp("mlflow")
-    store = TrackingStore(f"sqlite:///{folder / 'mlflow.db'}", folder / "artifacts", folder / "mlflow.db")
-    assert destinations(store) == ()
-    return folder / "mlflow.db"
-
-
-@pytest.fixture
-def store(empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> TrackingStore:
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    shutil.copy(empty_database, tmp_path / "mlflow.db")
-    return TrackingStore.of(tmp_path)
 
 
 @pytest.fixture
@@ -115,7 +100,7 @@ def test_a_study_is_an_experiment_with_a_run_per_arm_and_a_child_per_seed(
     assert child.data.params["seed"] == "1"
     assert child.data.params["kernel_size"] == parent.data.params["kernel_size"] == "3"
     value = results.values.query("arm == 'laconv' and seed == 1 and split == 'test' and metric == 'accuracy'")
-    assert child.data.metrics["test_accuracy"] == value["value"].item()
+    assert child.data.metrics["test_accuracy"] == pytest.approx(value["value"].item(), rel=1e-4)
     tags = {name: child.data.tags[name] for name in ("kind", "study", "arm", "cell", "state")}
     cell = results.cells.query("arm == 'laconv' and seed == 1")["cell"].item()
     assert tags == {"kind": "cell", "study": "invented", "arm": "laconv", "cell": cell, "state": "done"}
@@ -162,8 +147,10 @@ def test_one_more_seed_adds_its_runs_and_keeps_the_others(
     before = runs_of(sync_study(before_seed(results, 2), None, store))
     synced = sync_study(results, None, store)
     after = runs_of(synced)
-    # The parents' means have changed, and with them the parents.
-    assert (synced.created, synced.removed) == (3 + 3, 3)
+    # The parents' means are changed in place.
+    assert (synced.created, synced.removed) == (3, 0)
+    assert after["laconv"].info.run_id == before["laconv"].info.run_id
+    assert after["laconv"].data.metrics["seeds_done"] == 3
     kept = before["laconv · seed 0"].info.run_id
     assert after["laconv · seed 0"].info.run_id == kept
     for name, run in after.items():
@@ -216,7 +203,7 @@ def test_a_projection_killed_while_it_wrote_a_run_is_healed(
         client.update_run(run, status="RUNNING")
 
     healed = sync_study(results, None, store)
-    assert (healed.removed, healed.created) == (3, 3)
+    assert (healed.removed, healed.created) == (0, 0)
     assert content(healed) == undisturbed
 
 
@@ -227,13 +214,13 @@ def test_the_report_is_a_run_with_figures_and_its_text_describes_the_experiment(
     client = MlflowClient(tracking_uri=store.uri)
     run = synced.destination.report
     assert run == runs_of(synced)["report"].info.run_id
-    artifacts = {
-        item.path for folder in ("report", "report/figures") for item in client.list_artifacts(run, folder)
-    }
-    assert artifacts == {"report/report.md", "report/figures", "report/figures/curves.png"}
+    assert store.artifacts is not None
+    folder = next(store.artifacts.glob(f"*/{run}/artifacts"))
+    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert found == {"report/report.md", "report/figures/curves.png"}
     experiment = client.get_experiment(synced.destination.experiment)
     assert experiment.tags["mlflow.note.content"] == "# Invented\n\nlaconv is better."
-    assert experiment.artifact_location.startswith(store.artifacts.as_uri())  # type: ignore[union-attr]
+    assert experiment.artifact_location.startswith("mlflow-artifacts:/invented-")
 
 
 def test_a_new_report_replaces_the_old_one_and_its_files(
@@ -271,21 +258,35 @@ def test_a_deleted_experiment_comes_back(results: StudyResults, store: TrackingS
     assert set(runs_of(again)) == {"laconv", "laconv · seed 0"}
 
 
-def test_a_moved_runs_folder_keeps_its_artifacts_beside_it(
+def test_a_copied_runs_folder_keeps_its_artifacts(
     results: StudyResults, report: Path, store: TrackingStore, tmp_path: Path
 ) -> None:
     few = before_seed(only(results, "laconv"), 1)
     sync_study(few, report, store)
     folder = tmp_path / "else where #2 (100%20?)"  # every sign that means something in an address
     folder.mkdir()
-    moved = TrackingStore.of(folder)
-    shutil.move(tmp_path / "mlflow.db", folder / "mlflow.db")
-    shutil.rmtree(tmp_path / "artifacts")
-    sync_study(few, report, moved)
+    copied = TrackingStore.of(folder)
+    shutil.copy(tmp_path / "mlflow.db", folder / "mlflow.db")
+    shutil.move(tmp_path / "artifacts", folder / "artifacts")
+    again = sync_study(few, report, copied)
+    assert (again.created, again.kept, again.removed) == (0, 3, 0)
     assert not (tmp_path / "artifacts").exists()
     assert len(list((folder / "artifacts").rglob("report.md"))) == 1
-    assert sync_study(few, report, moved).kept == 3
-    assert [found.study for found in destinations(moved)] == ["invented"]
+    assert [found.study for found in destinations(copied)] == ["invented"]
+
+
+def test_an_experiment_that_names_the_folder_of_an_earlier_version_is_made_anew(
+    results: StudyResults, report: Path, store: TrackingStore, tmp_path: Path
+) -> None:
+    few = before_seed(only(results, "laconv"), 1)
+    client = MlflowClient(tracking_uri=store.uri)
+    old = client.create_experiment(
+        "invented", (tmp_path / "artifacts").as_uri(), tags={"fusion_bench.study": "invented"}
+    )
+    synced = sync_study(few, report, store)
+    assert synced.destination.experiment != old
+    assert client.get_experiment(old).lifecycle_stage == "deleted"
+    assert sync_study(few, report, store).kept == 3
 
 
 def test_studies_are_found_again_with_all_that_links_need(
@@ -297,8 +298,8 @@ def test_studies_are_found_again_with_all_that_links_need(
     assert (found.study, found.primary) == ("invented", "test_accuracy")
     # Finished cells only: one run without metrics empties the comparison.
     assert len(found.cells) == 7
-    assert found.table is not None
-    assert found.charts is not None
+    assert len(found.arms) == 3
+    assert found.views == (TABLE, ARM_TABLE, CHARTS)
 
 
 def test_a_store_that_refuses_saved_views_gets_everything_else(
@@ -318,7 +319,7 @@ def test_a_store_that_refuses_saved_views_gets_everything_else(
     with caplog.at_level(logging.WARNING, logger=sync.__name__):
         synced = sync_study(before_seed(only(results, "laconv"), 1), None, store)
     assert "does not accept the saved view" in caplog.text
-    assert synced.destination.table is None
+    assert synced.destination.views == ()
     assert set(runs_of(synced)) == {"laconv", "laconv · seed 0"}
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 import pytest
 
-from fusion_bench.reporting.mlflow_.runs import mlflow_runs
+from fusion_bench.reporting.mlflow_.content.runs import mlflow_runs
 from fusion_bench.reporting.report.report import write_report
 from fusion_bench.results.results import ArmSummary, StudyResults
 from read_html import SeenPage

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import optuna
@@ -51,8 +52,19 @@ def test_the_setting_that_matters_has_the_larger_share() -> None:
     ],
     ids=["one setting", "few trials", "equal values"],
 )
-def test_nothing_is_said_where_nothing_can_be_known(search: ArmSearch) -> None:
-    assert summarise_search(search, Path()) == SearchSummary()
+def test_nothing_is_said_of_importances_where_nothing_can_be_known(search: ArmSearch) -> None:
+    found = summarise_search(search, Path())
+    assert replace(found, history=()) == SearchSummary()
+
+
+def test_the_history_holds_each_trial_that_found_a_better_value() -> None:
+    search = searched()
+    values = [trial.value for trial in search.optuna_study.get_trials()]
+    history = summarise_search(search, Path()).history
+    assert history[0] == (1, values[0])
+    assert [value for _, value in history] == sorted({value for _, value in history})
+    assert history[-1] == (values.index(max(values)) + 1, max(values))
+    assert len(summarise_search(searched(flat=True), Path()).history) == 1
 
 
 def test_nothing_is_said_without_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,7 +72,7 @@ def test_nothing_is_said_without_scikit_learn(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name, *rest: None if name == "sklearn" else find(name, *rest)
     )
-    assert summarise_search(searched(), Path()) == SearchSummary()
+    assert summarise_search(searched(), Path()).importances == {}
 
 
 def test_the_default_importance_of_optuna_is_never_asked(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -76,6 +88,14 @@ def summary(**more: object) -> ArmSummary:
     described |= {"listens": "words", "position_code": "none", "searched": {"gain": 2.0}, "search_trials": 12}
     costs = ("fusion_parameters", "fusion_multiply_adds", "around_parameters", "around_multiply_adds")
     return ArmSummary(**{**described, **dict.fromkeys(costs), **more})  # type: ignore[arg-type]
+
+
+def test_the_report_shows_how_the_best_value_rose() -> None:
+    history = tuple((number, number / 100) for number in range(1, 10))
+    table = searched_table([summary(search_history=history), summary()])
+    assert "best value so far (trial)" in table
+    assert "0.01 (1), 0.02 (2), ..., 0.06 (6), 0.07 (7), 0.08 (8), 0.09 (9)" in table
+    assert "optuna-dashboard" in searched_note([summary(search_history=history)])
 
 
 def test_the_report_says_it_with_a_caution() -> None:

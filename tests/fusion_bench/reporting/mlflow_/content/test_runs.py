@@ -7,17 +7,26 @@ import json
 import re
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.reporting.mlflow_.run_names import metric_name
-from fusion_bench.reporting.mlflow_.run_types import MlflowRun
-from fusion_bench.reporting.mlflow_.runs import markdown_excerpt, mlflow_runs
-from fusion_bench.reporting.mlflow_.views import CHARTS, TABLE, saved_views, view_tag
+from fusion_bench.reporting.mlflow_.content.run_names import metric_name, shown_value
+from fusion_bench.reporting.mlflow_.content.run_types import MlflowRun
+from fusion_bench.reporting.mlflow_.content.runs import markdown_excerpt, mlflow_runs
+from fusion_bench.reporting.mlflow_.content.views import (
+    ARM_TABLE,
+    CHARTS,
+    TABLE,
+    ShownColumns,
+    saved_views,
+    view_tag,
+)
 from fusion_bench.reporting.tables.markdown_text import escape
+from fusion_bench.reporting.tables.tables import build_tables
 from fusion_bench.results.results import StudyResults
 
 Make = Callable[..., StudyResults]
@@ -45,7 +54,7 @@ def test_final_metrics_carry_their_split_and_the_primary_one_comes_first(make_re
     results = make_results()
     run = run_of(results, "cell/laconv/1")
     table = results.values.query("arm == 'laconv' and seed == 1")
-    expected = {f"{row.split}_{row.metric}": row.value for row in table.itertuples()}
+    expected = {f"{row.split}_{row.metric}": shown_value(row.value) for row in table.itertuples()}
     assert final(run) == {**expected, "epochs": 8.0, "best_epoch": 8.0, "seconds": 61.5}
     assert run.points[0].metric == "test_accuracy"
 
@@ -62,28 +71,41 @@ def test_an_arm_shows_the_means_over_its_finished_seeds(make_results: Make) -> N
     results = make_results(seeds=3)
     arm = run_of(results, "arm/prior")
     cells = [final(run_of(results, f"cell/prior/{seed}"))["test_accuracy"] for seed in (0, 1)]
-    assert final(arm)["test_accuracy"] == pytest.approx(sum(cells) / 2)
-    assert final(arm)["seeds_done"] == 2
+    assert arm.latest["test_accuracy"] == pytest.approx(sum(cells) / 2, abs=1e-5)
+    assert arm.latest["seeds_done"] == 2
     assert arm.tags["state"] == "incomplete"
+
+
+def test_an_arm_shows_the_means_of_the_report_with_their_intervals(make_results: Make) -> None:
+    results = make_results(seeds=3)
+    tables = build_tables(results)
+    arm = next(run for run in mlflow_runs(results, None, tables).runs if run.key == "arm/film")
+    row = tables.means.query("arm == 'film' and split == 'test' and metric == 'accuracy'").iloc[0]
+    for name, column in (("", "estimate"), ("_low", "low"), ("_high", "high")):
+        assert arm.latest[f"test_accuracy{name}"] == pytest.approx(row[column], rel=1e-4)
+    # MLflow's page of comparisons opens on the metric that was logged first.
+    assert next(iter(arm.latest)) == "test_accuracy"
 
 
 def test_params_name_the_arm_its_factors_its_cost_and_the_seed(make_results: Make) -> None:
     results = make_results()
     arm = results.arms[0]
-    params = run_of(results, "cell/laconv/2").params
+    run = run_of(results, "cell/laconv/2")
+    params = run.params
     assert params["arm"] == params["component"] == "laconv"
     assert (params["role"], params["seed"], params["kernel_size"]) == ("reference", "2", "3")
-    assert params["fusion_parameters"] == str(arm.fusion_parameters)
-    assert params["around_multiply_adds"] == str(arm.around_multiply_adds)
+    assert run.latest["parameters"] == arm.fusion_parameters
+    assert run.latest["around_multiply_adds"] == arm.around_multiply_adds
 
 
 def test_a_factor_never_hides_the_arm_or_the_seed(make_results: Make) -> None:
     results = make_results()
     arm = dataclasses.replace(results.arms[0], factors={"role": "query", "seed": 9}, fusion_parameters=None)
-    params = run_of(dataclasses.replace(results, arms=(arm, *results.arms[1:])), "cell/laconv/0").params
+    run = run_of(dataclasses.replace(results, arms=(arm, *results.arms[1:])), "cell/laconv/0")
+    params = run.params
     assert (params["role"], params["seed"]) == ("reference", "0")
     assert (params["setting.role"], params["setting.seed"]) == ("query", "9")
-    assert "fusion_parameters" not in params
+    assert "parameters" not in run.latest
 
 
 @pytest.mark.parametrize(
@@ -123,17 +145,21 @@ def test_equal_content_has_an_equal_digest_and_any_change_another(make_results: 
     results.values.loc[results.values["arm"] == "film", "value"] += 0.01
     after = {run.key: run.digest for run in mlflow_runs(results, report).runs}
     changed = {key for key in before if before[key] != after[key]}
-    assert changed == {"report", "arm/film", "cell/film/0", "cell/film/1", "cell/film/2"}
+    # The mean of an arm may change in place.
+    assert changed == {"report", "cell/film/0", "cell/film/1", "cell/film/2"}
 
 
-def test_the_report_takes_its_pictures_along_and_nothing_else(make_results: Make, tmp_path: Path) -> None:
+def test_the_report_takes_its_page_pictures_and_tables_along_and_nothing_else(
+    make_results: Make, tmp_path: Path
+) -> None:
     report = tmp_path / "report.md"
     report.write_text("# Report\n\n![curves](figures/a.png)\n\nlaconv is better.\n")
     (tmp_path / "figures").mkdir()
-    for name in ("figures/a.png", "b.SVG", "samples.parquet"):
+    for name in ("figures/a.png", "b.SVG", "samples.parquet", "report.html", "study.json"):
         (tmp_path / name).write_bytes(b"")
     run = run_of(make_results(), "report", report)
-    assert set(run.files) == {"report/report.md", "report/figures/a.png", "report/b.SVG"}
+    shown = {"report.html", "report.md", "samples.parquet", "figures/a.png", "b.SVG"}
+    assert set(run.files) == {f"report/{name}" for name in shown}
     assert run.tags["mlflow.note.content"] == "# Report\n\nlaconv is better."
 
 
@@ -172,20 +198,26 @@ def test_metric_names_are_legal(parts: tuple[str, ...], name: str) -> None:
     assert metric_name(*parts) == name
 
 
-def test_views_show_the_primary_metric_and_the_factors_and_name_only_what_is_logged(
-    make_results: Make,
-) -> None:
+def state_of(tag: str) -> dict[str, Any]:
+    """The state in a view that MLflow 3.17 lists."""
+    view = json.loads(tag)
+    assert view["name"] and isinstance(view["createdAt"], int) and isinstance(view["state"], str)
+    state: dict[str, Any] = json.loads(view["state"])
+    return state
+
+
+def test_views_show_the_primary_metric_and_name_only_what_is_logged(make_results: Make) -> None:
     results = make_results()
-    runs = mlflow_runs(results, None).runs
-    metrics = {point.metric for run in runs for point in run.points}
+    runs = mlflow_runs(results, None, build_tables(results)).runs
+    metrics = {point.metric for run in runs for point in run.points} | {n for run in runs for n in run.latest}
     params = {name for run in runs for name in run.params}
-    views = saved_views(results)
-    for tag in (view_tag(TABLE), view_tag(CHARTS)):
-        state = json.loads(views[tag])
+    views = saved_views(ShownColumns.of(results), "3.17.2", 1234)
+    for tag, first in ((TABLE, "params.`arm`"), (ARM_TABLE, "params.`arm`"), (CHARTS, "params.`arm`")):
+        state = state_of(views[view_tag(tag)])
         assert state["orderByKey"] == "metrics.`test_accuracy`"
-        assert state["selectedColumns"][0] == "metrics.`test_accuracy`"
-        assert "params.`kernel_size`" in state["selectedColumns"]
-        for column in state["selectedColumns"]:
+        assert state["selectedColumns"][0] == first
+        assert 6 <= len(state["selectedColumns"]) <= 11
+        for column in state["selectedColumns"][:-1]:
             kind, name = re.fullmatch(r"(metrics|params)\.`(.+)`", column).groups()  # type: ignore[union-attr]
             assert name in {"metrics": metrics, "params": params}[kind]
         charts = state["compareRunCharts"]
@@ -195,6 +227,15 @@ def test_views_show_the_primary_metric_and_the_factors_and_name_only_what_is_log
         assert all("kernel_size" not in chart.get("selectedParams", ()) for chart in charts)
 
 
+@pytest.mark.parametrize(("version", "listed"), [("3.16.1", False), ("3.17.0", True), ("4.0.0rc1", True)])
+def test_views_have_names_where_this_version_lists_them(
+    version: str, listed: bool, make_results: Make
+) -> None:
+    view = json.loads(saved_views(ShownColumns.of(make_results()), version, 1)[view_tag(TABLE)])
+    assert ("name" in view) == listed
+    assert ("selectedColumns" in view) != listed
+
+
 def test_a_study_without_a_finished_cell_can_be_shown(make_results: Make) -> None:
     results = make_results()
     cells = results.cells.assign(state="failed", reason="no memory")
@@ -202,4 +243,4 @@ def test_a_study_without_a_finished_cell_can_be_shown(make_results: Make) -> Non
     shown = mlflow_runs(dataclasses.replace(results, cells=cells, **empty), None)
     assert {run.status for run in shown.runs} == {"FAILED"}
     assert isinstance(cells, pd.DataFrame)
-    saved_views(dataclasses.replace(results, cells=cells, **empty))
+    saved_views(ShownColumns.of(dataclasses.replace(results, cells=cells, **empty)), "3.17.0", 1)
