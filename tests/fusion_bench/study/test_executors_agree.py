@@ -1,4 +1,4 @@
-"""A study has the same results wherever it is trained: here, by workers, or on Ray, with and without a shared folder."""
+"""A study has the same results in this process, from workers and on Ray, in a shared folder or without one."""
 
 from __future__ import annotations
 

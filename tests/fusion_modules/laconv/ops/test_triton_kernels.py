@@ -31,7 +31,7 @@ def test_the_backends_tests_pass_in_the_interpreter(file: str, chosen: str) -> N
     """The tests run in a separate process, because the interpreter must be enabled before Triton is imported."""
     arguments = [str(HERE / f"test_{file}.py"), "-k", chosen]
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments],
+        [sys.executable, "-m", "pytest", "-q", "-n", "0", "-p", "no:cacheprovider", *arguments],
         cwd=ROOT,
         env={**os.environ, "TRITON_INTERPRET": "1", "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
