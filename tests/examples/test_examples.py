@@ -91,6 +91,7 @@ def test_a_study_is_run_from_python(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In this process: ``tests/fusion_bench/test_api.py`` runs a script in one of its own."""
+    monkeypatch.setattr("os.cpu_count", lambda: 1)  # one worker
     script = imported("run_study")
     monkeypatch.setattr(
         script, "SMALLER", [*script.SMALLER, "data.images={train: 12, select: 6, evaluate: 6}"]
