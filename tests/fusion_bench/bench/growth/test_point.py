@@ -53,6 +53,7 @@ def test_a_process_that_fails_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
 def commands(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """Commands run in this process, with few workers; their names, as they come."""
     share_workers(monkeypatch)
+    monkeypatch.setattr("os.cpu_count", lambda: 1)  # no processes that make data
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setattr("fusion_bench.cli.main.set_environment", lambda: None)  # it would outlive the test
