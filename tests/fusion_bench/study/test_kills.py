@@ -24,7 +24,7 @@ from toys import STUDY, study_file
 
 FOUND = TypeVar("FOUND")
 KILLED = STUDY.replace('{encoder: "toys:MeanText"}', "{hidden: 8, embedding: 8}").replace(
-    "epochs: 2", "epochs: 60"
+    "epochs: 2", "epochs: 30"
 )
 OVERRIDES = ("arms={film: {module: film}}", "seeds=[0, 1, 2, 3, 4, 5]")
 BYTES = ("result.json", "samples.parquet", "curves.parquet")
