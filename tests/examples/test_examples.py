@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import re
+import runpy
 import shutil
 import subprocess
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from command_line import environment
+from command_line import CommandLine, command_line, environment
+from few_processes import share_workers
 from fusion_bench import load_report, load_study
+
+# MLflow calls what SQLAlchemy gives up.
+pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader strategy:DeprecationWarning")
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "examples"
@@ -39,28 +46,58 @@ def bench(*arguments: object, cwd: Path = ROOT, path: Path | None = None) -> str
     return python("-m", "fusion_bench", *arguments, cwd=cwd, path=path)
 
 
+def imported(name: str) -> Any:
+    """Return a script of the examples as a module."""
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> CommandLine:
+    """Run a command in this process, with few workers."""
+    share_workers(monkeypatch)
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr("fusion_bench.cli.main.set_environment", lambda: None)  # it would outlive the test
+    return command_line(capsys)
+
+
 @pytest.mark.slow
-def test_the_module_in_one_file_keeps_the_contract() -> None:
-    assert "0 failed" in bench("check", "examples/gate.py")
+def test_the_module_in_one_file_keeps_the_contract(cli: CommandLine) -> None:
+    assert "0 failed" in cli("check", EXAMPLES / "gate.py").out
 
 
-def test_its_study_can_be_planned(tmp_path: Path) -> None:
-    plan = json.loads(bench("plan", EXAMPLES / "gate_study.yaml", "--json", "--runs", tmp_path))
+def test_its_study_can_be_planned(cli: CommandLine, tmp_path: Path) -> None:
+    plan = json.loads(cli("plan", EXAMPLES / "gate_study.yaml", "--json", "--runs", tmp_path).out)
     assert {"gate", "film", "question_only", "image_only"} == {cell["arm"] for cell in plan["cells"]}
     (gate,) = (arm for arm in load_study(EXAMPLES / "gate_study.yaml").arms if arm.label == "gate")
     assert gate.config.arm.target.source == (EXAMPLES / "gate.py").read_text()
 
 
 @pytest.mark.slow
-def test_its_study_works_from_end_to_end(tmp_path: Path) -> None:
-    said = bench("run", EXAMPLES / "gate_study.yaml", "--smoke", "--runs", tmp_path)
-    assert "gate seed 0 done" in said
+def test_its_study_works_from_end_to_end(cli: CommandLine, tmp_path: Path) -> None:
+    said = cli("run", EXAMPLES / "gate_study.yaml", "--smoke", "--runs", tmp_path)
+    assert said.code == 0, said
+    assert "gate seed 0 done" in said.out
     assert load_report(tmp_path / "studies" / "gate-smoke").reference == "film"
 
 
 @pytest.mark.slow
-def test_a_study_is_run_from_python(tmp_path: Path) -> None:
-    said = python(EXAMPLES / "run_study.py", tmp_path / "runs", cwd=tmp_path)
+@pytest.mark.usefixtures("cli")
+def test_a_study_is_run_from_python(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In this process: ``tests/fusion_bench/test_api.py`` runs a script in one of its own."""
+    monkeypatch.setattr("os.cpu_count", lambda: 1)  # one worker
+    script = imported("run_study")
+    monkeypatch.setattr(
+        script, "SMALLER", [*script.SMALLER, "data.images={train: 12, select: 6, evaluate: 6}"]
+    )
+    script.main(tmp_path / "runs")
+    said = capsys.readouterr().out
     assert said.count(" started") == 8  # 2 arms, 2 controls, 2 seeds
     report = load_report(tmp_path / "runs" / "studies" / "gate_small")
     assert f"The whole report: {report.folder / 'report.md'}" in said
@@ -68,13 +105,22 @@ def test_a_study_is_run_from_python(tmp_path: Path) -> None:
     for row in report.comparisons.itertuples():
         (shown,) = (words for words in printed if words[:2] == [row.arm, row.role])
         assert float(shown[2]) == pytest.approx(row.estimate, abs=1e-5)
-    again = python(EXAMPLES / "run_study.py", tmp_path / "runs", cwd=tmp_path)
+    script.main(tmp_path / "runs")
+    again = capsys.readouterr().out
     assert "8 cells: 8 done\n" in again
     assert " started" not in again
 
 
-def test_a_published_report_is_read_in_pandas(tmp_path: Path) -> None:
-    said = python(EXAMPLES / "read_report.py", cwd=tmp_path)  # the report is found from anywhere
+def test_a_published_report_is_read_in_pandas(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(*arguments: str) -> str:
+        monkeypatch.setattr(sys, "argv", ["read_report.py", *arguments])
+        runpy.run_path(str(EXAMPLES / "read_report.py"), run_name="__main__")
+        return capsys.readouterr().out
+
+    monkeypatch.chdir(tmp_path)
+    said = read()  # the report is found from anywhere
     report = load_report(ROOT / "reports" / "quickstart")
     assert said.startswith(report.title)
     arms = said.split("\n\n")[1].splitlines()[1:]
@@ -84,7 +130,8 @@ def test_a_published_report_is_read_in_pandas(tmp_path: Path) -> None:
     judged = report.samples[(report.samples["split"] == "test") & (report.samples["arm"] == "laconv")]
     by_hops = [f"{score:.6f}" for score in judged.groupby("hops")["score"].mean()]
     assert ["laconv", *by_hops] in [line.split() for line in said.split("number of hops")[1].splitlines()]
-    other = python(EXAMPLES / "read_report.py", "reports/nlvr")  # a data set without hops
+    monkeypatch.chdir(ROOT)
+    other = read("reports/nlvr")  # a data set without hops
     assert "number of hops" not in other
 
 
@@ -113,11 +160,11 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_an_installed_package_registers_its_module(installed: Path, tmp_path: Path) -> None:
+def test_an_installed_package_registers_its_module(installed: Path, tmp_path: Path, cli: CommandLine) -> None:
     rows = {row["name"]: row for row in json.loads(bench("list", "modules", "--json", path=installed))}
     assert "film" in rows
     assert rows["spatial_gate"]["kind"] == "module"
-    assert "spatial_gate" not in bench("list", "modules")  # nothing is left in this environment
+    assert "spatial_gate" not in cli("list", "modules").out  # nothing is left in this environment
     bench("new", "study", tmp_path / "own.yaml", "--module", "spatial_gate", path=installed)
     plan = json.loads(bench("plan", "own.yaml", "--json", cwd=tmp_path, path=installed))
     assert "spatial_gate" in {cell["arm"] for cell in plan["cells"]}

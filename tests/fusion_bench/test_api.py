@@ -7,6 +7,7 @@ import re
 import shutil
 import subprocess
 import sys
+from functools import reduce
 from pathlib import Path
 
 import pandas as pd
@@ -16,6 +17,7 @@ import torch
 import fusion_bench
 import toys
 from command_line import environment, paths_of, train
+from few_processes import share_workers
 from fusion_bench import Report, load_report, load_study, run_study
 from fusion_bench.api import run
 from fusion_bench.errors import FusionBenchError, StudyFileError
@@ -210,7 +212,8 @@ def test_a_folder_without_a_report_is_refused_in_one_sentence(
 
 @pytest.fixture
 def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Workers find the toys, and MLflow is the one beside the runs."""
+    """Workers are few and find the toys, and MLflow is the one beside the runs."""
+    share_workers(monkeypatch)
     monkeypatch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
@@ -303,10 +306,19 @@ def test_a_wrong_argument_is_refused_before_anything_trains(tmp_path: Path) -> N
 @pytest.mark.slow
 def test_a_script_without_a_main_guard_may_run_a_study(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
-    file = study_file(tmp_path / "elsewhere")
+    # Modules of this project: cells of others have a process each, which takes long to start.
+    own = {
+        "toys:MeanText": "gru",
+        '"toys:Product"': "film",
+        "gain: 0.5": "coordinates: false",
+        "[0, 1]": "[0]",
+    }
+    file = study_file(
+        tmp_path / "elsewhere", reduce(lambda text, change: text.replace(*change), own.items(), STUDY)
+    )
     script.write_text(
         f"from fusion_bench import run_study\n"
-        f"print(run_study({str(file)!r}, workers=2, device='cpu').comparisons.to_string())\n"
+        f"print(run_study({str(file)!r}, workers=1, device='cpu').comparisons.to_string())\n"
     )
     ran = subprocess.run(
         [sys.executable, str(script)],

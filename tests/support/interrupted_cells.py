@@ -1,7 +1,7 @@
 """Toy cells that are interrupted in the middle of their training; as a program, one that kills itself.
 
 ``python interrupted_cells.py RUNS VARIANT STEP MINUTES`` trains the cell of a variant and ends with SIGKILL after a
-step; it prints what `run_cell` tells.
+step.
 """
 
 from __future__ import annotations
@@ -93,9 +93,7 @@ def main(runs: str, variant: str, step: str, minutes: str) -> None:
         if done.phase == "training" and done.step == int(step):
             os.kill(os.getpid(), signal.SIGKILL)
 
-    sentences: list[str] = []
-    run_toy_cell(Path(runs), restless_config(variant, float(minutes)), die, sentences)
-    sys.stdout.write("\n".join(sentences))
+    run_toy_cell(Path(runs), restless_config(variant, float(minutes)), die)
 
 
 if __name__ == "__main__":

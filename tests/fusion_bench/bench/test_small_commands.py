@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
-from command_line import environment
+from fusion_bench.bench import small_commands
 from fusion_bench.bench.small_commands import TableShape, measure_help, measure_plan, measure_statistics
 from fusion_bench.errors import FusionBenchError
 from toys import study_file
@@ -26,15 +28,35 @@ def test_a_command_that_fails_is_no_measurement() -> None:
         measure_help([("nothing",)], repeats=1)
 
 
-@pytest.mark.slow
 def test_a_plan_is_timed_without_its_imports_and_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
+    """The programs run in this process; ``fusion-bench bench all --quick``, a step of CI, runs them in their own."""
+    monkeypatch.setattr("fusion_bench.cli.main.set_environment", lambda: None)  # it would outlive the test
+    programs: list[str] = []
+
+    def seconds(arguments: Sequence[str]) -> float:
+        kind, program, *words = arguments
+        programs.append(program)
+        monkeypatch.setattr(sys, "argv", ["program", *words])
+        if program == small_commands._RECORD_IMPORTS:
+            with pytest.raises(SystemExit) as ended:
+                exec(program, {})  # noqa: S102 - our own program
+            assert not ended.value.code
+            return 9.0
+        if kind == "-c":
+            exec(program, {})  # noqa: S102 - our own program
+            return 1.0
+        assert words[:2] == ["plan", str(file)]
+        return 3.0
+
+    monkeypatch.setattr(small_commands, "child_cpu_seconds", seconds)
     file = study_file(tmp_path)
     (line,) = measure_plan(file, repeats=1)
-    assert line.item.startswith("fusion-bench plan ") and line.quantity == "CPU time beyond imports"
-    assert line.measured >= 0
+    assert line.item == f"fusion-bench plan {file}" and line.quantity == "CPU time beyond imports"
+    assert line.measured == 2.0
+    record, same = small_commands._RECORD_IMPORTS, small_commands._IMPORT_THE_SAME
+    assert programs == [record, "fusion_bench", same]
     assert [*tmp_path.iterdir()] == [file]
 
 

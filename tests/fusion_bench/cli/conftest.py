@@ -3,20 +3,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from command_line import CommandLine, command_line, environment
-from fusion_bench.cells.events import WorkerEvent
-from fusion_bench.cells.executors.inline import InlineExecutor
-from fusion_bench.cells.executors.local import LocalExecutor
+from few_processes import share_workers
 from fusion_bench.reporting.mlflow_.store import TrackingStore
-
-
-def _measured_here(executor: LocalExecutor, cells: Sequence[str]) -> Iterator[WorkerEvent]:
-    return InlineExecutor(executor._settings).measure(cells)
 
 
 @pytest.fixture
@@ -27,12 +21,8 @@ def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setattr("fusion_bench.cli.main.set_environment", lambda: None)  # it would outlive the test
-    # No test here reads a latency or is about the isolation of modules, which cost a process each.
-    monkeypatch.setattr("fusion_bench.cells.measure_cell._WARMUP", 0)
-    monkeypatch.setattr("fusion_bench.cells.measure_cell._REPEATS", 2)
-    monkeypatch.setattr(LocalExecutor, "measure", _measured_here)
-    monkeypatch.setattr("fusion_bench.cells.executors.local.needs_own_process", lambda config: False)
-    monkeypatch.setattr("fusion_bench.cells.executors.local.is_foreign", lambda target: False)
+    # No test here reads a latency or is about the isolation of modules.
+    share_workers(monkeypatch)
     return command_line(capsys)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from command_line import CommandLine, finished, train
+from fusion_bench.cells.executors.inline import InlineExecutor
 from fusion_bench.data.miniclevr.dataset import MiniClevr
 from fusion_bench.lease import Lease
 from fusion_bench.study.archive import export_cells
@@ -203,8 +204,16 @@ def _spoil(root: Path) -> str:
 
 @pytest.mark.parametrize("damage", [_cut_short, _take_away, _spoil])
 def test_damaged_data_stop_a_run_and_take_nothing_with_them(
-    tmp_path: Path, cli: CommandLine, clevr: Path, one_done: Path, damage: Callable[[Path], str]
+    tmp_path: Path,
+    cli: CommandLine,
+    clevr: Path,
+    one_done: Path,
+    damage: Callable[[Path], str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    if damage is not _take_away:  # one worker is enough
+        here = "fusion_bench.api.executors.LocalExecutor"
+        monkeypatch.setattr(here, lambda settings, logs: InlineExecutor(settings))
     root = shutil.copytree(clevr, tmp_path / "CLEVR_v1.0")
     runs = shutil.copytree(one_done, tmp_path / "runs", symlinks=True)
     done = finished(runs)
@@ -236,7 +245,8 @@ def test_imagenet_weights_without_a_network(
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("HF_HOME", str(tmp_path))
     text = STUDY.replace("weights: random", "weights: imagenet")
-    message = cli("run", study_file(tmp_path, text), "--runs", runs, "--device", "cpu").refusal()
+    options = ("--runs", runs, "--workers", 1, "--device", "cpu")
+    message = cli("run", study_file(tmp_path, text), *options).refusal()
     assert message.startswith("the ImageNet weights of 'test_vit' are not in the local cache")
     assert "write weights: file:PATH, pretext or random instead" in message
     assert not (runs / "cache" / "data").exists(), "no data is made for weights that cannot be had"

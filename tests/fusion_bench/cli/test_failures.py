@@ -49,13 +49,15 @@ class Rogue(FusionModule):
 
 
 def with_rogues(folder: Path, *, ballast: int = 1, **acts: str) -> Path:
-    """A toy study of ``product`` and of modules that each do something of their own when they are called."""
+    """A toy study of ``product`` and of modules that each do something of their own; a cell is tried once."""
     arms = []
     for label, act in acts.items():
         (folder / f"{label}.py").write_text(MODULE.replace("ACT", act).replace("BALLAST", str(ballast)))
         arms.append(f"  {label}: {{module: {label}.py}}\n")
     text = STUDY.replace('  weaker: {module: "toys:Product", gain: 0.5}\n', "".join(arms))
-    return study_file(folder, text.replace("seeds: [0, 1]", "seeds: [0]"))
+    # The rest is of this project: a cell or a text encoder of others has a process of its own, which starts slowly.
+    text = text.replace('"toys:Product"', "film").replace('"toys:MeanText"', "gru, embedding: 8, hidden: 8")
+    return study_file(folder, text.replace("seeds: [0, 1]", "seeds: [0]") + "limits: {retries: 0}\n")
 
 
 @pytest.mark.slow
@@ -75,13 +77,13 @@ def test_a_worker_that_dies_costs_its_cell_and_no_other(tmp_path: Path, cli: Com
         (killed, "SIGKILL (often: out of memory)"),
         (leaving, "exit code 3; last line of its log: tired"),
     ):
-        assert f"failed: {cell.arm}, seed 0: its worker died twice with {how}\n" in result.out
+        assert f"failed: {cell.arm}, seed 0: its worker died with {how}\n" in result.out
         assert how in (runs / "cells" / cell.id / "failed.json").read_text()
         assert cell.id not in finished(runs)
     assert talking.id in finished(runs)
     assert len(finished(runs)) == 2
     report = (runs / "studies" / "toy" / "report" / "report.md").read_text()
-    assert report.count("its worker died twice") == 2
+    assert report.count("its worker died with") == 2
     assert any("hello" in log.read_text() for log in (runs / "studies" / "toy" / "logs").glob("*.log"))
 
 

@@ -1,4 +1,4 @@
-"""``run --smoke`` runs every study of the project through all steps, at toy size, in this process."""
+"""``run --smoke`` runs the studies of the project through all steps, at toy size, in this process."""
 
 from __future__ import annotations
 
@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from command_line import CommandLine
+from command_line import CommandLine, paths_of
+from fusion_bench.cells.executors.executor import WorkerSettings
+from fusion_bench.cells.executors.inline import InlineExecutor
+from fusion_bench.cells.folder import cell_folder
 from fusion_bench.data.miniclevr.cogent import MiniClevrCogent
 from fusion_bench.data.miniclevr.dataset import MiniClevr
 from fusion_bench.data.refer.dataset import Refer
@@ -17,7 +20,9 @@ from fusion_bench.registries import DATASETS
 from fusion_bench.reporting.mlflow_.store import TrackingStore
 from fusion_bench.spec.document.files import read_study_tree
 from fusion_bench.spec.document.problems import Problems
-from fusion_bench.spec.smoke import PLANTED
+from fusion_bench.spec.load import read_study
+from fusion_bench.spec.smoke import PLANTED, smoke_study
+from fusion_bench.study.plan import confirm_cells, write_configs
 from published_easy_vqa import write_easy_vqa
 from published_refer import write_published
 from published_vqa2 import write_vqa2
@@ -59,7 +64,14 @@ LIGHTER = (
     *(word for arm in ("cross_attention", "garan", "concat") for word in ("--set", f"arms.{arm}=null")),
 )  # the same: LaConvNet-B alone would take minutes
 SHALLOWER = ("--set", "backbone.name=test_resnet", "--set", "backbone.layer=2", "--set", "fusion.depth=1")
-ALL_CONTROLS = {"quickstart", "line_up", "nlvr", "rec", "search"}  # elsewhere one control is enough
+WITH_OTHER_DATA = ("refcoco+", "refcocog")
+WHOLE = sorted(
+    set(STUDIES.glob("*.yaml"))
+    - {*STUDIES.glob("line_up_*.yaml"), *(STUDIES / f"{name}.yaml" for name in WITH_OTHER_DATA)}
+)
+"""All but the families that ``line_up.yaml`` extends, and those that are ``refcoco.yaml`` with other data."""
+SEVERAL_ARMS = {"quickstart", "line_up", "ablation"}  # elsewhere two arms are enough
+ALL_CONTROLS = {"quickstart", "rec", "search"}  # elsewhere one control is enough
 FIGURES = {"arms", "differences", "curves", "costs", "slices", "samples"}
 
 # MLflow calls what SQLAlchemy gives up.
@@ -88,16 +100,37 @@ def made_vqa2(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_vqa2(tmp_path_factory.mktemp("vqa2"))
 
 
+def published(name: str, folder: Path) -> Path:
+    """Write a stand-in of a data set of REFER, and return its folder."""
+    adapter = DATASETS.load(name)
+    assert issubclass(adapter, Refer)
+    return write_published(folder / "published", adapter)
+
+
 def _needing(file: Path) -> object:
     marks = [] if file.stem == "quickstart" else [pytest.mark.slow]
     marks += [pytest.mark.pack] if file.stem == "nlvr" else []
     return pytest.param(file, id=file.stem, marks=marks)
 
 
-@pytest.mark.parametrize("file", [_needing(file) for file in sorted(STUDIES.glob("*.yaml"))])
+def make_smaller(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the smoke run of a study have fewer arms and samples; the quickstart's is as users see it."""
+    if name not in SEVERAL_ARMS:
+        monkeypatch.setattr("fusion_bench.spec.smoke._ARMS", 1)
+    if name != "quickstart":
+        monkeypatch.setattr("fusion_bench.spec.smoke._SAMPLES", 24)
+
+
+@pytest.mark.parametrize("file", [_needing(file) for file in WHOLE])
 def test_a_study_works_from_end_to_end(
-    file: Path, shared_runs: Path, cli: CommandLine, request: pytest.FixtureRequest, tmp_path: Path
+    file: Path,
+    shared_runs: Path,
+    cli: CommandLine,
+    request: pytest.FixtureRequest,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    make_smaller(file.stem, monkeypatch)
     data = [] if file.stem in ALL_CONTROLS else ["--set", "controls=[image_only]"]
     if file.stem.startswith("clevr"):
         folder = request.getfixturevalue("made_clevr")["_".join(file.stem.split("_")[:2])]
@@ -107,10 +140,8 @@ def test_a_study_works_from_end_to_end(
         data += ["--set", "start=null"]
     if file.stem == "transfer":
         data += ["--data", f"clevr={request.getfixturevalue('made_clevr')['clevr']}"]
-    if file.stem.startswith("refcoco"):
-        adapter = DATASETS.load(file.stem)
-        assert issubclass(adapter, Refer)
-        data += ["--data", f"{file.stem}={write_published(tmp_path / 'published', adapter)}", *LIGHTER]
+    if file.stem == "refcoco":
+        data += ["--data", f"refcoco={published('refcoco', tmp_path)}", *LIGHTER]
     if file.stem == "nlvr":
         packs = request.getfixturevalue("packs")
         data += ["--data", f"nlvr={packs / 'nlvr'}"]
@@ -157,3 +188,18 @@ def test_a_study_works_from_end_to_end(
         (run.data.tags["arm"], run.data.params["seed"]) for run in runs if run.data.tags["kind"] == "cell"
     }
     assert shown >= {(cell["arm"], str(cell["seed"])) for cell in compared if cell["arm"] != PLANTED}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", WITH_OTHER_DATA)
+def test_a_cell_of_a_study_that_differs_in_its_data_is_trained_and_judged(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fusion_bench.spec.smoke._SAMPLES", 24)
+    study = smoke_study(read_study(STUDIES / f"{name}.yaml", LIGHTER[1::2]))
+    paths = paths_of(study, tmp_path / "runs", (f"{name}={published(name, tmp_path)}",))
+    (film,) = (cell for cell in confirm_cells(study.arms, study.seeds[:1]) if cell.arm == "film")
+    write_configs([film], paths.runs)
+    list(InlineExecutor(WorkerSettings(paths, workers=1, threads=1)).run([film.id]))
+    judged = cell_folder(paths.runs, film.id).outcome().samples
+    assert set(judged["split"]) == {"val", *(("test",) if name == "refcocog" else ("testA", "testB"))}

@@ -105,7 +105,10 @@ def run(study: Study, paths: RunPaths) -> int:
     )
 
 
-def test_contexts_keep_the_settings_of_the_search_and_the_report_shows_their_ranking(tmp_path: Path) -> None:
+def test_contexts_keep_the_settings_of_the_search_and_the_report_shows_their_ranking(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fusion_bench.reporting.report.report.draw_figures", lambda *_: {})
     study = read_study(study_file(tmp_path, BASE + ARMS))
     paths = RunPaths(tmp_path / "runs", {}, {})
     run(study, paths)

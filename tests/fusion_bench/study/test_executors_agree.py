@@ -1,10 +1,9 @@
-"""A study has the same results wherever its cells are trained: here, on Ray, with and without a shared folder."""
+"""A study has the same results in this process, from workers and on Ray, in a shared folder or without one."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from contextlib import nullcontext
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -27,20 +26,25 @@ OWN_ARMS = STUDY.partition("arms:")[0].replace('"toys:MeanText"', "gru, embeddin
 )
 
 
+CELL_FILES = ("config.json", "result.json", "samples.parquet", "curves.parquet", "DONE")
+
+
 def results(folder: Path, make: Callable[[Path, Path], Executor]) -> dict[str, bytes]:
-    """Run the study and return the text of each cell's ``result.json``."""
+    """Run the study and return every deterministic byte of its cells, by path."""
     study = read_study(study_file(folder, OWN_ARMS), ())
     paths = RunPaths(folder / "runs", {}, {})
     run = StudyRun(
         study, paths, lambda: make(paths.runs, folder / "logs"), SilentObserver(), RunOptions()
     ).run()
     return {
-        cell.id: (cell_folder(paths.runs, cell.id).path / "result.json").read_bytes() for cell in run.cells
+        f"{cell.id}/{name}": (cell_folder(paths.runs, cell.id).path / name).read_bytes()
+        for cell in run.cells
+        for name in CELL_FILES
     }
 
 
-def workers(number: int) -> Callable[[Path, Path], Executor]:
-    return lambda runs, logs: LocalExecutor(WorkerSettings(RunPaths(runs, {}, {}), number, 1), logs)
+def two_workers(runs: Path, logs: Path) -> Executor:
+    return LocalExecutor(WorkerSettings(RunPaths(runs, {}, {}), 2, 1), logs)
 
 
 def on_ray(*, shared: bool) -> Callable[[Path, Path], Executor]:
@@ -60,26 +64,26 @@ def on_ray(*, shared: bool) -> Callable[[Path, Path], Executor]:
     return make
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(
-    "make",
-    [workers(1), workers(2), on_ray(shared=True), on_ray(shared=False)],
-    ids=["one worker", "two workers", "ray", "ray without a shared folder"],
-)
-def test_a_study_has_the_same_results_everywhere(
-    tmp_path: Path,
-    make: Callable[[Path, Path], Executor],
-    request: pytest.FixtureRequest,
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    ray = "ray" in request.node.callspec.id
-    if ray and find_spec("ray") is None:
-        pytest.skip("the extra ray is not installed")
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, bytes]:
+    """The results of this process; workers find the toys."""
     path = os.pathsep.join([str(Path(toys.__file__).parent), os.environ.get("PYTHONPATH", "")])
     monkeypatch.setenv("PYTHONPATH", path)
-    here = results(
+    found = results(
         tmp_path / "here", lambda runs, _: InlineExecutor(WorkerSettings(RunPaths(runs, {}, {}), 1, 1))
     )
-    with connected(None) if ray else nullcontext():
-        assert results(tmp_path / "there", make) == here
-    assert len(here) == 4
+    assert len(found) == 4 * len(CELL_FILES)
+    return found
+
+
+@pytest.mark.slow
+def test_two_workers_give_the_results_of_this_process(tmp_path: Path, here: dict[str, bytes]) -> None:
+    assert results(tmp_path / "there", two_workers) == here
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(find_spec("ray") is None, reason="the extra ray is not installed")
+def test_ray_gives_the_results_of_this_process(tmp_path: Path, here: dict[str, bytes]) -> None:
+    with connected(None):
+        assert results(tmp_path / "shared", on_ray(shared=True)) == here
+        assert results(tmp_path / "apart", on_ray(shared=False)) == here

@@ -12,7 +12,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from command_line import environment, finished
+from command_line import command_line, environment, finished
 from fusion_bench.cells.executors.executor import WorkerSettings
 from fusion_bench.cells.executors.inline import InlineExecutor
 from fusion_bench.cells.executors.local import LocalExecutor
@@ -109,6 +109,7 @@ def test_workers_keep_a_module_that_replaces_functions_of_torch_to_itself(
     undisturbed: Path, runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
+    monkeypatch.setattr(LocalExecutor, "measure", lambda *_: iter(()))  # a process for each arm
     hostile = ("PatchesTorch", "Floods", "Kills")
     *_, kills, film = run(study_with(tmp_path, *hostile), runs, workers=1)
     assert bytes_of(film, runs) == bytes_of(film, undisturbed)
@@ -119,8 +120,14 @@ def test_workers_keep_a_module_that_replaces_functions_of_torch_to_itself(
 
 @pytest.mark.slow
 def test_ctrl_c_names_a_cell_that_hangs_and_a_report_tells_what_is_done(
-    undisturbed: Path, runs: Path, tmp_path: Path
+    undisturbed: Path,
+    runs: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr("fusion_bench.cli.main.set_environment", lambda: None)  # it would outlive the test
+    cli = command_line(capsys)
     file = study_with(tmp_path, "Hangs", "EatsMemory")
     hangs, eats, film = confirm_cells(read_study(file).arms, (0,))
     # Where tests run in the background, Ctrl-C comes ignored; at a terminal it does not.
@@ -137,13 +144,7 @@ def test_ctrl_c_names_a_cell_that_hangs_and_a_report_tells_what_is_done(
         ):
             time.sleep(0.1)
         workers = psutil.Process(process.pid).children(recursive=True)
-        reported = subprocess.run(
-            [sys.executable, "-m", "fusion_bench", "report", str(file), "--runs", str(runs)],
-            capture_output=True,
-            text=True,
-            check=False,
-            env=environment(),
-        )
+        reported = cli("report", file, "--runs", runs)
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 130
     said = (tmp_path / "err").read_text().splitlines()[-1]
@@ -153,9 +154,9 @@ def test_ctrl_c_names_a_cell_that_hangs_and_a_report_tells_what_is_done(
     assert not [
         worker for worker in workers if worker.is_running() and worker.status() != psutil.STATUS_ZOMBIE
     ]
-    assert reported.returncode == 0, reported.stderr
-    assert "1 cells have no result yet" in reported.stdout
-    assert "EatsMemory, seed 0: MemoryError; a smaller train.batch_size" in reported.stdout
+    assert reported.code == 0, reported.err
+    assert "1 cells have no result yet" in reported.out
+    assert "EatsMemory, seed 0: MemoryError; a smaller train.batch_size" in reported.out
     report = (study_folder(runs, "hostile") / "report" / "report.md").read_text()
     assert "film" in report
     assert bytes_of(film, runs) == bytes_of(film, undisturbed)

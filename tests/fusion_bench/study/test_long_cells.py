@@ -7,8 +7,10 @@ from pathlib import Path
 import pytest
 
 from command_line import environment
+from few_processes import share_workers
 from fusion_bench.cells.events import CellTold
 from fusion_bench.cells.executors.executor import WorkerSettings
+from fusion_bench.cells.executors.inline import InlineExecutor
 from fusion_bench.cells.executors.local import LocalExecutor
 from fusion_bench.cells.folder import cell_folder
 from fusion_bench.spec.load import read_study
@@ -34,13 +36,14 @@ class Listener:
             self.sentences.append(event.text)
 
 
-def trained(folder: Path, text: str) -> tuple[dict[str, bytes], list[str]]:
-    """Train the study's cell by a worker; return its deterministic files and what was told."""
+def trained(folder: Path, text: str, *, workers: int) -> tuple[dict[str, bytes], list[str]]:
+    """Train the study's cell by workers, or in this process; return its deterministic files and what was told."""
     runs, listener = folder / "runs", Listener()
     study, paths = read_study(study_file(folder, text)), RunPaths(folder / "runs", {}, {})
     settings = WorkerSettings(paths, 1, threads=1)
     logs = study_folder(runs, study.name) / "logs"
-    result = StudyRun(study, paths, lambda: LocalExecutor(settings, logs), listener, RunOptions()).run()
+    make = (lambda: LocalExecutor(settings, logs)) if workers else (lambda: InlineExecutor(settings))
+    result = StudyRun(study, paths, make, listener, RunOptions()).run()
     (cell,) = result.cells
     path = cell_folder(runs, cell.id).path
     names = ("result.json", "samples.parquet", "curves.parquet", "DONE")
@@ -52,10 +55,11 @@ def trained(folder: Path, text: str) -> tuple[dict[str, bytes], list[str]]:
 def test_a_cell_goes_on_in_the_next_worker(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DIES_ONCE", str(tmp_path / "died"))
     monkeypatch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
+    share_workers(monkeypatch)
     killed, sentences = trained(
-        tmp_path / "killed", LONG.replace("CHECKPOINT", "checkpoint: {minutes: 1.0e-9},")
+        tmp_path / "killed", LONG.replace("CHECKPOINT", "checkpoint: {minutes: 1.0e-9},"), workers=1
     )
     assert sentences == ["goes on from its checkpoint at step 7"]
-    undisturbed, sentences = trained(tmp_path / "undisturbed", LONG.replace("CHECKPOINT", ""))
+    undisturbed, sentences = trained(tmp_path / "undisturbed", LONG.replace("CHECKPOINT", ""), workers=0)
     assert sentences == []
     assert killed == undisturbed

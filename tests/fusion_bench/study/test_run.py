@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import optuna
-import psutil
 import pytest
 
+from command_line import environment
+from few_processes import share_workers
 from fusion_bench.cells.events import CellStarted
 from fusion_bench.cells.executors.executor import Executor, WorkerSettings
 from fusion_bench.cells.executors.inline import InlineExecutor
@@ -52,15 +49,12 @@ def paths(tmp_path: Path, cache: Path) -> RunPaths:
     return RunPaths(runs, {}, {})
 
 
-def run(study: Study, paths: RunPaths, *, workers: int = 0, **options: bool) -> RunResult:
-    """Run a study in this process, or with worker processes."""
-    settings = WorkerSettings(paths, workers, threads=1)
-    make = (
-        (lambda: LocalExecutor(settings, paths.runs / "logs"))
-        if workers
-        else (lambda: InlineExecutor(settings))
-    )
-    return StudyRun(study, paths, make, SilentObserver(), RunOptions(**options)).run()
+def run(study: Study, paths: RunPaths, **options: bool) -> RunResult:
+    """Run a study in this process."""
+    settings = WorkerSettings(paths, workers=1, threads=1)
+    return StudyRun(
+        study, paths, lambda: InlineExecutor(settings), SilentObserver(), RunOptions(**options)
+    ).run()
 
 
 def toy(tmp_path: Path, *overrides: str, text: str = STUDY) -> Study:
@@ -106,6 +100,7 @@ def listened(study: Study, paths: RunPaths, make: Callable[[], Executor]) -> lis
 @pytest.mark.parametrize("workers", [0, pytest.param(1, marks=pytest.mark.slow)])
 def test_what_is_prepared_is_counted(workers: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
+    share_workers(monkeypatch)
     paths = RunPaths(tmp_path / "runs", {}, {})
     settings = WorkerSettings(paths, max(1, workers), threads=1)
 
@@ -158,59 +153,6 @@ def test_other_arms_change_no_arms_result(tmp_path: Path, paths: RunPaths) -> No
     )
     run(toy(tmp_path / "b", text=reordered), paths)
     assert before.items() <= contents(paths).items()
-
-
-@pytest.mark.slow
-def test_one_and_two_workers_give_equal_bytes(
-    tmp_path: Path, paths: RunPaths, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
-    study = toy(tmp_path)
-    run(study, paths, workers=1)
-    before = contents(paths)
-    shutil.rmtree(paths.runs / "cells")
-    run(study, paths, workers=2)
-    assert contents(paths) == before
-
-
-@pytest.mark.slow
-def test_killed_at_a_random_moment_it_goes_on_to_the_same_bytes(tmp_path: Path, paths: RunPaths) -> None:
-    study = toy(tmp_path)
-    run(study, paths)
-    undisturbed = contents(paths)
-    shutil.rmtree(paths.runs / "cells")
-    shutil.rmtree(paths.runs / "studies")
-    command = [
-        sys.executable,
-        "-m",
-        "fusion_bench",
-        "run",
-        str(study.path),
-        "--runs",
-        str(paths.runs),
-        "--workers",
-        "2",
-    ]
-    with (tmp_path / "log").open("wb") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment(), start_new_session=True)
-        deadline = time.monotonic() + 120
-        # The moment: some cell is being written or has just been.
-        while time.monotonic() < deadline and not list((paths.runs / "cells").glob("*/samples.parquet")):
-            time.sleep(0.01)
-        workers = psutil.Process(process.pid).children(recursive=True)
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        # Workers end by themselves when the run that they work for has gone.
-        assert not psutil.wait_procs(workers, timeout=60)[1]
-    assert list((paths.runs / "cells").glob("*/config.json")), (tmp_path / "log").read_text()
-    run(study, paths)
-    assert contents(paths) == undisturbed
-
-
-def environment() -> dict[str, str]:
-    """This process's environment with the toys importable."""
-    tests = str(Path(__file__).parents[2] / "support")
-    return {**os.environ, "PYTHONPATH": os.pathsep.join([tests, os.environ.get("PYTHONPATH", "")])}
 
 
 def test_a_failing_arm_does_not_stop_the_others(tmp_path: Path, paths: RunPaths) -> None:

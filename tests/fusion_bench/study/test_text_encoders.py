@@ -17,7 +17,7 @@ import torch
 from fusion_bench.cells.executors.executor import WorkerSettings
 from fusion_bench.cells.executors.inline import InlineExecutor
 from fusion_bench.cells.folder import cell_folder
-from fusion_bench.cells.run_cell import run_cell
+from fusion_bench.cells.run_cell import main, run_cell
 from fusion_bench.errors import FusionBenchError, StudyFileError
 from fusion_bench.explain.load_model import load_trained_cell
 from fusion_bench.results.collect import collect
@@ -120,22 +120,22 @@ def test_equal_budgets_find_the_file_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_bare_cell_is_told_where_the_file_is(tmp_path: Path) -> None:
+def test_a_bare_cell_is_told_where_the_file_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     study = glove(tmp_path)
     (cell, *_) = confirm_cells(study.arms, study.seeds)
     export_cells([cell], tmp_path / "away", tmp_path)
     (folder,) = (tmp_path / "away").rglob("config.json")
-    command = [sys.executable, "-m", "fusion_bench.study.cell", str(folder.parent), "--device", "cpu"]
+    arguments = [str(folder.parent), "--device", "cpu"]
+    assert main(arguments) == 1
+    (sha256,) = study.weight_files
+    assert f"pass --weights {sha256}=PATH" in capsys.readouterr().err
+    (folder.parent / "failed.json").unlink()
+    shutil.move(tmp_path / "words.txt", tmp_path / "elsewhere")
+    arguments += ["--weights", f"{sha256}={tmp_path / 'elsewhere'}"]
     root = Path(__file__).parents[3]
     paths = [root, root / "modules", root / "tests" / "support"]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(map(str, paths))}
-    lost = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    (sha256,) = study.weight_files
-    assert lost.returncode == 1
-    assert f"pass --weights {sha256}=PATH" in lost.stderr
-    (folder.parent / "failed.json").unlink()
-    shutil.move(tmp_path / "words.txt", tmp_path / "elsewhere")
-    command += ["--weights", f"{sha256}={tmp_path / 'elsewhere'}"]
+    command = [sys.executable, "-m", "fusion_bench.study.cell", *arguments]
     found = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
     assert found.returncode == 0, found.stderr
     assert json.loads((folder.parent / "result.json").read_text())["words"].startswith(

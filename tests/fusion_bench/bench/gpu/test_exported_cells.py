@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from few_processes import share_workers
 from fusion_bench.bench.gpu.exported_cells import main
 from fusion_bench.spec.load import read_study
 from fusion_bench.study.archive import export_cells, import_cells
@@ -19,6 +20,7 @@ def test_a_cell_that_fails_is_told_and_the_others_are_trained(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3] / "support"), prepend=":")
+    share_workers(monkeypatch)
     study = read_study(study_file(tmp_path), ["seeds=[0]", "arms.weaker={module: 'toys:Explodes'}"])
     cells = confirm_cells(study.arms, study.seeds)
     export_cells(cells, tmp_path / "exported", tmp_path)

@@ -10,6 +10,8 @@ from pathlib import Path
 import optuna
 import pytest
 
+from command_line import environment
+from few_processes import share_workers
 from fusion_bench.cells.events import CellFailed, CellFinished, WorkerEvent
 from fusion_bench.cells.executors.executor import Executor, WorkerSettings
 from fusion_bench.cells.executors.inline import InlineExecutor
@@ -244,7 +246,8 @@ def test_an_interrupted_search_goes_on_to_the_same_end(
 def test_two_workers_search_what_one_does(
     tmp_path: Path, cache: Path, undisturbed: dict[str, bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3] / "support"))
+    monkeypatch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
+    share_workers(monkeypatch)
     paths = places_in(tmp_path / "runs", cache)
     run(searching(tmp_path), paths, workers=2)
     assert outcome(paths) == undisturbed

@@ -81,7 +81,7 @@ def test_the_end_of_a_pilot_and_of_a_coordinator_changes_no_result(
     monkeypatch.setenv("PYTHONPATH", environment()["PYTHONPATH"])
     kills = [("pilot", "KILL"), ("coordinator", "KILL")]
     chance = Random(0)  # noqa: S311
-    run, problems = disturbed(tmp_path, kills, cells=8, pilots=2, chance=chance, pause=(0.2, 1.0))
+    run, problems = disturbed(tmp_path, kills, cells=8, pilots=1, chance=chance, pause=(0.2, 1.0))
     assert problems == []
     assert run.done == {"pilot KILL": 1, "coordinator KILL": 1}
     assert run.starts == 2
