@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import toys
-from fusion_bench.cells.events import WorkerEvent
+from fusion_bench.cells.events import CellProgressed, WorkerEvent
 from fusion_bench.cells.executors.executor import Wanted, WorkerSettings
 from fusion_bench.cells.executors.inline import InlineExecutor
 from fusion_bench.cells.executors.time_limit import TimeLimit
@@ -42,8 +42,10 @@ class AskedExecutor(InlineExecutor):
     def run(self, cells: Sequence[str]) -> Iterator[WorkerEvent]:
         for cell in cells:
             if self._wanted(cell):
-                self.trained.append(cell)
-                yield from super().run([cell])
+                for event in super().run([cell]):  # another process may have taken it meanwhile
+                    if isinstance(event, CellProgressed) and event.epoch == 1:
+                        self.trained.append(cell)
+                    yield event
 
 
 @pytest.fixture
