@@ -22,6 +22,7 @@ from fusion_bench.results.describe import cautions_of, describe
 from fusion_bench.results.looks import study_cells
 from fusion_bench.results.outcome_tables import cell_state_table, cell_tables, metric_values
 from fusion_bench.results.results import ArmSummary, StudyResults
+from fusion_bench.results.shared_texts import SharedTexts
 from fusion_bench.samples.dataset import DataSet
 from fusion_bench.spec.arms import Arm, settings_of
 from fusion_bench.spec.budget import UNITS
@@ -76,11 +77,11 @@ def collect(study: Study, paths: RunPaths, runs: Mapping[str, RunResult] | None 
     done = [item.cell.id for item in statuses if item.state == "done"]
     if done:
         paths.notify(f"reading the cells of {study.name}", 0, 0)
-    outcomes = {}
+    outcomes, texts = {}, SharedTexts()
     for number, cell in enumerate(done, 1):
         outcome = cells.outcomes.get(cell) or cell_folder(paths.runs, cell).if_done(CellFolder.outcome)
         if outcome is not None:
-            outcomes[cell] = outcome
+            outcomes[cell] = replace(outcome, samples=texts.of(outcome.samples))
         paths.notify(f"reading the cells of {study.name}:", number, len(done))
     statuses = tuple(map(partial(_unless_put_aside, outcomes), statuses))
     if not outcomes:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 
 from fusion_bench.cells.result import CellResult, Outcome
+from fusion_bench.results.shared_texts import categorical, joined
 from fusion_bench.study.cell_status import CellStatus
 
 _CELL_COLUMNS = ["arm", "role", "seed", "cell"]
@@ -67,12 +69,15 @@ def split_samples(statuses: Sequence[CellStatus], found: Mapping[str, pa.Table])
 
 
 def cell_tables(statuses: Sequence[CellStatus], outcomes: Mapping[str, Outcome], table: str) -> pd.DataFrame:
-    """Return one table (``samples`` or ``curves``) of all finished cells, with the columns arm and seed first."""
-    parts = []
-    for status in statuses:
-        if status.cell.id in outcomes:
-            part: pd.DataFrame = getattr(outcomes[status.cell.id], table).copy()
-            part.insert(0, "arm", status.cell.arm)
-            part.insert(1, "seed", status.cell.seed)
-            parts.append(part)
-    return pd.concat(parts, ignore_index=True)
+    """Return one table (``samples`` or ``curves``) of all finished cells, with the columns arm and seed first.
+
+    Arms are categories, and so are the texts of outcomes that share them (`fusion_bench.results.shared_texts`).
+    """
+    done = [status.cell for status in statuses if status.cell.id in outcomes]
+    parts: list[pd.DataFrame] = [getattr(outcomes[cell.id], table) for cell in done]
+    together = joined(parts)
+    codes, labels = pd.factorize(pd.array([cell.arm for cell in done], dtype="str"))
+    sizes = [len(part) for part in parts]
+    together.insert(0, "arm", categorical(np.repeat(codes, sizes), pd.Index(labels)))
+    together.insert(1, "seed", np.repeat(np.array([cell.seed for cell in done], dtype=np.int64), sizes))
+    return together

@@ -79,6 +79,36 @@ def mean_squares(totals: npt.ArrayLike, sizes: npt.ArrayLike) -> MeanSquares:
     )
 
 
+def pairwise_mean_squares(tables: npt.ArrayLike) -> MeanSquares:
+    """Return the mean squares of the differences of every two of ``A`` tables with one seed and one cluster a row.
+
+    The sums of squares of a difference follow from those of both sides and the sum of their products, so no table of
+    a difference is made.
+
+    Args:
+        tables: ``[A, S, N]``.
+
+    Returns:
+        Arrays ``[A, A]``; ``mean`` is that of the first less the second. NaN as in `mean_squares`.
+    """
+    things, seeds, clusters = np.shape(tables)
+    grand, by_seed, by_cluster, rest = _parted(tables, np.ones(clusters))
+    cluster, residual = (_pairwise(part.reshape(things, -1)) for part in (by_cluster, rest))
+    return MeanSquares(
+        grand[:, None] - grand[None, :],
+        _divide(clusters * _pairwise(by_seed), seeds - 1),
+        _divide(seeds * cluster, clusters - 1),
+        _divide(residual, (seeds - 1) * (clusters - 1)),
+    )
+
+
+def _pairwise(parts: FloatArray) -> FloatArray:
+    """Return ``[A, A]``, the sums of squares of the differences of every two rows of ``[A, n]``."""
+    products = parts @ parts.T
+    own = np.diag(products)
+    return np.maximum(own[:, None] + own[None, :] - 2 * products, 0.0)
+
+
 def mean_covariance(totals: npt.ArrayLike, sizes: npt.ArrayLike) -> tuple[FloatArray, FloatArray]:
     """Means and their covariance, of several things that share seeds and clusters.
 

@@ -3,9 +3,9 @@ r"""The difference of two arms, with the seeds of both used as well as they can 
 **The pool** (`fusion_bench.statistics.seeds.pool`) is the arms that have finished one set of seeds. Two arms of the
 pool are compared seed by seed, with the moderated variances of the pool (`fusion_bench.statistics.seeds.moderation`)
 in place of the seed mean square of the pair: ``MS_seed = N (u_a + u_b)`` on the degrees ``nu`` of
-`SeedVariances.pair`, and the variance and degrees of `fusion_bench.statistics.crossed` with ``nu`` for ``S - 1``. The
-second arm ``b`` is the reference of the family, whose variance is treated with more caution. With two arms this is
-the crossed estimate itself.
+`SeedVariances.pairs`, and the variance and degrees of `fusion_bench.statistics.crossed` with ``nu`` for ``S - 1``.
+The second arm ``b`` is the reference of the family, whose variance is treated with more caution. With two arms this
+is the crossed estimate itself.
 
 **Seeds that only one side has.** The difference of an arm of the pool from one that keeps further seeds is that of
 the means over own seeds, ``S`` and ``S_b``. The variances over seeds are plain, not centred by seed, because a seed's
@@ -22,10 +22,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
-from fusion_bench.statistics.crossed import MeanSquares, estimate_of
+from fusion_bench.statistics.crossed import MeanSquares, estimate_of, pairwise_mean_squares
 from fusion_bench.statistics.estimate import Estimate, FloatArray
 from fusion_bench.statistics.influence import BoolArray, Influences
 from fusion_bench.statistics.power import ComparisonScatter
@@ -72,6 +73,7 @@ class Differences:
         self.variances: SeedVariances | None = None
         self._plain: SeedVariances | None = None
         self._centre: FloatArray = np.empty(0)
+        self._estimates: dict[str, Estimate] = {}
         if self.pool.arms:
             means = influences.per_seed(self.pool.arms, self.pool.seeds)
             self._centre = means.mean(0)
@@ -103,9 +105,7 @@ class Differences:
         ``other`` is taken as the reference, with which all arms of the family are compared.
         """
         if {arm, other} <= {*self.pool.arms}:
-            squares = self._influences.paired_squares(arm, other, self.pool.seeds)
-            count = self.pool.count()
-            return Difference(self._pooled(arm, other, squares), count, count, squares)
+            return self._in_pool(arm, other)
         if self._plain is not None and self.pool.has_beside(arm, other):
             own, others = (int(self.pool.used[name].sum()) for name in (arm, other))
             return Difference(self._unpaired(arm, other, self._plain), own, others)
@@ -148,11 +148,43 @@ class Differences:
             self.pool.count(),
         )
 
-    def _pooled(self, arm: str, other: str, squares: MeanSquares) -> Estimate:
-        if self.variances is None or arm == other:
-            return self._influences.paired(arm, other, self.pool.seeds)
-        variance, degrees = self.variances.pair(self.pool.arms.index(arm), self.pool.arms.index(other))
-        return self._crossed(arm, other, squares, variance, degrees)
+    def _in_pool(self, arm: str, other: str) -> Difference:
+        """Return the difference of two arms of the pool."""
+        influences, seeds, count = self._influences, self.pool.seeds, self.pool.count()
+        row, column = self.pool.arms.index(arm), self.pool.arms.index(other)
+        squares = MeanSquares(*(values[row, column] for values in vars(self._squares).values()))
+        against = self._against(other)
+        mean = against.mean[row]
+        alike = mean == 0 and np.array_equal(influences.of(arm, seeds), influences.of(other, seeds))
+        if self.variances is None or arm == other or against.standard_error[row] == 0 or alike:
+            estimate = influences.paired(arm, other, seeds)  # no spread at all, or one and the same model
+        else:
+            estimate = Estimate(
+                mean, against.standard_error[row], against.degrees[row], influences.possible_difference()
+            )
+        return Difference(estimate, count, count, squares)
+
+    @cached_property
+    def _squares(self) -> MeanSquares:
+        """The mean squares ``[A, A]`` of every two arms of the pool."""
+        return pairwise_mean_squares(
+            np.stack([self._influences.of(arm, self.pool.seeds) for arm in self.pool.arms])
+        )
+
+    def _against(self, other: str) -> Estimate:
+        """Return the differences ``[A]`` of all arms of the pool from one of them, with the variances of the pool."""
+        if other not in self._estimates:
+            column = self.pool.arms.index(other)
+            variances, clusters = self.variances, self._influences.clusters()
+            assert variances is not None  # noqa: S101 - there is a pool
+            spread, degrees = variances.pairs(column)
+            squares = MeanSquares(*(values[:, column] for values in vars(self._squares).values()))
+            moderated = replace(squares, seed=np.where(spread > 0, clusters * spread, 0.0))
+            found = estimate_of(moderated, self.pool.count(), clusters, degrees)
+            means = self._influences.per_seed(self.pool.arms, self.pool.seeds)
+            error = np.where(spread > 0, found.standard_error, 0.0)
+            self._estimates[other] = Estimate((means - means[column]).mean(1), error, found.degrees)
+        return self._estimates[other]
 
     def _crossed(
         self, arm: str, other: str, squares: MeanSquares, seed_variance: float, degrees: float

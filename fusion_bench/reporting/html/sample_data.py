@@ -7,13 +7,14 @@ import math
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from fusion_bench.reporting.tables.tables import Tables
 from fusion_bench.results.results import StudyResults
+from fusion_bench.results.shared_texts import sorted_codes
 
 _RIGHT = 0.5
-_KEYS = ["split", "sample"]
 
 
 def sample_data(results: StudyResults, tables: Tables) -> dict[str, Any]:
@@ -28,25 +29,22 @@ def sample_data(results: StudyResults, tables: Tables) -> dict[str, Any]:
     ``pictures``: data URIs.
     """
     browsed = results.browsed
-    order = [arm for arm in tables.order if (results.samples["arm"] == arm).any()]
-    on_split = results.samples[results.samples["split"] == results.primary_split]
-    wanted = browsed[_KEYS].assign(position=range(len(browsed)))
-    rows = on_split.merge(wanted, on=_KEYS, how="inner")
+    present = set(results.samples["arm"].unique())
+    order = [arm for arm in tables.order if arm in present]
+    on_split = (results.samples["split"] == results.primary_split).to_numpy(dtype=bool)
+    rows = _rows_of(browsed, results, on_split)
     rows = rows[rows["arm"].isin(order)]
-    place = {arm: number for number, arm in enumerate(order)}
-    pairs = rows[["arm", "seed"]].drop_duplicates()
-    cells = sorted(((place[arm], int(seed)) for arm, seed in zip(pairs["arm"], pairs["seed"], strict=True)))
-    column = {cell: number for number, cell in enumerate(cells)}
-    at = (
-        rows["position"].to_numpy(dtype=np.intp),
-        np.array(
-            [column[place[arm], int(seed)] for arm, seed in zip(rows["arm"], rows["seed"], strict=True)],
-            np.intp,
-        ),
-    )
+    arm = pd.Index(order).get_indexer(pd.Index(rows["arm"]))
+    seed, seeds = pd.factorize(rows["seed"], sort=True)
+    cell, column = np.unique(arm * max(1, len(seeds)) + seed, return_inverse=True)
+    cells = [(int(number // len(seeds)), int(seeds[number % len(seeds)])) for number in cell]
+    at = rows["position"].to_numpy(dtype=np.intp), column
     shape = (len(browsed), len(cells))
-    texts = rows["prediction"] if results.shows != "mask" else pd.Series("", index=rows.index)
-    codes, answers = pd.factorize(texts, sort=True)
+    codes, answers = (
+        sorted_codes(rows["prediction"])
+        if results.shows != "mask"
+        else (np.zeros(len(rows), dtype=np.intp), pd.Index([""] if len(rows) else []))
+    )
     answer = np.full(shape, -1, dtype=np.int64)
     answer[at] = codes
     right = np.zeros(shape, dtype=np.int64)
@@ -77,7 +75,7 @@ def sample_data(results: StudyResults, tables: Tables) -> dict[str, Any]:
             | ({"overlap": overlap[number].tolist()} if results.shows != "text" else {})
             | ({"size": [height, width]} if results.shows == "box" and _known(height) else {})
         )
-    controls = sum(arm.role == "control" and arm.label in place for arm in results.arms)
+    controls = sum(arm.role == "control" and arm.label in present for arm in results.arms)
     return {
         "shows": results.shows,
         "arms": order,
@@ -85,10 +83,19 @@ def sample_data(results: StudyResults, tables: Tables) -> dict[str, Any]:
         "cells": cells,
         "answers": [str(found) for found in answers],
         "slices": slices,
-        "total": int(on_split["sample"].nunique()),
+        "total": int(results.samples.loc[on_split, "sample"].nunique()),
         "samples": samples,
         "pictures": [_data_uri(picture) for picture in results.thumbnails["picture"]],
     }
+
+
+def _rows_of(browsed: pd.DataFrame, results: StudyResults, on_split: npt.NDArray[np.bool_]) -> pd.DataFrame:
+    """Return the answers to the browsed samples, with the number of the sample as ``position``."""
+    own = browsed.assign(position=range(len(browsed)))
+    own = own[own["split"] == results.primary_split].drop_duplicates("sample")
+    found = pd.Index(own["sample"]).get_indexer(pd.Index(results.samples["sample"]))
+    chosen = (found >= 0) & on_split
+    return results.samples[chosen].assign(position=own["position"].to_numpy()[found[chosen]])
 
 
 def _position(values: list[str], value: object) -> int:

@@ -25,6 +25,7 @@ from fusion_bench.reporting.published.published_study import inside, read_publis
 from fusion_bench.reporting.published.published_tables import read_parquet
 from fusion_bench.reporting.tables.samples_table import pivot_samples, unpivot_samples
 from fusion_bench.results.results import StudyResults
+from fusion_bench.results.shared_texts import as_texts
 from fusion_bench.spec.contexts import report_folder
 from fusion_bench.spec.study import Study
 from fusion_bench.storage import replacing
@@ -132,7 +133,7 @@ class _Samples:
         last = ["truth", "prediction", "score", *measures]
         columns = [name for name in samples.columns if name not in {"arm", "seed", *last}] + last
         cells = samples.groupby(["arm", "seed"], sort=False)
-        return cls({(str(arm), int(str(seed))): rows[columns] for (arm, seed), rows in cells})
+        return cls({(str(arm), int(str(seed))): as_texts(rows[columns]) for (arm, seed), rows in cells})
 
 
 def _unpack(folder: Path, name: str, samples: _Samples, label: str, bundle: Path) -> int:

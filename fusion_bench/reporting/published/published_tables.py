@@ -108,7 +108,7 @@ def read_parquet(folder: Path, name: str) -> pa.Table:
 def _check_column(
     file: Path, table: pa.Table, name: str, *, number: bool = False, whole: bool = False
 ) -> None:
-    if table.column_names.count(name) != 1:
+    if len(table.schema.get_all_field_indices(name)) != 1:
         raise FusionBenchError(f"{file} is no table of a study: it lacks the column {name[:80]!r}")
     kind = table.schema.field(name).type
     if pa.types.is_dictionary(kind):

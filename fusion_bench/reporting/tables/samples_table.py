@@ -7,7 +7,7 @@ enough for a git repository.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,7 @@ import pandas as pd
 import pyarrow as pa
 
 from fusion_bench.errors import FusionBenchError
+from fusion_bench.results.shared_texts import as_texts, categorical, sorted_codes
 
 _PREDICTION, _SCORE, _MEASURE = "prediction/", "score/", "measure/"
 SHARED_COLUMNS = ("split", "sample", "cluster", "truth")
@@ -34,48 +35,119 @@ def pivot_samples(samples: pd.DataFrame, slices: Sequence[str], measures: Sequen
     if samples["prediction"].isna().any():
         raise FusionBenchError("an evaluated sample has no prediction; run the cell that holds it again")
     shared = [*SHARED_COLUMNS, *slices]
-    position, keys = pd.factorize(pd.MultiIndex.from_frame(samples[["split", "sample"]]), sort=True)
-    first = np.zeros(len(keys), dtype=np.intp)
-    first[position[::-1]] = np.arange(len(samples))[::-1]
+    position, first = _groups(samples, ["split", "sample"])
     for column in shared:
         codes = pd.factorize(samples[column])[0]
         if not np.array_equal(codes, codes[first][position]):
             raise FusionBenchError(f"cells disagree on the {column} of a sample: they used different data")
-    table = pa.Table.from_pandas(samples[shared].iloc[first], preserve_index=False)
-    prediction, predictions = pd.factorize(samples["prediction"], sort=True)
+    table = pa.Table.from_pandas(as_texts(samples[shared].iloc[first]), preserve_index=False)
+    prediction, predictions = sorted_codes(samples["prediction"])
     score = samples["score"].to_numpy(dtype=np.float64)
-    by_equality = bool((score == (samples["prediction"] == samples["truth"])).all())
+    by_equality = bool((score == (samples["prediction"] == samples["truth"]).to_numpy()).all())
     numbers = {} if by_equality else {_SCORE: score}
     numbers |= {f"{_MEASURE}{name}/": samples[name].to_numpy(dtype=np.float64) for name in measures}
-    cell, cells = pd.factorize(pd.MultiIndex.from_frame(samples[["arm", "seed"]]))
-    for number, (arm, seed) in enumerate(cells):
-        rows = np.flatnonzero(cell == number)
-        codes = np.full(len(keys), -1, dtype=np.int32)
+    columns = {name: table.column(name) for name in table.column_names}
+    for label, rows in _rows_of_cells(samples):
+        codes = np.full(len(first), -1, dtype=np.int32)
         # The dictionary holds the predictions of this cell only: where nearly all predictions differ (boxes), one of
         # all cells would be written once per cell.
         own_codes, codes[position[rows]] = np.unique(prediction[rows], return_inverse=True)
-        encoded = pa.DictionaryArray.from_arrays(
+        columns[_PREDICTION + label] = pa.DictionaryArray.from_arrays(
             pa.array(codes, mask=codes < 0), pa.array(predictions[own_codes])
         )
-        table = table.append_column(f"{_PREDICTION}{arm}/{seed}", encoded)
         for column, values in numbers.items():
-            of_cell = np.full(len(keys), np.nan)
+            of_cell = np.full(len(first), np.nan)
             of_cell[position[rows]] = values[rows]
-            table = table.append_column(f"{column}{arm}/{seed}", pa.array(of_cell, mask=np.isnan(of_cell)))
-    return table
+            columns[column + label] = pa.array(of_cell, mask=np.isnan(of_cell))
+    return pa.table(columns, metadata=table.schema.metadata)
+
+
+def _rows_of_cells(samples: pd.DataFrame) -> Iterator[tuple[str, npt.NDArray[np.intp]]]:
+    """Yield ``<arm>/<seed>`` and the rows of each cell, in their order of appearance."""
+    arm, arms = pd.factorize(samples["arm"])
+    seed, seeds = pd.factorize(samples["seed"])
+    cell, cells = pd.factorize(arm.astype(np.int64) * max(1, len(seeds)) + seed)
+    order = np.argsort(cell, kind="stable")
+    ends = np.cumsum(np.bincount(cell, minlength=len(cells)))
+    for number, rows in zip(cells, np.split(order, ends[:-1]), strict=True) if len(cells) else ():
+        yield f"{arms[number // len(seeds)]}/{seeds[number % len(seeds)]}", rows
+
+
+def _groups(samples: pd.DataFrame, names: Sequence[str]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+    """Return the number of the group of each row, by the sorted values of ``names``, and the first row of each."""
+    key = np.zeros(len(samples), dtype=np.int64)
+    for name in names:
+        codes, texts = sorted_codes(samples[name])
+        key = key * max(1, len(texts)) + codes
+    position, groups = pd.factorize(key, sort=True)
+    first = np.zeros(len(groups), dtype=np.intp)
+    first[position[::-1]] = np.arange(len(samples))[::-1]
+    return position, first
 
 
 def unpivot_samples(table: pa.Table, measures: Sequence[str] = ()) -> pd.DataFrame:
-    """Return the long table of a table by `pivot_samples`: cells in column order, samples in row order."""
+    """Return the long table of a table by `pivot_samples`: cells in column order, samples in row order.
+
+    Texts are categories; truths and predictions have the same ones.
+    """
     shared_names = [
         name for name in table.column_names if not name.startswith((_PREDICTION, _SCORE, _MEASURE))
     ]
     shared: pd.DataFrame = table.select(shared_names).to_pandas()
-    parts = [_cell(table, shared, cell, measures) for cell in cells_of(table)]
-    if not parts:
+    cells = cells_of(table)
+    if not cells:
         numbers = dict.fromkeys(("score", *measures), 0.0)
         return shared.assign(arm="", seed=0, prediction="", **numbers).iloc[:0]
-    return pd.concat(parts, ignore_index=True)
+    truth, answers, texts = _answers(table, cells)
+    rows = [np.flatnonzero(codes >= 0) for codes in answers]
+    every = np.concatenate(rows)
+    columns = {name: _repeated(column, every) for name, column in shared.items() if name != "truth"} | {
+        "truth": categorical(truth[every], texts)
+    }
+    columns = {name: columns[str(name)] for name in shared}
+    arms, seeds = zip(*(cell.rpartition("/")[::2] for cell in cells), strict=True)
+    arm, labels = pd.factorize(pd.array(arms, dtype="str"))
+    sizes = [len(own) for own in rows]
+    columns["arm"] = categorical(np.repeat(arm, sizes), pd.Index(labels))
+    columns["seed"] = np.repeat(np.array(seeds, dtype=np.int64), sizes)
+    prediction = np.concatenate([codes[own] for codes, own in zip(answers, rows, strict=True)])
+    columns["prediction"] = categorical(prediction, texts)
+    scores = [
+        table.column(_SCORE + cell).to_numpy()[own]
+        if table.schema.get_field_index(_SCORE + cell) >= 0
+        else (codes[own] == truth[own]).astype(np.float64)
+        for cell, codes, own in zip(cells, answers, rows, strict=True)
+    ]
+    columns["score"] = np.concatenate(scores)
+    for name in measures:
+        numbers_of = [table.column(f"{_MEASURE}{name}/{cell}").to_numpy() for cell in cells]
+        columns[name] = np.concatenate([values[own] for values, own in zip(numbers_of, rows, strict=True)])
+    return pd.DataFrame(columns)
+
+
+def _answers(
+    table: pa.Table, cells: Sequence[str]
+) -> tuple[npt.NDArray[np.int32], list[npt.NDArray[np.int32]], pd.Index]:
+    """Return the codes of the truths and of each cell's predictions, -1 for none, and the texts of all codes."""
+    chunks = []
+    for name in ("truth", *(_PREDICTION + cell for cell in cells)):
+        column = table.column(name)
+        if not pa.types.is_dictionary(column.type):
+            column = column.dictionary_encode()
+        column = column.cast(pa.dictionary(pa.int32(), pa.large_string())).combine_chunks()
+        chunks += column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+    unified = pa.chunked_array(chunks).unify_dictionaries()
+    codes = [
+        chunk.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32)
+        for chunk in unified.chunks
+    ]
+    return codes[0], codes[1:], pd.Index(unified.chunk(0).dictionary.to_pandas(), dtype="str")
+
+
+def _repeated(column: pd.Series, rows: npt.NDArray[np.intp]) -> pd.Categorical:
+    """Return the texts of a column at ``rows`` as categories."""
+    codes, texts = pd.factorize(column)
+    return categorical(codes[rows], pd.Index(texts))
 
 
 def cells_of(table: pa.Table) -> list[str]:
@@ -85,20 +157,5 @@ def cells_of(table: pa.Table) -> list[str]:
 
 def number_columns(table: pa.Table, cell: str, measures: Sequence[str]) -> list[str]:
     """Return the columns of a published table that hold the numbers of a cell."""
-    score = [_SCORE + cell] if _SCORE + cell in table.column_names else []
+    score = [_SCORE + cell] if table.schema.get_field_index(_SCORE + cell) >= 0 else []
     return [*score, *(f"{_MEASURE}{name}/{cell}" for name in measures)]
-
-
-def _cell(table: pa.Table, shared: pd.DataFrame, cell: str, measures: Sequence[str]) -> pd.DataFrame:
-    predictions = table.column(_PREDICTION + cell).combine_chunks()
-    present: npt.NDArray[np.bool_] = predictions.is_valid().to_numpy(zero_copy_only=False)
-    arm, _, seed = cell.rpartition("/")
-    rows = shared[present].assign(arm=arm, seed=int(seed))
-    rows["prediction"] = predictions.cast(pa.string()).filter(pa.array(present)).to_pandas().to_numpy()
-    if _SCORE + cell in table.column_names:
-        rows["score"] = table.column(_SCORE + cell).to_numpy()[present]
-    else:
-        rows["score"] = (rows["prediction"] == rows["truth"]).astype(np.float64)
-    for name in measures:
-        rows[name] = table.column(f"{_MEASURE}{name}/{cell}").to_numpy()[present]
-    return rows

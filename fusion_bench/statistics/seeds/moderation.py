@@ -84,11 +84,6 @@ class SeedVariances:
         shared = np.divide((u + v) ** 2, spread, out=np.full_like(u, g), where=spread > 0)
         return u + v, np.minimum(shared, others * g)
 
-    def pair(self, arm: int, reference: int) -> tuple[float, float]:
-        """Return the entry of ``arm`` in `pairs`, of one study."""
-        variance, degrees = self.pairs(reference)
-        return float(variance[arm]), float(degrees[arm])
-
     def contrast(self, coefficients: FloatArray) -> tuple[float, float]:
         """Return the variance over seeds of a contrast of arms, and its degrees of freedom, of one study.
 

@@ -15,6 +15,7 @@ from fusion_bench.errors import DataError, FusionBenchError
 from fusion_bench.reporting.published.publish import load, save
 from fusion_bench.reporting.tables.samples_table import pivot_samples, unpivot_samples
 from fusion_bench.results.results import StudyResults
+from fusion_bench.results.shared_texts import as_texts
 
 Make = Callable[..., StudyResults]
 KEY = ["arm", "seed", "split", "sample"]
@@ -22,7 +23,8 @@ KEY = ["arm", "seed", "split", "sample"]
 
 def same(left: pd.DataFrame, right: pd.DataFrame, key: list[str]) -> None:
     ordered = [
-        table.sort_values(key).reset_index(drop=True)[sorted(table.columns)] for table in (left, right)
+        as_texts(table).sort_values(key).reset_index(drop=True)[sorted(table.columns)]
+        for table in (left, right)
     ]
     assert_frame_equal(*ordered, check_dtype=False)
 

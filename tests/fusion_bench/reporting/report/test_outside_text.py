@@ -176,6 +176,7 @@ def test_the_page_starts_nothing_of_its_texts(written: tuple[StudyResults, Path]
 
 FIXED = (
     "Answer|What was compared|Results|Above the floors|Other splits|Differences from|Against the controls|Does the|"
+    "Factors|Where the noise|"
     "Learning curves|Cost|Slices|Where the arms|Expected values|Cells without|How the numbers|Environment"
 )
 

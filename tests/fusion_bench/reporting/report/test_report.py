@@ -57,6 +57,7 @@ def test_every_section_and_figure_is_there(invented_report: Path) -> None:
         "What was compared",
         "Results",
         "Differences from `laconv`",
+        "Where the noise is",
         "Learning curves and convergence",
         "Cost",
         "Slices",

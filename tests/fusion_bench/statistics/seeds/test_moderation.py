@@ -108,7 +108,7 @@ def test_nobody_goes_below_the_own_variance_and_limits_hold() -> None:
         assert (found.moderated >= found.own).all()
         assert 0 <= found.prior_degrees <= 14
         assert (found.degrees >= 2).all() and (found.degrees <= 2 + found.prior_degrees).all()
-        variance, degrees = found.pair(0, 1)
+        variance, degrees = (values[0] for values in found.pairs(1))
         assert variance == pytest.approx(found.moderated[0] + found.reference_variance(1))
         assert found.reference_variance(1) >= found.own[1]
         assert 0 < degrees <= 16
@@ -124,13 +124,13 @@ def test_the_prior_weighs_little_for_a_reference_which_counts_on_its_own_degrees
     assert found.reference_variance(wild) == found.own[wild]
     u, v, f = found.moderated[5], found.reference_variance(calm), found.degrees[5]
     degrees = (u + v) ** 2 / (u**2 / f + v**2 / 2 + 2 * u * v / (26**2 * np.sqrt(2 * f)))
-    assert found.pair(5, calm) == pytest.approx((u + v, degrees))
+    assert tuple(values[5] for values in found.pairs(calm)) == pytest.approx((u + v, degrees))
 
 
 def test_two_arms_tell_nothing_about_each_other() -> None:
     table = means(2, 5)
     found = centred_variances(table)
-    variance, degrees = found.pair(0, 1)
+    variance, degrees = (values[0] for values in found.pairs(1))
     assert found.prior_degrees == 0
     assert variance == pytest.approx(np.var(table[0] - table[1], ddof=1))
     assert degrees == pytest.approx(4)
