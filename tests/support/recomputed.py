@@ -1,7 +1,7 @@
 """The numbers of a report once more: from the files of its folder, in sums written out, without the project's code.
 
-It holds for studies of questions scored by equality, whose arms lack at most their last seed: the arms with every seed
-are compared seed by seed with each other's variances, and one that lacks a seed on the seeds of each pair alone.
+It holds for studies of questions scored by equality, whose arms lack at most their last seed: the arms with every
+seed are compared seed by seed with each other's variances, and one that lacks a seed on the seeds of each pair alone.
 """
 
 from __future__ import annotations
@@ -41,6 +41,10 @@ class Shown:
 
     def outside(self, margin: float) -> float:
         return float(stats.t.sf((margin - abs(self.mean)) / self.error, self.degrees))
+
+    def limited(self) -> Shown:
+        """As a difference of two shares."""
+        return Shown(self.mean, max(-1.0, self.low), min(1.0, self.high), self.error, self.degrees)
 
     def negative(self) -> Shown:
         return Shown(-self.mean, -self.high, -self.low, self.error, self.degrees)
@@ -95,6 +99,8 @@ def crossed_by_hand(table: np.ndarray, seed_variance: float | None = None, nu: f
     seeds, clusters = table.shape
     if seeds == 1:
         return Shown(float(table.mean()))
+    if np.ptp(table) == 0:
+        return Shown(*[float(table.mean())] * 3, 0.0)
     ms_seed = clusters * np.var(table.mean(1), ddof=1)
     nu = seeds - 1 if nu is None else nu
     ms_cluster = seeds * np.var(table.mean(0), ddof=1)
@@ -182,8 +188,10 @@ class Recomputed:
     def mean(self, arm: str, split: str = "test", metric: str = "accuracy", **part: Any) -> Shown:
         """Over the seeds that the arm shares with the reference."""
         found = crossed_by_hand(self.table(arm, self.shared(arm, self.reference), split, metric, **part))
-        lowest = 0.0 if "less" not in part else -1.0
-        return Shown(found.mean, max(lowest, found.low), min(1.0, found.high), found.error, found.degrees)
+        lowest = -float(np.max(part.get("less", 0.0)))  # of a share, less a constant
+        return Shown(
+            found.mean, max(lowest, found.low), min(lowest + 1, found.high), found.error, found.degrees
+        )
 
     @cached_property
     def _moderated(self) -> dict[tuple[str, str], Moderated]:
@@ -201,25 +209,25 @@ class Recomputed:
         seeds = self.shared(arm, other)
         paired = self.table(arm, seeds, split, metric) - self.table(other, seeds, split, metric)
         if not {arm, other} <= {*self.pool}:
-            return crossed_by_hand(paired)
+            return crossed_by_hand(paired).limited()
         found, f = self.moderated(split, metric), self.most - 1
         one, two = self.pool.index(arm), self.pool.index(other)
         u, v, g = found.variance[one], found.reference[two], found.degrees[one]
         size = len(self.pool) - 1
         nu = (u + v) ** 2 / (u**2 / g + v**2 / f + 2 * u * v / (size**2 * np.sqrt(f * g)))
-        return crossed_by_hand(paired, u + v, min(nu, size * f))
+        return crossed_by_hand(paired, u + v, min(nu, size * f)).limited()
 
     def lead(self, arm: str, control: str, split: str = "test", metric: str = "accuracy") -> Shown:
         """``arm - control``."""
         seeds = self.shared(arm, control)
         paired = self.table(arm, seeds, split, metric) - self.table(control, seeds, split, metric)
         if arm not in self.pool or len(self.seeds[control]) < self.most:
-            return crossed_by_hand(paired)
+            return crossed_by_hand(paired).limited()
         found, f = self.moderated(split, metric), self.most - 1
         centre = np.mean([self.table(name, seeds, split, metric).mean(1) for name in self.pool], axis=0)
         v = np.var(self.table(control, seeds, split, metric).mean(1) - centre, ddof=1)
         u, g = found.variance[self.pool.index(arm)], found.degrees[self.pool.index(arm)]
-        return crossed_by_hand(paired, u + v, (u + v) ** 2 / (u**2 / g + v**2 / f))
+        return crossed_by_hand(paired, u + v, (u + v) ** 2 / (u**2 / g + v**2 / f)).limited()
 
     def compared(self, split: str = "test", metric: str = "accuracy") -> dict[str, Shown]:
         """The differences of arms and controls from the reference."""
@@ -234,7 +242,7 @@ class Recomputed:
         tested = [arm for arm in self.family() if len(self.shared(arm, self.reference)) >= 3]
         p = holm_by_hand({arm: compared[arm].p for arm in tested})
         p_margin = holm_by_hand({arm: compared[arm].outside(margin) for arm in tested})
-        found = {arm: ("no verdict", np.nan, np.nan) for arm in self.family()}
+        found = dict.fromkeys(self.family(), ("no verdict", np.nan, np.nan))
         for arm in tested:
             better = "better" if compared[arm].mean > 0 else "worse"
             verdict = better if p[arm] < 0.05 else "underpowered"

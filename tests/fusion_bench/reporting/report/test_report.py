@@ -10,13 +10,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pyarrow.parquet as pq
 import pytest
 from markdown_it import MarkdownIt
 from PIL import Image
-from scipy import stats
-from scipy.optimize import brentq
-from scipy.special import polygamma
 
 from fusion_bench.reporting.report.report import rebuild, write_report
 from fusion_bench.results.results import StudyResults
@@ -116,59 +112,6 @@ def test_every_table_is_a_table_to_a_markdown_reader(make_results: Make, tmp_pat
     assert not re.search(r"\bnan\b(?! |\))", text.replace("(nan)", ""))
 
 
-def moderated_by_hand(means: np.ndarray) -> tuple[np.ndarray, np.ndarray, float]:
-    """Variances over seeds and their degrees, of the per-seed ``means`` [A, S] of arms that inform each other.
-
-    The last number is the variance of the first arm as the one with which the others are compared, on ``S - 1``.
-    """
-    arms, seeds = means.shape
-    f = seeds - 1
-    rest = means - means.mean(1)[:, None] - (means.mean(0) - means.mean())[None, :]
-    own = arms / (arms - 1) * np.sum(rest**2, axis=1) / f
-    logs = np.log(own) - polygamma(0, f / 2) + np.log(f / 2)
-    known = polygamma(1, f / 2)
-    error = (polygamma(3, f / 2) + 3 * known**2 - known**2 * (arms - 3) / (arms - 1)) / arms
-    excess = np.var(logs, ddof=1) - known + np.sqrt(error)
-    prior = (arms - 2) * f
-    if excess > 0:
-        prior = min(prior, 2 * brentq(lambda half: polygamma(1, half) - excess, 1e-6, 1e6))
-    weighted = (prior * own.mean() + f * own) / (prior + f)
-    few = min(prior, f)
-    reference = max(own[0], (few * own.mean() * 4 / 3 + f * own[0]) / (few + f))
-    return np.maximum(own, weighted), f + prior * np.minimum(1, weighted / own) ** 2, reference
-
-
-def crossed_by_hand(
-    values: np.ndarray, sizes: np.ndarray, seed_variance: float | None = None, nu: float | None = None
-) -> tuple[float, float]:
-    """The interval once more, from sums written out: ``values`` [S, N] totals, ``sizes`` [N].
-
-    ``seed_variance`` of the difference, on ``nu`` degrees, is that of moderated arms; without it, that of the values.
-    """
-    seeds, clusters = values.shape
-    table = np.empty_like(values)
-    for seed in range(seeds):
-        mean = values[seed].sum() / sizes.sum()
-        for cluster in range(clusters):
-            table[seed, cluster] = mean + (values[seed, cluster] - sizes[cluster] * mean) / sizes.mean()
-    ms_seed = clusters * np.var(table.mean(1), ddof=1)
-    nu = seeds - 1 if nu is None else nu
-    ms_cluster = seeds * np.var(table.mean(0), ddof=1)
-    rest = ((table - table.mean()) ** 2).sum() - (seeds - 1) * ms_seed - (clusters - 1) * ms_cluster
-    ms_rest = rest / ((seeds - 1) * (clusters - 1))
-    if seed_variance is not None:
-        ms_seed = clusters * seed_variance
-    total = max(ms_seed + ms_cluster - ms_rest, ms_seed, ms_cluster)
-    raised = ms_seed * (nu + 2) / nu
-    careful = max(raised + ms_cluster - ms_rest, raised, ms_cluster)
-    degrees = careful**2 / (
-        raised**2 / nu + ms_cluster**2 / (clusters - 1) + ms_rest**2 / ((seeds - 1) * (clusters - 1))
-    )
-    degrees = max(degrees, min(nu, clusters - 1))
-    reach = stats.t.ppf(0.975, degrees) * np.sqrt(total / (seeds * clusters))
-    return table.mean() - reach, table.mean() + reach
-
-
 def test_a_report_of_two_arms_says_where_its_p_values_are_too_small(
     make_results: Make, invented_report: Path, tmp_path: Path
 ) -> None:
@@ -182,57 +125,6 @@ def test_a_report_of_two_arms_says_where_its_p_values_are_too_small(
     said = "a p-value is right at 5 %, and with few seeds too small where it is far below 5 %"
     assert said in write_report(two, tmp_path / "out").read_text(encoding="utf-8")
     assert said not in invented_report.read_text(encoding="utf-8")
-
-
-def test_numbers_in_the_text_follow_from_the_published_answers(invented_report: Path) -> None:
-    text = invented_report.read_text(encoding="utf-8")
-    published = pq.read_table(invented_report.parent / "samples.parquet").to_pandas()
-    published = published[published["split"] == "test"].astype(str)
-    right = {
-        tuple(name.split("/")[1:]): (published[name] == published["truth"]).astype(float)
-        for name in published.columns
-        if name.startswith("prediction/")
-    }
-    sizes = published.groupby("cluster").size().to_numpy()
-
-    def totals(arm: str, seeds: str) -> np.ndarray:
-        return np.array([right[arm, seed].groupby(published["cluster"]).sum() for seed in seeds])
-
-    pool = ["laconv", "film", "concat"]  # cross_attention lacks a seed
-    per_seed = np.array([totals(arm, "012").sum(1) / sizes.sum() for arm in pool])
-    variances, degrees, reference = moderated_by_hand(per_seed)
-
-    def seed_part(arm: str) -> tuple[float, float] | tuple[None, None]:
-        """The seed variance of the difference from the reference, and its degrees; nothing for a pair alone."""
-        u, f = reference, 2
-        if arm in pool:
-            v, g = variances[pool.index(arm)], degrees[pool.index(arm)]
-            return u + v, min((u + v) ** 2 / (u**2 / f + v**2 / g + u * v / (2 * np.sqrt(f * g))), 4)
-        u, f = variances[0], degrees[0]
-        if arm == "question_only":  # a control with every seed
-            v = np.var(totals(arm, "012").sum(1) / sizes.sum() - per_seed.mean(0), ddof=1)
-            return u + v, (u + v) ** 2 / (u**2 / f + v**2 / 2)
-        return None, None
-
-    means, differences = rows(section(text, "Results")), rows(section(text, "Differences from `laconv`"))
-    for arm in ("laconv", "film", "concat", "cross_attention", "question_only", "image_only", "prior"):
-        seeds = "".join(seed for name, seed in right if name == arm)
-        low, high = crossed_by_hand(totals(arm, seeds), sizes)
-        mean = totals(arm, seeds).sum() / sizes.sum() / len(seeds)
-        assert means[arm][:2] == [
-            f"{100 * mean:.1f}",
-            f"{max(0, 100 * low):.1f} to {min(100, 100 * high):.1f}",
-        ]
-        if arm == "laconv":
-            continue
-        paired = totals(arm, seeds) - totals("laconv", seeds)
-        low, high = crossed_by_hand(paired, sizes, *seed_part(arm))
-        written = [paired.sum() / sizes.sum() / len(seeds), low, high]
-        shown = [
-            float(n.replace("\N{MINUS SIGN}", "-"))
-            for n in re.findall("[+\N{MINUS SIGN}]?[\\d.]+", " ".join(differences[arm][:2]))
-        ]
-        assert shown == pytest.approx([100 * value for value in written], abs=0.051)
 
 
 def test_results_csv_holds_every_value_and_every_reason(make_results: Make, invented_report: Path) -> None:
