@@ -69,7 +69,8 @@ class Report:
             ``failed``, ``stale`` or ``missing``), ``reason``, ``epochs``, ``best_epoch``, ``seconds``.
         samples: one row per finished cell, split and evaluated sample: ``arm``, ``seed``, ``split``, ``sample``,
             ``cluster``, ``prediction``, ``truth``, ``score``; then one column per slice of the data set (such as
-            ``kind``); then one per number that the task adds (such as ``iou``). Boxes and masks are text.
+            ``kind``); then one per number that the task adds (such as ``iou``). Boxes and masks are text. Texts are
+            pandas categories, stored once each; ``truth`` and ``prediction`` have the same ones.
         curves: one row per finished cell, epoch and quantity: ``arm``, ``seed``, ``epoch``, ``samples_seen``,
             ``quantity`` (``train/loss`` or ``select/METRIC``), ``value``.
         looks: one row per planned look; none in a study whose arms all have the same seeds.

@@ -76,8 +76,8 @@ def cell_tables(statuses: Sequence[CellStatus], outcomes: Mapping[str, Outcome],
     done = [status.cell for status in statuses if status.cell.id in outcomes]
     parts: list[pd.DataFrame] = [getattr(outcomes[cell.id], table) for cell in done]
     together = joined(parts)
-    codes, labels = pd.factorize(pd.array([cell.arm for cell in done], dtype="str"))
+    codes, labels = pd.factorize(pd.Series([cell.arm for cell in done], dtype="str"))
     sizes = [len(part) for part in parts]
-    together.insert(0, "arm", categorical(np.repeat(codes, sizes), pd.Index(labels)))
+    together.insert(0, "arm", pd.Series(categorical(np.repeat(codes, sizes), labels)))
     together.insert(1, "seed", np.repeat(np.array([cell.seed for cell in done], dtype=np.int64), sizes))
     return together

@@ -92,7 +92,8 @@ class StudyResults:
             reason, epochs, best_epoch, seconds.
         values: one row per done cell, split and metric: arm, role, seed, cell, split, metric, value.
         samples: one row per done cell, split and sample: arm, seed, split, sample, cluster, prediction,
-            truth, score, and the slice and measure columns.
+            truth, score, and the slice and measure columns. Texts may be categories
+            (`fusion_bench.results.shared_texts`).
         slices: the names of the slice columns.
         curves: one row per done cell, epoch and quantity: arm, seed, epoch, samples_seen, quantity
             (``train/loss``, ``select/<metric>``), value.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,7 +30,7 @@ class SharedTexts:
         texts = [str(name) for name, kind in table.dtypes.items() if isinstance(kind, pd.StringDtype)]
         return table.assign(**{name: partial(self._column, name=name) for name in texts})
 
-    def _column(self, table: pd.DataFrame, name: str) -> pd.Categorical:
+    def _column(self, table: pd.DataFrame, name: str) -> pd.Categorical[Any]:
         codes, texts = pd.factorize(table[name])  # -1 for a missing text
         key = _ANSWERS if name in _COMPARED else name
         known = self._texts.get(key, texts[:0])
@@ -41,7 +42,7 @@ class SharedTexts:
         return categorical(np.append(place, -1)[codes], known)
 
 
-def categorical(codes: npt.NDArray[np.integer], texts: pd.Index) -> pd.Categorical:
+def categorical(codes: npt.NDArray[np.integer], texts: pd.Index) -> pd.Categorical[Any]:
     """Return codes, -1 for none, as a categorical; ``texts`` are known to be different ones."""
     return pd.Categorical.from_codes(codes, dtype=pd.CategoricalDtype(texts), validate=False)
 
@@ -82,7 +83,7 @@ def joined(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return rest.assign(**shared)[names]
 
 
-def _joined_column(parts: Sequence[pd.Series]) -> pd.Categorical | None:
+def _joined_column(parts: Sequence[pd.Series]) -> pd.Categorical[Any] | None:
     """Return columns as one; None unless all are categories and those of each are the first ones of the longest."""
     if not all(isinstance(part.dtype, pd.CategoricalDtype) for part in parts):
         return None

@@ -95,7 +95,8 @@ def _rows_of(browsed: pd.DataFrame, results: StudyResults, on_split: npt.NDArray
     own = own[own["split"] == results.primary_split].drop_duplicates("sample")
     found = pd.Index(own["sample"]).get_indexer(pd.Index(results.samples["sample"]))
     chosen = (found >= 0) & on_split
-    return results.samples[chosen].assign(position=own["position"].to_numpy()[found[chosen]])
+    rows: pd.DataFrame = results.samples[chosen]
+    return rows.assign(position=own["position"].to_numpy()[found[chosen]])
 
 
 def _position(values: list[str], value: object) -> int:

@@ -8,6 +8,7 @@ enough for a git repository.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -70,7 +71,7 @@ def _rows_of_cells(samples: pd.DataFrame) -> Iterator[tuple[str, npt.NDArray[np.
     order = np.argsort(cell, kind="stable")
     ends = np.cumsum(np.bincount(cell, minlength=len(cells)))
     for number, rows in zip(cells, np.split(order, ends[:-1]), strict=True) if len(cells) else ():
-        yield f"{arms[number // len(seeds)]}/{seeds[number % len(seeds)]}", rows
+        yield f"{arms[int(number) // len(seeds)]}/{seeds[int(number) % len(seeds)]}", rows
 
 
 def _groups(samples: pd.DataFrame, names: Sequence[str]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
@@ -101,14 +102,14 @@ def unpivot_samples(table: pa.Table, measures: Sequence[str] = ()) -> pd.DataFra
     truth, answers, texts = _answers(table, cells)
     rows = [np.flatnonzero(codes >= 0) for codes in answers]
     every = np.concatenate(rows)
-    columns = {name: _repeated(column, every) for name, column in shared.items() if name != "truth"} | {
-        "truth": categorical(truth[every], texts)
+    columns: dict[str, Any] = {
+        str(name): categorical(truth[every], texts) if name == "truth" else _repeated(column, every)
+        for name, column in shared.items()
     }
-    columns = {name: columns[str(name)] for name in shared}
     arms, seeds = zip(*(cell.rpartition("/")[::2] for cell in cells), strict=True)
-    arm, labels = pd.factorize(pd.array(arms, dtype="str"))
+    arm, labels = pd.factorize(pd.Series(arms, dtype="str"))
     sizes = [len(own) for own in rows]
-    columns["arm"] = categorical(np.repeat(arm, sizes), pd.Index(labels))
+    columns["arm"] = categorical(np.repeat(arm, sizes), labels)
     columns["seed"] = np.repeat(np.array(seeds, dtype=np.int64), sizes)
     prediction = np.concatenate([codes[own] for codes, own in zip(answers, rows, strict=True)])
     columns["prediction"] = categorical(prediction, texts)
@@ -129,13 +130,11 @@ def _answers(
     table: pa.Table, cells: Sequence[str]
 ) -> tuple[npt.NDArray[np.int32], list[npt.NDArray[np.int32]], pd.Index]:
     """Return the codes of the truths and of each cell's predictions, -1 for none, and the texts of all codes."""
-    chunks = []
+    chunks: list[pa.Array] = []
     for name in ("truth", *(_PREDICTION + cell for cell in cells)):
-        column = table.column(name)
-        if not pa.types.is_dictionary(column.type):
-            column = column.dictionary_encode()
-        column = column.cast(pa.dictionary(pa.int32(), pa.large_string())).combine_chunks()
-        chunks += column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+        column = table.column(name).combine_chunks()
+        own = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+        chunks.append(_as_dictionary(own[0] if len(own) == 1 else pa.concat_arrays(own)))
     unified = pa.chunked_array(chunks).unify_dictionaries()
     codes = [
         chunk.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32)
@@ -144,7 +143,15 @@ def _answers(
     return codes[0], codes[1:], pd.Index(unified.chunk(0).dictionary.to_pandas(), dtype="str")
 
 
-def _repeated(column: pd.Series, rows: npt.NDArray[np.intp]) -> pd.Categorical:
+def _as_dictionary(column: pa.Array) -> pa.DictionaryArray:
+    """Return texts as codes of a dictionary without a missing one."""
+    wanted = pa.dictionary(pa.int32(), pa.large_string())
+    if pa.types.is_dictionary(column.type) and not column.dictionary.null_count:
+        return column.cast(wanted)
+    return column.cast(pa.large_string()).dictionary_encode().cast(wanted)
+
+
+def _repeated(column: pd.Series, rows: npt.NDArray[np.intp]) -> pd.Categorical[Any]:
     """Return the texts of a column at ``rows`` as categories."""
     codes, texts = pd.factorize(column)
     return categorical(codes[rows], pd.Index(texts))

@@ -66,9 +66,11 @@ def full_factorial(settings: Mapping[str, Settings], reference: str) -> Factoria
                     best_axes = levels
     if not best:
         return None
-    axes = [*best_axes]
-    arms = {tuple(best_axes[axis].index(point[axis]) for axis in axes): arm for point, arm in best.items()}
-    return FactorialDesign(tuple(names[axis] for axis in axes), tuple(map(tuple, best_axes.values())), arms)
+    changed = [*best_axes]
+    arms = {tuple(best_axes[axis].index(point[axis]) for axis in changed): arm for point, arm in best.items()}
+    return FactorialDesign(
+        tuple(names[axis] for axis in changed), tuple(map(tuple, best_axes.values())), arms
+    )
 
 
 def changing_settings(settings: Mapping[str, Settings]) -> tuple[str, ...]:

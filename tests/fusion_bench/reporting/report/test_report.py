@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import pytest
 from markdown_it import MarkdownIt
 from PIL import Image
 
