@@ -134,7 +134,7 @@ def across(
     ] = None,
 ) -> None:
     """Rank arms over several data sets: mean ranks, Friedman's test, Nemenyi's, and Holm's against the reference."""
-    from fusion_bench.cli.across import rank_and_say  # noqa: PLC0415 - imports pandas
+    from fusion_bench.cli.reports.across import rank_and_say  # noqa: PLC0415 - imports pandas
 
     rank_and_say(reports, out)
 

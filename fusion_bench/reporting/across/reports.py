@@ -13,7 +13,7 @@ from fusion_bench.reporting.tables.factors import written_settings
 from fusion_bench.reporting.tables.tables import primary_comparison
 from fusion_bench.results.results import StudyResults
 from fusion_bench.statistics.comparison import means
-from fusion_bench.statistics.factorial.design import Settings
+from fusion_bench.statistics.factorial.design import SettingLevels
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class ReportBlock:
     reference: str
     means: Mapping[str, float]
     components: Mapping[str, str]
-    settings: Mapping[str, Settings]
+    settings: Mapping[str, SettingLevels]
     data: str
 
 

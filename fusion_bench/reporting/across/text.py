@@ -14,14 +14,14 @@ from fusion_bench.statistics.comparison import ALPHA
 
 DIAGRAM = "critical_difference.png"
 FEW_BLOCKS = 5
-"""The number of data sets below which a reader is told that they decide next to nothing."""
+"""The number of data sets below which the page says that they decide next to nothing."""
 
 
 def across_markdown(found: AcrossReports) -> str:
     """Return the page: sentences, the table of ranks, the diagram, and how it was made."""
     parts = [
         "# Ranks over data sets",
-        " ".join(answer_lines(found)),
+        " ".join(rank_sentences(found)),
         "\n".join(f"- {line}" for line in [*power_lines(found), *caution_lines(found)]),
         ranks_table(found),
         f"![Mean ranks, with bars that join the arms that Nemenyi's test does not tell apart]({DIAGRAM})",
@@ -37,7 +37,7 @@ def across_markdown(found: AcrossReports) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-def answer_lines(found: AcrossReports) -> list[str]:
+def rank_sentences(found: AcrossReports) -> list[str]:
     """Return the sentences on what is shown."""
     tests, complete = found.tests, found.complete
     order = np.argsort(tests.mean_ranks, kind="stable")
@@ -59,12 +59,12 @@ def answer_lines(found: AcrossReports) -> list[str]:
         at = complete.arms.index(found.reference)
         ahead = [arm for arm in tested if tests.mean_ranks[complete.arms.index(arm)] < tests.mean_ranks[at]]
         behind = [arm for arm in tested if arm not in ahead]
-        told = [
+        named = [
             f"{join_words([code(arm) for arm in arms])} {word}"
             for arms, word in ((ahead, "better"), (behind, "worse"))
             if arms
         ]
-        shown = join_words(told) if told else "no arm is shown to differ"
+        shown = join_words(named) if named else "no arm is shown to differ"
         lines.append(f"Against the reference {code(found.reference)} (Holm): {shown}.")
     pairs = int((np.triu(tests.nemenyi, 1) + np.tril(np.ones_like(tests.nemenyi)) < ALPHA).sum())
     lines.append(

@@ -13,7 +13,7 @@ from fusion_bench.results.results import ArmSummary, StudyResults
 from fusion_bench.statistics.comparison import Question
 from fusion_bench.statistics.factorial.design import (
     FactorialDesign,
-    Settings,
+    SettingLevels,
     full_factorial,
     settings_changed_alone,
 )
@@ -61,7 +61,7 @@ def factor_tables(results: StudyResults, influences: Influences, question: Quest
     return FactorTables(design, effects, tuple(name for name in alone if name not in design.factors))
 
 
-def written_settings(arm: ArmSummary) -> Settings:
+def written_settings(arm: ArmSummary) -> SettingLevels:
     """Return the levels of an arm's settings, but for those that a search or a matched budget chose."""
     chosen = {*arm.searched, arm.matched}
     own = {name: _level(value) for name, value in arm.factors.items() if name not in chosen}

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-Settings: TypeAlias = Mapping[str, str]
+SettingLevels: TypeAlias = Mapping[str, str]
 """The level of each setting of an arm, as text."""
 
 NOT_SET = "not set"
@@ -38,7 +38,7 @@ class FactorialDesign:
         return " x ".join(parts)
 
 
-def full_factorial(settings: Mapping[str, Settings], reference: str) -> FactorialDesign | None:
+def full_factorial(settings: Mapping[str, SettingLevels], reference: str) -> FactorialDesign | None:
     """Return the full factorial of the most arms, at least 2 x 2, in which nothing else changes; None without one.
 
     Of designs of equally many arms, it is the one with the reference, else the one with the first arm.
@@ -73,13 +73,13 @@ def full_factorial(settings: Mapping[str, Settings], reference: str) -> Factoria
     )
 
 
-def changing_settings(settings: Mapping[str, Settings]) -> tuple[str, ...]:
+def changing_settings(settings: Mapping[str, SettingLevels]) -> tuple[str, ...]:
     """Return the names of the settings in which arms differ, in their order of appearance."""
     names = dict.fromkeys(name for own in settings.values() for name in own)
     return tuple(name for name in names if len({own.get(name, NOT_SET) for own in settings.values()}) > 1)
 
 
-def settings_changed_alone(settings: Mapping[str, Settings], reference: str) -> tuple[str, ...]:
+def settings_changed_alone(settings: Mapping[str, SettingLevels], reference: str) -> tuple[str, ...]:
     """Return the settings that some arm changes against the reference while it changes nothing else."""
     if reference not in settings:
         return ()

@@ -8,7 +8,7 @@ from pathlib import Path
 import typer
 
 from fusion_bench.reporting.across.comparison import compare_across
-from fusion_bench.reporting.across.text import answer_lines, caution_lines, power_lines, ranks_table
+from fusion_bench.reporting.across.text import caution_lines, power_lines, rank_sentences, ranks_table
 from fusion_bench.reporting.across.write import write_across
 
 
@@ -17,7 +17,7 @@ def rank_and_say(reports: Sequence[Path], out: Path | None) -> None:
     found = compare_across(reports)
     typer.echo(ranks_table(found))
     typer.echo()
-    for line in (*answer_lines(found), *power_lines(found), *caution_lines(found)):
+    for line in (*rank_sentences(found), *power_lines(found), *caution_lines(found)):
         typer.echo(line)
     if out is not None:
         typer.echo(f"written: {write_across(found, out)}")
