@@ -17,7 +17,7 @@ def rank_and_say(reports: Sequence[Path], out: Path | None) -> None:
     found = compare_across(reports)
     typer.echo(ranks_table(found))
     typer.echo()
-    for line in (*rank_sentences(found), *power_lines(found), *caution_lines(found)):
+    for line in (*rank_sentences(found), *caution_lines(found), *power_lines(found)):
         typer.echo(line)
     if out is not None:
         typer.echo(f"written: {write_across(found, out)}")

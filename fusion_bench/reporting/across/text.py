@@ -22,7 +22,7 @@ def across_markdown(found: AcrossReports) -> str:
     parts = [
         "# Ranks over data sets",
         " ".join(rank_sentences(found)),
-        "\n".join(f"- {line}" for line in [*power_lines(found), *caution_lines(found)]),
+        "\n".join(f"- {line}" for line in [*caution_lines(found), *power_lines(found)]),
         ranks_table(found),
         f"![Mean ranks, with bars that join the arms that Nemenyi's test does not tell apart]({DIAGRAM})",
         "## How the numbers are made",
