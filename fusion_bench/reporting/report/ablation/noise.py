@@ -46,7 +46,7 @@ def noise_note(results: StudyResults, tables: Tables) -> str:
         return ""
     cluster = escape(results.cluster)
     seeds, images = noise.narrowing(seeds=2), noise.narrowing(clusters=2)
-    gains = f"twice the seeds narrow it by {percent(seeds)} %, twice the {cluster}s by {percent(images)} %"
+    gains = f"twice the seeds narrow the interval by {percent(seeds)} %, twice the {cluster}s by {percent(images)} %"
     advice = (
         f"either helps about as much, and {cluster}s cost no training"
         if abs(seeds - images) < _ALIKE
@@ -55,8 +55,8 @@ def noise_note(results: StudyResults, tables: Tables) -> str:
         else f"more {cluster}s help most, and they cost no training"
     )
     sentences = [
-        f"Of the interval of a difference between two of the {plural(noise.arms, 'arm')} that share "
-        f"{plural(noise.seeds, 'seed')}, on average over the pairs, {gains}: {advice}."
+        f"For a difference between two of the {plural(noise.arms, 'arm')} that share {plural(noise.seeds, 'seed')} "
+        f"(mean over the pairs), {gains}: {advice}."
     ]
     if noise.negative:
         names = join_words([{"seed": "seed", "cluster": cluster}[name] for name in noise.negative])
