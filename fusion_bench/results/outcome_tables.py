@@ -10,7 +10,7 @@ import pandas as pd
 import pyarrow as pa
 
 from fusion_bench.cells.result import CellResult, Outcome
-from fusion_bench.results.shared_texts import categorical, joined
+from fusion_bench.results.shared_texts import joined, sorted_categorical
 from fusion_bench.study.cell_status import CellStatus
 
 _CELL_COLUMNS = ["arm", "role", "seed", "cell"]
@@ -78,6 +78,6 @@ def cell_tables(statuses: Sequence[CellStatus], outcomes: Mapping[str, Outcome],
     together = joined(parts)
     codes, labels = pd.factorize(pd.Series([cell.arm for cell in done], dtype="str"))
     sizes = [len(part) for part in parts]
-    together.insert(0, "arm", pd.Series(categorical(np.repeat(codes, sizes), labels)))
+    together.insert(0, "arm", pd.Series(sorted_categorical(np.repeat(codes, sizes), labels)))
     together.insert(1, "seed", np.repeat(np.array([cell.seed for cell in done], dtype=np.int64), sizes))
     return together

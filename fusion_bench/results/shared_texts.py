@@ -1,7 +1,8 @@
 """Texts of many tables, each different one stored once: a thousand cells repeat the names of their samples.
 
 A column of texts becomes a pandas categorical. The categories of a column are those of all tables so far, in order of
-appearance, so tables of one `SharedTexts` are joined without looking at a text again.
+appearance, so tables of one `SharedTexts` are joined without looking at a text again. In the joined table they are
+sorted.
 """
 
 from __future__ import annotations
@@ -47,6 +48,16 @@ def categorical(codes: npt.NDArray[np.integer], texts: pd.Index) -> pd.Categoric
     return pd.Categorical.from_codes(codes, dtype=pd.CategoricalDtype(texts), validate=False)
 
 
+def sorted_categorical(codes: npt.NDArray[np.integer], texts: pd.Index) -> pd.Categorical[Any]:
+    """Return codes, -1 for none, as a categorical whose categories are sorted, so that groups come in that order."""
+    if texts.is_monotonic_increasing:
+        return categorical(codes, texts)
+    order = texts.argsort()
+    rank = np.empty(len(order) + 1, dtype=np.int32)
+    rank[order], rank[-1] = np.arange(len(order)), -1
+    return categorical(rank[codes], texts[order])
+
+
 def sorted_codes(column: pd.Series) -> tuple[npt.NDArray[np.intp], pd.Index]:
     """Return a code for each text and the texts that occur, sorted, whether or not they are categories."""
     codes, texts = pd.factorize(column)
@@ -76,9 +87,10 @@ def joined(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
         return pd.concat(tables, ignore_index=True)
     columns = {name: _joined_column([table[name] for table in tables]) for name in names}
     shared = {name: column for name, column in columns.items() if column is not None}
+    texts = {name: column.categories for name, column in shared.items()}
     if {*_COMPARED} <= shared.keys():
-        longest = max((shared[name].categories for name in _COMPARED), key=len)
-        shared |= {name: categorical(shared[name].codes, longest) for name in _COMPARED}
+        texts |= dict.fromkeys(_COMPARED, max((texts[name] for name in _COMPARED), key=len))
+    shared = {name: sorted_categorical(column.codes, texts[name]) for name, column in shared.items()}
     rest = pd.concat([table.drop(columns=[*shared]) for table in tables], ignore_index=True)
     return rest.assign(**shared)[names]
 

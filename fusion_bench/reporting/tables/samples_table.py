@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow as pa
 
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.results.shared_texts import as_texts, categorical, sorted_codes
+from fusion_bench.results.shared_texts import as_texts, sorted_categorical, sorted_codes
 
 _PREDICTION, _SCORE, _MEASURE = "prediction/", "score/", "measure/"
 SHARED_COLUMNS = ("split", "sample", "cluster", "truth")
@@ -89,7 +89,7 @@ def _groups(samples: pd.DataFrame, names: Sequence[str]) -> tuple[npt.NDArray[np
 def unpivot_samples(table: pa.Table, measures: Sequence[str] = ()) -> pd.DataFrame:
     """Return the long table of a table by `pivot_samples`: cells in column order, samples in row order.
 
-    Texts are categories; truths and predictions have the same ones.
+    Texts are sorted categories; truths and predictions have the same ones.
     """
     shared_names = [
         name for name in table.column_names if not name.startswith((_PREDICTION, _SCORE, _MEASURE))
@@ -103,16 +103,16 @@ def unpivot_samples(table: pa.Table, measures: Sequence[str] = ()) -> pd.DataFra
     rows = [np.flatnonzero(codes >= 0) for codes in answers]
     every = np.concatenate(rows)
     columns: dict[str, Any] = {
-        str(name): categorical(truth[every], texts) if name == "truth" else _repeated(column, every)
+        str(name): sorted_categorical(truth[every], texts) if name == "truth" else _repeated(column, every)
         for name, column in shared.items()
     }
     arms, seeds = zip(*(cell.rpartition("/")[::2] for cell in cells), strict=True)
     arm, labels = pd.factorize(pd.Series(arms, dtype="str"))
     sizes = [len(own) for own in rows]
-    columns["arm"] = categorical(np.repeat(arm, sizes), labels)
+    columns["arm"] = sorted_categorical(np.repeat(arm, sizes), labels)
     columns["seed"] = np.repeat(np.array(seeds, dtype=np.int64), sizes)
     prediction = np.concatenate([codes[own] for codes, own in zip(answers, rows, strict=True)])
-    columns["prediction"] = categorical(prediction, texts)
+    columns["prediction"] = sorted_categorical(prediction, texts)
     scores = [
         table.column(_SCORE + cell).to_numpy()[own]
         if table.schema.get_field_index(_SCORE + cell) >= 0
@@ -154,7 +154,7 @@ def _as_dictionary(column: pa.Array) -> pa.DictionaryArray:
 def _repeated(column: pd.Series, rows: npt.NDArray[np.intp]) -> pd.Categorical[Any]:
     """Return the texts of a column at ``rows`` as categories."""
     codes, texts = pd.factorize(column)
-    return categorical(codes[rows], pd.Index(texts))
+    return sorted_categorical(codes[rows], pd.Index(texts))
 
 
 def cells_of(table: pa.Table) -> list[str]:
