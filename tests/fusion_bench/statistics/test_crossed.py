@@ -11,7 +11,7 @@ from scipy import stats
 from statsmodels.formula.api import ols
 from statsmodels.stats.anova import anova_lm
 
-from fusion_bench.statistics.crossed import crossed, mean_squares
+from fusion_bench.statistics.crossed import crossed, mean_squares, pairwise_mean_squares
 
 
 def test_mean_squares_are_those_of_a_two_way_analysis_of_variance() -> None:
@@ -156,3 +156,16 @@ def test_coverage_with_right_and_wrong_answers_in_clusters_of_unequal_size(
     truth = np.diff(stats.norm.cdf(np.array(skill) / np.sqrt(1 + spread[0] ** 2 + spread[1] ** 2)))[0]
     low, high = crossed(totals[1] - totals[0], sizes).interval()
     assert ((low <= truth) & (truth <= high)).mean() >= 0.93
+
+
+def test_mean_squares_of_all_pairs_are_those_of_each_difference() -> None:
+    tables = np.random.default_rng(8).normal(size=(4, 3, 20))
+    tables[3] = tables[2]  # one and the same model: no negative sum of squares by rounding
+    found = pairwise_mean_squares(tables)
+    for one, other in np.ndindex(4, 4):
+        alone = mean_squares(tables[one] - tables[other], np.ones(20))
+        for name, values in vars(found).items():
+            assert values[one, other] == pytest.approx(float(getattr(alone, name)), abs=1e-12)
+            assert name == "mean" or values[one, other] >= 0
+    assert np.isnan(pairwise_mean_squares(tables[:, :1]).seed).all()
+    assert np.isnan(pairwise_mean_squares(tables[:, :, :1]).cluster).all()
