@@ -47,10 +47,10 @@ def searched_table(arms: Sequence[ArmSummary]) -> str:
         "chosen": lambda row: _settings(row["summary"].searched),
         "trials": lambda row: str(row["summary"].search_trials or DASH),
     }
-    if any(arm.search_history for arm in arms):
-        columns["best value so far (trial)"] = lambda row: _history(row["summary"].search_history)
     if any(arm.search_steps for arm in arms):
         columns["training steps"] = lambda row: f"{row['summary'].search_steps or 0:,}"
+    if any(arm.search_history for arm in arms):
+        columns["best value so far (trial)"] = lambda row: _history(row["summary"].search_history)
     if any(arm.search_importances for arm in arms):
         columns["which searched settings mattered"] = lambda row: _shares(row["summary"].search_importances)
     return markdown_table(rows, columns, 2)
@@ -59,16 +59,16 @@ def searched_table(arms: Sequence[ArmSummary]) -> str:
 def searched_note(arms: Sequence[ArmSummary]) -> str:
     """Return what the columns of `searched_table` mean, with a caution; empty where the table has no such columns."""
     notes = []
+    if any(arm.search_steps for arm in arms):
+        notes.append(
+            "Training steps are those planned for all trials and seeds of the arm's search, also for trials that "
+            "failed."
+        )
     if any(arm.search_history for arm in arms):
         notes.append(
             "The best value so far is that of the selection metric, at each trial that found a better one. Optuna's "
             "journals in `search/` of the study's folder hold all trials; optuna-dashboard shows them, and MLflow's "
             "experiment `STUDY/search`."
-        )
-    if any(arm.search_steps for arm in arms):
-        notes.append(
-            "Training steps are those planned for all trials and seeds of the arm's search, also for trials that "
-            "failed."
         )
     if any(arm.search_importances for arm in arms):
         notes.append(
