@@ -14,6 +14,7 @@ import numpy as np
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 from matplotlib.transforms import Bbox, BboxTransformFrom, BboxTransformTo
@@ -107,7 +108,9 @@ def canvas(width: float, height: float, lettering: Lettering = PLAIN_LETTERING) 
         "font.family": list(lettering.families),
     }
     with mpl.rc_context(settings), without_font_messages():
-        yield Figure(figsize=(width, height), layout="constrained", dpi=144)
+        figure = Figure(figsize=(width, height), layout="constrained", dpi=144)
+        FigureCanvasAgg(figure)  # keeps its renderer; without it each text that is measured makes another one
+        yield figure
 
 
 def write_png(figure: Figure, path: Path, *, photographs: bool) -> None:
