@@ -29,6 +29,8 @@ _UNDECIDED, _CONTROL = "#57606a", "#afb8c1"
 _PANELS = 3
 _LEFTWARD = "\N{BLACK LEFT-POINTING SMALL TRIANGLE}"
 _RIGHTWARD = "\N{BLACK RIGHT-POINTING SMALL TRIANGLE}"
+_TIES = 16
+"""The most letters of tie groups beside an arm; of more, which the table holds, a chart of means has no room."""
 _LETTERS = 26
 """The largest number of letters of the name of a floor, and of that of a cluster."""
 
@@ -42,8 +44,9 @@ def means_size(data: FigureData) -> tuple[float, float] | None:
 def draw_means(data: FigureData, figure: Figure) -> None:
     """Draw the primary metric on the evaluated splits, one panel each, with floors as dashed lines.
 
-    Rows have the order of the answer: arms, then controls below a line. Beside the first panel stand
-    the letters of the tie groups. The axis is fitted to the arms: a control or floor outside is written at its edge.
+    Rows have the order of the answer: arms, then controls below a line. Beside the first panel stand the letters of
+    the tie groups, unless these are many. The axis is fitted to the arms: a control or floor outside is written at
+    its edge.
     """
     results = data.results
     order = dict.fromkeys([results.primary_split, *results.evaluate_splits])
@@ -75,11 +78,13 @@ def draw_means(data: FigureData, figure: Figure) -> None:
             axes.set_ylim(len(labels) - 0.1, -0.5)  # space for the names of the floors
         if 0 < arms < len(labels):
             axes.axhline(arms - 0.5, color=FAINT, lw=1, zorder=1)
-    _write_ties(data, panels[0], labels)
+    with_ties = bool(data.tables.ties.arms) and max(map(len, data.tables.ties.letters)) <= _TIES
+    if with_ties:
+        _write_ties(data, panels[0], labels)
     cluster = data.lettering.fit(results.cluster, _LETTERS)
     figure.supxlabel(
         f"bar: 95 % interval over new seeds and new {cluster}s;  tick: one seed"
-        + (";  arms that share a letter cannot be told apart" if data.tables.ties.arms else ""),
+        + (";  arms that share a letter cannot be told apart" if with_ties else ""),
         fontsize=9,
         color=SOFT,
     )

@@ -227,3 +227,15 @@ def test_the_near_part_holds_every_box_and_keeps_its_sides(boxes: list[str], who
     for text in boxes:
         x1, y1, x2, y2 = map(float, text.split())
         assert left <= x1 - 0.5 and x2 - 0.5 <= right and top <= y1 - 0.5 and y2 - 0.5 <= bottom
+
+
+def test_letters_of_many_tie_groups_leave_the_chart_its_width(many: FigureData) -> None:
+    ties = many.tables.ties
+    longest = dataclasses.replace(ties, letters=("abcdefghijklmnopqrstuvwxyz" * 3, *ties.letters[1:]))
+    crowded = dataclasses.replace(many, tables=dataclasses.replace(many.tables, ties=longest))
+    figure = drawn(crowded, means_size, draw_means)
+    texts = [text.get_text() for text in figure.findobj(Text)]
+    assert longest.letters[0] not in texts and not any("share a letter" in text for text in texts)
+    assert figure.axes[0].get_position().width > 0.3
+    few_letters = [text.get_text() for text in drawn(many, means_size, draw_means).findobj(Text)]
+    assert {*ties.letters} <= {*few_letters} and any("share a letter" in text for text in few_letters)
