@@ -82,7 +82,7 @@ class Drawn:
 
 
 def draw_figures(results: StudyResults, tables: Tables, folder: Path) -> dict[str, Drawn]:
-    """DrawFigure every figure that has numbers into ``folder``, and delete the file of every figure without numbers.
+    """Draw every figure that has numbers into ``folder``, and delete the file of every figure without numbers.
 
     Returns:
         File name without its ending -> the figure.
@@ -103,7 +103,7 @@ def draw_figures(results: StudyResults, tables: Tables, folder: Path) -> dict[st
 
 
 def draw_vectors(results: StudyResults, tables: Tables, folder: Path) -> dict[str, str]:
-    """DrawFigure every figure that has numbers into ``folder``, as PDF and as SVG.
+    """Draw every figure that has numbers into ``folder``, as PDF and as SVG.
 
     Returns:
         File name without its ending -> what the figure shows.
@@ -114,7 +114,7 @@ def draw_vectors(results: StudyResults, tables: Tables, folder: Path) -> dict[st
 
 
 def draw_vector(data: FigureData, size: FigureSize, draw: DrawFigure, path: Path) -> bool:
-    """DrawFigure a figure as ``path.pdf`` and ``path.svg``, or delete both files if it has no numbers.
+    """Draw a figure as ``path.pdf`` and ``path.svg``, or delete both files if it has no numbers.
 
     Args:
         data: the input of the figure.
