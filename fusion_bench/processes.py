@@ -113,12 +113,12 @@ class ProcessWatch:
         self._looks.join()
 
     def peak_bytes(self) -> int:
-        """UseOfMachine once more, and return the most memory in bytes; 0 where the system does not tell."""
+        """Look once more, and return the most memory in bytes; 0 where the system does not tell."""
         self.look()
         return self._most
 
     def look(self) -> None:
-        """UseOfMachine at the process now."""
+        """Look at the process now."""
         found, seconds = _anonymous_bytes(os.getpid()), self._clock() - self._began
         self._most = max(self._most, found)
         if seconds < self._due:

@@ -30,7 +30,7 @@ from fusion_bench.reporting.mlflow_.sync import sync_study
 from fusion_bench.reporting.progress import observer_for, parts_shown
 from fusion_bench.reporting.published.published_cells import save_cells, save_search_cells
 from fusion_bench.reporting.report.report import WrittenReport, make_report, to_publish
-from fusion_bench.reporting.tables.tables import Tables
+from fusion_bench.reporting.tables.tables import Tables, build_tables
 from fusion_bench.results.collect import collect
 from fusion_bench.results.looks import LookTaker
 from fusion_bench.results.results import StudyResults
@@ -320,7 +320,7 @@ def track(results: StudyResults, report: Path, tables: Tables, runs: Path, conso
         with parts_shown(console) as notify:
             for label, context in results.contexts.items():
                 own = report.parent / report_folder(label) / report.name
-                sync_study(context, own, store, notify, runs=runs)
+                sync_study(context, own, store, notify, tables=build_tables(context), runs=runs)
             sync_study(results, report, store, notify, tables=tables, runs=runs)
     except FusionBenchError as error:
         raise FusionBenchError(

@@ -133,7 +133,7 @@ def _has_cells_of(report: OpenedReport, arm: Arm, study: Study) -> bool:
     return all(
         ids.get(cell.seed) == cell.id
         and (cell.id not in report.cells or report.cells[cell.id].provenance.module == source)
-        for cell in confirm_cells([arm], study.seeds)
+        for cell in confirm_cells([arm], study.seeds, study.seed_counts)
     )
 
 

@@ -46,7 +46,7 @@ class ArmSummary:
         search_importances: the share of the variance of the trials' values that each searched setting explains;
             empty where it is not known.
         search_history: the trials of that search that found a better value of the selection metric than every
-            earlier one: number, from 1, and value.
+            earlier one: Optuna's number, from 0, and value.
         search_steps: the training steps of that search if it was pruned, else None.
         matched: the one of ``factors`` whose value a matched budget chose; empty if there is none.
         budget_distance: the fusion cost divided by the matched budget, minus 1; None without a budget.

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from fusion_bench.errors import FusionBenchError
 from fusion_bench.reporting.mlflow_.store import TrackingStore
 from fusion_bench.storage import replacing, write_text
 
@@ -68,6 +69,8 @@ class ArtifactFiles:
         model = self._client.create_logged_model(
             experiment, _model_name(name), run, {"cell_file": weights.name}, known, "safetensors"
         )
+        # Before the file is sent: a model is deleted with its run, also if that is never done.
+        self._client.log_outputs(run, [LoggedModelOutput(model.model_id, 0)])
         if self._root is None:
             with tempfile.TemporaryDirectory() as folder:
                 (Path(folder) / weights.name).symlink_to(weights.resolve())
@@ -78,7 +81,6 @@ class ArtifactFiles:
             with replacing(target) as part:
                 shutil.copyfile(weights, part)
         self._client.finalize_logged_model(model.model_id, "READY")
-        self._client.log_outputs(run, [LoggedModelOutput(model.model_id, 0)])
 
     def remove(self, run: str, address: str) -> None:
         """Delete the files of a run from the folder of artifacts, and its models from the store."""
@@ -95,9 +97,16 @@ class ArtifactFiles:
             shutil.rmtree(self._folder(address).parent, ignore_errors=True)
 
     def _folder(self, address: str) -> Path:
-        """Return the folder behind an address ``mlflow-artifacts:/study/run/artifacts``."""
+        """Return the folder behind an address ``mlflow-artifacts:/study/run/artifacts``.
+
+        Raises:
+            FusionBenchError: the address, which may be that of a database of somebody else, leads elsewhere.
+        """
         assert self._root is not None  # noqa: S101 - asked only of a store that fusion-bench keeps
-        return self._root / urlsplit(address).path.lstrip("/")
+        parts = PurePosixPath(urlsplit(address).path.lstrip("/")).parts
+        if len(parts) < 3 or ".." in parts:
+            raise FusionBenchError(f"MLflow names {address!r} as a folder of {self._root}, which it is not")
+        return self._root.joinpath(*parts)
 
 
 def _model_name(name: str) -> str:

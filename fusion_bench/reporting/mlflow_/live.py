@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 from typing import Final
@@ -61,25 +62,30 @@ class LiveMlflow:
         self._study, self._runs, self._store, self._say, self._beat = study, runs, store, say, beat
         self._folder = study_folder(runs, study.name)
         self._state = LiveState(study, runs)
+        self._origin: dict[str, str] = {}
         self._writer: ExperimentWriter | None = None
         self._searched: tuple[tuple[int, int], ...] = ()
-        self._over, self._moves = threading.Event(), 0
+        self._over, self._left, self._moves = threading.Event(), threading.Event(), 0
+        self._environment = ExitStack()
         self._said: set[str] = set()
         self._thread = threading.Thread(target=self._work, name="mlflow", daemon=True)
 
     def __enter__(self) -> LiveMlflow:
+        self._environment.enter_context(self._store.briefly_patient())
         return self
 
     def __exit__(self, kind: type[BaseException] | None, _: object, __: TracebackType | None) -> None:
-        """Wait for what is left to write, but no longer than the server makes progress."""
+        """Wait for what is left to write, but no longer than the server makes progress; then nothing is written."""
         self._state.stop()
         self._over.set()
         patience = _PATIENCE_SECONDS if kind is None else _PATIENCE_OF_A_STOP_SECONDS
-        while self._thread.is_alive():
-            before = self._moves
-            self._thread.join(patience)
-            if kind is not None or self._moves == before:
-                return
+        with self._environment:
+            while self._thread.is_alive():
+                before = self._moves
+                self._thread.join(patience)
+                if kind is not None or self._moves == before:
+                    break
+        self._left.set()  # what follows may write the same runs
 
     def notify(self, event: RunEvent) -> None:
         """Take an event of the run; the thread starts with the first one of a cell."""
@@ -88,24 +94,22 @@ class LiveMlflow:
             self._thread.start()
 
     def _work(self) -> None:
-        origin = origin_here(self._study.path)
         pause = 0.0
         while True:
             over = self._over.wait(pause)
-            pause = (
-                self._beat if self._update(origin) else min(2 * (pause or self._beat), _MOST_SECONDS_BETWEEN)
-            )
-            if over:
+            pause = self._beat if self._update() else min(2 * (pause or self._beat), _MOST_SECONDS_BETWEEN)
+            if over or self._left.is_set():
                 return
 
-    def _update(self, origin: dict[str, str]) -> bool:
+    def _update(self) -> bool:
         """Write what is new; return whether that went well."""
         try:
-            self._show(origin)
+            self._origin = self._origin or origin_here(self._study.path)
+            self._show(self._origin)
         except Exception as error:  # a server may answer anything, and nothing of it must end the run
             self._writer = None
             text = f"{error}; the study goes on, and MLflow is brought in line when it answers again"
-            if text not in self._said:
+            if text not in self._said and not self._left.is_set():
                 self._said.add(text)
                 self._say(text)
             return False
@@ -126,7 +130,9 @@ class LiveMlflow:
                 )
                 self._searched = ()
             writer = self._writer
-            for run in self._state.runs_to_show(writer.is_finished):
+            for run in self._state.runs_to_show(writer.keeps):
+                if self._left.is_set():
+                    return
                 cell = run.tags.get("cell", "")
                 # A cell may have begun since the origins were written.
                 writer.show(run, origins.tags(cell) or (origin if cell in trained() else {}))

@@ -5,11 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from fusion_bench.cells.events import CellFailed, CellFinished, CellProgressed, CellStepped
+from fusion_bench.cells.events import CellFailed, CellFinished, CellProgressed, CellStarted, CellStepped
 from fusion_bench.cells.folder import cell_folder
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.reporting.mlflow_.content.arm_runs import arm_run, means_so_far
@@ -32,7 +32,7 @@ _ENDED: Final = frozenset({"done", "failed", "stale"})
 
 @dataclass(frozen=True)
 class _Seen:
-    """A cell: its plan, its state with the reason, and what it told of its training."""
+    """A cell: its plan, its state with the reason, the curve of its training, and when that began."""
 
     planned: PlannedCell
     state: str
@@ -76,12 +76,13 @@ class LiveState:
                 if status.cell.purpose == "confirm" and not status.cell.abandoned:
                     at = (status.cell.arm, status.cell.seed)
                     self._seen.setdefault(at, _Seen(status.cell, status.state, status.reason))
+        elif isinstance(event, CellStarted):
+            begins = time.time()
+            self._change(event.cell, lambda s: replace(s, began=begins))
         elif isinstance(event, CellProgressed):
             now = time.time()
             point = curve_point(event.quantity, event.epoch, event.value, int(1000 * now))
-            self._change(
-                event.cell, lambda s: _Seen(s.planned, "running", "", (*s.points, point), s.began or now)
-            )
+            self._change(event.cell, lambda s: _grown(s, point, s.began or now))
         elif isinstance(event, CellStepped):
             now = time.time()
             self._change(event.cell, lambda s: _Seen(s.planned, "running", "", s.points, s.began or now))
@@ -98,11 +99,11 @@ class LiveState:
                 if seen.state == "running":
                     self._seen[at] = _Seen(seen.planned, "stopped", "", seen.points, seen.began)
 
-    def runs_to_show(self, is_shown: Callable[[str, str], bool]) -> Iterator[MlflowRun]:
-        """Yield the runs of the arms, and of the cells that are being trained or have ended.
+    def runs_to_show(self, is_shown: Callable[[str, str, str, str], bool]) -> Iterator[MlflowRun]:
+        """Yield the runs of the arms, each before those of its cells that are being trained or have ended.
 
         Args:
-            is_shown: whether the run of this key already shows the end of this cell.
+            is_shown: whether the run of this key already shows how this cell ended (its state), below this parent.
         """
         with self._lock:
             seen = list(self._seen.values())
@@ -122,7 +123,7 @@ class LiveState:
             yield arm_run(shown_arm, states, means_so_far(ended), texts=texts)
             for cell in own:
                 key = f"cell/{label}/{cell.planned.seed}"
-                if cell.state in _ENDED and is_shown(key, cell.planned.id):
+                if cell.state in _ENDED and is_shown(key, cell.planned.id, cell.state, f"arm/{label}"):
                     continue
                 found = self._shown(arm, cell)
                 if found is not None:
@@ -163,3 +164,9 @@ class LiveState:
         for at, seen in self._seen.items():  # two arms may share one cell
             if seen.planned.id == cell:
                 self._seen[at] = change(seen)
+
+
+def _grown(seen: _Seen, point: MetricPoint, began: float) -> _Seen:
+    """Return a cell in training with one more point; those of a try that ended early are dropped from there on."""
+    kept = [other for other in seen.points if other.metric != point.metric or other.step < point.step]
+    return _Seen(seen.planned, "running", "", (*kept, point), began)

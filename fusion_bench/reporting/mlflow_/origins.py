@@ -87,6 +87,7 @@ def _git(folder: Path, *arguments: str) -> str:
             [git, "-C", str(folder), *arguments],
             capture_output=True,
             text=True,
+            errors="replace",
             timeout=_SECONDS,
             check=False,
             env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},

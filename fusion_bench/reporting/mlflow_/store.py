@@ -7,7 +7,7 @@ import os
 import socket
 import sqlite3
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
@@ -97,6 +97,16 @@ class TrackingStore:
             client.search_experiments(max_results=1)
 
     @contextmanager
+    def briefly_patient(self) -> Iterator[None]:
+        """Set for the length of a block what `open` sets in the environment, which then changes nothing there.
+
+        A thread that opens the store needs it: a variable that disappears while another thread copies the
+        environment for a new process ends that copy with an error.
+        """
+        with nullcontext() if self.database is not None else _set_unless_set({**_PATIENCE, **_QUIET}):
+            yield
+
+    @contextmanager
     def open(self) -> Iterator[MlflowClient]:
         """Yield a client; only one process at a time opens a database that fusion-bench keeps.
 
@@ -115,12 +125,11 @@ class TrackingStore:
         for logger in ("alembic", "mlflow.store.db.utils"):
             logging.getLogger(logger).setLevel(logging.WARNING)
         try:
-            if self.database is None:
-                with _set_unless_set(_PATIENCE), _set_unless_set(_QUIET):
-                    yield MlflowClient(tracking_uri=self.uri)
-            else:
-                with lock(self.database.with_suffix(".lock"), wait=True):
-                    yield MlflowClient(tracking_uri=self.uri)
+            alone: AbstractContextManager[object] = nullcontext()
+            if self.database is not None:
+                alone = lock(self.database.with_suffix(".lock"), wait=True)
+            with self.briefly_patient(), alone:
+                yield MlflowClient(tracking_uri=self.uri)
         except (MlflowException, SQLAlchemyError, OSError) as error:
             shown = _without_password(self.uri)
             said = " ".join(str(error).replace(self.uri, shown).split())

@@ -37,6 +37,7 @@ class _Held:
 
     id: str
     artifacts: str
+    began: int  # milliseconds since 1970
     status: str
     metrics: dict[str, float]
     tags: dict[str, str]
@@ -79,10 +80,25 @@ class ExperimentWriter:
         held = self._held.get(key)
         return None if held is None else held.id
 
-    def is_finished(self, key: str, cell: str) -> bool:
-        """Return True if a run shows the end of this cell."""
+    def keeps(self, key: str, cell: str, state: str, parent: str) -> bool:
+        """Return True if a run shows how this cell ended; its parent, which may have been made anew, is set.
+
+        Args:
+            key: of the run.
+            cell: the id of the cell.
+            state: how it ended.
+            parent: the key of the parent, which has been shown.
+        """
         held = self._held.get(key)
-        return held is not None and held.status != "RUNNING" and held.tags.get("cell") == cell
+        if held is None or held.status == "RUNNING":
+            return False
+        if (held.tags.get("cell"), held.tags.get("state")) != (cell, state):
+            return False
+        above = self._held[parent].id
+        if held.tags.get(_PARENT) != above:
+            self._client.set_tag(held.id, _PARENT, above)
+            held.tags[_PARENT] = above
+        return True
 
     def show(self, wanted: MlflowRun, origin: Mapping[str, str] | None = None) -> str:
         """Make the experiment hold a run, and return its id; its parent is shown before it.
@@ -111,6 +127,7 @@ class ExperimentWriter:
         except BaseException:
             if held.own and not held.tags.get(_DIGEST):
                 with suppress(Exception):  # a store that is gone keeps a run that the next one removes
+                    self._artifacts.remove(held.id, held.artifacts)
                     self._client.delete_run(held.id)
             self._held.pop(wanted.key, None)
             raise
@@ -126,7 +143,7 @@ class ExperimentWriter:
         began = ended - int(1000 * (wanted.seconds or 0.0))
         own = {**tags, KEY: wanted.key}
         run = self._client.create_run(self._experiment, start_time=began, tags=own, run_name=wanted.name)
-        held = _Held(run.info.run_id, run.info.artifact_uri, "RUNNING", {}, own, own=True)
+        held = _Held(run.info.run_id, run.info.artifact_uri, began, "RUNNING", {}, own, own=True)
         self._held[wanted.key] = held
         return held
 
@@ -197,7 +214,12 @@ class ExperimentWriter:
         if wanted.status == "RUNNING":
             self._client.update_run(held.id, status="RUNNING")
         else:
-            self._client.set_terminated(held.id, wanted.status, end_time=wanted.ended or now)
+            ended = wanted.ended or now
+            if wanted.ended is not None and wanted.seconds is not None:
+                # A run that was shown before its cell ended began with an event of the cell, which says nothing of
+                # how long the cell took: MLflow's column of durations shows what the cell measured.
+                ended = held.began + int(1000 * wanted.seconds)
+            self._client.set_terminated(held.id, wanted.status, end_time=ended)
         held.status = wanted.status
 
     def _delete(self, held: _Held) -> None:
@@ -228,4 +250,6 @@ def _continues(held: _Held, wanted: MlflowRun, digest: str) -> bool:
 
 def _held(run: Run) -> _Held:
     info, data = run.info, run.data
-    return _Held(info.run_id, info.artifact_uri, info.status, dict(data.metrics), dict(data.tags))
+    return _Held(
+        info.run_id, info.artifact_uri, info.start_time, info.status, dict(data.metrics), dict(data.tags)
+    )

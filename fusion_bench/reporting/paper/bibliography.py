@@ -59,7 +59,7 @@ def references_of_arm(arm: ArmSummary) -> tuple[BibEntry, ...]:
     if not arm.citation:
         return ()
     key = "component-" + (re.sub(r"[^A-Za-z0-9]+", "-", arm.component).strip("-") or "of-arm")
-    return (BibEntry(key, "misc", {"title": f"{{{latex(arm.component)}}}", "note": latex(arm.citation)}),)
+    return (BibEntry(key, "misc", {"title": f"{{{_field(arm.component)}}}", "note": _field(arm.citation)}),)
 
 
 def references_of_data(results: StudyResults) -> tuple[BibEntry, ...]:
@@ -72,7 +72,12 @@ def references_of_data(results: StudyResults) -> tuple[BibEntry, ...]:
     if found := known_references().get(f"data:{name}"):
         return found
     key = "data-" + (re.sub(r"[^A-Za-z0-9]+", "-", name).strip("-") or "set")
-    return (BibEntry(key, "misc", {"title": f"{{{latex(named)}}}", "note": "Data set"}),)
+    return (BibEntry(key, "misc", {"title": f"{{{_field(named)}}}", "note": "Data set"}),)
+
+
+def _field(text: str) -> str:
+    """Return free text as LaTeX for a field; BibTeX counts every brace, also one behind a backslash."""
+    return latex(text).replace(r"\{", r"\textbraceleft{}").replace(r"\}", r"\textbraceright{}")
 
 
 def bibliography(results: StudyResults) -> str:

@@ -66,9 +66,9 @@ def searched_note(arms: Sequence[ArmSummary]) -> str:
         )
     if any(arm.search_history for arm in arms):
         notes.append(
-            "The best value so far is that of the selection metric, at each trial that found a better one. Optuna's "
-            "journals in `search/` of the study's folder hold all trials; optuna-dashboard shows them, and MLflow's "
-            "experiment `STUDY/search`."
+            "The best value so far is that of the selection metric, at each trial that found a better one (numbered "
+            "from 0, as Optuna does). Optuna's journals in `search/` of the study's folder hold all trials; "
+            "optuna-dashboard shows them, and MLflow's experiment `STUDY/search`."
         )
     if any(arm.search_importances for arm in arms):
         notes.append(

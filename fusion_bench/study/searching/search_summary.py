@@ -31,7 +31,7 @@ class SearchSummary:
         importances: the share of the variance that each setting explains, largest first; empty where that is not
             known: without scikit-learn, with one setting, with fewer than 8 trials trained in full, or where these
             all have one value.
-        history: the trials that found a better value than every earlier one: number, from 1, and value.
+        history: the trials that found a better value than every earlier one: Optuna's number, from 0, and value.
         training_steps: the steps planned for all its trials and seeds, also for those that failed or stopped early;
             None for a search that is not pruned, or of which no cell is finished.
     """
@@ -54,7 +54,7 @@ def _history(search: ArmSearch) -> tuple[tuple[int, float], ...]:
         if value is not None and (
             not found or (value > found[-1][1] if search.maximise else value < found[-1][1])
         ):
-            found.append((trial.number + 1, value))
+            found.append((trial.number, value))
     return tuple(found)
 
 

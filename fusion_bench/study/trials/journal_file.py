@@ -24,7 +24,7 @@ def dashboard_command(study: Path) -> str | None:
     shown = file if file.is_file() else searches[0] if searches else None
     if shown is None:
         return None
-    more = f" (searches: {shlex.quote(str(study / 'search'))}/*.log)" if searches else ""
+    more = f"  # searches: {shlex.quote(str(study / 'search'))}/*.log" if searches else ""
     return f"optuna-dashboard {shlex.quote(str(shown))}{more}"
 
 

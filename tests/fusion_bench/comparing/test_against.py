@@ -21,10 +21,11 @@ from fusion_bench.api.request import RunRequest
 from fusion_bench.api.run import FinishedRun, report_on
 from fusion_bench.cells.executors.executor import WorkerSettings
 from fusion_bench.cli.run import run_and_say
-from fusion_bench.comparing.against import AgainstReport, beside_report, plan_against
+from fusion_bench.comparing.against import AgainstReport, _has_cells_of, beside_report, plan_against
 from fusion_bench.comparing.agreement import NotPairableError
 from fusion_bench.comparing.compare import compare_reports
 from fusion_bench.comparing.joined_cells import save_joined_cells
+from fusion_bench.comparing.origins import open_report
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.reporting.published.publish import load, save
 from fusion_bench.reporting.published.published_cells import CELLS_FILE, import_published, save_cells
@@ -238,6 +239,18 @@ def test_an_arm_whose_module_changed_is_trained_again(
     plan = compared.plan()
     assert plan.taken == ()
     assert [arm.label for arm in plan.study.arms] == ["product", "mine", "prior"]
+
+
+def test_an_arm_needs_no_more_seeds_in_the_report_than_the_study_asks_of_it(compared: Compared) -> None:
+    report = open_report(compared.published)
+    cells = report.results.cells[
+        (report.results.cells["arm"] == "product") | (report.results.cells["seed"] < 2)
+    ]
+    report = replace(report, results=replace(report.results, cells=cells))
+    study = replace(compared.study, arm_seeds=2)  # the reference, product, has three
+    arms = {arm.label: arm for arm in study.arms}
+    assert _has_cells_of(report, arms["product"], study) and _has_cells_of(report, arms["prior"], study)
+    assert not _has_cells_of(report, arms["prior"], replace(study, arm_seeds=None))
 
 
 def test_a_study_without_a_new_arm_is_told_to_compare(compared: Compared) -> None:

@@ -62,8 +62,13 @@ def arm_run(
     )
 
 
-def arm_note(arm: ArmSummary) -> tuple[str, ...]:
-    """Return what a report says about an arm, as lines of Markdown."""
+def arm_note(arm: ArmSummary, *, reported: bool) -> tuple[str, ...]:
+    """Return what a report says about an arm, as lines of Markdown.
+
+    Args:
+        arm: the arm.
+        reported: whether its metrics are those of the report, not means over all its finished seeds.
+    """
     cited = f" ({escape(arm.citation[:_LONGEST_WORD])})" if arm.citation else ""
     lines = [
         f"{code(arm.component[:_LONGEST_WORD])}{cited}",
@@ -73,11 +78,10 @@ def arm_note(arm: ArmSummary) -> tuple[str, ...]:
     if arm.fusion_parameters is not None and arm.fusion_multiply_adds is not None:
         cost = f"{arm.fusion_parameters:,} parameters, {arm.fusion_multiply_adds:,} multiply-adds a sample"
         lines.append(f"fusion modules and adapters: {cost}")
-    return (
-        *lines,
-        "metrics are the report's: means over the seeds that are compared, `_low` to `_high` is "
-        "the 95 % interval",
-    )
+    shown = "means over all its finished seeds"
+    if reported:
+        shown = "the report's: means over the seeds that are compared, `_low` to `_high` is the 95 % interval"
+    return (*lines, f"metrics are {shown}")
 
 
 def reported_means(means: pd.DataFrame, arm: str, primary: tuple[str, str]) -> dict[str, float]:

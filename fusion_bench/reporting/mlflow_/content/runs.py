@@ -91,13 +91,17 @@ def _arm(
     results: StudyResults, arm: ArmSummary, cells: list[ShownCell], tables: Tables | None, runs: Path | None
 ) -> MlflowRun:
     own = results.cells[results.cells["arm"] == arm.label]
-    if tables is None:
-        metrics = means_so_far(cell for cell in cells if cell.arm.label == arm.label)
-    else:
-        metrics = reported_means(tables.means, arm.label, (results.primary_split, results.primary))
+    primary = (results.primary_split, results.primary)
+    # A report that shows the arms of another one beside these may give an arm a longer name.
+    reported = {} if tables is None else reported_means(tables.means, arm.label, primary)
+    metrics = reported or means_so_far(cell for cell in cells if cell.arm.label == arm.label)
     texts = {} if runs is None or own.empty else _module(runs, str(own["cell"].iloc[0]))
     return arm_run(
-        ShownArm.of(results.name, arm), [str(state) for state in own["state"]], metrics, arm_note(arm), texts
+        ShownArm.of(results.name, arm),
+        [str(state) for state in own["state"]],
+        metrics,
+        arm_note(arm, reported=bool(reported)),
+        texts,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import threading
 import time
@@ -18,7 +19,7 @@ from mlflow.exceptions import MlflowException
 
 from fusion_bench.cells.events import CellFailed
 from fusion_bench.reporting.mlflow_.live import LiveMlflow
-from fusion_bench.reporting.mlflow_.store import StoreUnreachable, TrackingStore
+from fusion_bench.reporting.mlflow_.store import TrackingStore
 from fusion_bench.reporting.mlflow_.sync import sync_study
 from invented_cells import EPOCHS, InventedRun
 
@@ -72,6 +73,14 @@ def test_cells_appear_as_they_finish_and_curves_as_they_grow_and_the_end_changes
         growing = runs["concat · seed 0"]
         assert growing.info.status == "RUNNING" and growing.data.tags["state"] == "running"
         assert [step for step, _ in curve(store, growing)] == [1, 2]
+        for event in invented.trains(second, epochs=1):  # its worker died, and another begins anew
+            live.notify(event)
+        wait_until(
+            lambda: (
+                (run := shown(store).get("concat · seed 0")) is not None
+                and [step for step, _ in curve(store, run)] == [1]
+            )
+        )
         assert runs["film"].info.status == "RUNNING" and runs["film"].data.metrics["seeds_done"] == 1
         for event in (*invented.trains(second), *(event for cell in rest for event in invented.trains(cell))):
             live.notify(event)
@@ -89,6 +98,7 @@ def test_cells_appear_as_they_finish_and_curves_as_they_grow_and_the_end_changes
         run = after[f"{cell.arm} · seed {cell.seed}"]
         assert curve(store, run) == [(epoch, invented.value(cell, epoch)) for epoch in range(1, EPOCHS + 1)]
         assert run.data.metrics["latency_ms"] == 2.5, "measured after the cells"
+        assert run.info.end_time - run.info.start_time == 3000, "what the cell measured"
         assert len(curve(store, run, "system/cpu_utilization_percentage")) == 2
 
 
@@ -155,6 +165,47 @@ def test_a_run_that_was_killed_leaves_what_it_had_and_the_next_one_doubles_nothi
     assert (synced.created, synced.removed) == (0, 0)
 
 
+def test_more_seeds_of_a_study_that_was_reported_stand_below_the_same_arm(
+    invented: InventedRun, store: TrackingStore
+) -> None:
+    """The means of an arm are those of a report no more: its run is made anew, and the cells below it are kept."""
+    for cell in invented.cells[:4]:
+        invented.finish(cell)
+    sync_study(invented.results(), None, store, runs=invented.runs)
+    before = shown(store)
+    with LiveMlflow(invented.study, invented.runs, store, pytest.fail, BEAT) as live:
+        live.notify(invented.planned())
+        for event in invented.trains(invented.cells[4]):
+            live.notify(event)
+    after = shown(store)
+    assert after["film"].info.run_id != before["film"].info.run_id
+    assert "latency_ms" in before["film"].data.metrics and "latency_ms" not in after["film"].data.metrics
+    cells = {name: run for name, run in after.items() if run.data.tags["kind"] == "cell"}
+    assert len(cells) == 5
+    for name, run in cells.items():
+        assert run.data.tags["mlflow.parentRunId"] == after[run.data.tags["arm"]].info.run_id
+        assert name not in before or run.info.run_id == before[name].info.run_id
+
+
+def test_a_cell_that_was_stopped_and_finished_elsewhere_is_shown_as_done(
+    invented: InventedRun, store: TrackingStore
+) -> None:
+    first, second, *_ = invented.cells
+    stopped = LiveMlflow(invented.study, invented.runs, store, pytest.fail, BEAT)
+    with pytest.raises(KeyboardInterrupt), stopped:
+        stopped.notify(invented.planned())
+        for event in invented.trains(first, epochs=1):
+            stopped.notify(event)
+        raise KeyboardInterrupt
+    assert shown(store)["film · seed 0"].info.status == "KILLED"
+    invented.finish(first)
+    with LiveMlflow(invented.study, invented.runs, store, pytest.fail, BEAT) as live:
+        live.notify(invented.planned())
+        for event in invented.trains(second, epochs=1):
+            live.notify(event)
+    assert shown(store)["film · seed 0"].info.status == "FINISHED"
+
+
 def test_ctrl_c_ends_the_runs_of_the_cells_that_were_trained(
     invented: InventedRun, store: TrackingStore
 ) -> None:
@@ -213,18 +264,44 @@ def test_a_store_that_fails_in_between_loses_and_doubles_nothing(
         assert [step for step, _ in curve(store, run)] == list(range(1, EPOCHS + 1))
 
 
+def test_a_model_that_was_not_sent_whole_is_there_once(
+    invented: InventedRun, store: TrackingStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, said = MlflowClient.finalize_logged_model, list[str]()
+
+    def fails_once(client: MlflowClient, *arguments: Any) -> Any:
+        if not said:
+            raise MlflowException("503: the server is restarting")
+        return whole(client, *arguments)
+
+    monkeypatch.setattr(MlflowClient, "finalize_logged_model", fails_once)
+    with LiveMlflow(invented.study, invented.runs, store, said.append, BEAT) as live:
+        live.notify(invented.planned())
+        for event in invented.trains(invented.cells[0]):
+            live.notify(event)
+        wait_until(lambda: said)
+    run = shown(store)["film · seed 0"]
+    (model,) = MlflowClient(tracking_uri=store.uri).search_logged_models([run.info.experiment_id])
+    assert (model.source_run_id, model.status) == (run.info.run_id, "READY")
+    assert store.artifacts is not None
+    assert len(list(store.artifacts.rglob("model.safetensors"))) == 1
+    assert len(list(store.artifacts.rglob("samples.parquet"))) == 1
+
+
 def test_the_run_does_not_wait_for_a_server_that_hangs(
     invented: InventedRun, store: TrackingStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hangs = threading.Event()
 
+    whole = TrackingStore.open
+
     def opened(self: TrackingStore) -> AbstractContextManager[Any]:
         hangs.wait(60)
-        raise StoreUnreachable("it does not answer")
+        return whole(self)
 
     monkeypatch.setattr("fusion_bench.reporting.mlflow_.live._PATIENCE_SECONDS", 0.1)
     monkeypatch.setattr(TrackingStore, "open", opened)
-    with LiveMlflow(invented.study, invented.runs, store, print, BEAT) as live:
+    with LiveMlflow(invented.study, invented.runs, store, pytest.fail, BEAT) as live:
         live.notify(invented.planned())
         for cell in invented.cells:
             for event in invented.trains(cell):
@@ -232,6 +309,28 @@ def test_the_run_does_not_wait_for_a_server_that_hangs(
     assert live._thread.is_alive(), "it was left alone"
     hangs.set()
     live._thread.join()
+    assert shown(store) == {}, "the runs are written by what follows, and by nothing else"
+
+
+def test_a_thread_that_asks_a_server_leaves_the_environment_alone(
+    invented: InventedRun, empty_database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A variable that comes and goes would end a copy of the environment for a new worker with an error."""
+    monkeypatch.setenv("MLFLOW_DISABLE_TELEMETRY", "true")
+    server = TrackingStore(f"sqlite:///{shutil.copy(empty_database, tmp_path / 'asked.db')}")
+    before = dict(os.environ)
+    with LiveMlflow(invented.study, invented.runs, server, pytest.fail):
+        during = dict(os.environ)
+        with server.open():
+            assert dict(os.environ) == during
+        assert dict(os.environ) == during
+    assert {*during} - {*before} == {
+        "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR",
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES",
+        "MLFLOW_HTTP_REQUEST_TIMEOUT",
+        "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT",
+    }
+    assert dict(os.environ) == before
 
 
 def test_a_run_that_trains_nothing_opens_no_store(

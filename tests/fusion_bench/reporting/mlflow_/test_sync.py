@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import logging
 import shutil
 import socket
@@ -15,12 +16,15 @@ import pytest
 from mlflow import MlflowClient
 from mlflow.entities import Run, ViewType
 from mlflow.exceptions import MlflowException
+from rich.console import Console
 
+from fusion_bench.api.run import track
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.reporting.mlflow_ import sync
 from fusion_bench.reporting.mlflow_.content.views import ARM_TABLE, CHARTS, TABLE
 from fusion_bench.reporting.mlflow_.store import TrackingStore
 from fusion_bench.reporting.mlflow_.sync import SyncResult, destinations, sync_study
+from fusion_bench.reporting.tables.tables import Tables, build_tables
 from fusion_bench.results.results import StudyResults
 
 Make = Callable[..., StudyResults]
@@ -132,6 +136,23 @@ def test_bad_ends_are_seen(results: StudyResults, store: TrackingStore) -> None:
     assert (failed.info.status, stale.info.status) == ("FAILED", "KILLED")
     assert "the loss was not finite" in failed.data.tags["reason"]
     assert failed.data.metrics == stale.data.metrics == {}
+
+
+def test_a_context_is_shown_with_the_numbers_of_its_own_report(
+    make_results: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = dataclasses.replace(make_results(seeds=3), name="invented around")
+    study = dataclasses.replace(make_results(), contexts={"around": context})
+    shown: dict[str, Tables] = {}
+
+    def kept(found: StudyResults, *_: object, tables: Tables, **__: object) -> None:
+        shown[found.name] = tables
+
+    monkeypatch.setattr("fusion_bench.api.run.sync_study", kept)
+    tables = build_tables(dataclasses.replace(study, contexts={}))
+    track(study, tmp_path / "report.md", tables, tmp_path, Console(file=io.StringIO()))
+    assert shown[study.name] is tables
+    assert shown[context.name].means.equals(build_tables(context).means)
 
 
 def test_projecting_again_changes_nothing(results: StudyResults, report: Path, store: TrackingStore) -> None:

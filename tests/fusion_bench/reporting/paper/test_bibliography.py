@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import re
 from collections.abc import Callable
 
@@ -66,6 +67,11 @@ def test_what_is_not_registered_here_has_its_own_words(make_results: Make) -> No
     (reference,) = references_of_arm(foreign)
     assert reference.key == "component-my-module-py"
     assert reference.fields["note"] == r"Me \& You, arXiv 2030"
+    (lone,) = references_of_arm(dataclasses.replace(foreign, component="half{open", citation="a}b{c}{"))
+    assert lone.fields["title"] == r"{half\textbraceleft{}open}"
+    written = lone.bibtex().strip().removeprefix("@misc")
+    *depths, last = itertools.accumulate((sign == "{") - (sign == "}") for sign in written)
+    assert last == 0 < min(depths), "BibTeX counts a brace behind a backslash too"
     assert references_of_arm(dataclasses.replace(foreign, citation="")) == ()
     setup = (("Data", "own_data% 3, images at 8x8: nothing"),)
     (data,) = references_of_data(dataclasses.replace(results, setup=setup))

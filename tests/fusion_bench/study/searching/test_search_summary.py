@@ -61,9 +61,9 @@ def test_the_history_holds_each_trial_that_found_a_better_value() -> None:
     search = searched()
     values = [trial.value for trial in search.optuna_study.get_trials()]
     history = summarise_search(search, Path()).history
-    assert history[0] == (1, values[0])
+    assert history[0] == (0, values[0])
     assert [value for _, value in history] == sorted({value for _, value in history})
-    assert history[-1] == (values.index(max(values)) + 1, max(values))
+    assert history[-1] == (values.index(max(values)), max(values))
     assert len(summarise_search(searched(flat=True), Path()).history) == 1
 
 

@@ -87,6 +87,20 @@ def test_an_arm_shows_the_means_of_the_report_with_their_intervals(make_results:
     assert next(iter(arm.latest)) == "test_accuracy"
 
 
+def test_an_arm_with_another_name_in_the_report_shows_the_means_over_its_seeds(make_results: Make) -> None:
+    results = make_results(seeds=3)
+    tables = build_tables(results)
+    renamed = dataclasses.replace(
+        tables, means=tables.means.replace({"arm": {"film": "film (invented)", "concat": "film"}})
+    )
+    own = dataclasses.replace(renamed, means=renamed.means[renamed.means["arm"] != "film"])
+    arm = next(run for run in mlflow_runs(results, None, own).runs if run.key == "arm/film")
+    plain = run_of(results, "arm/film")
+    assert arm.latest == plain.latest and "test_accuracy" in arm.latest
+    note = arm.tags["mlflow.note.content"]
+    assert "means over all its finished seeds" in note and "the report's" not in note
+
+
 def test_params_name_the_arm_its_factors_its_cost_and_the_seed(make_results: Make) -> None:
     results = make_results()
     arm = results.arms[0]

@@ -63,7 +63,7 @@ def test_the_command_of_the_dashboard_names_the_journals_that_there_are(tmp_path
     assert dashboard_command(tmp_path) is None
     folder = searched(tmp_path / "my runs")
     assert dashboard_command(folder) == (
-        f"optuna-dashboard '{folder}/search/film.log' (searches: '{folder}/search'/*.log)"
+        f"optuna-dashboard '{folder}/search/film.log'  # searches: '{folder}/search'/*.log"
     )
     (folder / "journal.log").touch()
     assert str(dashboard_command(folder)).startswith(f"optuna-dashboard '{folder}/journal.log'")
