@@ -95,7 +95,7 @@ def _fit(axes: Axes, across_seeds: pd.DataFrame, controls: set[str]) -> None:
     room = _ROOM * (means.max() - means.min()) or 0.01
     axes.set_ylim(means.min() - room, means.max() + room)
     last = across_seeds.index.get_level_values("samples_seen").max()
-    axes.set_xlim(0, 1.02 * last)
+    axes.set_xlim(0, 1.02 * last or 1)  # without an epoch, all curves are points at zero
     axes.xaxis.set_major_locator(MaxNLocator(5))
     in_thousands(axes.xaxis)
 
