@@ -172,7 +172,11 @@ def test_a_published_report_of_both_keeps_the_cells_of_both(compared: Compared, 
 @pytest.mark.slow
 def test_report_writes_both_and_publishes_them(compared: Compared, tmp_path: Path) -> None:
     shown = report_on(
-        compared.study, paths_of(compared.study, compared.runs), tmp_path, quiet(), compared.published
+        compared.study,
+        paths_of(compared.study, compared.runs),
+        tmp_path,
+        quiet(),
+        against=compared.published,
     )
     assert {arm.label for arm in shown.own.arms} == {"mine"}
     assert "from the report base" in shown.written.path.read_text()
