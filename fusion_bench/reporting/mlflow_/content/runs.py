@@ -43,7 +43,8 @@ def mlflow_runs(
     Args:
         results: the study.
         report: its ``report.md``, with the page and the figures in the same folder and below; None without a report.
-        tables: the numbers of the report; None shows means over all finished seeds, without intervals.
+        tables: the numbers of the report; an arm that is not in them, or all if it is None, is shown with means over
+            all finished seeds, without intervals.
         runs: the runs folder, whose cells hold settings, samples and more; None without one.
 
     Raises:
@@ -91,7 +92,8 @@ def _arm(
     results: StudyResults, arm: ArmSummary, cells: list[ShownCell], tables: Tables | None, runs: Path | None
 ) -> MlflowRun:
     own = results.cells[results.cells["arm"] == arm.label]
-    if tables is None:
+    # A report beside another one gives an arm another label where the two have different cells of it.
+    if tables is None or arm.label not in set(tables.means["arm"]):
         metrics = means_so_far(cell for cell in cells if cell.arm.label == arm.label)
     else:
         metrics = reported_means(tables.means, arm.label, (results.primary_split, results.primary))
