@@ -78,9 +78,9 @@ def arms_with_start(
         if missing := sorted({*seeds[arm.label]} - {*there}):
             key = ", ".join(map(str, missing)), ", ".join(map(str, there))
             lacking.setdefault(key, []).append(arm.label)
-    for (named, there), labels in lacking.items():
+    for (named, others), labels in lacking.items():
         of = "" if source.arm_seeds is None else f" of {', '.join(map(repr, labels))}"
-        problems.add(node, f"{source.name!r} has no seed {named}{of}; its seeds are {there}")
+        problems.add(node, f"{source.name!r} has no seed {named}{of}; its seeds are {others}")
     for arm in arms:
         if arm.label not in source_configs:
             problems.add(
