@@ -138,12 +138,17 @@ def _has_cells_of(report: OpenedReport, arm: Arm, study: Study) -> bool:
 
 
 def _with_new_arms(study: Study, taken: Sequence[str]) -> Study:
-    """Return the study without the arms that a report has; without its reference, its first arm is one."""
+    """Return the study without the arms that a report has; without its reference, its first arm is one.
+
+    That arm has the seeds of an arm: the further seeds of a reference are those of the report's.
+    """
     arms = [arm for arm in study.arms if arm.label not in taken]
     ranked = _ranked(arms)
     if study.reference in taken and ranked:
         arms = [replace(arm, role="reference") if arm is ranked[0] else arm for arm in arms]
-        study = replace(study, reference=ranked[0].label)
+        study = replace(
+            study, reference=ranked[0].label, seeds=study.seeds[: study.fewest_seeds], arm_seeds=None
+        )
     return replace(study, arms=tuple(arms))
 
 

@@ -12,6 +12,7 @@ from fusion_bench.comparing.origins import (
     DEVICE_KIND,
     METRIC,
     NUMERICS,
+    REFERENCE_SEEDS,
     SEARCHED,
     SEEDS,
     WEIGHTS,
@@ -22,10 +23,12 @@ from fusion_bench.comparing.surroundings import common_settings
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.reporting.tables.formatting import join_words, plural
 from fusion_bench.results.results import StudyResults
+from fusion_bench.results.shared_texts import as_texts
 
 _LONGEST = 300  # letters of a value in a message
 _ADVICE = {
     SEEDS: "train both with the same seeds (--set seeds=...)",
+    REFERENCE_SEEDS: "train both with the same seeds (--set seeds=...)",
     DATA: "their samples are not the same",
     METRIC: "name the same metric and split under report in both studies",
     NUMERICS: "train the older one anew",
@@ -47,7 +50,7 @@ def agree(one: Origin, other: Origin) -> list[str]:
         NotPairableError: data, seeds, primary metric, surroundings, numerics, kind of device, or the version of torch
             or timm (but for its last part) differ.
     """
-    for name in (DATA, METRIC, SEEDS):
+    for name in (DATA, METRIC, SEEDS, REFERENCE_SEEDS):
         _same(name, one, other)
     notes = _surroundings(one, other)
     for name in (WEIGHTS, SEARCHED, BUDGET, NUMERICS):
@@ -64,7 +67,7 @@ def _same(name: str, one: Origin, other: Origin) -> None:
 
 def _refused(what: str, one: Origin, other: Origin, first: str, second: str) -> NotPairableError:
     advice = f"; {_ADVICE[what]}" if what in _ADVICE else ""
-    verb = "differ" if what in {SEEDS, WEIGHTS} else "differs"
+    verb = "differ" if what in {SEEDS, REFERENCE_SEEDS, WEIGHTS} else "differs"
     return NotPairableError(
         f"the arms of {one.name} and {other.name} cannot be paired: {what} {verb}: {_cut(first)} in {one.name}, "
         f"{_cut(second)} in {other.name}{advice}"
@@ -203,5 +206,5 @@ def _shown(value: object) -> str:
 def _one_of_each(results: StudyResults) -> pd.DataFrame:
     columns = ["cluster", "truth", *results.slices]
     rows = results.samples.drop_duplicates(["split", "sample"])
-    rows = rows[rows["split"].isin(results.evaluate_splits)]
+    rows = as_texts(rows[rows["split"].isin(results.evaluate_splits)])
     return rows.set_index(["split", "sample"])[columns].sort_index().astype(str)

@@ -55,6 +55,13 @@ class ReportComparison:
         chosen = self.table["new"] & (self.table["verdict"] == "worse")
         return tuple(self.table.loc[chosen, "arm"])
 
+    @property
+    def not_compared(self) -> tuple[str, ...]:
+        """The arms and controls that share no finished seed with the reference."""
+        results = self.joined.results
+        shown = {results.reference, *self.table["arm"]}
+        return tuple(arm.label for arm in results.arms if arm.label not in shown)
+
 
 def compare_reports(folders: Sequence[Path], reference: str | None = None) -> ReportComparison:
     """Compare the arms of reports with one reference; Holm's correction runs over all of them.
@@ -65,11 +72,18 @@ def compare_reports(folders: Sequence[Path], reference: str | None = None) -> Re
 
     Raises:
         NotPairableError: the arms of two reports cannot be paired.
-        FusionBenchError: a folder holds no report, there is no such reference, or there is nothing to compare.
+        FusionBenchError: a folder holds no report, there is no such reference or nothing to compare, or another
+            reference is asked of a study with looks.
     """
     reports = _named([open_report(folder) for folder in folders], folders)
     notes = check_pairable(reports)
     joined = join_reports(reports, reference)
+    first = reports[0]
+    if first.results.stages is not None and joined.results.reference != first.results.reference:
+        raise FusionBenchError(
+            f"{first.name} has looks, which decided how many seeds each arm got by its difference from the reference "
+            f"{first.results.reference!r}; leave out --reference"
+        )
     if sum(arm.role != "control" for arm in joined.results.arms) < 2:
         arm = joined.results.reference
         which = "these reports hold" if len(reports) > 1 else f"{reports[0].name} holds"

@@ -36,6 +36,7 @@ def comparison_markdown(comparison: ReportComparison) -> str:
         f"Differences from {code(results.reference)} in {metric}, which has {percent(mean['estimate'])} %{interval}, "
         f"on {plural(int(mean['samples']), 'sample')} of {plural(int(mean['clusters']), escape(results.cluster))}.",
         _table(comparison, metric),
+        _not_compared(comparison),
         _method(comparison),
         *(["The arms are paired by sample and seed across the reports."] if several else []),
         *(escape(note) for note in comparison.notes),
@@ -57,6 +58,14 @@ def _table(comparison: ReportComparison, metric: str) -> str:
         "verdict": _verdict,
     }
     return markdown_table(records(comparison.table), columns, left=2 if several else 1)
+
+
+def _not_compared(comparison: ReportComparison) -> str:
+    arms = [code(arm) for arm in comparison.not_compared]
+    if not arms:
+        return ""
+    verb = "shares" if len(arms) == 1 else "share"
+    return f"Not compared: {join_words(arms)} {verb} no finished seed with the reference."
 
 
 def _interval_heading(comparison: ReportComparison) -> str:

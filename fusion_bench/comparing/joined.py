@@ -15,6 +15,7 @@ from fusion_bench.comparing.origins import OpenedReport
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.registry import did_you_mean
 from fusion_bench.results.results import ArmSummary, StudyResults
+from fusion_bench.results.shared_texts import as_texts
 from fusion_bench.spec.arms import Role
 
 _CELL_TABLES = ("cells", "values", "samples", "curves")
@@ -153,7 +154,8 @@ def _equal(one: _ArmCells, other: _ArmCells) -> bool:
 
 
 def _ordered(answers: pd.DataFrame) -> pd.DataFrame:
-    return answers.sort_values(["split", "sample"], ignore_index=True)
+    """Return answers by sample, as texts: equal categories of two reports differ where one has a text more."""
+    return as_texts(answers).sort_values(["split", "sample"], ignore_index=True)
 
 
 def _reference(

@@ -39,6 +39,8 @@ _FROM_ENVIRONMENT = {
 }
 
 DATA, SEEDS, METRIC = "the data (digest of its manifest)", "the seeds", "the primary metric"
+REFERENCE_SEEDS = "the seeds of the reference"
+"""Known where the reference has more seeds than the other arms."""
 NUMERICS, DEVICE_KIND = "the source of the harness that decides numbers", "the kind of device"
 WEIGHTS, SEARCHED = "the weights of the backbone", "what a search chose for each arm"
 BUDGET = "the budget that arms are matched to"
@@ -186,7 +188,7 @@ def origin_of_results(results: StudyResults, cells: Mapping[str, CellOrigin], na
     ranked = [arm for arm in results.arms if arm.role != "control"]
     kept = {
         METRIC: frozenset({f"{results.primary_split} {results.primary}"}),
-        SEEDS: frozenset({seeds_text(int(seed) for seed in results.cells["seed"].unique())}),
+        **_seeds(results, ranked),
         BUDGET: frozenset({_budget(results)}),
         SEARCHED: frozenset({searched_text(key for arm in ranked for key in arm.searched)}),
     }
@@ -213,6 +215,20 @@ def origin_of_results(results: StudyResults, cells: Mapping[str, CellOrigin], na
     )
     noted = {key: frozenset(str(getattr(item, key)) for item in origins) for key in noted_names()}
     return Origin(name, kept, arms, sentences, plain, noted)
+
+
+def _seeds(results: StudyResults, ranked: Sequence[ArmSummary]) -> dict[str, frozenset[str]]:
+    """Return the planned seeds of the arms, and those of the reference where it has more."""
+    others = [arm.label for arm in ranked if arm.label != results.reference] or [results.reference]
+    by_arm = (
+        results.cells.loc[results.cells["arm"].isin(arms), "seed"].unique()
+        for arms in (others, [results.reference])
+    )
+    own, of_reference = (seeds_text(int(seed) for seed in seeds) for seeds in by_arm)
+    return {
+        SEEDS: frozenset({own}),
+        REFERENCE_SEEDS: frozenset({of_reference} - {own}),
+    }
 
 
 def _plain_cells(results: StudyResults) -> list[str]:

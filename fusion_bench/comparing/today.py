@@ -17,6 +17,7 @@ from fusion_bench.comparing.origins import (
     METRIC,
     NO_BUDGET,
     NUMERICS,
+    REFERENCE_SEEDS,
     SEARCHED,
     SEEDS,
     WEIGHTS,
@@ -51,7 +52,8 @@ def origin_of_study(study: Study, search: Search | None, paths: RunPaths) -> Ori
     same_text = [arm for arm in ranked if "text.encoder" not in arm.factor_names] or ranked
     kept = {
         METRIC: [f"{study.primary_split} {study.primary}"],
-        SEEDS: [seeds_text(study.seeds)],
+        SEEDS: [seeds_text(study.seeds[: study.fewest_seeds])],
+        REFERENCE_SEEDS: [] if study.arm_seeds is None else [seeds_text(study.seeds)],
         BUDGET: [budget],
         SEARCHED: [searched_text((*searched, *(key for arm in ranked for key in arm.searched)))],
         NUMERICS: [numerics_digest(arm.config) for arm in same_text],
@@ -66,7 +68,7 @@ def origin_of_study(study: Study, search: Search | None, paths: RunPaths) -> Ori
 def asked_cells(study: Study) -> frozenset[str]:
     """Return the ids of the cells of a study without a search whose arms differ in their modules alone."""
     plain = [arm for arm in study.arms if is_plain(arm.factor_names, arm.searched)]
-    return frozenset(cell.id for cell in confirm_cells(plain, study.seeds))
+    return frozenset(cell.id for cell in confirm_cells(plain, study.seeds, study.seed_counts))
 
 
 def with_data(origin: Origin, study: Study, paths: RunPaths) -> Origin:

@@ -189,8 +189,10 @@ def _study(
     if budget is not None:
         arms = tuple(budget.matched(arm) for arm in arms)
         _check_distinct(study_arms, arms, problems)
+    arm_seeds = file.seeds.arms if isinstance(file.seeds, SeedCountsSection) else None
     if source is not None:
-        arms = arms_with_start(arms, seeds, source, tree.children["start"], problems)
+        own = {arm.label: seeds if arm.label == reference else seeds[:arm_seeds] for arm in arms}
+        arms = arms_with_start(arms, own, source, tree.children["start"], problems)
     if problems:
         raise problems.error()
     roots = {} if root is None else {data.config.name: root}
@@ -202,7 +204,7 @@ def _study(
         task=data.task,
         arms=arms,
         seeds=seeds,
-        arm_seeds=file.seeds.arms if isinstance(file.seeds, SeedCountsSection) else None,
+        arm_seeds=arm_seeds,
         looks=looks_between(file.seeds.min, file.seeds.max)
         if isinstance(file.seeds, SeedRangeSection)
         else (),

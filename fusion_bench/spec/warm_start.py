@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -58,24 +58,29 @@ def read_source_study(tree: Node, load: Callable[[Path], Study], problems: Probl
 
 
 def arms_with_start(
-    arms: Sequence[Arm], seeds: Sequence[int], source: Study, start: Node, problems: Problems
+    arms: Sequence[Arm], seeds: Mapping[str, Sequence[int]], source: Study, start: Node, problems: Problems
 ) -> tuple[Arm, ...]:
     """Return the arms, each starting from the arm of ``source`` with the same label.
 
     Args:
         arms: the arms of the study.
-        seeds: the seeds of the study.
+        seeds: the seeds of each arm, by label.
         source: the study to start from.
         start: the node of the study's ``start`` section.
         problems: collects the mistakes: missing seeds, missing arms, and models that differ.
     """
     node = start.children["study"]
-    if missing := sorted({*seeds} - {*source.seeds}):
-        named = ", ".join(map(str, missing))
-        problems.add(
-            node, f"{source.name!r} has no seed {named}; its seeds are {', '.join(map(str, source.seeds))}"
-        )
     source_configs = {arm.label: arm.config for arm in source.arms}
+    own = {label: source.seeds[:count] for label, count in source.seed_counts.items()}
+    lacking: dict[tuple[str, str], list[str]] = {}
+    for arm in arms:
+        there = own.get(arm.label, source.seeds)
+        if missing := sorted({*seeds[arm.label]} - {*there}):
+            key = ", ".join(map(str, missing)), ", ".join(map(str, there))
+            lacking.setdefault(key, []).append(arm.label)
+    for (named, others), labels in lacking.items():
+        of = "" if source.arm_seeds is None else f" of {', '.join(map(repr, labels))}"
+        problems.add(node, f"{source.name!r} has no seed {named}{of}; its seeds are {others}")
     for arm in arms:
         if arm.label not in source_configs:
             problems.add(

@@ -29,7 +29,9 @@ def write_board(board: ReportBoard, folder: Path) -> list[Path]:
     """
     files = {folder / README: board_markdown(board, folder), folder / INDEX: board_page(board, folder)}
     for file in files:
-        if file.exists() and _MARK not in file.read_text(encoding="utf-8", errors="replace"):
+        if file.is_dir() or (
+            file.exists() and _MARK not in file.read_text(encoding="utf-8", errors="replace")
+        ):
             raise FusionBenchError(
                 f"{file} is there and was not written by `fusion-bench leaderboard`; move it away, and run this again"
             )

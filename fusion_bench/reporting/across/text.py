@@ -115,7 +115,8 @@ def caution_lines(found: AcrossReports) -> list[str]:
         )
     if found.other_components:
         named = join_words([code(arm) for arm in found.other_components])
-        lines.append(f"{named} left out: another module or network in one of the reports.")
+        are = "is" if len(found.other_components) == 1 else "are"
+        lines.append(f"{named} {are} left out: another module or network in one of the reports.")
     lines += [
         f"The data set {escape(name)} is left out: without it, the others share more arms."
         for name in complete.left_out
@@ -126,7 +127,7 @@ def caution_lines(found: AcrossReports) -> list[str]:
     if not found.reference:
         lines.append(
             f"No arm is compared with a reference: {code(found.blocks[0].reference)}, that of the first report, is "
-            "not in all of them."
+            "left out."
         )
     by_data: dict[str, list[str]] = {}
     for block in found.blocks:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import math
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -51,10 +53,12 @@ def full_factorial(settings: Mapping[str, SettingLevels], reference: str) -> Fac
     order = [arm for arm in (reference, *settings) if arm in settings]
     names = changing_settings(settings)
     points = {arm: tuple(settings[arm].get(name, NOT_SET) for name in names) for arm in dict.fromkeys(order)}
-    at = {point: arm for arm, point in points.items()}
+    at: dict[tuple[str, ...], str] = {}
+    for arm, point in points.items():
+        at.setdefault(point, arm)  # of arms with equal settings, the first one
     best: dict[tuple[str, ...], str] = {}
     best_axes: Mapping[int, Sequence[str]] = {}
-    for point in points.values():
+    for point in at:
         alone = _levels_alone(point, at)
         chosen = sorted(alone, key=lambda axis: (-len(alone[axis]), axis))[:_MOST_FACTORS]
         for count in range(2, len(chosen) + 1):
@@ -102,8 +106,11 @@ def _levels_alone(point: tuple[str, ...], at: Mapping[tuple[str, ...], str]) -> 
 def _combinations(point: tuple[str, ...], levels: Mapping[int, Sequence[str]]) -> Iterator[tuple[str, ...]]:
     """Yield the point with every combination of the levels."""
     for values in itertools.product(*levels.values()):
-        changed = dict(zip(levels, values, strict=True))
-        yield tuple(changed.get(axis, value) for axis, value in enumerate(point))
+        yield _changed(point, dict(zip(levels, values, strict=True)))
+
+
+def _changed(point: tuple[str, ...], values: Mapping[int, str]) -> tuple[str, ...]:
+    return tuple(values.get(axis, value) for axis, value in enumerate(point))
 
 
 def _filled(
@@ -113,20 +120,48 @@ def _filled(
 
     Empty where an axis loses all levels but that of ``point``, which stays.
     """
-    while True:
+    levels = _with_partners(point, levels, at)
+    while levels:
         missing = [combined for combined in _combinations(point, levels) if combined not in at]
         if not missing:
             return levels
+        combined_levels = math.prod(map(len, levels.values()))
+        counts = Counter((axis, combined[axis]) for combined in missing for axis in levels)
         lacking = {
-            (axis, value): sum(combined[axis] == value for combined in missing)
-            / (len([*_combinations(point, levels)]) / len(values))
+            (axis, value): counts[axis, value] / (combined_levels / len(values))
             for axis, values in levels.items()
             for value in values[1:]
         }
-        axis, value = max(lacking, key=lambda key: lacking[key])
-        levels = {
-            key: [kept for kept in kept_levels if (key, kept) != (axis, value)]
-            for key, kept_levels in levels.items()
+        levels = _without(levels, {max(lacking, key=lambda key: lacking[key])})
+    return {}
+
+
+def _with_partners(
+    point: tuple[str, ...], levels: dict[int, list[str]], at: Mapping[tuple[str, ...], str]
+) -> dict[int, list[str]]:
+    """Return the levels that can be in a design: each is an arm together with some other level of every other axis.
+
+    This leaves nothing of settings that are changed one at a time, whose combinations would be too many to look at.
+    """
+    while levels:
+        alone = {
+            (axis, value)
+            for axis, values in levels.items()
+            for value in values[1:]
+            for other, others in levels.items()
+            if other != axis
+            and not any(_changed(point, {axis: value, other: level}) in at for level in others[1:])
         }
-        if len(levels[axis]) < 2:
-            return {}
+        if not alone:
+            break
+        levels = _without(levels, alone)
+    return levels
+
+
+def _without(levels: Mapping[int, Sequence[str]], gone: set[tuple[int, str]]) -> dict[int, list[str]]:
+    """Return the levels but those that are gone; empty where an axis loses all but its first one."""
+    kept = {
+        axis: [values[0], *(value for value in values[1:] if (axis, value) not in gone)]
+        for axis, values in levels.items()
+    }
+    return kept if all(len(values) > 1 for values in kept.values()) else {}

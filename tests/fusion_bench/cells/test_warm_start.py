@@ -146,3 +146,15 @@ def test_what_does_not_fit_is_said(tmp_path: Path, changes: str, message: str) -
         lines = [line for line in lines if not line.startswith("train")]
     with pytest.raises(StudyFileError, match=message):
         studies(tmp_path, "\n".join([*lines, changes]))
+
+
+def test_an_arm_starts_from_a_seed_that_this_arm_has(tmp_path: Path) -> None:
+    arms = "".join(f"  more {gain}: {{module: 'toys:Product', gain: 0.{gain}}}\n" for gain in (6, 7, 8))
+    first = STUDY.replace("arms:\n", f"arms:\n{arms}")
+    lines = [line for line in first.splitlines() if not line.startswith(("seeds", "reference"))]
+    counts = ["seeds: {arms: 2, reference: 3}", "reference: product"]
+    study_file(tmp_path, "\n".join([*lines, *counts]))
+    same = read_study(study_file(tmp_path, SECOND, "second.yaml"))
+    assert same.arm_seeds == 2
+    with pytest.raises(StudyFileError, match=r"'toy' has no seed 2 of '.*more 8.*'; its seeds are 0, 1"):
+        read_study(study_file(tmp_path, f"{SECOND}seeds: 3\n", "second.yaml"))

@@ -17,7 +17,7 @@ from fusion_bench.comparing.compare import COMPARED, compare_reports
 from fusion_bench.comparing.comparison_text import comparison_markdown
 from fusion_bench.errors import FusionBenchError
 from fusion_bench.reporting.published.publish import load, save
-from fusion_bench.statistics.sequential import Stages, planned_looks
+from fusion_bench.statistics.sequential import Stages, TakenLook, planned_looks
 from paired_reports import DrawnReport
 
 BASE = DrawnReport("base", {"laconv": 0.8, "film": 0.75, "prior": 0.3}, controls=["prior"])
@@ -226,3 +226,73 @@ def test_seeds_of_another_source_are_not_mixed(tmp_path: Path) -> None:
     assert {"film (base)", "film (edited)"} <= set(compare_reports([first, second]).table["arm"])
     same = failed(replace(BASE, name="same"), "film", {0}, tmp_path / "third")
     assert compare_reports([first, same]).table.set_index("arm").loc["film", "seeds"] == 3
+
+
+def spoken(samples: pd.DataFrame, arm: str) -> pd.DataFrame:
+    """Let an arm give wrong answers that no other arm gives, as boxes and masks are."""
+    own = (samples["arm"] == arm) & (samples["score"] == 0)
+    return samples.assign(prediction=samples["prediction"].mask(own, "no " + samples["sample"]))
+
+
+def test_an_arm_is_one_arm_though_others_of_the_reports_give_other_answers(tmp_path: Path) -> None:
+    one = replace(BASE, alter=lambda samples: spoken(samples, "film")).write(tmp_path)
+    other = replace(NEW, alter=lambda samples: spoken(samples, "mine")).write(tmp_path)
+    found = compare_reports([one, other])
+    assert set(found.joined.homes["laconv"]) == {"base", "new"}
+    assert set(found.table["arm"]) == {"film", "mine", "prior"}
+
+
+def test_samples_of_a_split_that_is_not_evaluated_do_not_matter(tmp_path: Path) -> None:
+    def more(samples: pd.DataFrame) -> pd.DataFrame:
+        seen = samples.assign(split="val", sample="v" + samples["sample"], cluster="v" + samples["cluster"])
+        return pd.concat([samples, seen.head(7)], ignore_index=True)
+
+    found = compare_reports([BASE.write(tmp_path), replace(NEW, alter=more).write(tmp_path)])
+    assert found.table.set_index("arm").loc["mine", "samples"] == 120
+
+
+def test_another_reference_than_that_of_the_looks_is_refused(tmp_path: Path) -> None:
+    first, second = planned_looks([3, 5])
+    taken = TakenLook(first.seeds, first.alpha, ("mine",), ("mine",))
+    staged = replace(NEW, name="staged", results={"stages": Stages((first, second), (taken,))}).write(
+        tmp_path
+    )
+    assert set(compare_reports([staged]).table["arm"]) == {"mine", "prior"}
+    with pytest.raises(FusionBenchError, match=r"staged has looks, .* 'laconv'; leave out --reference"):
+        compare_reports([staged], "mine")
+
+
+def test_an_arm_without_a_seed_of_the_reference_is_named(base: Path, tmp_path: Path) -> None:
+    found = compare_reports([base, failed(NEW, "mine", {0, 1, 2}, tmp_path)])
+    assert found.not_compared == ("mine",)
+    text = comparison_markdown(found)
+    assert "Not compared: `mine` shares no finished seed with the reference." in text
+    assert "Not compared" not in comparison_markdown(compare_reports([base]))
+
+
+def fewer_seeds(report: DrawnReport, folder: Path) -> Path:
+    """A report whose reference alone has its last two seeds."""
+    arms = [arm for arm in report.skill if arm != next(iter(report.skill))]
+    last = set(report.seeds[-2:])
+    at = replace(
+        report, alter=lambda samples: samples[~(samples["arm"].isin(arms) & samples["seed"].isin(last))]
+    ).write(folder)
+    results = load(at)
+    tables = {
+        name: table[~(table["arm"].isin(arms) & table["seed"].isin(last))]
+        for name, table in (("cells", results.cells), ("values", results.values), ("curves", results.curves))
+    }
+    save(replace(results, **tables), at)
+    return at
+
+
+def test_further_seeds_of_the_reference_are_those_of_one_report_or_the_same(tmp_path: Path) -> None:
+    five = replace(BASE, skill={**BASE.skill, "concat": 0.7, "bilinear": 0.72}, seeds=range(5))
+    more = fewer_seeds(five, tmp_path)
+    table = compare_reports([more, NEW.write(tmp_path)]).table.set_index("arm")
+    assert table.loc["mine", ["seeds", "reference_seeds"]].tolist() == [3, 5]
+    again = fewer_seeds(replace(NEW, name="again", seeds=range(5)), tmp_path)
+    assert compare_reports([more, again]).table.set_index("arm").loc["mine", "reference_seeds"] == 5
+    other = fewer_seeds(replace(NEW, name="other", seeds=(0, 1, 2, 5, 6)), tmp_path)
+    with pytest.raises(FusionBenchError, match=r"the seeds of the reference differ: 0, 1, 2, 3, 4 in base"):
+        compare_reports([more, other])

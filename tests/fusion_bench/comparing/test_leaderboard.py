@@ -158,6 +158,10 @@ def test_a_file_that_somebody_wrote_is_not_overwritten(folder: Path, tmp_path: P
     with pytest.raises(FusionBenchError, match="was not written by `fusion-bench leaderboard`"):
         write_board(board, tmp_path)
     assert (tmp_path / README).read_text() == "# My reports\n" and not (tmp_path / INDEX).exists()
+    (tmp_path / README).unlink()
+    (tmp_path / README).mkdir()
+    with pytest.raises(FusionBenchError, match="was not written by `fusion-bench leaderboard`"):
+        write_board(board, tmp_path)
 
 
 def test_the_command_names_what_it_wrote_and_what_it_left_out(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from rich.console import Console
 
@@ -9,6 +11,9 @@ from drawn_cells import LOOKS_STUDY, DrawnCells, looks_study, seeds_by_arm
 from fusion_bench.api.run import RunRequest
 from fusion_bench.api.work import work_on
 from fusion_bench.cells.executors.executor import WorkerSettings
+from fusion_bench.comparing.against import plan_against
+from fusion_bench.reporting.published.publish import save
+from fusion_bench.reporting.published.published_cells import save_cells
 from fusion_bench.reporting.report.sentences import verdict_sentences
 from fusion_bench.reporting.tables.tables import build_tables
 from fusion_bench.results.collect import collect
@@ -80,3 +85,18 @@ def test_the_report_names_both_numbers(
 def test_a_pilot_asks_for_the_same_cells(study: Study, paths: RunPaths) -> None:
     counts = work_on(RunRequest(study.path, runs=paths.runs, workers=1), None, Console(quiet=True))
     assert counts.done == sum(COUNTS.values()) and counts.complete
+
+
+def test_a_report_has_the_arms_of_a_study_that_asks_for_the_same_seeds(
+    study: Study, paths: RunPaths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fusion_bench.results.collect.measure_for_report", lambda *_: {})
+    results = collect(study, paths)
+    save(results, tmp_path / "report")
+    save_cells(results, paths.runs, tmp_path / "report")
+    text = study.path.read_text().replace("name: staged", "name: new")
+    text = text.replace("arms:\n", """arms:\n  newer: {module: "toys:Product", gain: 0.9}\n""")
+    more = read_study(looks_study(tmp_path, text))
+    plan = plan_against(more, paths, tmp_path / "report", before_training=True)
+    assert set(plan.taken) == set(COUNTS) and plan.reference == "product"
+    assert plan.study.seed_counts == {"newer": 3}

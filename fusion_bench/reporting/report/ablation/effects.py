@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from fusion_bench.reporting.report.markdown import Column, markdown_table
-from fusion_bench.reporting.tables.formatting import join_words, p_value, plural, points, points_range
+from fusion_bench.reporting.tables.formatting import DASH, join_words, p_value, plural, points, points_range
 from fusion_bench.reporting.tables.markdown_text import code, escape
 from fusion_bench.reporting.tables.tables import Row, Tables, records
 from fusion_bench.statistics.comparison import ALPHA
@@ -20,7 +22,7 @@ def effects_table(tables: Tables) -> str:
         "difference, points": lambda row: points(row["estimate"]),
         "95 % interval": lambda row: points_range(row["low"], row["high"]),
         "Holm p": lambda row: p_value(row["p_holm"]),
-        "shown": lambda row: "yes" if row["p_holm"] < ALPHA else "no",
+        "shown": lambda row: DASH if np.isnan(row["p_holm"]) else "yes" if row["p_holm"] < ALPHA else "no",
         "seeds": lambda row: str(row["seeds"]),
     }
     return markdown_table(records(tables.factors.effects), columns, 2)

@@ -83,7 +83,7 @@ def test_what_is_left_out_is_said(folders: dict[str, Path]) -> None:
         and "Settings differ between the reports: " in said
     )
     other = compare_across([folders["one"], folders["other film"]])
-    assert "`film` left out: another module or network" in " ".join(caution_lines(other))
+    assert "`film` is left out: another module or network" in " ".join(caution_lines(other))
     text = across_markdown(found)
     assert "2 data sets decide next to nothing" in text and "Nemenyi's test can show nothing here" in text
 

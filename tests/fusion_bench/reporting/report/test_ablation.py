@@ -117,3 +117,14 @@ def test_the_advice_follows_the_shares(make_results: Make, noise: ComparisonNois
     assert noise_table(results, none) == noise_note(results, none) == ""
     still = dataclasses.replace(tables, noise=ComparisonNoise(4, 3, 100, 0.0, 0.0, 0.0))
     assert noise_table(results, still) == "" and np.isnan(still.noise.shares()[0])  # type: ignore[union-attr]
+
+
+def test_an_effect_on_two_seeds_is_neither_shown_nor_not(make_results: Make) -> None:
+    results = make_results(seeds=2, clusters=10, bad_ends=False)
+    arms = tuple(
+        dataclasses.replace(arm, component="laconv", factors=GRID[arm.label]) if arm.label in GRID else arm
+        for arm in results.arms
+    )
+    rows = read_markdown(effects_table(build_tables(dataclasses.replace(results, arms=arms)))).rows
+    assert len(rows) == 4
+    assert "| no " not in effects_table(build_tables(dataclasses.replace(results, arms=arms)))

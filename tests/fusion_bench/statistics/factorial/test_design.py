@@ -62,3 +62,19 @@ def test_one_setting_at_a_time_is_no_factorial() -> None:
     assert full_factorial(arms, "base") is None
     assert settings_changed_alone(arms, "base") == ("k", "d")
     assert full_factorial({}, "base") is None and settings_changed_alone({}, "base") == ()
+
+
+def test_many_settings_changed_one_at_a_time_are_no_factorial_beside_a_grid_either() -> None:
+    """Every combination of nine levels of six settings would be half a million arms."""
+    base = dict.fromkeys("abcdef", "0")
+    alone = {f"{name}{level}": {**base, name: str(level)} for name in base for level in range(1, 9)}
+    assert full_factorial({"base": base, **alone}, "base") is None
+    both = full_factorial({"base": base, **alone, "both": {**base, "b": "3", "e": "7"}}, "base")
+    assert both is not None and set(both.arms.values()) == {"base", "b3", "e7", "both"}
+    assert both.factors == ("b", "e") and both.levels == (("0", "3"), ("0", "7"))
+
+
+def test_of_arms_with_equal_settings_the_reference_is_in_the_design() -> None:
+    arms = {**grid(a="0 1", b="0 1"), "twin": {"a": "0", "b": "0"}}
+    design = full_factorial(arms, "0 0")
+    assert design is not None and design.arms[0, 0] == "0 0"

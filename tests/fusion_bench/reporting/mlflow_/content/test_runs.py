@@ -258,3 +258,13 @@ def test_a_study_without_a_finished_cell_can_be_shown(make_results: Make) -> Non
     assert {run.status for run in shown.runs} == {"FAILED"}
     assert isinstance(cells, pd.DataFrame)
     saved_views(ShownColumns.of(dataclasses.replace(results, cells=cells, **empty)), "3.17.0", 1)
+
+
+def test_an_arm_that_the_report_calls_by_another_label_shows_its_means(make_results: Make) -> None:
+    """A report beside another one holds two arms of a name whose cells differ."""
+    results = make_results(seeds=3)
+    tables = build_tables(results)
+    means = tables.means.assign(arm=tables.means["arm"].replace("film", "film (new)"))
+    renamed = dataclasses.replace(tables, means=means)
+    arm = next(run for run in mlflow_runs(results, None, renamed).runs if run.key == "arm/film")
+    assert arm.latest["test_accuracy"] == run_of(results, "arm/film").latest["test_accuracy"]
