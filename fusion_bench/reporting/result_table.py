@@ -20,10 +20,7 @@ def result_table(results: StudyResults, tables: Tables) -> Table:
         results: the study.
         tables: the report's own tables.
     """
-    on_primary = (tables.means["split"] == results.primary_split) & (
-        tables.means["metric"] == results.primary
-    )
-    means = {row["arm"]: row for row in records(tables.means[on_primary])}
+    means = {row["arm"]: row for row in records(results.on_primary(tables.means))}
     differences = {row["arm"]: row for row in records(tables.comparisons)}
     table = Table(
         Column("arm", overflow="fold"),

@@ -158,3 +158,7 @@ class StudyResults:
     browsed: pd.DataFrame = field(default_factory=nothing_browsed)
     thumbnails: pd.DataFrame = field(default_factory=no_thumbnails)
     shares_pictures: bool = True
+
+    def on_primary(self, table: pd.DataFrame) -> pd.DataFrame:
+        """Return the rows of a table with ``split`` and ``metric`` that belong to the verdicts."""
+        return table[(table["split"] == self.primary_split) & (table["metric"] == self.primary)]

@@ -71,11 +71,8 @@ def arm_rows(results: StudyResults, tables: Tables) -> list[dict[str, Any]]:
     """
     summaries = {arm.label: arm for arm in results.arms}
     rows = [_arm_row(row, summaries[row.arm]) for row in answer_rows(results, tables)]
-    on_primary = (tables.means["split"] == results.primary_split) & (
-        tables.means["metric"] == results.primary
-    )
     differences = {row["arm"]: row for row in records(tables.comparisons)}
-    for mean in records(tables.means[on_primary]):
+    for mean in records(results.on_primary(tables.means)):
         if mean["role"] == "control":
             rows.append(_row(summaries[mean["arm"]], mean, differences.get(mean["arm"]), "control"))
     return rows

@@ -120,10 +120,7 @@ def _seeds(rows: Sequence[PaperRow]) -> str:
 
 
 def _samples(results: StudyResults, tables: Tables) -> str:
-    on_primary = (tables.means["split"] == results.primary_split) & (
-        tables.means["metric"] == results.primary
-    )
-    row = tables.means[on_primary].iloc[0]
+    row = results.on_primary(tables.means).iloc[0]
     samples, clusters = int(row["samples"]), int(row["clusters"])
     return (
         f"{latex_number(f'{samples:,}'.replace(',', '{,}'))} samples of "

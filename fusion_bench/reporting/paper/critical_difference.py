@@ -30,8 +30,7 @@ def mean_ranks(results: StudyResults, tables: Tables) -> tuple[pd.Series, int]:
     Ranks are those on the primary metric and split within one seed, over the seeds that all these arms have; arms
     with equal values share the mean of their ranks. The series is empty without such a seed.
     """
-    own = tables.per_seed
-    own = own[(own["split"] == results.primary_split) & (own["metric"] == results.primary)]
+    own = results.on_primary(tables.per_seed)
     own = own[own["arm"].isin(tables.ties.arms)]
     by_seed = (
         own.pivot(index="seed", columns="arm", values="value")

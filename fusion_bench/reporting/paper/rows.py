@@ -56,13 +56,10 @@ def paper_rows(results: StudyResults, tables: Tables) -> tuple[PaperRow, ...]:
     """Return a row per arm and control with a mean on the primary metric and split, the best first, arms above."""
     summaries = {arm.label: arm for arm in results.arms}
     differences = {row["arm"]: row for row in records(tables.comparisons)}
-    on_primary = (tables.means["split"] == results.primary_split) & (
-        tables.means["metric"] == results.primary
-    )
     rows = [_row(summaries[row.arm], row.mean, row.difference, row) for row in answer_rows(results, tables)]
     rows += [
         _row(summaries[mean["arm"]], mean, differences.get(mean["arm"]), None)
-        for mean in records(tables.means[on_primary])
+        for mean in records(results.on_primary(tables.means))
         if mean["role"] == "control"
     ]
     return tuple(rows)

@@ -170,10 +170,7 @@ def _words(results: StudyResults, tables: Tables) -> dict[str, Any]:
         seeds = f"looks at {look_sentences.planned_text(results)}"
     controls = sum(arm.role == "control" for arm in results.arms)
     counted = [plural(len(results.arms) - controls, "arm"), plural(controls, "control")]
-    on_primary = (tables.means["split"] == results.primary_split) & (
-        tables.means["metric"] == results.primary
-    )
-    means = tables.means.loc[on_primary]
+    means = results.on_primary(tables.means)
     size = ""
     if len(means) and "samples" in means:
         row = means.iloc[0]

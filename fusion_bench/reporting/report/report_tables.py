@@ -28,7 +28,6 @@ def means_tables(results: StudyResults, tables: Tables) -> list[tuple[str, str]]
     Returns:
         Pairs of heading and table.
     """
-    primary = (tables.means["split"] == results.primary_split) & (tables.means["metric"] == results.primary)
     arms = {arm.label: arm for arm in results.arms}
     planned = results.cells.groupby("arm", observed=True).size()
     columns: dict[str, Column] = {
@@ -46,7 +45,7 @@ def means_tables(results: StudyResults, tables: Tables) -> list[tuple[str, str]]
     }
     if results.budget:
         columns["from the budget"] = lambda row: _from_budget(arms[row["arm"]])
-    rows = records(tables.means[primary])
+    rows = records(results.on_primary(tables.means))
     parts = {
         "Arms": [row for row in rows if row["role"] != "control"],
         "Controls": [row for row in rows if row["role"] == "control"],

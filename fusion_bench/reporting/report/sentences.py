@@ -133,9 +133,7 @@ def _holm(p: float) -> str:
 
 def _levels(row: Row, results: StudyResults, tables: Tables) -> str:
     """Return ``81.2 % against 78.0 %, `` if both means are over exactly the seeds of the difference, else nothing."""
-    means = tables.means[
-        (tables.means["split"] == results.primary_split) & (tables.means["metric"] == results.primary)
-    ].set_index("arm")
+    means = results.on_primary(tables.means).set_index("arm")
     both = [row["arm"], results.reference]
     if means.loc[both, "seeds"].tolist() != [row["seeds"], row["reference_seeds"]]:
         return ""

@@ -48,10 +48,7 @@ class AnswerRow:
 
 def answer_rows(results: StudyResults, tables: Tables) -> tuple[AnswerRow, ...]:
     """Return one row per arm (not control) that has a mean on the primary metric and split, the best first."""
-    on_primary = (tables.means["split"] == results.primary_split) & (
-        tables.means["metric"] == results.primary
-    )
-    means = {row["arm"]: row for row in records(tables.means[on_primary])}
+    means = {row["arm"]: row for row in records(results.on_primary(tables.means))}
     differences = {row["arm"]: row for row in records(tables.comparisons)}
     cells_of = {str(arm): cells for arm, cells in results.cells.groupby("arm", observed=True)}
     planned = {arm: len(cells) for arm, cells in cells_of.items()}

@@ -48,10 +48,7 @@ class CostOfArms:
 
 def arm_costs(results: StudyResults, tables: Tables) -> tuple[CostOfArms, ...]:
     """Return parameters, multiply-adds and milliseconds of the arms, without those that no arm has."""
-    on_primary = (tables.means["split"] == results.primary_split) & (
-        tables.means["metric"] == results.primary
-    )
-    means = [row for row in records(tables.means[on_primary]) if row["role"] != "control"]
+    means = [row for row in records(results.on_primary(tables.means)) if row["role"] != "control"]
     batch = f" of {results.latency_batch}" if results.latency_batch else ""
     amounts: tuple[tuple[str, Callable[[float], str], dict[str, float | None]], ...] = (
         (

@@ -22,7 +22,7 @@ def order_of_arms(results: StudyResults, means: pd.DataFrame, comparisons: pd.Da
         means: the means on every split and metric, with ``role``.
         comparisons: the differences from the reference on the primary metric and split.
     """
-    own = means[(means["split"] == results.primary_split) & (means["metric"] == results.primary)]
+    own = results.on_primary(means)
     estimate = own.set_index("arm")["estimate"]
     place = comparisons.set_index("arm")["estimate"].reindex(estimate.index)
     place = place.fillna(estimate - estimate.get(results.reference, 0.0))
