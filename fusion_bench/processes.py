@@ -1,4 +1,4 @@
-"""Which process of which host this is, whether a process of this host has ended, and what this one uses."""
+"""Names of processes and hosts, whether a process of this host has ended, and what this process uses."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the numbers of a report were made from, as far as two reports must agree in it before their arms are paired.
+"""The sources of a report's numbers, as far as two reports must agree in it before their arms are paired.
 
 A report that was published with its cells (``cells.parquet``), or that lies beside them in a runs folder, says it
 exactly: the settings and the provenance of each cell. One of an earlier version says it by the sentences and the
@@ -48,7 +48,7 @@ BUDGET = "the budget that arms are matched to"
 
 @dataclass(frozen=True)
 class Origin:
-    """What the numbers of a study were made from.
+    """The sources of a study's numbers.
 
     Attributes:
         name: how sentences name the study.
@@ -96,7 +96,7 @@ class OpenedReport:
 
     @property
     def origin(self) -> Origin:
-        """What its numbers were made from."""
+        """The sources of its numbers."""
         found = origin_of_results(self.results, self.cells, self.name)
         return replace(found, plain_cells=found.plain_cells | self.asked)
 

@@ -1,4 +1,4 @@
-"""What the cells of a study would be made from if they were trained now, for the check before anything is trained."""
+"""The sources of a study's cells if they were trained now, for the check before anything is trained."""
 
 from __future__ import annotations
 

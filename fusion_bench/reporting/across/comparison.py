@@ -19,7 +19,7 @@ _LEADS = (1.0, 2.0)
 
 @dataclass(frozen=True, eq=False)
 class AcrossReports:
-    """What several reports say together.
+    """The comparison of arms over several reports.
 
     Attributes:
         blocks: all reports, those that are left out too.

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fusion_bench.errors import FusionBenchError
+from fusion_bench.reporting.published.find import published_folder
 from fusion_bench.reporting.published.publish import load
 from fusion_bench.reporting.tables.compared_seeds import compared_seeds, only_compared
 from fusion_bench.reporting.tables.factors import written_settings
@@ -50,7 +51,7 @@ def read_blocks(folders: Sequence[Path]) -> list[ReportBlock]:
     Raises:
         FusionBenchError: a folder holds no report, two reports are one, or two blocks have one name.
     """
-    found = [load(_report_folder(folder)) for folder in folders]
+    found = [load(published_folder(folder)) for folder in folders]
     blocks = [_block(results, results.name) for results in found]
     if len(found) == 1:
         blocks += [
@@ -77,14 +78,4 @@ def _block(results: StudyResults, label: str) -> ReportBlock:
         {arm: summary.component for arm, summary in ranked.items()},
         {arm: written_settings(summary) for arm, summary in ranked.items()},
         results.environment.get("data manifest", ""),
-    )
-
-
-def _report_folder(folder: Path) -> Path:
-    for candidate in (folder, folder / "report"):
-        if (candidate / "study.json").is_file():
-            return candidate
-    raise FusionBenchError(
-        f"{folder} holds no report (it has no study.json); name the folder of a published report, such as "
-        "reports/quickstart, or of a study that has run, such as runs/studies/quickstart"
     )

@@ -1,4 +1,4 @@
-"""What a run of a study has told so far, as the runs that MLflow should show now."""
+"""The events of a run of a study so far, as the runs that MLflow should show now."""
 
 from __future__ import annotations
 

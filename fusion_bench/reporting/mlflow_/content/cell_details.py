@@ -1,4 +1,4 @@
-"""What MLflow shows of a cell that only its folder holds: settings, data, files, and the use of the machine."""
+"""The parts of a cell that MLflow shows and that only its folder holds: settings, data, files, and the use of the machine."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _LONGEST_DIGEST: Final = 36  # of a data set
 
 @dataclass(frozen=True)
 class CellDetails:
-    """What the folder of a cell tells beside its outcome; every part is empty where it tells nothing.
+    """The content of a cell's folder beside its outcome; every part is empty where the folder lacks it.
 
     Attributes:
         params: the settings as trained.

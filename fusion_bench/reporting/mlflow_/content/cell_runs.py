@@ -40,7 +40,7 @@ _STATUS: Final[Mapping[str, RunStatus]] = {
 
 @dataclass(frozen=True)
 class ShownArm:
-    """What the runs of an arm and of its cells have in common.
+    """The part that the runs of an arm and of its cells have in common.
 
     Attributes:
         study: the name of the study.

@@ -33,7 +33,7 @@ class MetricPoint:
 
     @property
     def identity(self) -> tuple[str, int, float]:
-        """What tells a point from others of the run."""
+        """The values that tell a point from others of the run."""
         return self.metric, self.step, self.value
 
 

@@ -1,4 +1,4 @@
-"""What a report says about the factors of a study: main effects, interactions, and what cannot be estimated."""
+"""The section of a report on the factors of a study: main effects, interactions, and what cannot be estimated."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a report says about the sources of noise: seeds, images, both together, and the search for settings."""
+"""The section of a report on the sources of noise: seeds, images, both together, and the search for settings."""
 
 from __future__ import annotations
 

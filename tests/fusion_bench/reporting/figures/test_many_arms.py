@@ -8,7 +8,6 @@ from collections.abc import Callable
 
 import pandas as pd
 import pytest
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -51,7 +50,6 @@ def drawn(data: FigureData, size: Size, draw: Draw) -> Figure:
     inches = size(data)
     assert inches is not None
     with canvas(*inches, data.lettering) as figure:
-        FigureCanvasAgg(figure)
         draw(data, figure)
         figure.draw_without_rendering()
     return figure
