@@ -1,4 +1,4 @@
-"""The sources of a report's numbers, as far as two reports must agree in it before their arms are paired.
+"""The sources of a report's numbers, as far as two reports must agree in them before their arms are paired.
 
 A report that was published with its cells (``cells.parquet``), or that lies beside them in a runs folder, says it
 exactly: the settings and the provenance of each cell. One of an earlier version says it by the sentences and the

@@ -1,4 +1,4 @@
-"""The parts that the HTML pages of the project share: their templates, their style and script, and the hashes of these two.
+"""The parts that the HTML pages of the project share: their templates, style and script, and the hashes of these two.
 
 A page is one file that needs no network. Its policy allows the style and the script of this package by their hashes,
 pictures inside the file, and nothing else.

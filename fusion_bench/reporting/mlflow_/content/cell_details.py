@@ -1,4 +1,4 @@
-"""The parts of a cell that MLflow shows and that only its folder holds: settings, data, files, and the use of the machine."""
+"""The parts of a cell that MLflow shows and only its folder holds: settings, data, files, use of the machine."""
 
 from __future__ import annotations
 
