@@ -6,6 +6,7 @@ seed are compared seed by seed with each other's variances, and one that lacks a
 
 from __future__ import annotations
 
+import copy
 import itertools
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -91,10 +92,13 @@ def influences_by_hand(values: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     return table
 
 
-def crossed_by_hand(table: np.ndarray, seed_variance: float | None = None, nu: float | None = None) -> Shown:
+def crossed_by_hand(
+    table: np.ndarray, seed_variance: float | None = None, nu: float | None = None, level: float = 0.05
+) -> Shown:
     """The mean of a linearised ``table`` [S, N] and its interval.
 
     ``seed_variance`` of the difference, on ``nu`` degrees, is that of moderated arms; without it, that of the table.
+    The interval misses with the probability ``level``.
     """
     seeds, clusters = table.shape
     if seeds == 1:
@@ -116,7 +120,7 @@ def crossed_by_hand(table: np.ndarray, seed_variance: float | None = None, nu: f
     )
     degrees = max(degrees, min(nu, clusters - 1))
     error = float(np.sqrt(total / (seeds * clusters)))
-    reach, mean = float(stats.t.ppf(0.975, degrees) * error), float(table.mean())
+    reach, mean = float(stats.t.ppf(1 - level / 2, degrees) * error), float(table.mean())
     return Shown(mean, mean - reach, mean + reach, error, degrees)
 
 
@@ -145,6 +149,15 @@ class Recomputed:
         self.seeds = {str(arm): sorted(map(int, rows)) for arm, rows in done.groupby("arm")["seed"]}
         self.most = max(len(seeds) for seeds in self.seeds.values())
         self.pool = [arm for arm in self.family(with_reference=True) if len(self.seeds[arm]) == self.most]
+        self.level = 0.05
+
+    def at_look(self, seeds: int, arms: Iterable[str], level: float) -> Recomputed:
+        """The same report with the first ``seeds`` seeds of these arms and the reference, tested at ``level``."""
+        look = copy.copy(self)
+        look.arms = {arm: own for arm, own in self.arms.items() if arm in {self.reference, *arms}}
+        look.seeds = {arm: [seed for seed in self.seeds[arm] if seed < seeds] for arm in look.arms}
+        look.most, look.pool, look.level, look._moderated = seeds, [*look.arms], level, {}
+        return look
 
     def family(self, with_reference: bool = False) -> list[str]:
         """The arms that are no controls."""
@@ -209,13 +222,13 @@ class Recomputed:
         seeds = self.shared(arm, other)
         paired = self.table(arm, seeds, split, metric) - self.table(other, seeds, split, metric)
         if not {arm, other} <= {*self.pool}:
-            return crossed_by_hand(paired).limited()
+            return crossed_by_hand(paired, level=self.level).limited()
         found, f = self.moderated(split, metric), self.most - 1
         one, two = self.pool.index(arm), self.pool.index(other)
         u, v, g = found.variance[one], found.reference[two], found.degrees[one]
         size = len(self.pool) - 1
         nu = (u + v) ** 2 / (u**2 / g + v**2 / f + 2 * u * v / (size**2 * np.sqrt(f * g)))
-        return crossed_by_hand(paired, u + v, min(nu, size * f)).limited()
+        return crossed_by_hand(paired, u + v, min(nu, size * f), self.level).limited()
 
     def lead(self, arm: str, control: str, split: str = "test", metric: str = "accuracy") -> Shown:
         """``arm - control``."""
@@ -245,8 +258,8 @@ class Recomputed:
         found = dict.fromkeys(self.family(), ("no verdict", np.nan, np.nan))
         for arm in tested:
             better = "better" if compared[arm].mean > 0 else "worse"
-            verdict = better if p[arm] < 0.05 else "underpowered"
-            found[arm] = "equivalent" if p_margin[arm] < 0.05 else verdict, p[arm], p_margin[arm]
+            verdict = better if p[arm] < self.level else "underpowered"
+            found[arm] = "equivalent" if p_margin[arm] < self.level else verdict, p[arm], p_margin[arm]
         return found
 
     def beats(self) -> dict[str, bool]:

@@ -20,12 +20,13 @@ NUMBER = re.compile(r"[+-]?\d+(?:\.\d+)?")
 
 @dataclass(frozen=True)
 class Table:
-    """A table of ``report.md``: the last two headings above it, its own heading, and its rows by first cell."""
+    """A table of ``report.md``: the last two headings above it, its own heading, rows by first cell, all cells."""
 
     section: str
     title: str
     heading: tuple[str, ...]
     rows: Rows
+    cells: list[list[str]]
 
     def column(self, name: str) -> dict[str, str]:
         place = self.heading.index(name) - 1
@@ -44,7 +45,7 @@ def tables_of(text: str) -> list[Table]:
             cells = [[cell.strip() for cell in row.strip("|").split(" |")] for row in lines[number - 1 :]]
             ends = next(place for place, row in enumerate(lines[number:]) if not row.startswith("|"))
             rows = {row[0].strip("`"): [cell.strip("` ") for cell in row[1:]] for row in cells[2 : ends + 1]}
-            found.append(Table(section, title, tuple(cells[0]), rows))
+            found.append(Table(section, title, tuple(cells[0]), rows, cells[2 : ends + 1]))
     return found
 
 

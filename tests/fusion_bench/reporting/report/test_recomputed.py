@@ -173,4 +173,4 @@ def test_every_answer_in_the_page_is_recomputed(report: Path) -> None:
 
 def test_a_table_that_nobody_recomputes_fails() -> None:
     with pytest.raises(AssertionError, match="no check recomputes"):
-        check_of(Table("A new section", "", ("arm", "number"), {}))
+        check_of(Table("A new section", "", ("arm", "number"), {}, []))
