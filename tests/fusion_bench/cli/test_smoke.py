@@ -65,11 +65,21 @@ LIGHTER = (
 )  # the same: LaConvNet-B alone would take minutes
 SHALLOWER = ("--set", "backbone.name=test_resnet", "--set", "backbone.layer=2", "--set", "fusion.depth=1")
 WITH_OTHER_DATA = ("refcoco+", "refcocog")
+LIKE_ANOTHER = {
+    "relate_source": "quickstart",
+    "relate": "cogent_b",  # starts from the weights of another study
+    "tuned": "search",
+    "text_encoders": "backbones",  # has contexts
+}
 WHOLE = sorted(
     set(STUDIES.glob("*.yaml"))
-    - {*STUDIES.glob("line_up_*.yaml"), *(STUDIES / f"{name}.yaml" for name in WITH_OTHER_DATA)}
+    - {
+        *STUDIES.glob("line_up_*.yaml"),
+        *(STUDIES / f"{name}.yaml" for name in (*WITH_OTHER_DATA, *LIKE_ANOTHER)),
+    }
 )
-"""All but the families that ``line_up.yaml`` extends, and those that are ``refcoco.yaml`` with other data."""
+"""All but those that ask nothing new of the harness: the families that ``line_up.yaml`` extends, those that are
+``refcoco.yaml`` with other data, and those that take the steps of another study."""
 SEVERAL_ARMS = {"quickstart", "line_up", "ablation"}  # elsewhere two arms are enough
 ALL_CONTROLS = {"quickstart", "rec", "search"}  # elsewhere one control is enough
 FIGURES = {"arms", "differences", "curves", "costs", "slices", "samples"}
