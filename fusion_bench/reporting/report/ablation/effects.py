@@ -56,6 +56,8 @@ def effects_note(tables: Tables) -> str:
         f"corrected; p-values are corrected by Holm in two families, {plural(mains, 'main effect')} and "
         f"{plural(interactions, 'interaction')}, beside the family of the verdicts."
     ]
+    if len(tables.looks):
+        sentences.append("The cells are those of the first look, which all arms have.")
     if alone:
         which = "its interactions" if len(alone) == 1 else "their interactions"
         sentences.append(f"{join_words(named)} changed alone: {which} cannot be estimated.")

@@ -61,6 +61,8 @@ def noise_note(results: StudyResults, tables: Tables) -> str:
     if noise.negative:
         names = join_words([{"seed": "seed", "cluster": cluster}[name] for name in noise.negative])
         sentences.append(f"The estimate for {names} was below zero and counts as zero.")
+    if len(tables.looks):
+        sentences.append("The cells are those of the first look, which all arms have.")
     if any(arm.searched for arm in results.arms):
         sentences.append(
             "Each arm's settings come from one search, so what another search would choose adds noise that no "

@@ -15,6 +15,7 @@ from fusion_bench.reporting.tables.factors import written_settings
 from fusion_bench.reporting.tables.tables import Tables, build_tables
 from fusion_bench.results.results import ArmSummary, StudyResults
 from fusion_bench.statistics.seeds.noise import ComparisonNoise
+from fusion_bench.statistics.sequential import Stages, planned_looks
 from read_markdown import read_markdown
 
 Make = Callable[..., StudyResults]
@@ -47,6 +48,17 @@ def test_a_grid_shows_its_effects(make_results: Make) -> None:
     assert "4 arms are every combination of `size` (3, 5) x `norm` (null, \\[1, 2\\])" in note
     assert "2 main effects and 1 interaction" in note
     assert table.count("\n") == 4 and "`size` = 5 with `norm` = \\[1, 2\\]" in table
+
+
+def test_a_study_with_looks_says_which_cells_these_are(make_results: Make) -> None:
+    results, _ = study(make_results, GRID)
+    said = "The cells are those of the first look"
+    for stages in (None, Stages(planned_looks((3, 6)))):
+        staged = dataclasses.replace(results, stages=stages)
+        tables = build_tables(staged)
+        assert [said in note for note in (effects_note(tables), noise_note(staged, tables))] == [
+            bool(stages)
+        ] * 2
 
 
 def test_settings_changed_one_at_a_time_have_no_interactions(make_results: Make) -> None:
