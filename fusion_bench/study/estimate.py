@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean
@@ -13,7 +14,7 @@ from fusion_bench.spec.study import Study
 from fusion_bench.study.cell_status import CellStatus
 from fusion_bench.study.last_run import LastRun
 from fusion_bench.study.plan import PlannedCell
-from fusion_bench.study.searching.search_results import make_searches
+from fusion_bench.study.searching.search_results import ended_trials, make_searches
 from fusion_bench.training.config import CellConfig
 from fusion_bench.training.paths import RunPaths
 
@@ -93,14 +94,20 @@ def _open_trials(study: Study, last: LastRun | None, paths: RunPaths) -> list[tu
     """Return the arm of each cell of the search that has no result yet, and its share of a full training."""
     if study.search is None:
         return []
-    rows = [] if last is None else [row for row in last.cells if row.purpose == "search"]
+    # Without a last run, its cells may have been imported.
+    ended = ended_trials(study, paths) if last is None else _ended_in(last, paths)
     todo: list[tuple[str, float]] = []
     for search in make_searches(study, maximise=True):
         label, full = search.arm.label, search.arm.config.train.epochs
-        ended = [cell_folder(paths.runs, row.cell) for row in rows if row.arm == label]
-        over = sum(folder.done or folder.failure is not None for folder in ended)
-        todo += [(label, epochs / full if full else 1.0) for epochs in search.planned[over:]]
+        rest = search.planned[ended.get(label, 0) :]
+        todo += [(label, epochs / full if full else 1.0) for epochs in rest]
     return todo
+
+
+def _ended_in(last: LastRun, paths: RunPaths) -> Mapping[str, int]:
+    """Return how many search cells of the last run have ended, by arm label."""
+    folders = [(row.arm, cell_folder(paths.runs, row.cell)) for row in last.cells if row.purpose == "search"]
+    return Counter(arm for arm, folder in folders if folder.done or folder.failure is not None)
 
 
 def _taken_by_arm(

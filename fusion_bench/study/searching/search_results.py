@@ -52,15 +52,39 @@ def search_result(study: Study, paths: RunPaths) -> SearchResult:
     searches = make_searches(study, maximise=metric.higher_is_better, draws=draws)
     asked: list[PlannedCell] = []
     for search in searches:
-        while not search.over:
-            cells = search.ask()
-            if any(recorded_state(cell, paths).state == "missing" for cell in cells):
-                raise FusionBenchError(
-                    f"the search of {search.arm.label!r} is not finished; run the study first"
-                )
-            search.tell({cell.id: selection_value(cell, paths.runs, metric.name) for cell in cells})
-            asked += cells
+        told, waiting = _repeated(search, paths, metric)
+        if waiting:
+            raise FusionBenchError(f"the search of {search.arm.label!r} is not finished; run the study first")
+        asked += told
     return finished_searches(searches, asked)
+
+
+def ended_trials(study: Study, paths: RunPaths) -> Mapping[str, int]:
+    """Repeat every search as far as its cells have ended, and return how many did, by arm label."""
+    metric = selection_metric(study)
+    searches = make_searches(
+        study, maximise=metric.higher_is_better, draws=drawn_before(paths.runs, study.name)
+    )
+    ended = {}
+    for search in searches:
+        told, waiting = _repeated(search, paths, metric)
+        over = sum(recorded_state(cell, paths).state != "missing" for cell in waiting)
+        ended[search.arm.label] = len(told) + over
+    return ended
+
+
+def _repeated(
+    search: ArmSearch, paths: RunPaths, metric: Metric
+) -> tuple[list[PlannedCell], list[PlannedCell]]:
+    """Tell a search its batches that have ended; return their cells, and those of the first batch that has not."""
+    told: list[PlannedCell] = []
+    while not search.over:
+        cells = search.ask()
+        if any(recorded_state(cell, paths).state == "missing" for cell in cells):
+            return told, list(cells)
+        search.tell({cell.id: selection_value(cell, paths.runs, metric.name) for cell in cells})
+        told += cells
+    return told, []
 
 
 def finished_searches(searches: Sequence[ArmSearch], cells: Sequence[PlannedCell]) -> SearchResult:

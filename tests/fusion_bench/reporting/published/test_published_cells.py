@@ -24,6 +24,7 @@ from fusion_bench.spec.load import read_study
 from fusion_bench.spec.study import Study
 from fusion_bench.study.observer import SilentObserver
 from fusion_bench.study.run import RunOptions, RunResult, StudyRun
+from fusion_bench.study.searching.search_results import ended_trials
 from fusion_bench.training.paths import RunPaths
 from toys import STUDY, study_file
 
@@ -98,6 +99,7 @@ def test_a_run_after_the_import_trains_nothing_and_reports_the_same(
     study: Study, published: Path, tmp_path: Path
 ) -> None:
     import_published(published, tmp_path / "runs")
+    assert sum(ended_trials(study, paths(tmp_path / "runs")).values()) == 4
     assert run(study, tmp_path / "runs").trained == 0
     again = publish(study, tmp_path / "runs", tmp_path / "reports")
     for name in (
@@ -130,6 +132,9 @@ def test_the_trials_of_a_search_that_is_not_over_are_kept(study: Study, runs: Pa
         report_on(study, paths(half), tmp_path / "reports", Console(file=io.StringIO()))
     found = import_published(tmp_path / "reports" / study.name, tmp_path / "elsewhere")
     assert len(found.taken) == 3
+    # What a plan says is still to be trained, where the study has not run.
+    ended = ended_trials(study, paths(tmp_path / "elsewhere"))
+    assert {*ended} == {arm.label for arm in study.arms} and sum(ended.values()) == 3
 
 
 def test_rebuilding_keeps_the_cells(published: Path, tmp_path: Path) -> None:
