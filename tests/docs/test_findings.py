@@ -1,0 +1,43 @@
+"""The numbers of ``docs/findings.md`` are those of the reports that it cites, and of the tables beside them."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TEXT = (ROOT / "docs" / "findings.md").read_text(encoding="utf-8")
+SECTIONS = dict(re.findall(r"^## (.+)\n([\s\S]*?)(?=^## |\Z)", TEXT, re.MULTILINE))
+CITED = re.compile(r"`(reports/[\w/]+)/report\.md`")
+NUMBER = re.compile(r"\d+\.\d+")
+COMPUTE = "What it cost"
+
+
+@pytest.mark.parametrize("title", [title for title in SECTIONS if title != COMPUTE])
+def test_every_number_stands_in_a_report_that_its_section_cites(title: str) -> None:
+    text = SECTIONS[title]
+    reports = [(ROOT / folder / "report.md").read_text(encoding="utf-8") for folder in CITED.findall(text)]
+    shown = {number for report in reports for number in NUMBER.findall(report)}
+    assert {*NUMBER.findall(text)} <= shown
+
+
+def core_seconds(folder: Path) -> float:
+    """The time of every finished cell of a published study: of its seeds, its contexts and its search."""
+    cells = pd.read_parquet(folder / "results.parquet").drop_duplicates("cell")
+    total = float(cells["seconds"].sum())
+    searched = folder / "search_cells.parquet"
+    if searched.is_file():
+        timings = pd.read_parquet(searched)["timing.json"]
+        total += sum(sum(json.loads(text)[f"{part}_seconds"] for part in ("train", "evaluation")) for text in timings)
+    return total + sum(core_seconds(context) for context in (folder / "contexts").glob("*"))
+
+
+def test_the_compute_of_each_study_is_that_of_its_cells() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| ([\d.]+) \|", SECTIONS[COMPUTE], re.MULTILINE)
+    assert rows
+    for name, hours in rows:
+        assert float(hours) == pytest.approx(core_seconds(ROOT / "reports" / name) / 3600, abs=0.051), name
