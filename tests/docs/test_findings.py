@@ -32,7 +32,9 @@ def core_seconds(folder: Path) -> float:
     searched = folder / "search_cells.parquet"
     if searched.is_file():
         timings = pd.read_parquet(searched)["timing.json"]
-        total += sum(sum(json.loads(text)[f"{part}_seconds"] for part in ("train", "evaluation")) for text in timings)
+        total += sum(
+            sum(json.loads(text)[f"{part}_seconds"] for part in ("train", "evaluation")) for text in timings
+        )
     return total + sum(core_seconds(context) for context in (folder / "contexts").glob("*"))
 
 

@@ -52,10 +52,10 @@ def search_result(study: Study, paths: RunPaths) -> SearchResult:
     searches = make_searches(study, maximise=metric.higher_is_better, draws=draws)
     asked: list[PlannedCell] = []
     for search in searches:
-        told, waiting = _repeated(search, paths, metric)
+        ended_cells, waiting = _repeated(search, paths, metric)
         if waiting:
             raise FusionBenchError(f"the search of {search.arm.label!r} is not finished; run the study first")
-        asked += told
+        asked += ended_cells
     return finished_searches(searches, asked)
 
 
@@ -67,9 +67,9 @@ def ended_trials(study: Study, paths: RunPaths) -> Mapping[str, int]:
     )
     ended = {}
     for search in searches:
-        told, waiting = _repeated(search, paths, metric)
+        ended_cells, waiting = _repeated(search, paths, metric)
         over = sum(recorded_state(cell, paths).state != "missing" for cell in waiting)
-        ended[search.arm.label] = len(told) + over
+        ended[search.arm.label] = len(ended_cells) + over
     return ended
 
 
@@ -77,14 +77,14 @@ def _repeated(
     search: ArmSearch, paths: RunPaths, metric: Metric
 ) -> tuple[list[PlannedCell], list[PlannedCell]]:
     """Tell a search its batches that have ended; return their cells, and those of the first batch that has not."""
-    told: list[PlannedCell] = []
+    ended_cells: list[PlannedCell] = []
     while not search.over:
         cells = search.ask()
         if any(recorded_state(cell, paths).state == "missing" for cell in cells):
-            return told, list(cells)
+            return ended_cells, list(cells)
         search.tell({cell.id: selection_value(cell, paths.runs, metric.name) for cell in cells})
-        told += cells
-    return told, []
+        ended_cells += cells
+    return ended_cells, []
 
 
 def finished_searches(searches: Sequence[ArmSearch], cells: Sequence[PlannedCell]) -> SearchResult:
