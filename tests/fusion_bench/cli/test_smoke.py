@@ -70,6 +70,7 @@ LIKE_ANOTHER = {
     "relate": "cogent_b",  # starts from the weights of another study
     "tuned": "search",
     "text_encoders": "backbones",  # has contexts
+    "res": "rec",  # with the other task of its data
 }
 WHOLE = sorted(
     set(STUDIES.glob("*.yaml"))

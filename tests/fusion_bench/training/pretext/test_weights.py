@@ -182,13 +182,15 @@ def test_the_record_of_the_shipped_weights_is_of_the_shipped_task(tmp_path: Path
     platform.machine() not in {"x86_64", "AMD64"},
     reason="the hashes of the shipped weights are of pictures as x86-64 processors draw them",
 )
-def test_pictures_drawn_here_are_those_that_the_shipped_weights_were_trained_on() -> None:
-    """This machine draws the pretext scenes with the same bits as the one that trained the weights.
+def test_pictures_that_the_shipped_weights_were_trained_on_are_known_again() -> None:
+    """The hashes find the pretext scenes that this machine draws.
 
-    Elsewhere the hashes find no picture, and only the seeds keep splits and pretext scenes apart.
+    Not each of them: processors with other vector units differ in the last bit of some pictures (of these three, one
+    has other bits on an Intel Xeon than on the AMD EPYC that trained the weights). On other architectures the hashes
+    may find none, and only the seeds keep splits and pretext scenes apart.
     """
     shipped = read_pretext_weights(SHIPPED, Path())
-    with pytest.raises(DataError, match="3 images of the split"):
+    with pytest.raises(DataError, match=r"[123] images? of the split 'train' (is|are) also"):
         shipped.check_unseen(pretext_images(0, 3, SHIPPED.image_size).images, "train")
     shipped.check_unseen(pretext_images(1, 3, SHIPPED.image_size).images, "train")
 
