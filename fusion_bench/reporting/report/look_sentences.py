@@ -76,6 +76,11 @@ def looks_note(results: StudyResults) -> list[str]:
     ]
 
 
+def first_look_note(tables: Tables) -> list[str]:
+    """Return the sentence on numbers that use the cells of the first look alone; nothing without looks."""
+    return ["The cells are those of the first look, which all arms have."] if len(tables.looks) else []
+
+
 def look_text(row: Row) -> str:
     """Return ``at look 2 (level 0.83 %), ``; empty for a row of no look."""
     return f"at look {row['look']} (level {level_percent(1 - row['level'])}), " if row["look"] else ""

@@ -47,9 +47,7 @@ def search_result(study: Study, paths: RunPaths) -> SearchResult:
     """
     if study.search is None:
         return SearchResult(study.arms)
-    metric = selection_metric(study)
-    draws = drawn_before(paths.runs, study.name)
-    searches = make_searches(study, maximise=metric.higher_is_better, draws=draws)
+    metric, searches = _searches_so_far(study, paths)
     asked: list[PlannedCell] = []
     for search in searches:
         ended_cells, waiting = _repeated(search, paths, metric)
@@ -61,16 +59,20 @@ def search_result(study: Study, paths: RunPaths) -> SearchResult:
 
 def ended_trials(study: Study, paths: RunPaths) -> Mapping[str, int]:
     """Repeat every search as far as its cells have ended, and return how many did, by arm label."""
-    metric = selection_metric(study)
-    searches = make_searches(
-        study, maximise=metric.higher_is_better, draws=drawn_before(paths.runs, study.name)
-    )
+    metric, searches = _searches_so_far(study, paths)
     ended = {}
     for search in searches:
         ended_cells, waiting = _repeated(search, paths, metric)
         over = sum(recorded_state(cell, paths).state != "missing" for cell in waiting)
         ended[search.arm.label] = len(ended_cells) + over
     return ended
+
+
+def _searches_so_far(study: Study, paths: RunPaths) -> tuple[Metric, tuple[ArmSearch, ...]]:
+    """Return the metric that chooses trials, and one search for each arm that draws what earlier runs drew."""
+    metric = selection_metric(study)
+    draws = drawn_before(paths.runs, study.name)
+    return metric, make_searches(study, maximise=metric.higher_is_better, draws=draws)
 
 
 def _repeated(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from fusion_bench.reporting.report.look_sentences import first_look_note
 from fusion_bench.reporting.report.markdown import Column, markdown_table
 from fusion_bench.reporting.tables.formatting import DASH, join_words, p_value, plural, points, points_range
 from fusion_bench.reporting.tables.markdown_text import code, escape
@@ -56,8 +57,7 @@ def effects_note(tables: Tables) -> str:
         f"corrected; p-values are corrected by Holm in two families, {plural(mains, 'main effect')} and "
         f"{plural(interactions, 'interaction')}, beside the family of the verdicts."
     ]
-    if len(tables.looks):
-        sentences.append("The cells are those of the first look, which all arms have.")
+    sentences += first_look_note(tables)
     if alone:
         which = "its interactions" if len(alone) == 1 else "their interactions"
         sentences.append(f"{join_words(named)} changed alone: {which} cannot be estimated.")

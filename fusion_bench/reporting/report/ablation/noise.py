@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from fusion_bench.reporting.report.look_sentences import first_look_note
 from fusion_bench.reporting.report.markdown import Column, markdown_table
 from fusion_bench.reporting.tables.formatting import DASH, join_words, percent, plural, unsigned_points
 from fusion_bench.reporting.tables.markdown_text import escape
@@ -61,8 +62,7 @@ def noise_note(results: StudyResults, tables: Tables) -> str:
     if noise.negative:
         names = join_words([{"seed": "seed", "cluster": cluster}[name] for name in noise.negative])
         sentences.append(f"The estimate for {names} was below zero and counts as zero.")
-    if len(tables.looks):
-        sentences.append("The cells are those of the first look, which all arms have.")
+    sentences += first_look_note(tables)
     if any(arm.searched for arm in results.arms):
         sentences.append(
             "Each arm's settings come from one search, so what another search would choose adds noise that no "
