@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -41,3 +42,11 @@ class Line:
     def loosened(self, factor: float) -> Line:
         """Return the line with a target that is looser by ``factor`` (above 1)."""
         return replace(self, target=self.target * factor if self.better == "lower" else self.target / factor)
+
+    def better_of(self, again: Line) -> Line:
+        """Return this line or a second measurement of it, whichever has the better value, NaN being the worst."""
+        if math.isnan(self.measured):
+            return again
+        if self.better == "lower":
+            return again if again.measured < self.measured else self
+        return again if again.measured > self.measured else self

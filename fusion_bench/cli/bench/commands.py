@@ -22,7 +22,11 @@ Repeats = Annotated[int, typer.Option(min=1, help="Measurements of each row, tak
 @bench_app.command(name="all")
 def bench_all(
     quick: Annotated[
-        bool, typer.Option("--quick", help="Under two minutes, with targets twice as loose.")
+        bool,
+        typer.Option(
+            "--quick",
+            help="A short form with targets twice as loose; a group that misses one is measured up to three times.",
+        ),
     ] = False,
     only: Annotated[
         list[str] | None,

@@ -83,6 +83,31 @@ def test_the_quick_form_has_targets_twice_as_loose(monkeypatch: pytest.MonkeyPat
     assert "at least 2.5 times" in shown
 
 
+def measured_in_turn(
+    monkeypatch: pytest.MonkeyPatch, values: list[float], *options: str
+) -> tuple[int, int, str]:
+    """Run ``bench all`` whose measurements give these times in turn; return exit code, measurements and table."""
+    left = list(values)
+    monkeypatch.setattr(everything, "group_names", lambda: ["ours"])
+    monkeypatch.setattr(
+        everything,
+        "measured_apart",
+        lambda _name, *, quick: [MET, Line("a third thing", "time", 2.0, "lower", left.pop(0), "s")],
+    )
+    ran = CliRunner().invoke(app, ["bench", "all", *options])
+    return ran.exit_code, len(values) - len(left), ran.stdout
+
+
+def test_the_quick_form_measures_a_group_that_misses_a_target_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    code, measured, shown = measured_in_turn(monkeypatch, [9.0, 3.0, 1.0], "--quick")
+    assert (code, measured) == (0, 2)
+    assert "3 s" in shown
+    assert "9 s" not in shown
+    assert measured_in_turn(monkeypatch, [9.0, 8.0, 7.0, 1.0], "--quick")[:2] == (1, 3)
+    assert measured_in_turn(monkeypatch, [3.0, 1.0], "--quick")[:2] == (0, 1)
+    assert measured_in_turn(monkeypatch, [9.0, 1.0])[:2] == (1, 1)
+
+
 def test_the_table_is_written_where_asked(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     run_all(monkeypatch, [MET], "--out", str(tmp_path / "benchmarks"))
     assert "a thing" in (tmp_path / "benchmarks" / "benchmarks.md").read_text(encoding="utf-8")
