@@ -17,7 +17,18 @@ _GROWTH = (3, 2)
 """Each look has at least half as many seeds again as the one before it."""
 
 
-class SeedRangeSection(Section):
+class CountedSeedsSection(Section):
+    """Seeds that are counted from a first one."""
+
+    first: int = Field(
+        0,
+        ge=0,
+        le=2**31 - MOST_SEEDS,
+        description="the seed from which they are counted; seeds that no other study used test its verdicts again",
+    )
+
+
+class SeedRangeSection(CountedSeedsSection):
     """Seeds are spent only on comparisons that are still open, at looks that are planned beforehand."""
 
     min: int = Field(
@@ -43,7 +54,7 @@ class SeedRangeSection(Section):
         return self
 
 
-class SeedCountsSection(Section):
+class SeedCountsSection(CountedSeedsSection):
     """The reference has more seeds than the other arms, because it is in every comparison."""
 
     arms: int = Field(ge=1, le=MOST_SEEDS, description="the number of seeds of every arm and control")
@@ -94,8 +105,10 @@ def looks_between(fewest: int, most: int) -> tuple[int, ...]:
 def readable_seeds(node: Node) -> tuple[int, ...]:
     """Return the seeds in a value of ``seeds`` that can be read; the schema records mistakes in it."""
     value = node.plain()
+    first = 0
     if isinstance(value, Mapping):
+        first = value.get("first", 0)
         value = value.get("reference", value.get("max"))
-    if isinstance(value, int):
-        return tuple(range(min(value, MOST_SEEDS)))
+    if isinstance(value, int) and isinstance(first, int):
+        return tuple(range(first, first + min(value, MOST_SEEDS)))
     return tuple(seed for seed in value if isinstance(seed, int)) if isinstance(value, list) else ()

@@ -54,6 +54,15 @@ def test_the_reference_may_have_more_seeds_than_the_other_arms(load: Load) -> No
     assert {*smoke_study(study).seed_counts.values()} == {2}
 
 
+def test_seeds_may_be_counted_from_another_one(load: Load) -> None:
+    study = load(MORE_ARMS, "seeds={arms: 5, reference: 8, first: 100}")
+    assert study.seeds == tuple(range(100, 108)) and study.fewest_seeds == 5
+    asked = {cell.seed for cell in confirm_cells(study.arms, study.seeds, study.seed_counts)}
+    assert asked == {*range(100, 108)}
+    assert load(LOOKS, "seeds.first=7").seeds == tuple(range(7, 19))
+    assert load(LOOKS, "seeds.first=7").looks == (3, 5, 8, 12)
+
+
 def test_looks_are_no_part_of_a_cells_identity(load: Load) -> None:
     cells = [
         {cell.id for cell in confirm_cells(study.arms, study.seeds)}
@@ -80,6 +89,9 @@ def test_looks_are_no_part_of_a_cells_identity(load: Load) -> None:
         ("{arms: 0, reference: 5}", "line 17: seeds.arms: must be at least 1, not 0"),
         ("{reference: 5}", "line 17: seeds.arms: is missing"),
         ("{arms: 3, max: 5}", "line 17: seeds.max: unknown key"),
+        ("{arms: 5, reference: 8, first: -1}", "line 17: seeds.first: must be at least 0, not -1"),
+        ("{min: 3, max: 12, first: 2147483647}", "line 17: seeds.first: must be at most 2,147,482,648"),
+        ("{min: 3, max: 12, first: one}", "line 17: seeds.first: must be a whole number, not 'one'"),
         ("twelve", "line 17: seeds: must be a whole number, not 'twelve'"),
     ],
 )
@@ -98,6 +110,11 @@ def test_further_seeds_that_no_comparison_would_use_are_refused(load: Load) -> N
 def test_search_seeds_are_none_of_the_references(load: Load) -> None:
     with pytest.raises(StudyFileError, match="7 is also among the study's seeds"):
         load(f"{MORE_ARMS}search: {{trials: 2, seeds: [7]}}\n", "seeds={arms: 5, reference: 8}")
+
+
+def test_search_seeds_are_none_of_those_counted_from_another_one(load: Load) -> None:
+    with pytest.raises(StudyFileError, match="1003 is also among the study's seeds"):
+        load(f"{MORE_ARMS}search: {{trials: 2, seeds: [1003]}}\n", "seeds={arms: 5, reference: 8, first: 1000}")
 
 
 def test_search_seeds_are_none_that_a_look_may_ask_for(load: Load) -> None:
