@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
@@ -30,7 +30,7 @@ from fusion_bench.spec.study import Study
 from fusion_bench.study.cell_status import CellStatus, cell_statuses, not_compared, recorded_state
 from fusion_bench.study.last_run import read_last_run, with_earlier_settings
 from fusion_bench.study.measure import Measured, measure_for_report
-from fusion_bench.study.plan import confirm_cells
+from fusion_bench.study.plan import PlannedCell, confirm_cells
 from fusion_bench.study.run import RunResult, study_folder
 from fusion_bench.study.searching.search_results import SearchResult, search_result, with_choices
 from fusion_bench.study.searching.search_summary import SearchSummary, summarise_search
@@ -146,7 +146,7 @@ def collect(study: Study, paths: RunPaths, runs: Mapping[str, RunResult] | None 
         expected=pd.DataFrame(
             [vars(item) for item in study.expected], columns=["arm", "metric", "split", "value", "source"]
         ),
-        environment=_environment(outcomes, study),
+        environment={**_environment(outcomes, study), **_time_of_search(search.search_cells, paths)},
         cautions=(
             *(f"{NOT_COMPARED}: {problem}." for problem in not_compared(statuses, inputs)),
             *cautions_of(arms, data, study.weight_files, next(iter(outcomes.values())).result.data_warnings),
@@ -277,4 +277,16 @@ def _environment(outcomes: Mapping[str, Outcome], study: Study) -> dict[str, str
         "data manifest": recorded.data[:16],
         "numerics source": recorded.numerics,
         "training time of all cells": f"{seconds / 60:.1f} minutes of one worker",
+    }
+
+
+def _time_of_search(cells: Sequence[PlannedCell], paths: RunPaths) -> dict[str, str]:
+    """Return how long the finished cells of a search took, as a row of the environment; none without a search."""
+    own = {cell.id for cell in cells}  # trials with the same settings have the same cell
+    timings = [cell_folder(paths.runs, cell).if_done(CellFolder.timing) for cell in own]
+    seconds = sorted(timing.seconds for timing in timings if timing is not None)
+    if not seconds:
+        return {}
+    return {
+        "training time of the search": f"{sum(seconds) / 60:.1f} minutes of one worker, {len(seconds)} cells"
     }

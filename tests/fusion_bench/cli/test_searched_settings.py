@@ -202,3 +202,13 @@ def test_the_setup_names_the_arms_of_each_value_where_arms_differ(varied: StudyR
     assert "the same samples in the same order" in setup["Pairing"]
     (caution,) = (caution for caution in varied.cautions if "conditional" in caution)
     assert caution.startswith("The results of base, ") and "backbone.frozen" not in caution
+
+
+def test_report_tells_the_time_of_the_search_beside_that_of_its_cells(trained: SearchedStudy) -> None:
+    searched = {cell.name for cell in (trained.runs / "cells").iterdir()} - {
+        cell.id for cell in trained.ran.cells if cell.purpose == "confirm"
+    }
+    seconds = sum(cell_folder(trained.runs, cell).timing().seconds for cell in searched)
+    told = trained.results.environment["training time of the search"]
+    assert told == f"{seconds / 60:.1f} minutes of one worker, {len(searched)} cells"
+    assert "training time of the search" in trained.report

@@ -114,7 +114,9 @@ def test_search_seeds_are_none_of_the_references(load: Load) -> None:
 
 def test_search_seeds_are_none_of_those_counted_from_another_one(load: Load) -> None:
     with pytest.raises(StudyFileError, match="1003 is also among the study's seeds"):
-        load(f"{MORE_ARMS}search: {{trials: 2, seeds: [1003]}}\n", "seeds={arms: 5, reference: 8, first: 1000}")
+        load(
+            f"{MORE_ARMS}search: {{trials: 2, seeds: [1003]}}\n", "seeds={arms: 5, reference: 8, first: 1000}"
+        )
 
 
 def test_search_seeds_are_none_that_a_look_may_ask_for(load: Load) -> None:
