@@ -11,7 +11,7 @@ from fusion_bench.reporting.html.svg import Scale, chart, element, shortened, te
 from fusion_bench.reporting.label_places import places_apart
 from fusion_bench.reporting.tables.arm_costs import CostOfArms, arm_costs
 from fusion_bench.reporting.tables.formatting import count, percent
-from fusion_bench.reporting.tables.tables import Tables, selection_quantity
+from fusion_bench.reporting.tables.tables import Tables, drawn_quantities, selection_quantity
 from fusion_bench.results.results import StudyResults
 
 _WIDTH, _HEIGHT = 860.0, 380.0
@@ -81,15 +81,14 @@ def curve_plots(results: StudyResults, tables: Tables) -> list[tuple[str, str]]:
     """
     charts = []
     chosen = selection_quantity(results)
-    for quantity in (chosen, "train/loss"):
+    for quantity in drawn_quantities(results):
         curves = results.curves[results.curves["quantity"] == quantity]
-        if len(curves):
-            shown = (
-                f"{results.select_split} {quantity.removeprefix('select/')}"
-                if quantity == chosen
-                else "training loss"
-            )
-            charts.append((shown, _curve_plot(results, tables, curves, shown, share=quantity == chosen)))
+        shown = (
+            f"{results.select_split} {quantity.removeprefix('select/')}"
+            if quantity == chosen
+            else "training loss"
+        )
+        charts.append((shown, _curve_plot(results, tables, curves, shown, share=quantity == chosen)))
     return charts
 
 

@@ -189,6 +189,16 @@ def selection_quantity(results: StudyResults) -> str:
     return primary if primary in recorded or not recorded else recorded[0]
 
 
+def drawn_quantities(results: StudyResults) -> list[str]:
+    """Return the curves that a chart shows: of the selection metric and the loss, those with at least two points.
+
+    A study that only evaluates records one point, of which no line can be drawn.
+    """
+    points = results.curves.groupby("quantity", observed=True)["samples_seen"].nunique()
+    wanted = dict.fromkeys((selection_quantity(results), "train/loss"))
+    return [name for name in wanted if points.get(name, 0) > 1]
+
+
 def _with_role(results: StudyResults, table: pd.DataFrame) -> pd.DataFrame:
     """Return the table with the role of each arm; the order of the rows is unchanged."""
     return table.assign(role=table["arm"].map({arm.label: arm.role for arm in results.arms}))

@@ -13,7 +13,7 @@ from fusion_bench.reporting.figures.figure_data import FigureData
 from fusion_bench.reporting.figures.style import REST, SOFT, in_percent, in_thousands
 from fusion_bench.reporting.figures.trends.panels import most_named, panels_in, panels_size, write_names
 from fusion_bench.reporting.tables.formatting import join_words
-from fusion_bench.reporting.tables.tables import selection_quantity
+from fusion_bench.reporting.tables.tables import drawn_quantities
 
 _FEW = 12
 _ROOM = 0.05
@@ -21,7 +21,7 @@ _ROOM = 0.05
 
 def curves_size(data: FigureData) -> tuple[float, float] | None:
     """Return width and height in inches; None without curves."""
-    quantities = _quantities(data)
+    quantities = drawn_quantities(data.results)
     return panels_size(len(quantities), len(_named(data))) if quantities else None
 
 
@@ -33,7 +33,7 @@ def draw_curves(data: FigureData, figure: Figure) -> None:
     results, named = data.results, _named(data)
     controls = {arm.label for arm in results.arms if arm.role == "control"}
     outside: list[str] = []
-    quantities = _quantities(data)
+    quantities = drawn_quantities(data.results)
     for axes, quantity in zip(panels_in(figure, len(quantities), len(named)), quantities, strict=True):
         across_seeds = _across_seeds(results.curves[results.curves["quantity"] == quantity])
         _fit(axes, across_seeds, controls)
@@ -103,12 +103,6 @@ def _fit(axes: Axes, across_seeds: pd.DataFrame, controls: set[str]) -> None:
 def _across_seeds(curves: pd.DataFrame) -> pd.DataFrame:
     """Return ``mean, min, max`` by arm and samples seen."""
     return curves.groupby(["arm", "samples_seen"], observed=True)["value"].agg(["mean", "min", "max"])
-
-
-def _quantities(data: FigureData) -> list[str]:
-    recorded = set(data.results.curves["quantity"])
-    wanted = (selection_quantity(data.results), "train/loss")
-    return [name for name in dict.fromkeys(wanted) if name in recorded]
 
 
 def _named(data: FigureData) -> Sequence[str]:

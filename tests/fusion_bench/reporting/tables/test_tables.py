@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 from fusion_bench.errors import FusionBenchError
-from fusion_bench.reporting.tables.tables import build_tables, selection_quantity
+from fusion_bench.reporting.html.trends import curve_plots
+from fusion_bench.reporting.tables.tables import build_tables, drawn_quantities, selection_quantity
 from fusion_bench.results.results import StudyResults
 from fusion_bench.statistics.crossed import crossed
 from fusion_bench.statistics.scores import Scores
@@ -239,3 +240,13 @@ def test_convergence_reads_the_curve_of_the_primary_metric_if_there_is_one(make_
     assert selection_quantity(results) == "select/other"
     learning = build_tables(results).learning.set_index("arm")
     assert learning.loc["laconv", "converged"] and not learning.loc["film", "converged"]
+
+
+def test_a_curve_of_one_point_is_not_drawn(make_results: Make) -> None:
+    results = make_results()
+    assert drawn_quantities(results) == ["select/accuracy", "train/loss"]
+    first = results.curves["samples_seen"] == results.curves["samples_seen"].min()
+    evaluated = dataclasses.replace(results, curves=results.curves[first])
+    assert drawn_quantities(evaluated) == []
+    assert curve_plots(evaluated, build_tables(evaluated)) == []
+    assert drawn_quantities(dataclasses.replace(results, curves=results.curves.iloc[:0])) == []
