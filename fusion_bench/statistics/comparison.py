@@ -103,7 +103,8 @@ def compare(influences: Influences, question: Question, alpha: float = ALPHA) ->
         for the family: the true difference that is found with 80 % probability at its strictest level; NaN outside
         the family); ``verdict``. The verdict "equivalent" has priority over "better" and "worse": a study that
         states a margin treats a difference inside it as negligible. The table's ``attrs`` hold what the seed
-        variances say, under ``"prior_degrees"`` and ``"prior_variance"``; both are absent without a pool.
+        variances say, under ``"prior_degrees"`` and ``"prior_variance"``; both are absent where no
+        comparison is moderated.
     """
     differences = question.differences(influences)
     ranked = (*question.family, *question.unranked)
@@ -150,9 +151,10 @@ def compare(influences: Influences, question: Question, alpha: float = ALPHA) ->
             "verdict": verdict,
         }
     )
-    if differences.variances is not None and any(item.squares is not None for item in found.values()):
-        table.attrs["prior_degrees"] = float(differences.variances.prior_degrees)
-        table.attrs["prior_variance"] = float(differences.variances.prior_variance)
+    variances = differences.moderating([*found.values()])
+    if variances is not None:
+        table.attrs["prior_degrees"] = float(variances.prior_degrees)
+        table.attrs["prior_variance"] = float(variances.prior_variance)
     return table
 
 

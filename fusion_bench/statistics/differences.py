@@ -80,6 +80,15 @@ class Differences:
             self._plain = plain_variances(means)
             self.variances = centred_variances(means)
 
+    def moderating(self, differences: Sequence[Difference]) -> SeedVariances | None:
+        """Return the variances that moderate these differences: the pool's, plain ones where seeds are not paired.
+
+        None where every difference is from its two arms alone.
+        """
+        if any(item.squares is not None for item in differences):
+            return self.variances
+        return self._plain if any(item.seeds != item.other_seeds for item in differences) else None
+
     def mean(self, arm: str) -> float:
         """Return the mean of an arm over the seeds that its comparisons use."""
         return float(self._influences.per_seed([arm], self.pool.used[arm]).mean())

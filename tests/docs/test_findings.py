@@ -15,6 +15,11 @@ SECTIONS = dict(re.findall(r"^## (.+)\n([\s\S]*?)(?=^## |\Z)", TEXT, re.MULTILIN
 CITED = re.compile(r"`(reports/[\w/]+)/report\.md`")
 NUMBER = re.compile(r"\d+\.\d+")
 COMPUTE = "What it cost"
+AGAIN = "Tested again"
+ANSWER = re.compile(
+    r"^\| \S+ +\| `([^`]+)` +\|[^|]+\| *([^|(]+?) \(.*?\) \|[^|]+\| +\**([a-z ]+?)\** \|", re.MULTILINE
+)
+"""A row of a report's table of arms: the arm, its difference in points, the verdict."""
 
 
 @pytest.mark.parametrize("title", [title for title in SECTIONS if title != COMPUTE])
@@ -43,3 +48,25 @@ def test_the_compute_of_each_study_is_that_of_its_cells() -> None:
     assert rows
     for name, hours in rows:
         assert float(hours) == pytest.approx(core_seconds(ROOT / "reports" / name) / 3600, abs=0.051), name
+
+
+def answers(study: str) -> dict[str, tuple[str, str]]:
+    """Return verdict and difference of each arm in the report of a study, by the arm's name."""
+    text = (ROOT / "reports" / study / "report.md").read_text(encoding="utf-8")
+    return {arm: (verdict, difference) for arm, difference, verdict in ANSWER.findall(text)}
+
+
+def test_every_decided_arm_was_tested_again_and_the_share_that_holds_is_told() -> None:
+    told = re.findall(
+        r"^\| `(\w+)` \| (\w+), (\S+) \| (\w+), (\S+) \| (yes|no) \|", SECTIONS[AGAIN], re.MULTILINE
+    )
+    first, again = answers("line_up"), answers("line_up_again")
+    decided = {arm for arm, (verdict, _) in first.items() if verdict in {"better", "worse"}}
+    assert {arm for arm, *_ in told} == decided
+    for arm, verdict, difference, verdict_again, difference_again, holds in told:
+        assert (verdict, difference) == first[arm]
+        open_again = again[arm][0] not in {"better", "worse", "equivalent"}
+        assert (verdict_again, difference_again) == ("open" if open_again else again[arm][0], again[arm][1])
+        assert holds == ("yes" if verdict_again == verdict else "no")
+    hold = sum(holds == "yes" for *_, holds in told)
+    assert f"{hold} of {len(told)} verdicts hold" in SECTIONS[AGAIN]

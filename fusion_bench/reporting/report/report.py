@@ -243,11 +243,17 @@ def _seed_variances(tables: Tables) -> str:
         )
         return f"{start} The variance between seeds is that of each comparison alone: a p-value {tail}."
     spread = unsigned_points(tables.comparisons.attrs["prior_variance"] ** 0.5)
+    further = (tables.comparisons["reference_seeds"] > tables.comparisons["seeds"]).any()
+    own = (
+        "with further seeds, which are compared unpaired, it has its own variance alone."
+        if further
+        else "its prior is 4/3 of that variance, and it counts on its own degrees of freedom."
+    )
+    arms = "the arms without further seeds" if further else "all arms"
     return (
         f"{start} The variance between seeds of an arm is the larger of its own and of the mean of its own and a "
-        "prior, weighted by degrees of freedom. The prior is the mean variance of all arms: a standard deviation of "
-        f"{spread} points, on {degrees:.1f} degrees of freedom. The reference arm is part of every comparison; its "
-        "prior is 4/3 of that variance, and it counts on its own degrees of freedom."
+        f"prior, weighted by degrees of freedom. The prior is the mean variance of {arms}: a standard deviation of "
+        f"{spread} points, on {degrees:.1f} degrees of freedom. The reference arm is part of every comparison; {own}"
     )
 
 

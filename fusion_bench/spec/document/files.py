@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fusion_bench.spec.document.bounds import MAX_BYTES, MAX_LEVELS, Bounds, TooLargeError
 from fusion_bench.spec.document.problems import Problems
+from fusion_bench.spec.document.seeds_section import are_other_kind
 from fusion_bench.spec.document.tree import Location, Node, merge_nodes, set_value
 from fusion_bench.spec.document.yaml import read_text
 from fusion_bench.storage import check_regular
@@ -77,7 +78,13 @@ def real_path(path: Path) -> Path:
 
 
 def _merge_studies(base: Node | None, override: Node) -> Node | None:
-    """Return ``base`` with the values of ``override``; a null under ``data`` or ``arms`` drops its entry."""
+    """Return ``base`` with the values of ``override``; a null under ``data`` or ``arms`` drops its entry.
+
+    Under ``seeds``, looks replace numbers of seeds and numbers replace looks: the keys of both together mean nothing.
+    """
+    if base is not None and "seeds" in base.children and "seeds" in override.children:
+        old, new = base.children["seeds"], override.children["seeds"]
+        base = base.without("seeds") if are_other_kind(old.children, new.children) else base
     tree = merge_nodes(base, override)
     return tree if base is None or tree is None else _without_dropped(tree, base)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, Any, Literal, TypeAlias
 
 from pydantic import Discriminator, Field, Tag, model_validator
@@ -13,6 +13,8 @@ from fusion_bench.statistics.seeds.pool import MANY_SEEDS, are_many
 
 MOST_SEEDS = 1000
 _FEWEST_IN_LOOK = 3
+_COUNTS = {"arms", "reference"}
+_LOOKS = {"min", "max", "stop"}
 _GROWTH = (3, 2)
 """Each look has at least half as many seeds again as the one before it."""
 
@@ -76,7 +78,7 @@ class SeedCountsSection(CountedSeedsSection):
 
 def _kind(value: Any) -> str:
     if isinstance(value, Mapping):
-        return "counts" if {"arms", "reference"} & {*value} else "looks"
+        return "counts" if _COUNTS.intersection(value) else "looks"
     return "list" if isinstance(value, list) else "other"
 
 
@@ -87,6 +89,14 @@ SeedsValue: TypeAlias = Annotated[
     | Annotated[SeedRangeSection, Tag("looks")],
     Discriminator(_kind),
 ]
+
+
+def are_other_kind(one: Collection[str], other: Collection[str]) -> bool:
+    """Return True if of the keys of two values of ``seeds`` one set is of counts and the other of looks."""
+    return any(
+        first.intersection(one) and second.intersection(other)
+        for first, second in ((_COUNTS, _LOOKS), (_LOOKS, _COUNTS))
+    )
 
 
 def looks_between(fewest: int, most: int) -> tuple[int, ...]:
@@ -105,7 +115,7 @@ def looks_between(fewest: int, most: int) -> tuple[int, ...]:
 def readable_seeds(node: Node) -> tuple[int, ...]:
     """Return the seeds in a value of ``seeds`` that can be read; the schema records mistakes in it."""
     value = node.plain()
-    first = 0
+    first: object = 0
     if isinstance(value, Mapping):
         first = value.get("first", 0)
         value = value.get("reference", value.get("max"))

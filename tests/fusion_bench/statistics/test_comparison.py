@@ -10,6 +10,7 @@ from statsmodels.stats.multitest import multipletests
 from fusion_bench.statistics.comparison import Question, compare, holm, means
 from fusion_bench.statistics.influence import Influences
 from fusion_bench.statistics.scores import Scores
+from fusion_bench.statistics.seeds.moderation import plain_variances
 from fusion_bench.statistics.simulation import StudyShape, simulate_study
 
 SKILL = {"ref": 0.70, "strong": 0.85, "weak": 0.50, "twin": 0.70, "noisy": 0.72, "blind": 0.45}
@@ -83,7 +84,7 @@ def test_one_cluster_gives_no_verdict() -> None:
 
 
 def test_a_family_that_is_compared_with_further_seeds_of_the_reference_has_no_detectable_difference() -> None:
-    """It is known for pairs of one pool alone, and so are the numbers on the variance that the arms share."""
+    """It is known for pairs of one pool alone; the variance that the arms share is that of their own seeds."""
     influences = simulate_study(
         StudyShape(5, 3, 50, seed_sd=1.0, residual_sd=1.0, reference_seeds=8),
         np.zeros(4),
@@ -92,7 +93,16 @@ def test_a_family_that_is_compared_with_further_seeds_of_the_reference_has_no_de
     table = compare(influences, Question(influences.arms[0], influences.arms[1:]))
     assert set(table["reference_seeds"]) == {8} and set(table["seeds"]) == {3}
     assert table["detectable"].isna().all() and table["p_holm"].notna().all()
-    assert "prior_degrees" not in table.attrs
+    plain = plain_variances(influences.per_seed(influences.arms[1:], influences.seeds_of(influences.arms[1])))
+    assert table.attrs["prior_variance"] == pytest.approx(plain.own.mean())
+    assert table.attrs["prior_degrees"] == pytest.approx(float(plain.prior_degrees))
+
+
+def test_a_comparison_of_two_arms_alone_names_no_variance_that_arms_share() -> None:
+    influences = simulate_study(
+        StudyShape(2, 3, 50, seed_sd=1.0, residual_sd=1.0), np.zeros(1), np.random.default_rng(0)
+    )
+    assert compare(influences, Question(influences.arms[0], influences.arms[1:])).attrs["prior_degrees"] == 0
 
 
 def test_the_family_is_the_arms_and_not_the_controls() -> None:

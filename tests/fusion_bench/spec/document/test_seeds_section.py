@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -61,6 +62,24 @@ def test_seeds_may_be_counted_from_another_one(load: Load) -> None:
     assert asked == {*range(100, 108)}
     assert load(LOOKS, "seeds.first=7").seeds == tuple(range(7, 19))
     assert load(LOOKS, "seeds.first=7").looks == (3, 5, 8, 12)
+
+
+@pytest.mark.parametrize(
+    ("base", "own", "seeds", "looks", "fewest"),
+    [
+        ("{arms: 5, reference: 8}", "{min: 3, max: 5}", range(5), (3, 5), 5),
+        ("{min: 3, max: 5}", "{arms: 5, reference: 8}", range(8), (), 5),
+        ("{arms: 5, reference: 8}", "{first: 100}", range(100, 108), (), 5),
+        ("{min: 3, max: 5, first: 7}", "{max: 8}", range(7, 15), (3, 5, 8), 8),
+        ("{arms: 5, reference: 8, first: 100}", "{min: 3, max: 5}", range(5), (3, 5), 5),
+    ],
+)
+def test_looks_and_numbers_of_an_extended_study_replace_each_other(
+    tmp_path: Path, load: Load, base: str, own: str, seeds: range, looks: tuple[int, ...], fewest: int
+) -> None:
+    (tmp_path / "base.yaml").write_text(MORE_ARMS.replace("seeds: [3, 5]", f"seeds: {base}"))
+    study = load(f"version: 1\nextends: base.yaml\nname: own\nseeds: {own}\n")
+    assert (study.seeds, study.looks, study.fewest_seeds) == (tuple(seeds), looks, fewest)
 
 
 def test_looks_are_no_part_of_a_cells_identity(load: Load) -> None:
