@@ -57,16 +57,16 @@ def answers(study: str) -> dict[str, tuple[str, str]]:
 
 
 def test_every_decided_arm_was_tested_again_and_the_share_that_holds_is_told() -> None:
-    told = re.findall(
+    stated = re.findall(
         r"^\| `(\w+)` \| (\w+), (\S+) \| (\w+), (\S+) \| (yes|no) \|", SECTIONS[AGAIN], re.MULTILINE
     )
     first, again = answers("line_up"), answers("line_up_again")
     decided = {arm for arm, (verdict, _) in first.items() if verdict in {"better", "worse"}}
-    assert {arm for arm, *_ in told} == decided
-    for arm, verdict, difference, verdict_again, difference_again, holds in told:
+    assert {arm for arm, *_ in stated} == decided
+    for arm, verdict, difference, verdict_again, difference_again, holds in stated:
         assert (verdict, difference) == first[arm]
         open_again = again[arm][0] not in {"better", "worse", "equivalent"}
         assert (verdict_again, difference_again) == ("open" if open_again else again[arm][0], again[arm][1])
         assert holds == ("yes" if verdict_again == verdict else "no")
-    hold = sum(holds == "yes" for *_, holds in told)
-    assert f"{hold} of {len(told)} verdicts hold" in SECTIONS[AGAIN]
+    hold = sum(holds == "yes" for *_, holds in stated)
+    assert f"{hold} of {len(stated)} verdicts hold" in SECTIONS[AGAIN]

@@ -209,6 +209,6 @@ def test_report_tells_the_time_of_the_search_beside_that_of_its_cells(trained: S
         cell.id for cell in trained.ran.cells if cell.purpose == "confirm"
     }
     seconds = sum(cell_folder(trained.runs, cell).timing().seconds for cell in searched)
-    told = trained.results.environment["training time of the search"]
-    assert told == f"{seconds / 60:.1f} minutes of one worker, {len(searched)} cells"
+    stated = trained.results.environment["training time of the search"]
+    assert stated == f"{seconds / 60:.1f} minutes of one worker, {len(searched)} cells"
     assert "training time of the search" in trained.report
