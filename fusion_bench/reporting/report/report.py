@@ -226,13 +226,16 @@ def _seed_variances(tables: Tables) -> str:
     """Return the sentence on the variances between seeds, with their prior where the arms share one."""
     degrees = tables.comparisons.attrs.get("prior_degrees", 0.0)
     start = "Seed effects are taken as additive and near normal."
+    moderated = (
+        f"{start} The variance between seeds of an arm is the larger of its own and of the mean of its own and a "
+        "prior, weighted by degrees of freedom. The prior is the mean variance of"
+    )
+    own = "its prior is 4/3 of that variance, and it counts on its own degrees of freedom."
     if not tables.looks.empty:
         return (
-            f"{start} The variance between seeds of an arm is the larger of its own and of the mean of its own and a "
-            "prior, weighted by degrees of freedom. The prior is the mean variance of the reference and the arms "
-            "that were open at the look; it stands in the table of looks. With a single open arm there is none, and "
-            "a p-value far below 5 % is too small with few seeds. The reference is part of every comparison; its "
-            "prior is 4/3 of that variance, and it counts on its own degrees of freedom."
+            f"{moderated} the reference and the arms that were open at the look; it stands in the table of looks. "
+            "With a single open arm there is none, and a p-value far below 5 % is too small with few seeds. "
+            f"The reference is part of every comparison; {own}"
         )
     if not degrees:
         tested = int(tables.comparisons["p_holm"].notna().sum())
@@ -243,17 +246,13 @@ def _seed_variances(tables: Tables) -> str:
         )
         return f"{start} The variance between seeds is that of each comparison alone: a p-value {tail}."
     spread = unsigned_points(tables.comparisons.attrs["prior_variance"] ** 0.5)
-    further = (tables.comparisons["reference_seeds"] > tables.comparisons["seeds"]).any()
-    own = (
-        "with further seeds, which are compared unpaired, it has its own variance alone."
-        if further
-        else "its prior is 4/3 of that variance, and it counts on its own degrees of freedom."
-    )
-    arms = "the arms without further seeds" if further else "all arms"
+    arms = "all arms"
+    if (tables.comparisons["reference_seeds"] > tables.comparisons["seeds"]).any():
+        arms = "the arms without further seeds"
+        own = "with further seeds, which are compared unpaired, it has its own variance alone."
     return (
-        f"{start} The variance between seeds of an arm is the larger of its own and of the mean of its own and a "
-        f"prior, weighted by degrees of freedom. The prior is the mean variance of {arms}: a standard deviation of "
-        f"{spread} points, on {degrees:.1f} degrees of freedom. The reference arm is part of every comparison; {own}"
+        f"{moderated} {arms}: a standard deviation of {spread} points, on {degrees:.1f} degrees of freedom. "
+        f"The reference arm is part of every comparison; {own}"
     )
 
 

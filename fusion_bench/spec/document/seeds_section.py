@@ -13,8 +13,6 @@ from fusion_bench.statistics.seeds.pool import MANY_SEEDS, are_many
 
 MOST_SEEDS = 1000
 _FEWEST_IN_LOOK = 3
-_COUNTS = {"arms", "reference"}
-_LOOKS = {"min", "max", "stop"}
 _GROWTH = (3, 2)
 """Each look has at least half as many seeds again as the one before it."""
 
@@ -74,6 +72,13 @@ class SeedCountsSection(CountedSeedsSection):
                 f"{self.reference} and {self.arms}; for the same number of seeds write it alone: seeds: {self.arms}"
             )
         return self
+
+
+_COUNTS, _LOOKS = (
+    {*section.model_fields} - {*CountedSeedsSection.model_fields}
+    for section in (SeedCountsSection, SeedRangeSection)
+)
+"""The keys that only the one kind of mapping has."""
 
 
 def _kind(value: Any) -> str:

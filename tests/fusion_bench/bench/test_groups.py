@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 
@@ -56,12 +57,19 @@ def test_a_process_that_fails_is_one_sentence() -> None:
         apart.measured_apart("nothing", quick=True)
 
 
-def run_all(monkeypatch: pytest.MonkeyPatch, lines: list[Line], *options: str) -> tuple[int, str]:
-    """Run ``bench all`` with these lines as the only measurement; return exit code and output."""
+def bench_all(
+    monkeypatch: pytest.MonkeyPatch, measured: Callable[[], list[Line]], *options: str
+) -> tuple[int, str]:
+    """Run ``bench all`` with these lines as the only group; return exit code and output."""
     monkeypatch.setattr(everything, "group_names", lambda: ["ours"])
-    monkeypatch.setattr(everything, "measured_apart", lambda _name, *, quick: lines)
+    monkeypatch.setattr(everything, "measured_apart", lambda _name, *, quick: measured())
     ran = CliRunner().invoke(app, ["bench", "all", *options])
     return ran.exit_code, ran.stdout
+
+
+def run_all(monkeypatch: pytest.MonkeyPatch, lines: list[Line], *options: str) -> tuple[int, str]:
+    """Run ``bench all`` with these lines in each measurement; return exit code and output."""
+    return bench_all(monkeypatch, lambda: lines, *options)
 
 
 def test_a_missed_target_is_shown_and_ends_with_exit_code_one(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -88,14 +96,10 @@ def measured_in_turn(
 ) -> tuple[int, int, str]:
     """Run ``bench all`` whose measurements give these times in turn; return exit code, measurements and table."""
     left = list(values)
-    monkeypatch.setattr(everything, "group_names", lambda: ["ours"])
-    monkeypatch.setattr(
-        everything,
-        "measured_apart",
-        lambda _name, *, quick: [MET, Line("a third thing", "time", 2.0, "lower", left.pop(0), "s")],
+    code, shown = bench_all(
+        monkeypatch, lambda: [MET, Line("a third thing", "time", 2.0, "lower", left.pop(0), "s")], *options
     )
-    ran = CliRunner().invoke(app, ["bench", "all", *options])
-    return ran.exit_code, len(values) - len(left), ran.stdout
+    return code, len(values) - len(left), shown
 
 
 def test_the_quick_form_measures_a_group_that_misses_a_target_again(monkeypatch: pytest.MonkeyPatch) -> None:
