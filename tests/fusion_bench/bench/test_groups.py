@@ -10,6 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from fusion_bench.bench import apart, groups
+from fusion_bench.bench.step import StepTime
 from fusion_bench.bench.targets import Line
 from fusion_bench.cli.bench import everything
 from fusion_bench.cli.main import app
@@ -55,6 +56,30 @@ def test_a_process_that_fails_is_one_sentence() -> None:
         FusionBenchError, match="the benchmarks nothing failed: there are no benchmarks 'nothing'"
     ):
         apart.measured_apart("nothing", quick=True)
+
+
+def test_the_short_form_does_not_depend_on_the_rate_of_a_matrix_product(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def lines(floor: float, *, quick: bool) -> dict[tuple[str, str], Line]:
+        """Return the lines of steps of 30 and 66 ms whose multiply-adds alone take ``floor`` ms."""
+        times = [
+            StepTime(arm, milliseconds, 10**9, floor, milliseconds / floor)
+            for arm, milliseconds in (("film", 30.0), ("laconv", 66.0))
+        ]
+        monkeypatch.setattr(groups, "measure_steps", lambda *_, **__: times)
+        found = groups.load_group("step")(quick)
+        return {(line.item.split(",")[0], line.quantity): line for line in found}
+
+    alone, beside = "CPU time over its multiply-adds alone", "CPU time over that of film"
+    film, laconv = "training step of film", "training step of laconv"
+    for floor in (22.0, 13.5):
+        short = lines(floor, quick=True)
+        assert short.keys() == {(film, alone), (laconv, beside)}
+        assert short[laconv, beside].measured == pytest.approx(2.2)
+    whole = lines(22.0, quick=False)
+    assert whole.keys() == {(film, alone), (laconv, alone), (laconv, beside)}
+    assert whole[laconv, alone].measured == pytest.approx(3.0)
 
 
 def bench_all(
