@@ -8,9 +8,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from tabulate import tabulate
 
 from fusion_bench.calibration.cases import BOUNDS, FEWEST_FOR_TAIL, Asked, Case, CaseResult
+from fusion_bench.statistics.simulation import Scatter
 
 _DASH = "\N{EN DASH}"
 _DRAWN = {"sums": "", "cells": ", whole tables", "answers": ", right and wrong answers"}
+_SCATTERS: Mapping[Scatter, str] = {
+    "equal": "equal variances",
+    "log-normal": "log-normal variances",
+    "one arm": "one arm at 4 times the seed variance",
+    "reference": "reference at 4 times the seed variance",
+    "a third": "a third of the arms at 100 times the seed variance",
+    "a third and the reference": "a third of the arms and the reference at 100 times the seed variance",
+}
 _ASKED: Mapping[Asked, str] = {
     "verdicts": "verdicts",
     "controls": "leads over controls",
@@ -123,9 +132,7 @@ def described(case: Case) -> str:
         parts.insert(1, f"{shape.controls} controls{_times(shape.control_variance)}")
     if not shape.cluster_sd:
         parts.append("seeds dominate")
-    parts.append({"equal": "equal variances", "log-normal": "log-normal variances"}.get(shape.scatter, ""))
-    if shape.scatter in {"one arm", "reference"}:
-        parts[-1] = f"{shape.scatter} at 4 times the seed variance"
+    parts.append(_SCATTERS[shape.scatter])
     ties = ", tie groups" if case.asked == "ties" else ""
     return ", ".join(parts) + _DRAWN[case.drawn] + ties
 

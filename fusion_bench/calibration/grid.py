@@ -21,8 +21,8 @@ _MIXED = StudyShape(2, 3, 20, _SEED_SD, shared_seed_sd=0.4, cluster_sd=15.0, res
 
 _ARMS, _SEEDS, _CLUSTERS = (3, 6, 27), (3, 5, 10), (20, 300, 3000)
 _TWO: tuple[Scatter, ...] = ("equal", "reference")
-_UNEQUAL: tuple[Scatter, ...] = (*_TWO, "one arm")
-_USUAL: tuple[Scatter, ...] = ("equal", "log-normal")
+_UNEQUAL: tuple[Scatter, ...] = (*_TWO, "one arm", "a third")
+_USUAL: tuple[Scatter, ...] = ("equal", "log-normal", "a third")
 _EFFECTS = (
     (27, 3, 2.0),
     (27, 3, 4.0),

@@ -177,5 +177,6 @@ Where *seeds dominate*, clusters hardly vary. The columns of `calibration.csv` h
 (hundredths). *Leads over controls* have two controls, one of them 30 points behind the other, so that one alone
 decides, where errors are most frequent. An error is an arm that is said to be ahead of both; the level is 2.5 %.
 Cases of *tie groups* have a fifth of the studies. *Log-normal variances* differ by a factor of 4 from one standard
-deviation below their median to one above.
+deviation below their median to one above. *A third of the arms at 100 times the seed variance*: these arms are still
+learning, the others have converged.
 """

@@ -19,10 +19,13 @@ from fusion_bench.statistics.influence import Influences
 from fusion_bench.statistics.rates import Rates, Shown, Truth, rates_of
 from fusion_bench.statistics.sequential import InfluencesAt, look_table, planned_looks, take_looks
 
-Scatter: TypeAlias = Literal["equal", "one arm", "reference", "log-normal"]
-"""Whose variance over seeds differs: nobody's; 4 times that of one arm or of the reference; everyone's by chance."""
+Scatter: TypeAlias = Literal[
+    "equal", "one arm", "reference", "log-normal", "a third", "a third and the reference"
+]
+"""Whose variance over seeds differs: nobody's; that of one arm or of the reference, by 4 times; everyone's by chance;
+that of a third of the arms, without or with the reference, by 100 times, as of arms that are still learning."""
 
-_FACTOR = 4.0
+_FACTOR, _LEARNING_FACTOR = 4.0, 100.0
 _LOG_SPREAD = float(
     np.log(_FACTOR) / 2
 )  # one standard deviation below to one above the median is a factor of 4
@@ -164,5 +167,9 @@ def variance_factors(shape: StudyShape, generator: np.random.Generator, studies:
         factors[:, 0] = _FACTOR
     elif shape.scatter == "log-normal":
         factors = np.exp(_LOG_SPREAD * generator.normal(size=factors.shape) - _LOG_SPREAD**2 / 2)
+    elif shape.scatter != "equal":
+        factors[:, shape.arms - max(1, shape.arms // 3) : shape.arms] = _LEARNING_FACTOR
+        if shape.scatter == "a third and the reference":
+            factors[:, 0] = _LEARNING_FACTOR
     factors[:, shape.arms :] *= shape.control_variance
     return factors

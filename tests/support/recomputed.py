@@ -55,7 +55,7 @@ class Shown:
 class Moderated:
     """Variances over seeds of arms that inform each other, and those of each as a reference."""
 
-    own: np.ndarray
+    centre: float
     variance: np.ndarray
     degrees: np.ndarray
     reference: np.ndarray
@@ -75,11 +75,15 @@ def moderated_by_hand(means: np.ndarray) -> Moderated:
     prior = float((arms - 2) * f)
     if excess > 0:
         prior = min(prior, 2 * brentq(lambda half: polygamma(1, half) - excess, 1e-6, 1e6))
-    weighted = (prior * own.mean() + f * own) / (prior + f)
-    few = min(prior, f)
-    reference = np.maximum(own, (few * own.mean() * 4 / 3 + f * own) / (few + f))
-    degrees = f + prior * np.minimum(1, weighted / own) ** 2
-    return Moderated(own, np.maximum(own, weighted), degrees, reference, prior)
+    centre = float(np.prod(np.exp(logs)) ** (1 / arms))
+    weighted = (prior * centre + f * own) / (prior + f)
+    squares = np.sum(rest**2, axis=1) / f
+    unbiased = arms / (arms - 2) * squares - squares.sum() / ((arms - 1) * (arms - 2))
+    kept = np.maximum(own, unbiased)
+    few, between = min(prior, f), np.sqrt(centre * own.mean())
+    reference = np.maximum(kept, (few * between * 4 / 3 + f * own) / (few + f))
+    degrees = f + prior * np.minimum(1, weighted / kept) ** 2
+    return Moderated(centre, np.maximum(kept, weighted), degrees, reference, prior)
 
 
 def influences_by_hand(values: np.ndarray, sizes: np.ndarray) -> np.ndarray:

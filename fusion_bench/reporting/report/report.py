@@ -228,12 +228,17 @@ def _seed_variances(tables: Tables) -> str:
     start = "Seed effects are taken as additive and near normal."
     moderated = (
         f"{start} The variance between seeds of an arm is the larger of its own and of the mean of its own and a "
-        "prior, weighted by degrees of freedom. The prior is the mean variance of"
+        "prior, weighted by degrees of freedom. The prior is"
     )
-    own = "its prior is 4/3 of that variance, and it counts on its own degrees of freedom."
+    geometric = "the geometric mean of the variances of"
+    own = (
+        "its prior is 4/3 of the geometric mean of that variance and of the mean variance, and it counts on its own "
+        "degrees of freedom."
+    )
     if not tables.looks.empty:
         return (
-            f"{moderated} the reference and the arms that were open at the look; it stands in the table of looks. "
+            f"{moderated} {geometric} the reference and the arms that were open at the look; it stands in the table "
+            "of looks. "
             "With a single open arm there is none, and a p-value far below 5 % is too small with few seeds. "
             f"The reference is part of every comparison; {own}"
         )
@@ -246,9 +251,9 @@ def _seed_variances(tables: Tables) -> str:
         )
         return f"{start} The variance between seeds is that of each comparison alone: a p-value {tail}."
     spread = unsigned_points(tables.comparisons.attrs["prior_variance"] ** 0.5)
-    arms = "all arms"
+    arms = f"{geometric} all arms"
     if (tables.comparisons["reference_seeds"] > tables.comparisons["seeds"]).any():
-        arms = "the arms without further seeds"
+        arms = "between the geometric mean and the mean of the variances of the arms without further seeds"
         own = "with further seeds, which are compared unpaired, it has its own variance alone."
     return (
         f"{moderated} {arms}: a standard deviation of {spread} points, on {degrees:.1f} degrees of freedom. "

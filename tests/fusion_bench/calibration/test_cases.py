@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from fusion_bench.statistics.estimate import FloatArray
 from fusion_bench.statistics.rates import Rates
 from fusion_bench.statistics.seeds.moderation import SeedVariances
 from fusion_bench.statistics.sequential import Look
-from fusion_bench.statistics.simulation import StudyShape
+from fusion_bench.statistics.simulation import Scatter, StudyShape
 
 ALONE = StudyShape(6, 3, 20, seed_sd=1.6, residual_sd=1.0)
 REFERENCE = dataclasses.replace(ALONE, scatter="reference")
@@ -32,6 +33,8 @@ RATES = Rates(400, 0.95, 0.01, 0.94, 0.01, 0.05, 0.01, 1.0, 0.1, 0.5, 0.02, 3.0)
         (Case(dataclasses.replace(ALONE, scatter="one arm")), 5000),
         (Case(dataclasses.replace(REFERENCE, arms=27)), 3000),
         (Case(dataclasses.replace(ALONE, arms=3, scatter="log-normal")), 5000),
+        (Case(dataclasses.replace(ALONE, arms=27, scatter="a third")), 3000),
+        (Case(dataclasses.replace(MIXED, arms=27, seeds=5, scatter="a third and the reference")), 3000),
         (Case(MIXED), 3000),
         (Case(dataclasses.replace(ALONE, reference_seeds=8), drawn="cells"), 200),
         (Case(dataclasses.replace(MIXED, clusters=40), drawn="cells"), 100),
@@ -101,6 +104,12 @@ def test_power_does_not_fall() -> None:
         assert rates.power >= least
 
 
+def test_arms_that_still_learn_take_little_power_from_the_others() -> None:
+    """27 arms, every arm differs by 16 points, 10 times what two of three scatter by; the others scatter by 16."""
+    rates = Case(dataclasses.replace(ALONE, arms=27, seeds=5, scatter="a third"), 16.0).run(1000)
+    assert rates.power >= 0.6, "two thirds of the arms"
+
+
 def test_a_rate_beyond_its_bound_by_two_errors_fails() -> None:
     least, most = Bound("coverage", 0.96, least=True), Bound("family_error", 0.04, least=False)
     assert least.held_by(RATES) == most.held_by(RATES) == "holds within error"
@@ -130,7 +139,7 @@ def test_the_standard_cases_cover_what_is_promised() -> None:
     null = {case.shape for case in verdicts if not case.effect and case.drawn == "sums"}
     assert all(shape.reference_seeds is None for shape in null), "sums are drawn for equal seeds alone"
     asked = {(shape.arms, shape.seeds, shape.clusters, shape.scatter) for shape in null}
-    for scatter in ("equal", "one arm", "reference", "log-normal"):
+    for scatter in get_args(Scatter):
         for arms in (3, 6, 27):
             assert {(arms, seeds, n, scatter) for seeds in (3, 5, 10) for n in (20, 300, 3000)} <= asked
     for kind in ("controls", "ties"):
@@ -145,16 +154,9 @@ def test_the_standard_cases_cover_what_is_promised() -> None:
 
 def test_a_study_is_asked_for_its_own_detectable_difference() -> None:
     cases = cases_of_shape(ALONE, 5.123)
-    assert [case.effect for case in cases] == [0.0, 0.0, 0.0, 0.0, 5.12, 2.0, 4.0, 8.0]
-    assert [case.effect for case in cases_of_shape(ALONE, float("nan"))] == [
-        0.0,
-        0.0,
-        0.0,
-        0.0,
-        2.0,
-        4.0,
-        8.0,
-    ]
+    null = [0.0] * len(get_args(Scatter))
+    assert [case.effect for case in cases] == [*null, 5.12, 2.0, 4.0, 8.0]
+    assert [case.effect for case in cases_of_shape(ALONE, float("nan"))] == [*null, 2.0, 4.0, 8.0]
 
 
 def test_looks_of_the_rule_that_a_run_follows_keep_their_bound_and_looking_naively_does_not(
@@ -174,5 +176,5 @@ def test_looks_of_the_rule_that_a_run_follows_keep_their_bound_and_looking_naive
 def test_a_study_with_looks_is_asked_for_these() -> None:
     cases = cases_of_looks(dataclasses.replace(ALONE, reference_seeds=5), (3, 5, 8), 5.0)
     assert {(case.asked, case.looks, case.shape.seeds) for case in cases} == {("looks", (3, 5, 8), 8)}
-    assert [case.effect for case in cases] == [0.0, 0.0, 0.0, 0.0, 5.0, 2.0, 4.0, 8.0]
+    assert [case.effect for case in cases] == [*([0.0] * len(get_args(Scatter))), 5.0, 2.0, 4.0, 8.0]
     assert len({case.key() for case in cases}) == len(cases)

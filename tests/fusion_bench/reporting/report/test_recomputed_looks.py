@@ -78,7 +78,7 @@ def test_the_table_of_looks_is_recomputed(looked: tuple[Tables, list[Recomputed]
         assert {name.strip("` ") for name in before.split(",")} == {*look.family()}
         open_after = {arm for arm, (word, *_) in look.verdicts().items() if word == "underpowered"}
         assert {name.strip("` ") for name in after.split(",")} - {DASH} == open_after
-        assert holds(prior, float(np.sqrt(look.moderated("test", "accuracy").own.mean())))
+        assert holds(prior, float(np.sqrt(look.moderated("test", "accuracy").centre)))
 
 
 def test_every_comparison_of_every_look_is_recomputed(looked: tuple[Tables, list[Recomputed]]) -> None:

@@ -49,13 +49,14 @@ def by_hand(own: FloatArray, degrees: int) -> tuple[float, float]:
     error = math.sqrt((fourth - second**2 * (arms - 3) / (arms - 1)) / arms)
     excess = float(np.var(logs, ddof=1)) - second + error
     most = (arms - 2) * degrees
+    centre = math.exp(logs.mean())
     if excess <= 0:
-        return most, float(own.mean())
+        return most, centre
     # trigamma(d0 / 2) is the variance of the log of a chi-square variable with d0 degrees.
     root = optimize.brentq(
         lambda log: float(pd.Series([math.exp(log)]).map(_trigamma).iloc[0]) - excess, -20, 20
     )
-    return min(2 * math.exp(root), most), float(own.mean())
+    return min(2 * math.exp(root), most), centre
 
 
 def _trigamma(value: float) -> float:
@@ -75,11 +76,15 @@ def test_prior_and_moderated_variances_follow_from_moments_found_by_integration(
     degrees = seeds - 1
     prior, centre = by_hand(found.own, degrees)
     assert found.prior_degrees == pytest.approx(prior, rel=1e-5)
-    assert found.prior_variance == pytest.approx(centre)
+    assert found.prior_variance == pytest.approx(centre, rel=1e-5)
+    total = found.own.sum()
     for own, moderated, its_degrees in zip(found.own, found.moderated, found.degrees, strict=True):
         weighted = (prior * centre + degrees * own) / (prior + degrees)
-        fading = (weighted / own) ** 2 if own > weighted else 1.0
-        expected = (max(own, weighted), degrees + prior * fading)
+        # Russell and Bradley's estimate: (A (A - 1) S_a - sum S) / ((A - 1) (A - 2)), S_a the mean square of an arm
+        unbiased = ((arms - 1) ** 2 * own - total * (arms - 1) / arms) / ((arms - 1) * (arms - 2))
+        kept = max(own, unbiased)
+        fading = (weighted / kept) ** 2 if kept > weighted else 1.0
+        expected = (max(kept, weighted), degrees + prior * fading)
         assert (moderated, its_degrees) == pytest.approx(expected, rel=1e-5)
 
 
@@ -102,10 +107,20 @@ def test_own_variances_are_unbiased_and_no_seed_of_all_arms_moves_them() -> None
     )
 
 
+def test_an_arm_that_scatters_more_keeps_an_unbiased_variance() -> None:
+    """Of three arms with the variances 1, 1 and 100, centring gives a third of the last to the others."""
+    generator = np.random.default_rng(3)
+    drawn = centred_variances(generator.normal(size=(4000, 3, 5)) * np.array([1.0, 1.0, 10.0])[:, None])
+    assert drawn.own.mean(0) == pytest.approx([3 / 2 * (5 + 100) / 9, 3 / 2 * (5 + 100) / 9, 67.0], rel=0.05)
+    assert drawn.kept.mean(0)[2] == pytest.approx(100.0, rel=0.05)
+    equal = plain_variances(generator.normal(size=(3, 5)))
+    assert (equal.kept == equal.own).all(), "nothing is centred where seeds are not paired"
+
+
 def test_nobody_goes_below_the_own_variance_and_limits_hold() -> None:
     for number in range(200):
         found = centred_variances(means(9, 3, 2.0, number))
-        assert (found.moderated >= found.own).all()
+        assert (found.moderated >= found.kept).all() and (found.kept >= found.own).all()
         assert 0 <= found.prior_degrees <= 14
         assert (found.degrees >= 2).all() and (found.degrees <= 2 + found.prior_degrees).all()
         variance, degrees = (values[0] for values in found.pairs(1))
@@ -118,10 +133,9 @@ def test_the_prior_weighs_little_for_a_reference_which_counts_on_its_own_degrees
     found = centred_variances(means(27, 3))
     assert found.prior_degrees > 2
     calm, wild = int(found.own.argmin()), int(found.own.argmax())
-    assert found.reference_variance(calm) == pytest.approx(
-        (4 / 3 * found.prior_variance + found.own[calm]) / 2
-    )
-    assert found.reference_variance(wild) == found.own[wild]
+    centre = math.sqrt(found.prior_variance * found.own.mean())
+    assert found.reference_variance(calm) == pytest.approx((4 / 3 * centre + found.own[calm]) / 2)
+    assert found.reference_variance(wild) == found.kept[wild] > found.own[wild]
     u, v, f = found.moderated[5], found.reference_variance(calm), found.degrees[5]
     degrees = (u + v) ** 2 / (u**2 / f + v**2 / 2 + 2 * u * v / (26**2 * np.sqrt(2 * f)))
     assert tuple(values[5] for values in found.pairs(calm)) == pytest.approx((u + v, degrees))
@@ -155,9 +169,38 @@ def test_variances_of_zero() -> None:
     mostly = np.full((5, 3), 0.4)
     mostly[0] = [0.1, 0.5, 0.9]
     found = plain_variances(mostly)
-    assert np.isfinite(found.moderated).all() and found.moderated[0] == found.own[0]
+    assert np.isfinite(found.moderated).all() and (found.moderated[1:] > 0).all()
+    assert found.own[0] <= found.moderated[0] < 1.2 * found.own[0]
     none = centred_variances(np.full((5, 3), 0.4))
     assert (none.moderated == 0).all() and none.prior_degrees == 0
+
+
+def test_arms_that_still_learn_do_not_hide_what_the_others_show() -> None:
+    table = means(12, 5)
+    table[-4:] += 10 * (table[-4:] - table[-4:].mean(1, keepdims=True))
+    found = plain_variances(table)
+    of_the_mean = found.prior_degrees * found.own.mean() / (found.prior_degrees + 4)
+    assert of_the_mean > 5, "the mean is that of the arms that learn, and would be added to each"
+    assert found.moderated[:8].max() < of_the_mean
+    assert (found.moderated[-4:] == found.own[-4:]).all()
+
+
+def test_arms_at_the_ceiling_do_not_lower_the_prior() -> None:
+    table = means(6, 5)
+    table[[1, 4]] = 1.0
+    found, others = plain_variances(table), plain_variances(table[[0, 2, 3, 5]])
+    mean = (4 / 6) ** (1 / 4)  # of all six arms, in the part of the prior that is the mean variance
+    assert found.prior_variance == pytest.approx(mean * others.prior_variance)
+    assert found.moderated[1] > 0
+
+
+def test_the_prior_of_unpaired_seeds_lies_between_the_geometric_mean_and_the_mean() -> None:
+    for seeds in (3, 5, 9):
+        found = plain_variances(means(12, seeds, 2.0))
+        logs = np.log(found.own) - log_chi_square_moment(seeds - 1, 1)
+        assert np.log(found.prior_variance) == pytest.approx(
+            logs.mean() + (np.log(found.own.mean()) - logs.mean()) / (seeds - 1), rel=1e-5
+        )
 
 
 def test_arms_of_one_variance_are_not_taken_to_be_so_without_proof() -> None:
