@@ -15,7 +15,7 @@ on ``d0 + f`` degrees of freedom. Four changes make this cautious:
   degrees are ``f + d0 (w / u)^2``;
 * seeds are paired by centring each by the mean of its arms, which takes a part of the variance of an arm that
   scatters more than the others. Such an arm keeps the estimate that is unbiased for unequal variances (Russell and
-  Bradley, *Biometrika* 45, 1958), ``u + (u - mean) / (A - 2)``. It counts with few arms.
+  Bradley, *Biometrika* 45, 1958), ``u + (u - mean) / (A - 2)``; it matters with few arms.
 
 **Seeds that only one side has** are not paired. There an arm above the weighted mean counts on ``f`` degrees at once,
 and the prior is ``s0^2`` to the power ``1 - 1/f`` times the mean variance to the power ``1/f``: with three seeds, the
