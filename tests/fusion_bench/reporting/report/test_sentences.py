@@ -25,7 +25,7 @@ def sentences_of(results: StudyResults) -> str:
 
 
 def test_a_real_difference_is_stated_with_its_numbers_and_its_limit(make_results: Make) -> None:
-    text = sentences_of(make_results(clusters=150, bad_ends=False))
+    text = sentences_of(make_results(clusters=400, bad_ends=False))
     (line,) = [line for line in text.splitlines() if "`film` is worse than `laconv`" in line]
     assert line.startswith("At this budget, **`film` is worse than `laconv`**: ")
     assert "points (95 % interval \N{MINUS SIGN}" in line and "Holm p = 0.0" in line and ", 3 seeds." in line
@@ -40,7 +40,7 @@ def test_few_seeds_are_told_once_with_what_they_cannot_show(make_results: Make) 
 
 def test_the_reference_losing_is_said_like_anything_else(make_results: Make) -> None:
     """Film and LaConv exchange their answers, so that the reference loses."""
-    results = make_results(clusters=150, bad_ends=False)
+    results = make_results(clusters=400, bad_ends=False)
     swap = {"film": "laconv", "laconv": "film"}
     for table in (results.samples, results.values, results.curves, results.cells):
         table["arm"] = table["arm"].replace(swap)
@@ -99,7 +99,7 @@ def outside(results: StudyResults) -> StudyResults:
 
 
 def test_an_arm_outside_the_budget_is_shown_and_not_ranked(make_results: Make) -> None:
-    results = make_results(clusters=150, bad_ends=False)
+    results = make_results(clusters=400, bad_ends=False)
     text = sentences_of(outside(results))
     assert "is shown** for 2 arms" in text
     assert "`film` is worse" in sentences_of(results) and "`film` is worse" not in text
