@@ -238,9 +238,8 @@ def _seed_variances(tables: Tables) -> str:
     if not tables.looks.empty:
         return (
             f"{moderated} {geometric} the reference and the arms that were open at the look; it stands in the table "
-            "of looks. "
-            "With a single open arm there is none, and a p-value far below 5 % is too small with few seeds. "
-            f"The reference is part of every comparison; {own}"
+            "of looks. With a single open arm there is none, and a p-value far below 5 % is too small with few seeds."
+            f" The reference is part of every comparison; {own}"
         )
     if not degrees:
         tested = int(tables.comparisons["p_holm"].notna().sum())

@@ -143,8 +143,7 @@ def centred_variances(means: FloatArray) -> SeedVariances:
     by_seed, by_arm = means.mean(-2, keepdims=True), means.mean(-1, keepdims=True)
     rest = means - by_seed - by_arm + means.mean((-2, -1), keepdims=True)
     own = _without_rounding(arms / (arms - 1) * (rest**2).sum(-1) / (seeds - 1), means)
-    above = np.maximum(own - own.mean(-1, keepdims=True), 0.0)
-    return _moderated(own, own + above / max(1, arms - 2), seeds - 1, fading=True)
+    return _moderated(own, seeds - 1, paired=True)
 
 
 def plain_variances(means: FloatArray) -> SeedVariances:
@@ -156,7 +155,7 @@ def plain_variances(means: FloatArray) -> SeedVariances:
         means: ``[..., A, S]``, per-seed means of at least one arm.
     """
     own = _without_rounding(means.var(-1, ddof=1), means)
-    return _moderated(own, own, means.shape[-1] - 1, fading=False)
+    return _moderated(own, means.shape[-1] - 1, paired=False)
 
 
 def _without_rounding(own: FloatArray, means: FloatArray) -> FloatArray:
@@ -164,17 +163,20 @@ def _without_rounding(own: FloatArray, means: FloatArray) -> FloatArray:
     return np.where(own <= (_ROUNDING * np.abs(means).max((-2, -1)))[..., None] ** 2, 0.0, own)
 
 
-def _moderated(own: FloatArray, kept: FloatArray, degrees: int, *, fading: bool) -> SeedVariances:
-    """Return the moderated variances; without ``fading``, an arm above the weighted mean has ``f`` degrees alone."""
+def _moderated(own: FloatArray, degrees: int, *, paired: bool) -> SeedVariances:
+    """Return the moderated variances of arms whose seeds are paired, and so centred, or not."""
+    others, mean = max(0, own.shape[-1] - 2), own.mean(-1)
     prior_degrees, prior_variance = _prior(own, degrees)
-    if not fading:
-        prior_variance = prior_variance ** (1 - 1 / degrees) * own.mean(-1) ** (1 / degrees)
-    prior = np.minimum(prior_degrees, max(0, own.shape[-1] - 2) * degrees)
+    if paired:
+        kept = own + np.maximum(own - mean[..., None], 0.0) / max(1, others)
+    else:
+        kept, prior_variance = own, prior_variance ** (1 - 1 / degrees) * mean ** (1 / degrees)
+    prior = np.minimum(prior_degrees, others * degrees)
     weight, centre = prior[..., None], prior_variance[..., None]
     weighted = (weight * centre + degrees * own) / (weight + degrees)
     moderated = np.maximum(kept, weighted)
     ratio = np.divide(weighted, moderated, out=np.ones_like(own), where=moderated > 0)
-    share = ratio**2 if fading else ratio >= 1
+    share = ratio**2 if paired else ratio >= 1
     return SeedVariances(own, kept, moderated, degrees + weight * share, degrees, prior, prior_variance)
 
 
